@@ -1,0 +1,51 @@
+"""The console command `greenllm`: one subcommand a stage, plus the meter and its readers."""
+
+import argparse
+import importlib
+import sys
+from collections.abc import Sequence
+
+from greenllm import __version__
+from greenllm.errors import UserError
+
+# Subcommand → (module, help). The module has `configure(parser)` and `run(arguments) -> exit status`, and is
+# imported only when its command is called: `greenllm meter` starts with every job and must stay light.
+COMMANDS = {
+    "collect": ("greenllm.stages.collect", "fetch or make a data set, with a card of its origin"),
+    "collect-model": ("greenllm.stages.collect_model", "fetch a model that is already trained"),
+    "preprocess": ("greenllm.stages.preprocess", "clean and split a data set, train its tokenizer"),
+    "train": ("greenllm.stages.train", "train a causal language model"),
+    "compress": ("greenllm.stages.compress", "make a smaller or faster model from a trained one"),
+    "evaluate": ("greenllm.stages.evaluate", "measure a model's quality on the test split"),
+    "deploy": ("greenllm.stages.deploy", "bundle a model, serve it and measure it under load"),
+    "serve": ("greenllm.serving.command", "serve a bundle over an OpenAI-compatible HTTP interface"),
+    "load": ("greenllm.serving.load", "send requests to a server and time the answers"),
+    "account": ("greenllm.stages.account", "attribute the ledgers' joules, make the efficiency and impact tables"),
+    "report": ("greenllm.stages.report", "make the report page, its figures and summary.json"),
+    "meter": ("greenllm.meter.command", "run any command under the energy meter"),
+    "attribute": ("greenllm.attribution.command", "share out the joules of all ledgers among their jobs"),
+    "probe": ("greenllm.meter.probe", "say what can be measured on this host, and by which sensor"),
+    "config": ("greenllm.config.command", "check a configuration file, or write the schema"),
+}
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one subcommand and return its exit status (2 for a user's mistake, told in one line)."""
+    argv = list(sys.argv[1:] if argv is None else argv)
+    parser = argparse.ArgumentParser(prog="greenllm", description=__doc__)
+    parser.add_argument("--version", action="version", version=f"greenllm {__version__}")
+    subparsers = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
+    chosen = next((word for word in argv if not word.startswith("-")), None)
+    for name, (module, summary) in COMMANDS.items():
+        subparser = subparsers.add_parser(name, help=summary, description=summary)
+        if name == chosen:
+            importlib.import_module(module).configure(subparser)
+    arguments = parser.parse_args(argv)
+    try:
+        return int(importlib.import_module(COMMANDS[arguments.command][0]).run(arguments))
+    except UserError as error:
+        print(f"greenllm {arguments.command}: error: {error}", file=sys.stderr)
+        return 2
+    except BrokenPipeError:  # the reader of our output went away, as in `greenllm probe | head -1`
+        sys.stderr.close()
+        return 141

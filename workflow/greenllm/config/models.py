@@ -1,0 +1,250 @@
+"""The typed models of the configuration: the single source of its schema, its defaults and its documentation."""
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+
+# Names become folders and Snakemake wildcards, so they hold no slash and no blank.
+Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$")]
+Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
+Share = Annotated[float, Field(ge=0, le=1)]
+
+
+class Strict(BaseModel):
+    """A section of the configuration: unknown keys are refused, values are not changed after reading."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
+
+
+class EmbeddedData(Strict):
+    """Data that the project makes itself, without a network."""
+
+    source: Literal["embedded"]
+    rows: int = Field(12_000, ge=100, description="Rows to make before cleaning.")
+    seed: int = Field(0, description="Seed of the generator; another seed gives other rows.")
+    languages: list[str] = Field(
+        ["zh", "de", "fr"], min_length=1, description="Translation: languages beside English (CLDR codes)."
+    )
+
+
+class Mapped(Strict):
+    """How the columns of a data set that somebody else made are to be read."""
+
+    format: Literal["auto", "jsonl", "csv", "parquet", "text"] = Field(
+        "auto", description="File format; `auto` goes by the file's ending."
+    )
+    columns: dict[Literal["prompt", "completion", "text", "group"], str] = Field(
+        default_factory=dict,
+        description="Our column → the file's. `group` names rows that must stay in one split.",
+    )
+    encoding: str = Field("utf-8", description="Text encoding of the file.")
+    licence: str | None = Field(None, description="Licence of the data, for its card.")
+    origin: str | None = Field(None, description="Who made the data, for its card.")
+
+
+class FileData(Mapped):
+    """Files on this machine."""
+
+    source: Literal["file"]
+    train: str = Field(description="The file to train on; without `test`, a part of it is held out.")
+    test: str | None = Field(None, description="A test file of its own, never trained on.")
+
+
+class Download(Strict):
+    """One file to download."""
+
+    url: str = Field(pattern=r"^https?://", description="Address of the file.")
+    sha256: Sha256 = Field(description="SHA-256 of the file; a download that differs is refused.")
+
+
+class UrlData(Mapped):
+    """Files to download."""
+
+    source: Literal["url"]
+    train: Download = Field(description="The file to train on.")
+    test: Download | None = Field(None, description="A test file of its own, never trained on.")
+
+
+class HubData(Mapped):
+    """A data set on the Hugging Face hub."""
+
+    source: Literal["hub"]
+    id: str = Field(description="Data set id, such as `owner/name`.")
+    revision: str = Field(description="Commit or tag, so that the data stay what they were.")
+    subset: str | None = Field(None, description="Name of the subset (the hub calls it configuration).")
+    train: str = Field("train", description="Split to train on.")
+    test: str | None = Field(None, description="Split to test on.")
+
+
+Data = Annotated[EmbeddedData | FileData | UrlData | HubData, Field(discriminator="source")]
+
+
+class TokenizerSettings(Strict):
+    """The tokenizer to train from the data; a model that is already trained brings its own."""
+
+    kind: Literal["bpe", "characters"] = Field("bpe", description="Byte-pair encoding, or one token a character.")
+    vocabulary: int = Field(3000, ge=64, description="Most tokens that BPE may learn.")
+    lowercase: bool = Field(False, description="Lower-case all text first.")
+
+
+class Preprocessing(Strict):
+    """Cleaning, splitting and tokenizing."""
+
+    test_share: Share = Field(0.1, description="Share of the groups held out for testing, where no test file is given.")
+    validation_share: Share = Field(0.05, description="Share of the training groups held out to watch training.")
+    most_bad_rows: Share = Field(0.01, description="Stop where more than this share of the rows is unusable.")
+    near_duplicate: Share = Field(
+        0.9, description="Training rows at least this similar (Jaccard, word or character 3-grams) to a test row go."
+    )
+    seed: int = Field(0, description="Seed of the split.")
+    tokenizer: TokenizerSettings = TokenizerSettings()
+
+
+class Model(Strict):
+    """The model an experiment starts from."""
+
+    init: str = Field("scratch", description="`scratch`, a local folder, or a Hugging Face model id.")
+    size: Literal["tiny", "small", "base"] = Field(
+        "tiny", description="From scratch: about 1 (tiny), 4 (small) or 20 (base) million parameters."
+    )
+    context: int = Field(256, ge=16, description="From scratch: longest prompt and completion together, in tokens.")
+    revision: str | None = Field(None, description="Hub: commit or tag.")
+
+
+class Training(Strict):
+    """How a model is trained."""
+
+    epochs: float = Field(8, gt=0, description="Passes over the training rows.")
+    batch: int = Field(64, ge=1, description="Rows a step.")
+    optimizer: Literal["adamw", "sgd"] = Field("adamw", description="AdamW, or plain SGD.")
+    learning_rate: float = Field(2e-3, gt=0)
+    schedule: Literal["one-cycle", "cosine", "linear", "constant"] = Field("one-cycle")
+    warmup_share: Share = Field(0.1, description="Share of the steps in which the learning rate rises.")
+    weight_decay: float = Field(0.01, ge=0)
+    prompt_weight: Share = Field(0.2, description="Weight of the prompt's loss beside the completion's.")
+    precision: Literal["auto", "fp32", "bf16"] = Field(
+        "auto", description="`auto` is bf16 where the processor or GPU has it, else fp32."
+    )
+    patience: int | None = Field(
+        None, ge=1, description="Early stopping: evaluations without a better validation loss; null trains to the end."
+    )
+    evaluations: int = Field(4, ge=1, description="Validations in the course of training; a checkpoint at each.")
+
+
+class TrainingOverride(Strict):
+    """Training settings that differ from those of the section above."""
+
+    epochs: float | None = Field(None, gt=0)
+    batch: int | None = Field(None, ge=1)
+    optimizer: Literal["adamw", "sgd"] | None = None
+    learning_rate: float | None = Field(None, gt=0)
+    schedule: Literal["one-cycle", "cosine", "linear", "constant"] | None = None
+    warmup_share: Share | None = None
+    weight_decay: float | None = Field(None, ge=0)
+    prompt_weight: Share | None = None
+    precision: Literal["auto", "fp32", "bf16"] | None = None
+    patience: int | None = Field(None, ge=1)
+    evaluations: int | None = Field(None, ge=1)
+
+
+class Recipe(Strict):
+    """One way to a model: a step upon its parent, or upon the experiment's own model."""
+
+    parent: Name | None = Field(None, alias="from", description="The recipe whose model this one starts from.")
+    train: TrainingOverride | None = Field(None, description="Train, with these settings instead of the defaults.")
+    quantize: Literal["int8"] | None = Field(None, description="Quantise the weights.")
+
+
+class Evaluation(Strict):
+    """How quality is measured."""
+
+    rows: int | None = Field(None, ge=1, description="Only the first rows of the test split; null takes all.")
+    batch: int = Field(32, ge=1, description="Prompts generated together.")
+    max_tokens: int = Field(64, ge=1, description="Longest answer, in tokens.")
+    bootstrap: int = Field(1000, ge=100, description="Bootstrap samples behind each 95 % interval.")
+
+
+class Deployment(Strict):
+    """How a served model is measured."""
+
+    requests: int = Field(1000, ge=1, description="Requests to send, from the test split.")
+    concurrency: int = Field(1, ge=1, description="Requests under way at once.")
+    rate_per_s: float | None = Field(
+        None, gt=0, description="Arrivals per second (Poisson); null sends the next as soon as one is answered."
+    )
+    warmup: int = Field(20, ge=0, description="Requests before the measurement, not counted.")
+    batch: int = Field(8, ge=1, description="Most requests the server generates together.")
+    agreement: Share = Field(
+        0.98, description="Least share of answers equal to what evaluate got; below it the stage fails."
+    )
+
+
+class Needs(Strict):
+    """What one stage needs of the machine."""
+
+    threads: int = Field(2, ge=1, description="CPU slots; also the threads its libraries may use.")
+    gpu: int = Field(0, ge=0, description="GPUs; without one in the host the job runs on the CPU.")
+    memory_MB: int = Field(4000, ge=100, description="Main memory (for SLURM).")
+    runtime_min: int = Field(60, ge=1, description="Longest run time (for SLURM).")
+
+
+class Resources(Strict):
+    """What the stages need of the machine."""
+
+    collect: Needs = Needs(threads=1, memory_MB=2000)
+    preprocess: Needs = Needs(threads=1)
+    train: Needs = Needs(gpu=1)
+    compress: Needs = Needs()
+    evaluate: Needs = Needs(gpu=1)
+    deploy: Needs = Needs(gpu=1)
+
+
+class Site(Strict):
+    """Where the machines stand: what a joule means in grams is bound late, from here."""
+
+    country: Annotated[str, StringConstraints(pattern=r"^[A-Z]{3}$")] | Literal["WORLD"] | None = Field(
+        "WORLD", description="ISO 3166 alpha-3 code, WORLD for the world's mean (a wide interval), or null (no carbon)."
+    )
+    carbon_g_per_kWh: float | None = Field(None, gt=0, description="Your own grid factor instead of the country's.")
+    carbon_source: str | None = Field(None, description="Where your own factor comes from; required with it.")
+    carbon_year: int | None = Field(None, ge=1990, le=2100, description="The year your own factor holds for.")
+    pue: float | None = Field(None, ge=1, description="Power usage effectiveness; null counts the IT equipment alone.")
+
+
+class Metering(Strict):
+    """How energy is metered and attributed."""
+
+    interval_s: float = Field(1.0, gt=0, le=60, description="Time between two readings of the sensors.")
+    policy: Literal["allocated", "active"] = Field(
+        "allocated", description="`allocated` charges a job the idle part of what it reserved, `active` does not."
+    )
+
+
+class Experiment(Strict):
+    """One task, its data and model, and the recipes to compare on them."""
+
+    task: Literal["customer-service", "translation"] = Field(description="The application.")
+    data: Data = Field(description="Where the data come from.")
+    model: Model = Model()
+    preprocess: Preprocessing = Preprocessing()
+    train: TrainingOverride = Field(TrainingOverride(), description="Training settings of this experiment.")
+    recipes: list[Name] = Field(min_length=1, description="Recipes to compare; parents they need are made as well.")
+    seeds: list[int] = Field([1], min_length=1, description="One model is made for each seed.")
+
+
+class Config(Strict):
+    """A GreenLLM study."""
+
+    results: str = Field("results", min_length=1, description="Folder for everything computed.")
+    data_folder: str = Field(".", description="Folder that relative paths of `file` data start from.")
+    device: Literal["auto", "cpu", "require"] = Field(
+        "auto", description="`auto` uses a GPU where there is one, `cpu` never, `require` refuses to run without."
+    )
+    experiments: dict[Name, Experiment] = Field(min_length=1, description="The experiments, by name.")
+    recipes: dict[Name, Recipe] = Field(min_length=1, description="The recipes, by name.")
+    train: Training = Training()
+    evaluate: Evaluation = Evaluation()
+    deploy: Deployment = Deployment()
+    resources: Resources = Resources()
+    site: Site = Site()
+    meter: Metering = Metering()
