@@ -1,0 +1,94 @@
+"""Engines: what turns prompts into answers. One protocol, one file an engine; a model folder names its own."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, Protocol
+
+from greenllm.errors import UserError
+from greenllm.serving.engines.manifest import read_manifest
+
+Device = Literal["auto", "cpu", "require"]
+OnToken = Callable[[int, str], None]
+Cancelled = Callable[[int], bool]
+
+
+class PromptError(UserError):
+    """A prompt that a model cannot answer."""
+
+
+class PromptTooLong(PromptError):  # noqa: N818
+    """A prompt that leaves no room for an answer in the model's context."""
+
+
+@dataclass(frozen=True)
+class Completion:
+    """One answer: its text, its length and its prompt's in tokens, and why it ended.
+
+    `tokens` counts the end token where one was produced (`finish_reason` "stop"); "length" means that the
+    limit asked for, or the model's context, was reached.
+    """
+
+    text: str
+    tokens: int
+    prompt_tokens: int
+    finish_reason: Literal["stop", "length"]
+
+
+class Engine(Protocol):
+    """A loaded model: greedy, so that one prompt has one answer, whatever it is batched with."""
+
+    name: str
+    """The engine's name in `greenllm.json`."""
+    precision: str
+    """Precision of the weights: fp32, bf16 or int8."""
+    context: int
+    """Longest prompt and answer together, in tokens."""
+
+    def generate(
+        self,
+        prompts: Sequence[str],
+        max_tokens: int | Sequence[int],
+        on_token: OnToken | None = None,
+        cancelled: Cancelled | None = None,
+    ) -> list[Completion]:
+        """Answer `prompts` together, in their order, with at most `max_tokens` tokens each.
+
+        An answer ends at the model's end token, at its limit or where the context is full.
+        `on_token(i, text)` is told the new text of prompt i as it comes, in whole characters; the pieces
+        join up to the answer.
+        Where `cancelled(i)` turns true nobody waits for answer i any longer, and it is cut short.
+
+        Raises `PromptTooLong` where a prompt fills the context, `PromptError` where it is empty.
+        """
+        ...
+
+    def count_tokens(self, text: str) -> int:
+        """Return the number of tokens that `text` has as a prompt."""
+        ...
+
+    def chat_prompt(self, messages: Sequence[Mapping[str, str]]) -> str:
+        """Return the prompt that the model's chat template makes of `messages` (role and content).
+
+        Raises `PromptError` where the model has no chat template, or its template refuses the messages.
+        """
+        ...
+
+
+def load_engine(folder: Path, *, threads: int, device: Device = "auto") -> Engine:
+    """Load the model in `folder` on the engine its `greenllm.json` names, with `threads` CPU threads.
+
+    A Hugging Face folder without `greenllm.json` is run by transformers in fp32. `device` "auto" takes a GPU
+    where the engine can use one, "cpu" never, "require" refuses to run without.
+
+    Raises `UserError` where the folder holds no model, or the device asked for is not there.
+    """
+    manifest = read_manifest(folder)
+    # Imported here, so that a job pays only for the start-up of the engine it uses.
+    if manifest.engine == "onnxruntime-genai":
+        from greenllm.serving.engines.onnxruntime_genai import OnnxRuntimeGenAI
+
+        return OnnxRuntimeGenAI(folder, manifest, threads=threads, device=device)
+    from greenllm.serving.engines.transformers import Transformers
+
+    return Transformers(folder, manifest, threads=threads, device=device)

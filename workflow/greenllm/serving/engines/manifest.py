@@ -1,0 +1,48 @@
+"""`greenllm.json`: how a model folder is to be run."""
+
+from pathlib import Path
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from greenllm.errors import UserError
+
+FILE = "greenllm.json"
+
+
+class Manifest(BaseModel):
+    """How a model folder is to be run, and what is known of the model in it."""
+
+    model_config = ConfigDict(extra="ignore", frozen=True, populate_by_name=True)
+
+    schema_: Literal["greenllm/model/1"] = Field("greenllm/model/1", alias="schema")
+    engine: Literal["transformers", "onnxruntime-genai"] = "transformers"
+    precision: Literal["fp32", "bf16", "int8"] = "fp32"
+    parameters: int | None = None
+    context: int | None = Field(None, ge=1)
+    task: str | None = None
+
+
+def read_manifest(folder: Path) -> Manifest:
+    """Return the manifest of a model folder; a plain Hugging Face folder is transformers in fp32.
+
+    Raises `UserError` where `folder` is no model folder or its `greenllm.json` cannot be understood.
+    """
+    if not folder.is_dir():
+        raise UserError(
+            f"{folder}: no such folder; expected a model folder or a bundle made by `greenllm deploy`"
+        )
+    file = folder / FILE
+    if not file.is_file():
+        if (folder / "config.json").is_file():
+            return Manifest()
+        raise UserError(
+            f"{folder}: neither {FILE} nor config.json in it; "
+            "expected a model folder or a bundle made by `greenllm deploy`"
+        )
+    try:
+        return Manifest.model_validate_json(file.read_bytes())
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        key = ".".join(str(part) for part in first["loc"])
+        raise UserError(f"{file}: {key + ': ' if key else ''}{first['msg']}") from None

@@ -1,0 +1,90 @@
+"""ONNX Runtime GenAI: models from its model builder. Imports neither torch nor transformers."""
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+import onnxruntime_genai
+
+from greenllm.errors import UserError
+from greenllm.serving.engines import Cancelled, Completion, Device, OnToken
+from greenllm.serving.engines.decoding import Batch
+from greenllm.serving.engines.manifest import Manifest
+from greenllm.serving.engines.text import Text, read_json, token_ids
+
+# No token, so no prompt holds it by chance: the library masks every id equal to the padding, also where a
+# prompt means it. As an index into the embedding it is the last row, and is masked out.
+PADDING = -1
+
+
+class OnnxRuntimeGenAI:
+    """A model folder written by `onnxruntime_genai.models.builder`, run on the CPU."""
+
+    name = "onnxruntime-genai"
+
+    def __init__(self, folder: Path, manifest: Manifest, *, threads: int, device: Device) -> None:
+        if device == "require":
+            raise UserError(
+                f"{folder}: device `require`, but the engine {self.name} runs on the CPU here; use `auto`"
+            )
+        self.precision: str = manifest.precision
+        settings = read_json(folder / "genai_config.json").get("model", {})
+        limits = [limit for limit in (manifest.context, settings.get("context_length")) if limit]
+        if not limits:
+            raise UserError(
+                f"{folder / 'genai_config.json'}: model.context_length: missing; build the model anew"
+            )
+        self.context = min(limits)
+        self.text = Text(folder)
+        self._end = token_ids(settings.get("eos_token_id"))
+        overlay = {
+            "model": {
+                "pad_token_id": PADDING,
+                "decoder": {"session_options": {"intra_op_num_threads": threads}},
+            }
+        }
+        onnxruntime_genai.disable_telemetry_events()
+        try:
+            config = onnxruntime_genai.Config(str(folder))
+            config.overlay(json.dumps(overlay))
+            self._model = onnxruntime_genai.Model(config)
+        except Exception as error:  # the library raises bare Exceptions and RuntimeErrors
+            raise UserError(f"{folder}: cannot be loaded by {self.name}: {error}") from None
+
+    def count_tokens(self, text: str) -> int:
+        """Return the number of tokens that `text` has as a prompt."""
+        return len(self.text.prompt_ids(text))
+
+    def chat_prompt(self, messages: Sequence[Mapping[str, str]]) -> str:
+        """Return the prompt that the model's chat template makes of `messages`."""
+        return self.text.chat_prompt(messages)
+
+    def generate(
+        self,
+        prompts: Sequence[str],
+        max_tokens: int | Sequence[int],
+        on_token: OnToken | None = None,
+        cancelled: Cancelled | None = None,
+    ) -> list[Completion]:
+        """Answer `prompts` together; see `Engine.generate`."""
+        rows = self.text.prompts_within(prompts, self.context)
+        batch = Batch(self.text, rows, max_tokens, self.context, self._end, on_token, cancelled)
+        if not rows:
+            return []
+        longest = max(map(len, rows))
+        # Padded on the right: the attention kernel (GroupQueryAttention) counts a row's tokens from its
+        # start, and answers wrongly, without a word, where the padding comes first.
+        padded = np.full((len(rows), longest), PADDING, dtype=np.int32)
+        for index, row in enumerate(rows):
+            padded[index, : len(row)] = row
+        parameters = onnxruntime_genai.GeneratorParams(self._model)
+        parameters.set_search_options(
+            batch_size=len(rows), max_length=longest + batch.steps, do_sample=False, num_beams=1
+        )
+        generator = onnxruntime_genai.Generator(self._model, parameters)
+        generator.append_tokens(padded)
+        while not batch.done and not generator.is_done():
+            generator.generate_next_token()
+            batch.add(generator.get_next_tokens().tolist())
+        return batch.completions()

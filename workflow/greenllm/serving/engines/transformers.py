@@ -1,0 +1,110 @@
+"""PyTorch in eager mode with the models of transformers: the engine every other one is compared with."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import torch
+from transformers import AutoModelForCausalLM, DynamicCache
+from transformers.utils import logging
+
+from greenllm.errors import UserError
+from greenllm.serving.engines import Cancelled, Completion, Device, OnToken
+from greenllm.serving.engines.decoding import Batch
+from greenllm.serving.engines.manifest import Manifest
+from greenllm.serving.engines.text import Text, read_json, token_ids
+
+PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16}
+
+
+class Transformers:
+    """A Hugging Face model folder, run by PyTorch with a key-value cache.
+
+    The decoding loop is ours: `generate()` of transformers takes more time for its bookkeeping than a small
+    model takes to compute, which would make a poor baseline. The tokens are the same.
+    """
+
+    name = "transformers"
+
+    def __init__(self, folder: Path, manifest: Manifest, *, threads: int, device: Device) -> None:
+        if manifest.precision not in PRECISIONS:
+            raise UserError(
+                f"{folder}: precision {manifest.precision} is not for {self.name}; it has {[*PRECISIONS]}"
+            )
+        cuda = device != "cpu" and torch.cuda.is_available()
+        if device == "require" and not cuda:
+            raise UserError(
+                "device `require`, but PyTorch sees no GPU on this host; check the driver, or use `auto`"
+            )
+        torch.set_num_threads(threads)
+        self.device = torch.device("cuda" if cuda else "cpu")
+        self.precision: str = manifest.precision
+        self.text = Text(folder)
+        logging.set_verbosity_error()
+        logging.disable_progress_bar()
+        try:
+            model = AutoModelForCausalLM.from_pretrained(
+                folder, dtype=PRECISIONS[self.precision], local_files_only=True, use_safetensors=True
+            )
+        except (OSError, ValueError, RuntimeError) as error:
+            line = " ".join(str(error).split())
+            raise UserError(f"{folder}: cannot be loaded by {self.name}: {line[:300]}") from None
+        self._model = model.to(self.device).eval()
+        longest = getattr(model.config.get_text_config(), "max_position_embeddings", None)
+        limits = [limit for limit in (manifest.context, longest) if limit]
+        if not limits:
+            raise UserError(
+                f"{folder}: neither greenllm.json nor config.json gives the context length, in tokens"
+            )
+        self.context = min(limits)
+        self._end = (
+            token_ids(read_json(folder / "generation_config.json").get("eos_token_id"))
+            or token_ids(read_json(folder / "config.json").get("eos_token_id"))
+            or token_ids(self.text.token_id("eos_token"))
+        )
+
+    def count_tokens(self, text: str) -> int:
+        """Return the number of tokens that `text` has as a prompt."""
+        return len(self.text.prompt_ids(text))
+
+    def chat_prompt(self, messages: Sequence[Mapping[str, str]]) -> str:
+        """Return the prompt that the model's chat template makes of `messages`."""
+        return self.text.chat_prompt(messages)
+
+    @torch.inference_mode()
+    def generate(
+        self,
+        prompts: Sequence[str],
+        max_tokens: int | Sequence[int],
+        on_token: OnToken | None = None,
+        cancelled: Cancelled | None = None,
+    ) -> list[Completion]:
+        """Answer `prompts` together; see `Engine.generate`."""
+        rows = self.text.prompts_within(prompts, self.context)
+        batch = Batch(self.text, rows, max_tokens, self.context, self._end, on_token, cancelled)
+        if not rows:
+            return []
+        longest = max(map(len, rows))
+        # Padded on the left, so that every row's next token comes last; positions start behind the padding.
+        padding = torch.tensor([longest - len(row) for row in rows])
+        ids = torch.tensor([[0] * (longest - len(row)) + row for row in rows], device=self.device)
+        positions = (torch.arange(longest) - padding[:, None]).clamp(min=0).to(self.device)
+        mask: torch.Tensor | None = None  # without padding the causal mask is enough, and cheaper
+        if padding.any():
+            mask = (torch.arange(longest + batch.steps) >= padding[:, None]).long().to(self.device)
+        cache = DynamicCache(config=self._model.config)
+        length = longest
+        while True:
+            output = self._model(
+                input_ids=ids,
+                attention_mask=None if mask is None else mask[:, :length],
+                position_ids=positions,
+                past_key_values=cache,
+                use_cache=True,
+                logits_to_keep=1,
+            )
+            ids = output.logits[:, -1].argmax(dim=-1, keepdim=True)
+            batch.add(ids[:, 0].tolist())
+            if batch.done:
+                return batch.completions()
+            positions = positions[:, -1:] + 1
+            length += 1
