@@ -1,0 +1,36 @@
+"""Percentile bootstrap intervals of a task's metrics (Efron and Tibshirani, An Introduction to the Bootstrap, 13.3)."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from greenllm.tasks.task import Task
+
+CHUNK = 100  # bootstrap samples whose weights are held in memory at once
+
+
+def scores_with_intervals(
+    task: Task, references: Sequence[str], predictions: Sequence[str], samples: int, seed: int
+) -> dict[str, dict[str, float]]:
+    """Return `{metric: {value, low, high}}`, low and high bounding 95 % of `samples` bootstrap samples.
+
+    Drawing n of n examples with replacement gives each a multinomial count; with each metric a function of sums
+    over the examples, a sample's score needs only the sums weighted by these counts. The same samples serve all
+    metrics. Raises ValueError where there are no examples, or not one prediction for each.
+    """
+    n = len(references)
+    if n == 0 or len(predictions) != n:
+        raise ValueError(f"{n} references and {len(predictions)} predictions: expected as many, and at least one")
+    sums = task.sums(references, predictions)
+    random = np.random.default_rng(seed)
+    scores: dict[str, list[np.ndarray]] = {name: [] for name in sums}
+    for start in range(0, samples, CHUNK):
+        counts = random.multinomial(n, np.full(n, 1 / n), size=min(CHUNK, samples - start)).astype(np.float64)
+        for name, metric in sums.items():
+            scores[name].append(metric.score(counts @ metric.per_example))
+    values = task.score(references, predictions)
+    intervals = {name: np.quantile(np.concatenate(parts), [0.025, 0.975]) for name, parts in scores.items()}
+    return {
+        name: {"value": value, "low": float(intervals[name][0]), "high": float(intervals[name][1])}
+        for name, value in values.items()
+    }

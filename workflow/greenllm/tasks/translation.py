@@ -1,0 +1,169 @@
+"""Translation of dates, numbers, amounts of money, measures and lists of countries, after the Unicode CLDR.
+
+Babel formats one value in English and in another language, and a row asks for one from the other, in either
+direction: `en>zh: May 3, 2024` → `2024年5月3日`. Rows are split by the value, whatever its language, direction or
+format, so a value that is tested was never trained on. Names of countries can't be guessed, so they come in lists:
+the names in a tested list are known from others, that list is not.
+"""
+
+import datetime
+import random
+from collections.abc import Callable, Iterator, Mapping, Sequence
+
+import babel
+import numpy as np
+from babel import Locale
+from babel.core import UnknownLocaleError, get_cldr_version
+from babel.dates import format_date
+from babel.lists import format_list
+from babel.numbers import format_compact_decimal, format_currency, format_decimal, get_currency_precision
+from babel.units import format_unit
+from numpy.typing import NDArray
+
+from greenllm.config.models import EmbeddedData
+from greenllm.errors import UserError
+from greenllm.tasks.task import Origin, Sums, one_line
+
+CURRENCIES = ("USD", "EUR", "CNY", "JPY", "GBP", "CHF")
+UNITS = ("length-kilometer", "length-meter", "mass-kilogram", "volume-liter", "duration-hour", "duration-day")
+TERRITORIES = (
+    "BR", "CA", "CN", "DE", "EG", "ES", "FR", "GR", "IN", "IT", "JP", "KE", "KR", "MX", "NO", "PE", "PL", "PT", "SE", "TR",
+)  # fmt: skip
+
+# A value and how to write it in a language; the identity is the same in all languages and formats.
+Value = tuple[str, Callable[[Locale], str]]
+
+
+def _date(rng: random.Random) -> Value:
+    date = datetime.date(1970, 1, 1) + datetime.timedelta(days=rng.randrange(36_525))
+    form = rng.choice(("long", "long", "short", "full"))
+    # CLDR's short year has two digits in some languages and four in others: only this century's round trip is known.
+    if form == "short":
+        date = date.replace(year=2000 + date.year % 100, day=min(date.day, 28))
+    return f"date:{date}", lambda locale: format_date(date, format=form, locale=locale)
+
+
+def _number(rng: random.Random) -> Value:
+    if rng.random() < 0.5:
+        number = rng.randrange(10_000, 100_000_000) / 100
+        return f"number:{number}", lambda locale: format_decimal(number, locale=locale)
+    size = 10 ** rng.randint(3, 11)
+    number = rng.randrange(11, 100) * size // 10
+    return f"number:{number}", lambda locale: format_compact_decimal(
+        number,
+        # Some languages, Chinese among them, have but one compact form, which CLDR calls short.
+        format_type="long" if "long" in locale.compact_decimal_formats else "short",
+        fraction_digits=1,
+        locale=locale,
+    )
+
+
+def _money(rng: random.Random) -> Value:
+    currency = rng.choice(CURRENCIES)
+    amount = round(rng.randrange(100, 1_000_000) / 100, get_currency_precision(currency))
+    return f"money:{currency}{amount}", lambda locale: format_currency(
+        amount, currency, format_type="name", locale=locale
+    )
+
+
+def _measure(rng: random.Random) -> Value:
+    amount, unit = rng.randrange(11, 10_000) / 10, rng.choice(UNITS)
+    return f"measure:{unit}{amount}", lambda locale: _measured(amount, unit, locale)
+
+
+def _measured(amount: float, unit: str, locale: Locale) -> str:
+    text = format_unit(amount, unit, length="long", locale=locale)
+    # CLDR leaves a long form out where the short one is spelled out already, and Babel then shows the unit's code.
+    return text if unit not in text else format_unit(amount, unit, length="short", locale=locale)
+
+
+def _territories(rng: random.Random) -> Value:
+    codes = rng.sample(TERRITORIES, rng.choice((2, 3)))
+    # Their order does not make another fact of them.
+    return f"territories:{','.join(sorted(codes))}", lambda locale: format_list(
+        [locale.territories[code] for code in codes], locale=locale
+    )
+
+
+KINDS = {_date: 0.3, _money: 0.2, _measure: 0.2, _number: 0.15, _territories: 0.15}
+
+
+class Translation:
+    """English to another language and back."""
+
+    name = "translation"
+    primary = "exact_match"
+    metrics: Mapping[str, str] = {
+        "exact_match": "share of answers exactly right (0 to 1, higher is better)",
+        "chrf": "chrF2 of sacrebleu, character n-gram F-score (0 to 100, higher is better)",
+    }
+    columns = ("prompt", "completion")
+    origin = Origin(
+        generator=f"Unicode CLDR {get_cldr_version()} through Babel {babel.__version__}",
+        licence="Unicode-3.0",
+        near_duplicates=False,
+    )
+
+    def rows(self, settings: EmbeddedData) -> Iterator[dict[str, str]]:
+        """Make `settings.rows` pairs, each of a new value, language and direction drawn at random."""
+        rng = random.Random(settings.seed)
+        english = Locale("en")
+        others = [_locale(code) for code in settings.languages]
+        kinds, weights = list(KINDS), list(KINDS.values())
+        for _ in range(settings.rows):
+            identity, write = rng.choices(kinds, weights)[0](rng)
+            source, target = english, rng.choice(others)
+            if rng.random() < 0.5:
+                source, target = target, source
+            yield {
+                "prompt": f"{source}>{target}: {write(source)}",
+                "completion": write(target),
+                "group": identity,
+            }
+
+    def prompt(self, row: Mapping[str, str]) -> str:
+        """Return the direction and the text, as one line."""
+        return one_line(row["prompt"]) + "\n"
+
+    def completion(self, row: Mapping[str, str]) -> str:
+        """Return the translation as one line."""
+        return one_line(row["completion"])
+
+    def score(self, references: Sequence[str], predictions: Sequence[str]) -> dict[str, float]:
+        """Return the share of exact matches and sacrebleu's corpus chrF."""
+        from sacrebleu.metrics import CHRF
+
+        return {
+            "exact_match": float(_equal(references, predictions).mean()),
+            "chrf": float(CHRF().corpus_score(list(predictions), [list(references)]).score),
+        }
+
+    def sums(self, references: Sequence[str], predictions: Sequence[str]) -> dict[str, Sums]:
+        """Return exact matches, and chrF's n-gram counts of each example."""
+        from sacrebleu.metrics import CHRF
+
+        chrf = CHRF()
+        # sacrebleu's own bootstrap sums these counts too, but gives no percentiles.
+        counts = chrf._extract_corpus_statistics(list(predictions), [list(references)])
+        return {
+            "exact_match": Sums(_equal(references, predictions)[:, None], lambda sums: sums[:, 0] / len(references)),
+            "chrf": Sums(
+                np.array(counts, dtype=np.float64),
+                lambda sums: np.array([chrf._compute_score_from_stats(list(row)).score for row in sums]),
+            ),
+        }
+
+
+def _equal(references: Sequence[str], predictions: Sequence[str]) -> NDArray[np.float64]:
+    pairs = zip(references, predictions, strict=True)
+    return np.array([one_line(a) == one_line(b) for a, b in pairs], dtype=np.float64)
+
+
+def _locale(code: str) -> Locale:
+    try:
+        locale = Locale.parse(code, sep="-" if "-" in code else "_")
+    except (UnknownLocaleError, ValueError):
+        raise UserError(f"data.languages: CLDR knows no language {code!r}; expected codes such as zh, de or pt-BR") from None
+    if locale.language == "en":
+        raise UserError(f"data.languages: {code!r} is English, the language translated from and to; name others")
+    return locale
