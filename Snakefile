@@ -1,0 +1,48 @@
+# GreenLLM: collect → preprocess → train → compress → evaluate → deploy → account → report, every job under the
+# energy meter. `snakemake --cores 8 --resources gpu=2` makes the report of the study in config/config.yaml;
+# `--configfile FILE` takes another study. Keys: config/README.md. Logic: workflow/greenllm.
+
+from snakemake.utils import min_version
+
+min_version("9.20")
+
+# A study takes the default one's place; Snakemake would merge the two.
+if not workflow.config_settings.configfiles:
+
+    configfile: "config/config.yaml"
+
+
+include: "workflow/rules/common.smk"
+
+
+pathvars:
+    results=STUDY.results,
+    benchmarks=f"{STUDY.results}/benchmarks",
+
+
+include: "workflow/rules/collect.smk"
+include: "workflow/rules/preprocess.smk"
+include: "workflow/rules/train.smk"
+include: "workflow/rules/compress.smk"
+include: "workflow/rules/evaluate.smk"
+include: "workflow/rules/deploy.smk"
+include: "workflow/rules/account.smk"
+include: "workflow/rules/report.smk"
+
+
+rule all:
+    default_target: True
+    input:
+        rules.efficiency.output,
+        rules.impact.output,
+        rules.report.output,
+    localrule: True
+
+
+onsuccess:
+    print(f"\nThe report: {STUDY.results}/report/index.html", file=sys.stderr)
+
+
+# What a failed workflow has spent is spent: say it, from the ledgers that its jobs left.
+onerror:
+    shell("python -m greenllm attribute {STUDY.results}/ledger >&2 || true")

@@ -1,0 +1,168 @@
+"""The checks that need more than one key: parents, cycles, files, GPUs."""
+
+from collections import Counter
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from greenllm.config.default import DEFAULT
+from greenllm.config.models import Config, Experiment, FileData, Recipe, TrainingOverride
+from greenllm.config.read import ConfigError, nearest, validate
+
+
+def check_config(values: Mapping[str, Any], source: str, gpu_limit: int | None = None) -> Config:
+    """Return the checked configuration.
+
+    `source` names the file in messages; `gpu_limit` is the run's `--resources gpu=…`, None where there is none.
+    Raises ConfigError with all mistakes at once, a line each.
+    """
+    problems: list[str] = []
+    try:
+        config: Config = validate(values, Config, source)
+    except ConfigError as error:
+        problems, config = error.problems, _sound_part(values)
+    found = [*_recipes(config), *_experiments(config), *_files(config), *_site(config), *_gpus(config, gpu_limit)]
+    problems = [*problems, *(f"{source}: {problem}" for problem in found)]
+    if problems:
+        raise ConfigError(problems)
+    return config
+
+
+def _sound_part(values: Any) -> Config:
+    """Return what can be read of a faulty configuration, so that its other mistakes are told in the same go."""
+    sections = values if isinstance(values, Mapping) else {}
+    sound = {
+        name: _or(getattr(DEFAULT, name), section, field.annotation)
+        for name, field in Config.model_fields.items()
+        if name not in ("experiments", "recipes") and (section := sections.get(name)) is not None
+    }
+    recipes = {name: _or(_bare(recipe), recipe, Recipe) for name, recipe in _members(sections.get("recipes"))}
+    experiments = {
+        name: checked
+        for name, experiment in _members(sections.get("experiments"))
+        if (checked := _or(None, experiment, Experiment)) is not None
+    }
+    return DEFAULT.model_copy(update={**sound, "recipes": recipes, "experiments": experiments})
+
+
+def _members(section: Any) -> list[tuple[str, Any]]:
+    return list(section.items()) if isinstance(section, Mapping) else []
+
+
+def _bare(recipe: Any) -> Recipe:
+    """Return a recipe of which only the parent is known; as trained, so that it is not blamed for what is unread."""
+    parent = recipe.get("from") if isinstance(recipe, Mapping) else None
+    return Recipe(parent=parent if isinstance(parent, str) and parent else None, train=TrainingOverride())
+
+
+def _or(otherwise: Any, values: Any, model: Any) -> Any:
+    try:
+        return validate(values, model, "")
+    except ConfigError:
+        return otherwise
+
+
+def _recipes(config: Config) -> list[str]:
+    problems = []
+    for name, recipe in config.recipes.items():
+        if recipe.parent is not None and recipe.parent not in config.recipes:
+            others = [other for other in config.recipes if other != name]
+            problems.append(
+                f"recipes.{name}.from: no recipe {recipe.parent!r}{nearest(recipe.parent, others)}"
+            )
+        elif cycle := _cycle(name, config.recipes):
+            problems.append(f"recipes.{name}.from: a cycle of parents ({' → '.join(cycle)}); one must start without `from`")
+        if recipe.train is not None and recipe.quantize is not None:
+            problems.append(f"recipes.{name}: both train and quantize; give the quantised one a recipe of its own with `from`")
+        if recipe.parent is not None and recipe.train is None and recipe.quantize is None:
+            problems.append(f"recipes.{name}: does nothing to its parent; expected train or quantize")
+        if recipe.train is not None and _is_compressed(recipe.parent, config.recipes):
+            problems.append(f"recipes.{name}.from: {recipe.parent!r} is quantised and can't be trained further")
+    return problems
+
+
+def _is_compressed(name: str | None, recipes: Mapping[str, Recipe]) -> bool:
+    return name is not None and name in recipes and recipes[name].quantize is not None
+
+
+def _cycle(name: str, recipes: Mapping[str, Recipe]) -> list[str]:
+    """Return the cycle of parents that starts and ends at `name`, or an empty list."""
+    path = [name]
+    while (parent := recipes[path[-1]].parent) is not None and parent in recipes:
+        path.append(parent)
+        if parent == name:
+            return path
+        if len(path) > len(recipes):  # a cycle further up: told at its own recipes
+            return []
+    return []
+
+
+def _experiments(config: Config) -> list[str]:
+    problems = []
+    for name, experiment in config.experiments.items():
+        for recipe in experiment.recipes:
+            if recipe not in config.recipes:
+                problems.append(
+                    f"experiments.{name}.recipes: no recipe {recipe!r}{nearest(recipe, list(config.recipes))}"
+                )
+            elif experiment.model.init == "scratch" and not _has_start(recipe, config.recipes):
+                problems.append(
+                    f"experiments.{name}.recipes: {recipe!r} starts without training, but model.init is scratch; "
+                    "expected a recipe with train, or a model folder or hub id"
+                )
+        for field, values in (("recipes", experiment.recipes), ("seeds", experiment.seeds)):
+            for value, count in Counter(values).items():
+                if count > 1:
+                    problems.append(f"experiments.{name}.{field}: {value!r} stands there {count} times; expected each once")
+    return problems
+
+
+def _has_start(name: str, recipes: Mapping[str, Recipe]) -> bool:
+    """Say whether the recipe's chain begins with training (or is broken, which is told elsewhere)."""
+    seen = set()
+    while (parent := recipes[name].parent) is not None:
+        if name in seen or parent not in recipes:
+            return True
+        seen.add(name)
+        name = parent
+    return recipes[name].train is not None
+
+
+def _files(config: Config) -> list[str]:
+    problems = []
+    for name, experiment in config.experiments.items():
+        if isinstance(data := experiment.data, FileData):
+            for field, value in (("train", data.train), ("test", data.test)):
+                if value is not None and not (path := Path(config.data_folder, value)).is_file():
+                    problems.append(
+                        f"experiments.{name}.data.{field}: no file {str(path)!r}; expected a path from data_folder "
+                        f"({config.data_folder!r}), which --config data_folder=… sets"
+                    )
+        init = experiment.model.init
+        if is_local(init) and not Path(init, "config.json").is_file():
+            problems.append(f"experiments.{name}.model.init: no config.json in {init!r}; expected a model folder")
+    return problems
+
+
+def is_local(init: str) -> bool:
+    """Say whether `model.init` names a folder (it exists, or looks like a path), not a hub id."""
+    return init != "scratch" and (init.startswith((".", "/", "~")) or Path(init).exists())
+
+
+def _site(config: Config) -> list[str]:
+    site = config.site
+    own = (site.carbon_g_per_kWh, site.carbon_source, site.carbon_year)
+    if any(value is not None for value in own) and None in own:
+        return ["site: carbon_g_per_kWh, carbon_source and carbon_year go together; give all three or none"]
+    return []
+
+
+def _gpus(config: Config, limit: int | None) -> list[str]:
+    if limit is None or config.device == "cpu":
+        return []
+    return [
+        f"resources.{stage}.gpu: {needs.gpu} is more than the run's limit of {limit}; "
+        f"lower it, or allow more by --resources gpu={needs.gpu}"
+        for stage, needs in config.resources
+        if needs.gpu > limit
+    ]

@@ -1,0 +1,155 @@
+"""From YAML or JSON to typed settings; every mistake becomes one line that names the key and what was expected."""
+
+import difflib
+import types
+import typing
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+import yaml
+from pydantic import BaseModel, TypeAdapter, ValidationError
+from pydantic_core import ErrorDetails
+
+from greenllm.errors import UserError
+
+Settings = TypeVar("Settings")
+
+
+class ConfigError(UserError):
+    """Everything that is wrong with a configuration: one line a mistake in `problems`."""
+
+    def __init__(self, problems: Sequence[str]) -> None:
+        super().__init__("\n".join(problems))
+        self.problems = list(problems)
+
+
+def read_yaml(path: Path) -> Any:
+    """Return the content of a YAML or JSON file; raise ConfigError where it can't be read."""
+    try:
+        return yaml.safe_load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ConfigError([f"{path}: no such file; expected a YAML file"]) from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError([f"{path}: can't be read ({error})"]) from None
+    except yaml.YAMLError as error:
+        raise ConfigError([f"{path}: not valid YAML ({' '.join(str(error).split())})"]) from None
+
+
+def read_settings(text: str, model: type[Settings] | Any) -> Settings:
+    """Parse settings given on a command line as JSON or YAML text, or as the path of such a file."""
+    if not text.lstrip().startswith("{") and Path(text).is_file():
+        return validate(read_yaml(Path(text)), model, text)
+    try:
+        values = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise ConfigError([f"--settings: not valid YAML or JSON ({' '.join(str(error).split())})"]) from None
+    if isinstance(values, str):
+        raise ConfigError([f"--settings: no file {text!r}; expected a YAML file, or settings such as {{key: value}}"])
+    return validate({} if values is None else values, model, "settings")
+
+
+def validate(values: Any, model: type[Settings] | Any, source: str) -> Settings:
+    """Check `values` against a model; raise ConfigError with a line `source: key: …` for each mistake."""
+    try:
+        return typing.cast(Settings, TypeAdapter(model).validate_python(values))
+    except ValidationError as error:
+        raise ConfigError([_line(details, model, source) for details in error.errors()]) from None
+
+
+def nearest(word: str, known: Sequence[str]) -> str:
+    """Return `; did you mean …?` where a known word is near, else the list of the known."""
+    close = difflib.get_close_matches(word, known, n=1)
+    return f"; did you mean {close[0]!r}?" if close else f"; known: {', '.join(known)}"
+
+
+def _line(details: ErrorDetails, model: Any, source: str) -> str:
+    location, kind, context = details["loc"], details["type"], details.get("ctx", {})
+    keys = _known_keys(model, location[:-1]) if location else []
+    # A discriminated union puts its tag (`embedded`, `file`, …) into the location: no key of the user's.
+    key = ".".join(str(part) for part in _without_tags(model, location)) or "(top level)"
+    given = details["input"]
+    match kind:
+        case "extra_forbidden":
+            message = f"unknown key{nearest(str(location[-1]), keys)}"
+        case "missing":
+            message = "is missing"
+        case "literal_error":
+            choices = [choice.strip("'") for choice in str(context["expected"]).replace(" or ", ", ").split(", ")]
+            message = f"{given!r} is not one of the choices{nearest(str(given), choices)}"
+        case "union_tag_invalid":
+            choices = [choice.strip("'") for choice in str(context["expected_tags"]).split(", ")]
+            key += ".source"
+            message = f"{context['tag']!r} is not one of the choices{nearest(str(context['tag']), choices)}"
+        case "union_tag_not_found":
+            key += ".source"
+            message = "is missing: expected embedded, file, url or hub"
+        case _:
+            message = f"{details['msg'][0].lower()}{details['msg'][1:]}, got {_short(given)}"
+    return f"{source}: {key}: {message}"
+
+
+def _short(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 60 else text[:57] + "..."
+
+
+def _without_tags(model: Any, location: Sequence[int | str]) -> list[int | str]:
+    return [part for index, part in enumerate(location) if not _is_tag(model, location[:index], part)]
+
+
+def _is_tag(model: Any, before: Sequence[int | str], part: int | str) -> bool:
+    return _tagged(_follow(model, before), part) is not None
+
+
+def _known_keys(model: Any, location: Sequence[int | str]) -> list[str]:
+    return [
+        field.alias or name
+        for option in _options(_follow(model, location))
+        if isinstance(option, type) and issubclass(option, BaseModel)
+        for name, field in option.model_fields.items()
+    ]
+
+
+def _follow(annotation: Any, location: Sequence[int | str]) -> Any:
+    """Return the type found at `location` below `annotation`."""
+    for part in location:
+        annotation = _step(_plain(annotation), part)
+    return _plain(annotation)
+
+
+def _step(annotation: Any, part: int | str) -> Any:
+    if (member := _tagged(annotation, part)) is not None:
+        return member
+    for option in _options(annotation):
+        if isinstance(option, type) and issubclass(option, BaseModel):
+            for name, field in option.model_fields.items():
+                if part in (name, field.alias):
+                    return field.annotation
+        elif issubclass(typing.get_origin(option) or object, Mapping):
+            return typing.get_args(option)[1]
+        elif issubclass(typing.get_origin(option) or object, Sequence):
+            return typing.get_args(option)[0]
+    return None
+
+
+def _tagged(annotation: Any, tag: int | str) -> Any:
+    """Return the member of a union whose `source` is `tag`."""
+    for option in _options(annotation):
+        if isinstance(option, type) and issubclass(option, BaseModel) and "source" in option.model_fields:
+            if tag in typing.get_args(option.model_fields["source"].annotation):
+                return option
+    return None
+
+
+def _options(annotation: Any) -> tuple[Any, ...]:
+    if typing.get_origin(annotation) in (typing.Union, types.UnionType):
+        return tuple(_plain(option) for option in typing.get_args(annotation))
+    return (annotation,)
+
+
+def _plain(annotation: Any) -> Any:
+    """Return the type itself without its `Annotated` wrapping."""
+    while typing.get_origin(annotation) is typing.Annotated:
+        annotation = typing.get_args(annotation)[0]
+    return annotation

@@ -1,0 +1,73 @@
+# account: all ledgers → every joule shared out among the jobs, the energy of each stage, recipe and experiment, and
+# the two tables `efficiency` (E = C/R, energy per unit of work) and `impact` (joules, kWh, grams), by `meter.policy`
+# and `site`. Metered too: its own ledger comes after, and is in the next account.
+
+
+rule account:
+    input:
+        quality=compared("<results>/evaluations/{experiment}/{recipe}/seed-{seed}.json"),
+        measurements=compared("<results>/deployments/{experiment}/{recipe}/seed-{seed}/measurement.json"),
+    output:
+        attribution="<results>/account/attribution.json",
+        account="<results>/account/account.json",
+        energy="<results>/energy/account.json",
+    log:
+        "<logs>/account.log",
+    benchmark:
+        "<benchmarks>/account.tsv"
+    conda:
+        "../../envs/greenllm.yaml"
+    threads: 1
+    resources:
+        gpu=0,
+        attempt=current_attempt,
+    params:
+        study=settings(STUDY),
+        results=STUDY.results,
+    message:
+        "account for every joule"
+    shell:
+        "meter --rule account --attempt {resources.attempt} --threads {threads} --gpus {resources.gpu}"
+        " --out {output.energy} --"
+        " python -m greenllm account --config {params.study:q} --results {params.results} --out {params.results}/account"
+        " > {log} 2>&1"
+
+
+rule efficiency:
+    input:
+        account=rules.account.output.account,
+    output:
+        tables=report(
+            multiext("<results>/report/tables/efficiency", ".csv", ".md", ".tex", ".parquet"),
+            caption="../report/efficiency.rst",
+            category="Tables",
+        ),
+    log:
+        "<logs>/efficiency.log",
+    conda:
+        "../../envs/greenllm.yaml"
+    threads: 1
+    resources:
+        gpu=0,
+    message:
+        "table of the energy per unit of work"
+    shell:
+        "python -m greenllm report --account {input.account} --table efficiency --out {output.tables[0]} > {log} 2>&1"
+
+
+rule impact:
+    input:
+        account=rules.account.output.account,
+    output:
+        tables=multiext("<results>/report/tables/impact", ".csv", ".md", ".tex", ".parquet"),
+    log:
+        "<logs>/impact.log",
+    conda:
+        "../../envs/greenllm.yaml"
+    threads: 1
+    resources:
+        gpu=0,
+    message:
+        "table of the environmental impact"
+    shell:
+        "python -m greenllm report --account {input.account} --table impact --out {output.tables[0]} > {log} 2>&1"

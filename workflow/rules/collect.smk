@@ -1,0 +1,59 @@
+# collect: a data set with its card, from where `experiments.<name>.data` says; a model that is already trained, from
+# `experiments.<name>.model`.
+
+
+rule collect:
+    output:
+        data=directory("<results>/data/{experiment}/collected"),
+        energy="<results>/energy/collect/{experiment}.json",
+    log:
+        "<logs>/collect/{experiment}.log",
+    benchmark:
+        "<benchmarks>/collect/{experiment}.tsv"
+    conda:
+        "../../envs/greenllm.yaml"
+    threads: STUDY.resources.collect.threads
+    resources:
+        gpu=gpus("collect"),
+        mem_mb=STUDY.resources.collect.memory_MB,
+        runtime=STUDY.resources.collect.runtime_min,
+        attempt=current_attempt,
+    params:
+        task=lambda wildcards: PLAN.experiment(wildcards.experiment).task,
+        settings=lambda wildcards: settings(PLAN.experiment(wildcards.experiment).data),
+        base=STUDY.data_folder,
+    message:
+        "collect {wildcards.experiment}"
+    shell:
+        "meter --rule collect --wildcard experiment={wildcards.experiment} --attempt {resources.attempt}"
+        " --threads {threads} --gpus {resources.gpu} --out {output.energy} --"
+        " python -m greenllm collect --task {params.task} --settings {params.settings:q} --base {params.base:q}"
+        " --out {output.data} > {log} 2>&1"
+
+
+rule collect_model:
+    output:
+        model=directory("<results>/models/{experiment}/source"),
+        energy="<results>/energy/collect_model/{experiment}.json",
+    log:
+        "<logs>/collect_model/{experiment}.log",
+    benchmark:
+        "<benchmarks>/collect_model/{experiment}.tsv"
+    conda:
+        "../../envs/greenllm.yaml"
+    threads: STUDY.resources.collect.threads
+    resources:
+        gpu=gpus("collect"),
+        mem_mb=STUDY.resources.collect.memory_MB,
+        runtime=STUDY.resources.collect.runtime_min,
+        attempt=current_attempt,
+    params:
+        init=lambda wildcards: PLAN.experiment(wildcards.experiment).model.init,
+        revision=lambda wildcards: PLAN.experiment(wildcards.experiment).model.revision or "main",
+    message:
+        "collect the model of {wildcards.experiment}"
+    shell:
+        "meter --rule collect_model --wildcard experiment={wildcards.experiment} --attempt {resources.attempt}"
+        " --threads {threads} --gpus {resources.gpu} --out {output.energy} --"
+        " python -m greenllm collect-model --init {params.init:q} --revision {params.revision:q}"
+        " --out {output.model} > {log} 2>&1"

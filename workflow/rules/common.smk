@@ -1,0 +1,74 @@
+# What all stages share: the checked study, the meter's call, the resources of a stage.
+# Logic beyond paths and resources lives in the package (workflow/greenllm).
+
+import os
+import sys
+from pathlib import Path
+
+from greenllm import environment
+from greenllm.config.check import check_config
+from greenllm.config.read import ConfigError
+from greenllm.plan import Plan
+
+CONFIG_FILE = ", ".join(map(os.path.relpath, workflow.config_settings.configfiles)) or "config/config.yaml"
+GPU_LIMIT = workflow.global_resources.get("gpu")
+try:
+    STUDY = check_config(config, CONFIG_FILE, GPU_LIMIT and GPU_LIMIT.value)
+except ConfigError as error:
+    print(error, file=sys.stderr)
+    sys.exit(2)
+PLAN = Plan(STUDY)
+
+# Rules call `meter`, by its absolute path: neither an unactivated .venv nor a rule's own conda environment loses it.
+METER = f"{Path(sys.executable).parent / 'greenllm'} meter --ledger {STUDY.results}/ledger --device {STUDY.device}"
+shell.prefix(f'meter() {{ {METER} "$@"; }}; ')
+environment.prepare(STUDY.meter.interval_s)
+
+
+def settings(section):
+    """Return a section of the study as the JSON text that a stage takes on its command line."""
+    return section.model_dump_json(by_alias=True)
+
+
+def current_attempt(wildcards, attempt):
+    """Return the number of the attempt: a resource, since params are not computed anew for each."""
+    return attempt
+
+
+def any_of(names):
+    """Return the pattern that matches these names alone."""
+    return "|".join(names) or "(?!)"
+
+
+def gpus(stage):
+    """Return the GPUs of a stage: none where the study runs on the CPU."""
+    return 0 if STUDY.device == "cpu" else getattr(STUDY.resources, stage).gpu
+
+
+def source_model(wildcards):
+    """Return the folder of the model that the experiment starts from, if it does."""
+    return PLAN.model_folder(wildcards.experiment, None, "") or []
+
+
+def parent_model(wildcards):
+    """Return the folder of the model that the recipe starts from, if it does."""
+    return PLAN.parent_folder(wildcards.experiment, wildcards.recipe, wildcards.seed) or []
+
+
+def evaluated_model(wildcards):
+    """Return the folder of the model that the recipe makes or takes."""
+    return PLAN.model_folder(wildcards.experiment, wildcards.recipe, wildcards.seed)
+
+
+def compared(pattern):
+    """Return the pattern's file for every model that is compared."""
+    return [
+        pattern.format(experiment=experiment, recipe=recipe, seed=seed)
+        for experiment, recipe, seed in PLAN.compared()
+    ]
+
+
+wildcard_constraints:
+    experiment=any_of(STUDY.experiments),
+    recipe=any_of(STUDY.recipes),
+    seed=r"\d+",

@@ -1,0 +1,44 @@
+# deploy: an evaluated model → a folder that serves it by itself, and what a request to it costs under load, by
+# `deploy`. Server and load generator are metered apart; the host is theirs alone, since their speed is the result.
+
+
+rule deploy:
+    input:
+        model=evaluated_model,
+        quality=rules.evaluate.output.quality,
+        predictions=rules.evaluate.output.predictions,
+    output:
+        bundle=directory("<results>/deployments/{experiment}/{recipe}/seed-{seed}/bundle"),
+        measurement="<results>/deployments/{experiment}/{recipe}/seed-{seed}/measurement.json",
+        energy="<results>/energy/deploy/{experiment}/{recipe}/seed-{seed}.json",
+        energy_serve="<results>/energy/serve/{experiment}/{recipe}/seed-{seed}.json",
+        energy_load="<results>/energy/load/{experiment}/{recipe}/seed-{seed}.json",
+    log:
+        "<logs>/deploy/{experiment}/{recipe}/seed-{seed}.log",
+    benchmark:
+        "<benchmarks>/deploy/{experiment}/{recipe}/seed-{seed}.tsv"
+    conda:
+        "../../envs/greenllm.yaml"
+    threads: STUDY.resources.deploy.threads
+    resources:
+        gpu=gpus("deploy"),
+        mem_mb=STUDY.resources.deploy.memory_MB,
+        runtime=STUDY.resources.deploy.runtime_min,
+        attempt=current_attempt,
+    params:
+        task=lambda wildcards: PLAN.experiment(wildcards.experiment).task,
+        settings=settings(STUDY.deploy),
+        evaluation=settings(STUDY.evaluate),
+        device=STUDY.device,
+    message:
+        "deploy {wildcards.experiment}/{wildcards.recipe} seed {wildcards.seed}"
+    shell:
+        "meter --rule deploy --wildcard experiment={wildcards.experiment} --wildcard recipe={wildcards.recipe}"
+        " --wildcard seed={wildcards.seed} --attempt {resources.attempt}"
+        " --threads {threads} --gpus {resources.gpu} --exclusive --out {output.energy} --"
+        " python -m greenllm deploy --task {params.task} --settings {params.settings:q}"
+        " --evaluation-settings {params.evaluation:q} --model {input.model} --predictions {input.predictions}"
+        " --evaluation {input.quality} --threads {threads} --device {params.device}"
+        " --wildcard experiment={wildcards.experiment} --wildcard recipe={wildcards.recipe}"
+        " --wildcard seed={wildcards.seed} --energy-serve {output.energy_serve} --energy-load {output.energy_load}"
+        " --bundle {output.bundle} --out {output.measurement} > {log} 2>&1"

@@ -1,0 +1,37 @@
+# evaluate: a model and the test split → quality with its interval and every prediction, by `evaluate`.
+# The engine and the numerics are those that will be deployed. It has the host to itself, since its speed is reported.
+
+
+rule evaluate:
+    input:
+        model=evaluated_model,
+        data=rules.preprocess.output.data,
+    output:
+        quality="<results>/evaluations/{experiment}/{recipe}/seed-{seed}.json",
+        predictions="<results>/evaluations/{experiment}/{recipe}/seed-{seed}.predictions.jsonl",
+        energy="<results>/energy/evaluate/{experiment}/{recipe}/seed-{seed}.json",
+    log:
+        "<logs>/evaluate/{experiment}/{recipe}/seed-{seed}.log",
+    benchmark:
+        "<benchmarks>/evaluate/{experiment}/{recipe}/seed-{seed}.tsv"
+    conda:
+        "../../envs/greenllm.yaml"
+    threads: STUDY.resources.evaluate.threads
+    resources:
+        gpu=gpus("evaluate"),
+        mem_mb=STUDY.resources.evaluate.memory_MB,
+        runtime=STUDY.resources.evaluate.runtime_min,
+        attempt=current_attempt,
+    params:
+        task=lambda wildcards: PLAN.experiment(wildcards.experiment).task,
+        settings=settings(STUDY.evaluate),
+        device=STUDY.device,
+    message:
+        "evaluate {wildcards.experiment}/{wildcards.recipe} seed {wildcards.seed}"
+    shell:
+        "meter --rule evaluate --wildcard experiment={wildcards.experiment} --wildcard recipe={wildcards.recipe}"
+        " --wildcard seed={wildcards.seed} --attempt {resources.attempt}"
+        " --threads {threads} --gpus {resources.gpu} --exclusive --out {output.energy} --"
+        " python -m greenllm evaluate --task {params.task} --settings {params.settings:q} --model {input.model} --data {input.data}"
+        " --seed {wildcards.seed} --threads {threads} --device {params.device}"
+        " --out {output.quality} --predictions {output.predictions} > {log} 2>&1"

@@ -1,0 +1,34 @@
+# preprocess: collected data → clean, split and tokenized rows, by `experiments.<name>.preprocess`.
+# A model that is already trained brings its tokenizer.
+
+
+rule preprocess:
+    input:
+        data=rules.collect.output.data,
+        model=source_model,
+    output:
+        data=directory("<results>/data/{experiment}/prepared"),
+        energy="<results>/energy/preprocess/{experiment}.json",
+    log:
+        "<logs>/preprocess/{experiment}.log",
+    benchmark:
+        "<benchmarks>/preprocess/{experiment}.tsv"
+    conda:
+        "../../envs/greenllm.yaml"
+    threads: STUDY.resources.preprocess.threads
+    resources:
+        gpu=gpus("preprocess"),
+        mem_mb=STUDY.resources.preprocess.memory_MB,
+        runtime=STUDY.resources.preprocess.runtime_min,
+        attempt=current_attempt,
+    params:
+        task=lambda wildcards: PLAN.experiment(wildcards.experiment).task,
+        settings=lambda wildcards: settings(PLAN.experiment(wildcards.experiment).preprocess),
+        model=lambda wildcards, input: f"--model {input.model}" if input.model else "",
+    message:
+        "preprocess {wildcards.experiment}"
+    shell:
+        "meter --rule preprocess --wildcard experiment={wildcards.experiment} --attempt {resources.attempt}"
+        " --threads {threads} --gpus {resources.gpu} --out {output.energy} --"
+        " python -m greenllm preprocess --task {params.task} --settings {params.settings:q} --data {input.data} {params.model}"
+        " --out {output.data} > {log} 2>&1"

@@ -1,0 +1,41 @@
+# train: prepared rows (and the parent's model, if any) → a model folder, by `recipes.<name>.train` upon
+# `experiments.<name>.train` upon `train`. Checkpoints lie beside the model, outside the rule's outputs: Snakemake
+# deletes those of a killed job, and the next run shall resume.
+
+
+rule train:
+    input:
+        data=rules.preprocess.output.data,
+        parent=parent_model,
+    output:
+        model=directory("<results>/models/{experiment}/{recipe}/seed-{seed}/model"),
+        energy="<results>/energy/train/{experiment}/{recipe}/seed-{seed}.json",
+    log:
+        "<logs>/train/{experiment}/{recipe}/seed-{seed}.log",
+    benchmark:
+        "<benchmarks>/train/{experiment}/{recipe}/seed-{seed}.tsv"
+    wildcard_constraints:
+        recipe=any_of(PLAN.trained()),
+    conda:
+        "../../envs/greenllm.yaml"
+    threads: STUDY.resources.train.threads
+    resources:
+        gpu=gpus("train"),
+        mem_mb=STUDY.resources.train.memory_MB,
+        runtime=STUDY.resources.train.runtime_min,
+        attempt=current_attempt,
+    params:
+        settings=lambda wildcards: settings(PLAN.training(wildcards.experiment, wildcards.recipe)),
+        model=lambda wildcards: settings(PLAN.experiment(wildcards.experiment).model),
+        parent=lambda wildcards, input: f"--from {input.parent}" if input.parent else "",
+        checkpoints=f"{STUDY.results}/models/{{experiment}}/{{recipe}}/seed-{{seed}}/checkpoints",
+        device=STUDY.device,
+    message:
+        "train {wildcards.experiment}/{wildcards.recipe} seed {wildcards.seed}"
+    shell:
+        "meter --rule train --wildcard experiment={wildcards.experiment} --wildcard recipe={wildcards.recipe}"
+        " --wildcard seed={wildcards.seed} --attempt {resources.attempt}"
+        " --threads {threads} --gpus {resources.gpu} --out {output.energy} --"
+        " python -m greenllm train --settings {params.settings:q} --model {params.model:q} --data {input.data} {params.parent}"
+        " --seed {wildcards.seed} --threads {threads} --device {params.device}"
+        " --checkpoints {params.checkpoints} --out {output.model} > {log} 2>&1"

@@ -1,0 +1,115 @@
+"""Snakemake's console, one line a job: what runs, what is done and left, how long it took and what it cost."""
+
+import json
+import sys
+import time
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from snakemake.logging import ColorizingTextHandler, DefaultFormatter
+from snakemake_interface_logger_plugins.base import LogHandlerBase
+
+
+class OneLineFormatter(DefaultFormatter):
+    """Say of each job when it starts and when it ends; leave everything else as Snakemake has it."""
+
+    def __init__(self, *arguments: Any, dryrun: bool, **keywords: Any) -> None:
+        super().__init__(*arguments, **keywords)
+        self.dryrun = dryrun
+        self.jobs: dict[int, dict[str, Any]] = {}
+        self.finished: list[str] = []
+
+    def format_workflow_started(self, msg: dict[str, Any]) -> str:
+        """Leave out what a reader of the console knows already."""
+        return ""
+
+    def format_job_info(self, msg: dict[str, Any]) -> str:
+        """Return the line of a job that starts."""
+        self.jobs[msg["jobid"]] = {**msg, "started": time.monotonic()}
+        return f"{_now()}  {self._name(msg)} …" + (f"  ({msg['reason']})" if self.dryrun else "")
+
+    def format_job_finished(self, msg: dict[str, Any]) -> str:
+        """Keep the line of a job that has ended until its count of jobs done and left is known."""
+        job = self.jobs.get(msg["job_id"])
+        if job is not None and job["output"]:
+            duration_s = time.monotonic() - job["started"]
+            self.finished.append(f"{self._name(job)}: done in {duration_s:.0f} s{_energy(job['output'])}")
+        return ""
+
+    def format_progress(self, msg: dict[str, Any]) -> str:
+        """Return the lines of the jobs that have ended since the last count."""
+        lines = [f"{_now()}  {line}  [{msg['done']} of {msg['total']}]" for line in self.finished]
+        self.finished.clear()
+        return "\n".join(lines)
+
+    def format_job_error(self, msg: dict[str, Any]) -> str:
+        """Return what failed and the end of its log, where the cause stands."""
+        name = self._name(self.jobs.get(msg["jobid"], msg))
+        lines = [f"{_now()}  {name}: FAILED; log: {', '.join(msg['log']) or 'none'}"]
+        for log in msg["log"]:
+            if (path := Path(log.split(" ")[0])).is_file():
+                lines += [f"    {line}" for line in path.read_text(errors="replace").splitlines()[-5:]]
+        return "\n".join(lines)
+
+    @staticmethod
+    def _name(job: dict[str, Any]) -> str:
+        return str(job.get("rule_msg") or job["rule_name"])
+
+
+def _now() -> str:
+    return datetime.now().strftime("%H:%M:%S")
+
+
+def _energy(outputs: list[str]) -> str:
+    """Return `, 1234 J (modelled)` from the job's energy log, which is among its outputs."""
+    for output in outputs:
+        path = Path(output.split(" ")[0])
+        if path.parts[1:2] != ("energy",) and "energy" not in path.parts:
+            continue
+        try:
+            log = json.loads(path.read_text())
+            if log.get("energy_J") is None:
+                return ", energy unknown"
+            qualities = {part["quality"] for part in log["components"] if part["energy_J"] and part["component"] != "platform"}
+            return f", {log['energy_J']['value']:.3g} J ({' and '.join(sorted(qualities))})"
+        except (OSError, ValueError, KeyError, TypeError):
+            continue
+    return ""
+
+
+class LogHandler(ColorizingTextHandler, LogHandlerBase):
+    """Write to the console in place of Snakemake's own handler."""
+
+    def __init__(self, common_settings: Any, settings: Any) -> None:
+        stream = sys.stdout if common_settings.stdout else sys.stderr
+        LogHandlerBase.__init__(self, common_settings, settings)
+        ColorizingTextHandler.__init__(self, nocolor=common_settings.nocolor, stream=stream)
+        self.setFormatter(
+            OneLineFormatter(common_settings.quiet, common_settings.show_failed_logs, dryrun=common_settings.dryrun)
+        )
+
+    @property
+    def writes_to_stream(self) -> bool:
+        """Take the place of Snakemake's console."""
+        return True
+
+    @property
+    def writes_to_file(self) -> bool:
+        """Write no file."""
+        return False
+
+    @property
+    def has_filter(self) -> bool:
+        """Leave filtering by `--quiet` and `--verbose` to Snakemake."""
+        return False
+
+    @property
+    def has_formatter(self) -> bool:
+        """Bring the formatter above."""
+        return True
+
+    @property
+    def needs_rulegraph(self) -> bool:
+        """Need no rule graph."""
+        return False
