@@ -1,4 +1,4 @@
-"""Engines: what turns prompts into answers. One protocol, one file an engine; a model folder names its own."""
+"""Engines: what turns prompts into answers. One protocol, one file an engine; model folders name theirs."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass

@@ -22,46 +22,44 @@ class Batch:
         asked = [max_tokens] * len(rows) if isinstance(max_tokens, int) else list(max_tokens)
         if len(asked) != len(rows) or any(limit < 1 for limit in asked):
             raise ValueError(f"max_tokens {max_tokens}: expected one number, or one a prompt, of at least 1")
-        self._prompt_tokens = [len(row) for row in rows]
+        self._rows = rows
         self._limits = [min(limit, context - len(row)) for limit, row in zip(asked, rows, strict=True)]
         self._answers = [Answer(text) for _ in rows]
-        self._ended: list[bool | None] = [None] * len(rows)  # None: goes on; True: by an end token
+        self._stopped = [False] * len(rows)
         self._end = end
         self._on_token = on_token
         self._cancelled = cancelled
+        self.going = list(range(len(rows)))
+        """The rows that have not ended."""
 
-    @property
-    def steps(self) -> int:
-        """Most tokens that any row may get."""
-        return max(self._limits)
+    def ids(self, index: int) -> list[int]:
+        """Return a row's prompt and its answer so far, as token ids."""
+        return [*self._rows[index], *self._answers[index].ids]
 
-    @property
-    def done(self) -> bool:
-        """Whether every row has ended."""
-        return None not in self._ended
+    def left(self) -> int:
+        """Return the most tokens that any row may still get."""
+        return max(self._limits[index] - len(self._answers[index].ids) for index in self.going)
 
-    def add(self, tokens: Sequence[int]) -> None:
-        """Take one token for each row; rows that have ended ignore theirs."""
-        for index, token in enumerate(tokens):
-            if self._ended[index] is not None:
+    def add(self, indices: Sequence[int], tokens: Sequence[int]) -> None:
+        """Take one token for each row of `indices`; rows that have ended ignore theirs."""
+        for index, token in zip(indices, tokens, strict=True):
+            if index not in self.going:
                 continue
             answer = self._answers[index]
             piece = answer.add(token)
-            if token in self._end:
-                self._ended[index] = True
-            elif len(answer.ids) == self._limits[index] or (self._cancelled and self._cancelled(index)):
-                self._ended[index] = False
-            if self._on_token:
-                if self._ended[index] is not None:
-                    piece += answer.rest()
+            self._stopped[index] = token in self._end
+            full = len(answer.ids) == self._limits[index]
+            ended = self._stopped[index] or full or (self._cancelled is not None and self._cancelled(index))
+            if ended:
+                self.going.remove(index)
+            if self._on_token is not None:
+                piece += answer.rest() if ended else ""
                 if piece:
                     self._on_token(index, piece)
 
     def completions(self) -> list[Completion]:
         """Return the answers, in the order of the prompts."""
         return [
-            Completion(answer.text, len(answer.ids), prompt_tokens, "stop" if ended else "length")
-            for answer, prompt_tokens, ended in zip(
-                self._answers, self._prompt_tokens, self._ended, strict=True
-            )
+            Completion(answer.text, len(answer.ids), len(row), "stop" if stopped else "length")
+            for answer, row, stopped in zip(self._answers, self._rows, self._stopped, strict=True)
         ]

@@ -25,16 +25,12 @@ class OnnxRuntimeGenAI:
 
     def __init__(self, folder: Path, manifest: Manifest, *, threads: int, device: Device) -> None:
         if device == "require":
-            raise UserError(
-                f"{folder}: device `require`, but the engine {self.name} runs on the CPU here; use `auto`"
-            )
+            raise UserError(f"{folder}: device `require`, but the engine {self.name} runs on the CPU here; use `auto`")
         self.precision: str = manifest.precision
         settings = read_json(folder / "genai_config.json").get("model", {})
         limits = [limit for limit in (manifest.context, settings.get("context_length")) if limit]
         if not limits:
-            raise UserError(
-                f"{folder / 'genai_config.json'}: model.context_length: missing; build the model anew"
-            )
+            raise UserError(f"{folder / 'genai_config.json'}: model.context_length: missing; build the model anew")
         self.context = min(limits)
         self.text = Text(folder)
         self._end = token_ids(settings.get("eos_token_id"))
@@ -70,21 +66,33 @@ class OnnxRuntimeGenAI:
         """Answer `prompts` together; see `Engine.generate`."""
         rows = self.text.prompts_within(prompts, self.context)
         batch = Batch(self.text, rows, max_tokens, self.context, self._end, on_token, cancelled)
-        if not rows:
-            return []
+        while batch.going:
+            self._decode(batch)
+        return batch.completions()
+
+    def _decode(self, batch: Batch) -> None:
+        """Decode the rows that go on until they end, or until their longest fills the context.
+
+        Rows are as long as their padding makes them, so that a short one may be cut off here before its time:
+        it goes on in a next call, from what it has said.
+        """
+        indices = list(batch.going)
+        rows = [batch.ids(index) for index in indices]
         longest = max(map(len, rows))
         # Padded on the right: the attention kernel (GroupQueryAttention) counts a row's tokens from its
         # start, and answers wrongly, without a word, where the padding comes first.
         padded = np.full((len(rows), longest), PADDING, dtype=np.int32)
-        for index, row in enumerate(rows):
-            padded[index, : len(row)] = row
+        for line, row in zip(padded, rows, strict=True):
+            line[: len(row)] = row
         parameters = onnxruntime_genai.GeneratorParams(self._model)
         parameters.set_search_options(
-            batch_size=len(rows), max_length=longest + batch.steps, do_sample=False, num_beams=1
+            batch_size=len(rows),
+            max_length=min(longest + batch.left(), self.context),
+            do_sample=False,
+            num_beams=1,
         )
         generator = onnxruntime_genai.Generator(self._model, parameters)
         generator.append_tokens(padded)
-        while not batch.done and not generator.is_done():
+        while batch.going and not generator.is_done():
             generator.generate_next_token()
-            batch.add(generator.get_next_tokens().tolist())
-        return batch.completions()
+            batch.add(indices, generator.get_next_tokens().tolist())

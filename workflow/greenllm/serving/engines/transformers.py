@@ -27,14 +27,10 @@ class Transformers:
 
     def __init__(self, folder: Path, manifest: Manifest, *, threads: int, device: Device) -> None:
         if manifest.precision not in PRECISIONS:
-            raise UserError(
-                f"{folder}: precision {manifest.precision} is not for {self.name}; it has {[*PRECISIONS]}"
-            )
+            raise UserError(f"{folder}: precision {manifest.precision} is not for {self.name}; it has {[*PRECISIONS]}")
         cuda = device != "cpu" and torch.cuda.is_available()
         if device == "require" and not cuda:
-            raise UserError(
-                "device `require`, but PyTorch sees no GPU on this host; check the driver, or use `auto`"
-            )
+            raise UserError("device `require`, but PyTorch sees no GPU on this host; check the driver, or use `auto`")
         torch.set_num_threads(threads)
         self.device = torch.device("cuda" if cuda else "cpu")
         self.precision: str = manifest.precision
@@ -52,9 +48,7 @@ class Transformers:
         longest = getattr(model.config.get_text_config(), "max_position_embeddings", None)
         limits = [limit for limit in (manifest.context, longest) if limit]
         if not limits:
-            raise UserError(
-                f"{folder}: neither greenllm.json nor config.json gives the context length, in tokens"
-            )
+            raise UserError(f"{folder}: neither greenllm.json nor config.json gives the context length, in tokens")
         self.context = min(limits)
         self._end = (
             token_ids(read_json(folder / "generation_config.json").get("eos_token_id"))
@@ -90,7 +84,7 @@ class Transformers:
         positions = (torch.arange(longest) - padding[:, None]).clamp(min=0).to(self.device)
         mask: torch.Tensor | None = None  # without padding the causal mask is enough, and cheaper
         if padding.any():
-            mask = (torch.arange(longest + batch.steps) >= padding[:, None]).long().to(self.device)
+            mask = (torch.arange(longest + batch.left()) >= padding[:, None]).long().to(self.device)
         cache = DynamicCache(config=self._model.config)
         length = longest
         while True:
@@ -103,8 +97,8 @@ class Transformers:
                 logits_to_keep=1,
             )
             ids = output.logits[:, -1].argmax(dim=-1, keepdim=True)
-            batch.add(ids[:, 0].tolist())
-            if batch.done:
+            batch.add(range(len(rows)), ids[:, 0].tolist())
+            if not batch.going:
                 return batch.completions()
             positions = positions[:, -1:] + 1
             length += 1

@@ -1,0 +1,109 @@
+"""`greenllm serve`: a model folder behind HTTP, until SIGTERM or Ctrl-C."""
+
+import argparse
+import asyncio
+import os
+import signal
+import socket
+import sys
+from pathlib import Path
+
+from greenllm.errors import UserError
+from greenllm.work import write_work
+
+READY = "greenllm serve: ready at "
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Declare the options of `greenllm serve`."""
+    parser.add_argument("folder", type=Path, help="a bundle made by `greenllm deploy`, or any model folder")
+    parser.add_argument("--host", default="127.0.0.1", help="address to listen at (default: this machine only)")
+    parser.add_argument("--port", type=int, default=8000, help="TCP port; 0 takes a free one (default: 8000)")
+    parser.add_argument("--name", help="model name in the interface (default: the folder's name)")
+    parser.add_argument("--threads", type=int, help="CPU threads (default: all that this process may use)")
+    parser.add_argument(
+        "--device",
+        choices=["auto", "cpu", "require"],
+        default="auto",
+        help="auto: a GPU where there is one; require: refuse to run without (default: auto)",
+    )
+    parser.add_argument("--batch", type=int, default=8, help="most requests generated together (default: 8)")
+    parser.add_argument("--queue", type=int, default=256, help="most requests that wait; then 429 (default: 256)")
+    parser.add_argument("--max-tokens", type=int, default=256, help="most tokens of an answer (default: 256)")
+    parser.add_argument(
+        "--max-body",
+        type=int,
+        default=1024 * 1024,
+        metavar="BYTES",
+        help="largest request body (default: 1048576)",
+    )
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Serve until stopped; requests under way are answered first. Prints one line with the URL when ready."""
+    for option in ("threads", "batch", "queue", "max_tokens", "max_body"):
+        value = getattr(arguments, option)
+        if value is not None and value < 1:
+            raise UserError(f"--{option.replace('_', '-')} {value}: expected at least 1")
+    # uvicorn answers a signal by a graceful stop and then raises it again, for whoever handled it before: us.
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, _stop)
+    try:
+        with _listener(arguments.host, arguments.port) as listener:
+            _serve(arguments, listener)
+    except _Stopped:
+        pass
+    return 0
+
+
+class _Stopped(BaseException):
+    """SIGTERM or SIGINT, outside the time that uvicorn handles them."""
+
+
+def _stop(number: int, frame: object) -> None:
+    raise _Stopped
+
+
+def _serve(arguments: argparse.Namespace, listener: socket.socket) -> None:
+    # Imported here: a wrong option should not wait for them.
+    import uvicorn
+
+    from greenllm.serving.engines import load_engine
+    from greenllm.serving.server import Limits, Served, make_app
+
+    threads = arguments.threads or len(os.sched_getaffinity(0))
+    engine = load_engine(arguments.folder, threads=threads, device=arguments.device)
+    limits = Limits(arguments.batch, arguments.queue, arguments.max_tokens, arguments.max_body)
+    served = Served()
+    app = make_app(engine, arguments.name or arguments.folder.resolve().name, limits, served)
+    host, port = listener.getsockname()[:2]
+    url = f"http://{f'[{host}]' if ':' in host else host}:{port}"
+
+    class Server(uvicorn.Server):
+        async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+            await super().startup(sockets)
+            print(f"{READY}{url}", flush=True)
+
+    server = Server(uvicorn.Config(app, log_level="warning", access_log=False, lifespan="on"))
+    try:
+        asyncio.run(server.serve(sockets=[listener]))
+    finally:
+        write_work(requests=served.requests, tokens=served.tokens, prompt_tokens=served.prompt_tokens)
+        print(f"greenllm serve: stopped after {served.requests} requests", file=sys.stderr)
+
+
+def _listener(host: str, port: int) -> socket.socket:
+    """Return a socket bound to an address; raise UserError where that is not possible."""
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        listener = socket.socket(family, kind, protocol)
+    except (OSError, OverflowError) as error:
+        raise UserError(f"--host {host} --port {port}: {error}; expected an address of this machine") from None
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind(address)
+    except (OSError, OverflowError) as error:
+        listener.close()
+        reason = error.strerror if isinstance(error, OSError) else str(error)
+        raise UserError(f"--port {port} at {host}: {reason}; choose another, or 0 for a free one") from None
+    return listener

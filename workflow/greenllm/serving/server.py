@@ -1,0 +1,241 @@
+"""An OpenAI-compatible HTTP server around one engine."""
+
+import asyncio
+import contextlib
+import json
+import time
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from typing import Any
+
+from fastapi import FastAPI
+from fastapi import Request as HttpRequest
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse, Response, StreamingResponse
+from prometheus_client import CONTENT_TYPE_LATEST
+from starlette.exceptions import HTTPException
+
+from greenllm import __version__
+from greenllm.serving import openai
+from greenllm.serving.batching import Batcher, EngineFailed, QueueFull, Ticket
+from greenllm.serving.engines import Completion, Engine, PromptError
+from greenllm.serving.limits import BodyLimit
+from greenllm.serving.metrics import CountRequests, Metrics
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What one server takes on."""
+
+    batch: int = 8
+    """Most requests generated together."""
+    queue: int = 256
+    """Most requests that wait."""
+    max_tokens: int = 256
+    """Most tokens of an answer; also what a request gets that names no number."""
+    body_bytes: int = 1024 * 1024
+    """Largest request body."""
+
+
+@dataclass
+class Served:
+    """What a server has done: the R of its E = C/R."""
+
+    requests: int = 0
+    tokens: int = 0
+    prompt_tokens: int = 0
+
+
+class Refused(Exception):  # noqa: N818
+    """A request that is answered with an error."""
+
+    def __init__(self, status: int, message: str, *, param: str | None = None, code: str | None = None) -> None:
+        super().__init__(message)
+        self.status, self.message, self.param, self.code = status, message, param, code
+
+
+def make_app(engine: Engine, name: str, limits: Limits, served: Served) -> FastAPI:
+    """Return the application that serves `engine` under the model name `name`, and counts its work in `served`."""
+    metrics = Metrics(lambda: batcher.waiting())
+    batcher = Batcher(engine, batch=limits.batch, queue=limits.queue, on_batch=metrics.batch.observe)
+
+    @contextlib.asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        yield
+        await asyncio.to_thread(batcher.close)
+
+    app = FastAPI(
+        title="GreenLLM",
+        version=__version__,
+        description="OpenAI-compatible. Decoding is greedy: `temperature` may be absent or 0, and both mean 0.",
+        lifespan=lifespan,
+    )
+    app.add_middleware(BodyLimit, most_bytes=limits.body_bytes)
+    app.add_middleware(CountRequests, metrics=metrics)
+    _tell_errors(app)
+
+    def check_model(asked: str | None) -> None:
+        if asked not in (None, name):
+            raise Refused(
+                404,
+                f"no model {asked!r} here; this server has {name!r}",
+                param="model",
+                code="model_not_found",
+            )
+
+    def submit(prompt: str, asked: int | None, streaming: bool) -> Ticket:
+        tokens = engine.count_tokens(prompt)
+        room = engine.context - tokens
+        if tokens == 0:
+            raise Refused(422, "the prompt is empty; expected at least one token", code="empty_prompt")
+        if room < (asked or 1):
+            wanted = f" and {asked} more asked for" if asked else ""
+            raise Refused(
+                422,
+                f"the prompt has {tokens} tokens{wanted}, but prompt and answer together may have {engine.context}; "
+                "shorten the prompt or ask for fewer tokens",
+                code="context_length_exceeded",
+            )
+        if asked and asked > limits.max_tokens:
+            raise Refused(422, f"this server answers with at most {limits.max_tokens} tokens", param="max_tokens")
+        try:
+            return batcher.submit(prompt, asked or min(limits.max_tokens, room), streaming=streaming)
+        except QueueFull:
+            raise Refused(429, "too many requests wait already; try again later", code="queue_full") from None
+
+    def count(completion: Completion, began: float) -> None:
+        served.requests += 1
+        served.tokens += completion.tokens
+        served.prompt_tokens += completion.prompt_tokens
+        metrics.completion_tokens.inc(completion.tokens)
+        metrics.prompt_tokens.inc(completion.prompt_tokens)
+        metrics.latency_s.observe(time.perf_counter() - began)
+
+    async def answer(
+        http: HttpRequest, request: openai.Request, prompt: str, asked: int | None, form: openai.Answer
+    ) -> Response:
+        began = time.perf_counter()
+        ticket = submit(prompt, asked, request.stream)
+        if not request.stream:
+            completion = await _completion_unless_gone(http, ticket)
+            if completion is None:
+                batcher.cancel(ticket)
+                metrics.dropped.inc()
+                return Response(status_code=499)  # nobody reads it; nginx's code for a client that went away
+            count(completion, began)
+            return JSONResponse(form.whole(completion))
+
+        async def events() -> AsyncIterator[bytes]:
+            first = True
+            finished = False
+            try:
+                async for news in ticket.pieces():
+                    if first:
+                        metrics.first_token_s.observe(time.perf_counter() - began)
+                        first = False
+                    if isinstance(news, str):
+                        yield _event(form.chunk(news))
+                        continue
+                    finished = True
+                    count(news, began)
+                    last = [_event(form.chunk("", news.finish_reason))]
+                    if request.stream_options and request.stream_options.include_usage:
+                        last.append(_event(form.usage_chunk(news)))
+                    yield b"".join([*last, b"data: [DONE]\n\n"])
+            except EngineFailed:
+                finished = True
+                yield _event(openai.error("the engine failed; see the server's log", "server_error"))
+            finally:
+                if not finished:
+                    batcher.cancel(ticket)
+                    metrics.dropped.inc()
+
+        return StreamingResponse(events(), media_type="text/event-stream", headers={"Cache-Control": "no-cache"})
+
+    @app.post("/v1/completions", response_model=None)
+    async def completions(http: HttpRequest, request: openai.CompletionRequest) -> Response:
+        check_model(request.model)
+        form = openai.Answer("text_completion", name)
+        assert isinstance(request.prompt, str)
+        return await answer(http, request, request.prompt, request.max_tokens, form)
+
+    @app.post("/v1/chat/completions", response_model=None)
+    async def chat_completions(http: HttpRequest, request: openai.ChatRequest) -> Response:
+        check_model(request.model)
+        try:
+            prompt = engine.chat_prompt([message.plain() for message in request.messages])
+        except PromptError as error:
+            raise Refused(422, str(error), param="messages") from None
+        form = openai.Answer("chat.completion", name)
+        return await answer(http, request, prompt, request.max_completion_tokens or request.max_tokens, form)
+
+    @app.get("/v1/models")
+    async def models() -> dict[str, Any]:
+        return {
+            "object": "list",
+            "data": [{"id": name, "object": "model", "created": 0, "owned_by": "greenllm"}],
+        }
+
+    @app.get("/health")
+    async def health() -> dict[str, Any]:
+        return {"status": "ok", "model": name, "engine": engine.name, "precision": engine.precision}
+
+    @app.get("/metrics")
+    async def metrics_text() -> Response:
+        return Response(metrics.text(), media_type=CONTENT_TYPE_LATEST)
+
+    return app
+
+
+async def _completion_unless_gone(http: HttpRequest, ticket: Ticket) -> Completion | None:
+    """Return a request's completion, or None as soon as its client goes away."""
+    answer = asyncio.ensure_future(ticket.completion())
+    gone = asyncio.ensure_future(_disconnect(http))
+    try:
+        await asyncio.wait({answer, gone}, return_when=asyncio.FIRST_COMPLETED)
+        return answer.result() if answer.done() else None
+    finally:
+        answer.cancel()
+        gone.cancel()
+
+
+async def _disconnect(http: HttpRequest) -> None:
+    while (await http.receive())["type"] != "http.disconnect":
+        pass
+
+
+def _event(content: object) -> bytes:
+    """Return a server-sent event."""
+    return b"data: " + json.dumps(content, ensure_ascii=False, separators=(",", ":")).encode() + b"\n\n"
+
+
+def _tell_errors(app: FastAPI) -> None:
+    """Tell every error in OpenAI's form, without a path or a traceback."""
+
+    @app.exception_handler(Refused)
+    async def refused(http: HttpRequest, error: Refused) -> JSONResponse:
+        content = openai.error(error.message, param=error.param, code=error.code)
+        headers = {"Retry-After": "1"} if error.status == 429 else None
+        return JSONResponse(content, status_code=error.status, headers=headers)
+
+    @app.exception_handler(RequestValidationError)
+    async def invalid(http: HttpRequest, error: RequestValidationError) -> JSONResponse:
+        first = error.errors()[0]
+        if first["type"] == "json_invalid":
+            return JSONResponse(openai.error(f"the body is not valid JSON: {first['ctx']['error']}"), status_code=400)
+        key = ".".join(str(part) for part in first["loc"][1:]) or None
+        message = str(first["msg"]).removeprefix("Value error, ")
+        return JSONResponse(openai.error(f"{key or 'body'}: {message}", param=key), status_code=422)
+
+    @app.exception_handler(HTTPException)
+    async def http_error(http: HttpRequest, error: HTTPException) -> JSONResponse:
+        content = openai.error(f"{http.method} {http.url.path}: {error.detail}")
+        return JSONResponse(content, status_code=error.status_code, headers=error.headers)
+
+    @app.exception_handler(EngineFailed)
+    async def engine_failed(http: HttpRequest, error: EngineFailed) -> JSONResponse:
+        return JSONResponse(openai.error("the engine failed; see the server's log", "server_error"), status_code=500)
+
+    @app.exception_handler(Exception)
+    async def failed(http: HttpRequest, error: Exception) -> JSONResponse:
+        return JSONResponse(openai.error("the server failed; see its log", "server_error"), status_code=500)
