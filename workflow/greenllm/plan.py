@@ -1,4 +1,4 @@
-"""What a configuration asks for: which recipes are trained, compressed or taken as they are, and where each model lies."""
+"""What a configuration asks for: what each recipe does, and where each model lies."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass

@@ -71,7 +71,9 @@ def _energy(outputs: list[str]) -> str:
             log = json.loads(path.read_text())
             if log.get("energy_J") is None:
                 return ", energy unknown"
-            qualities = {part["quality"] for part in log["components"] if part["energy_J"] and part["component"] != "platform"}
+            qualities = {
+                part["quality"] for part in log["components"] if part["energy_J"] and part["component"] != "platform"
+            }
             return f", {log['energy_J']['value']:.3g} J ({' and '.join(sorted(qualities))})"
         except (OSError, ValueError, KeyError, TypeError):
             continue

@@ -67,13 +67,15 @@ def _recipes(config: Config) -> list[str]:
     for name, recipe in config.recipes.items():
         if recipe.parent is not None and recipe.parent not in config.recipes:
             others = [other for other in config.recipes if other != name]
-            problems.append(
-                f"recipes.{name}.from: no recipe {recipe.parent!r}{nearest(recipe.parent, others)}"
-            )
+            problems.append(f"recipes.{name}.from: no recipe {recipe.parent!r}{nearest(recipe.parent, others)}")
         elif cycle := _cycle(name, config.recipes):
-            problems.append(f"recipes.{name}.from: a cycle of parents ({' → '.join(cycle)}); one must start without `from`")
+            problems.append(
+                f"recipes.{name}.from: a cycle of parents ({' → '.join(cycle)}); one must start without `from`"
+            )
         if recipe.train is not None and recipe.quantize is not None:
-            problems.append(f"recipes.{name}: both train and quantize; give the quantised one a recipe of its own with `from`")
+            problems.append(
+                f"recipes.{name}: both train and quantize; give the quantised one a recipe of its own with `from`"
+            )
         if recipe.parent is not None and recipe.train is None and recipe.quantize is None:
             problems.append(f"recipes.{name}: does nothing to its parent; expected train or quantize")
         if recipe.train is not None and _is_compressed(recipe.parent, config.recipes):
@@ -113,7 +115,9 @@ def _experiments(config: Config) -> list[str]:
         for field, values in (("recipes", experiment.recipes), ("seeds", experiment.seeds)):
             for value, count in Counter(values).items():
                 if count > 1:
-                    problems.append(f"experiments.{name}.{field}: {value!r} stands there {count} times; expected each once")
+                    problems.append(
+                        f"experiments.{name}.{field}: {value!r} stands there {count} times; expected each once"
+                    )
     return problems
 
 

@@ -13,7 +13,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
     actions = parser.add_subparsers(dest="action", required=True)
     check = actions.add_parser("check", help="say all that is wrong with a configuration, one line a mistake")
     check.add_argument("file", type=Path)
-    check.add_argument("--data-folder", help="folder that relative data paths start from, instead of the file's own key")
+    check.add_argument(
+        "--data-folder", help="folder that relative data paths start from, instead of the file's own key"
+    )
     check.add_argument("--gpus", type=int, help="GPUs that the run may use at once (as in --resources gpu=N)")
     actions.add_parser("default", help="print the documented default configuration (config/config.yaml)")
     actions.add_parser("schema", help="print the JSON schema of a configuration (config/schema.json)")

@@ -5,15 +5,13 @@ import types
 import typing
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import yaml
 from pydantic import BaseModel, TypeAdapter, ValidationError
 from pydantic_core import ErrorDetails
 
 from greenllm.errors import UserError
-
-Settings = TypeVar("Settings")
 
 
 class ConfigError(UserError):
@@ -36,8 +34,8 @@ def read_yaml(path: Path) -> Any:
         raise ConfigError([f"{path}: not valid YAML ({' '.join(str(error).split())})"]) from None
 
 
-def read_settings(text: str, model: type[Settings] | Any) -> Settings:
-    """Parse settings given on a command line as JSON or YAML text, or as the path of such a file."""
+def read_settings(text: str, model: Any) -> Any:
+    """Return an instance of `model` from a command line's JSON or YAML text, or from the path of such a file."""
     if not text.lstrip().startswith("{") and Path(text).is_file():
         return validate(read_yaml(Path(text)), model, text)
     try:
@@ -50,9 +48,9 @@ def read_settings(text: str, model: type[Settings] | Any) -> Settings:
 
 
 def validate(values: Any, model: type[Settings] | Any, source: str) -> Settings:
-    """Check `values` against a model; raise ConfigError with a line `source: key: …` for each mistake."""
+    """Return `values` as `model` (any type pydantic knows); raise ConfigError, a line `source: key: …` a mistake."""
     try:
-        return typing.cast(Settings, TypeAdapter(model).validate_python(values))
+        return TypeAdapter(model).validate_python(values)
     except ValidationError as error:
         raise ConfigError([_line(details, model, source) for details in error.errors()]) from None
 
@@ -136,9 +134,9 @@ def _step(annotation: Any, part: int | str) -> Any:
 def _tagged(annotation: Any, tag: int | str) -> Any:
     """Return the member of a union whose `source` is `tag`."""
     for option in _options(annotation):
-        if isinstance(option, type) and issubclass(option, BaseModel) and "source" in option.model_fields:
-            if tag in typing.get_args(option.model_fields["source"].annotation):
-                return option
+        fields = option.model_fields if isinstance(option, type) and issubclass(option, BaseModel) else {}
+        if "source" in fields and tag in typing.get_args(fields["source"].annotation):
+            return option
     return None
 
 

@@ -1,0 +1,171 @@
+"""The configuration: one source for schema, documentation and checks; every mistake told in one line, all at once."""
+
+import json
+import re
+import tomllib
+from pathlib import Path
+
+import pytest
+import yaml
+
+from greenllm.cli import main
+from greenllm.config.check import check_config
+from greenllm.config.default import DEFAULT
+from greenllm.config.generate import default_yaml, schema
+from greenllm.config.models import Config, Deployment
+from greenllm.config.read import ConfigError, read_settings
+
+ROOT = Path(__file__).parents[2]
+STUDY = {
+    "experiments": {"support": {"task": "customer-service", "data": {"source": "embedded"}, "recipes": ["small"]}},
+    "recipes": {"small": {"from": "baseline", "quantize": "int8"}, "baseline": {"train": {"epochs": 2}}},
+}
+
+
+def problems(capsys: pytest.CaptureFixture[str], tmp_path: Path, text: str, *options: str) -> list[str]:
+    """Return what `greenllm config check` says of a faulty file, a line each, without the file's name."""
+    path = tmp_path / "study.yaml"
+    path.write_text(text)
+    assert main(["config", "check", str(path), *options]) == 2
+    told = capsys.readouterr().err.removeprefix("greenllm config: error: ").splitlines()
+    assert all(line.startswith(f"{path}: ") for line in told)
+    return [line.removeprefix(f"{path}: ") for line in told]
+
+
+def test_default_file_and_schema_are_those_of_the_models():
+    assert (ROOT / "config/config.yaml").read_text() == default_yaml(), "run `make config`"
+    assert (ROOT / "config/schema.json").read_text() == schema(), "run `make config`"
+    assert check_config(yaml.safe_load(default_yaml()), "config.yaml") == DEFAULT
+
+
+def test_every_key_of_the_default_file_is_documented():
+    undocumented = [
+        f"{model['title']}.{name}"
+        for model in json.loads(schema())["$defs"].values()
+        for name, field in model["properties"].items()
+        if "description" not in field
+        and "$ref" not in field
+        and model["title"] != "TrainingOverride"
+        and name not in ("source", "learning_rate", "schedule", "weight_decay", "model", "preprocess", "tokenizer")
+    ]
+    assert undocumented == []
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "config").glob("*.yaml")), ids=lambda path: path.name)
+def test_presets_are_sound_but_for_data_of_the_users(path):
+    study = yaml.safe_load(path.read_text())
+    try:
+        check_config(study, path.name)
+        told = []
+    except ConfigError as error:
+        told = error.problems
+    assert [problem for problem in told if "data_folder" not in problem] == []
+
+
+def test_all_mistakes_are_told_at_once(capsys, tmp_path):
+    told = problems(
+        capsys,
+        tmp_path,
+        """
+        experments: {}
+        experiments:
+          one: {task: custmer-service, data: {source: file, trian: a.csv}, recipes: [baseline]}
+          two: {task: translation, data: {source: embeded}, recipes: [baseline, bseline]}
+        recipes:
+          baseline: {train: {epoch: 3, batch: many}}
+          loop: {from: loop, quantize: int8}
+          lost: {from: basline, quantize: int8}
+        """,
+    )
+    assert told == [
+        "experiments.one.task: 'custmer-service' is not one of the choices; did you mean 'customer-service'?",
+        "experiments.one.data.train: is missing",
+        "experiments.one.data.trian: unknown key; did you mean 'train'?",
+        "experiments.two.data.source: 'embeded' is not one of the choices; did you mean 'embedded'?",
+        "recipes.baseline.train.batch: input should be a valid integer, "
+        "unable to parse string as an integer, got 'many'",
+        "recipes.baseline.train.epoch: unknown key; did you mean 'epochs'?",
+        "experments: unknown key; did you mean 'experiments'?",
+        "recipes.loop.from: a cycle of parents (loop → loop); one must start without `from`",
+        "recipes.lost.from: no recipe 'basline'; did you mean 'baseline'?",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        ({"recipes": {"a": {"from": "b", "quantize": "int8"}, "b": {"from": "a", "quantize": "int8"}}}, "a → b → a"),
+        ({"recipes": {"small": {"train": {}, "quantize": "int8"}}}, "both train and quantize"),
+        ({"recipes": {"small": {}}}, "starts without training"),
+        ({"recipes": {"small": {"from": "base"}, "base": {"train": {}}}}, "does nothing to its parent"),
+        ({"site": {"carbon_g_per_kWh": 30}}, "go together"),
+        ({"site": {"country": "Germany"}}, "site.country"),
+        ({"resources": {"train": {"gpu": 9}}}, "resources.train.gpu: 9 is more than the run's limit of 2"),
+        ({"deploy": {"requests": 0}}, "deploy.requests: input should be greater than or equal to 1, got 0"),
+    ],
+)
+def test_a_mistake_is_told_with_its_key(change, told):
+    with pytest.raises(ConfigError) as caught:
+        check_config({**STUDY, **change}, "study.yaml", gpu_limit=2)
+    assert told in str(caught.value)
+
+
+@pytest.mark.parametrize(("field", "value"), [("seeds", [1, 2, 1]), ("recipes", ["small", "small"])])
+def test_an_entry_twice_in_a_list_is_refused(field, value):
+    experiment = {**STUDY["experiments"]["support"], field: value}
+    with pytest.raises(ConfigError, match="stands there 2 times"):
+        check_config({**STUDY, "experiments": {"support": experiment}}, "study.yaml")
+
+
+def test_missing_data_files_are_told_before_anything_runs(capsys, tmp_path):
+    study = {
+        "experiments": {
+            "mine": {
+                "task": "customer-service",
+                "data": {"source": "file", "train": "a.csv", "test": "b.csv"},
+                "recipes": ["baseline"],
+            }
+        },
+        "recipes": {"baseline": {"train": {}}},
+    }
+    (tmp_path / "a.csv").touch()
+    told = problems(capsys, tmp_path, yaml.safe_dump(study), "--data-folder", str(tmp_path))
+    assert len(told) == 1
+    assert told[0].startswith(f"experiments.mine.data.test: no file '{tmp_path}/b.csv'")
+
+
+@pytest.mark.parametrize("text", ["a: [1,", "- 1", ""])
+def test_a_file_that_is_no_study_is_told_without_a_traceback(capsys, tmp_path, text):
+    assert problems(capsys, tmp_path, text)
+
+
+def test_no_limit_means_no_gpu_request_is_too_large():
+    study = check_config({**STUDY, "resources": {"train": {"gpu": 9}}}, "study.yaml")
+    assert isinstance(study, Config)
+
+
+def test_settings_come_as_text_or_as_a_file(tmp_path):
+    path = tmp_path / "deploy.yaml"
+    path.write_text("requests: 7")
+    assert (
+        read_settings('{"requests": 7}', Deployment) == read_settings(str(path), Deployment) == Deployment(requests=7)
+    )
+    with pytest.raises(ConfigError, match="unknown key; did you mean 'requests'"):
+        read_settings("{request: 7}", Deployment)
+    with pytest.raises(ConfigError, match="no file"):
+        read_settings("deploy.json", Deployment)
+
+
+def test_pins_cover_what_the_project_asks_for_and_conda_has_the_same():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    asked = {_name(name) for name in project["dependencies"] + project["optional-dependencies"]["dev"]}
+    lines = (ROOT / "envs/constraints.txt").read_text().splitlines()
+    reasons = {_name(line.split("==")[0]): line for line in lines if "==" in line and "#" in line}
+    assert asked == set(reasons), "each package asked for has a pin with its reason, and no other has one"
+    pins = {line.split("#")[0].strip() for line in lines}
+    conda = yaml.safe_load((ROOT / "envs/greenllm.yaml").read_text())["dependencies"][-1]["pip"]
+    assert set(conda) <= pins
+
+
+def _name(package: str) -> str:
+    return re.sub(r"[-_.]+", "-", package).lower()

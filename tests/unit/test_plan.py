@@ -1,0 +1,60 @@
+"""What a configuration asks for."""
+
+from greenllm.config.models import Config
+from greenllm.plan import Plan
+
+PLAN = Plan(
+    Config.model_validate(
+        {
+            "experiments": {
+                "scratch": {
+                    "task": "customer-service",
+                    "data": {"source": "embedded"},
+                    "train": {"epochs": 5, "batch": 16},
+                    "recipes": ["tuned-int8"],
+                    "seeds": [1, 2],
+                },
+                "ready": {
+                    "task": "translation",
+                    "data": {"source": "embedded"},
+                    "model": {"init": "owner/name"},
+                    "recipes": ["original", "int8", "tuned"],
+                },
+            },
+            "recipes": {
+                "original": {},
+                "int8": {"from": "original", "quantize": "int8"},
+                "baseline": {"train": {}},
+                "tuned": {"from": "baseline", "train": {"epochs": 1}},
+                "tuned-int8": {"from": "tuned", "quantize": "int8"},
+            },
+        }
+    )
+)
+
+
+def test_parents_come_first_and_once():
+    assert PLAN.recipes("scratch") == ["baseline", "tuned", "tuned-int8"]
+    assert PLAN.recipes("ready") == ["original", "int8", "baseline", "tuned"]
+
+
+def test_a_model_that_is_already_trained_enters_at_evaluate_or_compress():
+    assert PLAN.model_folder("ready", "original", "1") == "<results>/models/ready/source"
+    assert PLAN.parent_folder("ready", "int8", "1") == "<results>/models/ready/source"
+    assert PLAN.model_folder("ready", "int8", "1") == "<results>/models/ready/int8/seed-1/model"
+
+
+def test_training_starts_from_scratch_from_the_source_or_from_the_parent():
+    assert PLAN.parent_folder("scratch", "baseline", "2") is None
+    assert PLAN.parent_folder("ready", "baseline", "1") == "<results>/models/ready/source"
+    assert PLAN.parent_folder("scratch", "tuned", "2") == "<results>/models/scratch/baseline/seed-2/model"
+
+
+def test_the_recipes_settings_stand_above_the_experiments_and_those_above_the_studys():
+    training = PLAN.training("scratch", "tuned")
+    assert (training.epochs, training.batch, training.optimizer) == (1, 16, "adamw")
+    assert PLAN.training("ready", "baseline") == PLAN.config.train
+
+
+def test_each_seed_of_each_recipe_is_compared():
+    assert list(PLAN.compared())[:2] == [("scratch", "tuned-int8", 1), ("scratch", "tuned-int8", 2)]
