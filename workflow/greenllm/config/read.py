@@ -47,7 +47,7 @@ def read_settings(text: str, model: Any) -> Any:
     return validate({} if values is None else values, model, "settings")
 
 
-def validate(values: Any, model: type[Settings] | Any, source: str) -> Settings:
+def validate(values: Any, model: Any, source: str) -> Any:
     """Return `values` as `model` (any type pydantic knows); raise ConfigError, a line `source: key: …` a mistake."""
     try:
         return TypeAdapter(model).validate_python(values)
