@@ -1,0 +1,122 @@
+"""Prepared rows as tokens, in batches of rows that are about equally long."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from greenllm.errors import UserError
+
+if TYPE_CHECKING:
+    import torch
+    from tokenizers import Tokenizer
+
+
+@dataclass(frozen=True)
+class Row:
+    """One row as tokens: the prompt's, then the completion's with the end token."""
+
+    ids: list[int]
+    prompt_length: int
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+
+@dataclass(frozen=True)
+class Rows:
+    """A split as tokens; `truncated` rows were longer than the context."""
+
+    rows: list[Row]
+    truncated: int
+
+
+def read_rows(path: Path, tokenizer: "Tokenizer", *, eos_id: int, context: int) -> Rows:
+    """Read the prompts and completions of a Parquet file as tokens.
+
+    A row longer than `context` tokens loses the beginning of its prompt, so that the answer and what stands
+    nearest to it stay; where the completion alone is too long, its end goes. At least one prompt token stays where
+    there was one.
+
+    Raises `UserError` where the file or its columns are missing.
+    """
+    import pyarrow.parquet
+
+    if not path.is_file():
+        raise UserError(f"{path}: no such file; expected the folder that `greenllm preprocess` wrote")
+    schema = pyarrow.parquet.read_schema(path)
+    if missing := [name for name in ("prompt", "completion") if name not in schema.names]:
+        raise UserError(f"{path}: column {missing[0]} is missing; expected what `greenllm preprocess` writes")
+    table = pyarrow.parquet.read_table(path, columns=["prompt", "completion"])
+    prompts = tokenizer.encode_batch(table["prompt"].to_pylist())
+    completions = tokenizer.encode_batch(table["completion"].to_pylist(), add_special_tokens=False)
+    rows, truncated = [], 0
+    for prompt, completion in zip(prompts, completions, strict=True):
+        question, answer = prompt.ids, [*completion.ids, eos_id]
+        if len(question) + len(answer) > context:
+            truncated += 1
+            answer = answer[: context - min(len(question), 1)]
+            question = question[len(question) + len(answer) - context :]
+        rows.append(Row(question + answer, len(question)))
+    return Rows(rows, truncated)
+
+
+class LengthBuckets:
+    """Batches of rows that are about equally long, in an order that hangs on seed and epoch alone.
+
+    Each epoch shuffles the rows, sorts stretches of 50 batches by length and shuffles the batches; so padding is
+    rare, and yet no epoch has the batches of another. A training that resumes in mid-epoch finds the same batches.
+    """
+
+    def __init__(self, lengths: Sequence[int], batch: int, seed: int) -> None:
+        self.lengths = list(lengths)
+        self.batch_size = batch
+        self.seed = seed
+        self.epoch = 0
+
+    def set_epoch(self, epoch: int) -> None:
+        """Choose the epoch whose batches are next; the training loop calls this."""
+        self.epoch = epoch
+
+    def __len__(self) -> int:
+        return -(-len(self.lengths) // self.batch_size)
+
+    def __iter__(self) -> Iterator[list[int]]:
+        return iter(self.of_epoch(self.epoch))
+
+    def of_epoch(self, epoch: int) -> list[list[int]]:
+        """Return the row numbers of each batch of an epoch."""
+        import torch
+        from transformers.trainer_pt_utils import get_length_grouped_indices
+
+        generator = torch.Generator().manual_seed(self.seed * 1_000_003 + epoch)
+        order = get_length_grouped_indices(self.lengths, self.batch_size, generator=generator)
+        batches = [order[start : start + self.batch_size] for start in range(0, len(order), self.batch_size)]
+        return [batches[index] for index in torch.randperm(len(batches), generator=generator)]
+
+
+@dataclass(frozen=True)
+class Collator:
+    """Makes a batch's tensors: `input_ids`, the `targets` one token on, and each target's weight in the loss."""
+
+    pad_id: int
+    prompt_weight: float
+
+    def __call__(self, rows: Sequence[Row]) -> "dict[str, torch.Tensor]":
+        """Return tensors of shape (rows, longest − 1), padded on the right with weight 0.
+
+        No attention mask is needed: under causal attention no token sees the padding behind it.
+        """
+        import torch
+        from torch.nn.utils.rnn import pad_sequence
+
+        ids = pad_sequence([torch.tensor(row.ids) for row in rows], batch_first=True, padding_value=self.pad_id)
+        lengths = torch.tensor([len(row) for row in rows])
+        prompts = torch.tensor([row.prompt_length for row in rows])
+        position = torch.arange(1, ids.shape[1])  # of the targets
+        weights = torch.where(position < prompts[:, None], self.prompt_weight, 1.0)
+        return {
+            "input_ids": ids[:, :-1].contiguous(),
+            "targets": ids[:, 1:].contiguous(),
+            "weights": weights * (position < lengths[:, None]),
+        }

@@ -1,0 +1,51 @@
+"""Recipe int8: weights quantised to 8 bits in blocks, by ONNX Runtime GenAI's model builder."""
+
+import os
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+from greenllm.errors import UserError
+
+# Any tokenizer file that a Hugging Face folder may hold.
+TOKENIZER_FILES = (
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "special_tokens_map.json",
+    "added_tokens.json",
+    "chat_template.jinja",
+    "vocab.json",
+    "merges.txt",
+    "tokenizer.model",
+)
+
+
+def quantize_int8(model: Path, out: Path, *, threads: int) -> None:
+    """Quantise a Hugging Face model folder's weights to int8 and write an ONNX Runtime GenAI folder for the CPU.
+
+    Symmetric, round to nearest, one scale for each block of 32 weights; activations are quantised to int8 on the fly
+    (the builder's defaults for the CPU: MatMulNBits with accuracy level 4). Nothing is fetched from anywhere.
+
+    Raises `UserError` where the builder cannot build the model's architecture, or fails.
+    """
+    environment = os.environ | {
+        "OMP_NUM_THREADS": str(threads),
+        "HF_HUB_OFFLINE": "1",
+        "TOKENIZERS_PARALLELISM": "false",
+    }
+    with tempfile.TemporaryDirectory() as cache:
+        command = [sys.executable, "-m", "onnxruntime_genai.models.builder"]
+        command += ["-i", str(model), "-o", str(out), "-p", "int8", "-e", "cpu", "-c", cache]
+        done = subprocess.run(command, env=environment, text=True, capture_output=True, check=False)
+    sys.stderr.write(done.stdout)
+    if done.returncode == 0:
+        return
+    last = (done.stderr.strip().splitlines() or ["no message"])[-1]
+    if last.startswith("NotImplementedError"):
+        raise UserError(
+            f"{model}: ONNX Runtime GenAI's model builder does not know this architecture; leave the recipe int8 out "
+            f"for this model ({last})"
+        )
+    sys.stderr.write(done.stderr)
+    raise UserError(f"{model}: ONNX Runtime GenAI's model builder failed: {last}")

@@ -1,0 +1,65 @@
+"""`greenllm.json`: what a model folder says of the model in it."""
+
+import sys
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, Literal
+
+from greenllm.errors import UserError
+from greenllm.recipes.flops import ModelFlops, count_flops
+
+
+def manifest(
+    folder: Path, *, engine: Literal["transformers", "onnxruntime-genai"], precision: Literal["fp32", "int8"]
+) -> dict[str, Any]:
+    """Return the manifest of a model made from the Hugging Face model in `folder`.
+
+    `forward_flops` are the operations of answering: per token, and per pair of tokens (see `recipes.flops`).
+
+    Raises `UserError` where `folder` holds no Hugging Face model or does not give its context.
+    """
+    import torch
+    from transformers import AutoModelForCausalLM
+
+    config = read_config(folder)
+    with torch.device("meta"):
+        parameters = sum(weight.numel() for weight in AutoModelForCausalLM.from_config(config).parameters())
+    flops = try_to_count(config)
+    return {
+        "schema": "greenllm/model/1",
+        "engine": engine,
+        "precision": precision,
+        "parameters": parameters,
+        "context": context_of(config, folder),
+        "task": None,
+        "forward_flops": asdict(flops.forward) if flops else None,
+    }
+
+
+def read_config(folder: Path) -> Any:
+    """Return the configuration of a Hugging Face model folder; `UserError` where there is none."""
+    from transformers import AutoConfig
+
+    if not (folder / "config.json").is_file():
+        raise UserError(f"{folder}: no config.json in it; expected a Hugging Face model folder")
+    try:
+        return AutoConfig.from_pretrained(folder, local_files_only=True)
+    except (OSError, ValueError) as error:
+        raise UserError(f"{folder / 'config.json'}: {' '.join(str(error).split())[:300]}") from None
+
+
+def context_of(config: Any, folder: Path) -> int:
+    """Return a model's longest sequence in tokens."""
+    longest = getattr(config.get_text_config(), "max_position_embeddings", None)
+    if not longest:
+        raise UserError(f"{folder / 'config.json'}: max_position_embeddings is missing: the model's context is unknown")
+    return int(longest)
+
+
+def try_to_count(config: Any) -> ModelFlops | None:
+    """Count a model's operations; None for an architecture that the meta device cannot run."""
+    try:
+        return count_flops(config)
+    except (RuntimeError, NotImplementedError, ValueError, TypeError) as error:
+        print(f"the operations of {type(config).__name__} cannot be counted: {error}", file=sys.stderr)
+        return None

@@ -1,0 +1,148 @@
+"""`greenllm evaluate`: measure a model's quality on the test split, on the engine that will serve it."""
+
+import argparse
+import json
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from greenllm.config.models import Evaluation
+from greenllm.config.read import read_settings
+from greenllm.errors import UserError
+from greenllm.files import replacing, write_json
+from greenllm.serving.engines import Completion, Engine, load_engine
+from greenllm.tasks import TASKS
+from greenllm.work import write_work
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Declare the options."""
+    parser.add_argument("--task", choices=sorted(TASKS), required=True, help="the application, which has the metrics")
+    parser.add_argument("--settings", default="{}", help="evaluation settings: JSON or YAML, or a file of it")
+    parser.add_argument("--model", type=Path, required=True, help="model folder")
+    parser.add_argument("--data", type=Path, required=True, help="folder that `greenllm preprocess` wrote")
+    parser.add_argument("--seed", type=int, default=1, help="of the bootstrap")
+    parser.add_argument("--threads", type=int, default=1, help="CPU threads")
+    parser.add_argument("--device", choices=["auto", "cpu", "require"], default="auto", help="require: a GPU or nothing")
+    parser.add_argument("--out", type=Path, required=True, help="JSON file of the metrics, with 95 %% intervals")
+    parser.add_argument("--predictions", type=Path, required=True, help="JSONL file of every answer (lengths in tokens)")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Evaluate; return 130 where the user interrupts."""
+    try:
+        _evaluate(arguments)
+    except KeyboardInterrupt:
+        print("greenllm evaluate: interrupted", file=sys.stderr)
+        return 130
+    return 0
+
+
+def _evaluate(arguments: argparse.Namespace) -> None:
+    settings = read_settings(arguments.settings, Evaluation)
+    if arguments.threads < 1:
+        raise UserError(f"--threads {arguments.threads}: expected at least 1")
+    rows = _read_rows(arguments.data / "test.parquet", settings.rows)
+    os.environ["OMP_NUM_THREADS"] = str(arguments.threads)  # read once, when the libraries are imported
+    engine = load_engine(arguments.model, threads=arguments.threads, device=arguments.device)
+    completions = _answer(engine, rows, settings, arguments.data / "test.parquet")
+
+    from greenllm.tasks.bootstrap import scores_with_intervals
+
+    task = TASKS[arguments.task]
+    metrics = scores_with_intervals(
+        task,
+        [row["completion"] for row in rows],
+        [completion.text for completion in completions],
+        settings.bootstrap,
+        arguments.seed,
+    )
+    tokens = sum(completion.tokens for completion in completions)
+    with replacing(arguments.predictions) as beside, beside.open("w", encoding="utf-8") as file:
+        for row, completion in zip(rows, completions, strict=True):
+            line = {
+                "id": row["id"],
+                "prompt": row["prompt"],
+                "completion": row["completion"],
+                "prediction": completion.text,
+                "tokens": completion.tokens,
+                "prompt_tokens": completion.prompt_tokens,
+                "finish_reason": completion.finish_reason,
+            }
+            file.write(json.dumps(line, ensure_ascii=False) + "\n")
+    finish = [completion.finish_reason for completion in completions]
+    write_json(
+        arguments.out,
+        {
+            "schema": "greenllm/evaluation/1",
+            "task": task.name,
+            "engine": engine.name,
+            "precision": engine.precision,
+            "examples": len(rows),
+            "seed": arguments.seed,
+            "primary": task.primary,
+            "metrics": metrics,
+            "bootstrap": settings.bootstrap,
+            "tokens": tokens,
+            "prompt_tokens": sum(completion.prompt_tokens for completion in completions),
+            "finish": {"stop": finish.count("stop"), "length": finish.count("length")},
+        },
+    )
+    flops = _flops(arguments.model, completions)
+    write_work(samples=len(rows), tokens=tokens, **({} if flops is None else {"flops": flops}))
+
+
+def _read_rows(path: Path, most: int | None) -> list[dict[str, str]]:
+    import pyarrow.parquet
+
+    if not path.is_file():
+        raise UserError(f"{path}: no such file; expected the folder that `greenllm preprocess` wrote")
+    rows = pyarrow.parquet.read_table(path, columns=["id", "prompt", "completion"]).slice(0, most).to_pylist()
+    if not rows:
+        raise UserError(f"{path}: no rows to test on; raise preprocess.test_share, or give a test file")
+    return rows  # type: ignore[no-any-return]
+
+
+def _answer(engine: Engine, rows: Sequence[dict[str, str]], settings: Evaluation, path: Path) -> list[Completion]:
+    """Return the answers in the rows' order; answered in order of length, so that batches hold little padding."""
+    from tqdm import tqdm
+
+    lengths = [engine.count_tokens(row["prompt"]) for row in rows]
+    longest = max(range(len(rows)), key=lambda index: lengths[index])
+    if lengths[longest] >= engine.context:
+        raise UserError(
+            f"{path}: row {rows[longest]['id']}: the prompt has {lengths[longest]} tokens, and the model's context of "
+            f"{engine.context} tokens must hold the answer too; shorten the prompt, or train with a longer model.context"
+        )
+    order = sorted(range(len(rows)), key=lambda index: -lengths[index])
+    answers: dict[int, Completion] = {}
+    with tqdm(total=len(rows), unit="row", mininterval=5) as progress:
+        for start in range(0, len(order), settings.batch):
+            batch = order[start : start + settings.batch]
+            prompts = [rows[index]["prompt"] for index in batch]
+            answers |= zip(batch, engine.generate(prompts, settings.max_tokens), strict=True)
+            progress.update(len(batch))
+    return [answers[index] for index in range(len(rows))]
+
+
+def _flops(folder: Path, completions: Sequence[Completion]) -> float | None:
+    """Return the operations of all answers, each as one pass over its prompt and answer; None where unknown.
+
+    The key-value cache spares earlier tokens from being computed again, so one pass is what answering takes.
+    """
+    from greenllm.recipes.flops import Flops
+
+    file = folder / "greenllm.json"
+    if file.is_file():
+        counted: dict[str, Any] | None = json.loads(file.read_text()).get("forward_flops")
+        flops = Flops(**counted) if counted else None
+    else:
+        from greenllm.recipes.manifest import read_config, try_to_count
+
+        model = try_to_count(read_config(folder))
+        flops = model.forward if model else None
+    if flops is None:
+        return None
+    return sum(flops.of(completion.prompt_tokens + completion.tokens) for completion in completions)
