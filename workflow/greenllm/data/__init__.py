@@ -1,0 +1,1 @@
+"""Data sets and models that come from somewhere: their sources, cards and preparation."""

@@ -1,0 +1,87 @@
+"""Collect a data set: its rows as Parquet, and beside them a card that says where they come from."""
+
+import dataclasses
+import sys
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+from tqdm import tqdm
+
+from greenllm.config.models import Data
+from greenllm.data.records import BadRow
+from greenllm.data.sources import Part, open_source
+from greenllm.data.tables import write_table
+from greenllm.errors import UserError
+from greenllm.files import replacing_folder, write_json
+from greenllm.tasks import Task
+
+SHOWN = 5  # bad rows named on the terminal
+NAMED = 1000  # bad rows named in the card
+
+
+def collect(task: Task, settings: Data, base: Path, out: Path) -> dict[str, Any]:
+    """Write `out`/train.parquet, test.parquet where the source has a test part, and card.json; return the card.
+
+    Rows that can't be read are left out and named in the card, since only `preprocess` knows how many are too many.
+    Raises UserError where a source or a whole file is unusable.
+    """
+    downloads = out.parent / f".{out.name}.downloads"
+    source = open_source(task, settings, base, downloads)
+    card: dict[str, Any] = {
+        "schema": "greenllm/card/1",
+        "task": task.name,
+        "source": settings.source,
+        **{"near_duplicates": True, **source.card},
+    }
+    bad: list[BadRow] = []
+    files = []
+    with replacing_folder(out) as folder:
+        for part in source.parts():
+            before = len(bad)
+            rows = tqdm(_kept(part.rows, bad), desc=f"collect {part.name}", unit=" rows", mininterval=5)
+            path = folder / f"{part.name}.parquet"
+            count = write_table(path, _columns(task, settings), rows)
+            if count == 0:
+                raise UserError(_unusable(part, bad[before:], task))
+            files.append({"part": part.name, "file": part.file, **part.facts, "rows": count})
+            files[-1].setdefault("bytes", path.stat().st_size)
+        card["columns"] = list(_columns(task, settings))
+        card["files"] = files
+        card["rows"] = sum(file["rows"] for file in files)
+        card["bytes"] = sum(file["bytes"] or 0 for file in files)
+        card["bad_row_count"] = len(bad)
+        card["bad_rows"] = [dataclasses.asdict(row) for row in bad[:NAMED]]
+        write_json(folder / "card.json", card)
+    for row in bad[:SHOWN]:
+        print(row, file=sys.stderr)
+    if len(bad) > SHOWN:
+        print(f"… and {len(bad) - SHOWN:,} more bad rows, named in {out / 'card.json'}", file=sys.stderr)
+    _remove(downloads)
+    return card
+
+
+def _kept(rows: Iterable[dict[str, Any] | BadRow], bad: list[BadRow]) -> Iterator[dict[str, Any]]:
+    for row in rows:
+        if isinstance(row, BadRow):
+            bad.append(row)
+        else:
+            yield row
+
+
+def _columns(task: Task, settings: Data) -> tuple[str, ...]:
+    group = settings.source == "embedded" or "group" in settings.columns
+    return ("row", *task.columns, *(("group",) if group else ()))
+
+
+def _unusable(part: Part, bad: list[BadRow], task: Task) -> str:
+    if bad:
+        return f"{bad[0]} (and no other row is usable either)"
+    return f"{part.file}: no rows; expected rows of {' and '.join(task.columns)}"
+
+
+def _remove(downloads: Path) -> None:
+    if downloads.is_dir():
+        for path in downloads.iterdir():
+            path.unlink()
+        downloads.rmdir()

@@ -1,0 +1,190 @@
+"""Prepare a collected data set: clean it, split it without leaks, make its tokenizer, report the counts."""
+
+import json
+from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from tokenizers import Tokenizer
+
+from greenllm.config.models import Preprocessing
+from greenllm.data.cleaning import clean, normalised
+from greenllm.data.leakage import leaking
+from greenllm.data.splitting import hold_out
+from greenllm.data.tables import read_table, write_table
+from greenllm.data.tokenizer import copy_tokenizer, save_tokenizer, train_tokenizer
+from greenllm.errors import UserError
+from greenllm.files import replacing_folder, write_json
+from greenllm.tasks import Task
+
+COLUMNS = ("id", "prompt", "completion", "group")
+SPLITS = ("train", "validation", "test")
+SHOWN = 3  # bad rows named where there are too many
+NAMED = 1000  # bad rows named in the report
+
+Row = dict[str, str]
+
+
+def prepare(task: Task, settings: Preprocessing, data: Path, model: Path | None, out: Path) -> dict[str, Any]:
+    """Write `out`/{train,validation,test}.parquet, tokenizer/ and report.json; return the report.
+
+    `data` is what `collect` wrote, `model` the folder whose tokenizer is taken over (null: one is trained).
+    Raises UserError where too many rows are bad or nothing is left to train on or to test.
+    """
+    card = _read_card(data)
+    report: dict[str, Any] = {"schema": "greenllm/preprocessing/1", "task": task.name}
+    parts = {name: read_table(data / f"{name}.parquet") for name in _parts(data)}
+    files = {file["part"]: file["file"] for file in card["files"]}
+    bad = list(card["bad_rows"])
+    changes: Counter[str] = Counter()
+    usable = {name: _usable(task, name, rows, files[name], bad, changes) for name, rows in parts.items()}
+    bad_count = card["bad_row_count"] + len(bad) - len(card["bad_rows"])
+    _check_share_of_bad_rows(bad, bad_count, card["rows"] + card["bad_row_count"], settings.most_bad_rows)
+    report["rows"] = {"collected": card["rows"] + card["bad_row_count"], "bad": bad_count}
+    report["bad_rows"] = bad[:NAMED]
+    report["cleaned"] = {name: changes[name] for name in ("composed", "invisible_characters", "trimmed")}
+
+    # A test file is somebody's benchmark: all its rows stay, duplicates too.
+    rest, report["rows"]["duplicates_dropped"] = _without_duplicates(usable["train"])
+    report["rows"]["contradictory"] = {name: _contradictory(rows) for name, rows in usable.items()}
+    if "test" in usable:
+        test = usable["test"]
+    else:
+        kept, held = hold_out([row["group"] for row in rest], settings.test_share, settings.seed, "test")
+        rest, test = [rest[index] for index in kept], [rest[index] for index in held]
+    near = settings.near_duplicate if card["near_duplicates"] else None
+    rest, leaked_test = _without_leaks(rest, test, near)
+    kept, held = hold_out([row["group"] for row in rest], settings.validation_share, settings.seed, "validation")
+    train, validation = [rest[index] for index in kept], [rest[index] for index in held]
+    # Here it is the held-out side that gives way: validation only watches the training.
+    validation, leaked_validation = _without_leaks(validation, train, near)
+    splits = {"train": train, "validation": validation, "test": _shuffled(test, settings.seed)}
+    for name in ("train", "test"):
+        if not splits[name]:
+            raise UserError(f"{data}: no rows are left for {name} after cleaning; expected more rows")
+    report["leaks"] = {
+        "near_duplicate_threshold": near,
+        "train_rows_dropped_for_test": leaked_test,
+        "validation_rows_dropped_for_train": leaked_validation,
+    }
+    with replacing_folder(out) as folder:
+        for name, rows in splits.items():
+            write_table(folder / f"{name}.parquet", COLUMNS, rows)
+        if model is None:
+            texts = [text for row in train for text in (row["prompt"], row["completion"])]
+            tokenizer = train_tokenizer(texts, settings.tokenizer)
+            save_tokenizer(tokenizer, folder / "tokenizer")
+        else:
+            tokenizer = copy_tokenizer(model, folder / "tokenizer")
+        report["tokenizer"] = {
+            "origin": "trained" if model is None else "model",
+            "kind": settings.tokenizer.kind if model is None else None,
+            "vocabulary": tokenizer.get_vocab_size(),
+        }
+        report["splits"] = {name: _described(rows, tokenizer) for name, rows in splits.items()}
+        write_json(folder / "report.json", report)
+    return report
+
+
+def _read_card(data: Path) -> dict[str, Any]:
+    path = data / "card.json"
+    try:
+        card: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise UserError(f"{path}: no such file; expected a folder that `greenllm collect` wrote") from None
+    except ValueError as error:
+        raise UserError(f"{path}: not valid JSON ({error})") from None
+    return card
+
+
+def _parts(data: Path) -> list[str]:
+    return ["train", "test"] if (data / "test.parquet").exists() else ["train"]
+
+
+def _usable(
+    task: Task, part: str, rows: Sequence[Mapping[str, Any]], file: str, bad: list[dict[str, Any]], changes: Counter[str]
+) -> list[Row]:
+    """Return the rows in the task's format; those left without a prompt or a completion join `bad`."""
+    usable = []
+    for row in rows:
+        texts = {name: clean(row[name], changes) for name in task.columns}
+        empty = [name for name, text in texts.items() if not text]
+        if empty:
+            reason = f"the {' and the '.join(empty)} {'is' if len(empty) == 1 else 'are'} empty"
+            bad.append({"file": file, "row": row["row"], "reason": reason})
+            continue
+        group = row.get("group") or normalised(texts[task.columns[0]])
+        usable.append(
+            {
+                "id": f"{part}-{row['row']}",
+                "prompt": task.prompt(texts),
+                "completion": task.completion(texts),
+                "group": group,
+            }
+        )
+    return usable
+
+
+def _check_share_of_bad_rows(bad: Sequence[Mapping[str, Any]], count: int, rows: int, most: float) -> None:
+    if count <= most * rows:
+        return
+    shown = "; ".join(f"{row['file']}: row {row['row']}: {row['reason']}" for row in bad[:SHOWN])
+    raise UserError(
+        f"{count:,} of {rows:,} rows can't be used, more than preprocess.most_bad_rows allows ({most:.2%}); mend them or "
+        f"raise it: {shown}" + ("; …" if count > SHOWN else "")
+    )
+
+
+def _without_duplicates(rows: Sequence[Row]) -> tuple[list[Row], int]:
+    first = {(row["prompt"], row["completion"]): row for row in reversed(rows)}
+    kept = [row for row in rows if first[row["prompt"], row["completion"]] is row]
+    return kept, len(rows) - len(kept)
+
+
+def _contradictory(rows: Sequence[Row]) -> int:
+    """Return how many rows have a prompt that also stands with another completion; they are kept."""
+    completions: defaultdict[str, set[str]] = defaultdict(set)
+    for row in rows:
+        completions[row["prompt"]].add(row["completion"])
+    return sum(len(completions[row["prompt"]]) > 1 for row in rows)
+
+
+def _without_leaks(rows: Sequence[Row], against: Sequence[Row], near: float | None) -> tuple[list[Row], dict[str, int]]:
+    """Return the rows that are in no group of `against` and neither equal nor nearly equal to one of its prompts."""
+    groups = {row["group"] for row in against}
+    apart = [row for row in rows if row["group"] not in groups]
+    equal, nearly = leaking([row["prompt"] for row in apart], [row["prompt"] for row in against], near)
+    kept = [row for index, row in enumerate(apart) if index not in equal and index not in nearly]
+    counts = {"same_group": len(rows) - len(apart), "equal": len(equal), "nearly_equal": len(nearly)}
+    return kept, counts
+
+
+def _shuffled(rows: Sequence[Row], seed: int) -> list[Row]:
+    """Return the rows in a random order, so that the first ones are a fair sample; the ids tell the old order."""
+    return [rows[index] for index in np.random.default_rng(seed).permutation(len(rows))]
+
+
+def _described(rows: Sequence[Row], tokenizer: Tokenizer) -> dict[str, Any]:
+    """Return the number of rows and groups, and how long they are in tokens (with the end token)."""
+    if not rows:
+        return {"rows": 0, "groups": 0, "tokens": None}
+
+    def lengths(column: str) -> Any:
+        encodings = tokenizer.encode_batch_fast([row[column] for row in rows], add_special_tokens=False)
+        return np.array([len(encoding) for encoding in encodings])
+
+    prompts, completions = lengths("prompt"), lengths("completion")
+    totals = prompts + completions + 1
+    percentiles = {
+        name: {f"p{share}": int(np.percentile(values, share, method="higher")) for share in (50, 95, 99)}
+        | {"longest": int(values.max())}
+        for name, values in (("prompt", prompts), ("completion", completions), ("row", totals))
+    }
+    return {
+        "rows": len(rows),
+        "groups": len({row["group"] for row in rows}),
+        "completions": len({row["completion"] for row in rows}),
+        "tokens": {"sum": int(totals.sum()), **percentiles},
+    }

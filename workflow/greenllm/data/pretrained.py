@@ -1,0 +1,77 @@
+"""A model that is already trained, from a local folder or the Hugging Face hub: safetensors, never pickled weights."""
+
+import json
+import shutil
+from fnmatch import fnmatch
+from pathlib import Path
+from typing import Any
+
+from greenllm.data import hub
+from greenllm.errors import UserError
+from greenllm.files import replacing_folder, sha256_of, write_json
+
+# Weights, settings and tokenizer. Python files stay out: code that comes with a model is never run.
+PATTERNS = ("*.safetensors", "*.json", "*.jinja", "*.model", "merges.txt", "vocab.txt")
+# Weights once more in another layout.
+LEFT_OUT = ("*/*", "consolidated*.safetensors")
+
+
+def collect_model(init: str, revision: str | None, out: Path) -> dict[str, Any]:
+    """Copy the model `init` (folder, or hub id at `revision`) to `out` and return the card, `out`/source.json.
+
+    Raises UserError where there is no such folder or id, no network, or no config.json and safetensors in it.
+    """
+    folder = Path(init).expanduser()
+    card: dict[str, Any] = {"schema": "greenllm/model-card/1", "id": init, "revision": revision, "licence": None}
+    if folder.is_dir():
+        card["revision"] = None
+    elif folder.exists() or init.startswith((".", "/", "~")) or init.count("/") > 1:
+        raise UserError(f"{init}: no such model folder; expected a folder with config.json, or a hub id (OWNER/NAME)")
+    else:
+        folder = _download(init, revision, card)
+    names = sorted(path.name for path in folder.iterdir() if path.is_file() and _wanted(path.name))
+    _check(init, folder, names)
+    with replacing_folder(out) as copy:
+        for name in names:
+            shutil.copyfile(folder / name, copy / name)
+        card["files"] = {name: {"bytes": (copy / name).stat().st_size, "sha256": sha256_of(copy / name)} for name in names}
+        write_json(copy / "source.json", card)
+    return card
+
+
+def _wanted(name: str) -> bool:
+    if name == "source.json":  # ours, where the folder is one that we made
+        return False
+    return any(fnmatch(name, pattern) for pattern in PATTERNS) and not any(fnmatch(name, other) for other in LEFT_OUT)
+
+
+def _download(id: str, revision: str | None, card: dict[str, Any]) -> Path:
+    from huggingface_hub import HfApi, snapshot_download
+    from huggingface_hub.errors import OfflineModeIsEnabled
+
+    with hub.one_line_errors("model", id, revision):
+        try:
+            info = HfApi().model_info(id, revision=revision, timeout=20)
+            names = [file.rfilename for file in info.siblings or []]
+            _check(id, None, [name for name in names if _wanted(name)])
+            card["revision"] = revision = info.sha or revision
+            card["licence"] = info.card_data.license if info.card_data else None
+        except OfflineModeIsEnabled:
+            pass  # what is in the local cache will do
+        return Path(snapshot_download(id, revision=revision, allow_patterns=list(PATTERNS), ignore_patterns=list(LEFT_OUT)))
+
+
+def _check(init: str, folder: Path | None, names: list[str]) -> None:
+    """Raise UserError where the files make no model; the shards an index names are checked in a folder."""
+    if "config.json" not in names:
+        raise UserError(f"{init}: no config.json; expected a folder as transformers' save_pretrained writes it")
+    if not any(name.endswith(".safetensors") for name in names):
+        raise UserError(
+            f"{init}: no *.safetensors; pickled weights (*.bin, *.pt) are never loaded, since they can run code: "
+            "save the model anew with save_pretrained"
+        )
+    index = "model.safetensors.index.json"
+    if folder is not None and index in names:
+        shards = set(json.loads((folder / index).read_text(encoding="utf-8"))["weight_map"].values())
+        if missing := sorted(shards - set(names)):
+            raise UserError(f"{init}: {index} names {missing[0]}, which is not there; fetch the model again")

@@ -1,0 +1,177 @@
+"""Where data come from: made here, files, downloads, the Hugging Face hub. Each gives its parts and a card."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+from greenllm import __version__
+from greenllm.config.models import Download, EmbeddedData, FileData, HubData, Mapped, UrlData
+from greenllm.data import formats, hub
+from greenllm.data.download import download
+from greenllm.data.records import BadRow, Raw, check_columns, mapped
+from greenllm.errors import UserError
+from greenllm.files import sha256_of
+from greenllm.tasks import Task
+
+
+@dataclass(frozen=True)
+class Part:
+    """The training rows, or the test rows where the source has its own."""
+
+    name: str  # train | test
+    file: str  # what messages and the card call it: a path or address as configured, or a split of the hub's
+    rows: Iterator[dict[str, Any] | BadRow]
+    facts: Mapping[str, Any] = field(default_factory=dict)  # for the card: sha256 and bytes of the file
+
+
+class Source(Protocol):
+    """One kind of origin."""
+
+    card: Mapping[str, Any]  # origin, licence and what else is known before any row is read
+
+    def parts(self) -> Iterator[Part]:
+        """Give the training part, then the test part where there is one; rows are read as they are taken."""
+
+
+def open_source(task: Task, settings: Any, base: Path, downloads: Path) -> Source:
+    """Return the source that `settings` describe.
+
+    Relative paths of files start at `base`; unfinished downloads stay in `downloads`.
+    """
+    match settings:
+        case EmbeddedData():
+            return Embedded(task, settings)
+        case FileData():
+            return Files(task, settings, base)
+        case UrlData():
+            return Urls(task, settings, downloads)
+        case HubData():
+            return Hub(task, settings)
+        case _:
+            raise TypeError(f"no source for {type(settings).__name__}")
+
+
+class Embedded:
+    """Rows that the task makes itself."""
+
+    def __init__(self, task: Task, settings: EmbeddedData) -> None:
+        self._task, self._settings = task, settings
+        self.card = {
+            "origin": "embedded",
+            "generator": task.origin.generator,
+            "generator_version": f"greenllm {__version__}",
+            "licence": task.origin.licence,
+            "near_duplicates": task.origin.near_duplicates,
+            "settings": settings.model_dump(),
+        }
+
+    def parts(self) -> Iterator[Part]:
+        rows = self._task.rows(self._settings)
+        yield Part("train", "embedded", ({"row": number, **row} for number, row in enumerate(rows, 1)))
+
+
+class Files:
+    """Files on this machine."""
+
+    def __init__(self, task: Task, settings: FileData, base: Path) -> None:
+        self._settings, self._base = settings, base
+        self._columns = _columns(task, settings)
+        self.card = {"origin": settings.origin or "local files", "licence": settings.licence}
+
+    def parts(self) -> Iterator[Part]:
+        for name, file in (("train", self._settings.train), ("test", self._settings.test)):
+            if file is not None:
+                yield _file_part(name, file, self._base / Path(file).expanduser(), self._settings, self._columns)
+
+
+class Urls:
+    """Files to download, each with the SHA-256 that it must have."""
+
+    def __init__(self, task: Task, settings: UrlData, downloads: Path) -> None:
+        self._settings, self._downloads = settings, downloads
+        self._columns = _columns(task, settings)
+        self.card = {"origin": settings.origin or settings.train.url, "licence": settings.licence}
+
+    def parts(self) -> Iterator[Part]:
+        wanted: tuple[tuple[str, Download | None], ...] = (("train", self._settings.train), ("test", self._settings.test))
+        for name, file in wanted:
+            if file is not None:
+                path = download(file.url, file.sha256, self._downloads)
+                yield _file_part(name, file.url, path, self._settings, self._columns)
+
+
+class Hub:
+    """A data set on the Hugging Face hub; code that comes with it is never run."""
+
+    def __init__(self, task: Task, settings: HubData) -> None:
+        from huggingface_hub import HfApi
+        from huggingface_hub.errors import OfflineModeIsEnabled
+
+        self._settings = settings
+        self._columns = _columns(task, settings)
+        licence, revision = settings.licence, settings.revision
+        # Asked first, since `datasets` keeps trying for half a minute where there is no network.
+        with hub.one_line_errors("data set", settings.id, settings.revision):
+            try:
+                info = HfApi().dataset_info(settings.id, revision=settings.revision, timeout=20)
+                licence = licence or (info.card_data.license if info.card_data else None)
+                revision = info.sha or revision
+            except OfflineModeIsEnabled:
+                pass  # what is in the local cache will do
+        self._revision = revision
+        self.card = {
+            "origin": settings.origin or f"https://huggingface.co/datasets/{settings.id}",
+            "licence": licence,
+            "id": settings.id,
+            "revision": revision,
+            "subset": settings.subset,
+        }
+
+    def parts(self) -> Iterator[Part]:
+        for name, split in (("train", self._settings.train), ("test", self._settings.test)):
+            if split is not None:
+                file = f"{self._settings.id}[{split}]"
+                data = self._load(split)
+                check_columns(file, data.column_names, self._columns)
+                rows = mapped(_hub_rows(data, self._columns), file, self._columns, "utf-8")
+                yield Part(name, file, rows, {"bytes": data.info.size_in_bytes})
+
+    def _load(self, split: str) -> Any:
+        import datasets
+
+        settings = self._settings
+        with hub.one_line_errors("data set", settings.id, settings.revision):
+            try:
+                data = datasets.load_dataset(settings.id, settings.subset, split=split, revision=self._revision)
+            # No such subset or split, no data files, files that can't be read, or a script instead of data.
+            except (datasets.exceptions.DatasetsError, ValueError, RuntimeError) as error:
+                raise UserError(f"hub data set {settings.id!r}: {' '.join(str(error).split())[:300]}") from None
+        return data.flatten()  # a nested column becomes `outer.inner`
+
+
+def _hub_rows(data: Any, columns: Mapping[str, str]) -> Iterator[Raw]:
+    import datasets
+
+    data = data.select_columns(list(dict.fromkeys(columns.values())))
+    # A class label is stored as its number; its name is the text.
+    labels = {name: kind for name, kind in data.features.items() if isinstance(kind, datasets.ClassLabel)}
+    for number, values in enumerate(data, 1):
+        for name, label in labels.items():
+            if values[name] is not None and values[name] >= 0:
+                values[name] = label.int2str(values[name])
+        yield Raw(number, values)
+
+
+def _file_part(name: str, file: str, path: Path, settings: Mapped, columns: Mapping[str, str]) -> Part:
+    rows = mapped(formats.read(path, file, settings.format, settings.encoding, columns), file, columns, settings.encoding)
+    facts = {"sha256": sha256_of(path), "bytes": path.stat().st_size} if path.is_file() else {}
+    return Part(name, file, rows, facts)
+
+
+def _columns(task: Task, settings: Mapped) -> dict[str, str]:
+    """Return our column → the source's, for the columns that the task needs and a group where one is named."""
+    columns = {ours: settings.columns.get(ours, ours) for ours in task.columns}  # type: ignore[call-overload]
+    if "group" in settings.columns:
+        columns["group"] = settings.columns["group"]
+    return columns

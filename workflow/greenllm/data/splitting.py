@@ -1,0 +1,26 @@
+"""Splits that hold out whole groups."""
+
+from collections.abc import Sequence
+
+from sklearn.model_selection import GroupShuffleSplit
+
+from greenllm.errors import UserError
+
+
+def hold_out(groups: Sequence[str], share: float, seed: int, what: str) -> tuple[list[int], list[int]]:
+    """Return the indices kept and those held out: about `share` of the groups, no group in both, in order.
+
+    Raises UserError where that would leave one of the two empty.
+    """
+    distinct = len(set(groups))
+    if share == 0:
+        return list(range(len(groups))), []
+    if distinct < 2 or share == 1:
+        raise UserError(
+            f"preprocess.{what}_share: {share:g} of {distinct} group{'' if distinct == 1 else 's'} of rows can't be "
+            "held out with something left on both sides; expected more rows with different prompts, or a share below 1"
+        )
+    number = min(max(1, round(share * distinct)), distinct - 1)
+    split = GroupShuffleSplit(n_splits=1, test_size=number, random_state=seed)
+    kept, held = next(split.split(groups, groups=groups))
+    return sorted(map(int, kept)), sorted(map(int, held))

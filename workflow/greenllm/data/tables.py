@@ -1,0 +1,37 @@
+"""Parquet tables of text, the same bytes for the same rows."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from greenllm.errors import UserError
+
+BATCH = 10_000  # rows held in memory while writing
+
+
+def write_table(path: Path, columns: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> int:
+    """Write rows as they come and return how many; all columns are text but `row`, an integer."""
+    schema = pa.schema([(name, pa.int64() if name == "row" else pa.string()) for name in columns])
+    count, batch = 0, []
+    with pq.ParquetWriter(path, schema, compression="zstd") as writer:
+        for row in rows:
+            batch.append(row)
+            if len(batch) == BATCH:
+                writer.write_table(pa.Table.from_pylist(batch, schema))
+                count, batch = count + len(batch), []
+        writer.write_table(pa.Table.from_pylist(batch, schema))
+    return count + len(batch)
+
+
+def read_table(path: Path) -> list[dict[str, Any]]:
+    """Return the rows of a table; raise UserError where it can't be read."""
+    try:
+        rows: list[dict[str, Any]] = pq.read_table(path).to_pylist()
+    except FileNotFoundError:
+        raise UserError(f"{path}: no such file; expected what `greenllm collect` writes") from None
+    except (pa.ArrowException, OSError) as error:
+        raise UserError(f"{path}: not a readable Parquet file ({str(error).splitlines()[0]})") from None
+    return rows

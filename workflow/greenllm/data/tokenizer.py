@@ -1,0 +1,117 @@
+"""The tokenizer: trained from the data, or the one that a model brings along."""
+
+import json
+import shutil
+from collections.abc import Iterable
+from pathlib import Path
+
+from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
+
+from greenllm.config.models import TokenizerSettings
+from greenllm.errors import UserError
+
+PAD, EOS, UNKNOWN = "<pad>", "<eos>", "<unk>"
+SPECIAL = [PAD, EOS, UNKNOWN]  # ids 0, 1, 2
+BYTES = 256
+# A chat of one user message is the prompt that the model was trained on: the text and a line break.
+CHAT_TEMPLATE = "{{ messages[-1]['content'] }}\n"
+FILES = (
+    "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json", "chat_template.jinja",
+    "vocab.json", "merges.txt", "vocab.txt", "tokenizer.model", "spiece.model",
+)  # fmt: skip
+
+
+def train_tokenizer(texts: Iterable[str], settings: TokenizerSettings) -> Tokenizer:
+    """Train a tokenizer; a line break is always a token of its own, so a prompt's end never merges with its text.
+
+    Raises UserError where BPE gets fewer tokens than it needs to spell any text.
+    """
+    match settings.kind:
+        case "bpe":
+            tokenizer = _bpe(texts, settings.vocabulary, settings.lowercase)
+        case "characters":
+            tokenizer = _characters(texts, settings.lowercase)
+    return tokenizer
+
+
+def _bpe(texts: Iterable[str], vocabulary: int, lowercase: bool) -> Tokenizer:
+    least = BYTES + len(SPECIAL)
+    if vocabulary < least:
+        raise UserError(
+            f"preprocess.tokenizer.vocabulary: {vocabulary} is less than the {least} tokens (all bytes and "
+            f"{len(SPECIAL)} special ones) that BPE starts from; expected more, or kind: characters"
+        )
+    tokenizer = Tokenizer(models.BPE())
+    if lowercase:
+        tokenizer.normalizer = normalizers.Lowercase()
+    tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
+        [pre_tokenizers.Split("\n", "isolated"), pre_tokenizers.ByteLevel(add_prefix_space=False)]
+    )
+    tokenizer.decoder = decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(
+        vocab_size=vocabulary,
+        special_tokens=SPECIAL,
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        show_progress=False,
+    )
+    tokenizer.train_from_iterator(texts, trainer)
+    return tokenizer
+
+
+def _characters(texts: Iterable[str], lowercase: bool) -> Tokenizer:
+    normalizer = normalizers.Lowercase() if lowercase else None
+    alphabet = sorted({"\n"}.union(*(normalizer.normalize_str(text) if normalizer else text for text in texts)))
+    vocabulary = {token: number for number, token in enumerate([*SPECIAL, *alphabet])}
+    tokenizer = Tokenizer(models.WordLevel(vocabulary, unk_token=UNKNOWN))
+    if normalizer:
+        tokenizer.normalizer = normalizer
+    tokenizer.pre_tokenizer = pre_tokenizers.Split(Regex(r"[\s\S]"), "isolated")
+    tokenizer.decoder = decoders.Fuse()
+    tokenizer.add_special_tokens(SPECIAL)
+    return tokenizer
+
+
+def save_tokenizer(tokenizer: Tokenizer, folder: Path) -> None:
+    """Write what `tokenizers` and transformers' AutoTokenizer read."""
+    folder.mkdir(parents=True, exist_ok=True)
+    tokenizer.save(str(folder / "tokenizer.json"))
+    config = {
+        "tokenizer_class": "PreTrainedTokenizerFast",
+        "pad_token": PAD,
+        "eos_token": EOS,
+        "unk_token": UNKNOWN,
+        "clean_up_tokenization_spaces": False,
+        "chat_template": CHAT_TEMPLATE,
+    }
+    (folder / "tokenizer_config.json").write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
+
+
+def copy_tokenizer(model: Path, folder: Path) -> Tokenizer:
+    """Copy the tokenizer of the model in `model` to `folder` and return it.
+
+    Raises UserError where there is none, or none that `tokenizers` can read.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    for name in FILES:
+        if (model / name).is_file():
+            shutil.copyfile(model / name, folder / name)
+    if not (folder / "tokenizer.json").is_file():
+        _convert(model, folder)
+    try:
+        return Tokenizer.from_file(str(folder / "tokenizer.json"))
+    except Exception as error:  # tokenizers raises Exception itself
+        raise UserError(f"{model / 'tokenizer.json'}: not a readable tokenizer ({error})") from None
+
+
+def _convert(model: Path, folder: Path) -> None:
+    """Write the tokenizer.json of a model that has only an older format."""
+    from transformers import AutoTokenizer
+
+    try:
+        AutoTokenizer.from_pretrained(model, trust_remote_code=False).save_pretrained(folder)
+    except Exception as error:  # whatever it finds there: each format fails in its own way
+        raise UserError(
+            f"{model}: no tokenizer that can be read ({' '.join(str(error).split())[:200]}); expected tokenizer.json"
+        ) from None
+    if not (folder / "tokenizer.json").is_file():
+        raise UserError(f"{model}: no tokenizer.json and none can be made from what is there")

@@ -1,0 +1,34 @@
+"""`greenllm preprocess`: clean and split a data set, train its tokenizer."""
+
+import argparse
+from pathlib import Path
+
+from greenllm.config.models import Preprocessing
+from greenllm.config.read import read_settings
+from greenllm.data.preparation import prepare
+from greenllm.tasks import TASKS
+from greenllm.work import write_work
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Declare the options."""
+    parser.add_argument("--task", required=True, choices=sorted(TASKS), help="the application")
+    parser.add_argument(
+        "--settings", required=True, help="the experiment's `preprocess` section: JSON or YAML, or a file of it"
+    )
+    parser.add_argument("--data", type=Path, required=True, metavar="FOLDER", help="what `greenllm collect` wrote")
+    parser.add_argument(
+        "--model", type=Path, metavar="FOLDER", help="a model whose tokenizer is taken over (default: one is trained)"
+    )
+    parser.add_argument(
+        "--out", type=Path, required=True, metavar="FOLDER", help="gets the splits, tokenizer/ and report.json"
+    )
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Prepare, and tell the meter how many rows (samples) and tokens came out."""
+    settings = read_settings(arguments.settings, Preprocessing)
+    report = prepare(TASKS[arguments.task], settings, arguments.data, arguments.model, arguments.out)
+    splits = [split for split in report["splits"].values() if split["rows"]]
+    write_work(samples=sum(split["rows"] for split in splits), tokens=sum(split["tokens"]["sum"] for split in splits))
+    return 0
