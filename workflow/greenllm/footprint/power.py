@@ -1,0 +1,55 @@
+"""Power over time: the jobs' attributed watts on one grid of bins, with the idle hours between runs cut out."""
+
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import numpy as np
+
+Piece = tuple[float, float, str, str, float]  # start and end in epoch seconds, stage, component, watts
+GAP_s = 30.0
+
+
+def segments(pieces: Iterable[Piece], gap_s: float = GAP_s) -> list[tuple[float, float]]:
+    """Return the stretches of time that the pieces cover, joining what lies less than `gap_s` apart."""
+    found: list[tuple[float, float]] = []
+    for start, end, *_ in sorted(pieces):
+        if found and start - found[-1][1] <= gap_s:
+            found[-1] = (found[-1][0], max(found[-1][1], end))
+        else:
+            found.append((start, end))
+    return found
+
+
+def series(pieces: Sequence[Piece], bins: int = 360) -> list[dict[str, Any]]:
+    """Return, for each stretch of time, the mean power of each component and stage in bins of equal width.
+
+    One object a stretch: {started (epoch s), width_s, components: {component: {stage: [W, …]}}}. All stretches share a
+    width, chosen so that they have about `bins` bins together. The sum of W · width is the energy of the pieces.
+    """
+    covered = segments(pieces)
+    width = max(sum(end - start for start, end in covered) / bins, 0.5)
+    result = []
+    for first, last in covered:
+        count = max(1, int(np.ceil((last - first) / width - 1e-9)))
+        energy_J: dict[str, dict[str, np.ndarray]] = defaultdict(lambda: defaultdict(lambda: np.zeros(count)))
+        for start, end, stage, component, power_W in pieces:
+            if start < first or end > last or end <= start:
+                continue
+            target = energy_J[component][stage]
+            from_bin = int((start - first) / width)
+            to_bin = min(count - 1, int((end - first) / width))
+            for index in range(from_bin, to_bin + 1):
+                overlap = min(end, first + (index + 1) * width) - max(start, first + index * width)
+                target[index] += max(0.0, overlap) * power_W
+        result.append(
+            {
+                "started": first,
+                "width_s": width,
+                "components": {
+                    component: {stage: [float(f"{value / width:.4g}") for value in values] for stage, values in stages.items()}
+                    for component, stages in energy_J.items()
+                },
+            }
+        )
+    return result

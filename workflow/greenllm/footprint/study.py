@@ -1,0 +1,92 @@
+"""What a study has left on disk: configuration, evaluations, measurements, cards, energy logs."""
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from greenllm.config.models import Config
+from greenllm.errors import UserError
+
+Key = tuple[str, str, int]  # experiment, recipe, seed
+
+
+@dataclass(frozen=True)
+class Study:
+    """The files of a results folder, read; what a stage has not written (yet) is simply absent."""
+
+    config: Config
+    results: Path
+    evaluations: dict[Key, dict[str, Any]] = field(default_factory=dict)
+    measurements: dict[Key, dict[str, Any]] = field(default_factory=dict)
+    models: dict[Key, dict[str, Any]] = field(default_factory=dict)
+    trainings: dict[Key, dict[str, Any]] = field(default_factory=dict)
+    cards: dict[str, dict[str, Any]] = field(default_factory=dict)
+    preparations: dict[str, dict[str, Any]] = field(default_factory=dict)
+    logs: dict[str, dict[str, Any]] = field(default_factory=dict)
+
+    def keys(self) -> Iterator[Key]:
+        """Yield (experiment, recipe, seed) of every model that the configuration asks for."""
+        for name, experiment in self.config.experiments.items():
+            for recipe in experiment.recipes:
+                for seed in experiment.seeds:
+                    yield name, recipe, seed
+
+    def predictions(self, key: Key) -> list[dict[str, Any]]:
+        """Return the predictions of one evaluation, in test order; empty where there are none."""
+        experiment, recipe, seed = key
+        path = self.results / "evaluations" / experiment / recipe / f"seed-{seed}.predictions.jsonl"
+        if not path.is_file():
+            return []
+        rows = []
+        for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
+            try:
+                rows.append(json.loads(line))
+            except json.JSONDecodeError as error:
+                raise UserError(f"{path}: row {number}: expected one JSON object a line: {error}; run evaluate again") from None
+        return rows
+
+
+def _read(path: Path) -> dict[str, Any] | None:
+    """Read a JSON object, or None where the file is not there."""
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return None
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise UserError(f"{path}: expected a JSON object: {error}; remove the file and run its stage again") from None
+    if not isinstance(value, dict):
+        raise UserError(f"{path}: expected a JSON object; remove the file and run its stage again")
+    return value
+
+
+def read_study(config: Config, results: Path) -> Study:
+    """Read what `results` holds of the models that `config` asks for, and every energy log.
+
+    Raises UserError where the folder is missing or a file in it is not JSON.
+    """
+    if not results.is_dir():
+        raise UserError(f"{results}: no such results folder; expected the one the workflow wrote (config key `results`)")
+    study = Study(config, results)
+    for key in study.keys():
+        experiment, recipe, seed = key
+        model = results / "models" / experiment / recipe / f"seed-{seed}" / "model"
+        for table, path in (
+            (study.evaluations, results / "evaluations" / experiment / recipe / f"seed-{seed}.json"),
+            (study.measurements, results / "deployments" / experiment / recipe / f"seed-{seed}" / "measurement.json"),
+            (study.models, model / "greenllm.json"),
+            (study.trainings, model / "training.json"),
+        ):
+            if (value := _read(path)) is not None:
+                table[key] = value
+    for experiment in config.experiments:
+        data = results / "data" / experiment
+        if (value := _read(data / "collected" / "card.json")) is not None:
+            study.cards[experiment] = value
+        if (value := _read(data / "prepared" / "report.json")) is not None:
+            study.preparations[experiment] = value
+    for path in sorted((results / "energy").rglob("*.json")):
+        if (value := _read(path)) is not None and "id" in value:
+            study.logs[value["id"]] = value
+    return study

@@ -1,0 +1,85 @@
+"""Numbers as a reader wants them: as many digits as their interval allows, with a prefixed unit."""
+
+import math
+from collections.abc import Iterable, Mapping
+
+Value = float | Mapping[str, float | None] | None
+
+THIN = "\u202f"  # narrow no-break space: groups digits, and parts a number from its unit
+_PREFIXES = ((1e9, "G"), (1e6, "M"), (1e3, "k"), (1.0, ""), (1e-3, "m"), (1e-6, "µ"), (1e-9, "n"))
+# Units that take no prefix, or only those above one.
+_PLAIN = {"", "1", "requests", "rows", "attempts", "kWh", "requests/s", "tokens/s", "gCO2e/kWh", "×", "tokens", "samples"}
+_WHOLE = {"B"}
+
+
+def split(value: Value) -> tuple[float | None, float | None, float | None]:
+    """Return (value, low, high) of a number or an interval."""
+    if value is None:
+        return None, None, None
+    if isinstance(value, Mapping):
+        return value["value"], value.get("low"), value.get("high")
+    return float(value), None, None
+
+
+def decimals(value: float, low: float | None = None, high: float | None = None) -> int:
+    """Return the decimals that show two significant digits of the interval's half-width, or three of the value.
+
+    At most five significant digits of the value are shown, however narrow its interval.
+    """
+    half = max(value - low, high - value) if low is not None and high is not None else 0.0
+    size = math.floor(math.log10(abs(value))) if value else 0
+    if half > 0:
+        return min(max(0, 1 - math.floor(math.log10(half))), max(0, 4 - size))
+    return max(0, 2 - size)
+
+
+def plain(number: float, places: int) -> str:
+    """Return a number with grouped digits, and a real minus sign."""
+    text = f"{number:,.{places}f}".replace(",", THIN)
+    return text.replace("-", "−")
+
+
+def prefix_for(values: Iterable[Value], unit: str) -> tuple[float, str]:
+    """Return (factor, prefixed unit) that brings the median of the values' sizes between 1 and 1000."""
+    sizes = sorted(abs(size) for value in values if (size := split(value)[0]))
+    if unit in _PLAIN or not sizes:
+        return 1.0, "" if unit == "1" else unit
+    median = sizes[len(sizes) // 2]
+    for size, prefix in _PREFIXES:
+        if unit in _WHOLE and size < 1:
+            break
+        if unit == "s" and size > 1:
+            continue
+        if median >= size:
+            return size, prefix + unit
+    return (1.0, unit) if unit in _WHOLE else (_PREFIXES[-1][0], _PREFIXES[-1][1] + unit)
+
+
+def value_text(value: Value, scale: float = 1.0) -> str:
+    """Return the number alone, in units of `scale`."""
+    middle, low, high = split(value)
+    if middle is None:
+        return "unknown"
+    parts = [None if part is None else part / scale for part in (middle, low, high)]
+    return plain(middle / scale, decimals(middle / scale, parts[1], parts[2]))
+
+
+def bounds_text(value: Value, scale: float = 1.0, between: str = "–") -> str:
+    """Return the interval alone, such as "0.41–0.63"; empty where there is none."""
+    middle, low, high = split(value)
+    if middle is None or low is None or high is None:
+        return ""
+    places = decimals(middle / scale, low / scale, high / scale)
+    if between == "–" and low < 0:
+        between = " to "
+    return f"{plain(low / scale, places)}{between}{plain(high / scale, places)}"
+
+
+def quantity(value: Value, unit: str, between: str = "–") -> str:
+    """Return a number with its unit and interval, such as "52 mJ (41–63)", or "unknown"."""
+    if split(value)[0] is None:
+        return "unknown"
+    scale, prefixed = prefix_for([value], unit)
+    text = value_text(value, scale) + (f"{THIN}{prefixed}" if prefixed else "")
+    bounds = bounds_text(value, scale, between)
+    return f"{text} ({bounds})" if bounds else text

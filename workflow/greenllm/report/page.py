@@ -1,0 +1,124 @@
+"""The report page: one self-contained HTML file, its numbers beside it in summary.json."""
+
+import datetime
+import importlib.resources
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import jinja2
+
+from greenllm.files import replacing, write_json
+from greenllm.report import contents, figures
+from greenllm.report.findings import findings
+from greenllm.report.numbers import quantity
+from greenllm.report.tables import Column
+
+
+def write_report(account: Mapping[str, Any], folder: Path) -> None:
+    """Write index.html, figures/, tables/ and summary.json into `folder`; files of other names there stay."""
+    tables = [make(account) for make in contents.PAGE]
+    for table in tables:
+        table.write(folder / "tables" / table.name)
+    drawings = figures.draw_all(account, folder / "figures")
+    sentences = findings(account)
+    write_json(
+        folder / "summary.json",
+        {"schema": "greenllm/summary/1", "findings": sentences}
+        | {name: value for name, value in account.items() if name not in ("schema", "power")},
+    )
+    shown = {table.name: table for table in tables} | {name: make(account) for name, make in contents.NAMED.items()}
+    page = _template().render(
+        account=account,
+        css=_text("page.css"),
+        js=_text("page.js"),
+        tables=shown,
+        figures={
+            drawing.name: {
+                "name": drawing.name,
+                "title": drawing.title,
+                "caption": drawing.caption,
+                "inline": figures.inline(drawing),
+            }
+            for drawing in drawings
+        },
+        findings=sentences,
+        quantity=quantity,
+        mark=_mark,
+        until=_day(account["until"]),
+        waste=_waste(account),
+        known=_known(account),
+        years=_years(account["grid"]),
+    )
+    with replacing(folder / "index.html") as path:
+        path.write_text(page, encoding="utf-8")
+
+
+def _text(name: str) -> Any:
+    """Return one of the page's own files, to be put into it as it stands."""
+    from markupsafe import Markup
+
+    return Markup((importlib.resources.files("greenllm.report") / name).read_text(encoding="utf-8"))  # noqa: S704
+
+
+def _template() -> jinja2.Template:
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("greenllm.report", "."), autoescape=True, undefined=jinja2.StrictUndefined
+    )
+    environment.filters["json"] = lambda value: json.dumps(value, indent=2, ensure_ascii=False)
+    return environment.get_template("page.html.jinja")
+
+
+def _mark(column: Column, text: str) -> str:
+    """Return the class of a cell that is shown as a label, empty for others."""
+    if column.title == "Energy is":
+        return {"measured": "measured", "modelled": "modelled", "partly modelled": "modelled"}.get(text, "")
+    if column.key == "verdict":
+        return {"saves": "saves", "loss": "loss", "not resolvable": "open"}.get(text, "")
+    return ""
+
+
+def _day(moment: str | None) -> str:
+    if moment is None:
+        return ""
+    return datetime.datetime.fromisoformat(moment).astimezone(datetime.UTC).strftime("%-d %B %Y, %H:%M UTC")
+
+
+def _years(grid: Mapping[str, Any] | None) -> str:
+    if grid is None or not grid["years"]:
+        return "year unknown"
+    first, last = grid["years"]
+    return f"year {first}" if first == last else f"most of it of {grid['year']}, territories from {first} to {last}"
+
+
+def _waste(account: Mapping[str, Any]) -> str:
+    parts = [
+        f"{spent['attempts']} {standing}" for standing, spent in account["spent"]["waste"].items() if spent["attempts"]
+    ]
+    return ", ".join(parts) or "no attempt failed or was repeated"
+
+
+def _known(account: Mapping[str, Any]) -> dict[str, str]:
+    """Return a headline and a line of detail: how much of the energy was measured."""
+    energies = {"measured": 0.0, "modelled": 0.0}
+    components: dict[str, set[str]] = {"measured": set(), "modelled": set()}
+    unknown = set()
+    for row in account["methods"]:
+        if row["component"] == "platform":
+            continue
+        if row["energy_J"] is None:
+            unknown.add(row["component"].upper())
+        else:
+            energies[row["quality"]] += row["energy_J"]
+            components[row["quality"]].add(row["component"].upper())
+    total = sum(energies.values())
+    if not total:
+        return {"headline": "unknown", "detail": "no component of any host could be measured or modelled"}
+    share = energies["measured"] / total
+    headline = "measured" if share == 1 else "modelled" if share == 0 else f"{share:.0%} measured"
+    detail = "; ".join(
+        [f"{', '.join(sorted(names))} {quality}" for quality, names in components.items() if names]
+        + ([f"{', '.join(sorted(unknown))} unknown"] if unknown else [])
+    )
+    return {"headline": headline, "detail": detail}

@@ -1,0 +1,56 @@
+"""`greenllm account`: attribute the ledgers' joules and make the account of a study."""
+
+import argparse
+import importlib.metadata
+import sys
+from pathlib import Path
+
+PACKAGES = (
+    "greenllm", "snakemake", "torch", "transformers", "tokenizers", "onnxruntime", "onnxruntime-genai", "numpy",
+    "babel", "sacrebleu", "codecarbon", "nvidia-ml-py", "fastapi", "uvicorn", "matplotlib",
+)  # fmt: skip
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Add the options of the command."""
+    parser.add_argument("--config", required=True, metavar="JSON_OR_FILE", help="the study's configuration: YAML or JSON, or a file of it")
+    parser.add_argument("--results", required=True, type=Path, metavar="FOLDER", help="the study's results folder, with its ledger/")
+    parser.add_argument(
+        "--out", required=True, type=Path, metavar="FOLDER",
+        help="folder for attribution.json and account.json (energies in joules, carbon in grams of CO2 equivalent)",
+    )  # fmt: skip
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Write attribution.json and account.json."""
+    from greenllm.attribution import attribute
+    from greenllm.config.models import Config
+    from greenllm.config.read import read_settings
+    from greenllm.errors import UserError
+    from greenllm.files import write_json
+    from greenllm.footprint.account import account
+    from greenllm.footprint.study import read_study
+    from greenllm.report.numbers import quantity
+
+    config = read_settings(arguments.config, Config)
+    study = read_study(config, arguments.results)
+    ledger = arguments.results / "ledger"
+    if not ledger.is_dir():
+        raise UserError(f"{ledger}: no ledgers; expected the folder that the workflow's meters write; run the workflow first")
+    attribution = attribute(ledger, policy=config.meter.policy)
+    found = account(study, attribution, _versions())
+    write_json(arguments.out / "attribution.json", attribution.to_json())
+    write_json(arguments.out / "account.json", found)
+    total = found["spent"]["total"]
+    print(f"{total['attempts']} attempts spent {quantity(total['energy_J'], 'J')}", file=sys.stderr)
+    return 0
+
+
+def _versions() -> dict[str, str]:
+    versions = {"python": sys.version.split()[0]}
+    for name in PACKAGES:
+        try:
+            versions[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:  # an environment without that part
+            continue
+    return versions

@@ -1,0 +1,39 @@
+"""`greenllm report`: the report page with its figures and tables, or one named table."""
+
+import argparse
+import json
+import sys
+from pathlib import Path
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Add the options of the command."""
+    parser.add_argument("--account", required=True, type=Path, metavar="FILE", help="account.json, as `greenllm account` wrote it")
+    parser.add_argument("--table", choices=("efficiency", "impact"), help="write this table alone, instead of the page")
+    parser.add_argument(
+        "--out", required=True, type=Path, metavar="PATH",
+        help="folder for index.html, figures/, tables/ and summary.json; with --table the path without ending, to which "
+        ".csv and .parquet (joules, grams of CO2 equivalent) and .md and .tex (prefixed units) are added",
+    )  # fmt: skip
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Write the page, or one table."""
+    from greenllm.errors import UserError
+    from greenllm.footprint.account import SCHEMA
+    from greenllm.report.contents import NAMED
+    from greenllm.report.page import write_report
+
+    try:
+        account = json.loads(arguments.account.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
+        raise UserError(f"{arguments.account}: expected an account in JSON ({error}); run `greenllm account` first") from None
+    if not isinstance(account, dict) or account.get("schema") != SCHEMA:
+        raise UserError(f"{arguments.account}: expected schema {SCHEMA!r}; run `greenllm account` again")
+    if arguments.table:
+        for path in NAMED[arguments.table](account).write(arguments.out):
+            print(path, file=sys.stderr)
+    else:
+        write_report(account, arguments.out)
+        print(arguments.out / "index.html", file=sys.stderr)
+    return 0
