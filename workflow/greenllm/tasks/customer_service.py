@@ -1,9 +1,9 @@
 """Customer service: which of a bank's or a shop's intents does a customer's message have?
 
 The embedded messages come from a grammar of our own: for each intent some sentences with alternatives and slots,
-an opening, a remark beside the matter (often about another intent's) and a closing around them, typing errors on top.
-Some sentences fit two intents and carry either. A message's group is its sentence alone, without what stands around
-it and without errors, so that a tested sentence was never trained on.
+an opening, a remark in another intent's words, a matter already settled and a closing around them, typing errors on
+top. Some sentences fit two intents and carry either, so nobody gets all right. A message's group is its template: the
+sentence with its alternatives chosen and its slots open, so that a tested wording was never trained on.
 """
 
 import random
@@ -114,7 +114,7 @@ INTENTS: dict[str, tuple[str, ...]] = {
     "cash_limit": (
         "how much [cash|money] can I [withdraw|take out] [a day|at once|in {place}|with my {card}]",
         "what is the [limit|maximum] for [cash|withdrawals] [in {place}|with my {card}|a day]",
-        "[can|please] [I|you] [raise|increase] [my|the] [withdrawal|cash] limit[ to {amount}|]",
+        "[can I|can you|please] [raise|increase] [my|the] [withdrawal|cash] limit[ to {amount}|]",
         "the ATM [gave me only {amount}|won't give me more than {amount}]",
     ),
     "exchange_rate": (
@@ -263,7 +263,7 @@ AMBIGUOUS: tuple[tuple[str, str, str], ...] = (
     ("there is something wrong with [a|my] payment [of {amount}|{when}]", "charged_twice", "unknown_payment"),
     ("the {item} is [broken|not working]", "item_damaged", "warranty_claim"),
     ("I did not [get|receive] [everything|the {item}]", "item_missing", "order_status"),
-    ("what do you charge for [sending it|that]", "delivery_fee", "transfer_fee"),
+    ("what [do you charge|does it cost|is the fee|must I pay] for [sending it|that|this][ to {place}|]", "delivery_fee", "transfer_fee"),
     ("I can't [get in|use the app] [any more|since {when}]", "password_reset", "speak_to_person"),
 )
 
@@ -285,10 +285,14 @@ NEIGHBOURS = dict(
     )
 )  # fmt: skip
 
-AMBIGUOUS_SHARE = 0.05
+# Before the matter, a sentence of another intent that no longer counts.
+SETTLED = ("{} - that is settled", "{}, but that is done", "forget that {}", "it is not that {}", "earlier I asked: {}")
+
+AMBIGUOUS_SHARE = 0.1
 REMARK_SHARE = 0.25
+SETTLED_SHARE = 0.15
 CARELESS_SHARE = 0.5  # of the writers; the others make no typing errors
-ERROR_RATE = 0.03  # of a careless writer's letters
+ERROR_RATE = 0.06  # of a careless writer's letters
 
 
 class CustomerService:
@@ -318,8 +322,8 @@ class CustomerService:
             else:
                 intent = rng.choice(intents)
                 sentence = rng.choice(INTENTS[intent])
-            sentence = _expand(sentence, rng)
-            yield {"prompt": _message(sentence, rng), "completion": intent, "group": sentence.casefold()}
+            template = _worded(sentence, rng)
+            yield {"prompt": _message(_filled(template, rng), rng), "completion": intent, "group": template}
 
     def prompt(self, row: Mapping[str, str]) -> str:
         """Return the message as one line."""
@@ -364,18 +368,26 @@ def _label(text: str) -> str:
     return one_line(text).casefold()
 
 
-def _expand(sentence: str, rng: random.Random) -> str:
-    """Fill in the alternatives, innermost first, then the slots."""
+def _worded(sentence: str, rng: random.Random) -> str:
+    """Choose among the alternatives, innermost first."""
     while match := re.search(r"\[([^\[\]]*)\]", sentence):
         sentence = sentence[: match.start()] + rng.choice(match[1].split("|")) + sentence[match.end() :]
-    return one_line(re.sub(r"\{(\w+)\}", lambda slot: rng.choice(SLOTS[slot[1]]), sentence))
+    return one_line(sentence)
+
+
+def _filled(template: str, rng: random.Random) -> str:
+    """Put a word into each slot."""
+    return re.sub(r"\{(\w+)\}", lambda slot: rng.choice(SLOTS[slot[1]]), template)
 
 
 def _message(sentence: str, rng: random.Random) -> str:
     """Return the sentence as a customer might type it."""
     parts = [sentence]
     if rng.random() < REMARK_SHARE:
-        parts.insert(rng.randrange(2), _expand(rng.choice(REMARKS), rng))
+        parts.insert(rng.randrange(2), _filled(rng.choice(REMARKS), rng))
+    if rng.random() < SETTLED_SHARE:
+        other = _filled(_worded(rng.choice(INTENTS[rng.choice(list(INTENTS))]), rng), rng)
+        parts.insert(0, rng.choice(SETTLED).format(other))
     if rng.random() < 0.3:
         parts.insert(0, rng.choice(OPENINGS))
     if rng.random() < 0.3:
