@@ -6,6 +6,7 @@ import os
 import signal
 import socket
 import sys
+import threading
 from pathlib import Path
 
 from greenllm.errors import UserError
@@ -19,7 +20,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("folder", type=Path, help="a bundle made by `greenllm deploy`, or any model folder")
     parser.add_argument("--host", default="127.0.0.1", help="address to listen at (default: this machine only)")
     parser.add_argument("--port", type=int, default=8000, help="TCP port; 0 takes a free one (default: 8000)")
-    parser.add_argument("--name", help="model name in the interface (default: the folder's name)")
+    parser.add_argument("--name", help="model name in the interface (default: the bundle's, else the folder's)")
     parser.add_argument("--threads", type=int, help="CPU threads (default: all that this process may use)")
     parser.add_argument(
         "--device",
@@ -48,6 +49,8 @@ def run(arguments: argparse.Namespace) -> int:
     # uvicorn answers a signal by a graceful stop and then raises it again, for whoever handled it before: us.
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, _stop)
+    if arguments.until_eof:
+        threading.Thread(target=_stop_at_eof, daemon=True).start()
     try:
         with _listener(arguments.host, arguments.port) as listener:
             _serve(arguments, listener)
@@ -64,18 +67,26 @@ def _stop(number: int, frame: object) -> None:
     raise _Stopped
 
 
+def _stop_at_eof() -> None:
+    while os.read(sys.stdin.fileno(), 4096):
+        pass
+    os.kill(os.getpid(), signal.SIGTERM)
+
+
 def _serve(arguments: argparse.Namespace, listener: socket.socket) -> None:
     # Imported here: a wrong option should not wait for them.
     import uvicorn
 
     from greenllm.serving.engines import load_engine
+    from greenllm.serving.engines.manifest import read_manifest
     from greenllm.serving.server import Limits, Served, make_app
 
     threads = arguments.threads or len(os.sched_getaffinity(0))
     engine = load_engine(arguments.folder, threads=threads, device=arguments.device)
     limits = Limits(arguments.batch, arguments.queue, arguments.max_tokens, arguments.max_body)
     served = Served()
-    app = make_app(engine, arguments.name or arguments.folder.resolve().name, limits, served)
+    name = arguments.name or read_manifest(arguments.folder).name or arguments.folder.resolve().name
+    app = make_app(engine, name, limits, served)
     host, port = listener.getsockname()[:2]
     url = f"http://{f'[{host}]' if ':' in host else host}:{port}"
 

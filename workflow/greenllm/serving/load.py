@@ -14,6 +14,7 @@ from typing import Any
 
 from greenllm.errors import UserError
 from greenllm.files import write_json
+from greenllm.meter.host import boot_id
 from greenllm.serving.statistics import percentiles
 from greenllm.work import write_work
 
@@ -37,7 +38,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--seed", type=int, default=0, help="seed of the arrival times (default: 0)")
     parser.add_argument("--warmup", type=int, default=20, help="requests before, not counted (default: 20)")
-    parser.add_argument("--max-tokens", type=int, default=64, help="most tokens of an answer (default: 64)")
+    parser.add_argument("--max-tokens", type=int, help="most tokens of an answer (default: the server's limit)")
     parser.add_argument("--timeout", type=float, default=120, help="seconds to wait for an answer (default: 120)")
     parser.add_argument("--out", type=Path, required=True, help="JSON file to write")
 
@@ -45,8 +46,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Send the requests; write their times and answers. Fails where no request at all was answered."""
     for option, least in (("requests", 1), ("concurrency", 1), ("warmup", 0), ("max_tokens", 1)):
-        if getattr(arguments, option) < least:
-            raise UserError(f"--{option.replace('_', '-')} {getattr(arguments, option)}: expected at least {least}")
+        value = getattr(arguments, option)
+        if value is not None and value < least:
+            raise UserError(f"--{option.replace('_', '-')} {value}: expected at least {least}")
     if arguments.rate is not None and arguments.rate <= 0:
         raise UserError(f"--rate {arguments.rate}: expected more than 0 arrivals per second")
     prompts = read_predictions(arguments.predictions)
@@ -127,13 +129,14 @@ async def _run(arguments: argparse.Namespace, prompts: Sequence[dict[str, Any]])
             "ended": ended.isoformat(),
             "monotonic_start_s": monotonic_start_s,
             "monotonic_end_s": monotonic_end_s,
+            "boot_id": boot_id(),
         },
         "latency_s": {"mean": sum(latencies) / len(latencies) if latencies else None, **percentiles(latencies)},
         "time_to_first_token_s": percentiles(
             [answer.time_to_first_token_s for answer in answered if answer.time_to_first_token_s is not None]
         ),
         "throughput": {"requests_per_s": len(answered) / duration_s, "tokens_per_s": tokens / duration_s},
-        "tokens": tokens,
+        "completion_tokens": tokens,
         "prompt_tokens": sum(answer.prompt_tokens for answer in answered),
         "answers": [asdict(answer) for answer in answers],
     }
@@ -183,13 +186,14 @@ async def _ask(client: Any, arguments: argparse.Namespace, row: dict[str, Any], 
     """Send one request as a stream, which alone shows when the first text comes."""
     import httpx
 
-    body = {
+    body: dict[str, Any] = {
         "prompt": row["prompt"],
-        "max_tokens": arguments.max_tokens,
         "temperature": 0,
         "stream": True,
         "stream_options": {"include_usage": True},
     }
+    if arguments.max_tokens is not None:
+        body["max_tokens"] = arguments.max_tokens
     answer = Answered(row["id"])
     try:
         async with client.stream("POST", "/v1/completions", json=body) as response:

@@ -21,6 +21,8 @@ class Manifest(BaseModel):
     parameters: int | None = None
     context: int | None = Field(None, ge=1)
     task: str | None = None
+    name: str | None = None
+    """The model's name in the HTTP interface; the folder's where there is none."""
 
 
 def read_manifest(folder: Path) -> Manifest:

@@ -1,7 +1,12 @@
 """PyTorch in eager mode with the models of transformers: the engine every other one is compared with."""
 
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+
+# Threads that wait shall sleep: spinning doubles the processor time of a small model, and slows everybody down
+# where threads are more than cores. Read by OpenMP when it is loaded, so it comes before torch.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 import torch
 from transformers import AutoModelForCausalLM, DynamicCache

@@ -1,0 +1,118 @@
+"""The bundle: a folder that serves a model by itself, and says what is known of it."""
+
+import os
+import shutil
+import textwrap
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from greenllm.files import replacing_folder, write_json
+from greenllm.serving.engines.manifest import FILE, read_manifest
+from greenllm.serving.engines.text import read_json
+
+CARD = "README.md"
+SERVE = "serve"
+# Formats that run code when they are read (pickle), or that no engine here reads.
+LEFT_OUT = {".bin", ".pt", ".pth", ".ckpt", ".pkl", ".h5", ".msgpack", ".ot"}
+
+
+def make_bundle(model: Path, evaluation: Mapping[str, Any], wildcards: Mapping[str, str], out: Path) -> None:
+    """Make a bundle of a model folder; the same inputs give the same bytes.
+
+    Files are hard links where the file system has them (change none in place), else copies. `evaluation` is what
+    `greenllm evaluate` wrote, `wildcards` say which experiment, recipe and seed the model is.
+    Raises `UserError` where `model` is no model folder.
+    """
+    manifest = read_manifest(model)
+    name = "-".join(wildcards.values()) or model.resolve().name
+    task = evaluation.get("task")
+    with replacing_folder(out) as beside:
+        for file in sorted(model.rglob("*")):
+            if file.is_file() and file.suffix not in LEFT_OUT and file.name not in (FILE, CARD, SERVE):
+                _link(file.resolve(), beside / file.relative_to(model))
+        # What others have written into the manifest stays in it.
+        known = read_json(model / FILE) or manifest.model_dump(by_alias=True)
+        write_json(beside / FILE, {**known, "task": task, "name": name})
+        (beside / CARD).write_text(_card(name, read_json(beside / FILE), evaluation, wildcards), encoding="utf-8")
+        script = beside / SERVE
+        script.write_text(
+            "#!/bin/sh\n"
+            "# Serves this folder over an OpenAI-compatible HTTP interface; needs the command greenllm.\n"
+            'exec greenllm serve "$(dirname "$0")" "$@"\n'
+        )
+        script.chmod(0o755)
+
+
+def model_bytes(bundle: Path) -> int:
+    """Return the size of a bundle's model, tokenizer and configuration, in bytes."""
+    return sum(
+        file.stat().st_size for file in bundle.rglob("*") if file.is_file() and file.name not in (CARD, SERVE, FILE)
+    )
+
+
+def _link(source: Path, target: Path) -> None:
+    target.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        os.link(source, target)
+    except OSError:  # another file system, or one without hard links
+        shutil.copyfile(source, target)
+
+
+def _card(name: str, manifest: Mapping[str, Any], evaluation: Mapping[str, Any], wildcards: Mapping[str, str]) -> str:
+    """Return a model card with the metadata that the Hugging Face hub reads."""
+    from huggingface_hub import EvalResult, ModelCardData  # not with every `greenllm serve`
+
+    task = evaluation.get("task")
+    metrics: Mapping[str, Mapping[str, float]] = evaluation.get("metrics", {})
+    data = ModelCardData(
+        library_name=manifest["engine"],
+        pipeline_tag="text-generation",
+        tags=["greenllm", manifest["precision"], *([task] if task else [])],
+        model_name=name,
+        eval_results=[
+            EvalResult(
+                task_type="text-generation",
+                dataset_type=wildcards.get("experiment", task or "unknown"),
+                dataset_name=wildcards.get("experiment", task or "unknown"),
+                dataset_split="test",
+                metric_type=metric,
+                metric_value=interval["value"],
+            )
+            for metric, interval in metrics.items()
+        ]
+        or None,
+    )
+    facts = {
+        "Task": task,
+        "Engine": manifest["engine"],
+        "Precision of the weights": manifest["precision"],
+        "Parameters": manifest.get("parameters"),
+        "Context in tokens (prompt and answer)": manifest.get("context"),
+        **{key.capitalize(): value for key, value in wildcards.items()},
+    }
+    rows = "\n".join(f"| {key} | {value} |" for key, value in facts.items() if value is not None)
+    quality = "\n".join(
+        f"| {metric} | {interval['value']:.4g} | {interval['low']:.4g} to {interval['high']:.4g} |"
+        for metric, interval in metrics.items()
+    )
+    body = f"""\
+        # {name}
+
+        ## Use
+
+            ./serve --port 8000
+
+        serves the model at http://127.0.0.1:8000/v1 for every client of the OpenAI interface. It needs
+        the command `greenllm`. Decoding is greedy.
+        """
+    return f"---\n{data.to_yaml()}\n---\n\n{textwrap.dedent(body)}\n" + (
+        f"## Model\n\n| | |\n| --- | --- |\n{rows}\n\n"
+        + (
+            f"## Quality\n\nOn the {evaluation['examples']} examples of the test split, with 95 % intervals.\n\n"
+            f"| metric | value | interval |\n| --- | --- | --- |\n{quality}\n\n"
+            if quality
+            else ""
+        )
+        + "Energy and emissions are in the report of the study that made this model: they depend on where it ran.\n"
+    )
