@@ -4,6 +4,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from greenllm.footprint.lineage import Step
 from greenllm.meter.estimate import Estimate, Parameter
 from greenllm.meter.estimate import total as sum_of
 
@@ -13,7 +14,8 @@ WASTE = (*UNSUCCESSFUL, "superseded")
 
 @dataclass(frozen=True)
 class Attempt:
-    """One attempt. `standing` is "current" (its result is in use), "running", or one of `WASTE`.
+    """One attempt. `standing` is "current" (its result is in use), "running", one of `WASTE`, or "earlier" (made with
+    settings that have changed since: no waste, but not what the study now shows).
 
     `energy_J` is None where no component of the host could be measured or modelled; `unknown` then, and where only some
     could, says which and why.
@@ -32,15 +34,24 @@ class Attempt:
     standing: str
     started: str
     ended: str | None
+    exit_code: int | None
+    work: Mapping[str, float | None]
     energy_J: Estimate | None
     components: tuple[Mapping[str, Any], ...]
     unknown: tuple[str, ...]
 
     @property
+    def step(self) -> Step | None:
+        """Return the step in a model's making that it was at, None outside experiments."""
+        return None if self.experiment is None else Step(self.rule, self.experiment, self.recipe, self.seed)
+
+    @property
     def quality(self) -> str | None:
         """Return "measured", "modelled", or "partly modelled"; None where nothing is known."""
         known = {
-            part["quality"] for part in self.components if part["component"] != "platform" and part["energy_J"] is not None
+            part["quality"]
+            for part in self.components
+            if part["component"] != "platform" and part["energy_J"] is not None
         }
         return "partly modelled" if len(known) > 1 else next(iter(known), None)
 
@@ -70,32 +81,27 @@ def _energy(job: Mapping[str, Any], parameters: Mapping[str, Parameter]) -> Esti
     )
 
 
-def _job_key(job: Mapping[str, Any]) -> tuple[Any, ...]:
-    return (job["rule"], *sorted((name, str(value)) for name, value in job["wildcards"].items()))
-
-
 def _standings(jobs: list[dict[str, Any]]) -> dict[str, str]:
-    """Return each attempt's standing: of those that succeeded at one job, the last is current, the rest superseded.
-
-    A nested attempt shares its parent's fate: the server of a deployment that failed was started in vain.
-    """
+    """Return each attempt's standing: attribution knows what was in vain; of the rest, a job's last is current."""
     last: dict[tuple[Any, ...], str] = {}
-    for job in sorted(jobs, key=lambda job: job["started"]):
+    for job in sorted(jobs, key=lambda job: str(job["started"])):
         if job["status"] == "succeeded":
             last[_job_key(job)] = job["id"]
-    standings = {
-        job["id"]: ("current" if last[_job_key(job)] == job["id"] else "superseded")
-        if job["status"] == "succeeded"
-        else job["status"]
+    return {
+        job["id"]: job["waste"]
+        or (
+            job["status"]
+            if job["status"] != "succeeded"
+            else "current"
+            if last[_job_key(job)] == job["id"]
+            else "earlier"
+        )
         for job in jobs
     }
-    parents = {job["id"]: job.get("parent") for job in jobs}
-    for job in jobs:
-        ancestor = job["id"]
-        while (parent := parents.get(ancestor)) in standings and parent is not None:
-            ancestor = parent
-        standings[job["id"]] = standings[ancestor]
-    return standings
+
+
+def _job_key(job: Mapping[str, Any]) -> tuple[Any, ...]:
+    return (job["rule"], *sorted((name, str(value)) for name, value in job["wildcards"].items()))
 
 
 def attempts(attribution: Mapping[str, Any]) -> list[Attempt]:
@@ -104,24 +110,26 @@ def attempts(attribution: Mapping[str, Any]) -> list[Attempt]:
     standings = _standings(jobs)
     parameters = {name: Parameter.from_json(value) for name, value in attribution["parameters"].items()}
     found = []
-    for job in sorted(jobs, key=lambda job: (job["started"], job["id"])):
+    for job in sorted(jobs, key=lambda job: (str(job["started"]), job["id"])):
         wildcards = job["wildcards"]
         seed = wildcards.get("seed")
         found.append(
             Attempt(
                 id=job["id"],
                 parent=job.get("parent"),
-                run_id=job["run_id"],
+                run_id=job["run_id"] or "(none)",
                 host=job["host"],
                 rule=job["rule"] or "(no rule)",
                 experiment=wildcards.get("experiment"),
                 recipe=wildcards.get("recipe"),
                 seed=None if seed is None else int(seed),
-                number=job["attempt"],
+                number=job["attempt"] or 1,
                 status=job["status"],
                 standing=standings[job["id"]],
                 started=job["started"],
                 ended=job["ended"],
+                exit_code=job["exit_code"],
+                work=job["work"] or {},
                 energy_J=_energy(job, parameters),
                 components=tuple(job["components"]),
                 unknown=tuple(

@@ -4,11 +4,13 @@ Location-based only: the factor is the mean of the grid the machine stands on. M
 supply contracts) are left out, as ISO/IEC 21031:2024 (SCI) asks for the intensity of electricity.
 """
 
+import difflib
 import functools
 import importlib.metadata
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
 from greenllm.config.models import Site
@@ -50,8 +52,8 @@ class GridFactor:
 def _territories() -> tuple[Mapping[str, Mapping[str, Any]], str]:
     """Read the package's table, without importing the package (which would load its trackers): rows and source."""
     package = importlib.metadata.distribution(_PACKAGE)
-    with open(str(package.locate_file(_FILE)), encoding="utf-8") as file:
-        rows: dict[str, dict[str, Any]] = json.load(file)
+    table = Path(str(package.locate_file(_FILE))).read_text(encoding="utf-8")
+    rows: dict[str, dict[str, Any]] = json.loads(table)
     # The Central African Republic's hydropower is rounded to 0 in the table: that is an unknown, not a zero.
     known = {code: row for code, row in rows.items() if row["carbon_intensity"] > 0}
     return known, f"Our World in Data and Ember, from {_FILE} of {_PACKAGE} {package.version}"
@@ -118,8 +120,6 @@ def grid_factor(site: Site, year: int) -> GridFactor | None:
     try:
         row = territories[site.country]
     except KeyError:
-        import difflib
-
         near = difflib.get_close_matches(site.country, territories, n=1, cutoff=0.5)
         hint = f"; did you mean {near[0]}?" if near else ""
         raise UserError(

@@ -4,8 +4,14 @@ C is the energy used and R the work done with it. The article's own example: an 
 index of 0.1, and 50 over the same requests 0.05.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
+
+from greenllm.footprint.attempts import Attempt
+from greenllm.footprint.intervals import energy_of
+from greenllm.footprint.study import Key, Study
+from greenllm.meter.estimate import Estimate
 
 
 @dataclass(frozen=True)
@@ -33,3 +39,45 @@ def efficiency_index(energy: float, work: float | None) -> float | None:
 def units_of_work(work: Mapping[str, float | None]) -> dict[str, float | None]:
     """Return the number of units of each kind in a job's `work`; None, never 0, where it did none of the kind."""
     return {unit.name: (amount / unit.size if (amount := work.get(unit.work)) else None) for unit in UNITS}
+
+
+def efficiency_rows(
+    found: Sequence[Attempt], study: Study, models: Mapping[Key, Mapping[str, Any]]
+) -> list[dict[str, Any]]:
+    """Return the rows of the table `efficiency`: E = C/R of each stage, and of the server within its window."""
+    rows = []
+    for attempt in found:
+        if attempt.standing != "current" or attempt.experiment is None:
+            continue
+        units = units_of_work(attempt.work)
+        rows.append(_efficiency_row(attempt, "whole stage", attempt.energy_J, units))
+    by_id = {attempt.id: attempt for attempt in found}
+    for key, model in models.items():
+        measurement, serving = study.measurements.get(key), model["serving"]
+        if measurement is None or serving is None or measurement["serve_id"] not in by_id:
+            continue
+        server = by_id[measurement["serve_id"]]
+        units = units_of_work({"requests": measurement["answered"], "tokens": measurement["completion_tokens"]})
+        request = model["_energies"].get("request")
+        energy = None if request is None else request.scaled(measurement["answered"])
+        rows.append(_efficiency_row(server, "server, measurement window", energy, units))
+    return rows
+
+
+def _efficiency_row(
+    attempt: Attempt, scope: str, energy: Estimate | None, units: Mapping[str, float | None]
+) -> dict[str, Any]:
+    row: dict[str, Any] = {
+        "experiment": attempt.experiment,
+        "recipe": attempt.recipe,
+        "seed": attempt.seed,
+        "stage": attempt.rule,
+        "scope": scope,
+        "energy_J": energy_of(energy),
+    }
+    for unit in UNITS:
+        amount = units[unit.name]
+        row[f"work_{unit.name}"] = amount
+        index = None if energy is None or amount is None else energy_of(energy.scaled(1 / amount))
+        row[f"J_per_{unit.name}"] = index
+    return {**row, "method": attempt.method, "quality": attempt.quality, "unknown": "; ".join(attempt.unknown) or None}

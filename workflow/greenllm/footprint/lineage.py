@@ -1,9 +1,8 @@
-"""What a model rests on: the chain of recipes behind it, and the jobs that made it, each once."""
+"""What a model rests on: the jobs that made it and its ancestors, each once."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 
-from greenllm.config.models import Config, Recipe
+from greenllm.plan import Plan
 
 
 @dataclass(frozen=True)
@@ -16,24 +15,14 @@ class Step:
     seed: int | None = None
 
 
-def chain(recipes: Mapping[str, Recipe], name: str) -> list[str]:
-    """Return the recipes from the first ancestor down to `name` itself."""
-    found: list[str] = []
-    current: str | None = name
-    while current is not None:
-        found.append(current)
-        current = recipes[current].parent
-    return found[::-1]
-
-
-def steps(config: Config, experiment: str, recipe: str, seed: int) -> list[Step]:
+def steps(plan: Plan, experiment: str, recipe: str, seed: int) -> list[Step]:
     """Return the jobs that a model's cost to produce is made of, in order, each ancestor's once."""
     found = [Step("collect", experiment), Step("preprocess", experiment)]
-    if config.experiments[experiment].model.init != "scratch":
+    if plan.starts_from_source(experiment):
         found.insert(1, Step("collect_model", experiment))
-    for name in chain(config.recipes, recipe):
-        if config.recipes[name].train is not None:
+    for name in plan.lineage(recipe):
+        if plan.recipe(name).train is not None:
             found.append(Step("train", experiment, name, seed))
-        if config.recipes[name].quantize is not None:
+        if plan.recipe(name).quantize is not None:
             found.append(Step("compress", experiment, name, seed))
     return found

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 Piece = tuple[float, float, str, str, float]  # start and end in epoch seconds, stage, component, watts
 GAP_s = 30.0
@@ -32,11 +33,11 @@ def series(pieces: Sequence[Piece], bins: int = 360) -> list[dict[str, Any]]:
     result = []
     for first, last in covered:
         count = max(1, int(np.ceil((last - first) / width - 1e-9)))
-        energy_J: dict[str, dict[str, np.ndarray]] = defaultdict(lambda: defaultdict(lambda: np.zeros(count)))
+        energy_J: dict[str, dict[str, NDArray[np.float64]]] = defaultdict(dict)
         for start, end, stage, component, power_W in pieces:
             if start < first or end > last or end <= start:
                 continue
-            target = energy_J[component][stage]
+            target = energy_J[component].setdefault(stage, np.zeros(count))
             from_bin = int((start - first) / width)
             to_bin = min(count - 1, int((end - first) / width))
             for index in range(from_bin, to_bin + 1):
@@ -47,7 +48,9 @@ def series(pieces: Sequence[Piece], bins: int = 360) -> list[dict[str, Any]]:
                 "started": first,
                 "width_s": width,
                 "components": {
-                    component: {stage: [float(f"{value / width:.4g}") for value in values] for stage, values in stages.items()}
+                    component: {
+                        stage: [float(f"{value / width:.4g}") for value in values] for stage, values in stages.items()
+                    }
                     for component, stages in energy_J.items()
                 },
             }

@@ -1,13 +1,13 @@
-"""What a study has left on disk: configuration, evaluations, measurements, cards, energy logs."""
+"""What a study has left on disk: configuration, evaluations, measurements, cards."""
 
 import json
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from greenllm.config.models import Config
 from greenllm.errors import UserError
+from greenllm.plan import Plan
 
 Key = tuple[str, str, int]  # experiment, recipe, seed
 
@@ -24,14 +24,11 @@ class Study:
     trainings: dict[Key, dict[str, Any]] = field(default_factory=dict)
     cards: dict[str, dict[str, Any]] = field(default_factory=dict)
     preparations: dict[str, dict[str, Any]] = field(default_factory=dict)
-    logs: dict[str, dict[str, Any]] = field(default_factory=dict)
 
-    def keys(self) -> Iterator[Key]:
-        """Yield (experiment, recipe, seed) of every model that the configuration asks for."""
-        for name, experiment in self.config.experiments.items():
-            for recipe in experiment.recipes:
-                for seed in experiment.seeds:
-                    yield name, recipe, seed
+    @property
+    def plan(self) -> Plan:
+        """What the configuration asks for."""
+        return Plan(self.config)
 
     def predictions(self, key: Key) -> list[dict[str, Any]]:
         """Return the predictions of one evaluation, in test order; empty where there are none."""
@@ -44,7 +41,9 @@ class Study:
             try:
                 rows.append(json.loads(line))
             except json.JSONDecodeError as error:
-                raise UserError(f"{path}: row {number}: expected one JSON object a line: {error}; run evaluate again") from None
+                raise UserError(
+                    f"{path}: row {number}: expected one JSON object a line: {error}; run evaluate again"
+                ) from None
         return rows
 
 
@@ -62,14 +61,16 @@ def _read(path: Path) -> dict[str, Any] | None:
 
 
 def read_study(config: Config, results: Path) -> Study:
-    """Read what `results` holds of the models that `config` asks for, and every energy log.
+    """Read what `results` holds of the models that `config` asks for.
 
     Raises UserError where the folder is missing or a file in it is not JSON.
     """
     if not results.is_dir():
-        raise UserError(f"{results}: no such results folder; expected the one the workflow wrote (config key `results`)")
+        raise UserError(
+            f"{results}: no such results folder; expected the one the workflow wrote (config key `results`)"
+        )
     study = Study(config, results)
-    for key in study.keys():
+    for key in study.plan.compared():
         experiment, recipe, seed = key
         model = results / "models" / experiment / recipe / f"seed-{seed}" / "model"
         for table, path in (
@@ -86,7 +87,4 @@ def read_study(config: Config, results: Path) -> Study:
             study.cards[experiment] = value
         if (value := _read(data / "prepared" / "report.json")) is not None:
             study.preparations[experiment] = value
-    for path in sorted((results / "energy").rglob("*.json")):
-        if (value := _read(path)) is not None and "id" in value:
-            study.logs[value["id"]] = value
     return study

@@ -1,5 +1,6 @@
 """The tables of a study: which columns of its account each shows, and under which title."""
 
+import datetime
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -14,6 +15,11 @@ UNIT_TITLES = {"sample": "sample", "token": "token", "request": "request", "1e8_
 def metric_name(metric: str) -> str:
     """Return a metric's name as a reader knows it."""
     return {"exact_match": "exact match", "macro_f1": "macro-F1", "chrf": "chrF"}.get(metric, metric.replace("_", " "))
+
+
+def moment(timestamp: str) -> str:
+    """Return an RFC 3339 time to the second, in UTC."""
+    return datetime.datetime.fromisoformat(timestamp).astimezone(datetime.UTC).strftime("%Y-%m-%d %H:%M:%S")
 
 
 def comparison(account: Account) -> Table:
@@ -41,22 +47,23 @@ def comparison(account: Account) -> Table:
             Column("recipe", "Recipe"),
             Column("metric", "Metric"),
             Column("quality", "Quality", "1", "interval", unknown),
-            Column("energy_per_request_J", "Energy per request", "J", "interval", unknown),
-            Column("energy_per_token_J", "Energy per token", "J", "interval", unknown),
+            Column("energy_per_request_J", "Per request", "J", "interval", unknown),
+            Column("energy_per_token_J", "Per token", "J", "interval", unknown),
             Column("energy_quality", "Energy is", absent=unknown),
-            Column("times_less", "Times less than baseline", "×", "interval"),
+            Column("times_less", "Times less", "×", "interval"),
             Column("verdict", "Verdict"),
-            Column("latency_p50_s", "Latency p50", "s", "number", unknown),
-            Column("latency_p95_s", "Latency p95", "s", "number", unknown),
-            Column("requests_per_s", "Throughput", "requests/s", "number", unknown),
-            Column("model_bytes", "Model size", "B", "number", unknown),
-            Column("cost_to_produce_J", "Cost to produce", "J", "interval", unknown),
+            Column("latency_p50_s", "p50", "s", "number", unknown),
+            Column("latency_p95_s", "p95", "s", "number", unknown),
+            Column("requests_per_s", "Rate", "requests/s", "number", unknown),
+            Column("model_bytes", "Model", "B", "number", unknown),
+            Column("cost_to_produce_J", "To produce", "J", "interval", unknown),
             Column("break_even_requests", "Break-even", "requests", "interval"),
         ],
         rows,
         [
-            "Energy per request and token is the server's alone, within the measurement window. Intervals are 95 %. "
-            "Break-even: requests after which the extra cost to produce is saved.",
+            "Energy per request and per token is the server's alone, within the measurement window; times less: the "
+            "baseline's energy per request over the recipe's. p50, p95: latency. To produce: energy of the model's "
+            "whole lineage. Break-even: requests after which the extra energy to produce is saved. Intervals are 95 %.",
             _seeds_note(account),
         ],
     )
@@ -85,7 +92,12 @@ def efficiency(account: Account) -> Table:
             Column("scope", "Scope"),
             Column("energy_J", "Energy", "J", "interval", "unknown"),
             *(
-                Column(f"work_{unit.name}", f"Work, {UNIT_TITLES[unit.name]}s".replace("operationss", "operations"), "1", "number")
+                Column(
+                    f"work_{unit.name}",
+                    f"Work, {UNIT_TITLES[unit.name]}s".replace("operationss", "operations"),
+                    "1",
+                    "number",
+                )
                 for unit in UNITS
             ),
             *(Column(f"J_per_{unit.name}", f"Per {UNIT_TITLES[unit.name]}", "J", "interval") for unit in UNITS),
@@ -112,17 +124,17 @@ def impact(account: Account) -> Table:
             Column("energy_J", "Energy", "J", "interval", "unknown"),
             Column("waste_J", "Of it waste", "J", "interval"),
             Column("energy_kWh", "Energy", "kWh", "interval", "unknown"),
-            Column("carbon_gCO2e", "Carbon, IT equipment", "gCO2e", "interval", "unknown"),
+            Column("carbon_gCO2e", "Carbon, IT equipment", "g CO₂e", "interval", "unknown"),
             Column("pue", "PUE", "1", "number", "unknown"),
-            Column("carbon_site_gCO2e", "Carbon, with PUE", "gCO2e", "interval", "unknown"),
-            Column("grid_gCO2e_per_kWh", "Grid factor", "gCO2e/kWh", "number", "unknown"),
-            Column("grid_low", "Factor, low", "gCO2e/kWh", "number", "unknown"),
-            Column("grid_high", "Factor, high", "gCO2e/kWh", "number", "unknown"),
-            Column("grid_place", "Place", absent="unknown"),
-            Column("grid_year", "Year", None, "number", "unknown"),
-            Column("grid_outdated", "Outdated", absent="unknown"),
-            Column("grid_source", "Source", absent="unknown"),
-            Column("grid_licence", "Licence", absent="unknown"),
+            Column("carbon_site_gCO2e", "Carbon, with PUE", "g CO₂e", "interval", "unknown"),
+            Column("grid_gCO2e_per_kWh", "Grid factor", "g CO₂e/kWh", "number", "unknown", on_page=False),
+            Column("grid_low", "Factor, low", "g CO₂e/kWh", "number", "unknown", on_page=False),
+            Column("grid_high", "Factor, high", "g CO₂e/kWh", "number", "unknown", on_page=False),
+            Column("grid_place", "Place", absent="unknown", on_page=False),
+            Column("grid_year", "Year", None, "number", "unknown", on_page=False),
+            Column("grid_outdated", "Outdated", absent="unknown", on_page=False),
+            Column("grid_source", "Source", absent="unknown", on_page=False),
+            Column("grid_licence", "Licence", absent="unknown", on_page=False),
         ],
         account["impact"],
         [
@@ -217,7 +229,7 @@ def produced(account: Account) -> Table:
         for step in cost["steps"]:
             rows.append(
                 named
-                | {"step": step["rule"], "of": step["recipe"], "energy_J": step["energy_J"]}
+                | {"step": step["rule"], "of": step["recipe"] or "shared", "energy_J": step["energy_J"]}
                 | {"attempts": len(step["ids"]), "carbon_g": None, "missing": None}
             )
         rows.append(
@@ -234,10 +246,10 @@ def produced(account: Account) -> Table:
             Column("recipe", "Recipe"),
             Column("seed", "Seed", None, "number"),
             Column("step", "Step"),
-            Column("of", "Of recipe", absent="shared"),
+            Column("of", "Of recipe"),
             Column("attempts", "Attempts", None, "number"),
             Column("energy_J", "Energy", "J", "interval", "unknown"),
-            Column("carbon_g", "Carbon", "gCO2e", "interval"),
+            Column("carbon_g", "Carbon", "g CO₂e", "interval"),
             Column("missing", "Not counted, and why"),
         ],
         rows,
@@ -258,9 +270,17 @@ def spent(account: Account) -> Table:
             Column("attempts", "Attempts", None, "number"),
             Column("energy_J", "Energy", "J", "interval", "unknown"),
             Column("waste_J", "Of it waste", "J", "interval"),
-            Column("carbon_g", "Carbon", "gCO2e", "interval", "unknown"),
+            Column("carbon_g", "Carbon", "g CO₂e", "interval", "unknown"),
         ],
-        [{**run, "hosts": ", ".join(run["hosts"])} for run in account["spent"]["runs"]],
+        [
+            {
+                **run,
+                "hosts": ", ".join(run["hosts"]),
+                "started": moment(run["started"]),
+                "ended": moment(run["ended"]),
+            }
+            for run in account["spent"]["runs"]
+        ],
     )
 
 
@@ -305,11 +325,7 @@ def parameters(account: Account) -> Table:
 
 def conservation(account: Account) -> Table:
     """One row a device: what its sensor counted is the jobs', other processes' and idle energy."""
-    rows = [
-        {"host": host["host"], **device}
-        for host in account["hosts"]
-        for device in host["devices"]
-    ]
+    rows = [{"host": host["host"], **device} for host in account["hosts"] for device in host["devices"]]
     return Table(
         "conservation",
         "Where each counted joule went: counted = jobs + other processes + unallocated idle",
@@ -319,9 +335,9 @@ def conservation(account: Account) -> Table:
             Column("device", "Device"),
             Column("quality", "Energy is", absent="unknown"),
             Column("counted_J", "Counted", "J", "number", "unknown"),
-            Column("jobs_J", "Jobs", "J", "number", "unknown"),
-            Column("other_J", "Other processes", "J", "number", "unknown"),
-            Column("idle_J", "Idle", "J", "number", "unknown"),
+            Column("jobs_J", "Jobs", "J", "number", "unknown", like="counted_J"),
+            Column("other_J", "Other processes", "J", "number", "unknown", like="counted_J"),
+            Column("idle_J", "Idle", "J", "number", "unknown", like="counted_J"),
         ],
         rows,
         [f"Attribution policy: {account['policy']}."],
@@ -343,7 +359,14 @@ def data(account: Account) -> Table:
     )
 
 
-_CARD = {"source": "Source", "revision": "Revision", "licence": "Licence", "rows": "Rows", "bytes": "Bytes", "sha256": "SHA-256"}
+_CARD = {
+    "source": "Source",
+    "revision": "Revision",
+    "licence": "Licence",
+    "rows": "Rows",
+    "bytes": "Bytes",
+    "sha256": "SHA-256",
+}
 
 
 def _text(value: Any) -> str | None:
@@ -360,8 +383,14 @@ def ledgers(account: Account) -> Table:
     return Table(
         "ledgers",
         "Ledgers that every number rests on",
-        [Column("path", "Ledger"), Column("bytes", "Bytes", None, "number"), Column("sha256", "SHA-256")],
+        [
+            Column("id", "Attempt"),
+            Column("path", "Ledger"),
+            Column("bytes", "Bytes", None, "number"),
+            Column("sha256", "SHA-256"),
+        ],
         account["ledgers"],
+        [f"Trouble: {trouble}" for trouble in account["troubles"]],
     )
 
 

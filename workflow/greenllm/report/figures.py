@@ -1,7 +1,7 @@
 """The figures, as matplotlib draws them: SVG for the page, PDF for papers, PNG for slides.
 
-All are 5.2 inches wide with 8-point letters, so that they can be read on a phone and in one column of a paper. Files
-hold no date and no random ids: the same account gives the same bytes.
+All are 4.6 inches wide with letters of 8 points, so that they can be read on a phone and in a column of a paper.
+Files hold no date and no random ids: the same account gives the same bytes.
 """
 
 import datetime
@@ -25,14 +25,15 @@ from greenllm.files import replacing
 from greenllm.report.contents import metric_name
 from greenllm.report.numbers import prefix_for, quantity, value_text
 
-WIDTH_in = 5.2
+WIDTH_in = 4.6
 INK, MUTED, RULE = "#1c2326", "#667077", "#d5d9d8"
+BLUE = "#22577a"
 # Told apart also by people with a colour vision deficiency: hue and lightness both change.
 STAGES = {
     "collect": "#c9b458",
     "collect_model": "#e3d18a",
     "preprocess": "#a88a2c",
-    "train": "#22577a",
+    "train": BLUE,
     "compress": "#7a5195",
     "evaluate": "#38a3a5",
     "deploy": "#b9c4c9",
@@ -40,14 +41,22 @@ STAGES = {
     "load": "#efa6a0",
 }
 OTHER = "#8d979c"
-RECIPES = ("#22577a", "#d1495b", "#2a9d6f", "#7a5195", "#c98a1b", "#38a3a5", "#667077")
+RECIPES = (BLUE, "#d1495b", "#2a9d6f", "#7a5195", "#c98a1b", "#38a3a5", "#667077")
 MARKERS = ("o", "s", "D", "^", "v", "P", "X")
 STAGE_NAMES = {
     "collect_model": "collect model", "deploy": "deploy (rest)", "serve": "server", "load": "load generator",
 }  # fmt: skip
 
 # Fonts with CJK glyphs, taken where one is installed; DejaVu comes with matplotlib.
-_FONTS = ["DejaVu Sans", "Noto Sans CJK SC", "Noto Sans SC", "Source Han Sans SC", "WenQuanYi Micro Hei", "PingFang SC", "Microsoft YaHei"]  # fmt: skip
+_FONTS = [
+    "DejaVu Sans",
+    "Noto Sans CJK SC",
+    "Noto Sans SC",
+    "Source Han Sans SC",
+    "WenQuanYi Micro Hei",
+    "PingFang SC",
+    "Microsoft YaHei",
+]
 
 
 def _style() -> dict[str, Any]:
@@ -103,7 +112,8 @@ class Drawing:
 
 def draw_all(account: Mapping[str, Any], folder: Path) -> list[Drawing]:
     """Draw all figures, write each to `folder` as SVG, PDF and PNG, and return them in reading order."""
-    with matplotlib.rc_context(_style()):
+    with matplotlib.rc_context():
+        matplotlib.rcParams.update(_style())
         return [
             _written(name, *draw(account), folder)
             for name, draw in (
@@ -117,13 +127,15 @@ def draw_all(account: Mapping[str, Any], folder: Path) -> list[Drawing]:
 def _written(name: str, figure: Figure, title: str, alt: str, caption: str, folder: Path) -> Drawing:
     FigureCanvasAgg(figure)
     files = []
-    for kind, metadata, options in (
-        ("svg", {"Date": None, "Creator": None}, {}),
-        ("pdf", {"CreationDate": None, "Creator": None, "Producer": None}, {}),
-        ("png", {"Software": None}, {"dpi": 200, "facecolor": "white"}),
-    ):
+    nothing = {"Creator": None, "Date": None}
+    metadata = {
+        "svg": nothing,
+        "pdf": {"CreationDate": None, "Creator": None, "Producer": None},
+        "png": {"Software": None},
+    }
+    for kind, without in metadata.items():
         content = io.BytesIO()
-        figure.savefig(content, format=kind, metadata=metadata, **options)
+        figure.savefig(content, format=kind, metadata=without, dpi=200, facecolor="white" if kind == "png" else "none")
         with replacing(folder / f"{name}.{kind}") as path:
             path.write_bytes(content.getvalue())
         files.append(folder / f"{name}.{kind}")
@@ -138,14 +150,13 @@ def inline(drawing: Drawing) -> str:
     svg = re.sub(r"<metadata>.*?</metadata>\s*", "", svg, flags=re.DOTALL)
     svg = re.sub(r'\bid="', f'id="{drawing.name}-', svg)
     svg = svg.replace("url(#", f"url(#{drawing.name}-").replace('xlink:href="#', f'xlink:href="#{drawing.name}-')
-    for colour, variable in ((INK, "ink"), (MUTED, "muted"), (RULE, "rule")):
+    for colour, variable in ((INK, "ink"), (MUTED, "muted"), (RULE, "rule"), (BLUE, "blue")):
         svg = svg.replace(colour, f"var(--{variable})")
     opening = re.compile(r"<svg [^>]*?viewBox=\"([^\"]*)\"[^>]*>")
     label = drawing.alt.replace("&", "&amp;").replace('"', "&quot;").replace("<", "&lt;")
+    spaces = 'xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink"'
     return opening.sub(
-        rf'<svg xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink" viewBox="\1" role="img" aria-label="{label}">',
-        svg,
-        count=1,
+        lambda found: f'<svg {spaces} viewBox="{found[1]}" role="img" aria-label="{label}">', svg, count=1
     )
 
 
@@ -155,7 +166,7 @@ def _empty(text: str) -> Figure:
     return figure
 
 
-# --- quality against energy --------------------------------------------------------------------------------------------
+# --- quality against energy ---
 
 
 def quality_energy(account: Mapping[str, Any]) -> tuple[Figure, str, str, str]:
@@ -168,7 +179,7 @@ def quality_energy(account: Mapping[str, Any]) -> tuple[Figure, str, str, str]:
     }
     caption = (
         "Up and to the left is better. Bars are 95 % intervals: of quality over the test examples, of energy over the "
-        "parameters of the sensors and models. The recipes of one host share most of the energy's error, so a difference "
+        "parameters of sensors and models. Recipes on one host share most of the energy's error, so a difference "
         "can be surer than overlapping bars suggest; the comparison above takes that into account."
     )
     if not panels:
@@ -186,7 +197,9 @@ def quality_energy(account: Mapping[str, Any]) -> tuple[Figure, str, str, str]:
     return figure, title, f"{title}. " + "; ".join(said) + ".", caption
 
 
-def _quality_panel(axis: Axes, name: str, rows: Sequence[Mapping[str, Any]], recipes: Sequence[Mapping[str, Any]]) -> None:
+def _quality_panel(
+    axis: Axes, name: str, rows: Sequence[Mapping[str, Any]], recipes: Sequence[Mapping[str, Any]]
+) -> None:
     scale, unit = prefix_for([row["energy_per_request_J"] for row in rows], "J")
     order = [row["recipe"] for row in recipes]
     highest = max(row["energy_per_request_J"]["high"] for row in rows) / scale
@@ -229,14 +242,14 @@ def _quality_panel(axis: Axes, name: str, rows: Sequence[Mapping[str, Any]], rec
     axis.set_ylabel(metric_name(rows[0]["quality"]["metric"]))
 
 
-# --- energy by stage ---------------------------------------------------------------------------------------------------
+# --- energy by stage ---
 
 
 def energy_by_stage(account: Mapping[str, Any]) -> tuple[Figure, str, str, str]:
     """Draw what every stage spent: a bar for each recipe, and one for what an experiment's recipes share."""
     title = "Energy by stage"
     caption = (
-        "Every attempt counts once, in the recipe it was made for. Shared: made once for all recipes of the experiment. "
+        "Every attempt counts once, in its own recipe. Shared: made once for all recipes of the experiment. "
         "Hatched: waste, that is attempts that failed, were killed, got lost, or were superseded by a later one."
     )
     bars = list(_bars(account))
@@ -320,12 +333,14 @@ def _legend(figure: Figure) -> None:
         for handle, label in zip(*axis.get_legend_handles_labels(), strict=True):
             found.setdefault(label, handle)
     order = [STAGE_NAMES.get(stage, stage) for stage in STAGES]
-    labels = sorted(found, key=lambda label: (label == "waste", order.index(label) if label in order else len(order), label))
+    labels = sorted(
+        found, key=lambda label: (label == "waste", order.index(label) if label in order else len(order), label)
+    )
     figure.legend(
         [found[label] for label in labels],
         labels,
         loc="outside upper left",
-        ncols=5,
+        ncols=4,
         handlelength=1,
         handleheight=0.9,
         columnspacing=1.2,
@@ -333,14 +348,14 @@ def _legend(figure: Figure) -> None:
     )
 
 
-# --- power over time ---------------------------------------------------------------------------------------------------
+# --- power over time ---
 
 
 def power_over_time(account: Mapping[str, Any]) -> tuple[Figure, str, str, str]:
     """Draw the jobs' attributed power, one panel for each host and component, stages as stacked areas."""
     title = "Power over time"
     caption = (
-        "The jobs' shares of each component's power, as attributed; stages that ran at the same time are stacked. Other "
+        "The jobs' shares of each component's power, as attributed; stages at work at the same time are stacked. Other "
         "processes and unallocated idle are left out. Hours in which nothing ran are cut out at the dotted lines."
     )
     panels = [
@@ -354,10 +369,12 @@ def power_over_time(account: Mapping[str, Any]) -> tuple[Figure, str, str, str]:
     axes = figure.subplots(len(panels), 1, squeeze=False)[:, 0]
     used: dict[str, None] = {}
     said = []
+    dated: set[str] = set()  # hosts whose stretches have their dates, in their first panel
     hosts = len({host for host, _, _ in panels})
     methods = {(row["host"], row["component"]): row["quality"] for row in account["methods"] if row["energy_J"]}
     for axis, (host, component, found) in zip(axes, panels, strict=True):
-        peak = _power_panel(axis, component, found, used)
+        peak = _power_panel(axis, component, found, used, dates=host not in dated)
+        dated.add(host)
         quality = methods.get((host, component))
         words = ", ".join(part for part in (component.upper(), quality, f"on {host}" if hosts > 1 else "") if part)
         axis.set_title(words)
@@ -367,8 +384,10 @@ def power_over_time(account: Mapping[str, Any]) -> tuple[Figure, str, str, str]:
     return figure, title, f"{title}. " + "; ".join(said) + ".", caption
 
 
-def _power_panel(axis: Axes, component: str, found: Sequence[Mapping[str, Any]], used: dict[str, None]) -> float:
-    """Draw one component's areas; return the highest power in watts."""
+def _power_panel(
+    axis: Axes, component: str, found: Sequence[Mapping[str, Any]], used: dict[str, None], *, dates: bool
+) -> float:
+    """Draw one component's areas, with the dates of its stretches if asked; return the highest power in watts."""
     lengths = [
         segment["width_s"] * max(len(watts) for stages in segment["components"].values() for watts in stages.values())
         for segment in found
@@ -385,22 +404,28 @@ def _power_panel(axis: Axes, component: str, found: Sequence[Mapping[str, Any]],
             watts = np.array(segment["components"].get(component, {}).get(stage, np.zeros(count)))
             if watts.any():
                 top = base + watts
-                axis.stairs(top, edges, baseline=base, fill=True, color=STAGES.get(stage, OTHER), linewidth=0, label=_once(stage, used))
+                axis.stairs(
+                    top,
+                    edges,
+                    baseline=base,
+                    fill=True,
+                    color=STAGES.get(stage, OTHER),
+                    linewidth=0,
+                    label=_once(stage, used),
+                )
                 base = top
         peak = max(peak, float(base.max()))
         if len(found) > 1:
             axis.axvline(start / scale, color=MUTED, linestyle=":", linewidth=0.7)
             began = datetime.datetime.fromtimestamp(segment["started"], datetime.UTC)
-            if length > 0.15 * whole:
+            if dates and length > 0.25 * whole:
                 axis.annotate(
                     began.strftime("%d %b %H:%M UTC"), (start / scale, 1), xycoords=("data", "axes fraction"),
                     xytext=(3, -8), textcoords="offset points", fontsize=6.5, color=MUTED,
                 )  # fmt: skip
         start += length
     axis.set_xlim(0, max(whole / scale, math.ulp(1.0)))
-    axis.set_ylim(0, max(peak * 1.1, 1e-3))
+    axis.set_ylim(0, max(peak * 1.3, 1e-3))
     axis.yaxis.set_major_locator(MaxNLocator(4))
     axis.set_xlabel(f"time in which something ran ({unit})")
     return peak
-
-

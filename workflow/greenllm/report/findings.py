@@ -17,7 +17,9 @@ def findings(account: Mapping[str, Any]) -> list[dict[str, str]]:
         baseline = next(row for row in rows if row["is_baseline"])
         others = [row for row in rows if not row["is_baseline"]]
         for row in others:
-            found.append({"experiment": name, "recipe": row["recipe"], "verdict": row["verdict"]} | _finding(row, baseline))
+            found.append(
+                {"experiment": name, "recipe": row["recipe"], "verdict": row["verdict"]} | _finding(row, baseline)
+            )
         if not others:
             found.append({"experiment": name, "recipe": baseline["recipe"], "verdict": "baseline"} | _alone(baseline))
     return found
@@ -55,7 +57,10 @@ def _energy(row: Row, one: str, other: str) -> str:
     if factor is None:
         return f"the energy of {one} against {other} is unknown ({row['reason'] or f'{other} was not measured'})"
     if row["verdict"] == "saves":
-        return f"{one} needs {value_text(factor)} times less energy per request than {other} ({bounds_text(factor, 1, ' to ')})"
+        return (
+            f"{one} needs {value_text(factor)} times less energy per request than {other} "
+            f"({bounds_text(factor, 1, ' to ')})"
+        )
     if row["verdict"] == "loss":
         more = {"value": 1 / factor["value"], "low": 1 / factor["high"], "high": 1 / factor["low"]}
         return (
@@ -99,12 +104,14 @@ def _advice(row: Row, one: str, other: str) -> str:
                 return f"Evaluate {one} before choosing it: its quality beside {other}'s is unknown."
             if lower:
                 size, _ = _size(difference)
-                return f"Choose {one} only where {value_text(size)} less {metric_name(difference['metric'])} is acceptable."
+                loss = f"{value_text(size)} less {metric_name(difference['metric'])}"
+                return f"Choose {one} only where {loss} is acceptable."
             return f"Choose {one}.{_payback(row)}"
         case "loss":
             return f"Keep {other}" + (f", unless the better quality is worth the energy of {one}." if higher else ".")
         case "not resolvable":
-            return f"Energy gives no reason to prefer either; more requests or seeds may.{' Its quality is lower.' if lower else ''}"
+            worse = f" The quality of {one} is lower." if lower else ""
+            return f"Energy gives no reason to prefer either; more requests or seeds may.{worse}"
         case _:
             return "Nothing can be recommended yet."
 
@@ -115,7 +122,8 @@ def _payback(row: Row) -> str:
         return ""
     if requests["value"] == 0:
         return " It costs no more to produce, so it saves from the first request."
-    return f" Its extra cost to produce is saved after {value_text(requests)} requests ({bounds_text(requests, 1, ' to ')})."
+    bounds = bounds_text(requests, 1, " to ")
+    return f" Its extra energy to produce is saved after {value_text(requests)} requests ({bounds})."
 
 
 def _note(row: Row) -> str:
@@ -123,4 +131,6 @@ def _note(row: Row) -> str:
     if quality is None:
         return "Energy unknown"
     seeds = len(row["seeds_measured"])
-    return f"Energy {quality} · {seeds} {'seed' if seeds == 1 else 'seeds'}"
+    if seeds == 1:
+        return f"Energy {quality}, one run: the interval leaves out how much runs differ from each other."
+    return f"Energy {quality}, {seeds} seeds: the interval holds the spread between them."

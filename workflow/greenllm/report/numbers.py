@@ -8,7 +8,19 @@ Value = float | Mapping[str, float | None] | None
 THIN = "\u202f"  # narrow no-break space: groups digits, and parts a number from its unit
 _PREFIXES = ((1e9, "G"), (1e6, "M"), (1e3, "k"), (1.0, ""), (1e-3, "m"), (1e-6, "µ"), (1e-9, "n"))
 # Units that take no prefix, or only those above one.
-_PLAIN = {"", "1", "requests", "rows", "attempts", "kWh", "requests/s", "tokens/s", "gCO2e/kWh", "×", "tokens", "samples"}
+_PLAIN = {
+    "",
+    "1",
+    "requests",
+    "rows",
+    "attempts",
+    "requests/s",
+    "tokens/s",
+    "g CO₂e/kWh",
+    "×",
+    "tokens",
+    "samples",
+}
 _WHOLE = {"B"}
 
 
@@ -24,12 +36,12 @@ def split(value: Value) -> tuple[float | None, float | None, float | None]:
 def decimals(value: float, low: float | None = None, high: float | None = None) -> int:
     """Return the decimals that show two significant digits of the interval's half-width, or three of the value.
 
-    At most five significant digits of the value are shown, however narrow its interval.
+    Three significant digits at most stand behind the point, however narrow the interval.
     """
     half = max(value - low, high - value) if low is not None and high is not None else 0.0
     size = math.floor(math.log10(abs(value))) if value else 0
     if half > 0:
-        return min(max(0, 1 - math.floor(math.log10(half))), max(0, 4 - size))
+        return min(max(0, 1 - math.floor(math.log10(half))), max(0, 2 - size))
     return max(0, 2 - size)
 
 
@@ -42,6 +54,9 @@ def plain(number: float, places: int) -> str:
 def prefix_for(values: Iterable[Value], unit: str) -> tuple[float, str]:
     """Return (factor, prefixed unit) that brings the median of the values' sizes between 1 and 1000."""
     sizes = sorted(abs(size) for value in values if (size := split(value)[0]))
+    if unit == "kWh":  # a prefix stands before Wh
+        factor, prefixed = prefix_for([size * 1e3 for size in sizes], "Wh")
+        return factor / 1e3, prefixed
     if unit in _PLAIN or not sizes:
         return 1.0, "" if unit == "1" else unit
     median = sizes[len(sizes) // 2]
@@ -60,6 +75,8 @@ def value_text(value: Value, scale: float = 1.0) -> str:
     middle, low, high = split(value)
     if middle is None:
         return "unknown"
+    if 0 < abs(middle / scale) < 0.0005 and low is None:
+        return f"<{THIN}0.001"
     parts = [None if part is None else part / scale for part in (middle, low, high)]
     return plain(middle / scale, decimals(middle / scale, parts[1], parts[2]))
 

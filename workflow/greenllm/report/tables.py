@@ -11,12 +11,15 @@ from tabulate import tabulate
 from greenllm.files import replacing
 from greenllm.report.numbers import bounds_text, prefix_for, split, value_text
 
+ENDINGS = (".csv", ".parquet", ".md", ".tex")
+
 
 @dataclass(frozen=True)
 class Column:
     """A column: `key` in the rows, its title, and for quantities the unit of the raw values.
 
     `absent` stands in a cell without a value: "unknown" where there must be one, "–" where there can't be.
+    `like` names a column whose prefix this one shares; a column that is not `on_page` is in the files only.
     """
 
     key: str
@@ -24,6 +27,8 @@ class Column:
     unit: str | None = None
     kind: Literal["text", "number", "interval"] = "text"
     absent: str = "–"
+    like: str | None = None
+    on_page: bool = True
 
 
 @dataclass(frozen=True)
@@ -46,7 +51,7 @@ class Table:
     notes: Sequence[str] = field(default_factory=tuple)
 
     def _scale(self, column: Column) -> tuple[float, str]:
-        return prefix_for([row[column.key] for row in self.rows], column.unit or "")
+        return prefix_for([row[column.like or column.key] for row in self.rows], column.unit or "")
 
     def headings(self) -> list[tuple[str, str]]:
         """Return each column's title and prefixed unit (empty where it has none)."""
@@ -55,7 +60,9 @@ class Table:
     def cells(self) -> list[list[Cell]]:
         """Return the cells as shown, row by row."""
         scales = [self._scale(column)[0] if column.unit else 1.0 for column in self.columns]
-        return [[_cell(row[c.key], c, scale) for c, scale in zip(self.columns, scales, strict=True)] for row in self.rows]
+        return [
+            [_cell(row[c.key], c, scale) for c, scale in zip(self.columns, scales, strict=True)] for row in self.rows
+        ]
 
     def frame(self) -> pd.DataFrame:
         """Return the raw values; an interval `x` becomes the columns `x`, `x_low` and `x_high`."""
@@ -77,7 +84,7 @@ class Table:
 
     def write(self, prefix: Path) -> list[Path]:
         """Write `prefix`.csv and .parquet (raw, SI units) and .md and .tex (as shown); return the paths."""
-        paths = [prefix.with_name(prefix.name + ending) for ending in (".csv", ".parquet", ".md", ".tex")]
+        paths = [prefix.with_name(prefix.name + ending) for ending in ENDINGS]
         frame = self.frame()
         headings = [f"{title} ({unit})" if unit else title for title, unit in self.headings()]
         shown = [[f"{cell.text} ({cell.bounds})" if cell.bounds else cell.text for cell in row] for row in self.cells()]
@@ -97,7 +104,15 @@ class Table:
 
 def _latex(text: str) -> str:
     """Replace what pdfLaTeX can't set: narrow spaces, dashes, signs."""
-    for character, command in {"\u202f": r"\,", "–": "--", "−": "$-$", "µ": r"$\mu$", "×": r"$\times$", "⁸": "$^{8}$"}.items():
+    for character, command in {
+        "\u202f": r"\,",
+        "–": "--",
+        "−": "$-$",
+        "µ": r"$\mu$",
+        "×": r"$\times$",
+        "⁸": "$^{8}$",
+        "₂": "$_2$",
+    }.items():
         text = text.replace(character, command)
     return text
 

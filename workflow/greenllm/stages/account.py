@@ -13,8 +13,15 @@ PACKAGES = (
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the options of the command."""
-    parser.add_argument("--config", required=True, metavar="JSON_OR_FILE", help="the study's configuration: YAML or JSON, or a file of it")
-    parser.add_argument("--results", required=True, type=Path, metavar="FOLDER", help="the study's results folder, with its ledger/")
+    parser.add_argument(
+        "--config",
+        required=True,
+        metavar="JSON_OR_FILE",
+        help="the study's configuration: YAML or JSON, or a file of it",
+    )
+    parser.add_argument(
+        "--results", required=True, type=Path, metavar="FOLDER", help="the study's results folder, with its ledger/"
+    )
     parser.add_argument(
         "--out", required=True, type=Path, metavar="FOLDER",
         help="folder for attribution.json and account.json (energies in joules, carbon in grams of CO2 equivalent)",
@@ -36,7 +43,9 @@ def run(arguments: argparse.Namespace) -> int:
     study = read_study(config, arguments.results)
     ledger = arguments.results / "ledger"
     if not ledger.is_dir():
-        raise UserError(f"{ledger}: no ledgers; expected the folder that the workflow's meters write; run the workflow first")
+        raise UserError(
+            f"{ledger}: no ledgers; expected the folder that the workflow's meters write; run the workflow first"
+        )
     attribution = attribute(ledger, policy=config.meter.policy)
     found = account(study, attribution, _versions())
     write_json(arguments.out / "attribution.json", attribution.to_json())

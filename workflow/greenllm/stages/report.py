@@ -8,12 +8,14 @@ from pathlib import Path
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the options of the command."""
-    parser.add_argument("--account", required=True, type=Path, metavar="FILE", help="account.json, as `greenllm account` wrote it")
+    parser.add_argument(
+        "--account", required=True, type=Path, metavar="FILE", help="account.json, as `greenllm account` wrote it"
+    )
     parser.add_argument("--table", choices=("efficiency", "impact"), help="write this table alone, instead of the page")
     parser.add_argument(
         "--out", required=True, type=Path, metavar="PATH",
-        help="folder for index.html, figures/, tables/ and summary.json; with --table the path without ending, to which "
-        ".csv and .parquet (joules, grams of CO2 equivalent) and .md and .tex (prefixed units) are added",
+        help="folder for index.html, figures/, tables/ and summary.json; with --table the table's path, to "
+        "whose stem .csv and .parquet (joules, grams of CO2 equivalent) and .md and .tex (prefixed units) are added",
     )  # fmt: skip
 
 
@@ -23,15 +25,20 @@ def run(arguments: argparse.Namespace) -> int:
     from greenllm.footprint.account import SCHEMA
     from greenllm.report.contents import NAMED
     from greenllm.report.page import write_report
+    from greenllm.report.tables import ENDINGS
 
     try:
         account = json.loads(arguments.account.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
-        raise UserError(f"{arguments.account}: expected an account in JSON ({error}); run `greenllm account` first") from None
+        raise UserError(
+            f"{arguments.account}: expected an account in JSON ({error}); run `greenllm account` first"
+        ) from None
     if not isinstance(account, dict) or account.get("schema") != SCHEMA:
         raise UserError(f"{arguments.account}: expected schema {SCHEMA!r}; run `greenllm account` again")
     if arguments.table:
-        for path in NAMED[arguments.table](account).write(arguments.out):
+        out: Path = arguments.out
+        prefix = out.with_suffix("") if out.suffix in ENDINGS else out
+        for path in NAMED[arguments.table](account).write(prefix):
             print(path, file=sys.stderr)
     else:
         write_report(account, arguments.out)

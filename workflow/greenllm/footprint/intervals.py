@@ -20,6 +20,11 @@ def interval(estimate: Any) -> Interval:
     return {"value": estimate.value, "low": estimate.low, "high": estimate.high}
 
 
+def energy_of(estimate: Estimate | None) -> Interval | None:
+    """Return an energy as {value, low, high}, None where it is unknown."""
+    return None if estimate is None else interval(estimate)
+
+
 def widened(sensor: Interval, spread: Sequence[float]) -> Interval:
     """Widen a positive quantity's interval by its spread over seeds.
 
@@ -90,7 +95,8 @@ def paired_difference(
     if not examples:
         return None
     sums = [
-        task.sums([t[e]["completion"] for e in examples], [t[e]["prediction"] for e in examples])[metric] for t in tables
+        task.sums([t[e]["completion"] for e in examples], [t[e]["prediction"] for e in examples])[metric]
+        for t in tables
     ]
     count = len(examples)
 

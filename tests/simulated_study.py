@@ -1,0 +1,272 @@
+"""A results folder as the workflow leaves it: ledgers of jobs that keep known shares of a simulated host busy.
+
+Nothing here is a result: the ledgers hold raw samples, and every joule of a test comes from attributing them.
+"""
+
+import datetime
+import json
+import random
+import string
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from greenllm.config.models import Config
+from greenllm.config.read import validate
+from greenllm.meter.ledger import SCHEMA, counter_columns
+from greenllm.tasks import TASKS
+from greenllm.tasks.bootstrap import scores_with_intervals
+
+EPOCH_s = 1_795_000_000.0  # November 2026
+CPUS = 2
+INTENTS = ["card_arrival", "lost_card", "exchange_rate", "top_up_failed", "refund_status", "change_pin"]
+
+PARAMETERS = {
+    "cpu.idle_W_per_core": {"value": 2.0, "low": 1.0, "high": 3.5, "unit": "W", "source": "simulated"},
+    "cpu.busy_W_per_core": {"value": 5.0, "low": 3.0, "high": 8.0, "unit": "W", "source": "simulated"},
+    "dram.W_per_GiB": {"value": 0.3, "low": 0.1, "high": 0.6, "unit": "W/GiB", "source": "simulated"},
+}
+MODELLED = [
+    {
+        "component": "cpu", "device": "2 cores", "method": "cpu-model", "quality": "modelled", "reason": None,
+        "counter": None,
+        "terms": [
+            {"parameter": "cpu.idle_W_per_core", "of": "time", "factor": CPUS},
+            {"parameter": "cpu.busy_W_per_core", "of": "busy", "factor": 1.0},
+        ],
+    },
+    {
+        "component": "dram", "device": "8 GiB", "method": "dram-model", "quality": "modelled", "reason": None,
+        "counter": None, "terms": [{"parameter": "dram.W_per_GiB", "of": "time", "factor": 8}],
+    },
+]  # fmt: skip
+RAPL = {
+    "component": "cpu", "device": "package-0", "method": "rapl", "quality": "measured", "reason": None,
+    "counter": {"unit_J": 1e-6, "wrap": None, "shared": True},
+    "terms": [{"parameter": "rapl.gain", "of": "counter", "factor": 1.0}],
+}  # fmt: skip
+RAPL_GAIN = {"rapl.gain": {"value": 1.0, "low": 0.97, "high": 1.03, "unit": "1", "source": "simulated"}}
+UNKNOWN = {
+    "component": "cpu", "device": "package-0", "method": "rapl", "quality": "measured", "counter": None,
+    "reason": "energy_uj can only be read by root", "terms": [],
+}  # fmt: skip
+
+
+def config(recipes: list[str] | None = None, seeds: list[int] | None = None, **sections: Any) -> Config:
+    """Return a configuration of two experiments and the recipes baseline and int8 (and a wider one)."""
+    recipes = recipes or ["baseline", "int8"]
+    experiments = {
+        name: {"task": task, "data": {"source": "embedded"}, "recipes": recipes, "seeds": seeds or [1]}
+        for name, task in (("support", "customer-service"), ("dates", "translation"))
+    }
+    values = {
+        "experiments": experiments,
+        "recipes": {
+            "baseline": {"train": {}},
+            "int8": {"from": "baseline", "quantize": "int8"},
+            "long": {"train": {"epochs": 20}},
+        },
+        **sections,
+    }
+    return validate(values, Config, "test")
+
+
+@dataclass
+class Simulation:
+    """A host on which jobs run one after another; writes their ledgers and their stages' files."""
+
+    results: Path
+    config: Config
+    sensors: list[dict[str, Any]] = field(default_factory=lambda: MODELLED)
+    parameters: dict[str, Any] = field(default_factory=lambda: PARAMETERS)
+    host: str = "node1"
+    now_s: float = 1000.0
+    busy_s: float = 50.0
+    run_id: str = "run-1"
+    jobs: int = 0
+
+    def utc(self, monotonic_s: float) -> str:
+        """Return the wall clock's reading at a monotonic time."""
+        return datetime.datetime.fromtimestamp(EPOCH_s + monotonic_s, datetime.UTC).isoformat().replace("+00:00", "Z")
+
+    def job(
+        self,
+        rule: str,
+        duration_s: float,
+        busy_cpus: float,
+        status: str = "succeeded",
+        work: dict[str, float] | None = None,
+        attempt: int = 1,
+        parent: str | None = None,
+        at_s: float | None = None,
+        config_hash: str = "same",
+        **wildcards: Any,
+    ) -> str:
+        """Write one attempt's ledger: `busy_cpus` CPUs busy for `duration_s`; return its id."""
+        self.jobs += 1
+        name = f"{parent}.{rule}" if parent else f"{self.run_id}-{self.jobs:03d}"
+        start_s = self.now_s if at_s is None else at_s
+        counters = [sensor for sensor in self.sensors if sensor["counter"]]
+        columns = ["monotonic_s", "wall_s", "busy_s", "steal_s", "cpu_s"]
+        for sensor in counters:
+            columns += counter_columns(sensor["component"], sensor["device"])
+        begin = {
+            "record": "start", "schema": SCHEMA, "id": name, "parent": parent, "run_id": self.run_id, "host": self.host,
+            "boot_id": f"boot-{self.host}", "cpus": CPUS, "columns": columns, "sensors": self.sensors,
+            "parameters": self.parameters, "interval_s": 1.0, "started": self.utc(start_s), "monotonic_s": start_s,
+            "wall_s": EPOCH_s + start_s, "threads": CPUS, "reserved_cpus": CPUS, "gpus": [], "config_hash": config_hash,
+            "job": {"rule": rule, "wildcards": {k: str(v) for k, v in wildcards.items()}, "attempt": attempt},
+        }  # fmt: skip
+        lines: list[Any] = [begin]
+        steps = max(2, round(duration_s) + 1)
+        for index in range(steps):
+            passed = duration_s * index / (steps - 1)
+            host_busy = self.busy_s + passed * busy_cpus
+            row = [start_s + passed, EPOCH_s + start_s + passed, host_busy, 0.0, passed * busy_cpus]
+            for _ in counters:  # the simulated package draws 3 W and 6 W more for each busy CPU
+                row += [start_s + passed, 1e6 * (3.0 * (start_s + passed) + 6.0 * host_busy)]
+            lines.append([round(value, 6) for value in row])
+        if status != "lost":
+            end_s = start_s + duration_s
+            lines.append(
+                {"record": "end", "status": status, "ended": self.utc(end_s), "monotonic_s": end_s, "work": work or {}}
+                | {"exit_code": {"succeeded": 0, "failed": 1, "killed": 137}[status], "cpu_s": duration_s * busy_cpus}
+            )
+        path = self.results / "ledger" / self.host / f"{name}.jsonl"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("".join(json.dumps(line) + "\n" for line in lines))
+        if parent is None:
+            self.now_s, self.busy_s = start_s + duration_s + 0.5, self.busy_s + duration_s * busy_cpus
+        return name
+
+    def write(self, path: str, value: Any) -> None:
+        """Write a stage's JSON file."""
+        target = self.results / path
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_text(json.dumps(value, ensure_ascii=False))
+
+    def prepare(self, experiment: str) -> None:
+        """Run collect and preprocess."""
+        self.job("collect", 2, 0.9, work={"samples": 12000}, experiment=experiment)
+        files = [{"part": "train", "file": "train.parquet", "sha256": "ab" * 32, "rows": 12000, "bytes": 700000}]
+        self.write(
+            f"data/{experiment}/collected/card.json",
+            {
+                "schema": "greenllm/card/1",
+                "source": "embedded",
+                "origin": "a grammar of our own <客服>",
+                "revision": "1",
+            }
+            | {"licence": "Apache-2.0", "rows": 12000, "bytes": 700000, "files": files, "bad_row_count": 0},
+        )
+        self.job("preprocess", 4, 1.0, work={"samples": 11800}, experiment=experiment)
+        self.write(
+            f"data/{experiment}/prepared/report.json", {"rows": {"collected": 12000, "train": 10000, "test": 1200}}
+        )
+
+    def train(self, experiment: str, recipe: str, seed: int, duration_s: float = 60, killed_s: float = 0) -> None:
+        """Run train; with `killed_s` a first attempt is killed after so long, and the second resumes."""
+        names = {"experiment": experiment, "recipe": recipe, "seed": seed}
+        if killed_s:
+            self.job("train", killed_s, 1.9, status="killed", **names)
+        work = {"samples": 80000, "tokens": 2.4e6, "flops": 1.9e13}
+        self.job("train", duration_s, 1.9, work=work, attempt=2 if killed_s else 1, **names)
+        self.write(
+            f"models/{experiment}/{recipe}/seed-{seed}/model/training.json",
+            {"steps": 1250, "epochs": 8, **work, "precision": "bf16", "resumed_from_step": 400 if killed_s else None},
+        )
+        self.about(experiment, recipe, seed, "transformers", "fp32")
+
+    def about(self, experiment: str, recipe: str, seed: int, engine: str, precision: str) -> None:
+        """Write a model folder's greenllm.json."""
+        self.write(
+            f"models/{experiment}/{recipe}/seed-{seed}/model/greenllm.json",
+            {"schema": "greenllm/model/1", "engine": engine, "precision": precision, "parameters": 1_214_000},
+        )
+
+    def compress(self, experiment: str, recipe: str, seed: int) -> None:
+        """Run compress."""
+        self.job("compress", 7, 1.2, experiment=experiment, recipe=recipe, seed=seed)
+        self.about(experiment, recipe, seed, "onnxruntime-genai", "int8")
+
+    def evaluate(self, experiment: str, recipe: str, seed: int, accuracy: float, examples: int = 400) -> None:
+        """Run evaluate: answers of which about `accuracy` are right, scored as the task scores them."""
+        task = TASKS[self.config.experiments[experiment].task]
+        draw = random.Random(f"{experiment}")  # the recipes' answers agree on most examples, as real ones do
+        own = random.Random(f"{experiment} {recipe} {seed}")
+        rows = []
+        for index in range(examples):
+            reference, hard = draw.choice(INTENTS), draw.random()
+            right = hard < accuracy and own.random() > 0.004
+            rows.append(
+                {"id": f"row-{index}", "prompt": "".join(draw.choices(string.ascii_letters, k=12)) + "\n"}
+                | {"completion": reference, "prediction": reference if right else INTENTS[own.randrange(3)] + "?"}
+                | {"tokens": 4, "prompt_tokens": 14, "finish_reason": "stop"}
+            )
+        metrics = scores_with_intervals(
+            task, [row["completion"] for row in rows], [row["prediction"] for row in rows], 200, seed
+        )
+        folder = f"evaluations/{experiment}/{recipe}"
+        work = {"samples": examples, "tokens": 4 * examples}
+        self.job("evaluate", 8, 1.8, work=work, experiment=experiment, recipe=recipe, seed=seed)
+        self.write(
+            f"{folder}/seed-{seed}.json",
+            {"schema": "greenllm/evaluation/1", "task": task.name, "engine": "transformers", "precision": "fp32"}
+            | {"examples": examples, "seed": seed, "primary": task.primary, "metrics": metrics, "bootstrap": 200}
+            | {"tokens": 4 * examples, "prompt_tokens": 14 * examples, "finish": {"stop": examples, "length": 0}},
+        )
+        path = self.results / folder / f"seed-{seed}.predictions.jsonl"
+        path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+
+    def deploy(self, experiment: str, recipe: str, seed: int, seconds: float, status: str = "succeeded") -> str:
+        """Run deploy: a server that is busy for `seconds` to answer 1,000 requests, and a load generator beside it."""
+        names = {"experiment": experiment, "recipe": recipe, "seed": seed}
+        began, busy = self.now_s, self.busy_s
+        parent = self.job("deploy", seconds + 6, 1.6, status=status, **names)
+        after = self.busy_s
+        self.busy_s = busy
+        # The children's tree times are part of the parent's; all meters read the same busy time of the host.
+        self.busy_s = busy + 1 * 1.6
+        serve = self.job("serve", seconds + 4, 1.45, work={"requests": 1000}, parent=parent, at_s=began + 1, **names)
+        self.busy_s = busy + 3 * 1.6
+        load = self.job("load", seconds + 1, 0.1, work={"requests": 1000}, parent=parent, at_s=began + 3, **names)
+        self.busy_s = after
+        if status != "succeeded":
+            return parent
+        start, end = began + 3, began + 3 + seconds
+        mean = seconds / 1000
+        self.write(
+            f"deployments/{experiment}/{recipe}/seed-{seed}/measurement.json",
+            {"schema": "greenllm/deployment/1", "engine": "transformers", "precision": "fp32", "requests": 1000}
+            | {"answered": 1000, "failed": 0, "concurrency": 1, "rate_per_s": None, "serve_id": serve, "load_id": load}
+            | {"window": {"started": self.utc(start), "ended": self.utc(end), "monotonic_start_s": start}
+               | {"monotonic_end_s": end, "boot_id": f"boot-{self.host}"}}
+            | {"latency_s": {"mean": mean, "p50": mean * 0.96, "p95": mean * 1.3, "p99": mean * 1.7}}
+            | {"time_to_first_token_s": {"p50": mean * 0.4, "p95": mean * 0.6, "p99": mean * 0.8}}
+            | {"throughput": {"requests_per_s": 1 / mean, "tokens_per_s": 4 / mean}, "prompt_tokens": 14000}
+            | {"completion_tokens": 4000, "agreement": {"equal": 1000, "compared": 1000, "share": 1.0}}
+            | {"model_bytes": 5_100_000 if recipe != "int8" else 2_300_000}
+            | {"energy_J": None, "energy_per_request_J": None, "energy_per_token_J": None},
+        )  # fmt: skip
+        return parent
+
+
+def whole_study(results: Path, seeds: list[int] | None = None, measured: bool = False) -> Simulation:
+    """Write a study of two experiments in which int8 saves energy, and an earlier run whose training was killed."""
+    study = Simulation(results, config(seeds=seeds))
+    if measured:
+        study.sensors = [RAPL, MODELLED[1]]
+        study.parameters = {**PARAMETERS, **RAPL_GAIN}
+    for experiment, scale in (("support", 1.0), ("dates", 1.5)):
+        study.prepare(experiment)
+        for seed in seeds or [1]:
+            killed = 20 if experiment == "support" and seed == 1 else 0
+            study.train(experiment, "baseline", seed, 60 * scale, killed)
+            if killed:
+                study.run_id, study.now_s = "run-2", study.now_s + 3600
+            study.evaluate(experiment, "baseline", seed, 0.9 if experiment == "support" else 0.7)
+            study.deploy(experiment, "baseline", seed, 26 * scale + seed)
+            study.compress(experiment, "int8", seed)
+            study.evaluate(experiment, "int8", seed, 0.9 if experiment == "support" else 0.62)
+            study.deploy(experiment, "int8", seed, 5 * scale + 0.1 * seed)
+    return study
