@@ -1,0 +1,154 @@
+"""Ledgers of a host whose truth is known: the attempts' CPU use is given, and so is the energy they cost."""
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from greenllm.attribution import Attempt
+
+HOST_COLUMNS = ["monotonic_s", "wall_s", "busy_s", "steal_s", "cpu_s"]
+RAPL = {
+    "component": "cpu",
+    "device": "package-0",
+    "method": "rapl",
+    "quality": "measured",
+    "reason": None,
+    "counter": {"unit_J": 1e-6, "wrap": None, "shared": True},
+    "terms": [{"parameter": "rapl.gain", "of": "counter", "factor": 1.0}],
+}
+CPU_MODEL = {
+    "component": "cpu",
+    "device": "cpu",
+    "method": "cpu-model",
+    "quality": "modelled",
+    "reason": None,
+    "counter": None,
+    "terms": [
+        {"parameter": "cpu.idle", "of": "time", "factor": 4.0},
+        {"parameter": "cpu.active", "of": "busy", "factor": 1.0},
+    ],
+}
+PARAMETERS = {
+    "rapl.gain": {"value": 1.0, "low": 0.95, "high": 1.05, "unit": "J/J", "source": "test"},
+    "nvml.gain": {"value": 1.0, "low": 0.9, "high": 1.1, "unit": "J/J", "source": "test"},
+    "cpu.idle": {"value": 2.0, "low": 1.0, "high": 3.0, "unit": "W", "source": "test"},
+    "cpu.active": {"value": 5.0, "low": 2.0, "high": 9.0, "unit": "W", "source": "test"},
+}
+
+
+def gpu(uuid: str) -> dict[str, Any]:
+    """A GPU with an energy counter in millijoules."""
+    return {
+        "component": "gpu",
+        "device": uuid,
+        "method": "nvml-energy-counter",
+        "quality": "measured",
+        "reason": None,
+        "counter": {"unit_J": 1e-3, "wrap": None, "shared": True},
+        "terms": [{"parameter": "nvml.gain", "of": "counter", "factor": 1.0}],
+    }
+
+
+@dataclass
+class Host:
+    """A host of `cpus` processors; each function of time gives a cumulative quantity."""
+
+    cpus: int = 4
+    boot_id: str = "boot-a"
+    busy_s: Callable[[Any], Any] = lambda t: 0.0 * np.asarray(t)
+    counters: dict[str, Callable[[Any], Any]] = field(default_factory=dict)  # device → raw counter
+    sensors: list[dict[str, Any]] = field(default_factory=lambda: [RAPL])
+
+
+def start_record(
+    host: Host,
+    job_id: str,
+    *,
+    reserved: float = 1,
+    gpus: Sequence[str] = (),
+    parent: str | None = None,
+    rule: str | None = None,
+    config_hash: str = "hash",
+    began_s: float = 0.0,
+    wildcards: dict[str, str] | None = None,
+) -> dict[str, Any]:
+    columns = list(HOST_COLUMNS)
+    for sensor in host.sensors:
+        if sensor["counter"]:
+            stem = f"{sensor['component']}/{sensor['device']}"
+            columns += [f"{stem}.monotonic_s", f"{stem}.raw"]
+    return {
+        "record": "start",
+        "schema": "greenllm/ledger/1",
+        "id": job_id,
+        "parent": parent,
+        "run_id": "run",
+        "host": "node",
+        "boot_id": host.boot_id,
+        "cpus": host.cpus,
+        "threads": int(reserved),
+        "reserved_cpus": reserved,
+        "gpus": [{"uuid": uuid, "index": i} for i, uuid in enumerate(gpus)],
+        "gpus_requested": len(gpus),
+        "job": {"rule": rule, "wildcards": wildcards or {}, "attempt": 1},
+        "config_hash": config_hash,
+        "interval_s": 1.0,
+        "started": f"2026-01-01T00:00:{began_s:06.3f}Z",
+        "wall_s": 1e9 + began_s,
+        "monotonic_s": began_s,
+        "columns": columns,
+        "sensors": host.sensors,
+        "parameters": PARAMETERS,
+    }
+
+
+def samples(host: Host, times: Sequence[float], cpu_s: Callable[[Any], Any]) -> "np.ndarray[Any, Any]":
+    """What a meter would have read at those times."""
+    t = np.asarray(sorted(times), dtype=float)
+    columns = [t, 1e9 + t, host.busy_s(t) + 0 * t, 0 * t, cpu_s(t) + 0 * t]
+    for sensor in host.sensors:
+        if sensor["counter"]:
+            columns += [t, host.counters[sensor["device"]](t) + 0 * t]
+    return np.stack(columns, axis=1)
+
+
+def attempt(
+    host: Host,
+    job_id: str,
+    times: Sequence[float],
+    cpu_s: Callable[[Any], Any],
+    status: str = "succeeded",
+    **identity: Any,
+) -> Attempt:
+    start = start_record(host, job_id, began_s=min(times), **identity)
+    table = samples(host, times, cpu_s)
+    ended = float(max(times))
+    end = {"record": "end", "status": status, "monotonic_s": ended, "cpu_s": float(table[-1, 4]), "exit_code": 0}
+    return Attempt(
+        start=start,
+        end=None if status in ("lost", "running") else end,
+        status=status,
+        columns={name: table[:, i] for i, name in enumerate(start["columns"])},
+        path=f"node/{job_id}.jsonl",
+    )
+
+
+def write_ledger(folder: Path, one: Attempt) -> Path:
+    """Write an attempt as the meter would have."""
+    path = folder / "node" / f"{one.id}.jsonl"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    rows = np.stack([one.columns[name] for name in one.start["columns"]], axis=1)
+    lines = [one.start, *([None if np.isnan(x) else x for x in row] for row in rows.tolist())]
+    lines += [one.end] if one.end else []
+    path.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    return path
+
+
+def piecewise(knots: Sequence[float], rates: Sequence[float]) -> Callable[[Any], Any]:
+    """The integral of a rate that is constant between knots and zero outside."""
+    values = np.concatenate([[0.0], np.cumsum(np.diff(knots) * np.asarray(rates))])
+    return lambda t: np.interp(t, knots, values)

@@ -1,0 +1,367 @@
+"""Every joule goes to one job, to others or to idle; and to the right one."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+from hardware.ledgers import CPU_MODEL, RAPL, Host, attempt, gpu, piecewise
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from greenllm.attribution import Attempt, Attribution, attribute_attempts, ratio
+
+JOULES = pytest.approx
+
+
+def job_J(result: Attribution, job_id: str) -> float:
+    energy = result.job(job_id).energy
+    assert energy is not None
+    return energy.value
+
+
+def device(result: Attribution, name: str = "package-0", host: int = 0) -> dict:
+    return next(d for d in result.device_totals(result.hosts[host]) if d["device"] == name)
+
+
+def power_counter(watts: float):
+    return lambda t: 1e6 * watts * np.asarray(t)
+
+
+@st.composite
+def worlds(draw):
+    """A host and 1 to 5 attempts that overlap anyhow, some nested, with clocks and CPU times that disagree."""
+    cpus = draw(st.integers(1, 8))
+    knots = np.arange(0, 11.0)
+    powers = draw(st.lists(st.floats(0, 300), min_size=10, max_size=10))
+    busy = draw(st.lists(st.floats(0, cpus * 1.05), min_size=10, max_size=10))
+    energy = piecewise(knots, powers)
+    sensors = draw(st.sampled_from([[RAPL], [CPU_MODEL], [CPU_MODEL, gpu("GPU-a")]]))
+    host = Host(
+        cpus=cpus,
+        # a model needs the host's busy time itself, on which all meters must agree between their samples too
+        busy_s=piecewise(knots, busy) if sensors == [RAPL] else piecewise([0, 10], busy[:1]),
+        counters={"package-0": lambda t: 1e6 * energy(t), "GPU-a": lambda t: 1e3 * energy(t)},
+        sensors=sensors,
+    )
+    attempts: list[Attempt] = []
+    for number in range(draw(st.integers(1, 5))):
+        times = draw(st.lists(st.integers(0, 1000), min_size=2, max_size=8, unique=True))
+        rates = draw(st.lists(st.floats(0, cpus), min_size=10, max_size=10))
+        outer = draw(st.sampled_from([None, *(a.id for a in attempts)]))
+        job_id = f"{outer}.{number}" if outer else f"job{number}"
+        attempts.append(
+            attempt(
+                host,
+                job_id,
+                [t / 100 for t in times],
+                piecewise(knots, rates),
+                status=draw(st.sampled_from(["succeeded", "failed", "killed", "lost", "running"])),
+                reserved=draw(st.integers(0, cpus)),
+                gpus=draw(st.sampled_from([[], ["GPU-a"]])),
+                parent=outer,
+            )
+        )
+    return attempts
+
+
+def totals(result: Attribution) -> dict[str, float]:
+    numbers = {job.id: 0.0 if job.energy is None else job.energy.value for job in result.jobs}
+    for host in result.hosts:
+        for row in result.device_totals(host):
+            numbers |= {f"{row['device']} {k}": row[k] for k in ("counted_J", "other_J", "idle_J")}
+    return numbers
+
+
+def split(one: Attempt, everyone: list[Attempt], at_s: list[float]) -> Attempt:
+    """The same attempt, read more often, so that the further samples say nothing new.
+
+    They lie on the lines between its own samples; a shared counter's on the lines between all meters' readings.
+    """
+    times = one.columns["monotonic_s"]
+    finer = np.union1d(times, [t for t in at_s if times.min() < t < times.max()])
+    columns = {}
+    for name, values in one.columns.items():
+        if name.endswith(".raw"):
+            known = sorted({(t, v) for a in everyone for t, v in zip(a.times, a.columns[name], strict=True)})
+            columns[name] = np.interp(finer, *zip(*known, strict=True))
+        else:
+            columns[name] = np.interp(finer, times, values)
+    return dataclasses.replace(one, columns=columns)
+
+
+@settings(max_examples=60, deadline=None)
+@given(worlds(), st.sampled_from(["allocated", "active"]))
+def test_parts_are_never_negative_and_sum_to_what_was_counted(attempts, policy):
+    result = attribute_attempts(attempts, policy)
+    for host in result.hosts:
+        watched = sorted({t for a in attempts for t in a.times})
+        for row in result.device_totals(host):
+            parts = [row["jobs_J"], row["other_J"], row["idle_J"]]
+            assert min(parts) >= -1e-9
+            assert row["counted_J"] == JOULES(sum(parts), abs=1e-6)
+            named = sum(c.energy.value for j in result.jobs for c in j.components if c.energy and c.device == row["device"])
+            assert row["jobs_J"] == JOULES(named, rel=1e-6, abs=1e-6)
+            if not host.gaps and row["device"] != "cpu":
+                truth = next(a.counter(d.sensor) for a in attempts[:1] for d in host.devices if d.identity[1] == row["device"])
+                merged = next(d.series for d in host.devices if d.identity[1] == row["device"])
+                assert len(truth[0]) and row["counted_J"] == JOULES(
+                    float(np.diff(np.interp([watched[0], watched[-1]], merged.times, merged.values))[0])
+                    * {"package-0": 1e-6, "GPU-a": 1e-3}[row["device"]],
+                    rel=1e-6,
+                    abs=1e-6,
+                )
+    assert all(j.energy is None or j.energy.value >= -1e-9 for j in result.jobs)
+
+
+@settings(max_examples=40, deadline=None)
+@given(worlds(), st.randoms(use_true_random=False), st.lists(st.integers(0, 9999).map(lambda n: n / 1000), max_size=12))
+def test_permuting_and_splitting_samples_changes_nothing(attempts, random, more):
+    before = totals(attribute_attempts(attempts))
+
+    shuffled = []
+    for one in random.sample(attempts, len(attempts)):
+        order = random.sample(range(len(one.columns["monotonic_s"])), len(one.columns["monotonic_s"]))
+        shuffled.append(dataclasses.replace(one, columns={n: v[order] for n, v in one.columns.items()}))
+    assert totals(attribute_attempts(shuffled)) == JOULES(before, rel=1e-9, abs=1e-9)
+
+    finer = [split(one, attempts, more) for one in attempts]
+    assert totals(attribute_attempts(finer)) == JOULES(before, rel=1e-6, abs=1e-4)
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.data())
+def test_each_job_gets_the_share_it_is_known_to_have_used(data):
+    """Jobs at steady loads that fit the host, read at times of their own, on a counter at constant power."""
+    cpus, watts = data.draw(st.integers(2, 16)), data.draw(st.floats(10, 500))
+    jobs, free = [], float(cpus)
+    for number in range(data.draw(st.integers(1, 6))):
+        begin = data.draw(st.floats(0, 50))
+        end = begin + data.draw(st.floats(1, 50))
+        load = data.draw(st.floats(0, free))
+        free -= load
+        jobs.append((f"job{number}", begin, end, load))
+    others = data.draw(st.floats(0, free))
+
+    def busy(t):
+        return others * np.asarray(t) + sum(piecewise([b, e], [load])(t) for _, b, e, load in jobs)
+
+    host = Host(cpus=cpus, busy_s=busy, counters={"package-0": power_counter(watts)})
+    attempts = []
+    for job_id, begin, end, load in jobs:
+        inner = data.draw(st.lists(st.floats(begin, end), max_size=5))
+        attempts.append(attempt(host, job_id, [begin, *inner, end], piecewise([begin, end], [load]), reserved=0))
+    result = attribute_attempts(attempts, "active")
+    for job_id, begin, end, load in jobs:
+        assert job_J(result, job_id) == JOULES(watts * (end - begin) * load / cpus, rel=1e-6, abs=1e-6)
+
+
+def test_a_busy_job_gets_its_half_and_a_sleeping_one_the_idle_part_of_what_it_reserved():
+    host = Host(cpus=8, busy_s=lambda t: 4.0 * t, counters={"package-0": power_counter(80)})
+    busy = attempt(host, "busy", [0, 10], lambda t: 4.0 * t, reserved=4)
+    asleep = attempt(host, "asleep", [0, 10], lambda t: 0.0 * t, reserved=2)
+    allocated = attribute_attempts([busy, asleep])
+    assert job_J(allocated, "busy") == JOULES(400)
+    assert job_J(allocated, "asleep") == JOULES(200)
+    assert device(allocated)["idle_J"] == JOULES(200)
+    active = attribute_attempts([busy, asleep], "active")
+    assert (job_J(active, "busy"), job_J(active, "asleep")) == (JOULES(400), JOULES(0))
+    assert device(active)["idle_J"] == JOULES(400)
+
+
+def test_other_processes_pay_for_themselves_and_reservations_share_what_is_idle():
+    host = Host(cpus=4, busy_s=lambda t: 3.0 * t, counters={"package-0": power_counter(40)})
+    one = attempt(host, "one", [0, 10], lambda t: 1.0 * t, reserved=4)
+    result = attribute_attempts([one])
+    assert device(result)["other_J"] == JOULES(200)  # two of the three busy processors
+    assert job_J(result, "one") == JOULES(200)  # its own, and the one idle processor of its four
+    assert device(result)["idle_J"] == JOULES(0)
+
+
+def test_a_childs_share_is_taken_out_of_its_parents():
+    host = Host(cpus=4, busy_s=lambda t: 3.0 * t, counters={"package-0": power_counter(40)})
+    parent = attempt(host, "p", [0, 3, 20], lambda t: 3.0 * t, reserved=4)
+    child = attempt(host, "p.c", [5, 11, 15], lambda t: 2.0 * (t - 5), reserved=2, parent="p")
+    result = attribute_attempts([parent, child])
+    assert job_J(result, "p.c") == JOULES(200)
+    assert job_J(result, "p") == JOULES(600)
+    whole = result.job("p").energy_with_children
+    assert whole is not None
+    assert whole.value == JOULES(800)
+
+
+def test_a_grandchild_counts_though_its_parents_ledger_is_lost():
+    host = Host(cpus=2, busy_s=lambda t: 2.0 * t, counters={"package-0": power_counter(20)})
+    outer = attempt(host, "p", [0, 10], lambda t: 2.0 * t)
+    inner = attempt(host, "p.c.g", [0, 10], lambda t: 1.0 * t, parent="p.c")
+    result = attribute_attempts([outer, inner])
+    assert (job_J(result, "p"), job_J(result, "p.c.g")) == (JOULES(100), JOULES(100))
+
+
+def test_modelled_power_is_applied_once_however_many_meters_watch():
+    host = Host(cpus=4, busy_s=lambda t: 2.0 * t, sensors=[CPU_MODEL])
+    jobs = [attempt(host, f"j{i}", [0, i + 1, 20], lambda t: 0.125 * t) for i in range(16)]
+    expected = 20 * (4 * 2.0 + 2 * 5.0)
+    for n in (1, 4, 16):
+        assert device(attribute_attempts(jobs[:n]), "cpu")["counted_J"] == JOULES(expected)
+
+
+def test_a_model_stands_back_where_another_meter_measured_the_component():
+    measuring = Host(cpus=4, busy_s=lambda t: 2.0 * t, counters={"package-0": power_counter(10)})
+    modelling = dataclasses.replace(measuring, sensors=[CPU_MODEL])
+    a = attempt(measuring, "a", [0, 10], lambda t: 1.0 * t)
+    b = attempt(modelling, "b", [0, 10], lambda t: 1.0 * t)
+    result = attribute_attempts([a, b])
+    assert device(result)["counted_J"] == JOULES(100)
+    assert device(result, "cpu")["counted_J"] == 0
+
+
+def test_platform_stands_apart_from_the_sum():
+    platform = RAPL | {"component": "platform", "device": "psys"}
+    host = Host(
+        cpus=1,
+        busy_s=lambda t: 1.0 * t,
+        counters={"package-0": power_counter(10), "psys": power_counter(30)},
+        sensors=[RAPL, platform],
+    )
+    result = attribute_attempts([attempt(host, "a", [0, 10], lambda t: 1.0 * t)])
+    assert job_J(result, "a") == JOULES(100)
+    assert device(result, "psys")["jobs_J"] == JOULES(300)
+
+
+def test_a_counter_that_wraps_loses_nothing():
+    wrapping = RAPL | {"counter": {"unit_J": 1e-6, "wrap": 70e6, "shared": True}}
+    host = Host(
+        cpus=1,
+        busy_s=lambda t: 1.0 * t,
+        counters={"package-0": lambda t: np.mod(20e6 * np.asarray(t) + 5e6, 70e6)},
+        sensors=[wrapping],
+    )
+    jobs = [
+        attempt(host, "a", list(range(11)), lambda t: 0.5 * t, reserved=0),
+        attempt(host, "b", [x + 0.3 for x in range(9)], lambda t: 0.5 * t, reserved=0),
+    ]
+    assert device(attribute_attempts(jobs))["counted_J"] == JOULES(200)
+
+
+def test_a_counter_that_falls_back_counts_nothing_there_and_says_so():
+    host = Host(
+        cpus=1,
+        sensors=[gpu("GPU-a")],
+        counters={"GPU-a": lambda t: np.where(t < 4.5, 1e6 + 1e5 * t, 1e5 * (t - 4.5))},
+    )
+    result = attribute_attempts([attempt(host, "a", list(range(11)), lambda t: 0.0 * t, gpus=["GPU-a"])])
+    assert device(result, "GPU-a")["counted_J"] == JOULES(900)
+    assert [gap["device"] for gap in result.hosts[0].gaps] == ["GPU-a"]
+
+
+def test_a_gpu_belongs_to_its_innermost_holder_else_to_others_or_idle():
+    sensors = [gpu("GPU-a"), gpu("GPU-b"), gpu("GPU-c")]
+    counters = {name: (lambda t, w=w: 1e3 * w * np.asarray(t)) for name, w in [("GPU-a", 100), ("GPU-b", 10), ("GPU-c", 1)]}
+    host = Host(cpus=1, sensors=sensors, counters=counters)
+    deploy = attempt(host, "d", [0, 10], lambda t: 0.0 * t, gpus=["GPU-a"])
+    serve = attempt(host, "d.s", [2, 8], lambda t: 0.0 * t, gpus=["GPU-a"], parent="d")
+    for one in (deploy, serve):  # something runs on GPU-c, which nobody leased
+        one.start["columns"].append("gpu/GPU-c.processes")
+        one.columns["gpu/GPU-c.processes"] = np.ones(len(one.times))
+    result = attribute_attempts([deploy, serve])
+    assert job_J(result, "d.s") == JOULES(600)
+    assert job_J(result, "d") == JOULES(400)
+    assert device(result, "GPU-b")["idle_J"] == JOULES(100)
+    assert device(result, "GPU-c")["other_J"] == JOULES(10)
+
+
+def test_time_that_no_meter_watched_is_a_gap_and_counts_nowhere():
+    host = Host(cpus=2, busy_s=lambda t: 1.0 * t, counters={"package-0": power_counter(10)})
+    first = attempt(host, "a", [0, 10], lambda t: 0.0 * t, reserved=0)
+    second = attempt(host, "b", [15, 20], lambda t: 0.0 * t, reserved=0)
+    result = attribute_attempts([first, second])
+    assert device(result)["counted_J"] == JOULES(150)
+    assert [(gap["duration_s"], gap["device"]) for gap in result.hosts[0].gaps] == [(5.0, None)]
+
+
+def test_hosts_are_told_apart_by_boot_though_they_share_a_name():
+    a = Host(cpus=1, busy_s=lambda t: 1.0 * t, counters={"package-0": power_counter(10)})
+    b = dataclasses.replace(a, boot_id="boot-b", counters={"package-0": power_counter(30)})
+    one = attempt(a, "one", [0, 10], lambda t: 1.0 * t)
+    two = attempt(b, "two", [0, 10], lambda t: 1.0 * t)
+    two.start["parameters"] = two.start["parameters"] | {
+        "rapl.gain": {"value": 2.0, "low": 1.9, "high": 2.1, "unit": "J/J", "source": "another card"}
+    }
+    result = attribute_attempts([one, two])
+    assert (job_J(result, "one"), job_J(result, "two")) == (JOULES(100), JOULES(600))
+
+
+def test_what_is_asked_at_once_beyond_the_hosts_processors_waits_and_is_not_lost():
+    """Two jobs' bursts fall into one interval of their coarse samples; each keeps its own CPU time in the end."""
+    host = Host(cpus=1, busy_s=lambda t: np.minimum(t, 4.0), counters={"package-0": power_counter(10)})
+    a = attempt(host, "a", [0, 4, 10], piecewise([0, 2], [1]), reserved=0)
+    b = attempt(host, "b", [0, 2.5, 10], piecewise([0, 2, 4], [0, 1]), reserved=0)
+    result = attribute_attempts([a, b], "active")
+    assert (job_J(result, "a"), job_J(result, "b")) == (JOULES(20), JOULES(20))
+
+
+def test_failed_killed_lost_and_superseded_attempts_are_waste_and_count():
+    host = Host(cpus=1, busy_s=lambda t: 1.0 * t, counters={"package-0": power_counter(10)})
+
+    def one(job_id, start, status, **more):
+        return attempt(host, job_id, [start, start + 1], lambda t: 1.0 * (t - start), status=status, **more)
+
+    same = {"rule": "train", "wildcards": {"seed": "1"}}
+    jobs = [
+        one("a", 0, "failed", **same),
+        one("b", 1, "killed", **same),
+        one("c", 2, "lost", **same),
+        one("d", 3, "succeeded", **same),
+        one("e", 4, "succeeded", **same),
+        one("f", 5, "succeeded", rule="train", wildcards={"seed": "2"}),
+        one("g", 6, "succeeded", **same, config_hash="another"),
+    ]
+    result = attribute_attempts(jobs)
+    assert {j.id: j.waste for j in result.jobs if j.waste} == {
+        "a": "failed", "b": "killed", "c": "lost", "d": "superseded",
+    }
+    assert result.to_json()["waste_J"] == JOULES({"failed": 10, "killed": 10, "lost": 10, "superseded": 10})
+    assert device(result)["jobs_J"] == JOULES(70)
+
+
+def test_what_ran_inside_a_failed_attempt_shares_its_fate():
+    host = Host(cpus=1, busy_s=lambda t: 1.0 * t, counters={"package-0": power_counter(10)})
+    deploy = attempt(host, "d", [0, 10], lambda t: 1.0 * t, status="failed")
+    load = attempt(host, "d.l", [0, 10], lambda t: 0.5 * t, parent="d")
+    assert attribute_attempts([deploy, load]).to_json()["waste_J"]["failed"] == JOULES(100)
+
+
+def test_the_common_error_of_one_host_cancels_in_a_ratio():
+    host = Host(cpus=4, busy_s=lambda t: 3.0 * t, sensors=[CPU_MODEL])
+    a = attempt(host, "a", [0, 10], lambda t: 2.0 * t, reserved=0)
+    b = attempt(host, "b", [0, 10], lambda t: 1.0 * t, reserved=0)
+    result = attribute_attempts([a, b])
+    energy_a, energy_b = result.job("a").energy, result.job("b").energy
+    assert energy_a is not None
+    assert energy_b is not None
+    assert energy_a.high / energy_a.low > 1.5
+    assert ratio(energy_a, energy_b) == JOULES((2.0, 2.0, 2.0))
+
+
+def test_energy_between_and_power_tell_the_course():
+    power = piecewise([0, 5, 10], [10, 30])
+    host = Host(cpus=1, busy_s=lambda t: 1.0 * t, counters={"package-0": lambda t: 1e6 * power(t)})
+    result = attribute_attempts([attempt(host, "a", [0, 2.5, 5, 7.5, 10], lambda t: 1.0 * t)])
+    window = result.energy_between("a", 4, 6)
+    assert window is not None
+    assert (window.value, window.low, window.high) == JOULES((40, 38, 42))
+    assert result.energy_between("a", 20, 30) is None
+    assert [(s, e, w["cpu"]) for s, e, _, w in result.power("a")] == [
+        (0, 2.5, JOULES(10)), (2.5, 5, JOULES(10)), (5, 7.5, JOULES(30)), (7.5, 10, JOULES(30)),
+    ]
+    assert result.power("a")[0][2] == JOULES(1e9)
+
+
+def test_a_component_that_cannot_be_read_is_null_with_its_reason():
+    unreadable = RAPL | {"terms": [], "counter": None, "reason": "permission denied"}
+    host = Host(cpus=1, busy_s=lambda t: 1.0 * t, sensors=[unreadable])
+    job = attribute_attempts([attempt(host, "a", [0, 1], lambda t: 1.0 * t)]).to_json()["jobs"][0]
+    assert job["energy_J"] is None
+    assert job["partial"]
+    assert job["components"][0]["energy_J"] is None
+    assert job["components"][0]["reason"] == "permission denied"

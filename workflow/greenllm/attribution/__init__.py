@@ -1,0 +1,26 @@
+"""From ledgers to joules per job: every joule that a sensor counted goes to one job, to others, or to idle.
+
+attribute(ledger_dir) -> Attribution      reads the ledgers of all attempts
+attribute_attempts(attempts) -> Attribution   the same as a pure function
+"""
+
+from greenllm.attribution.attempt import Attempt
+from greenllm.attribution.jobs import Component, JobEnergy
+from greenllm.attribution.reading import read_attempts
+from greenllm.attribution.result import Attribution, attribute, attribute_attempts
+from greenllm.meter.estimate import Estimate, Interval, Parameter, ratio, total
+
+__all__ = [
+    "Attempt",
+    "Attribution",
+    "Component",
+    "Estimate",
+    "Interval",
+    "JobEnergy",
+    "Parameter",
+    "attribute",
+    "attribute_attempts",
+    "ratio",
+    "read_attempts",
+    "total",
+]

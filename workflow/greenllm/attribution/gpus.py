@@ -1,0 +1,68 @@
+"""Gives each GPU's energy to the attempt that held it."""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from greenllm.attribution.attempt import Array, Attempt
+from greenllm.attribution.devices import Device, watched
+from greenllm.attribution.sharing import Shares, parent_among, stretches
+
+
+def share_gpus(attempts: Sequence[Attempt], gpus: Sequence[Device]) -> Shares:
+    """Share out GPUs: to the innermost holders in equal parts, else to others where a process was on it, else idle."""
+    shares = Shares()
+    by_id = {a.id: a for a in attempts}
+    for start, end, present in stretches(attempts):
+        for gpu in watched(gpus, present) if present else []:
+            holders = _holders(gpu, present, by_id)
+            edges = np.array([start, end])
+            if holders:
+                times = np.unique(np.concatenate([edges, *(_within(a.times, start, end) for a in holders)]))
+                for parameter, energy in gpu.growth(times):
+                    for holder in holders:
+                        _give(shares, holder, gpu.key(parameter), times, energy / len(holders))
+            else:
+                edges = np.unique(np.concatenate([edges, _within(gpu.series.times, start, end)]))
+                occupied = _occupied(gpu, present, edges)
+                for parameter, energy in gpu.growth(edges):
+                    key = gpu.key(parameter)
+                    shares.other[key] = shares.other.get(key, 0.0) + float(energy[occupied].sum())
+                    shares.idle[key] = shares.idle.get(key, 0.0) + float(energy[~occupied].sum())
+    return shares
+
+
+def _within(times: Array, start: float, end: float) -> Array:
+    return times[(times >= start) & (times <= end)]
+
+
+def _holders(gpu: Device, present: Sequence[Attempt], by_id: Mapping[str, Attempt]) -> list[Attempt]:
+    holders = [a for a in present if gpu.sensor["device"] in a.gpus]
+    ids = {a.id for a in holders}
+    outer = {parent_among(a, ids, by_id) for a in holders}
+    return [a for a in holders if a.id not in outer]
+
+
+def _occupied(gpu: Device, present: Sequence[Attempt], edges: Array) -> "np.ndarray[tuple[int], np.dtype[np.bool_]]":
+    """Whether any meter saw a process on the GPU at the reading before each interval."""
+    middles = (edges[:-1] + edges[1:]) / 2
+    seen = np.zeros(len(middles), dtype=bool)
+    column = f"{gpu.sensor['component']}/{gpu.sensor['device']}.processes"
+    for attempt in present:
+        if column in attempt.columns:
+            times, processes = attempt.series_as_read(column)
+            if len(times):
+                row = np.clip(np.searchsorted(times, middles, side="right") - 1, 0, len(times) - 1)
+                seen |= processes[row] > 0
+    return seen
+
+
+def _give(shares: Shares, holder: Attempt, key: str, edges: Array, energy: Array) -> None:
+    so_far = shares.jobs.get(holder.id, {}).get(key, 0.0)
+    course = so_far + np.concatenate([[0.0], np.cumsum(energy)])
+    shares.add(holder.id, key, float(course[-1]) - so_far)
+    own = shares.course.setdefault(holder.id, {}).setdefault(key, np.zeros(len(holder.times)))
+    first = int(np.searchsorted(holder.times, edges[0]))
+    last = int(np.searchsorted(holder.times, edges[-1], side="right"))
+    own[first:last] = np.interp(holder.times[first:last], edges, course)
+    own[last:] = course[-1]

@@ -1,0 +1,56 @@
+"""One host: its devices, and where their energy went."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from greenllm.attribution.attempt import Attempt
+from greenllm.attribution.devices import Device, devices_of, energies_of, watched
+from greenllm.attribution.gpus import share_gpus
+from greenllm.attribution.sharing import Shares, share_out, stretches
+from greenllm.attribution.times import rfc3339
+
+
+@dataclass
+class HostEnergy:
+    """One boot of one host: what its sensors counted, and where it went. Energies by key of `Device.key`."""
+
+    attempts: Sequence[Attempt]
+    devices: Sequence[Device]
+    shares: Shares
+    gaps: list[dict[str, Any]]
+
+    @property
+    def boot_id(self) -> str:
+        """The boot of its kernel."""
+        return self.attempts[0].boot_id
+
+
+def attribute_host(attempts: Sequence[Attempt], policy: str) -> HostEnergy:
+    """Attribute what the sensors of one boot of a host counted."""
+    devices = devices_of(attempts)
+    shared = [device for device in devices if device.component != "gpu"]
+    gpus = [device for device in devices if device.component == "gpu"]
+    cpus = max(int(a.start["cpus"]) for a in attempts)
+    shares = share_out(attempts, cpus, lambda present: energies_of(watched(shared, present)), policy)
+    shares.merge(share_gpus(attempts, gpus))
+    return HostEnergy(attempts, devices, shares, _gaps(attempts, devices))
+
+
+def _gaps(attempts: Sequence[Attempt], devices: Sequence[Device]) -> list[dict[str, Any]]:
+    """What no meter watched, and where a counter fell back: nothing is counted there."""
+    offset = next((a.wall_offset_s for a in attempts if len(a.times)), 0.0)
+    gaps = [(start, end, None, "no meter was running") for start, end, present in stretches(attempts) if not present]
+    for device in devices:
+        for start, end in device.series.resets:
+            gaps.append((start, end, device.identity[1], "the counter fell back (driver reloaded?)"))
+    return [
+        {
+            "started": rfc3339(start + offset),
+            "ended": rfc3339(end + offset),
+            "duration_s": end - start,
+            "device": device_name,
+            "reason": reason,
+        }
+        for start, end, device_name, reason in sorted(gaps, key=lambda gap: gap[:2])
+    ]

@@ -1,0 +1,221 @@
+"""The result of attribution: joules per job and per device, in which every joule stands once."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from greenllm.attribution.attempt import Attempt
+from greenllm.attribution.devices import Device
+from greenllm.attribution.hosts import HostEnergy, attribute_host
+from greenllm.attribution.jobs import SUMMED, JobEnergy, components_of
+from greenllm.attribution.reading import read_attempts
+from greenllm.attribution.sharing import parent_among
+from greenllm.attribution.times import rfc3339
+from greenllm.attribution.waste import waste_classes
+from greenllm.meter.estimate import Estimate, Parameter, total
+
+SCHEMA = "greenllm/attribution/1"
+POLICIES = ("allocated", "active")
+
+
+@dataclass
+class Attribution:
+    """Joules per job and device over all ledgers of a folder."""
+
+    policy: str
+    hosts: Sequence[HostEnergy]
+    jobs: Sequence[JobEnergy]
+    parameters: Mapping[str, Parameter]
+    troubles: Sequence[str] = ()
+    _by_id: dict[str, JobEnergy] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self._by_id = {job.id: job for job in self.jobs}
+
+    def job(self, job_id: str) -> JobEnergy:
+        """Return one attempt's energy. Raises KeyError for an id that no ledger has."""
+        return self._by_id[job_id]
+
+    def energy_between(self, job_id: str, start_s: float, end_s: float) -> Estimate | None:
+        """Return a job's own energy (gpu + cpu + dram) in a window of CLOCK_MONOTONIC seconds of its boot.
+
+        Linear between the job's samples. None where the job was not sampled within the window, or has no energy.
+        Raises KeyError for an unknown id.
+        """
+        job = self._by_id[job_id]
+        times, course = job.attempt.times, self._course(job)
+        if len(times) < 2 or not course or end_s <= times[0] or start_s >= times[-1]:
+            return None
+        terms: dict[str, float] = {}
+        for key, energy in course.items():
+            component, _, _, parameter = key.split("\t")
+            if component in SUMMED:
+                at_start, at_end = np.interp([start_s, end_s], times, energy)
+                name = self._names[job.attempt.boot_id].get(parameter, parameter)
+                terms[name] = terms.get(name, 0.0) + float(at_end - at_start)
+        return Estimate(terms, self.parameters) if terms else None
+
+    def power(self, job_id: str) -> list[tuple[float, float, float, dict[str, float]]]:
+        """Return a job's own mean power between its samples.
+
+        Each entry is (start, end: CLOCK_MONOTONIC in s; start by the wall clock: Unix time in s; {component: W}).
+        Raises KeyError for an unknown id.
+        """
+        job = self._by_id[job_id]
+        times = job.attempt.times
+        energies: dict[str, Any] = {}
+        for key, energy in self._course(job).items():
+            component, _, _, parameter = key.split("\t")
+            name = self._names[job.attempt.boot_id].get(parameter, parameter)
+            joules = np.diff(energy) * self.parameters[name].value
+            energies[component] = energies.get(component, 0.0) + joules
+        spans = np.diff(times)
+        powers = {component: joules / spans for component, joules in energies.items()}
+        offset = job.attempt.wall_offset_s
+        return [
+            (
+                float(times[i]),
+                float(times[i + 1]),
+                float(times[i]) + offset,
+                {component: float(power[i]) for component, power in powers.items()},
+            )
+            for i in range(len(spans))
+        ]
+
+    def _course(self, job: JobEnergy) -> Mapping[str, Any]:
+        for host in self.hosts:
+            if host.boot_id == job.attempt.boot_id:
+                return host.shares.course.get(job.id, {})
+        return {}
+
+    _names: dict[str, dict[str, str]] = field(default_factory=dict)
+
+    @property
+    def waste(self) -> dict[str, Estimate]:
+        """Energy by kind of waste: failed, killed, lost, superseded."""
+        kinds: dict[str, list[Estimate]] = {kind: [] for kind in ("failed", "killed", "lost", "superseded")}
+        for job in self.jobs:
+            if job.waste and job.energy is not None:
+                kinds[job.waste].append(job.energy)
+        return {kind: total(energies) for kind, energies in kinds.items()}
+
+    def device_totals(self, host: HostEnergy) -> list[dict[str, Any]]:
+        """Return each device of a host with counted_J = jobs_J + other_J + idle_J."""
+        names = self._names[host.boot_id]
+        rows = []
+        for device in host.devices:
+
+            def joules(energies: Mapping[str, float], device: Device = device) -> float:
+                return sum(
+                    energies.get(device.key(term["parameter"]), 0.0)
+                    * self.parameters[names.get(term["parameter"], term["parameter"])].value
+                    for term in device.sensor["terms"]
+                )
+
+            jobs_J = sum(joules(own) for own in host.shares.jobs.values())
+            other_J, idle_J = joules(host.shares.other), joules(host.shares.idle)
+            component, name, method = device.identity
+            rows.append(
+                {
+                    "device": name,
+                    "component": component,
+                    "method": method,
+                    "quality": device.sensor["quality"],
+                    "counted_J": jobs_J + other_J + idle_J,
+                    "jobs_J": jobs_J,
+                    "other_J": other_J,
+                    "idle_J": idle_J,
+                }
+            )
+        return rows
+
+    def to_json(self) -> dict[str, Any]:
+        """Return what `greenllm attribute --json` prints."""
+        hosts = []
+        for host in self.hosts:
+            starts = [a.first_s + a.wall_offset_s for a in host.attempts if len(a.times)]
+            ends = [a.last_s + a.wall_offset_s for a in host.attempts if len(a.times)]
+            hosts.append(
+                {
+                    "host": host.attempts[0].start["host"],
+                    "boot_id": host.boot_id,
+                    "started": rfc3339(min(starts)) if starts else None,
+                    "ended": rfc3339(max(ends)) if ends else None,
+                    "devices": self.device_totals(host),
+                    "gaps": host.gaps,
+                }
+            )
+        return {
+            "schema": SCHEMA,
+            "policy": self.policy,
+            "hosts": hosts,
+            "jobs": [job.to_json() for job in self.jobs],
+            "waste_J": {kind: energy.value for kind, energy in self.waste.items()},
+            "parameters": {name: p.to_json() for name, p in sorted(self.parameters.items())},
+            "ledgers": [
+                {"path": job.attempt.path, "bytes": job.attempt.bytes, "sha256": job.attempt.sha256}
+                for job in self.jobs
+            ],
+            "troubles": list(self.troubles),
+        }
+
+
+def attribute(ledger_dir: Path, policy: str = "allocated") -> Attribution:
+    """Read all ledgers under a folder and attribute their energy.
+
+    Raises UserError where the folder is missing or a ledger cannot be read, ValueError for an unknown policy.
+    """
+    attempts, troubles = read_attempts(Path(ledger_dir))
+    return attribute_attempts(attempts, policy, troubles)
+
+
+def attribute_attempts(
+    attempts: Sequence[Attempt], policy: str = "allocated", troubles: Sequence[str] = ()
+) -> Attribution:
+    """Attribute the energy of attempts, on any number of hosts. Pure: no file is read.
+
+    `policy` "allocated" charges a job for the idle part of what it reserved, "active" does not.
+    """
+    if policy not in POLICIES:
+        raise ValueError(f"unknown policy {policy!r}: expected one of {', '.join(POLICIES)}")
+    boots: dict[str, list[Attempt]] = {}
+    for attempt in sorted(attempts, key=lambda a: (str(a.start.get("started")), a.id)):
+        boots.setdefault(attempt.boot_id, []).append(attempt)
+    parameters, names = _merge_parameters(boots)
+    hosts = [attribute_host(own, policy) for own in boots.values()]
+    waste = waste_classes(attempts)
+    jobs: dict[str, JobEnergy] = {}
+    for host in hosts:
+        by_id = {a.id: a for a in host.attempts}
+        children: dict[str | None, list[JobEnergy]] = {}
+        for attempt in sorted(host.attempts, key=lambda a: -a.id.count(".")):  # children first
+            components = components_of(host, attempt, parameters, names[host.boot_id])
+            job = JobEnergy(attempt, components, waste.get(attempt.id), children.get(attempt.id, ()))
+            jobs[attempt.id] = job
+            children.setdefault(parent_among(attempt, set(by_id), by_id), []).append(job)
+    ordered = [jobs[a.id] for host in hosts for a in host.attempts]
+    return Attribution(policy, hosts, ordered, parameters, troubles, _names=names)
+
+
+def _merge_parameters(
+    boots: Mapping[str, Sequence[Attempt]],
+) -> tuple[dict[str, Parameter], dict[str, dict[str, str]]]:
+    """Collect the parameters of all ledgers.
+
+    Two hosts may bear one name: where a name has two values, the later boot's gets the boot's id appended. Returns
+    the parameters, and for each boot {name in its ledgers: name here}.
+    """
+    parameters: dict[str, Parameter] = {}
+    names: dict[str, dict[str, str]] = {}
+    for boot_id, attempts in boots.items():
+        own = names.setdefault(boot_id, {})
+        for attempt in attempts:
+            for name, record in attempt.start["parameters"].items():
+                parameter = Parameter.from_json(record)
+                if parameters.setdefault(name, parameter) != parameter:
+                    own[name] = f"{name}~{boot_id[:8]}"
+                    parameters.setdefault(own[name], parameter)
+    return parameters, names

@@ -1,0 +1,278 @@
+"""Shares one host's CPU-bound devices (packages, memory, platform) among the jobs that ran on it.
+
+In an interval dt on n CPUs, b_j = c_j/(n·dt) is the share of CPU time that job j's tree used, a_j the share it had
+reserved, u the busy share of the host, r_j = max(0, a_j - b_j). Of the energy counted in the interval,
+
+    job j gets             b_j + min(1, (1 - u)/Σr) · r_j
+    other processes get    u - Σb
+    unallocated idle is    the rest
+
+The clocks that c and u come from disagree a little, and samples of different jobs are not taken at one moment, so
+demand may exceed what the host has. What exceeds it waits in a queue that is served as soon as there is room: a
+fluid queue, worked out exactly in continuous time, so that cutting an interval in two changes nothing.
+"""
+
+import itertools
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import numpy.typing as npt
+
+from greenllm.attribution.attempt import Array, Attempt
+
+# At most so many intervals are worked on at a time, which bounds the memory.
+CHUNK = 50_000
+# CPU seconds that are nothing: a queue shorter than that is empty.
+EMPTY_S = 1e-9
+
+Energies = Callable[[Array], Mapping[str, Array]]
+
+
+@dataclass
+class Shares:
+    """Energies by key (a device's term) of each job, of other processes and of unallocated idle.
+
+    `course` holds, for each job and key, the sum up to each of the job's own samples (times in `Attempt.times`).
+    """
+
+    jobs: dict[str, dict[str, float]] = field(default_factory=dict)
+    other: dict[str, float] = field(default_factory=dict)
+    idle: dict[str, float] = field(default_factory=dict)
+    course: dict[str, dict[str, Array]] = field(default_factory=dict)
+
+    def add(self, job: str, key: str, energy: float) -> None:
+        """Add to a job's energy."""
+        own = self.jobs.setdefault(job, {})
+        own[key] = own.get(key, 0.0) + energy
+
+    def merge(self, more: "Shares") -> None:
+        """Take in the shares of other devices, whose keys differ."""
+        for job, energies in more.jobs.items():
+            self.jobs.setdefault(job, {}).update(energies)
+        for job, course in more.course.items():
+            self.course.setdefault(job, {}).update(course)
+        self.other.update(more.other)
+        self.idle.update(more.idle)
+
+
+@dataclass
+class _State:
+    """What one stretch of time hands on to the next."""
+
+    queued: dict[str, float] = field(default_factory=dict)  # CPU seconds each customer still has to get
+    debt: dict[str, float] = field(default_factory=dict)  # CPU seconds a parent was given before its children's
+
+
+OTHER = ""  # the customer of the queue that stands for all other processes
+
+
+def stretches(attempts: Sequence[Attempt]) -> list[tuple[float, float, list[Attempt]]]:
+    """Cut the time that attempts watched into stretches (start, end, attempts there); a gap has an empty list."""
+    watching = [a for a in attempts if len(a.times) > 1]
+    events = sorted({a.first_s for a in watching} | {a.last_s for a in watching})
+    begins: dict[float, list[Attempt]] = {}
+    for attempt in watching:
+        begins.setdefault(attempt.first_s, []).append(attempt)
+    cut: list[tuple[float, float, list[Attempt]]] = []
+    present: list[Attempt] = []
+    for start, end in itertools.pairwise(events):
+        present = [a for a in present if a.last_s > start] + begins.get(start, [])
+        cut.append((start, end, sorted(present, key=lambda a: a.id)))
+    return cut
+
+
+def share_out(
+    attempts: Sequence[Attempt], cpus: int, energies: Callable[[list[Attempt]], Energies], policy: str
+) -> Shares:
+    """Share out energies among a host's attempts.
+
+    `energies(present)` returns, for the attempts present in a stretch, a function from interval edges
+    (CLOCK_MONOTONIC, s) to the energy of each key in each interval. `policy` is "allocated" (a job pays for the idle
+    part of what it reserved) or "active" (it does not).
+    """
+    shares = Shares()
+    state = _State()
+    by_id = {a.id: a for a in attempts}
+    for start, end, present in stretches(attempts):
+        if not present:
+            continue
+        energy_of = energies(present)
+        edges = np.unique(
+            np.concatenate([[start, end]] + [a.times[slice(*np.searchsorted(a.times, (start, end)))] for a in present])
+        )
+        for first in range(0, len(edges) - 1, CHUNK):
+            chunk = edges[first : first + CHUNK + 1]
+            _share_chunk(chunk, present, by_id, cpus, energy_of, policy, state, shares)
+    return shares
+
+
+def _share_chunk(
+    edges: Array,
+    present: Sequence[Attempt],
+    by_id: Mapping[str, Attempt],
+    cpus: int,
+    energy_of: Energies,
+    policy: str,
+    state: _State,
+    shares: Shares,
+) -> None:
+    middles = (edges[:-1] + edges[1:]) / 2
+    tree = {a.id: a.slopes("cpu_s", middles) for a in present}
+    # The mean of what the meters saw: each busy reading is in ticks of 10 ms, too coarse for short intervals.
+    busy = np.mean([a.slopes("busy_s", middles) for a in present], axis=0)
+    edges, rates, cell = _own_rates(edges, tree, present, by_id, state)
+    busy = busy[cell]
+    rates[OTHER] = np.maximum(0.0, busy - sum(rates.values()))
+    edges, served = _serve(edges, rates, float(cpus), state)
+
+    reserved = _reserved(present, by_id)
+    b = np.stack([served[a.id] for a in present]) / cpus
+    a_share = np.array([[reserved[a.id]] for a in present]) / cpus
+    u = np.minimum(1.0, sum(served.values()) / cpus)
+    unused = np.maximum(0.0, a_share - b)
+    wanted = unused.sum(axis=0)
+    factor = np.minimum(1.0, np.divide(1.0 - u, wanted, out=np.zeros_like(u), where=wanted > 0))
+    fraction = b + factor * unused if policy == "allocated" else b
+    # Jobs that have ended, but whose queue is still being served.
+    late = {name: rate / cpus for name, rate in served.items() if name != OTHER and name not in tree}
+    other = served[OTHER] / cpus
+    idle = np.maximum(0.0, 1.0 - fraction.sum(axis=0) - other - sum(late.values(), np.zeros_like(u)))
+
+    for key, energy in energy_of(edges).items():
+        shares.other[key] = shares.other.get(key, 0.0) + float(energy @ other)
+        shares.idle[key] = shares.idle.get(key, 0.0) + float(energy @ idle)
+        for name, rate in late.items():
+            shares.add(name, key, float(energy @ rate))
+        for attempt, row in zip(present, fraction, strict=True):
+            so_far = shares.jobs.get(attempt.id, {}).get(key, 0.0)
+            course = so_far + np.concatenate([[0.0], np.cumsum(energy * row)])
+            shares.add(attempt.id, key, float(course[-1]) - so_far)
+            own = shares.course.setdefault(attempt.id, {}).setdefault(key, np.zeros(len(attempt.times)))
+            first, last = np.searchsorted(attempt.times, [edges[0], edges[-1]])
+            last += int(last < len(own) and attempt.times[last] == edges[-1])
+            own[first:last] = np.interp(attempt.times[first:last], edges, course)
+            own[last:] = course[-1]
+
+
+def parent_among(attempt: Attempt, present: set[str], by_id: Mapping[str, Attempt]) -> str | None:
+    """Return the nearest attempt around this one that is present, over meters whose ledgers are missing too.
+
+    A nested meter's id is its parent's, a dot and a suffix.
+    """
+    parent, seen = attempt.parent, {attempt.id}
+    while parent and parent not in seen:
+        if parent in present:
+            return parent
+        seen.add(parent)
+        parent = by_id[parent].parent if parent in by_id else parent.rpartition(".")[0]
+    return None
+
+
+def _reserved(present: Sequence[Attempt], by_id: Mapping[str, Attempt]) -> dict[str, float]:
+    """CPUs each attempt reserved for itself alone: a child's are taken out of its parent's."""
+    own: dict[str, float] = {}
+    left: dict[str, float] = {}
+    ids = {a.id for a in present}
+    for attempt in sorted(present, key=lambda a: a.id.count(".")):  # parents first
+        asked = float(attempt.start.get("reserved_cpus") or 0.0)
+        if parent := parent_among(attempt, ids, by_id):
+            asked = min(asked, left[parent])
+            left[parent] -= asked
+            own[parent] -= asked
+        own[attempt.id] = left[attempt.id] = asked
+    return own
+
+
+def _own_rates(
+    edges: Array,
+    tree: dict[str, Array],
+    present: Sequence[Attempt],
+    by_id: Mapping[str, Attempt],
+    state: _State,
+) -> tuple[Array, dict[str, Array], npt.NDArray[np.intp]]:
+    """CPU rates (CPUs) of each attempt's tree without its children's trees.
+
+    Parent and child are sampled at different moments, so the difference can fall below zero for a while: the parent
+    then owes, and gets nothing until the debt is paid. Intervals are cut where that happens. Returns the edges, the
+    rates between them, and which of the given intervals each lies in.
+    """
+    cell = np.arange(len(edges) - 1)
+    children: dict[str, list[str]] = {}
+    for attempt in present:
+        if parent := parent_among(attempt, set(tree), by_id):
+            children.setdefault(parent, []).append(attempt.id)
+    net = dict(tree)
+    for parent, ids in children.items():
+        net[parent] = tree[parent] - sum(tree[child] for child in ids)
+    in_debt = [a.id for a in present if a.id in children or state.debt.get(a.id, 0.0) > 0.0]
+    for name in in_debt:
+        # one parent at a time: cutting for one leaves the others' rates as they are
+        owed, cuts = _pay(edges, net[name], state.debt.get(name, 0.0))
+        if len(cuts):
+            finer = np.union1d(edges, cuts)
+            index = np.searchsorted(edges, (finer[:-1] + finer[1:]) / 2, side="right") - 1
+            net = {other: rate[index] for other, rate in net.items()}
+            cell, edges = cell[index], finer
+            owed, _ = _pay(edges, net[name], state.debt.get(name, 0.0))
+        spans = np.diff(edges)
+        net[name] = np.maximum(0.0, net[name] - np.maximum(0.0, owed[:-1] - owed[1:]) / spans)
+        state.debt[name] = float(owed[-1])
+    return edges, net, cell
+
+
+def _pay(edges: Array, rate: Array, debt: float) -> tuple[Array, Array]:
+    """Return the debt at each edge, and the moments inside intervals at which it is paid off."""
+    spans = np.diff(edges)
+    level = np.concatenate([[-debt], -debt + np.cumsum(rate * spans)])
+    owed = np.maximum.accumulate(np.maximum(level, 0.0)) - level
+    owed[owed < EMPTY_S] = 0.0
+    paid = np.flatnonzero((owed[:-1] > 0) & (owed[1:] == 0) & (rate * spans > owed[:-1] + EMPTY_S))
+    return owed, edges[paid] + owed[paid] / rate[paid]
+
+
+def _serve(edges: Array, rates: dict[str, Array], capacity: float, state: _State) -> tuple[Array, dict[str, Array]]:
+    """Serve the customers' CPU demand (CPUs, between edges) with a capacity; keep the queue for the next stretch.
+
+    While demand exceeds capacity each customer is served in proportion to its demand; what is cut queues. While
+    there is room, each is served what it asks for, and the queue gets the rest in proportion to what is queued.
+    """
+    for name in state.queued:
+        rates.setdefault(name, np.zeros(len(edges) - 1))
+    names = list(rates)
+    start = np.array([state.queued.get(name, 0.0) for name in names])
+    demand = np.stack([rates[name] for name in names])
+
+    excess = (demand.sum(axis=0) - capacity) * np.diff(edges)
+    if not start.any() and (excess <= 0).all():
+        return edges, rates
+
+    def queue_length() -> Array:
+        level = np.concatenate([[start.sum()], start.sum() + np.cumsum(excess)])
+        length: Array = level - np.minimum(np.minimum.accumulate(level), 0.0)
+        length[length < EMPTY_S] = 0.0
+        return length
+
+    length = queue_length()
+    emptied = np.flatnonzero((length[:-1] > 0) & (length[1:] == 0) & (-excess > length[:-1] + EMPTY_S))
+    if len(emptied):
+        cuts = edges[emptied] + length[emptied] / (-excess[emptied]) * np.diff(edges)[emptied]
+        finer = np.union1d(edges, cuts)
+        demand = demand[:, np.searchsorted(edges, (finer[:-1] + finer[1:]) / 2, side="right") - 1]
+        edges = finer
+        excess = (demand.sum(axis=0) - capacity) * np.diff(edges)
+        length = queue_length()
+    spans, total = np.diff(edges), demand.sum(axis=0)
+    served = demand.copy()
+    queued = start.copy()
+    over = total > capacity
+    for i in np.flatnonzero(over | (length[:-1] > 0)):  # few: only where a queue grows or is served
+        if over[i]:
+            served[:, i] = demand[:, i] * (capacity / total[i])
+        elif (waiting := queued.sum()) > 0:
+            served[:, i] += min(capacity - total[i], waiting / spans[i]) * queued / waiting
+        queued = np.maximum(0.0, queued + (demand[:, i] - served[:, i]) * spans[i])
+        if length[i + 1] == 0:
+            queued[:] = 0.0
+    state.queued = {name: float(q) for name, q in zip(names, queued, strict=True) if q > EMPTY_S}
+    return edges, dict(zip(names, served, strict=True))

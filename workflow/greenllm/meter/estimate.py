@@ -1,0 +1,128 @@
+"""Energies as sums of uncertain parameters, so that what two jobs share in error cancels in their ratio."""
+
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+
+class Interval(NamedTuple):
+    """A value with its 95 % bounds."""
+
+    value: float
+    low: float
+    high: float
+
+    def to_json(self) -> dict[str, float]:
+        """Return `{value, low, high}`."""
+        return self._asdict()
+
+
+@dataclass(frozen=True, slots=True)
+class Parameter:
+    """An uncertain constant of a sensor: a gain, a power per core; with 95 % bounds, unit and source."""
+
+    value: float
+    low: float
+    high: float
+    unit: str
+    source: str
+
+    def to_json(self) -> dict[str, Any]:
+        """Return `{value, low, high, unit, source}`."""
+        return {name: getattr(self, name) for name in ("value", "low", "high", "unit", "source")}
+
+    @classmethod
+    def from_json(cls, record: Mapping[str, Any]) -> "Parameter":
+        """Read what `to_json` wrote. Raises KeyError, TypeError or ValueError where a field is missing or no number."""
+        value, low, high = (float(record[name]) for name in ("value", "low", "high"))
+        return cls(value, low, high, str(record["unit"]), str(record["source"]))
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """An energy in joules: the sum of coefficient times parameter, over `terms` {parameter name: coefficient}.
+
+    Parameters are independent of each other; their deviations add in quadrature (GUM, JCGM 100:2008, 5.1.2), apart
+    for the low and the high side. Estimates that share a parameter share its error.
+    """
+
+    terms: Mapping[str, float] = field(default_factory=dict)
+    parameters: Mapping[str, Parameter] = field(default_factory=dict)
+
+    @property
+    def value(self) -> float:
+        """The best estimate, in joules."""
+        return math.fsum(c * self.parameters[name].value for name, c in self.terms.items())
+
+    @property
+    def low(self) -> float:
+        """The lower 95 % bound, in joules."""
+        return self.value - self._deviation(-1)
+
+    @property
+    def high(self) -> float:
+        """The upper 95 % bound, in joules."""
+        return self.value + self._deviation(+1)
+
+    def _deviation(self, side: int) -> float:
+        deviations = []
+        for name, coefficient in self.terms.items():
+            parameter = self.parameters[name]
+            upwards = (coefficient >= 0) == (side > 0)
+            deviations.append(coefficient * ((parameter.high if upwards else parameter.low) - parameter.value))
+        return math.hypot(*deviations)
+
+    def __add__(self, other: "Estimate") -> "Estimate":
+        return total([self, other])
+
+    def scaled(self, factor: float) -> "Estimate":
+        """Return this estimate times a known factor."""
+        return Estimate({name: c * factor for name, c in self.terms.items()}, self.parameters)
+
+    def interval(self) -> Interval:
+        """Return value, low and high, in joules."""
+        return Interval(self.value, self.low, self.high)
+
+    def to_json(self) -> dict[str, float]:
+        """Return `{value, low, high}` in joules."""
+        return self.interval().to_json()
+
+
+def total(estimates: Iterable[Estimate]) -> Estimate:
+    """Return the sum of estimates; parameters they share stay shared."""
+    terms: dict[str, float] = {}
+    parameters: dict[str, Parameter] = {}
+    for estimate in estimates:
+        for name, coefficient in estimate.terms.items():
+            terms[name] = terms.get(name, 0.0) + coefficient
+            parameters[name] = estimate.parameters[name]
+    return Estimate(terms, parameters)
+
+
+def ratio(a: Estimate, b: Estimate) -> Interval:
+    """Return a/b with 95 % bounds, in which the error of parameters that a and b share cancels.
+
+    Each parameter is moved to its bounds alone; the ratio's deviations add in quadrature.
+    Raises ZeroDivisionError where b is zero.
+    """
+    parameters = {**a.parameters, **b.parameters}
+
+    def at(moved: str | None, bound: float) -> float:
+        def sum_of(estimate: Estimate) -> float:
+            return math.fsum(
+                c * (bound if name == moved else parameters[name].value) for name, c in estimate.terms.items()
+            )
+
+        return sum_of(a) / sum_of(b)
+
+    value = at(None, 0.0)
+    downwards, upwards = [], []
+    for name in {**a.terms, **b.terms}:
+        try:
+            moved = [at(name, parameters[name].low) - value, at(name, parameters[name].high) - value]
+        except ZeroDivisionError:  # the denominator may be zero at a bound: the ratio has no bound there
+            moved = [-value, math.inf]
+        downwards.append(min(0.0, *moved))
+        upwards.append(max(0.0, *moved))
+    return Interval(value, value - math.hypot(*downwards), value + math.hypot(*upwards))

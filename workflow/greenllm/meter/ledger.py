@@ -1,0 +1,163 @@
+"""The ledger: one append-only JSON Lines file per attempt. README.md in this folder documents the format."""
+
+import contextlib
+import fcntl
+import json
+import os
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+SCHEMA = "greenllm/ledger/1"
+
+# Columns that every sample has; two more follow for each counter (`counter_columns`).
+HOST_COLUMNS = ("monotonic_s", "wall_s", "busy_s", "steal_s", "cpu_s")
+
+# Between start and end, what was written reaches the disk at least this often: a power loss costs no more, and a
+# shared file system is not asked for an fsync every second.
+SYNC_INTERVAL_S = 30.0
+
+
+def counter_columns(component: str, device: str) -> tuple[str, str]:
+    """Return the names of a counter's two columns: when it was read (CLOCK_MONOTONIC, s), and what it said."""
+    return f"{component}/{device}.monotonic_s", f"{component}/{device}.raw"
+
+
+class LedgerWriter:
+    """Appends records to one ledger file. Never raises: a job must not stop because its ledger cannot be written.
+
+    `lost` counts the records that could not be written, `trouble` says why (the first reason).
+    """
+
+    def __init__(self, path: Path) -> None:
+        """Create the file and its folders and take its lock, which tells readers that the attempt is running."""
+        self.path = path
+        self.lost = 0
+        self.trouble: str | None = None
+        self._torn = False
+        self._synced_s = time.monotonic()
+        self._descriptor = -1
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_CLOEXEC
+            self._descriptor = os.open(path, flags, 0o644)
+        except OSError as error:
+            self.trouble = f"{path}: {error.strerror}"
+            return
+        with contextlib.suppress(OSError):  # some shared file systems have no locks: the heartbeat serves there
+            fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+    def write(self, record: dict[str, Any] | Sequence[float | None], sync: bool = False) -> None:
+        """Append one record as a line; after a torn write the line begins anew."""
+        line = json.dumps(record, separators=(",", ":"), ensure_ascii=False).encode(errors="surrogateescape") + b"\n"
+        if self._descriptor < 0:
+            self.lost += 1
+            return
+        try:
+            if self._torn:
+                line = b"\n" + line
+            written = os.write(self._descriptor, line)
+            self._torn = written < len(line)
+            if self._torn:
+                raise OSError(0, "short write: no space left?")
+        except OSError as error:
+            self.lost += 1
+            self.trouble = self.trouble or f"{self.path}: {error.strerror}"
+        now = time.monotonic()
+        if sync or now - self._synced_s >= SYNC_INTERVAL_S:
+            self._synced_s = now
+            try:
+                os.fsync(self._descriptor)
+            except OSError as error:
+                self.trouble = self.trouble or f"{self.path}: {error.strerror}"
+
+    def close(self) -> None:
+        """Close the file, which drops its lock."""
+        if self._descriptor >= 0:
+            os.close(self._descriptor)
+            self._descriptor = -1
+
+
+@dataclass
+class Ledger:
+    """What a ledger file holds. `samples` are rows of numbers under the columns that `start` names."""
+
+    path: Path
+    start: dict[str, Any] | None = None
+    samples: list[list[float | None]] = field(default_factory=list)
+    end: dict[str, Any] | None = None
+    corrupt_lines: list[int] = field(default_factory=list)
+    locked: bool = False
+
+    @property
+    def columns(self) -> list[str]:
+        """The samples' column names."""
+        return list(self.start["columns"]) if self.start else []
+
+    def drop_damaged_samples(self) -> None:
+        """Leave out samples that are not one number or null for each column; they count as corrupt, by number 0."""
+        width = len(self.columns)
+        kept = [
+            row for row in self.samples if len(row) == width and all(x is None or type(x) in (int, float) for x in row)
+        ]
+        self.corrupt_lines.extend([0] * (len(self.samples) - len(kept)))
+        self.samples = kept
+
+
+def parse_ledger(path: Path, content: bytes) -> Ledger:
+    """Read a ledger's bytes. A line that is no record (torn by a kill, damaged) is noted by number and left out."""
+    ledger = Ledger(path)
+    numbered = [(n, line) for n, line in enumerate(content.split(b"\n"), 1) if line.strip()]
+    rows = [(n, line) for n, line in numbered if line.startswith(b"[") and line.rstrip().endswith(b"]")]
+    try:  # one call for all samples is several times faster than one for each
+        samples = json.loads(b"[" + b",".join(line for _, line in rows) + b"]")
+        if len(samples) != len(rows):
+            raise ValueError
+        ledger.samples = samples
+    except ValueError:
+        for number, line in rows:
+            try:
+                ledger.samples.append(json.loads(line))
+            except ValueError:
+                ledger.corrupt_lines.append(number)
+    taken = {number for number, _ in rows}
+    for number, line in numbered:
+        if number in taken:
+            continue
+        try:
+            record = json.loads(line)
+            kind = record["record"]
+            if kind == "start" and isinstance(record["columns"], list):
+                ledger.start = record
+            elif kind == "end":
+                ledger.end = record
+            else:
+                raise ValueError(kind)
+        except (ValueError, KeyError, TypeError):
+            ledger.corrupt_lines.append(number)
+    if set(map(len, ledger.samples)) - {len(ledger.columns)}:
+        ledger.drop_damaged_samples()
+    return ledger
+
+
+def read_ledger(path: Path) -> tuple[Ledger, bytes]:
+    """Read a ledger file; return it with its bytes (for length and hash). Raises OSError where it is unreadable."""
+    with path.open("rb") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            locked = False
+        except BlockingIOError:
+            locked = True
+        except OSError:
+            locked = False
+        content = file.read()
+    ledger = parse_ledger(path, content)
+    ledger.locked = locked
+    return ledger, content
+
+
+def ledger_paths(folder: Path) -> Iterator[Path]:
+    """Yield the ledger files under a ledger folder (`<folder>/<host>/<id>.jsonl`), in order of their names."""
+    yield from sorted(folder.glob("*/*.jsonl"))
