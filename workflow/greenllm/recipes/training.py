@@ -14,9 +14,17 @@ from safetensors import SafetensorError
 from tokenizers import Tokenizer
 from torch.nn import functional
 from torch.utils.data import DataLoader
-from transformers import AutoModelForCausalLM, AutoTokenizer, EarlyStoppingCallback, ProgressCallback
+from tqdm import tqdm
+from transformers import (
+    AutoModelForCausalLM,
+    AutoTokenizer,
+    EarlyStoppingCallback,
+    ProgressCallback,
+    TrainerCallback,
+    TrainingArguments,
+    set_seed,
+)
 from transformers import Trainer as HuggingFaceTrainer
-from transformers import TrainerCallback, TrainingArguments, set_seed
 from transformers.trainer_utils import EvalLoopOutput
 from transformers.utils.logging import disable_progress_bar
 
@@ -71,13 +79,16 @@ class Plan:
         return Work(samples=after[0] - before[0], tokens=after[1] - before[1], flops=operations)
 
 
-class Trainer(HuggingFaceTrainer):
+class Trainer(HuggingFaceTrainer):  # type: ignore[misc]
     """transformers.Trainer with batches by length, a loss weighted by token, and the one-cycle schedule."""
 
     def __init__(self, *, settings: Training, buckets: LengthBuckets, **arguments: Any) -> None:
         super().__init__(**arguments)
         self.settings = settings
         self.buckets = buckets
+        self.remove_callback(ProgressCallback)
+        self.progress = Progress()
+        self.add_callback(self.progress)
         # The loss is a mean over the step's tokens already.
         self.loss_is_scaled_for_ga = True
 
@@ -101,7 +112,7 @@ class Trainer(HuggingFaceTrainer):
             return super().create_scheduler(num_training_steps, optimizer)
         if self.lr_scheduler is None:
             self._created_lr_scheduler = True
-            self.lr_scheduler = torch.optim.lr_scheduler.OneCycleLR(
+            self.lr_scheduler: Any = torch.optim.lr_scheduler.OneCycleLR(
                 optimizer or self.optimizer,
                 max_lr=self.settings.learning_rate,
                 total_steps=num_training_steps,
@@ -154,7 +165,7 @@ def _losses(logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
     return functional.cross_entropy(logits.flatten(0, 1), targets.flatten(), reduction="none").view_as(targets)
 
 
-class Progress(ProgressCallback):
+class Progress(ProgressCallback):  # type: ignore[misc]
     """The progress bar, with the loss beside it instead of a line for each."""
 
     def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **_: Any) -> None:
@@ -169,8 +180,13 @@ class Progress(ProgressCallback):
         if self.training_bar is not None:
             self.training_bar.set_postfix(shown, refresh=False)
 
+    def close(self) -> None:
+        """End the bar's line, so that what is said next stands on one of its own."""
+        if self.training_bar is not None:
+            self.training_bar.close()
 
-class Whole(TrainerCallback):
+
+class Checkpointing(TrainerCallback):  # type: ignore[misc]
     """Marks each checkpoint when its last file has been written, and tells what has been done so far."""
 
     def __init__(self, done: Callable[[int], None]) -> None:
@@ -180,6 +196,7 @@ class Whole(TrainerCallback):
         """Mark the checkpoint just written."""
         checkpoints.mark_whole(Path(args.output_dir) / f"checkpoint-{state.global_step}")
         self.done(state.global_step)
+        tqdm.write(f"train: checkpoint of step {state.global_step} written", file=sys.stderr)
 
 
 @dataclass(frozen=True)
@@ -221,7 +238,7 @@ def train(
     training diverges.
     """
     on_gpu = _prepare_device(device, threads)
-    precision = _precision(settings.precision, on_gpu)
+    precision = precision_of(settings.precision, on_gpu)
     _be_deterministic(on_gpu)
     tokenizer_folder = data / "tokenizer"
     eos_id, pad_id = _special_ids(tokenizer_folder)
@@ -269,7 +286,7 @@ def train(
     if resume:
         print(f"train: resuming from {resume}, step {first} of {plan.steps}", file=sys.stderr)
 
-    trainer = _trainer(
+    trainer = make_trainer(
         network,
         settings,
         rows=rows.rows,
@@ -298,6 +315,8 @@ def train(
             needed_bytes,
             "make room and run again: training resumes from the newest whole checkpoint",
         ) from None
+    finally:
+        trainer.progress.close()
 
     state = trainer.state
     done = plan.work(0, state.global_step)
@@ -331,7 +350,7 @@ def train(
     )
 
 
-def _trainer(
+def make_trainer(
     network: Any,
     settings: Training,
     *,
@@ -346,6 +365,7 @@ def _trainer(
     folder: Path,
     done: Callable[[int], None],
 ) -> Trainer:
+    """Return the trainer of `network` on `rows`: `done(step)` is called when the checkpoint of a step is whole."""
     every = math.ceil(steps / settings.evaluations)
     log_every = max(1, every // 10)
     every = math.ceil(every / log_every) * log_every  # so that a resumed training logs the same means
@@ -385,10 +405,8 @@ def _trainer(
         data_collator=Collator(pad_id, settings.prompt_weight),
         train_dataset=rows,
         eval_dataset=validation or None,
-        callbacks=[Whole(done)],
+        callbacks=[Checkpointing(done)],
     )
-    trainer.remove_callback(ProgressCallback)
-    trainer.add_callback(Progress())
     if settings.patience:
         trainer.add_callback(EarlyStoppingCallback(settings.patience))
     return trainer
@@ -406,7 +424,7 @@ def _prepare_device(device: Device, threads: int) -> bool:
     return True
 
 
-def _precision(asked: str, on_gpu: bool) -> str:
+def precision_of(asked: str, on_gpu: bool) -> str:
     """Return `bf16` where it is asked for, or `auto` and the hardware computes in it; else `fp32`."""
     if on_gpu:
         has_bf16 = torch.cuda.is_bf16_supported(including_emulation=False)
@@ -424,14 +442,16 @@ def _be_deterministic(on_gpu: bool) -> None:
     # On a GPU a few operations of some architectures have no deterministic form: they are warned of, not refused.
     torch.use_deterministic_algorithms(True, warn_only=on_gpu)
     # Filling fresh memory with NaN finds bugs, and costs time at each allocation.
-    torch.utils.deterministic.fill_uninitialized_memory = False
+    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
     torch.backends.cudnn.benchmark = False
 
 
 def _special_ids(folder: Path) -> tuple[int, int]:
     """Return the ids of the tokenizer's end and padding tokens; where there is no padding, the end's for both."""
     if not (folder / "tokenizer.json").is_file():
-        raise UserError(f"{folder / 'tokenizer.json'}: no such file; expected the tokenizer `greenllm preprocess` wrote")
+        raise UserError(
+            f"{folder / 'tokenizer.json'}: no such file; expected the tokenizer `greenllm preprocess` wrote"
+        )
     tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
     if tokenizer.eos_token_id is None:
         raise UserError(f"{folder}: the tokenizer has no eos_token, so a model could not learn to end its answers")

@@ -25,9 +25,13 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--data", type=Path, required=True, help="folder that `greenllm preprocess` wrote")
     parser.add_argument("--seed", type=int, default=1, help="of the bootstrap")
     parser.add_argument("--threads", type=int, default=1, help="CPU threads")
-    parser.add_argument("--device", choices=["auto", "cpu", "require"], default="auto", help="require: a GPU or nothing")
+    parser.add_argument(
+        "--device", choices=["auto", "cpu", "require"], default="auto", help="require: a GPU or nothing"
+    )
     parser.add_argument("--out", type=Path, required=True, help="JSON file of the metrics, with 95 %% intervals")
-    parser.add_argument("--predictions", type=Path, required=True, help="JSONL file of every answer (lengths in tokens)")
+    parser.add_argument(
+        "--predictions", type=Path, required=True, help="JSONL file of every answer (lengths in tokens)"
+    )
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -113,8 +117,8 @@ def _answer(engine: Engine, rows: Sequence[dict[str, str]], settings: Evaluation
     longest = max(range(len(rows)), key=lambda index: lengths[index])
     if lengths[longest] >= engine.context:
         raise UserError(
-            f"{path}: row {rows[longest]['id']}: the prompt has {lengths[longest]} tokens, and the model's context of "
-            f"{engine.context} tokens must hold the answer too; shorten the prompt, or train with a longer model.context"
+            f"{path}: row {rows[longest]['id']}: the prompt has {lengths[longest]} tokens, and the model's context "
+            f"of {engine.context} tokens must hold the answer too; shorten the prompt, or train a longer model.context"
         )
     order = sorted(range(len(rows)), key=lambda index: -lengths[index])
     answers: dict[int, Completion] = {}
@@ -145,4 +149,5 @@ def _flops(folder: Path, completions: Sequence[Completion]) -> float | None:
         flops = model.forward if model else None
     if flops is None:
         return None
-    return sum(flops.of(completion.prompt_tokens + completion.tokens) for completion in completions)
+    # The last token of an answer is produced, not read.
+    return sum(flops.of(completion.prompt_tokens + completion.tokens - 1) for completion in completions)

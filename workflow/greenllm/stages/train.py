@@ -21,7 +21,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--data", type=Path, required=True, help="folder that `greenllm preprocess` wrote")
     parser.add_argument("--seed", type=int, default=1, help="of the initial weights and the order of batches")
     parser.add_argument("--threads", type=int, default=1, help="CPU threads")
-    parser.add_argument("--device", choices=["auto", "cpu", "require"], default="auto", help="require: a GPU or nothing")
+    parser.add_argument(
+        "--device", choices=["auto", "cpu", "require"], default="auto", help="require: a GPU or nothing"
+    )
     parser.add_argument(
         "--checkpoints", type=Path, required=True, help="folder for checkpoints; a killed training resumes from them"
     )
@@ -34,7 +36,7 @@ def run(arguments: argparse.Namespace) -> int:
         _train(arguments)
     except KeyboardInterrupt:
         print(
-            f"greenllm train: interrupted; run it again to resume from the newest checkpoint in {arguments.checkpoints}",
+            f"greenllm train: interrupted; run again to resume from the newest checkpoint in {arguments.checkpoints}",
             file=sys.stderr,
         )
         return 130

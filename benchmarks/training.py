@@ -1,0 +1,131 @@
+"""Tokens per second of `greenllm train` against a bare PyTorch loop: same model, batches, precision and threads.
+
+    python benchmarks/training.py [--size tiny|small|base] [--threads N] [--steps N] [--rounds N]
+
+Both run alternately in this process, so that what else the machine does meets both. The ratio of the medians is
+what counts; at least 0.95 is wanted. Exit status 1 below that.
+"""
+
+import argparse
+import os
+import random
+import statistics
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+parser.add_argument("--size", choices=["tiny", "small", "base"], default="tiny")
+parser.add_argument("--threads", type=int, default=2, help="CPU threads")
+parser.add_argument("--steps", type=int, default=60, help="training steps a round")
+parser.add_argument("--rounds", type=int, default=5, help="rounds of each, alternately")
+parser.add_argument("--batch", type=int, default=64, help="rows a step")
+arguments = parser.parse_args()
+os.environ["OMP_NUM_THREADS"] = str(arguments.threads)
+
+import torch  # noqa: E402
+from torch.nn import functional  # noqa: E402
+from transformers import AutoModelForCausalLM, TrainerCallback  # noqa: E402
+
+from greenllm.config.models import Training  # noqa: E402
+from greenllm.recipes import training  # noqa: E402
+from greenllm.recipes.batches import Collator, LengthBuckets, Row  # noqa: E402
+from greenllm.recipes.sizes import llama_config  # noqa: E402
+
+WARMUP = 5  # steps of each round before the clock starts
+VOCABULARY, CONTEXT, SEED = 3000, 256, 1
+
+
+def rows(count: int) -> list[Row]:
+    """Return rows about as long as a customer's message and its intent."""
+    chance = random.Random(SEED)
+    lengths = [min(10 + int(chance.expovariate(1 / 15)), CONTEXT) for _ in range(count)]
+    return [Row([chance.randrange(3, VOCABULARY) for _ in range(length)], length - 6) for length in lengths]
+
+
+def network() -> torch.nn.Module:
+    torch.manual_seed(SEED)
+    config = llama_config(arguments.size, vocabulary=VOCABULARY, context=CONTEXT, pad_id=0, eos_id=1)
+    return AutoModelForCausalLM.from_config(config, dtype=torch.float32)
+
+
+class Clock(TrainerCallback):
+    """Takes the time of the steps after the warm-up."""
+
+    def on_step_end(self, args: object, state: object, control: object, **_: object) -> None:
+        if state.global_step == WARMUP:
+            self.started = time.perf_counter()
+        if state.global_step == WARMUP + arguments.steps:
+            self.seconds = time.perf_counter() - self.started
+
+
+def with_greenllm(data: list[Row], folder: Path) -> float:
+    """Return the seconds of `arguments.steps` steps by the Trainer that `greenllm train` uses."""
+    clock = Clock()
+    trainer = training.make_trainer(
+        network(),
+        settings,
+        rows=data,
+        validation=[],
+        buckets=buckets,
+        pad_id=0,
+        steps=WARMUP + arguments.steps,
+        seed=SEED,
+        on_gpu=False,
+        precision=precision,
+        folder=folder,
+        done=lambda step: None,
+    )
+    trainer.add_callback(clock)
+    trainer.args.save_strategy = "no"  # checkpoints are no part of a bare loop
+    trainer.train()
+    return clock.seconds
+
+
+def bare(data: list[Row]) -> float:
+    """Return the seconds of the same steps by a loop that does nothing else."""
+    model = network().train()
+    optimizer = torch.optim.AdamW(model.parameters(), lr=2e-3, weight_decay=0.01, fused=True)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(
+        optimizer, max_lr=2e-3, total_steps=WARMUP + arguments.steps, pct_start=0.1, cycle_momentum=False
+    )
+    collate = Collator(0, settings.prompt_weight)
+    for step, batch in enumerate(buckets.of_epoch(0)):
+        if step == WARMUP:
+            started = time.perf_counter()
+        tensors = collate([data[index] for index in batch])
+        with torch.autocast("cpu", torch.bfloat16, enabled=precision == "bf16"):
+            logits = model(input_ids=tensors["input_ids"], use_cache=False).logits
+        losses = functional.cross_entropy(
+            logits.float().flatten(0, 1), tensors["targets"].flatten(), reduction="none"
+        ).view_as(tensors["targets"])
+        loss = (losses * tensors["weights"]).sum() / tensors["weights"].sum()
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        optimizer.step()
+        schedule.step()
+        optimizer.zero_grad()
+    return time.perf_counter() - started
+
+
+settings = Training(batch=arguments.batch)
+torch.set_num_threads(arguments.threads)
+precision = training.precision_of("auto", on_gpu=False)
+data = rows((WARMUP + arguments.steps) * arguments.batch)
+buckets = LengthBuckets([len(row) for row in data], arguments.batch, SEED)
+tokens = sum(len(data[index]) for batch in buckets.of_epoch(0)[WARMUP:] for index in batch)
+seconds: dict[str, list[float]] = {"greenllm": [], "bare": []}
+with tempfile.TemporaryDirectory() as folder:
+    for round_ in range(arguments.rounds):
+        turns = [("greenllm", lambda: with_greenllm(data, Path(folder))), ("bare", lambda: bare(data))]
+        for name, turn in turns if round_ % 2 == 0 else reversed(turns):
+            seconds[name].append(turn())
+speeds = {name: tokens / statistics.median(values) for name, values in seconds.items()}
+ratio = speeds["greenllm"] / speeds["bare"]
+for name, values in seconds.items():
+    print(f"{name:9} {speeds[name]:9.0f} tokens/s (rounds: {', '.join(f'{tokens / value:.0f}' for value in values)})")
+print(
+    f"ratio     {ratio:9.3f} of the bare loop's tokens/s ({arguments.size}, {precision}, {arguments.threads} threads)"
+)
+sys.exit(0 if ratio >= 0.95 else 1)
