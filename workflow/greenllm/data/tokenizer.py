@@ -14,7 +14,7 @@ PAD, EOS, UNKNOWN = "<pad>", "<eos>", "<unk>"
 SPECIAL = [PAD, EOS, UNKNOWN]  # ids 0, 1, 2
 BYTES = 256
 # A chat of one user message is the prompt that the model was trained on: the text and a line break.
-CHAT_TEMPLATE = "{{ messages[-1]['content'] }}\n"
+CHAT_TEMPLATE = "{{ messages[-1]['content'] + '\\n' }}"  # Jinja drops a line break at a template's end
 FILES = (
     "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json", "chat_template.jinja",
     "vocab.json", "merges.txt", "vocab.txt", "tokenizer.model", "spiece.model",

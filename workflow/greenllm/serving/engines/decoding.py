@@ -46,8 +46,8 @@ class Batch:
             if index not in self.going:
                 continue
             answer = self._answers[index]
-            piece = answer.add(token)
             self._stopped[index] = token in self._end
+            piece = "" if self._stopped[index] else answer.add(token)
             full = len(answer.ids) == self._limits[index]
             ended = self._stopped[index] or full or (self._cancelled is not None and self._cancelled(index))
             if ended:
@@ -60,6 +60,6 @@ class Batch:
     def completions(self) -> list[Completion]:
         """Return the answers, in the order of the prompts."""
         return [
-            Completion(answer.text, len(answer.ids), len(row), "stop" if stopped else "length")
+            Completion(answer.text, len(answer.ids) + stopped, len(row), "stop" if stopped else "length")
             for answer, row, stopped in zip(self._answers, self._rows, self._stopped, strict=True)
         ]

@@ -1,0 +1,176 @@
+"""Both engines, on real models with random weights: one prompt, one answer, however it is asked."""
+
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from serving_fixtures import fp32, int8, model  # noqa: F401
+from tiny_models import CONTEXT, PROMPTS
+from tokenizers import Tokenizer
+
+from greenllm.errors import UserError
+from greenllm.serving.engines import Engine, PromptError, PromptTooLong, load_engine
+
+
+@pytest.fixture(scope="module")
+def engine(model: Path) -> Engine:  # noqa: F811
+    return load_engine(model, threads=1, device="cpu")
+
+
+def test_a_batch_of_different_lengths_is_answered_like_each_prompt_alone(engine: Engine) -> None:
+    alone = [engine.generate([prompt], 12)[0] for prompt in PROMPTS]
+    assert engine.generate(PROMPTS, 12) == alone
+    assert len({answer.text for answer in alone}) > 1
+
+
+def test_the_baseline_says_what_generate_of_transformers_says(fp32: Path) -> None:  # noqa: F811
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    tokenizer = AutoTokenizer.from_pretrained(fp32)
+    reference = AutoModelForCausalLM.from_pretrained(fp32)
+    answers = load_engine(fp32, threads=1).generate(PROMPTS, 10)
+    for prompt, answer in zip(PROMPTS, answers, strict=True):
+        ids = tokenizer(prompt, return_tensors="pt", return_token_type_ids=False)
+        said = reference.generate(**ids, max_new_tokens=10, do_sample=False)[0, ids["input_ids"].shape[1] :]
+        assert answer.text == tokenizer.decode(said, skip_special_tokens=True)
+        assert answer.prompt_tokens == ids["input_ids"].shape[1]
+
+
+def test_each_prompt_has_a_limit_of_its_own(engine: Engine) -> None:
+    limits = [1 + 3 * index for index in range(len(PROMPTS))]
+    answers = engine.generate(PROMPTS, limits)
+    assert [answer.tokens for answer in answers] == limits
+    assert {answer.finish_reason for answer in answers} == {"length"}
+    assert answers == [engine.generate([p], limit)[0] for p, limit in zip(PROMPTS, limits, strict=True)]
+
+
+def test_an_answer_ends_where_the_context_does_also_beside_a_longer_prompt(engine: Engine) -> None:
+    long = PROMPTS[-1] * 2
+    assert CONTEXT - engine.count_tokens(long) < CONTEXT - engine.count_tokens(PROMPTS[0])
+    for asked in (40, 1000):
+        together = engine.generate([long, PROMPTS[0]], asked)
+        for prompt, answer in zip([long, PROMPTS[0]], together, strict=True):
+            assert answer.tokens == min(asked, CONTEXT - answer.prompt_tokens)
+            # Beyond some dozens of tokens rounding may tell, with weights that are noise.
+            assert answer.text[:20] == engine.generate([prompt], asked)[0].text[:20]
+
+
+def test_the_text_that_comes_while_generating_is_the_answer(engine: Engine) -> None:
+    said = [""] * len(PROMPTS)
+
+    def on_token(index: int, text: str) -> None:
+        said[index] += text
+
+    answers = engine.generate(PROMPTS, 25, on_token)
+    assert said == [answer.text for answer in answers]
+
+
+def test_an_end_token_ends_an_answer_and_is_no_text(model: Path, tmp_path: Path) -> None:  # noqa: F811
+    # Declare a token that this model is known to say to be the end token.
+    prompt, said, end = _prompt_with_a_plain_third_token(model)
+    copy = tmp_path / "model"
+    shutil.copytree(model, copy)
+    for name, section in (("generation_config.json", None), ("config.json", None), ("genai_config.json", "model")):
+        if (copy / name).is_file():
+            config = json.loads((copy / name).read_text())
+            (config[section] if section else config)["eos_token_id"] = [1, end]
+            (copy / name).write_text(json.dumps(config))
+    engine = load_engine(copy, threads=1, device="cpu")
+    answer, other = engine.generate([prompt, PROMPTS[-1]], 20)
+    assert (answer.finish_reason, answer.tokens, answer.text) == ("stop", 3, said)
+    assert other == engine.generate([PROMPTS[-1]], 20)[0]
+
+
+def _prompt_with_a_plain_third_token(model: Path) -> tuple[str, str, int]:  # noqa: F811
+    """A prompt, the text of its answer's first two tokens, and the id of the third, which differs from those."""
+    engine = load_engine(model, threads=1, device="cpu")
+    tokenizer = Tokenizer.from_file(str(model / "tokenizer.json"))
+    ids = {tokenizer.decode([token]): token for token in range(3, tokenizer.get_vocab_size())}
+    for prompt in PROMPTS:
+        pieces: list[str] = []
+        engine.generate([prompt], 3, lambda index, text, pieces=pieces: pieces.append(text))  # type: ignore[misc]
+        if len(pieces) == 3 and "\ufffd" not in "".join(pieces) and pieces[2] not in pieces[:2] and pieces[2] in ids:
+            return prompt, "".join(pieces[:2]), ids[pieces[2]]
+    raise AssertionError("no prompt whose answer begins with three whole characters; choose other test texts")
+
+
+def test_who_nobody_waits_for_any_longer_is_cut_short_and_the_others_are_not(engine: Engine) -> None:
+    cut, whole = engine.generate(PROMPTS[:2], 30, None, lambda index: index == 0)
+    assert cut.tokens == 1
+    assert whole == engine.generate([PROMPTS[1]], 30)[0]
+
+
+def test_a_prompt_may_hold_the_text_of_the_padding_token(engine: Engine) -> None:
+    prompts = [f"the <pad><pad> token: {PROMPTS[0]}", PROMPTS[-1]]
+    assert engine.generate(prompts, 12) == [engine.generate([prompt], 12)[0] for prompt in prompts]
+    plain = engine.generate([prompts[0].replace("<pad>", "")], 12)[0]
+    assert engine.generate(prompts[:1], 12)[0].prompt_tokens == plain.prompt_tokens + 2
+
+
+def test_int8_reads_a_padding_token_in_a_prompt_as_fp32_does(fp32: Path, int8: Path) -> None:  # noqa: F811
+    prompts = [prompt.replace(" ", "<pad>") for prompt in PROMPTS]
+    assert _first_texts(fp32, prompts) == _first_texts(int8, prompts)
+
+
+def _first_texts(model: Path, prompts: list[str]) -> list[str]:  # noqa: F811
+    return [answer.text for answer in load_engine(model, threads=1, device="cpu").generate(prompts, 1)]
+
+
+def test_a_prompt_that_fills_the_context_is_refused(engine: Engine) -> None:
+    with pytest.raises(PromptTooLong, match=f"context of {CONTEXT} tokens"):
+        engine.generate([PROMPTS[0], "word " * CONTEXT], 4)
+
+
+def test_an_empty_prompt_is_refused(engine: Engine) -> None:
+    with pytest.raises(PromptError, match="empty"):
+        engine.generate([""], 4)
+
+
+def test_no_prompts_have_no_answers(engine: Engine) -> None:
+    assert engine.generate([], 4) == []
+
+
+def test_a_chat_of_one_message_is_the_prompt_of_that_text(engine: Engine) -> None:
+    prompt = engine.chat_prompt([{"role": "user", "content": "Where is my card?"}])
+    assert prompt == "Where is my card?\n"
+
+
+def test_the_onnx_engine_imports_neither_torch_nor_transformers(int8: Path) -> None:  # noqa: F811
+    code = (
+        "import sys; from pathlib import Path; from greenllm.serving.engines import load_engine\n"
+        "print(load_engine(Path(sys.argv[1]), threads=1).generate(['x'], 2)[0].tokens)\n"
+        "print([name for name in ('torch', 'transformers') if name in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code, str(int8)], capture_output=True, text=True, check=True)
+    assert done.stdout.split("\n")[:2] == ["2", "[]"]
+
+
+@pytest.mark.parametrize(
+    ("content", "expected"),
+    [
+        (None, "neither greenllm.json nor config.json"),
+        ("{", "greenllm.json"),
+        ('{"schema": "greenllm/model/1", "engine": "vllm"}', "engine"),
+        ('{"schema": "greenllm/model/2"}', "schema"),
+        ('{"schema": "greenllm/model/1", "engine": "onnxruntime-genai"}', "genai_config.json"),
+    ],
+)
+def test_a_folder_that_is_no_model_is_told_in_one_line(tmp_path: Path, content: str | None, expected: str) -> None:
+    if content:
+        (tmp_path / "greenllm.json").write_text(content)
+    with pytest.raises(UserError, match=expected) as caught:
+        load_engine(tmp_path, threads=1)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_gpu_is_required_only_where_one_is(fp32: Path, int8: Path) -> None:  # noqa: F811
+    import torch
+
+    if torch.cuda.is_available():
+        pytest.skip("needs a host without a GPU")
+    for folder in (fp32, int8):
+        with pytest.raises(UserError, match="require"):
+            load_engine(folder, threads=1, device="require")

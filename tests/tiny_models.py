@@ -1,0 +1,59 @@
+"""Model folders of a few hundred kilobytes with random weights: all that serving needs to be tested or timed."""
+
+import json
+from pathlib import Path
+
+CONTEXT = 128
+TEXTS = [
+    "The card has not arrived yet, what shall I do?",
+    "I want to change my PIN; where can I do that?",
+    "Wo ist meine Karte geblieben? Sie sollte längst da sein.",
+    "¿Cuánto cuesta una transferencia al extranjero?",
+    "我的银行卡还没有到, 请问该怎么办?",
+    "My top-up failed twice: why?",
+]
+PROMPTS = [f"{text}\n" for text in TEXTS] + [
+    "x\n",
+    "A much longer question, so that the batch needs padding: " + TEXTS[0],
+]
+
+
+def make_fp32(folder: Path, *, size: str = "tiny") -> Path:
+    """Write a transformers folder, as `greenllm train` does."""
+    import torch
+    from transformers import LlamaForCausalLM
+
+    from greenllm.config.models import TokenizerSettings
+    from greenllm.data.tokenizer import save_tokenizer, train_tokenizer
+    from greenllm.recipes.sizes import llama_config
+
+    tokenizer = train_tokenizer(TEXTS * 3, TokenizerSettings(vocabulary=600))
+    config = llama_config(size, vocabulary=tokenizer.get_vocab_size(), context=CONTEXT, pad_id=0, eos_id=1)
+    # Wide enough that the best token stands well above the next: rounding then does not change answers.
+    config.initializer_range = 0.1
+    torch.manual_seed(0)
+    model = LlamaForCausalLM(config)
+    with torch.no_grad():
+        model.get_input_embeddings().weight[:3] = 0  # special tokens are never said, so that answers are long
+    model.save_pretrained(folder)
+    save_tokenizer(tokenizer, folder)
+    _write_manifest(folder, "transformers", "fp32")
+    return folder
+
+
+def make_int8(fp32: Path, folder: Path) -> Path:
+    """Write the onnxruntime-genai folder of a model, as `greenllm compress` does."""
+    import shutil
+
+    from greenllm.recipes.int8 import quantize_int8
+
+    quantize_int8(fp32, folder, threads=1)
+    for name in ("tokenizer.json", "tokenizer_config.json"):
+        shutil.copy(fp32 / name, folder / name)
+    _write_manifest(folder, "onnxruntime-genai", "int8")
+    return folder
+
+
+def _write_manifest(folder: Path, engine: str, precision: str) -> None:
+    manifest = {"schema": "greenllm/model/1", "engine": engine, "precision": precision, "context": CONTEXT}
+    (folder / "greenllm.json").write_text(json.dumps(manifest))
