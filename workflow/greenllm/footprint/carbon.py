@@ -110,7 +110,7 @@ def grid_factor(site: Site, year: int) -> GridFactor | None:
             value=sum(value * weight for value, weight in weighted) / sum(weight for _, weight in weighted),
             low=weighted_quantile(weighted, 0.025),
             high=weighted_quantile(weighted, 0.975),
-            interval=f"2.5 % to 97.5 % of the electricity generated in {len(weighted)} territories",
+            interval=f"2.5 % and 97.5 % quantiles of {len(weighted)} territories, weighted by their generation",
             year=main,
             years=(years[0], years[-1]),
             source=f"mean weighted by generation; {source}",

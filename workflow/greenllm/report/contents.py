@@ -345,37 +345,33 @@ def conservation(account: Account) -> Table:
 
 
 def data(account: Account) -> Table:
-    """One row an experiment: where its data come from."""
+    """One row a file that an experiment's data come from."""
     rows = []
     for name, experiment in account["experiments"].items():
         card = experiment["card"] or {}
-        rows.append({"experiment": name, "task": experiment["task"]} | {key: _text(card.get(key)) for key in _CARD})
+        shared = {"experiment": name, "task": experiment["task"]}
+        shared |= {key: card.get(key) for key in ("origin", "source", "licence", "revision", "bad_row_count")}
+        for file in card.get("files") or [{}]:
+            rows.append(shared | {key: file.get(key) for key in ("part", "file", "rows", "bytes", "sha256")})
     return Table(
         "data",
         "Data cards",
-        [Column("experiment", "Experiment"), Column("task", "Task")]
-        + [Column(key, title, absent="unknown") for key, title in _CARD.items()],
+        [
+            Column("experiment", "Experiment"),
+            Column("task", "Task"),
+            Column("source", "Source", absent="unknown"),
+            Column("origin", "Origin", absent="unknown"),
+            Column("licence", "Licence", absent="unknown"),
+            Column("revision", "Revision"),
+            Column("part", "Part", absent="unknown"),
+            Column("file", "File", absent="unknown"),
+            Column("rows", "Rows", None, "number", "unknown"),
+            Column("bytes", "Size", "B", "number", "unknown"),
+            Column("bad_row_count", "Bad rows", None, "number", "unknown"),
+            Column("sha256", "SHA-256"),
+        ],
         rows,
     )
-
-
-_CARD = {
-    "source": "Source",
-    "revision": "Revision",
-    "licence": "Licence",
-    "rows": "Rows",
-    "bytes": "Bytes",
-    "sha256": "SHA-256",
-}
-
-
-def _text(value: Any) -> str | None:
-    """Return a card's value as text: a mapping (a value for each file) as `name value, …`."""
-    if isinstance(value, Mapping):
-        return ", ".join(f"{key} {_text(part)}" for key, part in value.items())
-    if isinstance(value, list):
-        return ", ".join(str(_text(part)) for part in value)
-    return None if value is None else str(value)
 
 
 def ledgers(account: Account) -> Table:

@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import matplotlib
 import numpy as np
@@ -113,7 +113,7 @@ class Drawing:
 def draw_all(account: Mapping[str, Any], folder: Path) -> list[Drawing]:
     """Draw all figures, write each to `folder` as SVG, PDF and PNG, and return them in reading order."""
     with matplotlib.rc_context():
-        matplotlib.rcParams.update(_style())
+        matplotlib.rcParams.update(cast(Any, _style()))
         return [
             _written(name, *draw(account), folder)
             for name, draw in (

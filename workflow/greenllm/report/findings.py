@@ -39,7 +39,7 @@ def _quality_clause(row: Row) -> str:
 
 
 def _with_bounds(value: Mapping[str, Any]) -> str:
-    bounds = bounds_text(value)
+    bounds = bounds_text(value, 1, " to ")
     return f"{value_text(value)} ({bounds})" if bounds else value_text(value)
 
 

@@ -1,0 +1,248 @@
+import hashlib
+import json
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+from simulated_study import UNKNOWN, Simulation, config, whole_study
+
+from greenllm.cli import main
+from greenllm.report.findings import findings
+from greenllm.report.numbers import quantity
+from greenllm.report.tables import Column, Table
+
+
+def make(results: Path, study: Simulation) -> Path:
+    """Run `greenllm account` and `greenllm report` on a study; return the report's folder."""
+    settings = study.config.model_dump_json(by_alias=True)
+    assert main(["account", "--config", settings, "--results", str(results), "--out", str(results / "account")]) == 0
+    account = str(results / "account/account.json")
+    assert main(["report", "--account", account, "--out", str(results / "report")]) == 0
+    return results / "report"
+
+
+@pytest.fixture(scope="module")
+def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    results = tmp_path_factory.mktemp("study")
+    return make(results, whole_study(results))
+
+
+class Reader(HTMLParser):
+    """Collects a page's text, tags, ids, and whatever would be fetched."""
+
+    def __init__(self, page: str) -> None:
+        super().__init__()
+        self.text = ""
+        self.tags: list[str] = []
+        self.ids: list[str] = []
+        self.fetched: list[str] = []
+        self.feed(page)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append(tag)
+        for name, value in attrs:
+            if name == "id":
+                self.ids.append(str(value))
+            if name in ("src", "xlink:href", "srcset") or (name == "href" and tag == "link"):
+                self.fetched.append(str(value))
+
+    def handle_data(self, data: str) -> None:
+        self.text += data
+
+
+def test_page_is_whole_and_self_contained(report: Path) -> None:
+    page = Reader((report / "index.html").read_text())
+    assert page.tags.count("figure") == 3
+    assert [link for link in page.fetched if not link.startswith(("#", "data:"))] == []
+    assert len(page.ids) == len(set(page.ids)), "no id twice, also in the figures"
+    assert "int8 needs" in page.text
+    assert "times less energy per request than baseline" in page.text
+    assert "outdated" in page.text
+    assert "<客服>" in page.text, "text from the data card is escaped, and shown as it stands"
+
+
+def test_summary_rests_on_the_ledgers_it_names(report: Path) -> None:
+    summary = json.loads((report / "summary.json").read_text())
+    ledgers = list((report.parent / "ledger").glob("*/*.jsonl"))
+    assert len(summary["ledgers"]) == len(ledgers) > 20
+    for ledger in summary["ledgers"]:
+        content = (report.parent / "ledger" / ledger["path"]).read_bytes()
+        assert (ledger["bytes"], ledger["sha256"]) == (len(content), hashlib.sha256(content).hexdigest())
+        assert json.loads(content.splitlines()[0])["id"] == ledger["id"]
+    assert [one["experiment"] for one in summary["findings"]] == ["support", "dates"]
+
+
+def test_figures_and_tables_lie_beside_the_page(report: Path) -> None:
+    for name in ("quality-energy", "energy-by-stage", "power"):
+        assert (report / f"figures/{name}.svg").read_text().startswith("<?xml")
+        assert (report / f"figures/{name}.pdf").read_bytes().startswith(b"%PDF")
+        assert (report / f"figures/{name}.png").read_bytes().startswith(b"\x89PNG")
+    frame = pd.read_csv(report / "tables/comparison.csv")
+    again = pd.read_parquet(report / "tables/comparison.parquet")
+    assert list(frame) == list(again)
+    assert frame["energy_per_request_J_low"].lt(frame["energy_per_request_J"]).all()
+    assert "| support" in (report / "tables/comparison.md").read_text()
+    assert r"\toprule" in (report / "tables/comparison.tex").read_text()
+
+
+def test_same_account_same_bytes(report: Path, tmp_path: Path) -> None:
+    assert main(["report", "--account", str(report.parent / "account/account.json"), "--out", str(tmp_path)]) == 0
+    for path in sorted(path for path in report.rglob("*") if path.is_file()):
+        assert (tmp_path / path.relative_to(report)).read_bytes() == path.read_bytes(), path.name
+
+
+@pytest.mark.parametrize("ending", ["", ".csv"])
+def test_named_tables(report: Path, tmp_path: Path, ending: str) -> None:
+    account = str(report.parent / "account/account.json")
+    for table in ("efficiency", "impact"):
+        assert main(["report", "--account", account, "--table", table, "--out", str(tmp_path / table) + ending]) == 0
+    assert sorted(path.suffix for path in tmp_path.glob("efficiency*")) == [".csv", ".md", ".parquet", ".tex"]
+    efficiency = pd.read_csv(tmp_path / "efficiency.csv")
+    preprocess = efficiency[efficiency["stage"] == "preprocess"].iloc[0]
+    assert preprocess["J_per_sample"] == pytest.approx(preprocess["energy_J"] / 11800)
+    assert pd.isna(preprocess["J_per_request"])
+    impact = pd.read_parquet(tmp_path / "impact.parquet")
+    whole = impact[(impact["experiment"] == "all")].iloc[0]
+    assert whole["carbon_gCO2e"] == pytest.approx(whole["energy_kWh"] * whole["grid_gCO2e_per_kWh"])
+    assert "Ember" in whole["grid_source"]
+
+
+@pytest.mark.parametrize("content", [None, "{", "[]", '{"schema": "something/1"}'])
+def test_bad_account_is_one_line(content: str | None, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "account.json"
+    if content is not None:
+        path.write_text(content)
+    assert main(["report", "--account", str(path), "--out", str(tmp_path / "report")]) == 2
+    message = capsys.readouterr().err
+    assert message.count("\n") == 1
+    assert "account.json" in message
+    assert not (tmp_path / "report").exists()
+
+
+def test_results_without_ledgers_are_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    settings = config().model_dump_json(by_alias=True)
+    for results in (tmp_path / "nowhere", tmp_path):
+        arguments = ["account", "--config", settings, "--results", str(results), "--out", str(tmp_path / "account")]
+        assert main(arguments) == 2
+        assert capsys.readouterr().err.count("\n") == 1
+    assert not (tmp_path / "account").exists()
+
+
+def test_partial_results_still_make_a_page(tmp_path: Path) -> None:
+    study = Simulation(tmp_path, config(), sensors=[UNKNOWN])
+    study.prepare("support")
+    study.train("support", "baseline", 1)
+    study.evaluate("support", "baseline", 1, 0.9)
+    study.deploy("support", "baseline", 1, 5, status="failed")
+    page = Reader((make(tmp_path, study) / "index.html").read_text())
+    assert "Asked for and not there" in page.text
+    assert "failed in attempt 1 (exit status 1)" in page.text
+    assert "energy_uj can only be read by root" in page.text
+    assert "Nothing can be recommended yet" in page.text
+
+
+def test_an_empty_ledger_still_makes_a_page(tmp_path: Path) -> None:
+    (tmp_path / "ledger").mkdir()
+    page = Reader((make(tmp_path, Simulation(tmp_path, config())) / "index.html").read_text())
+    assert "not run yet" in page.text
+
+
+# --- sentences ---
+
+
+def finding(**changes: Any) -> dict[str, str]:
+    """Return the finding on int8 beside a baseline of accuracy 0.9, with these changes."""
+    quality = {"metric": "accuracy", "value": 0.9, "low": 0.88, "high": 0.92}
+    same = {"energy_quality": "measured", "seeds_measured": [1], "reason": None, "break_even_requests": None}
+    baseline = same | {"recipe": "baseline", "is_baseline": True, "quality": quality, "verdict": "baseline"}
+    row = same | {
+        "recipe": "int8",
+        "is_baseline": False,
+        "quality": quality,
+        "quality_difference": {"metric": "accuracy", "value": 0.0, "low": -0.01, "high": 0.01, "resolved": False},
+        "times_less": {"value": 5.2, "low": 4.1, "high": 6.0},
+        "verdict": "saves",
+    }
+    row |= changes
+    account = {"experiments": {"support": {"primary": "accuracy", "comparison": {"recipes": [baseline, row]}}}}
+    return findings(account)[0]
+
+
+def test_a_saving_can_be_acted_on() -> None:
+    found = finding(break_even_requests={"value": 350.0, "low": 300.0, "high": 410.0})
+    assert found["finding"] == (
+        "int8 needs 5.2 times less energy per request than baseline (4.1 to 6.0) at accuracy 0.900 (0.880 to 0.920) "
+        "against 0.900: the difference in quality is not resolvable."
+    )
+    assert found["advice"].startswith("Choose int8. Its extra energy to produce is saved after 350 requests")
+
+
+def test_a_loss_is_named() -> None:
+    found = finding(times_less={"value": 0.8, "low": 0.7, "high": 0.9}, verdict="loss")
+    assert "int8 needs 1.25 times more energy per request than baseline (1.11 to 1.43): a loss" in found["finding"]
+    assert found["advice"] == "Keep baseline."
+
+
+def test_what_the_interval_hides_is_not_resolvable() -> None:
+    found = finding(times_less={"value": 1.05, "low": 0.9, "high": 1.2}, verdict="not resolvable")
+    assert "not resolvable (ratio 1.05, 0.90 to 1.20)" in found["finding"]
+    assert "no reason to prefer either" in found["advice"]
+
+
+def test_a_saving_that_costs_quality_is_conditional() -> None:
+    worse = {"metric": "accuracy", "value": -0.04, "low": -0.06, "high": -0.02, "resolved": True}
+    found = finding(quality_difference=worse)
+    assert "lower by 0.040 (0.020 to 0.060)" in found["finding"]
+    assert found["advice"] == "Choose int8 only where 0.040 less accuracy is acceptable."
+
+
+def test_nothing_is_recommended_without_energy() -> None:
+    found = finding(times_less=None, verdict="unknown", reason="no sensor", energy_quality=None)
+    assert "unknown (no sensor)" in found["finding"]
+    assert found["advice"] == "Nothing can be recommended yet."
+
+
+# --- numbers and tables ---
+
+
+@pytest.mark.parametrize(
+    ("value", "unit", "expected"),
+    [
+        ({"value": 0.0521, "low": 0.0411, "high": 0.0633}, "J", "52 mJ (41–63)"),
+        ({"value": 4987.0, "low": 3590.0, "high": 7100.0}, "J", "5.0 kJ (3.6–7.1)"),
+        (1_234_567, "B", "1.23 MB"),
+        (0.00042, "s", "420 µs"),
+        (130, "s", "130 s"),
+        (0.00139, "kWh", "1.39 Wh"),
+        (None, "J", "unknown"),
+        ({"value": 42.0, "low": None, "high": None}, "g CO₂e", "42.0 g CO₂e"),
+        (0.0, "J", "0.00 J"),
+    ],
+)
+def test_quantities_carry_unit_and_sensible_digits(value: Any, unit: str, expected: str) -> None:
+    assert quantity(value, unit).replace("\u202f", " ") == expected
+
+
+def test_null_stays_null_in_files(tmp_path: Path) -> None:
+    table = Table(
+        "t",
+        "Caption",
+        [Column("name", "Name"), Column("energy_J", "Energy", "J", "interval", "unknown")],
+        [
+            {"name": 'a, "b"\nc', "energy_J": {"value": 1500.0, "low": 1000.0, "high": 2000.0}},
+            {"name": "客服 & 100 %", "energy_J": None},
+        ],
+    )
+    table.write(tmp_path / "t")
+    frame = pd.read_csv(tmp_path / "t.csv")
+    assert list(frame) == ["name", "energy_J", "energy_J_low", "energy_J_high"]
+    assert frame["energy_J"].tolist()[0] == 1500
+    assert frame["energy_J"].isna().tolist() == [False, True]
+    assert frame["name"].tolist() == ['a, "b"\nc', "客服 & 100 %"]
+    assert pd.read_parquet(tmp_path / "t.parquet")["energy_J_high"].isna().tolist() == [False, True]
+    markdown = (tmp_path / "t.md").read_text()
+    assert "unknown" in markdown
+    assert "| Energy (kJ)" in markdown
+    assert r"客服 \& 100 \%" in (tmp_path / "t.tex").read_text()
