@@ -158,7 +158,9 @@ def test_a_full_disk_is_one_line_and_the_last_checkpoint_stays(trained, data, tm
         assert main(command) == 2
         error = [line for line in capfd.readouterr().err.splitlines() if "error:" in line]
         assert len(error) == 1
-        assert re.search(r"no space left on the disk for the checkpoint of step 52: \d+\.\d MB free, about \d+", error[0])
+        assert re.search(
+            r"no space left on the disk for the checkpoint of step 52: \d+\.\d MB free, about \d+", error[0]
+        )
         assert str(disk / "checkpoints") in error[0]
         assert [path.name for path in (disk / "checkpoints").iterdir() if path.is_dir()] == ["checkpoint-26"]
         subprocess.run(["mount", "-o", "remount,size=100m", disk], check=True)

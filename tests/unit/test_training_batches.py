@@ -23,7 +23,9 @@ def tokenizer():
 
 
 def write(path, rows):
-    pyarrow.parquet.write_table(pyarrow.table({"prompt": [p for p, _ in rows], "completion": [c for _, c in rows]}), path)
+    pyarrow.parquet.write_table(
+        pyarrow.table({"prompt": [p for p, _ in rows], "completion": [c for _, c in rows]}), path
+    )
     return path
 
 
@@ -87,7 +89,9 @@ def test_long_batches_do_not_all_come_first():
 
 
 def test_targets_are_one_token_on_and_weighted():
-    batch = Collator(pad_id=0, prompt_weight=0.25)([Row([5, 6, 7, EOS], prompt_length=2), Row([8, EOS], prompt_length=1)])
+    batch = Collator(pad_id=0, prompt_weight=0.25)(
+        [Row([5, 6, 7, EOS], prompt_length=2), Row([8, EOS], prompt_length=1)]
+    )
     assert batch["input_ids"].tolist() == [[5, 6, 7], [8, EOS, 0]]
     assert batch["targets"].tolist() == [[6, 7, EOS], [EOS, 0, 0]]
     assert batch["weights"].tolist() == [[0.25, 1, 1], [1, 0, 0]]

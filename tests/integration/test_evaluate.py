@@ -1,0 +1,108 @@
+"""`greenllm evaluate`: a small trained model on its test split."""
+
+import json
+import shutil
+
+import pyarrow
+import pyarrow.parquet
+import pytest
+from prepared_data import rows, train_command, write_prepared
+
+from greenllm.cli import main
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """A folder with data and a model that knows some answers and not others."""
+    folder = tmp_path_factory.mktemp("trained")
+    assert main(train_command(write_prepared(folder / "data"), folder, epochs=1, evaluations=1)) == 0
+    return folder
+
+
+def evaluate(folder, out, data=None, **settings):
+    command = ["evaluate", "--task", "customer-service", "--model", str(folder / "model"), "--device", "cpu"]
+    command += ["--settings", json.dumps({"bootstrap": 200, "max_tokens": 4} | settings)]
+    command += ["--data", str(data or folder / "data")]
+    return main([*command, "--out", str(out / "metrics.json"), "--predictions", str(out / "predictions.jsonl")])
+
+
+def read(out):
+    lines = (out / "predictions.jsonl").read_text(encoding="utf-8").splitlines()
+    return json.loads((out / "metrics.json").read_text()), [json.loads(line) for line in lines]
+
+
+def test_metrics_are_those_of_the_predictions(folder, tmp_path, monkeypatch):
+    monkeypatch.setenv("GREENLLM_WORK", str(tmp_path / "work.json"))
+    assert evaluate(folder, tmp_path) == 0
+    metrics, predictions = read(tmp_path)
+    right = sum(line["prediction"] == line["completion"] for line in predictions)
+    accuracy = metrics["metrics"]["accuracy"]
+    assert accuracy["value"] == pytest.approx(right / 50)
+    assert accuracy["low"] <= accuracy["value"] <= accuracy["high"]
+    assert 0.2 < accuracy["value"]
+    assert (metrics["schema"], metrics["task"], metrics["primary"]) == (
+        "greenllm/evaluation/1", "customer-service", "accuracy",
+    )  # fmt: skip
+    assert (metrics["engine"], metrics["precision"], metrics["examples"]) == ("transformers", "fp32", 50)
+    assert metrics["finish"]["stop"] + metrics["finish"]["length"] == 50
+    assert metrics["tokens"] == sum(line["tokens"] for line in predictions)
+
+    work = json.loads((tmp_path / "work.json").read_text())
+    assert (work["samples"], work["tokens"]) == (50, metrics["tokens"])
+    parameters = json.loads((folder / "model" / "greenllm.json").read_text())["parameters"]
+    passes = metrics["prompt_tokens"] + metrics["tokens"] - 50
+    assert work["flops"] == pytest.approx(2 * parameters * passes, rel=0.05)
+
+
+def test_predictions_stand_in_the_order_of_the_test_split(folder, tmp_path):
+    assert evaluate(folder, tmp_path) == 0
+    _, predictions = read(tmp_path)
+    expected = [{key: row[key] for key in ("id", "prompt", "completion")} for row in rows("test", 50)]
+    assert [{key: line[key] for key in ("id", "prompt", "completion")} for line in predictions] == expected
+
+
+def test_two_runs_write_the_same_bytes(folder, tmp_path):
+    for name in ("first", "second"):
+        assert evaluate(folder, tmp_path / name) == 0
+    for file in ("metrics.json", "predictions.jsonl"):
+        assert (tmp_path / "first" / file).read_bytes() == (tmp_path / "second" / file).read_bytes()
+
+
+def test_answers_do_not_hang_on_the_batch(folder, tmp_path):
+    assert evaluate(folder, tmp_path / "one", batch=1) == 0
+    assert evaluate(folder, tmp_path / "many", batch=50) == 0
+    (_, one), (_, many) = read(tmp_path / "one"), read(tmp_path / "many")
+    assert [line["prediction"] for line in one] == [line["prediction"] for line in many]
+
+
+def test_only_the_first_rows(folder, tmp_path):
+    assert evaluate(folder, tmp_path, rows=7) == 0
+    metrics, predictions = read(tmp_path)
+    assert (metrics["examples"], len(predictions)) == (7, 7)
+
+
+def test_the_quantised_model_is_evaluated_on_its_own_engine(folder, tmp_path):
+    command = ["compress", "--settings", "{quantize: int8}", "--from", str(folder / "model")]
+    assert main([*command, "--out", str(tmp_path / "model")]) == 0
+    assert evaluate(tmp_path, tmp_path, data=folder / "data") == 0
+    metrics, _ = read(tmp_path)
+    assert (metrics["engine"], metrics["precision"]) == ("onnxruntime-genai", "int8")
+
+
+def test_what_cannot_be_evaluated_is_named(folder, tmp_path, capfd):
+    def refused():
+        assert evaluate(folder, tmp_path, data=data) == 2
+        lines = [line for line in capfd.readouterr().err.splitlines() if line.startswith("greenllm evaluate: error: ")]
+        assert len(lines) == 1
+        return lines[0]
+
+    data = tmp_path / "nowhere"
+    assert "test.parquet: no such file" in refused()
+    data = shutil.copytree(folder / "data", tmp_path / "data")
+    table = pyarrow.parquet.read_table(data / "test.parquet")
+    pyarrow.parquet.write_table(table.slice(0, 0), data / "test.parquet")
+    assert "test.parquet: no rows to test on" in refused()
+    long = table.slice(0, 2).set_column(1, "prompt", pyarrow.array(["red \n", "red " * 40 + "\n"]))
+    pyarrow.parquet.write_table(long, data / "test.parquet")
+    assert "row test-1: the prompt has 41 tokens, and the model's context of 32 tokens" in refused()
+    assert not (tmp_path / "metrics.json").exists()
