@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from simulated_study import UNKNOWN, Simulation, config, whole_study
+from simulated_study import MODELLED, UNKNOWN, Simulation, config, whole_study
 
 from greenllm.attribution import attribute
 from greenllm.config.models import Site
@@ -258,6 +258,25 @@ def test_without_a_sensor_energy_is_null_with_a_reason(tmp_path: Path) -> None:
     assert serving["energy_per_request_J"] is None
     assert "only be read by root" in serving["reason"]
     assert all(r["J_per_request"] is None for r in found["efficiency"])
+
+
+def test_half_an_energy_is_not_compared(tmp_path: Path) -> None:
+    study = whole_study(tmp_path)
+    study.sensors = [UNKNOWN, MODELLED[1]]  # the memory is modelled, and nothing known of the processor
+    study.deploy("dates", "int8", 1, 7)
+    found = accounted(study)
+    assert row(found, "dates", "int8")["verdict"] == "unknown"
+    assert row(found, "dates", "int8")["energy_per_request_J"] is None
+    assert "cpu: energy_uj" in row(found, "dates", "int8")["reason"]
+
+
+def test_a_model_in_an_unreadable_sensors_place_is_no_gap(tmp_path: Path) -> None:
+    study = Simulation(tmp_path, config(), sensors=[UNKNOWN, *MODELLED])
+    for recipe, seconds in (("baseline", 9), ("int8", 3)):
+        study.deploy("support", recipe, 1, seconds)
+    found = accounted(study)
+    assert row(found, "support", "int8")["verdict"] == "saves"
+    assert all(job["unknown"] == [] for job in found["jobs"])
 
 
 def test_what_is_missing_is_named(tmp_path: Path) -> None:

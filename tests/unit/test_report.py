@@ -181,7 +181,9 @@ def test_a_saving_can_be_acted_on() -> None:
 
 def test_a_loss_is_named() -> None:
     found = finding(times_less={"value": 0.8, "low": 0.7, "high": 0.9}, verdict="loss")
-    assert "int8 needs 1.25 times more energy per request than baseline (1.11 to 1.43): a loss" in found["finding"]
+    assert (
+        "int8 is a loss: it needs 1.25 times more energy per request than baseline (1.11 to 1.43)" in found["finding"]
+    )
     assert found["advice"] == "Keep baseline."
 
 

@@ -56,6 +56,11 @@ class Attempt:
         return "partly modelled" if len(known) > 1 else next(iter(known), None)
 
     @property
+    def comparable(self) -> bool:
+        """Whether its energy may be compared: with a processor's part unknown it would flatter who uses that most."""
+        return not any(part.startswith(("cpu:", "gpu:")) for part in self.unknown)
+
+    @property
     def method(self) -> str:
         """Return how each component's energy was found, such as "cpu: rapl (measured); dram: dram-model (modelled)"."""
         found = {
@@ -104,6 +109,17 @@ def _job_key(job: Mapping[str, Any]) -> tuple[Any, ...]:
     return (job["rule"], *sorted((name, str(value)) for name, value in job["wildcards"].items()))
 
 
+def _unknown(components: Iterable[Mapping[str, Any]]) -> tuple[str, ...]:
+    """Return "component: reason" for what has no energy; not where another method stood in for an unreadable sensor."""
+    components = [part for part in components if part["component"] != "platform"]
+    known = {part["component"] for part in components if part["energy_J"] is not None}
+    return tuple(
+        f"{part['component']}: {part['reason']}"
+        for part in components
+        if part["energy_J"] is None and (part["component"] == "gpu" or part["component"] not in known)
+    )
+
+
 def attempts(attribution: Mapping[str, Any]) -> list[Attempt]:
     """Return all attempts of an attribution (the JSON of `greenllm attribute`), by the time they began."""
     jobs = list(attribution["jobs"])
@@ -132,11 +148,7 @@ def attempts(attribution: Mapping[str, Any]) -> list[Attempt]:
                 work=job["work"] or {},
                 energy_J=_energy(job, parameters),
                 components=tuple(job["components"]),
-                unknown=tuple(
-                    f"{part['component']}: {part['reason']}"
-                    for part in job["components"]
-                    if part["component"] != "platform" and part["energy_J"] is None
-                ),
+                unknown=_unknown(job["components"]),
             )
         )
     return found

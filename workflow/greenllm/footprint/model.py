@@ -120,10 +120,12 @@ def _serving(
     energy = reason = None
     if server is None:
         reason = "the server's ledger is not there"
+    elif not server.comparable:
+        reason = "; ".join(server.unknown)
     else:
         energy = attribution.energy_between(server.id, window["monotonic_start_s"], window["monotonic_end_s"])
         if energy is None:
-            reason = "; ".join(server.unknown) or "no sensor was read within the window"
+            reason = "no sensor was read within the window"
     per: dict[str, Any] = {}
     for unit, work in (("request", measurement["answered"]), ("token", measurement["completion_tokens"])):
         per[f"energy_per_{unit}_J"] = None if energy is None or not work else energy_of(energy.scaled(1 / work))

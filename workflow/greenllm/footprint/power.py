@@ -1,5 +1,6 @@
 """Power over time: the jobs' attributed watts on one grid of bins, with the idle hours between runs cut out."""
 
+import bisect
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -30,15 +31,18 @@ def series(pieces: Sequence[Piece], bins: int = 360) -> list[dict[str, Any]]:
     """
     covered = segments(pieces)
     width = max(sum(end - start for start, end in covered) / bins, 0.5)
+    members: list[list[Piece]] = [[] for _ in covered]
+    starts = [first for first, _ in covered]
+    for piece in pieces:
+        if piece[1] > piece[0]:
+            members[bisect.bisect_right(starts, piece[0]) - 1].append(piece)
     result = []
-    for first, last in covered:
+    for (first, last), own in zip(covered, members, strict=True):
         count = max(1, int(np.ceil((last - first) / width - 1e-9)))
         energy_J: dict[str, dict[str, NDArray[np.float64]]] = defaultdict(dict)
-        for start, end, stage, component, power_W in pieces:
-            if start < first or end > last or end <= start:
-                continue
+        for start, end, stage, component, power_W in own:
             target = energy_J[component].setdefault(stage, np.zeros(count))
-            from_bin = int((start - first) / width)
+            from_bin = min(count - 1, int((start - first) / width))
             to_bin = min(count - 1, int((end - first) / width))
             for index in range(from_bin, to_bin + 1):
                 overlap = min(end, first + (index + 1) * width) - max(start, first + index * width)

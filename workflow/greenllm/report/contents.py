@@ -32,7 +32,9 @@ def comparison(account: Account) -> Table:
                 {
                     **row,
                     "experiment": name,
-                    "verdict": row["verdict"] if row["reason"] is None else f"unknown: {row['reason']}",
+                    "verdict": f"unknown: {row['reason']}"
+                    if row["verdict"] == "unknown" and row["reason"]
+                    else row["verdict"],
                     "metric": metric_name(experiment["primary"]),
                     "quality": quality and {bound: quality[bound] for bound in ("value", "low", "high")},
                     "energy_quality": row["energy_quality"],
@@ -340,7 +342,7 @@ def conservation(account: Account) -> Table:
             Column("idle_J", "Idle", "J", "number", "unknown", like="counted_J"),
         ],
         rows,
-        [f"Attribution policy: {account['policy']}."],
+        [f"Attribution policy: {account['policy']}.", *(f"Trouble: {trouble}" for trouble in account["troubles"])],
     )
 
 
@@ -386,7 +388,6 @@ def ledgers(account: Account) -> Table:
             Column("sha256", "SHA-256"),
         ],
         account["ledgers"],
-        [f"Trouble: {trouble}" for trouble in account["troubles"]],
     )
 
 

@@ -64,8 +64,8 @@ def _energy(row: Row, one: str, other: str) -> str:
     if row["verdict"] == "loss":
         more = {"value": 1 / factor["value"], "low": 1 / factor["high"], "high": 1 / factor["low"]}
         return (
-            f"{one} needs {value_text(more)} times more energy per request than {other} "
-            f"({bounds_text(more, 1, ' to ')}): a loss"
+            f"{one} is a loss: it needs {value_text(more)} times more energy per request than {other} "
+            f"({bounds_text(more, 1, ' to ')})"
         )
     return (
         f"whether {one} or {other} needs less energy per request is not resolvable "

@@ -102,7 +102,7 @@ def _known(account: Mapping[str, Any]) -> dict[str, str]:
     """Return a headline and a line of detail: how much of the energy was measured."""
     energies = {"measured": 0.0, "modelled": 0.0}
     components: dict[str, set[str]] = {"measured": set(), "modelled": set()}
-    unknown = set()
+    unknown: set[str] = set()
     for row in account["methods"]:
         if row["component"] == "platform":
             continue
@@ -112,6 +112,7 @@ def _known(account: Mapping[str, Any]) -> dict[str, str]:
             energies[row["quality"]] += row["energy_J"]
             components[row["quality"]].add(row["component"].upper())
     total = sum(energies.values())
+    unknown -= {name for names in components.values() for name in names}
     if not total:
         return {"headline": "unknown", "detail": "no component of any host could be measured or modelled"}
     share = energies["measured"] / total
