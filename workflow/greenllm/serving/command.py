@@ -32,6 +32,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--queue", type=int, default=256, help="most requests that wait; then 429 (default: 256)")
     parser.add_argument("--max-tokens", type=int, default=256, help="most tokens of an answer (default: 256)")
     parser.add_argument(
+        "--until-eof", action="store_true", help="stop also when standard input ends, as when the caller dies"
+    )
+    parser.add_argument(
         "--max-body",
         type=int,
         default=1024 * 1024,
@@ -46,6 +49,8 @@ def run(arguments: argparse.Namespace) -> int:
         value = getattr(arguments, option)
         if value is not None and value < 1:
             raise UserError(f"--{option.replace('_', '-')} {value}: expected at least 1")
+    if not 0 <= arguments.port <= 65535:
+        raise UserError(f"--port {arguments.port}: expected 0 (a free one) to 65535")
     # uvicorn answers a signal by a graceful stop and then raises it again, for whoever handled it before: us.
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, _stop)

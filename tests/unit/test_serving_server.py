@@ -1,0 +1,328 @@
+"""The server's manners, over real HTTP, around an engine that answers when the test lets it."""
+
+import asyncio
+import contextlib
+import json
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+
+import httpx
+import pytest
+import uvicorn
+
+from greenllm.serving.engines import Completion, PromptError
+from greenllm.serving.server import Limits, Served, make_app
+
+
+class Parrot:
+    """An engine that repeats the prompt, a word a token, while `free` is set; it notes its batches."""
+
+    name, precision, context = "parrot", "fp32", 20
+
+    def __init__(self) -> None:
+        self.free = threading.Event()
+        self.free.set()
+        self.busy = threading.Semaphore(0)  # released whenever a batch begins
+        self.batches: list[list[str]] = []
+        self.cut: list[str] = []
+
+    def generate(
+        self,
+        prompts: Sequence[str],
+        max_tokens: int | Sequence[int],
+        on_token: Callable[[int, str], None] | None = None,
+        cancelled: Callable[[int], bool] | None = None,
+    ) -> list[Completion]:
+        self.batches.append(list(prompts))
+        self.busy.release()
+        self.free.wait()
+        limits = [max_tokens] * len(prompts) if isinstance(max_tokens, int) else list(max_tokens)
+        completions = []
+        for index, (prompt, limit) in enumerate(zip(prompts, limits, strict=True)):
+            if prompt == "crash":
+                raise RuntimeError("/secret/path is broken")
+            if cancelled and cancelled(index):
+                self.cut.append(prompt)
+            words = [f"{word} " for word in prompt.split()]
+            for word in words[:limit]:
+                if on_token:
+                    on_token(index, word)
+            reason = "stop" if len(words) <= limit else "length"
+            completions.append(Completion("".join(words[:limit]), min(len(words), limit), len(words), reason))  # type: ignore[arg-type]
+        return completions
+
+    def count_tokens(self, text: str) -> int:
+        return len(text.split())
+
+    def chat_prompt(self, messages: Sequence[Mapping[str, str]]) -> str:
+        if messages[-1]["role"] == "assistant":
+            raise PromptError("the last message must be the user's")
+        return " ".join(message["content"] for message in messages)
+
+
+class Server:
+    def __init__(self, limits: Limits) -> None:
+        self.engine = Parrot()
+        self.served = Served()
+        listener = socket.create_server(("127.0.0.1", 0))
+        self.url = f"http://127.0.0.1:{listener.getsockname()[1]}"
+        app = make_app(self.engine, "parrot", limits, self.served)
+        self.uvicorn = uvicorn.Server(uvicorn.Config(app, log_level="critical", lifespan="on"))
+        self.thread = threading.Thread(target=lambda: asyncio.run(self.uvicorn.serve([listener])))
+        self.thread.start()
+        self.client = httpx.Client(base_url=self.url, timeout=20, trust_env=False)
+        self.pool = ThreadPoolExecutor(16)
+
+    def complete(self, prompt: str, **more: object) -> httpx.Response:
+        return self.client.post("/v1/completions", json={"prompt": prompt} | more)
+
+    def metric(self, name: str) -> float:
+        lines = self.client.get("/metrics").text.splitlines()
+        return sum(float(line.rsplit(" ", 1)[1]) for line in lines if line.startswith((f"{name} ", f"{name}{{")))
+
+    def until_waiting(self, number: int) -> None:
+        """Return when as many requests wait in the queue; each look is a request of its own."""
+        deadline_s = time.monotonic() + 30
+        while self.metric("greenllm_waiting_requests") != number:
+            assert time.monotonic() < deadline_s, f"never {number} waiting"
+
+    def stop(self) -> None:
+        self.uvicorn.should_exit = True
+
+    def close(self) -> None:
+        self.engine.free.set()
+        self.stop()
+        self.thread.join()
+        self.pool.shutdown()
+        self.client.close()
+
+
+@pytest.fixture
+def serve() -> Iterator[Callable[..., Server]]:
+    with contextlib.ExitStack() as stack:
+
+        def start(**limits: int) -> Server:
+            server = Server(Limits(**limits))
+            stack.callback(server.close)
+            return server
+
+        yield start
+
+
+def refusal(response: httpx.Response, status: int) -> str:
+    """Assert that a response is an error in OpenAI's form, and return its message."""
+    assert response.status_code == status, response.text
+    error = response.json()["error"]
+    assert set(error) == {"message", "type", "param", "code"}
+    return str(error["message"])
+
+
+def test_a_lone_request_does_not_wait_and_those_that_wait_are_batched(serve: Callable[..., Server]) -> None:
+    server = serve(batch=3)
+    server.engine.free.clear()
+    answers = [server.pool.submit(server.complete, "first")]
+    server.engine.busy.acquire()  # begun at once, alone
+    for number in range(1, 6):
+        answers.append(server.pool.submit(server.complete, f"word{number}"))
+        server.until_waiting(number)
+    server.engine.free.set()
+    texts = [answer.result().json()["choices"][0]["text"] for answer in answers]
+    assert texts == ["first ", *(f"word{number} " for number in range(1, 6))]
+    assert [len(batch) for batch in server.engine.batches] == [1, 3, 2]
+    assert server.metric("greenllm_batch_size_count") == 3
+    assert server.metric("greenllm_batch_size_sum") == 6
+
+
+def test_it_is_healthy_while_it_generates(serve: Callable[..., Server]) -> None:
+    server = serve()
+    server.engine.free.clear()
+    answer = server.pool.submit(server.complete, "a b")
+    server.engine.busy.acquire()
+    assert server.client.get("/health").json()["status"] == "ok"
+    assert not answer.done()
+    server.engine.free.set()
+    assert answer.result().status_code == 200
+
+
+def test_a_full_queue_is_told_and_the_waiting_are_answered(serve: Callable[..., Server]) -> None:
+    server = serve(batch=1, queue=2)
+    server.engine.free.clear()
+    answers = [server.pool.submit(server.complete, "one")]
+    server.engine.busy.acquire()
+    for number in (1, 2):
+        answers.append(server.pool.submit(server.complete, f"waiting{number}"))
+        server.until_waiting(number)
+    refused = server.complete("late")
+    assert "later" in refusal(refused, 429)
+    assert int(refused.headers["Retry-After"]) >= 1
+    assert "later" in refusal(server.complete("late", stream=True), 429)
+    server.engine.free.set()
+    assert [answer.result().status_code for answer in answers] == [200, 200, 200]
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_a_client_that_goes_away_is_no_longer_waited_on(serve: Callable[..., Server], stream: bool) -> None:
+    server = serve(batch=1)
+    server.engine.free.clear()
+    kept = server.pool.submit(server.complete, "kept")
+    server.engine.busy.acquire()
+    body = json.dumps({"prompt": "left", "stream": stream}).encode()
+    head = f"POST /v1/completions HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: {len(body)}"
+    with socket.create_connection(("127.0.0.1", int(server.url.rsplit(":", 1)[1]))) as connection:
+        connection.sendall(head.encode() + b"\r\n\r\n" + body)
+        server.until_waiting(1)
+    server.until_waiting(0)
+    server.engine.free.set()
+    assert kept.result().status_code == 200
+    assert server.engine.batches == [["kept"]]
+    assert server.metric("greenllm_dropped_requests_total") == 1
+
+
+def test_a_graceful_stop_answers_who_is_under_way_and_who_waits(serve: Callable[..., Server]) -> None:
+    server = serve(batch=1)
+    server.engine.free.clear()
+    answers = [server.pool.submit(server.complete, "one two")]
+    server.engine.busy.acquire()
+    answers.append(server.pool.submit(server.complete, "three"))
+    server.until_waiting(1)
+    server.stop()
+    server.engine.free.set()
+    assert [answer.result().status_code for answer in answers] == [200, 200]
+    server.thread.join()
+    assert server.served == Served(requests=2, tokens=3, prompt_tokens=3)
+
+
+def test_an_engine_that_fails_says_nothing_of_the_inside_and_the_next_request_is_answered(
+    serve: Callable[..., Server], capfd: pytest.CaptureFixture[str]
+) -> None:
+    server = serve()
+    message = refusal(server.complete("crash"), 500)
+    assert "secret" not in message
+    assert "Traceback" not in message
+    streamed = server.complete("crash", stream=True).text
+    assert "secret" not in streamed
+    assert '"error"' in streamed
+    assert "[DONE]" not in streamed
+    assert server.complete("fine").status_code == 200
+    assert "/secret/path is broken" in capfd.readouterr().err
+
+
+def test_a_stream_tells_the_text_as_it_comes_then_why_it_ended_and_the_usage(serve: Callable[..., Server]) -> None:
+    server = serve()
+    response = server.complete("a b c", stream=True, max_tokens=2, stream_options={"include_usage": True})
+    assert response.headers["content-type"].startswith("text/event-stream")
+    events = [line.removeprefix("data: ") for line in response.text.splitlines() if line]
+    assert events.pop() == "[DONE]"
+    chunks = [json.loads(event) for event in events]
+    assert [choice["text"] for chunk in chunks for choice in chunk["choices"]] == ["a ", "b ", ""]
+    assert [choice["finish_reason"] for chunk in chunks for choice in chunk["choices"]] == [None, None, "length"]
+    assert chunks[-1]["usage"] == {"prompt_tokens": 3, "completion_tokens": 2, "total_tokens": 5}
+
+
+@pytest.mark.parametrize("chunked", [False, True])
+def test_a_body_of_ten_megabytes_is_too_large(serve: Callable[..., Server], chunked: bool) -> None:
+    server = serve()
+    body = json.dumps({"prompt": "x" * 10_000_000}).encode()
+    content = (body[start : start + 65536] for start in range(0, len(body), 65536)) if chunked else body
+    response = server.client.post("/v1/completions", content=content, headers={"Content-Type": "application/json"})
+    assert "1048576 bytes" in refusal(response, 413)
+    assert server.complete("fine").status_code == 200
+    assert server.engine.batches == [["fine"]]
+
+
+def test_a_body_at_the_limit_is_taken(serve: Callable[..., Server]) -> None:
+    server = serve(body_bytes=40)
+    body = json.dumps({"prompt": "a"}).encode().ljust(40)
+    assert server.client.post("/v1/completions", content=body, headers={"Content-Type": "application/json"}).is_success
+    assert refusal(server.client.post("/v1/completions", content=body + b" "), 413)
+
+
+@pytest.mark.parametrize(
+    ("body", "status", "expected"),
+    [
+        ({"prompt": "word " * 20}, 422, "20 tokens"),
+        ({"prompt": "word " * 15, "max_tokens": 6}, 422, "15 tokens and 6 more"),
+        ({"prompt": " "}, 422, "empty"),
+        ({}, 422, "prompt: Field required"),
+        ({"prompt": ["one", "two"]}, 422, "one prompt"),
+        ({"prompt": 5}, 422, "prompt"),
+        ({"prompt": "a", "max_tokens": 0}, 422, "max_tokens"),
+        ({"prompt": "a", "max_tokens": 9}, 422, "at most 8"),
+        ({"prompt": "a", "model": "gpt-5"}, 404, "gpt-5"),
+        ({"prompt": "a", "temperature": 0.7}, 422, "temperature: only 0"),
+        ({"prompt": "a", "n": 2}, 422, "n: only 1"),
+        ({"prompt": "a", "best_of": 2}, 422, "best_of: only 1"),
+        ({"prompt": "a", "stop": ["."]}, 422, "stop: not supported"),
+        ({"prompt": "a", "logprobs": 0}, 422, "logprobs: not supported"),
+        ({"prompt": "a", "echo": True}, 422, "echo: not supported"),
+        ({"prompt": "a", "frobnicate": 1}, 422, "frobnicate"),
+        ([], 422, "body"),
+    ],
+)
+def test_what_cannot_be_answered_is_refused_with_its_reason(
+    serve: Callable[..., Server], body: object, status: int, expected: str
+) -> None:
+    server = serve(max_tokens=8)
+    assert expected in refusal(server.client.post("/v1/completions", json=body), status)
+    assert server.engine.batches == []
+
+
+@pytest.mark.parametrize(
+    ("body", "expected"),
+    [
+        ({"messages": []}, "messages"),
+        ({"messages": [{"role": "robot", "content": "a"}]}, "role"),
+        ({"messages": [{"role": "user"}]}, "content"),
+        ({"messages": [{"role": "user", "content": [{"type": "image_url", "image_url": {}}]}]}, "messages"),
+        ({"messages": [{"role": "assistant", "content": "a"}]}, "the user's"),
+        ({"messages": [{"role": "user", "content": "a"}], "logprobs": True}, "logprobs"),
+        ({"messages": [{"role": "user", "content": "a"}], "tools": [{"type": "function"}]}, "tools"),
+    ],
+)
+def test_a_chat_that_cannot_be_answered_is_refused(serve: Callable[..., Server], body: object, expected: str) -> None:
+    assert expected in refusal(serve().client.post("/v1/chat/completions", json=body), 422)
+
+
+def test_what_asks_for_nothing_special_is_accepted(serve: Callable[..., Server]) -> None:
+    harmless = {
+        "n": 1,
+        "stop": None,
+        "logprobs": None,
+        "temperature": 0,
+        "top_p": 1,
+        "seed": 3,
+        "echo": False,
+        "user": "u",
+    }
+    assert serve().complete("a", **harmless).json()["choices"][0]["text"] == "a "
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "content", "status"),
+    [
+        ("POST", "/v1/completions", b'{"prompt": "a', 400),
+        ("GET", "/nope", b"", 404),
+        ("GET", "/v1/completions", b"", 405),
+    ],
+)
+def test_other_errors_have_the_same_form(
+    serve: Callable[..., Server], method: str, path: str, content: bytes, status: int
+) -> None:
+    headers = {"Content-Type": "application/json"}
+    assert refusal(serve().client.request(method, path, content=content, headers=headers), status)
+
+
+def test_prometheus_reads_requests_tokens_and_latency(serve: Callable[..., Server]) -> None:
+    server = serve()
+    server.complete("a b")
+    server.complete("a b c", stream=True)
+    server.complete("")
+    assert server.metric('greenllm_requests_total{path="/v1/completions",status="200"}') == 2
+    assert server.metric('greenllm_requests_total{path="/v1/completions",status="422"}') == 1
+    assert server.metric("greenllm_completion_tokens_total") == 5
+    assert server.metric("greenllm_prompt_tokens_total") == 5
+    assert server.metric("greenllm_request_duration_seconds_count") == 2
+    assert server.metric("greenllm_time_to_first_token_seconds_count") == 1
