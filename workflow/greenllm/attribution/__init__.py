@@ -5,9 +5,10 @@ attribute_attempts(attempts) -> Attribution   the same as a pure function
 """
 
 from greenllm.attribution.attempt import Attempt
-from greenllm.attribution.jobs import Component, JobEnergy
+from greenllm.attribution.jobs import JobEnergy
 from greenllm.attribution.reading import read_attempts
 from greenllm.attribution.result import Attribution, attribute, attribute_attempts
+from greenllm.meter.component import Component
 from greenllm.meter.estimate import Estimate, Interval, Parameter, ratio, total
 
 __all__ = [

@@ -40,7 +40,9 @@ def attribute_host(attempts: Sequence[Attempt], policy: str) -> HostEnergy:
 def _gaps(attempts: Sequence[Attempt], devices: Sequence[Device]) -> list[dict[str, Any]]:
     """What no meter watched, and where a counter fell back: nothing is counted there."""
     offset = next((a.wall_offset_s for a in attempts if len(a.times)), 0.0)
-    gaps = [(start, end, None, "no meter was running") for start, end, present in stretches(attempts) if not present]
+    gaps: list[tuple[float, float, str | None, str]] = [
+        (start, end, None, "no meter was running") for start, end, present in stretches(attempts) if not present
+    ]
     for device in devices:
         for start, end in device.series.resets:
             gaps.append((start, end, device.identity[1], "the counter fell back (driver reloaded?)"))

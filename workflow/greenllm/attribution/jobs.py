@@ -9,42 +9,8 @@ import numpy as np
 from greenllm.attribution.attempt import Attempt
 from greenllm.attribution.hosts import HostEnergy
 from greenllm.attribution.times import rfc3339
+from greenllm.meter.component import SUMMED, Component
 from greenllm.meter.estimate import Estimate, Parameter, total
-
-# The sum of a job's energy; the platform contains them and stands apart.
-SUMMED = ("gpu", "cpu", "dram")
-
-
-@dataclass(frozen=True)
-class Component:
-    """A device's part in a job's energy; `energy` is None with a `reason` where it could not be read."""
-
-    component: str
-    host: str
-    device: str
-    energy: Estimate | None
-    reason: str | None
-    method: str
-    quality: str
-    share: float | None
-    coverage: float
-
-    def to_json(self) -> dict[str, Any]:
-        """Return the component as energy log and attribution write it."""
-        return {
-            "component": self.component,
-            "host": self.host,
-            "device": self.device,
-            "energy_J": None if self.energy is None else self.energy.to_json(),
-            "reason": self.reason,
-            "method": self.method,
-            "quality": self.quality,
-            "share": self.share,
-            "coverage": self.coverage,
-            "terms": []
-            if self.energy is None
-            else [{"parameter": name, "coefficient": c} for name, c in self.energy.terms.items()],
-        }
 
 
 @dataclass(frozen=True)

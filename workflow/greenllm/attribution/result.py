@@ -10,11 +10,12 @@ import numpy as np
 from greenllm.attribution.attempt import Attempt
 from greenllm.attribution.devices import Device
 from greenllm.attribution.hosts import HostEnergy, attribute_host
-from greenllm.attribution.jobs import SUMMED, JobEnergy, components_of
+from greenllm.attribution.jobs import JobEnergy, components_of
 from greenllm.attribution.reading import read_attempts
 from greenllm.attribution.sharing import parent_among
 from greenllm.attribution.times import rfc3339
 from greenllm.attribution.waste import waste_classes
+from greenllm.meter.component import SUMMED
 from greenllm.meter.estimate import Estimate, Parameter, total
 
 SCHEMA = "greenllm/attribution/1"

@@ -51,7 +51,7 @@ class LedgerWriter:
 
     def write(self, record: dict[str, Any] | Sequence[float | None], sync: bool = False) -> None:
         """Append one record as a line; after a torn write the line begins anew."""
-        line = json.dumps(record, separators=(",", ":"), ensure_ascii=False).encode(errors="surrogateescape") + b"\n"
+        line = json.dumps(record, separators=(",", ":")).encode() + b"\n"
         if self._descriptor < 0:
             self.lost += 1
             return

@@ -1,0 +1,29 @@
+"""Which GPUs a job may use: what an inherited CUDA_VISIBLE_DEVICES allows."""
+
+from collections.abc import Sequence
+
+from greenllm.meter.sensors.nvml import Gpu
+
+
+def visible(gpus: Sequence[Gpu], allowed: str | None) -> list[Gpu]:
+    """Return the GPUs that a CUDA_VISIBLE_DEVICES value allows, in its order; None allows all.
+
+    Entries are indices in the order of the PCI bus, or UUIDs or beginnings of them ("GPU-…"); as in CUDA, the first
+    one that is invalid ends the list. A MIG instance ("MIG-…") stands for itself: its energy cannot be told from its
+    GPU's.
+    """
+    if allowed is None:
+        return list(gpus)
+    chosen: list[Gpu] = []
+    for entry in (part.strip() for part in allowed.split(",")):
+        if entry.startswith("MIG-"):
+            chosen.append(Gpu(-1, entry, "MIG instance"))
+            continue
+        if entry.isdecimal():
+            found = [gpu for gpu in gpus if gpu.index == int(entry)]
+        else:
+            found = [gpu for gpu in gpus if entry and gpu.uuid.startswith(entry)]
+        if len(found) != 1 or found[0] in chosen:
+            break
+        chosen += found
+    return chosen

@@ -1,0 +1,293 @@
+"""Leases of GPUs and processors: kernel locks that the command's processes inherit, shared by all users of a host.
+
+A lease is an flock(2) on a file `gpu-<uuid>` or `cpu-<number>` in one folder. The kernel drops it when the last
+process that inherited the descriptor ends: a killed meter does not free a busy GPU, and a dead job frees its
+own at once. Who wants something draws a numbered ticket (one queue for GPUs, one for processors), takes what it needs
+one by one when it is first, and then lets the next in: so `--gpus 2` is not starved by ones. Everybody takes GPUs
+before processors, so nobody waits in a circle.
+"""
+
+import contextlib
+import fcntl
+import json
+import os
+import pwd
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+FOLDERS = ("/run/lock/greenllm", "/tmp/greenllm-locks")
+POLL_S = 0.1
+# A wait shorter than this is not worth a message; a longer one is told again after a while.
+TELL_AFTER_S, TELL_AGAIN_S = 1.0, 300.0
+
+
+class LeaseTimeoutError(Exception):
+    """What was wanted did not become free within the time allowed."""
+
+
+class NoLocksError(Exception):
+    """There is no folder in which locks can be kept."""
+
+
+def lock_folder() -> Path:
+    """Return the folder of the lock files, made if need be and open to all users.
+
+    It is `$GREENLLM_LOCKS`, else in /run/lock or /tmp. Raises NoLocksError where none can be made.
+    """
+    chosen = os.environ.get("GREENLLM_LOCKS")
+    troubles = []
+    for name in (chosen,) if chosen else FOLDERS:
+        folder = Path(name)
+        try:
+            if not folder.is_dir():
+                folder.mkdir(parents=True)
+                folder.chmod(0o1777)  # whatever the umask: each user must be able to add a file
+            return folder
+        except OSError as error:
+            troubles.append(f"{folder}: {error.strerror}")
+    raise NoLocksError("; ".join(troubles))
+
+
+def open_lock(path: Path) -> int:
+    """Open a lock file, made if need be. Raises NoLocksError where that fails.
+
+    First without O_CREAT: fs.protected_regular forbids to open another user's file with it in a folder like /tmp.
+    """
+    try:
+        for flags in (os.O_RDWR, os.O_RDONLY):
+            try:
+                return os.open(path, flags | os.O_CLOEXEC)
+            except PermissionError:
+                continue
+            except FileNotFoundError:
+                break
+        try:
+            descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
+            os.fchmod(descriptor, 0o666)
+            return descriptor
+        except FileExistsError:  # another was faster
+            return os.open(path, os.O_RDWR | os.O_CLOEXEC)
+    except OSError as error:
+        raise NoLocksError(f"{path}: {error.strerror}") from None
+
+
+def _try(descriptor: int) -> bool:
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+@dataclass
+class Lease:
+    """Locks held, by name. Their descriptors are inherited by the command."""
+
+    folder: Path
+    holder: dict[str, Any]
+    held: dict[str, int] = field(default_factory=dict)
+    waited_s: float = 0.0
+
+    def take(
+        self,
+        kind: str,
+        names: Sequence[str],
+        count: int,
+        what: str,
+        deadline: float | None = None,
+        tell: Callable[[str], None] | None = None,
+    ) -> list[str]:
+        """Take `count` of the locks `names`, waiting in the queue of their kind for as long as it takes.
+
+        `what` names them to a person; `deadline` is a CLOCK_MONOTONIC time. Returns the names taken, in order.
+        Raises LeaseTimeoutError after the deadline, NoLocksError where locks cannot be kept.
+        """
+        waiting = _Waiting(self, what, names, count, deadline, tell or _tell)
+        taken: dict[str, int] = {}
+        with _Ticket(self.folder, kind) as ticket:
+            while not ticket.is_first():
+                waiting.sleep()
+            free = {name: open_lock(self.folder / name) for name in names}
+            try:
+                while len(taken) < count:
+                    for name in list(free):
+                        if len(taken) < count and _try(free[name]):
+                            taken[name] = free.pop(name)
+                    if len(taken) < count:
+                        waiting.sleep()
+            except BaseException:
+                for descriptor in taken.values():
+                    os.close(descriptor)
+                raise
+            finally:
+                for descriptor in free.values():
+                    os.close(descriptor)
+        for name, descriptor in taken.items():
+            _sign(descriptor, self.holder)
+            os.set_inheritable(descriptor, True)
+            self.held[name] = descriptor
+        self.waited_s += waiting.waited_s
+        return [name for name in names if name in taken]
+
+    def release(self) -> None:
+        """Let go of what this process holds; what the command's processes inherited stays locked while they live."""
+        for descriptor in self.held.values():
+            os.close(descriptor)
+        self.held.clear()
+
+
+class _Ticket:
+    """A place in the queue of one kind: a locked file with a number, behind all that were there before."""
+
+    def __init__(self, folder: Path, kind: str) -> None:
+        self._stem = folder / f"queue-{kind}"
+
+    def __enter__(self) -> "_Ticket":
+        door = open_lock(self._stem)
+        try:
+            fcntl.flock(door, fcntl.LOCK_EX)  # held for a moment only, while a number is drawn
+            numbers = self._numbers()
+            for number in numbers:
+                if not _is_held(self._path(number)):  # of a waiter that was killed
+                    with contextlib.suppress(OSError):
+                        self._path(number).unlink()
+            self._number = max(numbers, default=0) + 1
+            self._descriptor = open_lock(self._path(self._number))
+            fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        finally:
+            os.close(door)
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        with contextlib.suppress(OSError):
+            self._path(self._number).unlink()
+        os.close(self._descriptor)
+
+    def _path(self, number: int) -> Path:
+        return self._stem.with_name(f"{self._stem.name}-{number}")
+
+    def _numbers(self) -> list[int]:
+        names = (path.name.rpartition("-")[2] for path in self._stem.parent.glob(f"{self._stem.name}-*"))
+        return sorted(int(name) for name in names if name.isdecimal())
+
+    def is_first(self) -> bool:
+        """Return whether nobody waits who came before."""
+        return not any(_is_held(self._path(n)) for n in self._numbers() if n < self._number)
+
+
+def _is_held(path: Path) -> bool:
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return False
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(descriptor)
+    return False
+
+
+@dataclass
+class _Waiting:
+    lease: Lease
+    what: str
+    names: Sequence[str]
+    count: int
+    deadline: float | None
+    tell: Callable[[str], None]
+    began_s: float = field(default_factory=time.monotonic)
+    told_s: float | None = None
+
+    @property
+    def waited_s(self) -> float:
+        return time.monotonic() - self.began_s
+
+    def sleep(self) -> None:
+        now = time.monotonic()
+        if self.deadline is not None and now >= self.deadline:
+            raise LeaseTimeoutError(f"{self.what}: not free after {now - self.began_s:.0f} s")
+        due_s = self.began_s + TELL_AFTER_S if self.told_s is None else self.told_s + TELL_AGAIN_S
+        if now >= due_s:
+            self.told_s = now
+            holders = [f"{h.name}: {h.describe()}" for h in holders_of(self.lease.folder, self.names) if h.held]
+            more = "" if len(holders) <= 4 else f" and {len(holders) - 4} more"
+            self.tell(
+                f"waiting for {self.what} (held: {'; '.join(holders[:4]) or 'nothing, but others wait first'}{more})"
+            )
+        time.sleep(POLL_S)
+
+
+@dataclass(frozen=True)
+class Holder:
+    """A lock file: whether it is held, and what its last holder wrote into it."""
+
+    name: str
+    held: bool
+    record: dict[str, Any]
+
+    def describe(self) -> str:
+        """Return one phrase for a person."""
+        if not self.record:
+            return "unknown"
+        return "{rule} of {user}, meter's process {pid}, since {since}".format(
+            **{"rule": "?", "user": "?", "pid": "?", "since": "?"} | self.record
+        )
+
+
+def holders_of(folder: Path, names: Sequence[str]) -> list[Holder]:
+    """Say who holds which of the locks; a lock file that does not exist is free."""
+    holders = []
+    for name in names:
+        try:
+            descriptor = os.open(folder / name, os.O_RDONLY | os.O_CLOEXEC)
+        except OSError:
+            holders.append(Holder(name, False, {}))
+            continue
+        try:
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+                holders.append(Holder(name, False, {}))
+            except BlockingIOError:
+                record: dict[str, Any] = {}
+                with contextlib.suppress(ValueError):
+                    record = dict(json.loads(os.pread(descriptor, 4096, 0) or b"{}"))
+                holders.append(Holder(name, True, record))
+        finally:
+            os.close(descriptor)
+    return holders
+
+
+def holder_record(job_id: str, rule: str) -> dict[str, Any]:
+    """Return what a holder writes into its locks, for others to read."""
+    try:
+        user = pwd.getpwuid(os.getuid()).pw_name
+    except KeyError:
+        user = str(os.getuid())
+    since = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+    return {"id": job_id, "rule": rule, "user": user, "pid": os.getpid(), "since": since}
+
+
+def usable_cpus() -> list[int]:
+    """Return the processors this process may run on (sched_getaffinity(2))."""
+    return sorted(os.sched_getaffinity(0))
+
+
+def cpu_locks(exclusive: bool) -> list[str]:
+    """Return the names of the processor locks a job may take: the usable ones, or, to be alone, all of the host."""
+    return [f"cpu-{number}" for number in (range(os.cpu_count() or 1) if exclusive else usable_cpus())]
+
+
+def _sign(descriptor: int, record: dict[str, Any]) -> None:
+    with contextlib.suppress(OSError):  # another user's file that we may only read
+        os.ftruncate(descriptor, 0)
+        os.pwrite(descriptor, json.dumps(record).encode(), 0)
+
+
+def _tell(message: str) -> None:
+    print(f"greenllm meter: {message}", file=sys.stderr, flush=True)

@@ -1,0 +1,99 @@
+"""What the meter is asked to do."""
+
+import argparse
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from greenllm.errors import UserError
+
+
+@dataclass(frozen=True)
+class Options:
+    """The meter's options. `gpus` and `threads` are None where they were not given."""
+
+    command: list[str]
+    gpus: int | None = None
+    threads: int | None = None
+    exclusive: bool = False
+    device: str = "auto"
+    rule: str | None = None
+    wildcards: dict[str, str] = field(default_factory=dict)
+    attempt: int = 1
+    out: Path | None = None
+    ledger: Path | None = None
+    wait_s: float | None = None
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Add the meter's options to a parser."""
+    parser.usage = "greenllm meter [options] -- COMMAND ..."
+    add = parser.add_argument
+    add("--gpus", type=int, metavar="N", help="GPUs to lease (default 0: the command sees none; nested: the outer's)")
+    add(
+        "--threads",
+        type=int,
+        metavar="N",
+        help="processors to lease, at most as many as the host has; OMP_NUM_THREADS and the like are set to it "
+        "(default: 1 is leased, and the environment stays as it is)",
+    )
+    add("--exclusive", action="store_true", help="lease all processors of the host, to be alone on it")
+    add(
+        "--device",
+        choices=("auto", "cpu", "require"),
+        default="auto",
+        help="auto: use the CPU where there is no GPU; cpu: lease no GPU; require: refuse (exit 2) where --gpus is "
+        "asked and there is no GPU (default auto)",
+    )
+    add("--rule", metavar="R", help="name of the rule, for the log")
+    add(
+        "--wildcard", action="append", default=[], metavar="K=V", help="a wildcard of the rule, for the log; repeatable"
+    )
+    add("--attempt", type=int, default=1, metavar="N", help="number of this attempt, from 1 (default 1)")
+    add("--out", type=Path, metavar="FILE", help="energy log to write (JSON, joules) when the command has ended")
+    add(
+        "--ledger",
+        type=Path,
+        metavar="DIR",
+        help="folder of the ledgers (default: $GREENLLM_LEDGER, else results/ledger)",
+    )
+    add(
+        "--wait",
+        type=float,
+        metavar="S",
+        help="give up (exit 2) after waiting S seconds for the lease (default: never)",
+    )
+    add("words", nargs=argparse.REMAINDER, metavar="-- COMMAND", help="the command to run, with its arguments")
+
+
+def options_of(arguments: argparse.Namespace) -> Options:
+    """Check the parsed arguments. Raises UserError with one line where something is wrong."""
+    command = list(arguments.words)
+    if command[:1] == ["--"]:
+        command = command[1:]
+    if not command:
+        raise UserError("no command given; expected `greenllm meter [options] -- COMMAND ...`")
+    if command[0].startswith("-") and len(arguments.words) == len(command):
+        raise UserError(f"unknown option {command[0]}; a command that begins with a dash comes after `--`")
+    wildcards = {}
+    for text in arguments.wildcard:
+        name, equals, value = text.partition("=")
+        if not equals or not name:
+            raise UserError(f"--wildcard {text!r}: expected NAME=VALUE, as in `--wildcard seed=1`")
+        wildcards[name] = value
+    for name, lowest in (("gpus", 0), ("threads", 1), ("attempt", 1), ("wait", 0)):
+        number = getattr(arguments, name)
+        if number is not None and not number >= lowest:
+            raise UserError(f"--{name} {number}: expected a number of at least {lowest}")
+    return Options(
+        command=command,
+        gpus=arguments.gpus,
+        threads=arguments.threads,
+        exclusive=arguments.exclusive,
+        device=arguments.device,
+        rule=arguments.rule,
+        wildcards=wildcards,
+        attempt=arguments.attempt,
+        out=arguments.out,
+        ledger=arguments.ledger,
+        wait_s=arguments.wait,
+    )

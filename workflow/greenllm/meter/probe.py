@@ -1,0 +1,108 @@
+"""`greenllm probe`: what can be measured on this host, by which sensor, and who holds which device."""
+
+import argparse
+import json
+import time
+from pathlib import Path
+from typing import Any
+
+from greenllm.meter.host import boot_id, host_name, memory_GiB, processor_count, processor_identity
+from greenllm.meter.leases import Holder, NoLocksError, cpu_locks, holders_of, lock_folder, usable_cpus
+from greenllm.meter.process_tree import ProcessTree
+from greenllm.meter.provisional import Provisional
+from greenllm.meter.sampler import Sampler
+from greenllm.meter.sensors.discovery import find_sensors
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Add the command's options."""
+    parser.add_argument("--json", action="store_true", help="print it as JSON (power in watts)")
+    parser.add_argument(
+        "--seconds",
+        type=float,
+        default=0.5,
+        metavar="S",
+        help="how long to watch the sensors, in seconds (default 0.5)",
+    )
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Print what can be measured."""
+    found = probe(max(0.05, min(60.0, arguments.seconds)))
+    print(json.dumps(found, indent=2, ensure_ascii=False) if arguments.json else _as_text(found))
+    return 0
+
+
+def probe(seconds: float) -> dict[str, Any]:
+    """Look at the sensors for some seconds; return host, sensors (with power in W now), and locks."""
+    gpus, sensors = find_sensors()
+    sampler = Sampler(sensors, [gpu.uuid for gpu in gpus], ProcessTree())
+    watching = Provisional(sensors, sampler.columns, [gpu.uuid for gpu in gpus], 1, 1.0)
+    began_s = time.monotonic()
+    watching.add(sampler.sample())
+    while (left_s := began_s + seconds - time.monotonic()) > 0:
+        sampler.poll()
+        time.sleep(min(left_s, sampler.poll_s or left_s))
+    watching.add(sampler.sample())
+    counted = watching.counted()
+    try:
+        folder: str | None = str(lock_folder())
+        names = [f"gpu-{gpu.uuid}" for gpu in gpus] + cpu_locks(exclusive=True)
+        holders = holders_of(Path(str(folder)), names)
+        locks_reason = None
+    except NoLocksError as error:
+        folder, holders, locks_reason = None, [], f"{error}; set GREENLLM_LOCKS to a folder all users may write to"
+    return {
+        "host": host_name(),
+        "boot_id": boot_id(),
+        "processors": {
+            "online": processor_count(),
+            "usable": len(usable_cpus()),
+            "model": processor_identity().get("model name"),
+        },
+        "memory_GiB": memory_GiB(),
+        "gpus": [{"index": gpu.index, "uuid": gpu.uuid, "name": gpu.name} for gpu in gpus],
+        "sensors": [
+            {
+                **{name: getattr(s, name) for name in ("component", "device", "method", "quality", "reason")},
+                "readable": bool(s.terms),
+                "power_W": energy.scaled(1 / seconds).to_json()
+                if (energy := counted.get((s.component, s.device)))
+                else None,
+                "sources": sorted({parameter.source for parameter in s.parameters.values()}),
+            }
+            for s in sensors
+        ],
+        "locks": {
+            "folder": folder,
+            "reason": locks_reason,
+            "devices": [{"name": h.name, "held": h.held, "holder": h.record or None} for h in holders],
+        },
+    }
+
+
+def _as_text(found: dict[str, Any]) -> str:
+    processors, memory_GiB = found["processors"], found["memory_GiB"]
+    lines = [
+        f"{found['host']}: {processors['online']} processors ({processors['model'] or 'model unknown'}), "
+        f"{processors['usable']} usable; {f'{memory_GiB:.1f} GiB memory' if memory_GiB else 'memory unknown'}; "
+        f"{len(found['gpus'])} GPU(s)",
+        "",
+        "What is read, and the power now in watts (95 % bounds):",
+    ]
+    for sensor in found["sensors"]:
+        power = sensor["power_W"]
+        watts = f"{power['value']:.1f} W ({power['low']:.1f} to {power['high']:.1f})" if power else "cannot be read"
+        lines.append(
+            f"  {sensor['component']:8} {sensor['device']}: {watts}, {sensor['quality']} by {sensor['method']}"
+        )
+        lines += [f"           {sensor['reason']}"] if sensor["reason"] else []
+        lines += [f"           source: {source}" for source in sensor["sources"]]
+    if not found["gpus"]:
+        lines.append("  gpu      none: jobs run on the processors")
+    locks = found["locks"]
+    lines += ["", f"Leases, in {locks['folder'] or 'no folder: ' + str(locks['reason'])}:"]
+    for lock in locks["devices"]:
+        holder = Holder(lock["name"], lock["held"], lock["holder"] or {})
+        lines.append(f"  {lock['name']}: {'held by ' + holder.describe() if lock['held'] else 'free'}")
+    return "\n".join(lines)

@@ -1,0 +1,122 @@
+"""The CPU time of a command's whole process tree, short-lived, orphaned and never waited-for children included."""
+
+import contextlib
+import ctypes
+import os
+import resource
+import time
+from dataclasses import dataclass
+
+from greenllm.meter.host import TICKS_PER_S
+
+PR_SET_CHILD_SUBREAPER = 36  # linux/prctl.h
+# /proc tells the waited-for children's times in ticks, user and system apart: two ticks may be missing.
+TICKS_TOLERANCE_S = 2.0 / TICKS_PER_S
+
+
+def become_subreaper() -> None:
+    """Make orphaned descendants children of this process (prctl(2), PR_SET_CHILD_SUBREAPER), so none gets lost."""
+    ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+
+
+@dataclass
+class Process:
+    """A live process: when it started (ticks), its name, CPU time of its own and of children it waited for (s)."""
+
+    started: int
+    name: str
+    threads: int
+    own_s: float
+    waited_s: float
+
+
+def read_process(pid: int) -> Process | None:
+    """Read a process of our own PID namespace; None where it is gone."""
+    try:
+        with open(f"/proc/{pid}/stat", "rb", buffering=0) as file:  # noqa: PTH123 - a pathlib.Path costs more than the read
+            stat = file.read(1024)
+    except OSError:
+        return None
+    name, _, rest = stat.partition(b"(")[2].rpartition(b")")
+    fields = rest.split()
+    ticks = [int(fields[i]) for i in (11, 12, 13, 14)]  # utime, stime, cutime, cstime
+    own_s = (ticks[0] + ticks[1]) / TICKS_PER_S
+    with contextlib.suppress(OSError):
+        # The process's CPU clock has nanoseconds where stat has ticks (clock_getcpuclockid(3): MAKE_PROCESS_CPUCLOCK
+        # with CPUCLOCK_SCHED of the kernel's linux/posix-timers_types.h).
+        own_s = time.clock_gettime((~pid << 3) | 2)
+    return Process(
+        int(fields[19]), name.decode(errors="replace"), int(fields[17]), own_s, (ticks[2] + ticks[3]) / TICKS_PER_S
+    )
+
+
+def children_of(pid: int, threads: int = 1) -> list[int]:
+    """Return the ids of a process's children, those of all its threads (proc(5), /proc/pid/task/tid/children)."""
+    tasks = [str(pid)]
+    children: list[int] = []
+    try:
+        if threads > 1:
+            tasks = os.listdir(f"/proc/{pid}/task")  # noqa: PTH208 - as above
+        for task in tasks:
+            with open(f"/proc/{pid}/task/{task}/children", "rb", buffering=0) as file:  # noqa: PTH123
+                while part := file.read(65536):
+                    children += [int(child) for child in part.split()]
+    except (OSError, ValueError):
+        pass
+    return children
+
+
+class ProcessTree:
+    """All descendants of this process but those in `ignored`, and the CPU time they used since it was made."""
+
+    def __init__(self) -> None:
+        self.ignored: set[int] = set()
+        self._reaped_s = 0.0
+        self._unwaited_s = 0.0
+        self._highest_s = 0.0
+        self._seen: dict[int, Process] = {}
+        self._children: dict[int, list[int]] = {}
+
+    def reaped(self, pid: int, usage: resource.struct_rusage) -> None:
+        """Take in the usage of a child that this process waited for (with its waited-for descendants')."""
+        self._reaped_s += usage.ru_utime + usage.ru_stime
+        self._seen.pop(pid, None)
+
+    def processes(self) -> list[int]:
+        """Return the ids of the tree's live processes, parents before children."""
+        return list(self._look()[0])
+
+    def cpu_s(self) -> float:
+        """Return the CPU seconds that the tree used so far; it never falls."""
+        before, children_before = self._seen, self._children
+        self._seen, self._children = self._look()
+        # A child that vanished was waited for by its parent, and so is part of the parent's waited time; unless the
+        # parent ignores SIGCHLD: then the kernel drops its time, and the last we saw of it is kept here.
+        for pid, process in self._seen.items():
+            earlier = before.get(pid)
+            if earlier is None or earlier.started != process.started:
+                continue
+            gone = [before[c] for c in children_before.get(pid, []) if c in before and c not in self._seen]
+            if gone:
+                missing = sum(c.own_s + c.waited_s for c in gone) - (process.waited_s - earlier.waited_s)
+                if missing > TICKS_TOLERANCE_S * len(gone):
+                    self._unwaited_s += missing
+        live = sum(process.own_s + process.waited_s for process in self._seen.values())
+        self._highest_s = max(self._highest_s, self._reaped_s + self._unwaited_s + live)
+        return self._highest_s
+
+    def _look(self) -> tuple[dict[int, Process], dict[int, list[int]]]:
+        seen: dict[int, Process] = {}
+        kin: dict[int, list[int]] = {}
+        me = os.getpid()
+        waiting = [pid for pid in children_of(me) if pid not in self.ignored]
+        while waiting:
+            pid = waiting.pop()
+            # Parents are read before their children: a child that ends in between is missed for one look, not
+            # counted twice.
+            process = None if pid in seen else read_process(pid)
+            if process is not None:
+                seen[pid] = process
+                kin[pid] = children_of(pid, process.threads)
+                waiting += kin[pid]
+        return seen, kin

@@ -1,0 +1,140 @@
+"""A job's energy as its own meter knows it when the job ends: provisional, for the energy log.
+
+The formula is attribution's (greenllm.attribution.sharing), for a job that is alone on its host: of the others it
+only knows that the host was busy. `greenllm attribute` over all ledgers has the last word.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from greenllm.meter.component import Component
+from greenllm.meter.estimate import Estimate, Parameter
+from greenllm.meter.ledger import HOST_COLUMNS, counter_columns
+from greenllm.meter.sensors import Sensor
+
+Row = Sequence[float | None]
+
+
+class Provisional:
+    """Adds up each sensor's energy from sample to sample, shared by the job's part of the host."""
+
+    def __init__(
+        self, sensors: Sequence[Sensor], columns: Sequence[str], leased: Iterable[str], cpus: int, reserved_cpus: float
+    ) -> None:
+        """`leased` are the UUIDs of the job's GPUs; `cpus` the host's processors."""
+        gpus = set(leased)
+        self._sensors = [s for s in sensors if s.component != "gpu" or s.device in gpus or (gpus and not s.terms)]
+        self._column = {name: i for i, name in enumerate(columns)}
+        self._cpus, self._reserved_cpus = cpus, reserved_cpus
+        self._previous: Row | None = None
+        self._last_read: dict[int, tuple[float, float]] = {}
+        self._first_read: dict[int, float] = {}
+        self._own: list[dict[str, float]] = [{} for _ in self._sensors]
+        self._counted: list[dict[str, float]] = [{} for _ in self._sensors]
+
+    def add(self, row: Row) -> None:
+        """Take in the next sample."""
+        previous, self._previous = self._previous, row
+        growth = {"time": 0.0, "busy": 0.0}
+        fraction = 0.0
+        if previous is not None:
+            now, before = self._host(row), self._host(previous)
+            span_s = now["monotonic_s"] - before["monotonic_s"]
+            growth = {"time": span_s, "busy": now["busy_s"] - before["busy_s"]}
+            if span_s > 0:
+                own = min(1.0, (now["cpu_s"] - before["cpu_s"]) / span_s / self._cpus)
+                used = min(1.0, max(growth["busy"] / span_s / self._cpus, own))
+                fraction = own + min(1.0 - used, max(0.0, self._reserved_cpus / self._cpus - own))
+        for i, sensor in enumerate(self._sensors):
+            part = 1.0 if sensor.component == "gpu" else fraction
+            growth["counter"] = self._counter_growth(i, sensor, row)
+            for term in sensor.terms:
+                energy = term.factor * growth[term.of]
+                self._counted[i][term.parameter] = self._counted[i].get(term.parameter, 0.0) + energy
+                self._own[i][term.parameter] = self._own[i].get(term.parameter, 0.0) + energy * part
+
+    def _host(self, row: Row) -> dict[str, float]:
+        return {name: float(row[self._column[name]] or 0.0) for name in HOST_COLUMNS}
+
+    def _counter_growth(self, i: int, sensor: Sensor, row: Row) -> float:
+        """Joules since the last reading that succeeded."""
+        if sensor.counter is None:
+            return 0.0
+        when, raw = (row[self._column[name]] for name in counter_columns(sensor.component, sensor.device))
+        if when is None or raw is None:
+            return 0.0
+        self._first_read.setdefault(i, when)
+        _, before = self._last_read.get(i, (when, raw))
+        self._last_read[i] = when, raw
+        step = raw - before
+        if step < 0:
+            step = step + sensor.counter.wrap if sensor.counter.wrap else 0.0
+        return step * sensor.counter.unit_J
+
+    def components(
+        self, host: str, duration_s: float, inside: Iterable[Mapping[str, Any]], troubles: Mapping[str, str]
+    ) -> list[Component]:
+        """Return the job's components.
+
+        `inside` are components of the meters inside this one (as JSON), which are taken out of it; `troubles` says,
+        by device, why readings failed.
+        """
+        nested: dict[tuple[str, str, str], float] = {}
+        for component in inside:
+            for term in component["terms"]:
+                key = (component["component"], component["device"], term["parameter"])
+                nested[key] = nested.get(key, 0.0) + float(term["coefficient"])
+        components = []
+        for i, sensor in enumerate(self._sensors):
+            energy, share, coverage = None, None, 0.0
+            sampled = self._previous is not None and bool(self._own[i])
+            if sensor.counter is not None:
+                read_s = self._last_read[i][0] - self._first_read[i] if i in self._last_read else 0.0
+                sampled = read_s > 0
+            else:
+                read_s = self._counted_time_s(i)
+            if sensor.terms and sampled:
+                terms = {
+                    name: max(0.0, c - nested.get((sensor.component, sensor.device, name), 0.0))
+                    for name, c in self._own[i].items()
+                }
+                energy = Estimate(terms, sensor.parameters)
+                counted_J = Estimate(self._counted[i], sensor.parameters).value
+                share = energy.value / counted_J if counted_J > 0 else None
+                coverage = min(1.0, read_s / duration_s) if duration_s > 0 else 0.0
+            reason = sensor.reason or troubles.get(sensor.device)
+            if energy is None and reason is None:
+                reason = "ended before it could be sampled twice"
+            components.append(
+                Component(
+                    sensor.component,
+                    host,
+                    sensor.device,
+                    energy,
+                    reason,
+                    sensor.method,
+                    sensor.quality,
+                    share,
+                    coverage,
+                )
+            )
+        return components
+
+    def _counted_time_s(self, i: int) -> float:
+        """Seconds a model was applied for."""
+        return next(
+            (self._counted[i].get(t.parameter, 0.0) / t.factor for t in self._sensors[i].terms if t.of == "time"), 0.0
+        )
+
+    def counted(self) -> dict[tuple[str, str], Estimate]:
+        """Return what each sensor counted in all, by component and device."""
+        return {
+            (sensor.component, sensor.device): Estimate(energy, sensor.parameters)
+            for sensor, energy in zip(self._sensors, self._counted, strict=True)
+            if energy
+        }
+
+    @property
+    def parameters(self) -> dict[str, Parameter]:
+        """The parameters of the components."""
+        return {name: p for sensor in self._sensors for name, p in sensor.parameters.items()}

@@ -1,0 +1,77 @@
+"""Sensors: one file each, behind one small interface.
+
+A sensor says what it reads and how its energy follows from the readings: a sum of parameter · factor · growth of a
+basis, where the basis is its own counter, the time, or the host's busy time. Attribution needs no more than that,
+so a new sensor is one new file here.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from greenllm.meter.estimate import Parameter
+
+
+class SensorError(Exception):
+    """A reading failed; the message says why."""
+
+
+@dataclass(frozen=True)
+class Term:
+    """Energy in joules: parameter · factor · growth of a basis.
+
+    `of` "counter": the sensor's own counter in joules; "time": seconds; "busy": CPU seconds that the host's
+    processors were busy.
+    """
+
+    parameter: str
+    of: Literal["counter", "time", "busy"]
+    factor: float = 1.0
+
+
+@dataclass(frozen=True)
+class Counter:
+    """A counter's scale. `unit_J`: joules of one count; `wrap`: it starts again at zero after so many counts.
+
+    `shared`: all meters of the host read the same counter; otherwise each integrates from a zero of its own.
+    """
+
+    unit_J: float
+    wrap: float | None = None
+    shared: bool = True
+
+
+@dataclass
+class Sensor:
+    """One device, read by one method. Without terms it is a null object: it reads nothing, and `reason` says why.
+
+    `read` returns the raw counter; it raises SensorError where that fails. `processes` counts the processes on a GPU.
+    `poll_s` is how often it must be read at least, where that is more often than the meter's own interval.
+    """
+
+    component: Literal["gpu", "cpu", "dram", "platform"]
+    device: str
+    method: str
+    quality: Literal["measured", "modelled"]
+    terms: Sequence[Term] = ()
+    parameters: Mapping[str, Parameter] = field(default_factory=dict)
+    counter: Counter | None = None
+    read: Callable[[], float] | None = None
+    processes: Callable[[], int] | None = None
+    poll_s: float | None = None
+    reason: str | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the sensor as a ledger's start record describes it."""
+        counter = self.counter
+        return {
+            "component": self.component,
+            "device": self.device,
+            "method": self.method,
+            "quality": self.quality,
+            "reason": self.reason,
+            "counter": None
+            if counter is None
+            else {"unit_J": counter.unit_J, "wrap": counter.wrap, "shared": counter.shared},
+            "terms": [{"parameter": t.parameter, "of": t.of, "factor": t.factor} for t in self.terms],
+        }

@@ -1,0 +1,77 @@
+"""RAPL: the processor's own energy counters, through Linux's powercap tree (Intel; AMD from kernel 5.8)."""
+
+import os
+from pathlib import Path
+
+from greenllm.meter.estimate import Parameter
+from greenllm.meter.host import host_name, sysfs
+from greenllm.meter.sensors import Counter, Sensor, SensorError, Term
+
+METHOD = "rapl"
+
+# Against an external meter: K. N. Khan et al., "RAPL in Action", ACM TOMPECS 3(2), 2018 (promising accuracy and
+# linearity from Haswell on); S. Desrochers, C. Paradis, V. Weaver, "A Validation of DRAM RAPL Power Measurements",
+# MEMSYS 2016 (DRAM within 20 %).
+PACKAGE_GAIN = (1.0, 0.95, 1.05, "J/J", "Khan et al. 2018, doi:10.1145/3177754; bounds: our assumption")
+DRAM_GAIN = (1.0, 0.80, 1.20, "J/J", "Desrochers et al. 2016, doi:10.1145/2989081.2989088: within 20 %")
+
+
+def find() -> list[Sensor]:
+    """Return a sensor for each package, its memory, and the platform; core and uncore are part of a package."""
+    root = sysfs() / "class/powercap"
+    zones = {zone.name: zone for zone in sorted(root.glob("intel-rapl:*"))}
+    for zone in sorted(root.glob("intel-rapl:*/intel-rapl:*:*")):
+        zones.setdefault(zone.name, zone)
+    names = {}
+    for key, zone in zones.items():
+        try:
+            names[key] = (zone / "name").read_text().strip()
+        except OSError:
+            continue
+    sensors = []
+    for key, name in sorted(names.items()):
+        zone = zones[key]
+        if name.startswith("package-"):
+            sensors.append(_sensor("cpu", name, zone, PACKAGE_GAIN))
+        elif name == "dram":
+            package = names.get(key.rpartition(":")[0], key)
+            sensors.append(_sensor("dram", f"{package}-dram", zone, DRAM_GAIN))
+        elif name == "psys":
+            sensors.append(_sensor("platform", name, zone, PACKAGE_GAIN))
+    return sensors
+
+
+def _sensor(component: str, device: str, zone: Path, gain: tuple[float, float, float, str, str]) -> Sensor:
+    path = zone / "energy_uj"
+
+    def read() -> float:
+        try:
+            return float(path.read_bytes())
+        except OSError as error:
+            raise SensorError(_mend(path, error)) from None
+        except ValueError:
+            raise SensorError(f"{path}: no number") from None
+
+    sensor = Sensor(component, device, METHOD, "measured")  # type: ignore[arg-type]
+    try:
+        read()
+        wrap = float((zone / "max_energy_range_uj").read_bytes())
+    except SensorError as error:
+        sensor.reason = str(error)
+        return sensor
+    except (OSError, ValueError):
+        sensor.reason = f"{zone / 'max_energy_range_uj'}: not readable, so a wrap-around could not be told"
+        return sensor
+    parameter = f"rapl.gain@{host_name()}/{device}"
+    sensor.terms = [Term(parameter, "counter")]
+    sensor.parameters = {parameter: Parameter(*gain)}
+    sensor.counter = Counter(unit_J=1e-6, wrap=wrap)
+    sensor.read = read
+    return sensor
+
+
+def _mend(path: Path, error: OSError) -> str:
+    if isinstance(error, PermissionError):
+        everyone = path.parent.with_name("intel-rapl:*") / "energy_uj"
+        return f"{path}: only root may read it; until the next boot `sudo chmod a+r {everyone}` mends that"
+    return f"{path}: {os.strerror(error.errno or 0)}"

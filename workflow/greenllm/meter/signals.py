@@ -1,0 +1,99 @@
+"""Signals: passed on to the command's processes once, and only where they have not had them already."""
+
+import ctypes
+import os
+import signal
+import time
+
+from greenllm.meter.process_tree import ProcessTree, children_of, read_process
+
+# What is passed on: what a person or a scheduler sends to end or to tell something. Stop and continue (Ctrl-Z, fg)
+# reach the whole group through the terminal.
+FORWARDED = (
+    signal.SIGHUP,
+    signal.SIGINT,
+    signal.SIGQUIT,
+    signal.SIGTERM,
+    signal.SIGUSR1,
+    signal.SIGUSR2,
+    signal.SIGALRM,
+)
+# After these a command that ends with an error was killed, whatever it makes of them.
+ENDING = (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT, signal.SIGTERM)
+
+SI_KERNEL = 0x80  # asm-generic/siginfo.h: the terminal's Ctrl-C, Ctrl-\ and hang-up, which go to the whole group
+PR_SET_PDEATHSIG, PR_SET_NAME = 1, 15  # linux/prctl.h
+SENTINEL_NAME = "meter-sentinel"
+# The kernel walks a process group while its first members may run already.
+GROUP_DELIVERY_S = 0.01
+
+
+class Sentinel:
+    """A child that blocks all signals and so keeps what the process group was sent, for us to look at.
+
+    kill(2) to a group and kill(2) to the meter alone look the same to the meter; only the sentinel tells.
+    """
+
+    def __init__(self) -> None:
+        """Fork the sentinel, which dies with this process."""
+        self.pid = os.fork()
+        if self.pid == 0:
+            libc = ctypes.CDLL(None)
+            signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
+            libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+            libc.prctl(PR_SET_NAME, SENTINEL_NAME.encode(), 0, 0, 0)
+            os.closerange(0, 1 << 20)
+            while True:
+                signal.pause()
+
+    def has_received(self, signal_number: int) -> bool:
+        """Return whether the sentinel was sent this signal since it began."""
+        try:
+            with open(f"/proc/{self.pid}/status", "rb") as file:  # noqa: PTH123
+                for line in file:
+                    if line.startswith(b"ShdPnd:"):
+                        return bool(int(line.split()[1], 16) >> (signal_number - 1) & 1)
+        except OSError:
+            pass
+        return False
+
+    def end(self) -> None:
+        """End and reap the sentinel."""
+        os.kill(self.pid, signal.SIGKILL)
+        os.waitpid(self.pid, 0)
+
+
+def pass_on(received: signal.struct_siginfo, sentinel: Sentinel, tree: ProcessTree) -> Sentinel:
+    """Pass a signal on to the command's processes, unless their group was sent it. Returns the sentinel to use next."""
+    if received.si_code == SI_KERNEL:
+        return sentinel
+    time.sleep(GROUP_DELIVERY_S)
+    if sentinel.has_received(received.si_signo):
+        tree.ignored.discard(sentinel.pid)
+        sentinel.end()
+        sentinel = Sentinel()  # a pending signal stays pending: the next one would not be told from it
+        tree.ignored.add(sentinel.pid)
+        return sentinel
+    for pid in recipients(tree):
+        try:
+            os.kill(pid, received.si_signo)
+        except (ProcessLookupError, PermissionError):
+            continue
+    return sentinel
+
+
+def recipients(tree: ProcessTree) -> list[int]:
+    """Return the processes to pass a signal on to: all of the tree, but what nested meters will pass it on to."""
+    chosen = []
+    waiting = [pid for pid in children_of(os.getpid()) if pid not in tree.ignored]
+    while waiting:
+        pid = waiting.pop(0)
+        process = read_process(pid)
+        if process is None or process.name == SENTINEL_NAME:
+            continue
+        chosen.append(pid)
+        children = children_of(pid, process.threads)
+        # A nested meter holds a sentinel among its children; it passes signals on itself.
+        if not any(child.name == SENTINEL_NAME for c in children if (child := read_process(c))):
+            waiting += children
+    return chosen

@@ -1,0 +1,109 @@
+"""The devices a job gets: leased, inherited from the meter around it, or given by SLURM."""
+
+import os
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from greenllm.errors import UserError
+from greenllm.meter.gpus import visible
+from greenllm.meter.leases import (
+    Lease,
+    LeaseTimeoutError,
+    NoLocksError,
+    cpu_locks,
+    holder_record,
+    lock_folder,
+    usable_cpus,
+)
+from greenllm.meter.options import Options
+from greenllm.meter.sensors.nvml import Gpu
+
+# What sizes the thread pools of the common numeric libraries.
+THREAD_VARIABLES = (
+    "OMP_NUM_THREADS",
+    "MKL_NUM_THREADS",
+    "OPENBLAS_NUM_THREADS",
+    "NUMEXPR_NUM_THREADS",
+    "RAYON_NUM_THREADS",
+)
+
+
+@dataclass
+class Slots:
+    """What a job holds, and what its environment must say of it.
+
+    `reserved_cpus` are the processors whose idle time is the job's.
+    """
+
+    gpus: list[Gpu]
+    threads: int
+    reserved_cpus: float
+    environment: dict[str, str] = field(default_factory=dict)
+    lease: Lease | None = None
+    waited_s: float = 0.0
+
+
+def take_slots(options: Options, gpus: Sequence[Gpu], job_id: str, environment: Mapping[str, str]) -> Slots:
+    """Get what the options ask for. Raises UserError where the host cannot give it, or not in time."""
+    usable = len(usable_cpus())
+    threads = min(options.threads or 1, usable)
+    exports = {name: str(threads) for name in THREAD_VARIABLES} if options.threads else {}
+    allowed = visible(gpus, environment.get("CUDA_VISIBLE_DEVICES"))
+    nested, slurm = "GREENLLM_METER_ID" in environment, "SLURM_JOB_ID" in environment
+    wanted = _gpus_wanted(options, gpus, allowed)
+
+    if nested or slurm:
+        given = slurm and not nested  # by SLURM, whose CUDA_VISIBLE_DEVICES stands
+        chosen = allowed if given and options.gpus is None else allowed[:wanted]
+        if options.gpus is not None and not slurm:
+            exports |= _cuda(chosen)
+        # A nested job's reservation is part of its parent's, as far as it names one.
+        reserved = float(threads) if given or options.threads else 0.0
+        return Slots(chosen, threads, reserved, exports)
+
+    deadline = None if options.wait_s is None else time.monotonic() + options.wait_s
+    count = os.cpu_count() or 1 if options.exclusive else threads
+    slots = Slots(allowed[:wanted], threads, float(count), exports)
+    try:
+        lease = slots.lease = Lease(lock_folder(), holder_record(job_id, options.rule or options.command[0]))
+        if wanted:
+            by_name = {f"gpu-{gpu.uuid}": gpu for gpu in allowed}
+            what = f"{wanted} of {len(allowed)} GPU{'s' if len(allowed) > 1 else ''}"
+            slots.gpus = [by_name[name] for name in lease.take("gpu", list(by_name), wanted, what, deadline)]
+        names = cpu_locks(options.exclusive)
+        what = "the whole host" if options.exclusive else f"{count} of {len(names)} processors"
+        lease.take("cpu", names, count, what, deadline)
+        slots.waited_s = lease.waited_s
+    except LeaseTimeoutError as error:
+        raise UserError(f"{error}; wait longer (--wait) or see `greenllm probe` for who holds it") from None
+    except NoLocksError as error:
+        print(
+            f"greenllm meter: warning: no locks can be kept ({error}); running without a lease: GPUs and processors "
+            "may be shared. Set GREENLLM_LOCKS to a folder that all users may write to.",
+            file=sys.stderr,
+        )
+    slots.environment |= _cuda(slots.gpus)
+    return slots
+
+
+def _gpus_wanted(options: Options, gpus: Sequence[Gpu], allowed: Sequence[Gpu]) -> int:
+    asked = 0 if options.device == "cpu" else options.gpus or 0
+    if asked and not allowed:
+        if options.device == "require":
+            found = "CUDA_VISIBLE_DEVICES allows none" if gpus else "none is found; `greenllm probe` says why"
+            raise UserError(f"--device require: --gpus {asked} asked, but {found}")
+        return 0  # the job runs on the processors, and its log shows that it has no GPU
+    if asked > len(allowed):
+        raise UserError(
+            f"--gpus {asked}: there {'is' if len(allowed) == 1 else 'are'} only {len(allowed)} on this host (as far "
+            "as CUDA_VISIBLE_DEVICES allows); ask for fewer"
+        )
+    return asked
+
+
+def _cuda(gpus: Sequence[Gpu]) -> dict[str, str]:
+    # Indices, since some engines refuse UUIDs; they count in the order of the PCI bus, as NVML does.
+    names = ",".join(gpu.uuid if gpu.index < 0 else str(gpu.index) for gpu in gpus)
+    return {"CUDA_VISIBLE_DEVICES": names, "CUDA_DEVICE_ORDER": "PCI_BUS_ID"}
