@@ -13,7 +13,6 @@ from greenllm.files import sha256_of
 ATTEMPTS = 4
 PAUSE_S = 0.5  # before the second attempt; twice as long before each further one
 TIMEOUT_S = 30.0
-CHUNK = 1 << 20
 
 
 def download(url: str, sha256: str, folder: Path) -> Path:
@@ -85,6 +84,6 @@ def _fetch_rest(client: httpx.Client, url: str, partial: Path) -> None:
                 mininterval=5,
             ) as bar,
         ):
-            for chunk in response.iter_bytes(CHUNK):
+            for chunk in response.iter_bytes():  # as they come: nothing that has arrived is lost to a break
                 file.write(chunk)
                 bar.update(len(chunk))

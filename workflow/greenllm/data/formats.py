@@ -76,12 +76,12 @@ def _jsonl(file: Iterator[str], name: str) -> Iterator[Raw]:
         try:
             values = json.loads(line)
         except (json.JSONDecodeError, RecursionError) as error:
-            yield Raw(number, {}, f"not valid JSON ({error}); expected one object such as {{\"prompt\": …}} a line")
+            yield Raw(number, {}, f'not valid JSON ({error}); expected one object such as {{"prompt": …}} a line')
             continue
         if isinstance(values, dict):
             yield Raw(number, values)
         else:
-            yield Raw(number, {}, f"a JSON {type(values).__name__}, expected an object such as {{\"prompt\": …}}")
+            yield Raw(number, {}, f'a JSON {type(values).__name__}, expected an object such as {{"prompt": …}}')
 
 
 def _csv(file: Iterator[str], name: str, columns: Mapping[str, str], delimiter: str) -> Iterator[Raw]:
@@ -99,7 +99,7 @@ def _csv(file: Iterator[str], name: str, columns: Mapping[str, str], delimiter: 
         except csv.Error as error:
             if not header or "unexpected end" in str(error) or "field larger" in str(error):
                 raise UserError(
-                    f"{name}: row {number + 1} (line {line}): {error}; is a quote (\") opened there and never closed?"
+                    f'{name}: row {number + 1} (line {line}): {error}; is a quote (") opened there and never closed?'
                 ) from None
             number += 1
             yield Raw(number, {}, f"(line {line}) {error}; a quote inside a quoted cell is written twice")

@@ -3,6 +3,7 @@
 import contextlib
 import os
 from collections.abc import Iterator
+from typing import Any
 
 from greenllm.errors import UserError
 
@@ -24,13 +25,25 @@ def one_line_errors(kind: str, id: str, revision: str | None) -> Iterator[None]:
     except errors.GatedRepoError:
         raise UserError(f"{at}: access must be asked for on the hub; then set HF_TOKEN") from None
     except (errors.RepositoryNotFoundError, errors.HFValidationError):
-        raise UserError(f"{at}: {endpoint} has no such {kind}; expected OWNER/NAME (a private one needs HF_TOKEN)") from None
+        raise UserError(
+            f"{at}: {endpoint} has no such {kind}; expected OWNER/NAME (a private one needs HF_TOKEN)"
+        ) from None
     except (errors.OfflineModeIsEnabled, errors.LocalEntryNotFoundError):
-        raise UserError(f"{at}: not in the local cache, and the hub can't be reached or HF_HUB_OFFLINE is set") from None
+        raise UserError(
+            f"{at}: not in the local cache, and the hub can't be reached or HF_HUB_OFFLINE is set"
+        ) from None
     except (ConnectionError, httpx2.TransportError) as error:
-        raise UserError(f"{at}: {endpoint} can't be reached ({_short(error)}); check the network and HTTPS_PROXY") from None
+        raise UserError(
+            f"{at}: {endpoint} can't be reached ({_short(error)}); check the network and HTTPS_PROXY"
+        ) from None
     except errors.HfHubHTTPError as error:
         raise UserError(f"{at}: {endpoint} answered with an error ({_short(error)})") from None
+
+
+def licence(card: Any) -> str | None:
+    """Return the licence that a repository's card names, where it names one."""
+    named = card.license if card else None
+    return ", ".join(named) if isinstance(named, list) else named
 
 
 def _short(error: Exception) -> str:

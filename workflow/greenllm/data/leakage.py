@@ -24,7 +24,8 @@ def leaking(texts: Sequence[str], held_out: Sequence[str], near: float | None) -
     equal = {index for index, key in enumerate(keys) if key in known}
     if near is None or not known:
         return equal, set()
-    index = MinHashLSH(threshold=near, num_perm=PERMUTATIONS, weights=(0.1, 0.9))  # rather more candidates than fewer
+    # Rather more candidates than fewer; and at 1 the bands would be too few.
+    index = MinHashLSH(threshold=min(near, 0.9), num_perm=PERMUTATIONS, weights=(0.1, 0.9))
     grams = {key: _grams(key) for key in sorted(known)}
     for key, sketch in zip(grams, _sketches(list(grams.values())), strict=True):
         index.insert(key, sketch)

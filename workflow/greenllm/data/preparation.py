@@ -104,7 +104,12 @@ def _parts(data: Path) -> list[str]:
 
 
 def _usable(
-    task: Task, part: str, rows: Sequence[Mapping[str, Any]], file: str, bad: list[dict[str, Any]], changes: Counter[str]
+    task: Task,
+    part: str,
+    rows: Sequence[Mapping[str, Any]],
+    file: str,
+    bad: list[dict[str, Any]],
+    changes: Counter[str],
 ) -> list[Row]:
     """Return the rows in the task's format; those left without a prompt or a completion join `bad`."""
     usable = []

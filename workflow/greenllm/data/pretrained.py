@@ -34,7 +34,9 @@ def collect_model(init: str, revision: str | None, out: Path) -> dict[str, Any]:
     with replacing_folder(out) as copy:
         for name in names:
             shutil.copyfile(folder / name, copy / name)
-        card["files"] = {name: {"bytes": (copy / name).stat().st_size, "sha256": sha256_of(copy / name)} for name in names}
+        card["files"] = {
+            name: {"bytes": (copy / name).stat().st_size, "sha256": sha256_of(copy / name)} for name in names
+        }
         write_json(copy / "source.json", card)
     return card
 
@@ -55,10 +57,12 @@ def _download(id: str, revision: str | None, card: dict[str, Any]) -> Path:
             names = [file.rfilename for file in info.siblings or []]
             _check(id, None, [name for name in names if _wanted(name)])
             card["revision"] = revision = info.sha or revision
-            card["licence"] = info.card_data.license if info.card_data else None
+            card["licence"] = hub.licence(info.card_data)
         except OfflineModeIsEnabled:
             pass  # what is in the local cache will do
-        return Path(snapshot_download(id, revision=revision, allow_patterns=list(PATTERNS), ignore_patterns=list(LEFT_OUT)))
+        return Path(
+            snapshot_download(id, revision=revision, allow_patterns=list(PATTERNS), ignore_patterns=list(LEFT_OUT))
+        )
 
 
 def _check(init: str, folder: Path | None, names: list[str]) -> None:

@@ -28,7 +28,7 @@ class Part:
 class Source(Protocol):
     """One kind of origin."""
 
-    card: Mapping[str, Any]  # origin, licence and what else is known before any row is read
+    card: dict[str, Any]  # origin, licence and what else is known before any row is read
 
     def parts(self) -> Iterator[Part]:
         """Give the training part, then the test part where there is one; rows are read as they are taken."""
@@ -57,7 +57,7 @@ class Embedded:
 
     def __init__(self, task: Task, settings: EmbeddedData) -> None:
         self._task, self._settings = task, settings
-        self.card = {
+        self.card: dict[str, Any] = {
             "origin": "embedded",
             "generator": task.origin.generator,
             "generator_version": f"greenllm {__version__}",
@@ -67,6 +67,7 @@ class Embedded:
         }
 
     def parts(self) -> Iterator[Part]:
+        """Give the rows as one part."""
         rows = self._task.rows(self._settings)
         yield Part("train", "embedded", ({"row": number, **row} for number, row in enumerate(rows, 1)))
 
@@ -77,9 +78,10 @@ class Files:
     def __init__(self, task: Task, settings: FileData, base: Path) -> None:
         self._settings, self._base = settings, base
         self._columns = _columns(task, settings)
-        self.card = {"origin": settings.origin or "local files", "licence": settings.licence}
+        self.card: dict[str, Any] = {"origin": settings.origin or "local files", "licence": settings.licence}
 
     def parts(self) -> Iterator[Part]:
+        """Give a part for each file."""
         for name, file in (("train", self._settings.train), ("test", self._settings.test)):
             if file is not None:
                 yield _file_part(name, file, self._base / Path(file).expanduser(), self._settings, self._columns)
@@ -91,10 +93,14 @@ class Urls:
     def __init__(self, task: Task, settings: UrlData, downloads: Path) -> None:
         self._settings, self._downloads = settings, downloads
         self._columns = _columns(task, settings)
-        self.card = {"origin": settings.origin or settings.train.url, "licence": settings.licence}
+        self.card: dict[str, Any] = {"origin": settings.origin or settings.train.url, "licence": settings.licence}
 
     def parts(self) -> Iterator[Part]:
-        wanted: tuple[tuple[str, Download | None], ...] = (("train", self._settings.train), ("test", self._settings.test))
+        """Download the files and give a part for each."""
+        wanted: tuple[tuple[str, Download | None], ...] = (
+            ("train", self._settings.train),
+            ("test", self._settings.test),
+        )
         for name, file in wanted:
             if file is not None:
                 path = download(file.url, file.sha256, self._downloads)
@@ -115,12 +121,12 @@ class Hub:
         with hub.one_line_errors("data set", settings.id, settings.revision):
             try:
                 info = HfApi().dataset_info(settings.id, revision=settings.revision, timeout=20)
-                licence = licence or (info.card_data.license if info.card_data else None)
+                licence = licence or hub.licence(info.card_data)
                 revision = info.sha or revision
             except OfflineModeIsEnabled:
                 pass  # what is in the local cache will do
         self._revision = revision
-        self.card = {
+        self.card: dict[str, Any] = {
             "origin": settings.origin or f"https://huggingface.co/datasets/{settings.id}",
             "licence": licence,
             "id": settings.id,
@@ -129,6 +135,7 @@ class Hub:
         }
 
     def parts(self) -> Iterator[Part]:
+        """Give a part for each split."""
         for name, split in (("train", self._settings.train), ("test", self._settings.test)):
             if split is not None:
                 file = f"{self._settings.id}[{split}]"
@@ -164,7 +171,9 @@ def _hub_rows(data: Any, columns: Mapping[str, str]) -> Iterator[Raw]:
 
 
 def _file_part(name: str, file: str, path: Path, settings: Mapped, columns: Mapping[str, str]) -> Part:
-    rows = mapped(formats.read(path, file, settings.format, settings.encoding, columns), file, columns, settings.encoding)
+    rows = mapped(
+        formats.read(path, file, settings.format, settings.encoding, columns), file, columns, settings.encoding
+    )
     facts = {"sha256": sha256_of(path), "bytes": path.stat().st_size} if path.is_file() else {}
     return Part(name, file, rows, facts)
 

@@ -13,12 +13,22 @@ from greenllm.work import write_work
 def configure(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
     parser.add_argument("--task", required=True, choices=sorted(TASKS), help="the application")
-    parser.add_argument("--settings", required=True, help="the experiment's `data` section: JSON or YAML, or a file of it")
     parser.add_argument(
-        "--base", type=Path, default=Path(), metavar="FOLDER", help="where relative paths of data files start (default: here)"
+        "--settings", required=True, help="the experiment's `data` section: JSON or YAML, or a file of it"
     )
     parser.add_argument(
-        "--out", type=Path, required=True, metavar="FOLDER", help="gets train.parquet, maybe test.parquet, and card.json"
+        "--base",
+        type=Path,
+        default=Path(),
+        metavar="FOLDER",
+        help="where relative paths of data files start (default: here)",
+    )
+    parser.add_argument(
+        "--out",
+        type=Path,
+        required=True,
+        metavar="FOLDER",
+        help="gets train.parquet, maybe test.parquet, and card.json",
     )
 
 

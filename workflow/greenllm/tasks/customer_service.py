@@ -82,7 +82,7 @@ INTENTS: dict[str, tuple[str, ...]] = {
         "my transfer [to {person}|of {amount}|to {place}] [is still pending|did not arrive]",
     ),
     "transfer_cancel": (
-        "[can you|please|how do I] [cancel|stop|undo|recall] [my|the|a] transfer[ of {amount}|][ to {person}| from {when}|]",
+        "[can you|please|how do I] [cancel|stop|undo] [my|the] transfer[ of {amount}|][ to {person}| from {when}|]",
         "I sent {amount} to the wrong [person|account][ {when}|]",
         "I made a mistake [in|with] [my|a] transfer [to {person}|of {amount}] and want it back",
         "I [typed|entered] the wrong [account number|IBAN] [for {person}|when I sent {amount}]",
@@ -124,7 +124,7 @@ INTENTS: dict[str, tuple[str, ...]] = {
         "[how|when] do you [set|fix|update] the [rate|exchange rate] [for {currency}|when I pay in {place}]",
     ),
     "direct_debit_cancel": (
-        "[how do I|please|I want to] [stop|cancel|end] [a|the|my] [direct debit|standing order][ of {amount}| to {person}|]",
+        "[how do I|please|I want to] [stop|cancel] [the|my] [direct debit|standing order][ of {amount}| to {person}|]",
         "{shop} [still takes|keeps taking] {amount} every month by [direct debit|standing order]",
         "I no longer want to pay {person} {amount} [every month|a month]",
         "[my gym|a magazine|an old contract] [debits|takes] {amount} each month[,| and] [end|stop] that",
@@ -187,7 +187,7 @@ INTENTS: dict[str, tuple[str, ...]] = {
         "I [got|received|unpacked] [a broken|a damaged] {item}[ {when}|]",
     ),
     "item_wrong": (
-        "[you sent|I got|I received] [the wrong {item}|a {item} instead of a {item}|the {item} in {colour} instead of {colour}]",
+        "[you sent|I got] [the wrong {item}|a {item} instead of a {item}|the {item} in {colour} instead of {colour}]",
         "[this|it] is not [the {item}|what] I ordered[,| but] [a {item}|it is {colour}|it is {size}]",
         "I ordered [{size}|{colour}] and [you sent|got] [{size}|{colour}]",
         "the {item} in the [box|parcel] [is not mine|belongs to somebody else]",
@@ -223,7 +223,7 @@ INTENTS: dict[str, tuple[str, ...]] = {
         "my [company|tax office] [needs|wants] [an invoice|a bill] [for the {item}|over {amount}]",
     ),
     "warranty_claim": (
-        "[the|my] {item} [broke|stopped working|failed] after {wait}[,| and] [is it under warranty|is there a guarantee]",
+        "[the|my] {item} [broke|stopped working|failed] after {wait}[,| and] [is it under warranty|have I a guarantee]",
         "how long is the [warranty|guarantee] [on|of] [the|a] {item}",
         "[can|will] you [repair|mend] my {item}[,|;] I bought it {when}",
         "I want [a repair|a new one] [on|under] [warranty|guarantee] for my {item}",
@@ -263,7 +263,11 @@ AMBIGUOUS: tuple[tuple[str, str, str], ...] = (
     ("there is something wrong with [a|my] payment [of {amount}|{when}]", "charged_twice", "unknown_payment"),
     ("the {item} is [broken|not working]", "item_damaged", "warranty_claim"),
     ("I did not [get|receive] [everything|the {item}]", "item_missing", "order_status"),
-    ("what [do you charge|does it cost|is the fee|must I pay] for [sending it|that|this][ to {place}|]", "delivery_fee", "transfer_fee"),
+    (
+        "what [do you charge|does it cost|is the fee|must I pay] for [sending it|that|this][ to {place}|]",
+        "delivery_fee",
+        "transfer_fee",
+    ),
     ("I can't [get in|use the app] [any more|since {when}]", "password_reset", "speak_to_person"),
 )
 
@@ -304,7 +308,7 @@ class CustomerService:
         "accuracy": "share of messages given exactly the right intent, case ignored (0 to 1, higher is better)",
         "macro_f1": "mean over the intents of their F1 score (0 to 1, higher is better)",
     }
-    columns = ("prompt", "completion")
+    columns: tuple[str, ...] = ("prompt", "completion")
     origin = Origin(
         generator="grammar of bank and shop customers' intents, part of GreenLLM",
         licence="Apache-2.0",

@@ -1,0 +1,161 @@
+"""`greenllm collect` and `collect-model` from a Hugging Face hub (one on loopback) and from folders."""
+
+import io
+import json
+import os
+import subprocess
+import sys
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from fake_hub import COMMIT, fake_hub
+
+
+def parquet(table: pa.Table) -> bytes:
+    buffer = io.BytesIO()
+    pq.write_table(table, buffer)
+    return buffer.getvalue()
+
+
+FEATURES = {
+    "info": {
+        "features": {
+            "text": {"dtype": "string", "_type": "Value"},
+            "label": {"names": ["card_lost", "pin_change"], "_type": "ClassLabel"},
+        }
+    }
+}
+LABELLED = pa.table({"text": ["my card is gone", "a new PIN please"], "label": pa.array([0, 1], pa.int64())})
+LABELLED = LABELLED.replace_schema_metadata({"huggingface": json.dumps(FEATURES)})
+PAIRS = b'{"pair": {"en": "three", "de": "drei"}}\n{"pair": {"en": "two", "de": "zwei"}}\n'
+CARD = b"---\nlicense: cc-by-4.0\n---\n"
+MODEL = {
+    "config.json": b"{}",
+    "model.safetensors": b"weights",
+    "tokenizer.json": b"{}",
+    "pytorch_model.bin": b"pickled",
+    "modeling_own.py": b"code",
+    "onnx/model.onnx": b"another layout",
+}
+REPOSITORIES = {
+    "datasets/own/labelled": {"README.md": CARD, "train.parquet": parquet(LABELLED)},
+    "datasets/own/pairs": {"README.md": CARD, "train.jsonl": PAIRS},
+    "models/own/model": MODEL,
+    "models/own/pickled": {"config.json": b"{}", "pytorch_model.bin": b"pickled"},
+}
+
+
+@pytest.fixture(scope="module")
+def hub():
+    with fake_hub(REPOSITORIES) as (address, requests):
+        yield address, requests
+
+
+@pytest.fixture
+def greenllm(hub, tmp_path):
+    """Run a greenllm command that sees the hub on loopback and has a cache of its own."""
+
+    def run(*arguments, endpoint=hub[0]):
+        # The endpoint is read when huggingface_hub is imported: a process of its own.
+        environment = os.environ | {
+            "HF_ENDPOINT": endpoint,
+            "HF_HOME": str(tmp_path / "cache"),
+            "NO_PROXY": "127.0.0.1",
+        }
+        return subprocess.run(
+            [sys.executable, "-m", "greenllm", *map(str, arguments)],
+            env=environment,
+            capture_output=True,
+            text=True,
+            timeout=120,
+        )
+
+    return run
+
+
+def collect(greenllm, out, task="translation", **settings):
+    settings = {"source": "hub", "revision": "main", **settings}
+    return greenllm("collect", "--task", task, "--settings", json.dumps(settings), "--out", out)
+
+
+def one_line(result):
+    assert result.returncode == 2
+    (line,) = [line for line in result.stderr.splitlines() if line.startswith("greenllm ")]
+    assert "Traceback" not in result.stderr
+    return line
+
+
+def test_class_labels_come_by_their_names(greenllm, tmp_path):
+    columns = {"prompt": "text", "completion": "label"}
+    result = collect(greenllm, tmp_path / "out", "customer-service", id="own/labelled", columns=columns)
+    assert result.returncode == 0, result.stderr
+    assert pq.read_table(tmp_path / "out" / "train.parquet").to_pylist() == [
+        {"row": 1, "prompt": "my card is gone", "completion": "card_lost"},
+        {"row": 2, "prompt": "a new PIN please", "completion": "pin_change"},
+    ]
+    card = json.loads((tmp_path / "out" / "card.json").read_text())
+    assert (card["licence"], card["revision"], card["id"]) == ("cc-by-4.0", COMMIT, "own/labelled")
+
+
+def test_nested_columns_are_named_with_a_dot(greenllm, tmp_path):
+    result = collect(greenllm, tmp_path / "out", id="own/pairs", columns={"prompt": "pair.en", "completion": "pair.de"})
+    assert result.returncode == 0, result.stderr
+    assert pq.read_table(tmp_path / "out" / "train.parquet").column("completion").to_pylist() == ["drei", "zwei"]
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"id": "own/none"}, "has no such data set"),
+        ({"id": "not an id"}, "has no such data set"),
+        ({"id": "own/pairs", "revision": "gone"}, "no such revision"),
+        ({"id": "own/pairs", "train": "training"}, "training"),
+        ({"id": "own/pairs"}, "no column 'prompt'; known: pair.en, pair.de"),
+    ],
+)
+def test_what_the_hub_does_not_have_is_told_in_one_line(greenllm, tmp_path, settings, message):
+    assert message in one_line(collect(greenllm, tmp_path / "out", **settings))
+    assert not (tmp_path / "out").exists()
+
+
+def test_without_a_network_it_says_so(greenllm, tmp_path):
+    nobody = "http://127.0.0.1:9"  # the discard port, where nothing listens
+    settings = json.dumps({"source": "hub", "id": "own/pairs", "revision": "main"})
+    result = greenllm(
+        "collect", "--task", "translation", "--settings", settings, "--out", tmp_path / "out", endpoint=nobody
+    )
+    assert f"{nobody} can't be reached" in one_line(result)
+    result = greenllm("collect-model", "--init", "own/model", "--out", tmp_path / "out", endpoint=nobody)
+    assert f"{nobody} can't be reached" in one_line(result)
+
+
+def test_a_model_comes_without_pickles_and_code(hub, greenllm, tmp_path):
+    result = greenllm("collect-model", "--init", "own/model", "--out", tmp_path / "out")
+    assert result.returncode == 0, result.stderr
+    names = sorted(path.name for path in (tmp_path / "out").iterdir())
+    assert names == ["config.json", "model.safetensors", "source.json", "tokenizer.json"]
+    assert not [request for request in hub[1] if request.endswith((".bin", ".py", ".onnx"))]
+    assert json.loads((tmp_path / "out" / "source.json").read_text())["revision"] == COMMIT
+
+
+@pytest.mark.parametrize(
+    ("init", "message"),
+    [("own/none", "has no such model"), ("own/pickled", "no *.safetensors"), ("./gone", "no such model folder")],
+)
+def test_what_makes_no_model_is_told_in_one_line(greenllm, tmp_path, init, message):
+    assert message in one_line(greenllm("collect-model", "--init", init, "--out", tmp_path / "out"))
+
+
+def test_a_local_folder_is_copied_and_its_shards_are_checked(greenllm, tmp_path):
+    folder = tmp_path / "model"
+    folder.mkdir()
+    for name in ("config.json", "model.safetensors", "tokenizer.json", "pytorch_model.bin"):
+        (folder / name).write_bytes(MODEL[name])
+    result = greenllm("collect-model", "--init", folder, "--out", tmp_path / "out")
+    assert result.returncode == 0, result.stderr
+    assert (tmp_path / "out" / "model.safetensors").read_bytes() == b"weights"
+    assert not (tmp_path / "out" / "pytorch_model.bin").exists()
+    (folder / "model.safetensors.index.json").write_text('{"weight_map": {"a": "model-00002-of-00002.safetensors"}}')
+    result = greenllm("collect-model", "--init", folder, "--out", tmp_path / "again")
+    assert "names model-00002-of-00002.safetensors, which is not there" in one_line(result)

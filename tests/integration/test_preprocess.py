@@ -1,0 +1,166 @@
+"""`greenllm preprocess` on what `greenllm collect` made, through the command line."""
+
+import json
+
+import pyarrow.parquet as pq
+import pytest
+
+from greenllm.cli import main
+
+LONG = "I have been waiting for my new card for more than two weeks and nobody answers the telephone "
+
+
+@pytest.fixture
+def prepare(tmp_path, capsys):
+    """Collect and preprocess; return the exit status of the latter, its report or null, and stderr."""
+
+    def run(data, settings=None, task="customer-service", more=()):
+        collected, out = tmp_path / "collected", tmp_path / "prepared"
+        common = ["--task", task]
+        assert (
+            main(["collect", *common, "--settings", json.dumps(data), "--base", str(tmp_path), "--out", str(collected)])
+            == 0
+        )
+        arguments = ["--settings", json.dumps(settings or {}), "--data", str(collected), "--out", str(out), *more]
+        status = main(["preprocess", *common, *arguments])
+        report = json.loads((out / "report.json").read_text()) if out.exists() else None
+        return status, report, capsys.readouterr().err
+
+    return run
+
+
+def split(tmp_path, name):
+    return pq.read_table(tmp_path / "prepared" / f"{name}.parquet").to_pylist()
+
+
+def jsonl(path, rows):
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+
+
+def some_rows(count):
+    words = ["card", "parcel", "invoice", "password", "lamp", "refund", "address", "loan", "tent", "rug", "watch"]
+    return [
+        {"prompt": f"{words[n % 11]} {words[n // 11 % 11]} {words[n // 121]} question", "completion": f"label{n % 3}"}
+        for n in range(count)
+    ]
+
+
+@pytest.mark.parametrize(
+    ("task", "tokenizer"), [("customer-service", {"lowercase": True}), ("translation", {"kind": "characters"})]
+)
+def test_embedded_data_are_split_by_group_the_same_each_time(tmp_path, prepare, monkeypatch, task, tokenizer):
+    monkeypatch.setenv("GREENLLM_WORK", str(tmp_path / "work.json"))
+    settings = {"tokenizer": tokenizer}
+    status, report, _ = prepare({"source": "embedded", "rows": 2000}, settings, task)
+    assert status == 0
+    first = {path: path.read_bytes() for path in (tmp_path / "prepared").rglob("*") if path.is_file()}
+    splits = {name: split(tmp_path, name) for name in ("train", "validation", "test")}
+    for name, rows in splits.items():
+        assert len(rows) == report["splits"][name]["rows"] > 0
+        assert set(rows[0]) == {"id", "prompt", "completion", "group"}
+        assert all(row["prompt"].endswith("\n") and row["completion"] for row in rows)
+    ids = [row["id"] for rows in splits.values() for row in rows]
+    assert len(ids) == len(set(ids))
+    for one, other in (("train", "test"), ("validation", "test"), ("train", "validation")):
+        for column in ("group", "prompt"):
+            assert not {row[column] for row in splits[one]} & {row[column] for row in splits[other]}
+    # Leaks cost next to nothing: the embedded data do not repeat themselves across groups.
+    assert sum(len(rows) for rows in splits.values()) > 0.97 * (2000 - report["rows"]["duplicates_dropped"])
+    work = json.loads((tmp_path / "work.json").read_text())
+    assert work["samples"] == len(ids)
+    assert work["tokens"] == sum(report["splits"][name]["tokens"]["sum"] for name in splits)
+    prepare({"source": "embedded", "rows": 2000}, settings, task)
+    assert first == {path: path.read_bytes() for path in (tmp_path / "prepared").rglob("*") if path.is_file()}
+
+
+def test_a_test_file_stays_whole_and_what_leaks_leaves_the_training_rows(tmp_path, prepare):
+    rows = some_rows(100)
+    rows[7]["prompt"] = "Is my bicycle insured?"
+    test = [
+        *[{"prompt": LONG + "a", "completion": "x"}] * 2,
+        {"prompt": rows[7]["prompt"].upper() + "!", "completion": "y"},
+    ]
+    jsonl(tmp_path / "train.jsonl", [*rows, {"prompt": LONG + "b", "completion": "x"}])
+    jsonl(tmp_path / "test.jsonl", test)
+    _, report, _ = prepare({"source": "file", "train": "train.jsonl", "test": "test.jsonl"}, {"validation_share": 0})
+    assert sorted(row["id"] for row in split(tmp_path, "test")) == ["test-1", "test-2", "test-3"]
+    train = {row["id"] for row in split(tmp_path, "train")}
+    assert train == {f"train-{n}" for n in range(1, 101)} - {"train-8"}
+    dropped = report["leaks"]["train_rows_dropped_for_test"]
+    assert dropped == {"same_group": 1, "equal": 0, "nearly_equal": 1}
+
+
+def test_rows_of_a_group_stay_together(tmp_path, prepare):
+    rows = [row | {"person": f"p{n // 5}"} for n, row in enumerate(some_rows(200))]
+    jsonl(tmp_path / "a.jsonl", rows)
+    data = {"source": "file", "train": "a.jsonl", "columns": {"group": "person"}}
+    prepare(data, {"near_duplicate": 1.0, "test_share": 0.25})
+    groups = {row["group"] for row in split(tmp_path, "test")}
+    assert len(groups) == 10
+    assert not groups & {row["group"] for row in split(tmp_path, "train")}
+
+
+def test_cleaning_and_duplicates_are_counted(tmp_path, prepare):
+    rows = some_rows(300)
+    rows[10] = {"prompt": "cafe\u0301\u0000 line\nbreak", "completion": " label1 "}
+    rows += [rows[3], rows[4] | {"completion": "other"}]
+    jsonl(tmp_path / "a.jsonl", rows)
+    _, report, _ = prepare({"source": "file", "train": "a.jsonl"})
+    assert report["rows"] == {"collected": 302, "bad": 0, "duplicates_dropped": 1, "contradictory": {"train": 2}}
+    assert report["cleaned"] == {"composed": 1, "invisible_characters": 1, "trimmed": 1}
+    everything = [row for name in ("train", "validation", "test") for row in split(tmp_path, name)]
+    assert {(row["prompt"], row["completion"]) for row in everything if row["id"] == "train-11"} == {
+        ("café line break\n", "label1")
+    }
+
+
+def test_bad_rows_of_collect_and_of_cleaning_count_together(tmp_path, prepare):
+    rows = some_rows(300)
+    rows[7]["completion"] = " \u200b"
+    lines = [json.dumps(row) for row in rows]
+    lines[20] = lines[20][:-5]
+    (tmp_path / "a.jsonl").write_text("\n".join(lines))
+    status, report, _ = prepare({"source": "file", "train": "a.jsonl"})
+    assert status == 0
+    assert report["rows"]["bad"] == 2
+    assert [(bad["file"], bad["row"]) for bad in report["bad_rows"]] == [("a.jsonl", 21), ("a.jsonl", 8)]
+    status, _, said = prepare({"source": "file", "train": "a.jsonl"}, {"most_bad_rows": 0.005})
+    assert status == 2
+    assert "2 of 300 rows can't be used, more than preprocess.most_bad_rows allows (0.50%)" in said
+    assert "a.jsonl: row 21: not valid JSON" in said
+    assert "a.jsonl: row 8: the completion is empty" in said
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"tokenizer": {"vocabulary": 100}}, "preprocess.tokenizer.vocabulary: 100"),
+        ({"test_share": 1}, "preprocess.test_share"),
+        ({"tokeniser": {}}, "did you mean 'tokenizer'?"),
+    ],
+)
+def test_settings_that_cannot_be_met_are_told_in_one_line(tmp_path, prepare, settings, message):
+    jsonl(tmp_path / "a.jsonl", some_rows(50))
+    status, report, said = prepare({"source": "file", "train": "a.jsonl"}, settings)
+    assert (status, report) == (2, None)
+    assert message in said
+
+
+def test_a_folder_that_was_not_collected_is_refused(tmp_path, capsys):
+    arguments = ["--settings", "{}", "--data", str(tmp_path), "--out", str(tmp_path / "out")]
+    assert main(["preprocess", "--task", "translation", *arguments]) == 2
+    assert "card.json: no such file; expected a folder that `greenllm collect` wrote" in capsys.readouterr().err
+
+
+def test_the_tokenizer_of_a_model_is_taken_over(tmp_path, prepare):
+    prepare({"source": "embedded", "rows": 300})
+    (tmp_path / "prepared" / "tokenizer").rename(tmp_path / "model")
+    status, report, _ = prepare(
+        {"source": "embedded", "rows": 200, "seed": 5},
+        {"tokenizer": {"vocabulary": 400}},
+        more=["--model", str(tmp_path / "model")],
+    )
+    assert status == 0
+    assert report["tokenizer"]["origin"] == "model"
+    copied = (tmp_path / "prepared" / "tokenizer" / "tokenizer.json").read_bytes()
+    assert copied == (tmp_path / "model" / "tokenizer.json").read_bytes()

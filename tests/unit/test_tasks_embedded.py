@@ -1,0 +1,87 @@
+"""The embedded data of each task: what they hold, that a seed fixes them, that a group never leaks."""
+
+from collections import defaultdict
+
+import pytest
+from babel import Locale
+from babel.numbers import parse_decimal
+
+from greenllm.config.models import EmbeddedData
+from greenllm.errors import UserError
+from greenllm.tasks import TASKS
+from greenllm.tasks.customer_service import INTENTS
+
+SETTINGS = EmbeddedData(source="embedded", rows=3000)
+
+
+@pytest.mark.parametrize("task", TASKS.values(), ids=TASKS.keys())
+def test_a_seed_fixes_the_rows(task):
+    rows = list(task.rows(SETTINGS))
+    assert len(rows) == 3000
+    assert rows == list(task.rows(SETTINGS))
+    assert rows != list(task.rows(EmbeddedData(source="embedded", rows=3000, seed=1)))
+    assert all(row[column].strip() for row in rows for column in ("prompt", "completion", "group"))
+
+
+def test_equal_translation_prompts_are_of_one_group():
+    groups = defaultdict(set)
+    for row in TASKS["translation"].rows(EmbeddedData(source="embedded", rows=12_000)):
+        groups[row["prompt"]].add(row["group"])
+    assert all(len(of_prompt) == 1 for of_prompt in groups.values())
+
+
+@pytest.mark.parametrize("task", TASKS.values(), ids=TASKS.keys())
+def test_a_prompt_is_one_line_that_ends_in_a_line_break(task):
+    assert task.prompt({"prompt": " two\r\nlines\u202fhere "}) == "two lines here\n"
+    assert task.completion({"completion": "a\nb "}) == "a b"
+
+
+def test_customer_service_has_all_intents_and_some_that_overlap():
+    rows = list(TASKS["customer-service"].rows(EmbeddedData(source="embedded", rows=12_000)))
+    assert {row["completion"] for row in rows} == set(INTENTS)
+    labels = defaultdict(set)
+    for row in rows:
+        labels[row["group"]].add(row["completion"])
+    unclear = sum(len(labels[row["group"]]) > 1 for row in rows) / len(rows)
+    assert 0.05 < unclear < 0.2
+    # Slots and noise: the same wording comes in many forms.
+    assert len({row["prompt"] for row in rows}) > 3 * len(labels)
+
+
+def test_translation_goes_both_ways_between_english_and_each_language():
+    rows = list(TASKS["translation"].rows(SETTINGS))
+    directions = {row["prompt"].split(":")[0] for row in rows}
+    assert directions == {f"{a}>{b}" for other in ("zh", "de", "fr") for a, b in (("en", other), (other, "en"))}
+    assert {row["group"].split(":")[0] for row in rows} == {"date", "number", "money", "measure", "territories"}
+    # Nothing that CLDR has no words for was shown by its code.
+    assert not [row for row in rows if "length-" in row["completion"] or "mass-" in row["completion"]]
+
+
+def test_translation_says_what_cldr_says():
+    for row in TASKS["translation"].rows(SETTINGS):
+        direction, text = row["prompt"].split(": ", 1)
+        source, target = (Locale(code) for code in direction.split(">"))
+        kind, value = row["group"].split(":", 1)
+        if kind == "number" and not any(character.isalpha() for character in text + row["completion"]):
+            assert parse_decimal(text, source) == parse_decimal(row["completion"], target) == int(value)
+        if kind == "territories":
+            for code in value.split(","):
+                assert source.territories[code] in text
+                assert target.territories[code] in row["completion"]
+
+
+def test_a_value_keeps_its_group_across_languages_and_directions():
+    rows = TASKS["translation"].rows(EmbeddedData(source="embedded", rows=12_000, languages=["zh", "de", "fr"]))
+    groups = defaultdict(set)
+    for row in rows:
+        direction, text = row["prompt"].split(": ", 1)
+        english = text if direction.startswith("en>") else row["completion"]
+        if row["group"].startswith(("money", "measure", "number")):
+            groups[english].add(row["group"])
+    assert max(len(of_text) for of_text in groups.values()) == 1
+
+
+@pytest.mark.parametrize("code", ["xx", "en", "nonsense-", "../etc"])
+def test_a_language_that_is_none_is_refused(code):
+    with pytest.raises(UserError, match=r"data\.languages"):
+        list(TASKS["translation"].rows(EmbeddedData(source="embedded", languages=[code])))
