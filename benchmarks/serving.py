@@ -1,0 +1,161 @@
+"""How fast are the engines behind the server, and what does the server itself cost? Side by side, in one run.
+
+    python benchmarks/serving.py                                    # tiny models with random weights
+    python benchmarks/serving.py --size base                        # 20 million parameters
+    python benchmarks/serving.py --fp32 results/models/…/model --int8 results/models/…/model
+
+Every figure is a median over rounds in which the contestants take turns, so that whatever else the machine does
+meets them alike. Targets: int8 at least 3 times the requests/s of torch fp32 eager at concurrency 1; an HTTP
+request at most 5 ms or 10 % more than calling the engine.
+"""
+
+import argparse
+import contextlib
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import httpx
+from tabulate import tabulate
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
+
+import tiny_models
+
+# As the engine has it; set before anything here loads torch.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
+GREENLLM = [sys.executable, "-m", "greenllm"]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--fp32", type=Path, help="model folder for torch (default: random weights)")
+    parser.add_argument("--int8", type=Path, help="the same model, compressed (default: random weights)")
+    parser.add_argument("--size", choices=["tiny", "small", "base"], default="tiny", help="size of random models")
+    parser.add_argument("--predictions", type=Path, help="JSON lines with id and prompt (default: test sentences)")
+    parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)), help="CPU threads")
+    parser.add_argument("--requests", type=int, default=60, help="requests a round")
+    parser.add_argument("--rounds", type=int, default=5, help="rounds")
+    parser.add_argument("--max-tokens", type=int, default=12, help="most tokens of an answer")
+    parser.add_argument("--concurrency", type=int, nargs="+", default=[1, 8], help="requests under way at once")
+    arguments = parser.parse_args()
+    if (arguments.fp32 is None) != (arguments.int8 is None):
+        parser.error("give both --fp32 and --int8, or neither")
+    with tempfile.TemporaryDirectory() as folder:
+        models = _models(arguments, Path(folder))
+        predictions = arguments.predictions or Path(folder) / "predictions.jsonl"
+        if arguments.predictions is None:
+            lines = [json.dumps({"id": str(i), "prompt": prompt}) for i, prompt in enumerate(tiny_models.PROMPTS)]
+            predictions.write_text("\n".join(lines) + "\n")
+        with contextlib.ExitStack() as stack:
+            urls = {name: stack.enter_context(_serving(model, arguments)) for name, model in models.items()}
+            _compare_engines(arguments, urls, predictions, Path(folder) / "load.json")
+            _compare_with_calls(arguments, models, urls, predictions)
+
+
+def _models(arguments: argparse.Namespace, folder: Path) -> dict[str, Path]:
+    if arguments.fp32:
+        return {"torch fp32": arguments.fp32, "int8": arguments.int8}
+    fp32 = tiny_models.make_fp32(folder / "fp32", size=arguments.size)
+    return {"torch fp32": fp32, "int8": tiny_models.make_int8(fp32, folder / "int8")}
+
+
+@contextlib.contextmanager
+def _serving(model: Path, arguments: argparse.Namespace) -> Iterator[str]:
+    command = [*GREENLLM, "serve", str(model), "--port", "0", "--threads", str(arguments.threads), "--device", "cpu"]
+    environment = os.environ | {"OMP_NUM_THREADS": str(arguments.threads)}
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, env=environment
+    ) as server:
+        try:
+            assert server.stdout is not None
+            yield server.stdout.readline().split()[-1]
+        finally:
+            server.terminate()
+
+
+def _compare_engines(arguments: argparse.Namespace, urls: dict[str, str], predictions: Path, out: Path) -> None:
+    """Requests/s of each model at each concurrency, in turns."""
+    rates: dict[tuple[str, int], list[float]] = {}
+    latencies: dict[tuple[str, int], list[float]] = {}
+    for _ in range(arguments.rounds):
+        for concurrency in arguments.concurrency:
+            for name, url in urls.items():
+                command = [*GREENLLM, "load", "--url", url, "--predictions", str(predictions), "--out", str(out)]
+                command += ["--requests", str(arguments.requests), "--concurrency", str(concurrency), "--warmup", "5"]
+                subprocess.run([*command, "--max-tokens", str(arguments.max_tokens)], check=True, capture_output=True)
+                load = json.loads(out.read_text())
+                rates.setdefault((name, concurrency), []).append(load["throughput"]["requests_per_s"])
+                latencies.setdefault((name, concurrency), []).append(load["latency_s"]["p50"] * 1000)
+    rows = []
+    for concurrency in arguments.concurrency:
+        fp32, int8 = (rates[name, concurrency] for name in ("torch fp32", "int8"))
+        ratios = [b / a for a, b in zip(fp32, int8, strict=True)]
+        rows.append(
+            [
+                concurrency,
+                *(statistics.median(values) for values in (fp32, int8)),
+                *(statistics.median(latencies[name, concurrency]) for name in ("torch fp32", "int8")),
+                statistics.median(ratios),
+                f"{min(ratios):.1f} to {max(ratios):.1f}",
+            ]
+        )
+    headers = [
+        "concurrency",
+        "fp32 requests/s",
+        "int8 requests/s",
+        "fp32 p50 ms",
+        "int8 p50 ms",
+        "int8 / fp32",
+        "range",
+    ]
+    print(f"\nBehind the server, {arguments.threads} threads, up to {arguments.max_tokens} tokens an answer\n")
+    print(tabulate(rows, headers, tablefmt="github", floatfmt=".1f"))
+
+
+def _compare_with_calls(
+    arguments: argparse.Namespace, models: dict[str, Path], urls: dict[str, str], predictions: Path
+) -> None:
+    """One request over HTTP against the same prompt given to an engine in this process, in turns."""
+    from greenllm.serving.engines import load_engine
+    from greenllm.serving.load import read_predictions
+
+    prompts = [row["prompt"] for row in read_predictions(predictions)]
+    rows = []
+    with httpx.Client(trust_env=False, timeout=120) as client:
+        for name, model in models.items():
+            engine = load_engine(model, threads=arguments.threads, device="cpu")
+            calls, requests = [], []
+            for number in range(arguments.requests * arguments.rounds):
+                prompt = prompts[number % len(prompts)]
+                began = time.perf_counter()
+                called = engine.generate([prompt], arguments.max_tokens)[0]
+                between = time.perf_counter()
+                body = {"prompt": prompt, "max_tokens": arguments.max_tokens}
+                answer = client.post(f"{urls[name]}/v1/completions", json=body).json()
+                ended = time.perf_counter()
+                assert answer["choices"][0]["text"] == called.text
+                if number >= 5:
+                    calls.append((between - began) * 1000)
+                    requests.append((ended - between) * 1000)
+            rows.append([name, *_overhead(calls, requests)])
+    headers = ["model", "engine ms", "HTTP ms", "overhead ms", "overhead %"]
+    print("\nOne request over HTTP against calling the engine (medians)\n")
+    print(tabulate(rows, headers, tablefmt="github", floatfmt=".2f"))
+
+
+def _overhead(calls: Sequence[float], requests: Sequence[float]) -> tuple[float, float, float, float]:
+    overhead = statistics.median(b - a for a, b in zip(calls, requests, strict=True))
+    call = statistics.median(calls)
+    return call, statistics.median(requests), overhead, 100 * overhead / call
+
+
+if __name__ == "__main__":
+    main()
