@@ -15,10 +15,9 @@ from greenllm.serving.command import READY
 STOP_s = 60
 
 
-def metered(rule: str, wildcards: Mapping[str, str], threads: int, gpus: int, out: Path) -> list[str]:
-    """Return the beginning of a command that runs the rest under a meter of its own, by this interpreter."""
-    command = [sys.executable, "-m", "greenllm", "meter", "--rule", rule, "--threads", str(threads)]
-    command += ["--gpus", str(gpus), "--out", str(out)]
+def metered(rule: str, wildcards: Mapping[str, str], out: Path, *options: str) -> list[str]:
+    """Return the beginning of a command that runs the rest under a meter of its own."""
+    command = greenllm("meter", "--rule", rule, "--out", str(out), *options)
     for key, value in wildcards.items():
         command += ["--wildcard", f"{key}={value}"]
     return [*command, "--"]
@@ -30,7 +29,7 @@ def greenllm(*arguments: str) -> list[str]:
 
 
 @contextlib.contextmanager
-def running_server(command: Sequence[str], environment: Mapping[str, str]) -> Iterator[str]:
+def running_server(command: Sequence[str]) -> Iterator[str]:
     """Run `greenllm serve` (metered or not) and yield its URL once it is ready; stop it gracefully in the end.
 
     The server holds the reading end of a pipe as its standard input and stops where that ends: also when this
@@ -43,7 +42,6 @@ def running_server(command: Sequence[str], environment: Mapping[str, str]) -> It
             stdout=subprocess.PIPE,
             stderr=log,
             text=True,
-            env=dict(environment),
         )
         try:
             assert process.stdout is not None

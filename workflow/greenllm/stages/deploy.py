@@ -46,7 +46,15 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Deploy; return 1 where too few answers are those of evaluate, 130 where the user interrupts."""
+    """Deploy; return 1 where too few answers are those of evaluate, 130 where the user interrupts.
+
+    Run by hand, without a meter around, it first puts itself under one, since only what one meter holds can be
+    shared between the server's and the load generator's; the ledger then lies beside the measurement.
+    """
+    if "GREENLLM_METER_ID" not in os.environ:
+        ledger = str((arguments.out.parent / "ledger").absolute())
+        options = ("--threads", str(arguments.threads), "--exclusive", "--rule", "deploy", "--ledger", ledger)
+        os.execv(sys.executable, [*greenllm("meter", *options, "--"), *sys.orig_argv])
     signal.signal(signal.SIGTERM, _interrupt)  # so that the server is stopped before this process ends
     try:
         return _deploy(arguments)
@@ -70,11 +78,7 @@ def _deploy(arguments: argparse.Namespace) -> int:
         raise UserError(f"{arguments.predictions}: a line without the key prediction; expected what evaluate wrote")
     evaluation = _read(arguments.evaluation)
     make_bundle(arguments.model, {**evaluation, "task": arguments.task}, wildcards, arguments.bundle)
-
-    # Run by hand, without a meter around, the ledger of the two meters below lies beside the measurement.
-    ledger = os.environ.get("GREENLLM_LEDGER") or str((arguments.out.parent / "ledger").resolve())
-    environment = os.environ | {"GREENLLM_LEDGER": ledger, "OMP_NUM_THREADS": str(arguments.threads)}
-    load = _measure(arguments, settings, longest, wildcards, environment)
+    load = _measure(arguments, settings, longest, wildcards)
 
     manifest = read_manifest(arguments.bundle)
     answers = [answer for answer in load.pop("answers") if answer["error"] is None]
@@ -103,7 +107,7 @@ def _deploy(arguments: argparse.Namespace) -> int:
             "load_id": load_id,
             "agreement": {"equal": len(answers) - len(differing), "compared": len(answers), "share": share},
             "model_bytes": model_bytes(arguments.bundle),
-            **_energy(Path(ledger), serve_id, load),
+            **_energy(Path(os.environ["GREENLLM_LEDGER"]), serve_id, load),
         },
     )
     write_work(requests=load["answered"], tokens=load["completion_tokens"])
@@ -115,35 +119,36 @@ def _measure(
     settings: Deployment,
     longest: int,
     wildcards: Mapping[str, str],
-    environment: Mapping[str, str],
 ) -> dict[str, Any]:
     """Serve the bundle, send the requests, and return what `greenllm load` wrote."""
-    gpus = len([index for index in environment.get("CUDA_VISIBLE_DEVICES", "").split(",") if index])
+    gpus = [index for index in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",") if index]
+    reserved = ("--threads", str(arguments.threads), "--gpus", str(len(gpus)))
     serve = [
-        *metered("serve", wildcards, arguments.threads, gpus, arguments.energy_serve),
+        *metered("serve", wildcards, arguments.energy_serve, *reserved),
         *greenllm("serve", str(arguments.bundle), "--port", "0", "--threads", str(arguments.threads)),
         *("--device", arguments.device, "--batch", str(settings.batch), "--max-tokens", str(longest)),
         *("--queue", str(max(1024, settings.concurrency))),
     ]
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder) / "load.json"
-        with running_server(serve, environment) as url:
+        with running_server(serve) as url:
             load = [
-                *metered("load", wildcards, 1, 0, arguments.energy_load),
+                # It reserves nothing: what the processors idle meanwhile is the server's.
+                *metered("load", wildcards, arguments.energy_load, "--gpus", "0"),
                 *greenllm("load", "--url", url, "--predictions", str(arguments.predictions), "--out", str(out)),
                 *("--requests", str(settings.requests), "--concurrency", str(settings.concurrency)),
                 *("--warmup", str(settings.warmup)),
                 *(() if settings.rate_per_s is None else ("--rate", str(settings.rate_per_s))),
             ]
-            status = _run(load, environment)
+            status = _run(load)
             if status != 0:
                 raise UserError(f"greenllm load ended with status {status}; its message is above")
         return _read(out)
 
 
-def _run(command: list[str], environment: Mapping[str, str]) -> int:
+def _run(command: list[str]) -> int:
     """Run a command to its end; where we are stopped, stop it too and wait for it."""
-    with subprocess.Popen(command, stdin=subprocess.DEVNULL, env=dict(environment)) as process:
+    with subprocess.Popen(command, stdin=subprocess.DEVNULL) as process:
         try:
             return process.wait()
         except BaseException:
