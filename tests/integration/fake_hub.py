@@ -73,7 +73,7 @@ def fake_hub(repositories: Mapping[str, Mapping[str, bytes]]) -> Iterator[tuple[
             self.answer(404, b'{"error": "not found"}')
 
         def file(self, files: Mapping[str, bytes], revision_and_name: list[str]) -> None:
-            revision, name = revision_and_name
+            name = revision_and_name[1]
             if name not in files:
                 return self.answer(404, b"", {"X-Error-Code": "EntryNotFound", "X-Repo-Commit": COMMIT})
             headers = {"ETag": f'"{git_oid(files[name])}"', "X-Repo-Commit": COMMIT, "Content-Type": "text/plain"}

@@ -60,7 +60,7 @@ def test_the_encoding_named_is_the_one_read(tmp_path):
 
 def test_a_file_in_utf16_is_refused_or_read_by_its_name(tmp_path):
     content = "prompt,completion\na,b\n".encode("utf-16")
-    with pytest.raises(UserError, match="a.csv"):
+    with pytest.raises(UserError, match=r"a\.csv"):
         rows_of(tmp_path / "a.csv", content)
     assert rows_of(tmp_path / "a.csv", content, encoding="utf-16") == [{"row": 1, "prompt": "a", "completion": "b"}]
 
@@ -125,12 +125,12 @@ def test_tabs_parquet_and_text(tmp_path):
     good, bad = rows_of(path, path.read_bytes())
     assert good == {"row": 1, "prompt": "a", "completion": "b"}
     assert bad.row == 2
-    with pytest.raises(UserError, match="bad.parquet: not a readable Parquet file"):
+    with pytest.raises(UserError, match=r"bad\.parquet: not a readable Parquet file"):
         rows_of(tmp_path / "bad.parquet", b"PAR1 no")
 
 
 def test_a_file_that_is_not_there_and_an_unknown_ending(tmp_path):
-    with pytest.raises(UserError, match="gone.jsonl: no such file"):
+    with pytest.raises(UserError, match=r"gone\.jsonl: no such file"):
         list(read(tmp_path / "gone.jsonl", "gone.jsonl", "auto", "utf-8", COLUMNS))
     with pytest.raises(UserError, match=r"unknown ending '.xml'"):
         rows_of(tmp_path / "a.xml", b"x")

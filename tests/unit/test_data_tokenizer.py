@@ -58,7 +58,7 @@ def test_characters_give_one_token_each_and_unknown_ones_unk():
 
 
 def test_a_vocabulary_too_small_for_all_bytes_is_refused():
-    with pytest.raises(UserError, match="preprocess.tokenizer.vocabulary: 100"):
+    with pytest.raises(UserError, match=r"preprocess\.tokenizer\.vocabulary: 100"):
         train_tokenizer(TEXTS, TokenizerSettings(vocabulary=100))
 
 

@@ -137,8 +137,8 @@ def _check_share_of_bad_rows(bad: Sequence[Mapping[str, Any]], count: int, rows:
         return
     shown = "; ".join(f"{row['file']}: row {row['row']}: {row['reason']}" for row in bad[:SHOWN])
     raise UserError(
-        f"{count:,} of {rows:,} rows can't be used, more than preprocess.most_bad_rows allows ({most:.2%}); mend them or "
-        f"raise it: {shown}" + ("; …" if count > SHOWN else "")
+        f"{count:,} of {rows:,} rows can't be used, more than preprocess.most_bad_rows allows ({most:.2%}); "
+        f"mend them or raise it: {shown}" + ("; …" if count > SHOWN else "")
     )
 
 
