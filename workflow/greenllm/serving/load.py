@@ -52,7 +52,11 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.rate is not None and arguments.rate <= 0:
         raise UserError(f"--rate {arguments.rate}: expected more than 0 arrivals per second")
     prompts = read_predictions(arguments.predictions)
-    result = asyncio.run(_run(arguments, prompts))
+    try:
+        result = asyncio.run(_run(arguments, prompts))
+    except* ConnectionError as group:
+        reason = group.exceptions[0]
+        raise UserError(f"{arguments.url}: no server to be reached ({reason}); is `greenllm serve` running?") from None
     answered = [answer for answer in result["answers"] if answer["error"] is None]
     if not answered:
         first = result["answers"][0]["error"]
@@ -214,6 +218,8 @@ async def _ask(client: Any, arguments: argparse.Namespace, row: dict[str, Any], 
                     _take(answer, json.loads(line.removeprefix("data: ")))
             if not whole and answer.error is None:
                 answer.error = "the stream ended before the answer did"
+    except httpx.ConnectError as error:
+        raise ConnectionError(str(error)) from None  # nothing listens: the rest would only fail as fast as it can
     except httpx.HTTPError as error:
         answer.error = f"{type(error).__name__}: {error}".removesuffix(": ")
     return answer

@@ -1,0 +1,231 @@
+"""`greenllm deploy` from a model to a measurement: bundle, metered server, metered load, agreement."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+from serving_fixtures import fp32, int8  # noqa: F401
+from tiny_models import PROMPTS
+
+from greenllm.serving.engines import load_engine
+
+GREENLLM = [sys.executable, "-m", "greenllm"]
+WILDCARDS = ["--wildcard", "experiment=support", "--wildcard", "recipe=int8", "--wildcard", "seed=1"]
+EVALUATION = {
+    "schema": "greenllm/evaluation/1",
+    "task": "customer-service",
+    "examples": len(PROMPTS),
+    "metrics": {"accuracy": {"value": 0.9, "low": 0.8, "high": 0.95}},
+}
+
+
+@pytest.fixture
+def deploy(tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
+    """Runs the stage on a model, with predictions that are the engine's own answers unless given."""
+
+    def run(
+        model: Path,
+        predictions: list[str] | None = None,
+        start: Callable[..., Any] = subprocess.run,
+        **settings: object,
+    ) -> Any:
+        if predictions is None:
+            engine = load_engine(model, threads=1, device="cpu")
+            predictions = [answer.text for answer in engine.generate(PROMPTS, 6)]
+        lines = [
+            json.dumps({"id": f"test-{i}", "prompt": prompt, "completion": "", "prediction": prediction})
+            for i, (prompt, prediction) in enumerate(zip(PROMPTS, predictions, strict=True))
+        ]
+        (tmp_path / "predictions.jsonl").write_text("\n".join(lines) + "\n")
+        (tmp_path / "evaluation.json").write_text(json.dumps(EVALUATION))
+        command = [*GREENLLM, "deploy", "--task", "customer-service", "--model", str(model), "--threads", "1"]
+        command += ["--settings", json.dumps({"requests": 30, "warmup": 2} | settings), "--device", "cpu", *WILDCARDS]
+        command += ["--evaluation-settings", '{"max_tokens": 6}', "--predictions", str(tmp_path / "predictions.jsonl")]
+        command += ["--evaluation", str(tmp_path / "evaluation.json"), "--bundle", str(tmp_path / "bundle")]
+        command += ["--energy-serve", str(tmp_path / "serve.json"), "--energy-load", str(tmp_path / "load.json")]
+        locks = tmp_path / "locks"  # of its own, so as not to wait for others on this host
+        locks.mkdir(exist_ok=True)
+        environment = os.environ | {"GREENLLM_LOCKS": str(locks), "GREENLLM_METER_INTERVAL_S": "0.1"}
+        environment.pop("GREENLLM_METER_ID", None)
+        outcome = {"capture_output": True} if start is subprocess.run else {"stderr": subprocess.PIPE}
+        return start([*command, "--out", str(tmp_path / "measurement.json")], text=True, env=environment, **outcome)
+
+    return run
+
+
+def of_this_test(tmp_path: Path, *words: str) -> list[psutil.Process]:
+    """Running processes whose command line begins with these words and names a file of this test."""
+    return [
+        process
+        for process in psutil.process_iter(["cmdline"])
+        if any(str(tmp_path) in word for word in process.info["cmdline"] or [])
+        and process.info["cmdline"][: len(words)] == list(words)
+    ]
+
+
+def until_loaded(tmp_path: Path) -> None:
+    """Return when the server has answered some requests of the load generator."""
+    deadline_s = time.monotonic() + 60
+    while not (loads := of_this_test(tmp_path, *GREENLLM, "load")) or not loads[0].net_connections():
+        assert time.monotonic() < deadline_s, "the load generator never came"
+
+
+@pytest.mark.parametrize("concurrency", [1, 4])
+def test_deploying_measures_the_served_model_and_checks_its_answers(
+    deploy: Callable[..., subprocess.CompletedProcess[str]],
+    int8: Path,  # noqa: F811
+    tmp_path: Path,
+    concurrency: int,
+) -> None:
+    done = deploy(int8, concurrency=concurrency)
+    assert done.returncode == 0, done.stderr
+    measured = json.loads((tmp_path / "measurement.json").read_text())
+    assert measured["schema"] == "greenllm/deployment/1"
+    assert (measured["engine"], measured["precision"]) == ("onnxruntime-genai", "int8")
+    assert (measured["requests"], measured["answered"], measured["failed"]) == (30, 30, 0)
+    assert measured["concurrency"] == concurrency
+    assert measured["agreement"] == {"equal": 30, "compared": 30, "share": 1.0}
+    assert measured["completion_tokens"] == 180
+    assert measured["model_bytes"] > (int8 / "model.onnx.data").stat().st_size
+    assert 0 < measured["time_to_first_token_s"]["p50"] < measured["latency_s"]["p50"] <= measured["latency_s"]["p99"]
+    window = measured["window"]
+    assert window["boot_id"] == Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+
+    serve, load = (json.loads((tmp_path / name).read_text()) for name in ("serve.json", "load.json"))
+    assert (serve["job"]["rule"], load["job"]["rule"]) == ("serve", "load")
+    assert serve["job"]["wildcards"] == {"experiment": "support", "recipe": "int8", "seed": "1"}
+    assert (serve["id"], load["id"]) == (measured["serve_id"], measured["load_id"])
+    assert serve["parent"] == load["parent"] is not None
+    assert (serve["status"], load["status"]) == ("succeeded", "succeeded")
+    assert (serve["work"]["requests"], load["work"]["requests"]) == (32, 30)  # the server counts the warm-up
+
+    energy, request = measured["energy_J"], measured["energy_per_request_J"]
+    assert 0 < energy["value"] < serve["energy_J"]["value"] * 1.5
+    for bound in ("value", "low", "high"):
+        assert request[bound] == pytest.approx(energy[bound] / 30)
+        assert measured["energy_per_token_J"][bound] == pytest.approx(energy[bound] / 180)
+    assert of_this_test(tmp_path) == []
+
+
+def test_the_bundle_serves_by_itself_and_says_what_it_is(
+    deploy: Callable[..., subprocess.CompletedProcess[str]],
+    fp32: Path,  # noqa: F811
+    tmp_path: Path,
+) -> None:
+    from huggingface_hub import ModelCard
+
+    model = tmp_path / "model"
+    shutil.copytree(fp32, model)
+    (model / "pytorch_model.bin").write_bytes(b"a pickle")
+    assert deploy(model, requests=2, warmup=0).returncode == 0
+    bundle = tmp_path / "bundle"
+    shutil.rmtree(model)
+    assert not (bundle / "pytorch_model.bin").exists()
+    card = ModelCard.load(bundle / "README.md")
+    assert card.data.pipeline_tag == "text-generation"
+    assert card.data.eval_results[0].metric_value == 0.9
+    assert "customer-service" in card.content
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    serve = [str(bundle / "serve"), "--port", "0", "--threads", "1"]
+    with subprocess.Popen(serve, stdout=subprocess.PIPE, text=True, env=os.environ | {"PATH": path}) as process:
+        import openai
+
+        try:
+            assert process.stdout is not None
+            url = process.stdout.readline().split()[-1]
+            client = openai.OpenAI(base_url=f"{url}/v1", api_key="none")
+            assert [listed.id for listed in client.models.list()] == ["support-int8-1"]
+        finally:
+            process.terminate()
+        assert process.wait(30) == 0
+
+
+def test_the_same_model_makes_the_same_bundle(
+    deploy: Callable[..., subprocess.CompletedProcess[str]],
+    int8: Path,  # noqa: F811
+    tmp_path: Path,
+) -> None:
+    contents = []
+    for _ in range(2):
+        assert deploy(int8, requests=1, warmup=0).returncode == 0
+        files = sorted((tmp_path / "bundle").iterdir())
+        contents.append([(file.name, file.read_bytes()) for file in files])
+    assert contents[0] == contents[1]
+
+
+def test_answers_that_differ_from_evaluates_fail_the_stage(
+    deploy: Callable[..., subprocess.CompletedProcess[str]],
+    int8: Path,  # noqa: F811
+    tmp_path: Path,
+) -> None:
+    engine = load_engine(int8, threads=1)
+    predictions = [answer.text for answer in engine.generate(PROMPTS, 6)]
+    predictions[3] = "another answer"
+    done = deploy(int8, predictions, requests=len(PROMPTS))
+    assert done.returncode == 1
+    assert "1 of 8 answers differ" in done.stderr
+    assert "test-3" in done.stderr
+    assert not (tmp_path / "measurement.json").exists()
+    done = deploy(int8, predictions, requests=len(PROMPTS), agreement=0.8)
+    assert done.returncode == 0
+    assert json.loads((tmp_path / "measurement.json").read_text())["agreement"]["equal"] == 7
+
+
+def test_a_server_that_cannot_start_is_told_with_the_end_of_its_log(
+    deploy: Callable[..., subprocess.CompletedProcess[str]],
+    int8: Path,  # noqa: F811
+    tmp_path: Path,
+) -> None:
+    model = tmp_path / "model"
+    shutil.copytree(int8, model)
+    (model / "model.onnx").write_bytes(b"no model")
+    done = deploy(model, ["x"] * len(PROMPTS))
+    assert done.returncode == 2
+    last = done.stderr.splitlines()[-1]
+    assert last.startswith("greenllm deploy: error: the server ended with status 2 before it was ready")
+    assert "cannot be loaded by onnxruntime-genai" in last
+    assert "Traceback" not in done.stderr
+    assert of_this_test(tmp_path) == []
+
+
+@pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGINT, signal.SIGKILL])
+def test_however_it_is_ended_nothing_is_left_running(
+    deploy: Callable[..., Any],
+    int8: Path,  # noqa: F811
+    tmp_path: Path,
+    how: signal.Signals,
+) -> None:
+    with deploy(int8, start=subprocess.Popen, requests=1_000_000) as meter:
+        until_loaded(tmp_path)
+        (stage,) = of_this_test(tmp_path, *GREENLLM, "deploy")
+        children = stage.children(recursive=True)
+        stage.send_signal(how)
+        assert meter.wait(60) == (128 + how if how == signal.SIGKILL else 130)
+    _, alive = psutil.wait_procs(children, timeout=60)
+    assert alive == []
+    assert not (tmp_path / "measurement.json").exists()
+
+
+def test_a_server_that_dies_under_load_is_told_in_one_line(
+    deploy: Callable[..., Any],
+    int8: Path,  # noqa: F811
+    tmp_path: Path,
+) -> None:
+    with deploy(int8, start=subprocess.Popen, requests=1_000_000) as meter:
+        until_loaded(tmp_path)
+        (server,) = of_this_test(tmp_path, *GREENLLM, "serve")
+        server.kill()
+        _, errors = meter.communicate(timeout=60)
+    assert meter.returncode == 2
+    assert "the server died with status 137" in errors.splitlines()[-1]
+    assert "Traceback" not in errors
+    assert of_this_test(tmp_path) == []
