@@ -60,7 +60,7 @@ def test_the_encoding_named_is_the_one_read(tmp_path):
 
 def test_a_file_in_utf16_is_refused_or_read_by_its_name(tmp_path):
     content = "prompt,completion\na,b\n".encode("utf-16")
-    with pytest.raises(UserError, match=r"a\.csv"):
+    with pytest.raises(UserError, match=r"a\.csv: the header holds bytes that are not utf-8"):
         rows_of(tmp_path / "a.csv", content)
     assert rows_of(tmp_path / "a.csv", content, encoding="utf-16") == [{"row": 1, "prompt": "a", "completion": "b"}]
 

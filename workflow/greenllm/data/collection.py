@@ -39,7 +39,7 @@ def collect(task: Task, settings: Data, base: Path, out: Path) -> dict[str, Any]
     with replacing_folder(out) as folder:
         for part in source.parts():
             before = len(bad)
-            rows = tqdm(_kept(part.rows, bad), desc=f"collect {part.name}", unit=" rows", mininterval=5)
+            rows = tqdm(_kept(part.rows, bad), desc=f"collect {part.name}", unit=" rows", mininterval=5, delay=2)
             path = folder / f"{part.name}.parquet"
             count = write_table(path, _columns(task, settings), rows)
             if count == 0:

@@ -82,6 +82,7 @@ def _fetch_rest(client: httpx.Client, url: str, partial: Path) -> None:
                 unit="B",
                 unit_scale=True,
                 mininterval=5,
+                delay=2,
             ) as bar,
         ):
             for chunk in response.iter_bytes():  # as they come: nothing that has arrived is lost to a break

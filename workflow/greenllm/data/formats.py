@@ -9,7 +9,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from greenllm.data.records import Raw, check_columns
+from greenllm.data.records import BAD_BYTES, Raw, check_columns, has_bad_bytes
 from greenllm.errors import UserError
 
 ENDINGS = {
@@ -29,6 +29,10 @@ def read(path: Path, name: str, format: str, encoding: str, columns: Mapping[str
 
     Raises UserError where the whole file is unusable; a single bad row comes with its problem.
     """
+    if not path.exists():
+        raise UserError(f"{name}: no such file; expected a file of rows (relative paths start at data_folder)")
+    if not path.is_file():
+        raise UserError(f"{name}: not a file; expected a file of rows")
     ending = Path(name).suffix.lower()
     if format == "auto":
         if ending not in ENDINGS:
@@ -36,10 +40,6 @@ def read(path: Path, name: str, format: str, encoding: str, columns: Mapping[str
                 f"{name}: unknown ending {ending!r}; name the format, as in data.format: jsonl (or csv, parquet, text)"
             )
         format = ENDINGS[ending]
-    if not path.exists():
-        raise UserError(f"{name}: no such file; expected a {format} file (relative paths start at data_folder)")
-    if not path.is_file():
-        raise UserError(f"{name}: not a file; expected a {format} file")
     if path.stat().st_size == 0:
         raise UserError(f"{name}: the file is empty; expected rows of {' and '.join(columns)}")
     try:
@@ -50,7 +50,7 @@ def read(path: Path, name: str, format: str, encoding: str, columns: Mapping[str
         case "parquet":
             yield from _parquet(path, name, columns)
         case "csv":
-            yield from _text_file(_csv, path, name, encoding, columns, "\t" if ending == ".tsv" else ",")
+            yield from _text_file(_csv, path, name, encoding, columns, encoding, "\t" if ending == ".tsv" else ",")
         case "jsonl":
             yield from _text_file(_jsonl, path, name, encoding)
         case _:
@@ -84,7 +84,7 @@ def _jsonl(file: Iterator[str], name: str) -> Iterator[Raw]:
             yield Raw(number, {}, f'a JSON {type(values).__name__}, expected an object such as {{"prompt": …}}')
 
 
-def _csv(file: Iterator[str], name: str, columns: Mapping[str, str], delimiter: str) -> Iterator[Raw]:
+def _csv(file: Iterator[str], name: str, columns: Mapping[str, str], encoding: str, delimiter: str) -> Iterator[Raw]:
     csv.field_size_limit(LONGEST_CELL)
     # Strict, since otherwise a quote that is never closed swallows the rest of the file in silence.
     reader = csv.reader(file, delimiter=delimiter, strict=True)
@@ -108,6 +108,8 @@ def _csv(file: Iterator[str], name: str, columns: Mapping[str, str], delimiter: 
             continue
         if not header:
             header = cells
+            if has_bad_bytes("".join(header)):
+                raise UserError(f"{name}: the header holds {BAD_BYTES.format(encoding)}")
             check_columns(name, header, columns)
             continue
         number += 1

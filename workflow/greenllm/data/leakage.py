@@ -44,7 +44,10 @@ def _grams(text: str) -> frozenset[str]:
 
 
 def _sketches(grams: Sequence[frozenset[str]]) -> list[MinHash]:
-    sets = ([gram.encode() for gram in own] for own in tqdm(grams, desc="near-duplicates", unit=" rows", mininterval=5))
+    sets = (
+        [gram.encode() for gram in own]
+        for own in tqdm(grams, desc="near-duplicates", unit=" rows", mininterval=5, delay=2)
+    )
     return list(MinHash.generator(sets, num_perm=PERMUTATIONS, seed=1))
 
 

@@ -21,7 +21,7 @@ from greenllm.tasks import Task
 
 COLUMNS = ("id", "prompt", "completion", "group")
 SPLITS = ("train", "validation", "test")
-SHOWN = 3  # bad rows named where there are too many
+SHOWN = 3  # reasons given where too many rows are bad, each with its first row
 NAMED = 1000  # bad rows named in the report
 
 Row = dict[str, str]
@@ -135,10 +135,11 @@ def _usable(
 def _check_share_of_bad_rows(bad: Sequence[Mapping[str, Any]], count: int, rows: int, most: float) -> None:
     if count <= most * rows:
         return
-    shown = "; ".join(f"{row['file']}: row {row['row']}: {row['reason']}" for row in bad[:SHOWN])
+    first = list({row["reason"]: row for row in reversed(bad)}.values())[::-1]  # of each reason
+    shown = "; ".join(f"{row['file']}: row {row['row']}: {row['reason']}" for row in first[:SHOWN])
     raise UserError(
         f"{count:,} of {rows:,} rows can't be used, more than preprocess.most_bad_rows allows ({most:.2%}); "
-        f"mend them or raise it: {shown}" + ("; …" if count > SHOWN else "")
+        f"mend them or raise it: {shown}" + ("; …" if count > len(first[:SHOWN]) else "")
     )
 
 

@@ -8,6 +8,9 @@ from greenllm.config.read import nearest
 from greenllm.errors import UserError
 
 
+BAD_BYTES = "bytes that are not {}; save the file as UTF-8 or name its encoding, as in data.encoding: latin-1"
+
+
 @dataclass(frozen=True)
 class BadRow:
     """A row that can't be used, as the card and the reports name it."""
@@ -58,6 +61,11 @@ def check_columns(file: str, names: Sequence[str], columns: Mapping[str, str]) -
             )
 
 
+def has_bad_bytes(text: str) -> bool:
+    """Return whether some bytes were no text in the file's encoding; they were read as lone surrogates."""
+    return any("\udc80" <= character <= "\udcff" for character in text)
+
+
 def _value(values: Mapping[str, Any], name: str) -> Any:
     if name in values:
         return values[name]
@@ -69,12 +77,8 @@ def _text(value: Any, name: str, encoding: str) -> str:
         case None:
             raise ValueError(f"{name!r} is null, expected text")
         case str():
-            # Bytes that are no text in the file's encoding were read as lone surrogates.
-            if any("\udc80" <= character <= "\udcff" for character in value):
-                raise ValueError(
-                    f"{name!r} holds bytes that are not {encoding}; save the file as UTF-8 or name its encoding, "
-                    "as in data.encoding: latin-1"
-                )
+            if has_bad_bytes(value):
+                raise ValueError(f"{name!r} holds {BAD_BYTES.format(encoding)}")
             if any("\ud800" <= character <= "\udfff" for character in value):
                 raise ValueError(f"{name!r} holds half a character (a lone surrogate), expected text")
             return value
