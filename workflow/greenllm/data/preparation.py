@@ -135,11 +135,14 @@ def _usable(
 def _check_share_of_bad_rows(bad: Sequence[Mapping[str, Any]], count: int, rows: int, most: float) -> None:
     if count <= most * rows:
         return
-    first = list({row["reason"]: row for row in reversed(bad)}.values())[::-1]  # of each reason
-    shown = "; ".join(f"{row['file']}: row {row['row']}: {row['reason']}" for row in first[:SHOWN])
+    first: dict[str, Mapping[str, Any]] = {}
+    for row in bad:
+        first.setdefault(row["reason"], row)
+    named = list(first.values())[:SHOWN]
+    shown = "; ".join(f"{row['file']}: row {row['row']}: {row['reason']}" for row in named)
     raise UserError(
         f"{count:,} of {rows:,} rows can't be used, more than preprocess.most_bad_rows allows ({most:.2%}); "
-        f"mend them or raise it: {shown}" + ("; …" if count > len(first[:SHOWN]) else "")
+        f"mend them or raise it: {shown}" + ("; …" if count > len(named) else "")
     )
 
 

@@ -7,7 +7,6 @@ from typing import Any
 from greenllm.config.read import nearest
 from greenllm.errors import UserError
 
-
 BAD_BYTES = "bytes that are not {}; save the file as UTF-8 or name its encoding, as in data.encoding: latin-1"
 
 
