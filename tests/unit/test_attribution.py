@@ -99,10 +99,14 @@ def test_parts_are_never_negative_and_sum_to_what_was_counted(attempts, policy):
             parts = [row["jobs_J"], row["other_J"], row["idle_J"]]
             assert min(parts) >= -1e-9
             assert row["counted_J"] == JOULES(sum(parts), abs=1e-6)
-            named = sum(c.energy.value for j in result.jobs for c in j.components if c.energy and c.device == row["device"])
+            named = sum(
+                c.energy.value for j in result.jobs for c in j.components if c.energy and c.device == row["device"]
+            )
             assert row["jobs_J"] == JOULES(named, rel=1e-6, abs=1e-6)
             if not host.gaps and row["device"] != "cpu":
-                truth = next(a.counter(d.sensor) for a in attempts[:1] for d in host.devices if d.identity[1] == row["device"])
+                truth = next(
+                    a.counter(d.sensor) for a in attempts[:1] for d in host.devices if d.identity[1] == row["device"]
+                )
                 merged = next(d.series for d in host.devices if d.identity[1] == row["device"])
                 assert len(truth[0]) and row["counted_J"] == JOULES(
                     float(np.diff(np.interp([watched[0], watched[-1]], merged.times, merged.values))[0])
@@ -256,7 +260,9 @@ def test_a_counter_that_falls_back_counts_nothing_there_and_says_so():
 
 def test_a_gpu_belongs_to_its_innermost_holder_else_to_others_or_idle():
     sensors = [gpu("GPU-a"), gpu("GPU-b"), gpu("GPU-c")]
-    counters = {name: (lambda t, w=w: 1e3 * w * np.asarray(t)) for name, w in [("GPU-a", 100), ("GPU-b", 10), ("GPU-c", 1)]}
+    counters = {
+        name: (lambda t, w=w: 1e3 * w * np.asarray(t)) for name, w in [("GPU-a", 100), ("GPU-b", 10), ("GPU-c", 1)]
+    }
     host = Host(cpus=1, sensors=sensors, counters=counters)
     deploy = attempt(host, "d", [0, 10], lambda t: 0.0 * t, gpus=["GPU-a"])
     serve = attempt(host, "d.s", [2, 8], lambda t: 0.0 * t, gpus=["GPU-a"], parent="d")
@@ -318,7 +324,10 @@ def test_failed_killed_lost_and_superseded_attempts_are_waste_and_count():
     ]
     result = attribute_attempts(jobs)
     assert {j.id: j.waste for j in result.jobs if j.waste} == {
-        "a": "failed", "b": "killed", "c": "lost", "d": "superseded",
+        "a": "failed",
+        "b": "killed",
+        "c": "lost",
+        "d": "superseded",
     }
     assert result.to_json()["waste_J"] == JOULES({"failed": 10, "killed": 10, "lost": 10, "superseded": 10})
     assert device(result)["jobs_J"] == JOULES(70)
@@ -352,7 +361,10 @@ def test_energy_between_and_power_tell_the_course():
     assert (window.value, window.low, window.high) == JOULES((40, 38, 42))
     assert result.energy_between("a", 20, 30) is None
     assert [(s, e, w["cpu"]) for s, e, _, w in result.power("a")] == [
-        (0, 2.5, JOULES(10)), (2.5, 5, JOULES(10)), (5, 7.5, JOULES(30)), (7.5, 10, JOULES(30)),
+        (0, 2.5, JOULES(10)),
+        (2.5, 5, JOULES(10)),
+        (5, 7.5, JOULES(30)),
+        (7.5, 10, JOULES(30)),
     ]
     assert result.power("a")[0][2] == JOULES(1e9)
 

@@ -58,10 +58,10 @@ class LedgerWriter:
         try:
             if self._torn:
                 line = b"\n" + line
-            written = os.write(self._descriptor, line)
-            self._torn = written < len(line)
-            if self._torn:
-                raise OSError(0, "short write: no space left?")
+            while line:  # after a short write, the rest says why, or succeeds
+                written = os.write(self._descriptor, line)
+                self._torn = written < len(line)
+                line = line[written:]
         except OSError as error:
             self.lost += 1
             self.trouble = self.trouble or f"{self.path}: {error.strerror}"

@@ -19,11 +19,20 @@ class Provisional:
     """Adds up each sensor's energy from sample to sample, shared by the job's part of the host."""
 
     def __init__(
-        self, sensors: Sequence[Sensor], columns: Sequence[str], leased: Iterable[str], cpus: int, reserved_cpus: float
+        self,
+        sensors: Sequence[Sensor],
+        columns: Sequence[str],
+        leased: Iterable[str],
+        cpus: int,
+        reserved_cpus: float,
+        wants_gpus: bool = True,
     ) -> None:
-        """`leased` are the UUIDs of the job's GPUs; `cpus` the host's processors."""
+        """`leased` are the UUIDs of the job's GPUs; `cpus` the host's processors.
+
+        `wants_gpus`: GPUs that cannot be read are the job's concern.
+        """
         gpus = set(leased)
-        self._sensors = [s for s in sensors if s.component != "gpu" or s.device in gpus or (gpus and not s.terms)]
+        self._sensors = [s for s in sensors if s.component != "gpu" or s.device in gpus or (wants_gpus and not s.terms)]
         self._column = {name: i for i, name in enumerate(columns)}
         self._cpus, self._reserved_cpus = cpus, reserved_cpus
         self._previous: Row | None = None

@@ -76,7 +76,9 @@ class _Meter:
         self.tree = ProcessTree()
         leased = [gpu.uuid for gpu in self.slots.gpus]
         self.sampler = Sampler(self.sensors, leased, self.tree)
-        self.provisional = Provisional(self.sensors, self.sampler.columns, leased, self.cpus, self.slots.reserved_cpus)
+        self.provisional = Provisional(
+            self.sensors, self.sampler.columns, leased, self.cpus, self.slots.reserved_cpus, bool(options.gpus)
+        )
         self.work_file = Path(environment.get("TMPDIR") or "/tmp") / f"greenllm-{self.id}.work.json"
         first = self.sampler.sample()
         self.start = self._start_record(parent, first)
@@ -97,7 +99,7 @@ class _Meter:
         return outcome.exit_code
 
     def _start_record(self, parent: str | None, first: list[float | None]) -> dict[str, Any]:
-        options, (monotonic_s, wall_s) = self.options, first[:2]
+        options, monotonic_s, wall_s = self.options, float(first[0] or 0.0), float(first[1] or 0.0)
         command = [word.encode(errors="surrogateescape").decode(errors="replace") for word in options.command]
         return {
             "record": "start",
@@ -224,7 +226,7 @@ class _Meter:
                 found = wait_status
 
     def _end_record(self, outcome: Outcome) -> dict[str, Any]:
-        ended_s, ended_wall_s, *_ = self.last
+        ended_s, ended_wall_s = float(self.last[0] or 0.0), float(self.last[1] or 0.0)
         duration_s = ended_s - self.start["monotonic_s"]
         self.components: list[Component] = self.provisional.components(
             self.host, duration_s, self._inside(), self.sampler.troubles

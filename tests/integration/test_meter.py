@@ -1,0 +1,517 @@
+"""`greenllm meter` around real commands, on simulated sensors."""
+
+import contextlib
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from hardware.simulated import (
+    PowercapTree,
+    SimulatedGpu,
+    clean_environment,
+    compile_nvml,
+    gpu_environment,
+    gpu_uuid,
+    proc_tree,
+)
+
+from greenllm.attribution import attribute
+
+GREENLLM = [sys.executable, "-m", "greenllm"]
+needs_compiler = pytest.mark.skipif(shutil.which("cc") is None, reason="needs a C compiler for the simulated NVML")
+
+# Says when it is ready, then which signals it got, until its stdin ends.
+COUNTS_SIGNALS = """
+import signal, sys
+got = []
+for s in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1):
+    signal.signal(s, lambda number, frame: got.append(signal.Signals(number).name))
+print("ready", flush=True)
+sys.stdin.read()
+print(*sorted(got), flush=True)
+"""
+BURN = "import time\nend = time.process_time() + {seconds}\nwhile time.process_time() < end: pass\n"
+
+
+@pytest.fixture
+def env(tmp_path):
+    return clean_environment(tmp_path)
+
+
+def meter(*arguments, env, **more):
+    return subprocess.run(
+        [*GREENLLM, "meter", *map(str, arguments)], env=env, capture_output=True, text=True, timeout=60, **more
+    )
+
+
+def start(*arguments, env, **more):
+    return subprocess.Popen(
+        [*GREENLLM, "meter", *map(str, arguments)],
+        env=env,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        **more,
+    )
+
+
+def the_ledger(tmp_path: Path) -> list:
+    (path,) = (tmp_path / "ledger").glob("*/*.jsonl")
+    return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+def test_streams_and_exit_status_pass_untouched(tmp_path, env):
+    script = (
+        "import sys; data = sys.stdin.read(); print(data[::-1], end=''); print('err', file=sys.stderr); sys.exit(7)"
+    )
+    done = meter("--", sys.executable, "-c", script, env=env, input="abc")
+    assert (done.returncode, done.stdout, done.stderr) == (7, "cba", "err\n")
+    assert the_ledger(tmp_path)[-1]["status"] == "failed"
+
+
+def test_a_command_killed_by_a_signal_gives_128_plus_its_number(tmp_path, env):
+    done = meter("--out", tmp_path / "log.json", "--", "sh", "-c", "kill -9 $$", env=env)
+    assert done.returncode == 128 + 9
+    log = json.loads((tmp_path / "log.json").read_text())
+    assert (log["status"], log["exit_code"]) == ("killed", 137)
+
+
+@pytest.mark.parametrize(("command", "status"), [("no-such-command-anywhere", 127), ("/etc/passwd", 126)])
+def test_a_command_that_cannot_run_is_told_as_a_shell_tells_it(tmp_path, env, command, status):
+    done = meter("--out", tmp_path / "log.json", "--", command, env=env)
+    assert done.returncode == status
+    assert done.stderr.count("\n") == 1
+    assert command in done.stderr
+    assert json.loads((tmp_path / "log.json").read_text())["exit_code"] == status
+
+
+def test_a_reader_sees_the_end_when_the_command_closes_its_output(env):
+    running = start("--", "sh", "-c", "echo out; exec >&-; read line", env=env)
+    assert running.stdout.read() == "out\n"  # though the command, and the meter, go on
+    assert running.poll() is None
+    running.communicate("line\n", timeout=30)
+    assert running.returncode == 0
+
+
+@pytest.mark.parametrize("nested", [False, True], ids=["alone", "nested"])
+@pytest.mark.parametrize("to_group", [False, True], ids=["to the meter", "to its group"])
+def test_each_signal_arrives_once(env, to_group, nested):
+    inner = [*GREENLLM, "meter", "--"] if nested else []
+    running = start("--", *inner, sys.executable, "-c", COUNTS_SIGNALS, env=env, process_group=0)
+    assert running.stdout.readline() == "ready\n"
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGTERM, signal.SIGUSR1):
+        (os.killpg if to_group else os.kill)(running.pid, number)
+        _wait_until_handled(running.pid, number)
+    out, _ = running.communicate("", timeout=30)
+    assert out.split() == ["SIGINT", "SIGTERM", "SIGTERM", "SIGUSR1"]
+    assert running.returncode == 0
+
+
+def _wait_until_handled(pid: int, number: int) -> None:
+    """Wait until no process of the group has the signal pending, twice in a row, with time for the meter between."""
+    quiet = 0
+    while quiet < 2:
+        subprocess.run(["sleep", "0.15"], check=True)
+        bit = 1 << (number - 1)
+        pending = False
+        for status in Path("/proc").glob("[0-9]*/status"):
+            with contextlib.suppress(OSError):
+                fields = dict(line.split(":\t", 1) for line in status.read_text().splitlines() if ":\t" in line)
+                if os.getpgid(int(status.parent.name)) == pid and fields["Name"] != "meter-sentinel":
+                    pending |= bool(int(fields["ShdPnd"], 16) & bit)
+        quiet = 0 if pending else quiet + 1
+
+
+def test_a_job_that_ends_with_an_error_after_sigterm_was_killed(tmp_path, env):
+    running = start("--out", tmp_path / "log.json", "--", "sh", "-c", "echo ready; sleep 60", env=env)
+    assert running.stdout.readline() == "ready\n"
+    running.terminate()
+    running.communicate(timeout=30)
+    assert running.returncode == 128 + signal.SIGTERM
+    assert json.loads((tmp_path / "log.json").read_text())["status"] == "killed"
+
+
+def test_the_log_and_the_ledger_say_what_the_contract_says(tmp_path, env):
+    work = 'echo "{\\"tokens\\": 12, \\"samples\\": 3}" > "$GREENLLM_WORK"'
+    log_file = tmp_path / "energy/train/log.json"
+    done = meter(
+        "--rule", "train", "--wildcard", "seed=1", "--wildcard", "recipe=a=b", "--attempt", "2", "--threads", "1",
+        "--out", log_file, "--", "sh", "-c", work, env=env | {"GREENLLM_RUN_ID": "run-1"},
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    log = json.loads(log_file.read_text())
+    assert log["schema"] == "greenllm/energy/1"
+    assert log["job"] == {"rule": "train", "wildcards": {"seed": "1", "recipe": "a=b"}, "attempt": 2}
+    assert log["work"] == {"tokens": 12, "samples": 3}
+    assert (log["run_id"], log["parent"], log["status"], log["exit_code"]) == ("run-1", None, "succeeded", 0)
+    assert (log_file.parent / log["ledger"]).resolve().is_file()
+    value = sum(
+        term["coefficient"] * log["parameters"][term["parameter"]]["value"]
+        for component in log["components"]
+        for term in component["terms"]
+    )
+    assert log["energy_J"]["value"] == pytest.approx(value)
+    assert log["energy_J"]["low"] < value < log["energy_J"]["high"]
+    assert {c["component"] for c in log["components"]} == {"cpu", "dram"}
+    first, *rows, end = the_ledger(tmp_path)
+    assert (first["record"], end["record"], len(rows) >= 2) == ("start", "end", True)
+    assert all(len(row) == len(first["columns"]) for row in rows)
+
+
+def test_a_jobs_provisional_energy_is_the_attributed_one_where_it_is_alone(tmp_path, env):
+    proc = proc_tree(tmp_path / "proc", cpus=4)
+    tree = PowercapTree(tmp_path / "sys", {"intel-rapl:0": ("package-0", lambda t: 40 * t)})
+    with tree.running():
+        meter(
+            "--threads", "1", "--out", tmp_path / "log.json", "--", sys.executable, "-c", BURN.format(seconds=0.4),
+            env=env | {"GREENLLM_SYSFS": str(tmp_path / "sys"), "GREENLLM_PROCFS": str(proc), "GREENLLM_METER_INTERVAL_S": "0.1"},
+        )  # fmt: skip
+    log = json.loads((tmp_path / "log.json").read_text())
+    (job,) = attribute(tmp_path / "ledger").jobs
+    assert log["energy_J"]["value"] == pytest.approx(job.energy.value, rel=0.01)
+    assert [c["method"] for c in log["components"]] == [c.method for c in job.components] == ["rapl", "dram-model"]
+
+
+def test_jobs_side_by_side_share_out_what_the_counters_counted(tmp_path, env):
+    """Packages with wrap-around, memory and platform; the counted energy is the simulated truth."""
+    began_s, wrap_J = time.monotonic(), 5000
+
+    def counter(watts):  # wraps some 2 s from now, when the jobs run
+        return lambda t: wrap_J + watts * (t - began_s - 2)
+
+    zones = {
+        "intel-rapl:0": ("package-0", counter(60)),
+        "intel-rapl:0:0": ("core", counter(50)),
+        "intel-rapl:0:1": ("dram", counter(8)),
+        "intel-rapl:1": ("package-1", counter(30)),
+        "intel-rapl:2": ("psys", counter(200)),
+    }
+    tree = PowercapTree(tmp_path / "sys", zones, wrap_uJ=wrap_J * 1_000_000)
+    environment = env | {"GREENLLM_SYSFS": str(tmp_path / "sys"), "GREENLLM_METER_INTERVAL_S": "0.05"}
+    with tree.running():
+        jobs = [start("--", sys.executable, "-c", BURN.format(seconds=s), env=environment) for s in (0.7, 1.4)]
+        for job in jobs:
+            job.communicate(timeout=60)
+    result = attribute(tmp_path / "ledger")
+    (host,) = result.hosts
+    seconds = max(a.last_s for a in host.attempts) - min(a.first_s for a in host.attempts)
+    rows = {row["device"]: row for row in result.device_totals(host)}
+    assert set(rows) == {"package-0", "package-1", "package-0-dram", "psys"}
+    for name, watts in [("package-0", 60), ("package-1", 30), ("package-0-dram", 8), ("psys", 200)]:
+        assert rows[name]["counted_J"] == pytest.approx(watts * seconds, rel=0.03)
+        assert rows[name]["counted_J"] == pytest.approx(
+            rows[name]["jobs_J"] + rows[name]["other_J"] + rows[name]["idle_J"]
+        )
+        assert min(rows[name][part] for part in ("jobs_J", "other_J", "idle_J")) >= 0
+    short, long = sorted(result.jobs, key=lambda job: job.cpu_s)
+    assert (short.cpu_s, long.cpu_s) == (pytest.approx(0.7, rel=0.25), pytest.approx(1.4, rel=0.25))
+    assert not long.partial
+    assert long.energy.value < 0.5 * (200 * seconds)  # the platform is not in the sum
+
+
+def test_the_whole_tree_counts_also_what_nobody_waits_for(tmp_path, env):
+    """Short-lived children, a double fork, and children of a parent that ignores SIGCHLD."""
+    script = f"""
+import os, signal, subprocess, sys, time
+burn = {BURN.format(seconds=0.3)!r}
+subprocess.run([sys.executable, "-c", burn])            # waited for
+if os.fork() == 0:                                       # its child is orphaned, and outlives it
+    if os.fork() == 0:
+        exec(burn)
+    os._exit(0)
+signal.signal(signal.SIGCHLD, signal.SIG_IGN)            # the kernel drops this child's time
+if os.fork() == 0:
+    exec(burn)
+    os._exit(0)
+time.sleep(2)
+"""
+    meter("--", sys.executable, "-c", script, env=env | {"GREENLLM_METER_INTERVAL_S": "0.02"})
+    assert the_ledger(tmp_path)[-1]["cpu_s"] == pytest.approx(1.0, abs=0.15)
+
+
+def test_a_meter_inside_a_meter_is_a_child_with_a_share_of_its_own(tmp_path, env):
+    inner = [*GREENLLM, "meter", "--rule", "inner", "--threads", "1", "--out", str(tmp_path / "inner.json"), "--"]
+    burn = [sys.executable, "-c", BURN.format(seconds=0.4)]
+    done = meter("--rule", "outer", "--exclusive", "--out", tmp_path / "outer.json", "--", *inner, *burn, env=env)
+    assert done.returncode == 0, done.stderr  # and it took no second lease, for which it would wait for ever
+    outer_log, inner_log = (json.loads((tmp_path / name).read_text()) for name in ("outer.json", "inner.json"))
+    assert inner_log["parent"] == outer_log["id"]
+    result = attribute(tmp_path / "ledger")
+    outer, inner_job = result.job(outer_log["id"]), result.job(inner_log["id"])
+    assert outer.energy_with_children.value == pytest.approx(outer.energy.value + inner_job.energy.value)
+    for row in result.device_totals(result.hosts[0]):
+        own = [c.energy.value for job in result.jobs for c in job.components if c.device == row["device"]]
+        assert sum(own) == pytest.approx(row["jobs_J"])
+
+
+def test_a_killed_meter_leaves_a_ledger_that_counts_and_a_lease_that_holds(tmp_path, env):
+    environment = env | {"GREENLLM_METER_INTERVAL_S": "0.05"}
+    running = start(
+        "--threads", 1, "--rule", "train", "--exclusive", "--", "sh", "-c", "echo ready; exec sleep 3", env=environment
+    )
+    assert running.stdout.readline() == "ready\n"
+    subprocess.run(["sleep", "0.5"], check=True)
+    running.kill()
+    running.wait(timeout=10)
+    refused = meter("--exclusive", "--wait", "0.2", "--", "true", env=environment)
+    assert refused.returncode == 2
+    assert "not free after" in refused.stderr
+    result = attribute(tmp_path / "ledger")
+    (job,) = result.jobs
+    assert (job.status, job.waste) == ("lost", "lost")
+    assert job.energy.value > 0
+    assert job.attempt.last_s - job.attempt.first_s > 0.3
+    after = meter("--exclusive", "--", "echo", "free", env=environment)  # the job's end freed it
+    assert after.stdout == "free\n"
+
+
+def test_jobs_wait_for_processors_in_the_order_they_came(tmp_path, env):
+    first = start("--rule", "first", "--exclusive", "--", "sh", "-c", "echo ready; read line", env=env)
+    assert first.stdout.readline() == "ready\n"
+    order = tmp_path / "order"
+    waiting = []
+    for name in ("second", "third"):
+        waiting.append(start("--threads", 64, "--", "sh", "-c", f"echo {name} >> {order}", env=env))
+        assert f"waiting for {len(os.sched_getaffinity(0))} of" in waiting[-1].stderr.readline()
+    assert not order.exists()
+    first.communicate("line\n", timeout=30)
+    for one in waiting:
+        one.communicate(timeout=30)
+    assert order.read_text().split() == ["second", "third"]
+
+
+@needs_compiler
+def test_gpu_energy_is_the_integral_of_its_power(tmp_path, env):
+    gpus = [SimulatedGpu(), SimulatedGpu(low_W=20, high_W=20), SimulatedGpu(low_W=50, high_W=50, processes=1)]
+    environment = env | gpu_environment(compile_nvml(tmp_path), gpus)
+    done = meter(
+        "--gpus", 1, "--", "sh", "-c", "echo $CUDA_VISIBLE_DEVICES $CUDA_DEVICE_ORDER; sleep 2", env=environment
+    )
+    assert done.stdout == "0 PCI_BUS_ID\n"
+    result = attribute(tmp_path / "ledger")
+    (job,) = result.jobs
+    times, _ = job.attempt.counter(next(s for s in job.attempt.sensors if s["device"] == gpu_uuid(0)))
+    truth_J = gpus[0].energy_J(times[-1]) - gpus[0].energy_J(times[0])
+    (component,) = (c for c in job.components if c.component == "gpu")
+    assert component.energy.value == pytest.approx(truth_J, rel=0.005)
+    assert (component.method, component.quality, component.device) == ("nvml-energy-counter", "measured", gpu_uuid(0))
+    rows = {row["device"]: row for row in result.device_totals(result.hosts[0])}
+    assert rows[gpu_uuid(1)]["idle_J"] == pytest.approx(40, rel=0.1)
+    assert rows[gpu_uuid(2)]["other_J"] == pytest.approx(100, rel=0.1)
+
+
+@needs_compiler
+def test_a_gpu_without_a_counter_is_polled_and_labelled_with_a_wider_interval(tmp_path, env):
+    gpu = SimulatedGpu(low_W=100, high_W=300, period_s=0.9, counter=0)
+    environment = env | gpu_environment(compile_nvml(tmp_path), [gpu])
+    meter("--gpus", 1, "--out", tmp_path / "log.json", "--", "sleep", "3", env=environment)
+    log = json.loads((tmp_path / "log.json").read_text())
+    (component,) = (c for c in log["components"] if c["component"] == "gpu")
+    assert component["method"] == "nvml-power"
+    assert component["energy_J"]["value"] == pytest.approx(600, rel=0.15)
+    assert component["energy_J"]["low"] < 450
+    assert component["energy_J"]["high"] > 750
+
+
+@needs_compiler
+@pytest.mark.skipif(len(os.sched_getaffinity(0)) < 2, reason="needs two processors for two jobs at once")
+def test_gpus_are_leased_within_what_is_visible_and_one_job_has_each(tmp_path, env):
+    environment = env | gpu_environment(compile_nvml(tmp_path), [SimulatedGpu()] * 3)
+    visible = environment | {"CUDA_VISIBLE_DEVICES": f"2,{gpu_uuid(1)[:14]}"}
+    none = meter("--", "sh", "-c", "echo [$CUDA_VISIBLE_DEVICES]", env=visible)
+    assert none.stdout == "[]\n"
+    show = ["sh", "-c", "echo $CUDA_VISIBLE_DEVICES; read line"]
+    first = start("--gpus", 1, "--", *show, env=visible)
+    second = start("--gpus", 1, "--", *show, env=visible)
+    assert sorted([first.stdout.readline(), second.stdout.readline()]) == ["1\n", "2\n"]
+    third = start("--gpus", 1, "--", *show, env=visible)
+    assert "waiting for 1 of 2 GPUs" in third.stderr.readline()
+    for one in (first, second, third):
+        one.communicate("line\n", timeout=30)
+        assert one.returncode == 0
+    refused = meter("--gpus", 3, "--", "true", env=visible)
+    assert refused.returncode == 2
+    assert "--gpus 3: there are only 2" in refused.stderr
+
+
+@needs_compiler
+def test_under_slurm_its_own_assignment_stands(tmp_path, env):
+    environment = env | gpu_environment(compile_nvml(tmp_path), [SimulatedGpu()] * 2)
+    environment |= {"SLURM_JOB_ID": "7", "CUDA_VISIBLE_DEVICES": "1"}
+    done = meter(
+        "--gpus", 1, "--out", tmp_path / "log.json", "--", "sh", "-c", "echo $CUDA_VISIBLE_DEVICES", env=environment
+    )
+    assert done.stdout == "1\n"
+    assert json.loads((tmp_path / "log.json").read_text())["gpus"] == [{"uuid": gpu_uuid(1), "index": 1}]
+    assert not (tmp_path / "locks").exists()
+
+
+@needs_compiler
+def test_a_driver_that_does_not_match_is_not_taken_for_a_host_without_gpus(tmp_path, env):
+    environment = env | gpu_environment(compile_nvml(tmp_path), [SimulatedGpu()]) | {"SIMULATED_NVML_ERROR": "18"}
+    meter("--gpus", 1, "--out", tmp_path / "log.json", "--", "true", env=environment)
+    log = json.loads((tmp_path / "log.json").read_text())
+    (component,) = (c for c in log["components"] if c["component"] == "gpu")
+    assert component["energy_J"] is None
+    assert "version mismatch" in component["reason"]
+    assert log["partial"]
+    refused = meter("--gpus", 1, "--device", "require", "--", "true", env=environment)
+    assert refused.returncode == 2
+    assert "--device require" in refused.stderr
+
+
+def test_without_a_gpu_a_job_runs_on_the_processors_unless_one_is_required(tmp_path, env):
+    environment = env | {"CUDA_VISIBLE_DEVICES": ""}
+    assert meter("--gpus", 1, "--out", tmp_path / "log.json", "--", "true", env=environment).returncode == 0
+    assert json.loads((tmp_path / "log.json").read_text())["gpus"] == []
+    refused = meter("--gpus", 1, "--device", "require", "--", "echo", "ran", env=environment)
+    assert (refused.returncode, refused.stdout, refused.stderr.count("\n")) == (2, "", 1)
+
+
+def test_a_job_runs_though_nothing_can_be_written(tmp_path, env):
+    (tmp_path / "file").write_text("")
+    done = meter(
+        "--ledger",
+        tmp_path / "file/ledger",
+        "--out",
+        tmp_path / "file/log.json",
+        "--",
+        "sh",
+        "-c",
+        "echo ran; exit 4",
+        env=env,
+    )
+    assert (done.returncode, done.stdout) == (4, "ran\n")
+    assert "ledger cannot be written" in done.stderr
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="mounting a small file system needs root")
+def test_a_full_disk_stops_no_job_and_coverage_says_what_is_missing(tmp_path, env):
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=16k", "none", str(disk)], capture_output=True, check=False
+    )
+    if mounted.returncode:
+        pytest.skip("no file system can be mounted here")
+    try:
+        environment = env | {"GREENLLM_METER_INTERVAL_S": "0.02"}
+        fill = f"dd if=/dev/zero of={disk}/fill bs=1k count=64 2>/dev/null; sleep 1; rm {disk}/fill; sleep 0.5; exit 5"
+        done = meter(
+            "--ledger", disk / "ledger", "--out", tmp_path / "log.json", "--", "sh", "-c", fill, env=environment
+        )
+        assert done.returncode == 5
+        assert "could not be written" in done.stderr
+        log = json.loads((tmp_path / "log.json").read_text())
+        assert log["partial"]
+        assert "No space left" in log["reason"]
+        (job,) = attribute(disk / "ledger").jobs
+        assert job.status == "failed"
+        assert job.energy.value > 0
+    finally:
+        subprocess.run(["umount", str(disk)], check=True)
+
+
+def test_broken_work_is_told_and_left_out(tmp_path, env):
+    done = meter("--out", tmp_path / "log.json", "--", "sh", "-c", 'echo "{" > "$GREENLLM_WORK"', env=env)
+    assert done.returncode == 0
+    assert "GREENLLM_WORK" in done.stderr
+    assert json.loads((tmp_path / "log.json").read_text())["work"] == {}
+
+
+def test_unreadable_rapl_is_told_with_what_mends_it_and_modelled_instead(tmp_path, env):
+    tree = PowercapTree(
+        tmp_path / "sys", {"intel-rapl:0": ("package-0", lambda t: t), "intel-rapl:1": ("package-1", lambda t: t)}
+    )
+    tree.file("intel-rapl:0").unlink()
+    environment = env | {"GREENLLM_SYSFS": str(tmp_path / "sys")}
+
+    def sensors():
+        done = subprocess.run(
+            [*GREENLLM, "probe", "--json"], env=environment, capture_output=True, text=True, check=True
+        )
+        return {s["device"]: s for s in json.loads(done.stdout)["sensors"] if s["component"] == "cpu"}
+
+    one_left = sensors()
+    assert one_left["package-1"]["readable"]
+    assert not one_left["package-0"]["readable"]
+    assert "energy_uj" in one_left["package-0"]["reason"]
+    tree.file("intel-rapl:1").unlink()
+    none_left = sensors()
+    assert list(none_left) == ["cpu"]
+    assert (none_left["cpu"]["quality"], "energy_uj" in none_left["cpu"]["reason"]) == ("modelled", True)
+
+
+@pytest.mark.skipif(os.geteuid() != 0 or shutil.which("setpriv") is None, reason="needs root to become another user")
+def test_root_only_rapl_names_the_command_and_locks_are_shared_among_users(tmp_path, env):
+    PowercapTree(tmp_path / "sys", {"intel-rapl:0": ("package-0", lambda t: t)}).file("intel-rapl:0").chmod(0o400)
+    environment = env | {"GREENLLM_SYSFS": str(tmp_path / "sys")}
+    nobody = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"]
+    for folder in [tmp_path, *tmp_path.parents][:4]:
+        if folder != Path("/tmp"):
+            folder.chmod(0o755)
+    usable = subprocess.run([*nobody, *GREENLLM, "--version"], env=environment, capture_output=True, check=False)
+    if usable.returncode:
+        pytest.skip("another user cannot run this interpreter")
+    holding = start("--rule", "roots", "--exclusive", "--", "sh", "-c", "echo ready; read line", env=environment)
+    assert holding.stdout.readline() == "ready\n"
+    probed = subprocess.run([*nobody, *GREENLLM, "probe"], env=environment, capture_output=True, text=True, check=True)
+    assert "sudo chmod a+r" in probed.stdout
+    assert "held by roots of root" in probed.stdout
+    refused = subprocess.run(
+        [*nobody, *GREENLLM, "meter", "--wait", "0.3", "--", "true"],
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert refused.returncode == 2
+    assert "not free" in refused.stderr
+    holding.communicate("line\n", timeout=30)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        ([], "no command given"),
+        (["--"], "no command given"),
+        (["--wildcard", "seed", "--", "true"], "expected NAME=VALUE"),
+        (["--gpus", "-1", "--", "true"], "--gpus -1"),
+        (["--threads", "0", "--", "true"], "--threads 0"),
+    ],
+)
+def test_bad_input_gets_one_clear_line(env, arguments, expected):
+    done = meter(*arguments, env=env)
+    assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1)
+    assert expected in done.stderr
+
+
+def test_attribute_prints_tables_and_names_damage(tmp_path, env):
+    meter("--rule", "train", "--", "sleep", "0.2", env=env)
+    (path,) = (tmp_path / "ledger").glob("*/*.jsonl")
+    lines = path.read_bytes().splitlines(keepends=True)
+    path.write_bytes(lines[0] + lines[1] + b'[1,2,"x"\n' + b"".join(lines[2:]) + b'{"record":"en')
+
+    def attributed(*arguments):
+        return subprocess.run(
+            [*GREENLLM, "attribute", *arguments], env=env, capture_output=True, text=True, check=False
+        )
+
+    text = attributed(str(tmp_path / "ledger"))
+    assert text.returncode == 0
+    assert "2 damaged line(s) left out (line 3" in text.stderr
+    assert "train" in text.stdout
+    assert "Waste" in text.stdout
+    printed = json.loads(attributed(str(tmp_path / "ledger"), "--json").stdout)
+    assert printed["jobs"][0]["damaged_lines"] == 2
+    assert printed["ledgers"][0]["bytes"] == path.stat().st_size
+    missing = attributed(str(tmp_path / "nowhere"))
+    assert (missing.returncode, missing.stderr.count("\n")) == (2, 1)
+    assert "nowhere" in missing.stderr
