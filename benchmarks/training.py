@@ -47,7 +47,7 @@ def rows(count: int) -> list[Row]:
 def network() -> torch.nn.Module:
     torch.manual_seed(SEED)
     config = llama_config(arguments.size, vocabulary=VOCABULARY, context=CONTEXT, pad_id=0, eos_id=1)
-    return AutoModelForCausalLM.from_config(config, dtype=torch.float32)
+    return AutoModelForCausalLM.from_config(config, dtype=torch.float32, attn_implementation="eager")
 
 
 class Clock(TrainerCallback):
