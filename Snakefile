@@ -6,6 +6,10 @@ from snakemake.utils import min_version
 
 min_version("9.20")
 
+
+report: "workflow/report/workflow.rst"
+
+
 # A study takes the default one's place; Snakemake would merge the two.
 if not workflow.config_settings.configfiles:
 

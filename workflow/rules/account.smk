@@ -23,13 +23,13 @@ rule account:
         attempt=current_attempt,
     params:
         study=settings(STUDY),
-        results=STUDY.results,
+        folder=lambda wildcards, output: Path(output.account).parent,
     message:
         "account for every joule"
     shell:
         "meter --rule account --attempt {resources.attempt} --threads {threads} --gpus {resources.gpu}"
         " --out {output.energy} --"
-        " python -m greenllm account --config {params.study:q} --results {params.results} --out {params.results}/account"
+        " python -m greenllm account --config {params.study:q} --results {params.folder}/.. --out {params.folder}"
         " > {log} 2>&1"
 
 
@@ -37,11 +37,13 @@ rule efficiency:
     input:
         account=rules.account.output.account,
     output:
-        tables=report(
-            multiext("<results>/report/tables/efficiency", ".csv", ".md", ".tex", ".parquet"),
+        csv=report(
+            "<results>/report/tables/efficiency.csv",
             caption="../report/efficiency.rst",
             category="Tables",
+            labels={"table": "energy per unit of work"},
         ),
+        others=multiext("<results>/report/tables/efficiency", ".md", ".tex", ".parquet"),
     log:
         "<logs>/efficiency.log",
     conda:
@@ -50,16 +52,22 @@ rule efficiency:
     resources:
         gpu=0,
     message:
-        "table of the energy per unit of work"
+        "table: energy per unit of work"
     shell:
-        "python -m greenllm report --account {input.account} --table efficiency --out {output.tables[0]} > {log} 2>&1"
+        "python -m greenllm report --account {input.account} --table efficiency --out {output.csv} > {log} 2>&1"
 
 
 rule impact:
     input:
         account=rules.account.output.account,
     output:
-        tables=multiext("<results>/report/tables/impact", ".csv", ".md", ".tex", ".parquet"),
+        csv=report(
+            "<results>/report/tables/impact.csv",
+            caption="../report/impact.rst",
+            category="Tables",
+            labels={"table": "environmental impact"},
+        ),
+        others=multiext("<results>/report/tables/impact", ".md", ".tex", ".parquet"),
     log:
         "<logs>/impact.log",
     conda:
@@ -68,6 +76,6 @@ rule impact:
     resources:
         gpu=0,
     message:
-        "table of the environmental impact"
+        "table: environmental impact"
     shell:
-        "python -m greenllm report --account {input.account} --table impact --out {output.tables[0]} > {log} 2>&1"
+        "python -m greenllm report --account {input.account} --table impact --out {output.csv} > {log} 2>&1"

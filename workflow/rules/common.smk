@@ -20,8 +20,10 @@ except ConfigError as error:
 PLAN = Plan(STUDY)
 
 # Rules call `meter`, by its absolute path: neither an unactivated .venv nor a rule's own conda environment loses it.
-METER = f"{Path(sys.executable).parent / 'greenllm'} meter --ledger {STUDY.results}/ledger --device {STUDY.device}"
-shell.prefix(f'meter() {{ {METER} "$@"; }}; ')
+METER = Path(sys.executable).with_name("greenllm")
+shell.prefix(
+    'meter() {{ {METER:q} meter --ledger {STUDY.results:q}/ledger --device {STUDY.device} "$@"; }}; '
+)
 environment.prepare(STUDY.meter.interval_s)
 
 

@@ -1,12 +1,44 @@
-# report: the account and all measurements → one self-contained page with its figures and tables, and summary.json.
+# report: the account → one self-contained page, its figures and tables, and summary.json with all its numbers.
 
 
 rule report:
     input:
         account=rules.account.output.account,
     output:
-        page="<results>/report/index.html",
-        summary="<results>/report/summary.json",
+        page=report(
+            "<results>/report/index.html",
+            caption="../report/page.rst",
+            category="Report",
+        ),
+        summary=report(
+            "<results>/report/summary.json",
+            caption="../report/summary.rst",
+            category="Report",
+        ),
+        comparison=report(
+            "<results>/report/tables/comparison.csv",
+            caption="../report/comparison.rst",
+            category="Tables",
+            labels={"table": "comparison"},
+        ),
+        quality_energy=report(
+            "<results>/report/figures/quality-energy.svg",
+            caption="../report/quality-energy.rst",
+            category="Figures",
+            labels={"figure": "quality against energy per request"},
+        ),
+        energy_by_stage=report(
+            "<results>/report/figures/energy-by-stage.svg",
+            caption="../report/energy-by-stage.rst",
+            category="Figures",
+            labels={"figure": "energy by stage"},
+        ),
+        power=report(
+            "<results>/report/figures/power.svg",
+            caption="../report/power.rst",
+            category="Figures",
+            labels={"figure": "power over time"},
+        ),
         energy="<results>/energy/report.json",
     log:
         "<logs>/report.log",
@@ -19,11 +51,10 @@ rule report:
         gpu=0,
         attempt=current_attempt,
     params:
-        study=settings(STUDY),
-        results=STUDY.results,
+        folder=lambda wildcards, output: Path(output.page).parent,
     message:
         "report"
     shell:
         "meter --rule report --attempt {resources.attempt} --threads {threads} --gpus {resources.gpu}"
         " --out {output.energy} --"
-        " python -m greenllm report --config {params.study:q} --results {params.results} --out {params.results}/report > {log} 2>&1"
+        " python -m greenllm report --account {input.account} --out {params.folder} > {log} 2>&1"
