@@ -10,6 +10,7 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from greenllm.config.models import Config
 from greenllm.footprint.attempts import UNSUCCESSFUL, Attempt, attempts
 from greenllm.footprint.carbon import grid_factor
 from greenllm.footprint.comparison import comparison_of
@@ -37,6 +38,7 @@ def account(study: Study, attribution: "Attribution", packages: Mapping[str, str
     year = datetime.datetime.fromisoformat(ended).year if ended else datetime.datetime.now(datetime.UTC).year
     factor = grid_factor(study.config.site, year)
     models = {key: model_of(key, study, found, current, attribution, factor) for key in study.plan.compared()}
+    ordered = _as_configured(found, study.config)
     return {
         "schema": SCHEMA,
         "until": ended,
@@ -62,14 +64,30 @@ def account(study: Study, attribution: "Attribution", packages: Mapping[str, str
             for name, experiment in study.config.experiments.items()
         },
         "models": [without_estimates(model) for model in models.values()],
-        "spent": spent_by(found, factor, study.config),
+        "spent": spent_by(ordered, factor, study.config),
         "jobs": [_job(attempt) for attempt in found],
-        "efficiency": efficiency_rows(found, study, models),
-        "impact": impact_rows(found, factor, study.config),
+        "efficiency": efficiency_rows(ordered, study, models),
+        "impact": impact_rows(ordered, factor, study.config),
         "methods": _methods(found),
         "power": _power(found, attribution),
         "missing": _missing(study, found),
     }
+
+
+def _as_configured(found: Sequence[Attempt], config: Config) -> list[Attempt]:
+    """Return the attempts in the configuration's order of experiments and recipes, each recipe's in order of time."""
+    experiments, recipes = list(config.experiments), list(config.recipes)
+
+    def place(name: str | None, names: list[str], without: int) -> int:
+        return without if name is None else names.index(name) if name in names else len(names)
+
+    return sorted(
+        found,
+        key=lambda attempt: (
+            place(attempt.experiment, experiments, len(experiments) + 1),
+            place(attempt.recipe, recipes, -1),
+        ),
+    )
 
 
 def _job(attempt: Attempt) -> dict[str, Any]:
@@ -163,5 +181,7 @@ def _missing(study: Study, found: Sequence[Attempt]) -> list[dict[str, Any]]:
 
 
 def _failure(attempt: Attempt) -> str:
+    if attempt.status == "succeeded":
+        return "succeeded, but its result is gone: removed to be made anew"
     code = "" if attempt.exit_code in (None, 0) else f" (exit status {attempt.exit_code})"
     return f"{attempt.status} in attempt {attempt.number}{code}"

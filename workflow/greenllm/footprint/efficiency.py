@@ -36,6 +36,14 @@ def efficiency_index(energy: float, work: float | None) -> float | None:
     return energy / work if work else None
 
 
+def index_of(energy_J: Mapping[str, float] | None, work: float | None) -> dict[str, float] | None:
+    """Return E = C/R of an energy {value, low, high}, None where the energy is unknown or no such work was done."""
+    if energy_J is None:
+        return None
+    indices = {bound: efficiency_index(value, work) for bound, value in energy_J.items()}
+    return {bound: index for bound, index in indices.items() if index is not None} or None
+
+
 def units_of_work(work: Mapping[str, float | None]) -> dict[str, float | None]:
     """Return the number of units of each kind in a job's `work`; None, never 0, where it did none of the kind."""
     return {unit.name: (amount / unit.size if (amount := work.get(unit.work)) else None) for unit in UNITS}
@@ -78,6 +86,5 @@ def _efficiency_row(
     for unit in UNITS:
         amount = units[unit.name]
         row[f"work_{unit.name}"] = amount
-        index = None if energy is None or amount is None else energy_of(energy.scaled(1 / amount))
-        row[f"J_per_{unit.name}"] = index
+        row[f"J_per_{unit.name}"] = index_of(row["energy_J"], amount)
     return {**row, "method": attempt.method, "quality": attempt.quality, "unknown": "; ".join(attempt.unknown) or None}

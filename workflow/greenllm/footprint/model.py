@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 from greenllm.footprint.attempts import UNSUCCESSFUL, Attempt, total
 from greenllm.footprint.carbon import GridFactor
+from greenllm.footprint.efficiency import index_of
 from greenllm.footprint.intervals import energy_of
 from greenllm.footprint.lineage import Step, steps
 from greenllm.footprint.spending import impact_of
@@ -128,7 +129,7 @@ def _serving(
             reason = "no sensor was read within the window"
     per: dict[str, Any] = {}
     for unit, work in (("request", measurement["answered"]), ("token", measurement["completion_tokens"])):
-        per[f"energy_per_{unit}_J"] = None if energy is None or not work else energy_of(energy.scaled(1 / work))
+        per[f"energy_per_{unit}_J"] = index_of(energy_of(energy), work)
     names = ("requests", "answered", "failed", "concurrency", "rate_per_s", "latency_s", "time_to_first_token_s")
     return {
         "energy_J": energy_of(energy),

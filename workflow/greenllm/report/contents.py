@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from greenllm.footprint.efficiency import UNITS
+from greenllm.report.numbers import quantity
 from greenllm.report.tables import Column, Table
 
 Account = Mapping[str, Any]
@@ -69,6 +70,10 @@ def comparison(account: Account) -> Table:
             _seeds_note(account),
         ],
     )
+
+
+def _verdict(row: Mapping[str, Any]) -> str:
+    return f"unknown: {row['reason']}" if row["verdict"] == "unknown" and row["reason"] else str(row["verdict"])
 
 
 def _seeds_note(account: Account) -> str:
@@ -325,6 +330,14 @@ def parameters(account: Account) -> Table:
     )
 
 
+def _gaps(account: Account) -> list[str]:
+    gaps = [gap for host in account["hosts"] for gap in host["gaps"]]
+    if not gaps:
+        return []
+    duration = quantity(sum(gap["duration_s"] for gap in gaps), "s")
+    return [f"Not watched, and counted nowhere: {duration} in {len(gaps)} {'gap' if len(gaps) == 1 else 'gaps'}."]
+
+
 def conservation(account: Account) -> Table:
     """One row a device: what its sensor counted is the jobs', other processes' and idle energy."""
     rows = [{"host": host["host"], **device} for host in account["hosts"] for device in host["devices"]]
@@ -342,7 +355,11 @@ def conservation(account: Account) -> Table:
             Column("idle_J", "Idle", "J", "number", "unknown", like="counted_J"),
         ],
         rows,
-        [f"Attribution policy: {account['policy']}.", *(f"Trouble: {trouble}" for trouble in account["troubles"])],
+        [
+            f"Attribution policy: {account['policy']}.",
+            *_gaps(account),
+            *(f"Trouble: {trouble}" for trouble in account["troubles"]),
+        ],
     )
 
 

@@ -234,7 +234,7 @@ def _quality_panel(
         axis.set_xscale("log")
         axis.set_xlim(lowest / 1.5, highest * 1.5)
     low, high = min(row["quality"]["low"] for row in rows), max(row["quality"]["high"] for row in rows)
-    room = max(0.25 * (high - low), 0.01 * abs(high))
+    room = max(0.25 * (high - low), 0.01 * abs(high), 1e-3)
     axis.set_ylim(low - room, high + 2 * room)
     axis.yaxis.set_major_locator(MaxNLocator(5))
     axis.set_title(name)

@@ -98,6 +98,8 @@ def _advice(row: Row, one: str, other: str) -> str:
     difference = row["quality_difference"]
     lower = difference is not None and difference["resolved"] and difference["value"] < 0
     higher = difference is not None and difference["resolved"] and difference["value"] > 0
+    if row["quality"] is not None and row["quality"]["high"] <= 0:
+        return f"{one} answers nothing right: its model is of no use yet, whatever energy it takes."
     match row["verdict"]:
         case "saves":
             if difference is None:
