@@ -29,7 +29,7 @@ rule account:
     shell:
         "meter --rule account --attempt {resources.attempt} --threads {threads} --gpus {resources.gpu}"
         " --out {output.energy} --"
-        " python -m greenllm account --config {params.study:q} --results {params.folder}/.. --out {params.folder}"
+        " python -m greenllm account --config {params.study:q} --out {params.folder}"
         " > {log} 2>&1"
 
 

@@ -1,14 +1,16 @@
 """Snakemake's console, one line a job: what runs, what is done and left, how long it took and what it cost."""
 
 import json
+import logging
 import sys
 import time
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from snakemake.logging import ColorizingTextHandler, DefaultFormatter
+from snakemake.logging import ColorizingTextHandler, DefaultFormatter, get_event
 from snakemake_interface_logger_plugins.base import LogHandlerBase
+from snakemake_interface_logger_plugins.common import LogEvent
 
 
 class OneLineFormatter(DefaultFormatter):
@@ -19,6 +21,11 @@ class OneLineFormatter(DefaultFormatter):
         self.dryrun = dryrun
         self.jobs: dict[int, dict[str, Any]] = {}
         self.finished: list[str] = []
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Return the console's text of a record; nothing where Snakemake speaks of its own doings."""
+        own_doings = get_event(record) is LogEvent.JOB_STARTED or record.getMessage() == "Select jobs to execute..."
+        return "" if own_doings else str(super().format(record))
 
     def format_workflow_started(self, msg: dict[str, Any]) -> str:
         """Leave out what a reader of the console knows already."""

@@ -29,7 +29,9 @@ def make_bundle(model: Path, evaluation: Mapping[str, Any], wildcards: Mapping[s
     task = evaluation.get("task")
     with replacing_folder(out) as beside:
         for file in sorted(model.rglob("*")):
-            if file.is_file() and file.suffix not in LEFT_OUT and file.name not in (FILE, CARD, SERVE):
+            # Hidden files are others': linked, Snakemake's time stamp of the bundle would be the model's too.
+            hidden = file.name.startswith(".")
+            if file.is_file() and not hidden and file.suffix not in LEFT_OUT and file.name not in (FILE, CARD, SERVE):
                 _link(file.resolve(), beside / file.relative_to(model))
         # What others have written into the manifest stays in it.
         known = read_json(model / FILE) or manifest.model_dump(by_alias=True)

@@ -20,7 +20,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         help="the study's configuration: YAML or JSON, or a file of it",
     )
     parser.add_argument(
-        "--results", required=True, type=Path, metavar="FOLDER", help="the study's results folder, with its ledger/"
+        "--results", type=Path, metavar="FOLDER", help="the results folder, with its ledger/; by default the study's own"
     )
     parser.add_argument(
         "--out", required=True, type=Path, metavar="FOLDER",
@@ -40,8 +40,9 @@ def run(arguments: argparse.Namespace) -> int:
     from greenllm.report.numbers import quantity
 
     config = read_settings(arguments.config, Config)
-    study = read_study(config, arguments.results)
-    ledger = arguments.results / "ledger"
+    results = arguments.results or Path(config.results)
+    study = read_study(config, results)
+    ledger = results / "ledger"
     if not ledger.is_dir():
         raise UserError(
             f"{ledger}: no ledgers; expected the folder that the workflow's meters write; run the workflow first"
