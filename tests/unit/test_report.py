@@ -174,7 +174,7 @@ def test_a_saving_can_be_acted_on() -> None:
     found = finding(break_even_requests={"value": 350.0, "low": 300.0, "high": 410.0})
     assert found["finding"] == (
         "int8 needs 5.2 times less energy per request than baseline (4.1 to 6.0) at accuracy 0.900 (0.880 to 0.920) "
-        "against 0.900: the difference in quality is not resolvable."
+        "against 0.900: the difference in quality is not resolvable (−0.010 to 0.010)."
     )
     assert found["advice"].startswith("Choose int8. Its extra energy to produce is saved after 350 requests")
 

@@ -403,7 +403,7 @@ def _power_panel(
         for stage in stages:
             watts = np.array(segment["components"].get(component, {}).get(stage, np.zeros(count)))
             if watts.any():
-                top = base + watts
+                top = np.where(watts > 0, base + watts, np.nan)  # nothing is drawn where a stage was not at work
                 axis.stairs(
                     top,
                     edges,
@@ -413,7 +413,7 @@ def _power_panel(
                     linewidth=0,
                     label=_once(stage, used),
                 )
-                base = top
+                base = base + watts
         peak = max(peak, float(base.max()))
         if len(found) > 1:
             axis.axvline(start / scale, color=MUTED, linestyle=":", linewidth=0.7)

@@ -83,7 +83,7 @@ def _quality(row: Row, baseline: Row) -> str:
     if difference["value"] == 0 and difference["low"] == 0 and difference["high"] == 0:
         return f"{clause}: every answer is as right or wrong as before"
     if not difference["resolved"]:
-        return f"{clause}: the difference in quality is not resolvable"
+        return f"{clause}: the difference in quality is not resolvable ({bounds_text(difference, 1, ' to ')})"
     size, word = _size(difference)
     return f"{clause}: {word} by {_with_bounds(size)}"
 
