@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import pty
 import shutil
 import signal
 import subprocess
@@ -114,6 +115,24 @@ def test_each_signal_arrives_once(env, to_group, nested):
     assert running.returncode == 0
 
 
+def test_what_the_terminal_sends_to_all_arrives_once(env):
+    counts = COUNTS_SIGNALS.replace("sys.stdin.read()", "input()")
+    pid, terminal = pty.fork()
+    if pid == 0:
+        os.execvpe(GREENLLM[0], [*GREENLLM, "meter", "--", sys.executable, "-c", counts], env)
+    with os.fdopen(terminal, "r+b", buffering=0) as stream:
+        assert b"ready" in stream.readline()
+        stream.write(b"\x03")  # Ctrl-C
+        _wait_until_handled(pid, signal.SIGINT)
+        stream.write(b"\n")
+        shown = b""
+        with contextlib.suppress(OSError):  # how a terminal says that all is over
+            while part := stream.read(1024):
+                shown += part
+    assert shown.split().count(b"SIGINT") == 1
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
+
+
 def _wait_until_handled(pid: int, number: int) -> None:
     """Wait until no process of the group has the signal pending, twice in a row, with time for the meter between."""
     quiet = 0
@@ -171,7 +190,9 @@ def test_a_jobs_provisional_energy_is_the_attributed_one_where_it_is_alone(tmp_p
     with tree.running():
         meter(
             "--threads", "1", "--out", tmp_path / "log.json", "--", sys.executable, "-c", BURN.format(seconds=0.4),
-            env=env | {"GREENLLM_SYSFS": str(tmp_path / "sys"), "GREENLLM_PROCFS": str(proc), "GREENLLM_METER_INTERVAL_S": "0.1"},
+            env=env
+            | {"GREENLLM_SYSFS": str(tmp_path / "sys"), "GREENLLM_PROCFS": str(proc)}
+            | {"GREENLLM_METER_INTERVAL_S": "0.1"},
         )  # fmt: skip
     log = json.loads((tmp_path / "log.json").read_text())
     (job,) = attribute(tmp_path / "ledger").jobs
@@ -491,6 +512,12 @@ def test_bad_input_gets_one_clear_line(env, arguments, expected):
     done = meter(*arguments, env=env)
     assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1)
     assert expected in done.stderr
+
+
+def test_a_bad_interval_is_refused(env):
+    done = meter("--", "true", env=env | {"GREENLLM_METER_INTERVAL_S": "fast"})
+    assert (done.returncode, done.stderr.count("\n")) == (2, 1)
+    assert "GREENLLM_METER_INTERVAL_S=fast: expected seconds" in done.stderr
 
 
 def test_attribute_prints_tables_and_names_damage(tmp_path, env):

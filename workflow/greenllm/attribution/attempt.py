@@ -24,7 +24,7 @@ class Attempt:
     bytes: int = 0
     sha256: str = ""
     corrupt_lines: int = 0
-    extra: dict[str, Any] = field(default_factory=dict)
+    _slopes: dict[str, tuple[Array, Array]] = field(default_factory=dict, repr=False)
 
     @property
     def id(self) -> str:
@@ -101,8 +101,10 @@ class Attempt:
 
     def slopes(self, column: str, at_s: Array) -> Array:
         """Return a host column's growth per second at given times, taken between its neighbouring samples."""
-        times, values = self.series(column)
-        if len(times) < 2:
+        if column not in self._slopes:
+            times, values = self.series(column)
+            self._slopes[column] = times, np.diff(values) / np.diff(times)
+        times, slopes = self._slopes[column]
+        if not len(slopes):
             return np.zeros_like(at_s)
-        slopes = np.diff(values) / np.diff(times)
         return slopes[np.clip(np.searchsorted(times, at_s, side="right") - 1, 0, len(slopes) - 1)]

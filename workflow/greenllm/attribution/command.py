@@ -20,7 +20,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "--policy",
         choices=POLICIES,
         default="allocated",
-        help="allocated: a job also pays for the idle part of what it reserved; active: it does not (default allocated)",
+        help="allocated (default): a job also pays for the idle part of what it reserved; active: it does not",
     )
 
 

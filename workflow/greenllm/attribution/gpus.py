@@ -29,6 +29,7 @@ def share_gpus(attempts: Sequence[Attempt], gpus: Sequence[Device]) -> Shares:
                     key = gpu.key(parameter)
                     shares.other[key] = shares.other.get(key, 0.0) + float(energy[occupied].sum())
                     shares.idle[key] = shares.idle.get(key, 0.0) + float(energy[~occupied].sum())
+    shares.fill_course()
     return shares
 
 
@@ -65,4 +66,3 @@ def _give(shares: Shares, holder: Attempt, key: str, edges: Array, energy: Array
     first = int(np.searchsorted(holder.times, edges[0]))
     last = int(np.searchsorted(holder.times, edges[-1], side="right"))
     own[first:last] = np.interp(holder.times[first:last], edges, course)
-    own[last:] = course[-1]

@@ -8,6 +8,7 @@ import numpy as np
 
 from greenllm.attribution.attempt import Attempt
 from greenllm.errors import UserError
+from greenllm.meter.estimate import Parameter
 from greenllm.meter.host import boot_id
 from greenllm.meter.ledger import Ledger, ledger_paths, read_ledger
 
@@ -34,6 +35,12 @@ def read_attempts(folder: Path) -> tuple[list[Attempt], list[str]]:
             continue
         if missing := [name for name in REQUIRED if name not in ledger.start]:
             troubles.append(f"{path}: start record lacks {', '.join(missing)}: not counted")
+            continue
+        try:
+            for record in ledger.start["parameters"].values():
+                Parameter.from_json(record)
+        except (AttributeError, KeyError, TypeError, ValueError):
+            troubles.append(f"{path}: start record's parameters are damaged: not counted")
             continue
         attempt = _attempt(ledger, content, path.relative_to(folder), here)
         if ledger.corrupt_lines:

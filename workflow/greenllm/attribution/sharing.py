@@ -46,6 +46,12 @@ class Shares:
         own = self.jobs.setdefault(job, {})
         own[key] = own.get(key, 0.0) + energy
 
+    def fill_course(self) -> None:
+        """Carry each course on over stretches in which its device was not read: nothing was added there."""
+        for courses in self.course.values():
+            for course in courses.values():
+                np.maximum.accumulate(course, out=course)
+
     def merge(self, more: "Shares") -> None:
         """Take in the shares of other devices, whose keys differ."""
         for job, energies in more.jobs.items():
@@ -104,6 +110,7 @@ def share_out(
         for first in range(0, len(edges) - 1, CHUNK):
             chunk = edges[first : first + CHUNK + 1]
             _share_chunk(chunk, present, by_id, cpus, energy_of, policy, state, shares)
+    shares.fill_course()
     return shares
 
 
@@ -152,7 +159,6 @@ def _share_chunk(
             first, last = np.searchsorted(attempt.times, [edges[0], edges[-1]])
             last += int(last < len(own) and attempt.times[last] == edges[-1])
             own[first:last] = np.interp(attempt.times[first:last], edges, course)
-            own[last:] = course[-1]
 
 
 def parent_among(attempt: Attempt, present: set[str], by_id: Mapping[str, Attempt]) -> str | None:

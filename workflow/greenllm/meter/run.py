@@ -5,7 +5,6 @@ import errno
 import hashlib
 import json
 import os
-import secrets
 import signal
 import sys
 import time
@@ -63,7 +62,7 @@ class _Meter:
     def run(self) -> int:
         options, environment = self.options, os.environ
         parent = environment.get("GREENLLM_METER_ID")
-        self.id = f"{parent}.{secrets.token_hex(3)}" if parent else _new_id()
+        self.id = f"{parent}.{os.urandom(3).hex()}" if parent else _new_id()
         gpus, self.sensors = find_sensors()
         self.slots = take_slots(options, gpus, self.id, environment)
         self.cpus = processor_count()
@@ -312,7 +311,7 @@ def _interval_s() -> float:
 
 
 def _new_id() -> str:
-    return time.strftime("%Y%m%dT%H%M%SZ", time.gmtime()) + f"-{secrets.token_hex(5)}"
+    return time.strftime("%Y%m%dT%H%M%SZ", time.gmtime()) + f"-{os.urandom(5).hex()}"
 
 
 def _rfc3339(unix_s: float) -> str:

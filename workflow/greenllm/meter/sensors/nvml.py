@@ -1,7 +1,7 @@
 """NVIDIA GPUs through NVML: the total-energy counter, or, where a card has none, its power polled."""
 
 import ctypes
-import random
+import os
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -131,7 +131,7 @@ class PolledPower:
 
 def phase_jitter() -> float:
     """Return a factor near 1, so that polling does not lock on to a card's own refresh."""
-    return random.uniform(0.7, 1.3)
+    return 0.7 + 0.6 * os.urandom(1)[0] / 255
 
 
 def _null(device: str, reason: str) -> Sensor:

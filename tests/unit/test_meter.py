@@ -1,0 +1,166 @@
+"""The meter's parts that need no command to run: estimates, the ledger's format, sensors, leases."""
+
+import json
+import math
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from hardware.simulated import proc_tree
+from hypothesis import given
+from hypothesis import strategies as st
+
+import greenllm.meter
+from greenllm.meter.estimate import Estimate, Parameter, ratio, total
+from greenllm.meter.gpus import visible
+from greenllm.meter.ledger import LedgerWriter, parse_ledger, read_ledger
+from greenllm.meter.sensors import SensorError, cpu_model, dram_model
+from greenllm.meter.sensors.nvml import Gpu
+
+PARAMETERS = {
+    "a": Parameter(2.0, 1.0, 4.0, "W", "test"),
+    "b": Parameter(10.0, 7.0, 14.0, "W", "test"),
+}
+
+
+def estimate(**terms: float) -> Estimate:
+    return Estimate(terms, PARAMETERS)
+
+
+def test_independent_deviations_add_in_quadrature_and_common_ones_straight():
+    both = estimate(a=3.0) + estimate(b=1.0)
+    assert both.value == 16
+    assert both.low == pytest.approx(16 - math.hypot(3, 3))
+    assert both.high == pytest.approx(16 + math.hypot(6, 4))
+    twice = total([estimate(a=1.0), estimate(a=2.0)])
+    assert (twice.value, twice.low, twice.high) == (6, 3, 12)
+    assert estimate(a=3.0).scaled(2).interval() == (12, 6, 24)
+
+
+def test_a_ratio_keeps_only_what_the_two_do_not_share():
+    assert ratio(estimate(a=3.0, b=6.0), estimate(a=1.0, b=2.0)) == pytest.approx((3.0, 3.0, 3.0))
+    apart = ratio(estimate(a=1.0), estimate(b=1.0))
+    assert apart.value == pytest.approx(0.2)
+    assert apart.low < 0.1 + 1e-9
+    assert apart.high > 0.4 - 1e-9
+    with pytest.raises(ZeroDivisionError):
+        ratio(estimate(a=1.0), estimate(a=0.0))
+
+
+START = {"record": "start", "columns": ["monotonic_s", "wall_s", "cpu_s"]}
+
+
+@given(st.data())
+def test_a_ledger_cut_anywhere_keeps_all_lines_before(data):
+    rows = data.draw(
+        st.lists(st.lists(st.floats(allow_nan=False, allow_infinity=False), min_size=3, max_size=3), max_size=6)
+    )
+    content = "".join(json.dumps(line) + "\n" for line in [START, *rows]).encode()
+    first = content.index(b"\n") + 1
+    cut = data.draw(st.integers(first, len(content)))
+    whole = content[:cut].count(b"\n") - 1
+    ledger = parse_ledger(Path("x"), content[:cut])
+    assert ledger.start == START
+    assert ledger.samples[:whole] == rows[:whole]
+    assert len(ledger.samples) - whole in (0, 1)  # a line whose newline alone is missing still counts
+
+
+def test_damaged_lines_are_left_out_and_named():
+    lines = [
+        json.dumps(START),
+        "[1,2,3]",
+        "[1,2",
+        '{"record":"what"}',
+        "[1,2,3,4]",
+        '[1,"x",3]',
+        "[4,5,null]",
+        "garbage",
+    ]
+    ledger = parse_ledger(Path("x"), "\n".join(lines).encode())
+    ledger.drop_damaged_samples()
+    assert ledger.samples == [[1, 2, 3], [4, 5, None]]
+    assert [number for number in sorted(ledger.corrupt_lines) if number] == [3, 4, 8]
+    assert len(ledger.corrupt_lines) == 5
+
+
+def test_a_ledger_is_locked_while_its_writer_has_it_open(tmp_path):
+    path = tmp_path / "node/id.jsonl"
+    writer = LedgerWriter(path)
+    writer.write(START, sync=True)
+    assert read_ledger(path)[0].locked
+    writer.close()
+    assert not read_ledger(path)[0].locked
+
+
+@pytest.mark.parametrize(
+    ("fields", "family"),
+    [
+        ({"vendor_id": "AuthenticAMD", "cpu family": "25", "model": "17"}, "EPYC 4th Gen"),
+        ({"vendor_id": "AuthenticAMD", "cpu family": "23", "model": "49"}, "EPYC 2nd Gen"),
+        ({"vendor_id": "GenuineIntel", "cpu family": "6", "model": "85", "stepping": "4"}, "Skylake"),
+        ({"vendor_id": "GenuineIntel", "cpu family": "6", "model": "85", "stepping": "7"}, "Cascade Lake"),
+        ({"vendor_id": "GenuineIntel", "cpu family": "6", "model": "143"}, "Sapphire Rapids"),
+        ({"CPU implementer": "0x41"}, None),
+    ],
+)
+def test_processor_families_are_told_by_their_numbers(fields, family):
+    assert cpu_model.family_of(fields) == family
+
+
+@pytest.mark.parametrize("model", ["17", "999"])
+def test_modelled_power_is_labelled_and_its_interval_is_wide(tmp_path, monkeypatch, model):
+    fields = {"vendor_id": "AuthenticAMD", "cpu family": "25", "model": model}
+    monkeypatch.setenv("GREENLLM_PROCFS", str(proc_tree(tmp_path / "proc", cpus=8, cpuinfo=fields)))
+    (cpu,), (dram,) = cpu_model.find(), dram_model.find()
+    full_load = Estimate({term.parameter: 8.0 for term in cpu.terms}, cpu.parameters)  # 8 processors for a second
+    assert (cpu.quality, dram.quality) == ("modelled", "modelled")
+    assert [term.factor for term in cpu.terms] == [8, 1]
+    assert full_load.high / full_load.low > 2
+    assert all(parameter.source for s in (cpu, dram) for parameter in s.parameters.values())
+    assert dram.terms[0].factor == pytest.approx(16)
+    unknown = any("unknown" in parameter.source for parameter in cpu.parameters.values())
+    assert unknown == (model == "999")
+
+
+GPUS = [Gpu(0, "GPU-aa11", "x"), Gpu(1, "GPU-bb22", "x"), Gpu(2, "GPU-bb33", "x")]
+
+
+@pytest.mark.parametrize(
+    ("allowed", "expected"),
+    [
+        (None, [0, 1, 2]),
+        ("", []),
+        ("2,0", [2, 0]),
+        ("GPU-aa,1", [0, 1]),
+        ("GPU-bb,0", []),  # not unique: CUDA takes nothing from there on
+        ("1,-1,0", [1]),
+        ("1,7,0", [1]),
+    ],
+)
+def test_visible_gpus_follow_cudas_rules(allowed, expected):
+    assert [gpu.index for gpu in visible(GPUS, allowed)] == expected
+
+
+def test_the_readmes_sensor_works_as_it_stands(tmp_path, monkeypatch):
+    readme = Path(greenllm.meter.__file__).with_name("README.md").read_text()
+    (code,) = re.findall(r"```python\n(.*?)```", readme, flags=re.DOTALL)
+    assert len(code.splitlines()) <= 35
+    names: dict = {}
+    exec(code, names)
+    assert names["find"]() == []
+    monkeypatch.setenv("SOCKET_JOULES", str(tmp_path / "joules"))
+    (sensor,) = names["find"]()
+    with pytest.raises(SensorError, match="joules"):
+        sensor.read()
+    (tmp_path / "joules").write_text("12.5\n")
+    assert sensor.read() == 12.5
+    assert sensor.to_json()["terms"] == [{"parameter": "socket.gain", "of": "counter", "factor": 1.0}]
+
+
+def test_importing_the_meter_imports_nothing_heavy():
+    heavy = ("numpy", "torch", "pandas", "pydantic", "pynvml")
+    code = f"import greenllm.meter.run, sys; print(*(set({heavy}) & sys.modules.keys()))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == ""
