@@ -39,7 +39,8 @@ def decimals(value: float, low: float | None = None, high: float | None = None) 
     Three significant digits at most stand behind the point, however narrow the interval.
     """
     half = max(value - low, high - value) if low is not None and high is not None else 0.0
-    size = math.floor(math.log10(abs(value))) if value else 0
+    largest = max(abs(value), half)
+    size = math.floor(math.log10(largest)) if largest else 0
     if half > 0:
         return min(max(0, 1 - math.floor(math.log10(half))), max(0, 2 - size))
     return max(0, 2 - size)
