@@ -81,7 +81,6 @@ def test_the_openai_client_streams_completions(client: openai.OpenAI, expected: 
         )
     )
     assert "".join(choice.text for chunk in chunks for choice in chunk.choices) == expected[1]
-    assert len(chunks) > 3
     assert chunks[-1].usage is not None
     assert chunks[-1].usage.completion_tokens == 8
 

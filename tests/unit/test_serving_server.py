@@ -27,7 +27,7 @@ class Parrot:
         self.free.set()
         self.busy = threading.Semaphore(0)  # released whenever a batch begins
         self.batches: list[list[str]] = []
-        self.cut: list[str] = []
+        self.pause_after: str | None = None  # wait for `free` after this word, instead of before the first
 
     def generate(
         self,
@@ -38,18 +38,19 @@ class Parrot:
     ) -> list[Completion]:
         self.batches.append(list(prompts))
         self.busy.release()
-        self.free.wait()
+        if self.pause_after is None:
+            self.free.wait()
         limits = [max_tokens] * len(prompts) if isinstance(max_tokens, int) else list(max_tokens)
         completions = []
         for index, (prompt, limit) in enumerate(zip(prompts, limits, strict=True)):
             if prompt == "crash":
                 raise RuntimeError("/secret/path is broken")
-            if cancelled and cancelled(index):
-                self.cut.append(prompt)
             words = [f"{word} " for word in prompt.split()]
             for word in words[:limit]:
                 if on_token:
                     on_token(index, word)
+                if word == self.pause_after:
+                    self.free.wait()
             reason = "stop" if len(words) <= limit else "length"
             completions.append(Completion("".join(words[:limit]), min(len(words), limit), len(words), reason))  # type: ignore[arg-type]
         return completions
@@ -217,9 +218,23 @@ def test_a_stream_tells_the_text_as_it_comes_then_why_it_ended_and_the_usage(ser
     events = [line.removeprefix("data: ") for line in response.text.splitlines() if line]
     assert events.pop() == "[DONE]"
     chunks = [json.loads(event) for event in events]
-    assert [choice["text"] for chunk in chunks for choice in chunk["choices"]] == ["a ", "b ", ""]
-    assert [choice["finish_reason"] for chunk in chunks for choice in chunk["choices"]] == [None, None, "length"]
+    choices = [choice for chunk in chunks for choice in chunk["choices"]]
+    assert "".join(choice["text"] for choice in choices) == "a b "
+    assert [choice["finish_reason"] for choice in choices] == [None] * (len(choices) - 1) + ["length"]
     assert chunks[-1]["usage"] == {"prompt_tokens": 3, "completion_tokens": 2, "total_tokens": 5}
+
+
+def test_a_streams_first_text_comes_before_the_answer_is_whole(serve: Callable[..., Server]) -> None:
+    server = serve()
+    server.engine.pause_after = "a "
+    server.engine.free.clear()
+    with server.client.stream("POST", "/v1/completions", json={"prompt": "a b", "stream": True}) as response:
+        parts = response.iter_text()
+        assert '"a "' in next(parts)
+        server.engine.free.set()
+        rest = "".join(parts)
+    assert '"b "' in rest
+    assert rest.endswith("data: [DONE]\n\n")
 
 
 @pytest.mark.parametrize("chunked", [False, True])

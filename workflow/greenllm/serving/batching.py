@@ -36,13 +36,24 @@ class Ticket:
             self.loop.call_soon_threadsafe(self.news.put_nowait, news)
 
     async def pieces(self) -> AsyncIterator[str | Completion]:
-        """Yield the text as it comes (where streaming) and last the completion; may raise EngineFailed."""
+        """Yield the text as it comes (where streaming) and last the completion; may raise EngineFailed.
+
+        Text that has come since the last look is one piece: a fast engine need not be slowed down by its telling.
+        """
         while True:
             news = await self.news.get()
+            text = ""
+            while isinstance(news, str):
+                text += news
+                if self.news.empty():
+                    break
+                news = self.news.get_nowait()
+            if text:
+                yield text
             if isinstance(news, EngineFailed):
                 raise news
-            yield news
             if isinstance(news, Completion):
+                yield news
                 return
 
     async def completion(self) -> Completion:
@@ -58,6 +69,9 @@ class Batcher:
 
     A batch starts as soon as the engine is free and takes what waits then, up to `batch` requests: a lone
     request never waits for company.
+
+    The event loop answers meanwhile; but ONNX Runtime GenAI holds Python's lock while it computes a token, so there
+    it answers between two tokens.
     """
 
     def __init__(self, engine: Engine, *, batch: int, queue: int, on_batch: Callable[[int], None]) -> None:

@@ -205,24 +205,29 @@ async def _ask(client: Any, arguments: argparse.Namespace, row: dict[str, Any], 
                 text = (await response.aread()).decode(errors="replace")
                 answer.error = f"HTTP {response.status_code}: {text[:300]}"
                 return answer
-            whole = False
-            async for line in response.aiter_lines():
-                if not line.startswith("data: "):
-                    continue
-                if answer.time_to_first_token_s is None:
+            # Taken raw, and read when it is whole: parsing must not take time from the server beside it.
+            received: list[bytes] = []
+            async for part in response.aiter_raw():
+                if not received:
                     answer.time_to_first_token_s = time.perf_counter() - began_s
-                if line == "data: [DONE]":
-                    whole = True
-                    answer.latency_s = time.perf_counter() - began_s
-                else:
-                    _take(answer, json.loads(line.removeprefix("data: ")))
-            if not whole and answer.error is None:
-                answer.error = "the stream ended before the answer did"
+                received.append(part)
+            answer.latency_s = time.perf_counter() - began_s
+        _read(answer, b"".join(received).decode(errors="replace"))
     except httpx.ConnectError as error:
         raise ConnectionError(str(error)) from None  # nothing listens: the rest would only fail as fast as it can
     except httpx.HTTPError as error:
         answer.error = f"{type(error).__name__}: {error}".removesuffix(": ")
     return answer
+
+
+def _read(answer: Answered, stream: str) -> None:
+    """Read the server-sent events of a stream."""
+    events = [line.removeprefix("data: ") for line in stream.split("\n") if line.startswith("data: ")]
+    for event in events:
+        if event != "[DONE]":
+            _take(answer, json.loads(event))
+    if events[-1:] != ["[DONE]"] and answer.error is None:
+        answer.error = "the stream ended before the answer did"
 
 
 def _take(answer: Answered, event: dict[str, Any]) -> None:
