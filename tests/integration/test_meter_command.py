@@ -1,6 +1,7 @@
 """`greenllm meter` around real commands, on simulated sensors."""
 
 import contextlib
+import itertools
 import json
 import os
 import pty
@@ -360,6 +361,35 @@ def test_gpus_are_leased_within_what_is_visible_and_one_job_has_each(tmp_path, e
     refused = meter("--gpus", 3, "--", "true", env=visible)
     assert refused.returncode == 2
     assert "--gpus 3: there are only 2" in refused.stderr
+
+
+@needs_compiler
+def test_a_mig_instance_is_null_with_its_reason(tmp_path, env):
+    environment = env | gpu_environment(compile_nvml(tmp_path), [SimulatedGpu()]) | {"CUDA_VISIBLE_DEVICES": "MIG-1234"}
+    done = meter(
+        "--gpus", 1, "--out", tmp_path / "log.json", "--", "sh", "-c", "echo $CUDA_VISIBLE_DEVICES", env=environment
+    )
+    assert done.stdout == "MIG-1234\n"
+    log = json.loads((tmp_path / "log.json").read_text())
+    (component,) = (c for c in log["components"] if c["component"] == "gpu")
+    assert (component["energy_J"], "MIG" in component["reason"], log["partial"]) == (None, True, True)
+
+
+@needs_compiler
+def test_no_gpu_ever_has_two_holders_and_none_starves(tmp_path, env):
+    environment = env | gpu_environment(compile_nvml(tmp_path), [SimulatedGpu()] * 2)
+    wanted = [1, 2, 1, 1, 2, 1, 2, 1]
+    jobs = [start("--gpus", n, "--", "sleep", "0.1", env=environment) for n in wanted]
+    for job in jobs:
+        job.communicate(timeout=60)
+        assert job.returncode == 0
+    held = []
+    for job in attribute(tmp_path / "ledger").jobs:
+        held += [(uuid, job.attempt.first_s, job.attempt.last_s) for uuid in job.attempt.gpus]
+    assert len(held) == sum(wanted)
+    held.sort()
+    for (uuid, _, ended), (next_uuid, began, _) in itertools.pairwise(held):
+        assert uuid != next_uuid or ended <= began
 
 
 @needs_compiler

@@ -1,6 +1,7 @@
 """The console command `greenllm`: one subcommand a stage, plus the meter and its readers."""
 
 import argparse
+import errno
 import importlib
 import sys
 from collections.abc import Sequence
@@ -28,6 +29,9 @@ COMMANDS = {
     "config": ("greenllm.config.command", "check a configuration file, or write the schema"),
 }
 
+# A full or read-only disk, a quota, a missing permission: not ours to explain with a traceback.
+THE_USERS_TO_MEND = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM)
+
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one subcommand and return its exit status (2 for a user's mistake, told in one line)."""
@@ -46,6 +50,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     except UserError as error:
         print(f"greenllm {arguments.command}: error: {error}", file=sys.stderr)
         return 2
+    except KeyboardInterrupt:
+        print(f"greenllm {arguments.command}: interrupted", file=sys.stderr)
+        return 130
     except BrokenPipeError:  # the reader of our output went away, as in `greenllm probe | head -1`
         sys.stderr.close()
         return 141
+    except OSError as error:
+        if error.errno not in THE_USERS_TO_MEND:
+            raise
+        print(f"greenllm {arguments.command}: error: {error.filename or 'output'}: {error.strerror}", file=sys.stderr)
+        return 2

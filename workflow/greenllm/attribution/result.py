@@ -1,5 +1,6 @@
 """The result of attribution: joules per job and per device, in which every joule stands once."""
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -110,13 +111,13 @@ class Attribution:
         for device in host.devices:
 
             def joules(energies: Mapping[str, float], device: Device = device) -> float:
-                return sum(
+                return math.fsum(
                     energies.get(device.key(term["parameter"]), 0.0)
                     * self.parameters[names.get(term["parameter"], term["parameter"])].value
                     for term in device.sensor["terms"]
                 )
 
-            jobs_J = sum(joules(own) for own in host.shares.jobs.values())
+            jobs_J = math.fsum(joules(own) for own in host.shares.jobs.values())
             other_J, idle_J = joules(host.shares.other), joules(host.shares.idle)
             component, name, method = device.identity
             rows.append(

@@ -22,8 +22,8 @@ DEFAULT = Config(
         ),
         "dates": Experiment(
             task="translation",
-            data=EmbeddedData(source="embedded", rows=24_000, languages=["zh", "de", "fr"]),
-            model=Model(init="scratch", size="small", context=128),
+            data=EmbeddedData(source="embedded", languages=["zh", "de", "fr"]),
+            model=Model(init="scratch", size="tiny", context=128),
             preprocess=Preprocessing(tokenizer=TokenizerSettings(kind="characters")),
             train=TrainingOverride(epochs=4, batch=32),
             recipes=["baseline", "int8"],

@@ -14,7 +14,7 @@ import os
 import pwd
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -44,12 +44,23 @@ def lock_folder() -> Path:
         folder = Path(name)
         try:
             if not folder.is_dir():
-                folder.mkdir(parents=True)
-                folder.chmod(0o1777)  # whatever the umask: each user must be able to add a file
+                folder.parent.mkdir(parents=True, exist_ok=True)
+                with _open_to_all():
+                    folder.mkdir(mode=0o1777, exist_ok=True)
             return folder
         except OSError as error:
             troubles.append(f"{folder}: {error.strerror}")
     raise NoLocksError("; ".join(troubles))
+
+
+@contextlib.contextmanager
+def _open_to_all() -> Iterator[None]:
+    """Make files and folders with the very mode asked for, from their first moment."""
+    before = os.umask(0)
+    try:
+        yield
+    finally:
+        os.umask(before)
 
 
 def open_lock(path: Path) -> int:
@@ -66,9 +77,8 @@ def open_lock(path: Path) -> int:
             except FileNotFoundError:
                 break
         try:
-            descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
-            os.fchmod(descriptor, 0o666)
-            return descriptor
+            with _open_to_all():
+                return os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
         except FileExistsError:  # another was faster
             return os.open(path, os.O_RDWR | os.O_CLOEXEC)
     except OSError as error:

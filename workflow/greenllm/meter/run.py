@@ -22,8 +22,8 @@ from greenllm.meter.options import Options
 from greenllm.meter.process_tree import ProcessTree, become_subreaper
 from greenllm.meter.provisional import Provisional
 from greenllm.meter.sampler import Sampler
+from greenllm.meter.sensors import nvml
 from greenllm.meter.sensors.discovery import find_sensors
-from greenllm.meter.sensors.nvml import phase_jitter
 from greenllm.meter.signals import ENDING, FORWARDED, Sentinel, pass_on
 from greenllm.meter.slots import take_slots
 
@@ -65,6 +65,7 @@ class _Meter:
         self.id = f"{parent}.{os.urandom(3).hex()}" if parent else _new_id()
         gpus, self.sensors = find_sensors()
         self.slots = take_slots(options, gpus, self.id, environment)
+        self.sensors += [nvml.null(gpu.uuid, nvml.MIG_REASON) for gpu in self.slots.gpus if gpu.index < 0]
         self.cpus = processor_count()
 
         folder = options.ledger or Path(environment.get("GREENLLM_LEDGER") or DEFAULT_LEDGER)
@@ -196,7 +197,7 @@ class _Meter:
                     self.sampler.poll()
                 until_s = next_sample_s - time.monotonic()
                 if poll_s is not None:
-                    until_s = min(until_s, poll_s * phase_jitter())
+                    until_s = min(until_s, poll_s * nvml.phase_jitter())
                 received = signal.sigtimedwait(taken, max(0.0, until_s))
                 if received is not None and received.si_signo != signal.SIGCHLD:
                     ending = ending or received.si_signo in ENDING

@@ -18,6 +18,7 @@ COUNTER, POWER = "nvml-energy-counter", "nvml-power"
 COUNTER_GAIN = (1.0, 0.95, 1.05, "J/J", "arXiv 2312.02741: 5 % per card")
 POWER_GAIN = (1.0, 0.5, 1.5, "J/J", "arXiv 2312.02741: polling is off by 35 to 51 % on average")
 POLL_S = 0.1
+MIG_REASON = "a MIG instance has no energy counter of its own"
 
 
 @dataclass(frozen=True)
@@ -35,7 +36,7 @@ def find() -> tuple[list[Gpu], list[Sensor]]:
         ctypes.CDLL("libnvidia-ml.so.1")  # so that hosts without a driver are spared the import
     except OSError as error:
         if Path("/proc/driver/nvidia/version").exists() or Path("/dev/nvidiactl").exists():
-            return [], [_null("nvml", f"NVIDIA driver loaded, but {error}; install the driver's libnvidia-ml.so.1")]
+            return [], [null("nvml", f"NVIDIA driver loaded, but {error}; install the driver's libnvidia-ml.so.1")]
         return [], []
     import pynvml
 
@@ -43,14 +44,14 @@ def find() -> tuple[list[Gpu], list[Sensor]]:
         pynvml.nvmlInit()
         count = pynvml.nvmlDeviceGetCount()
     except pynvml.NVMLError as error:
-        return [], [_null("nvml", f"NVML: {error}; `nvidia-smi` should say the same, a reboot often mends it")]
+        return [], [null("nvml", f"NVML: {error}; `nvidia-smi` should say the same, a reboot often mends it")]
     gpus, sensors = [], []
     for index in range(count):
         try:
             handle = pynvml.nvmlDeviceGetHandleByIndex(index)
             uuid, name = _text(pynvml.nvmlDeviceGetUUID(handle)), _text(pynvml.nvmlDeviceGetName(handle))
         except pynvml.NVMLError as error:  # fallen off the bus
-            sensors.append(_null(f"nvml-{index}", f"NVML: GPU {index}: {error}"))
+            sensors.append(null(f"nvml-{index}", f"NVML: GPU {index}: {error}"))
             continue
         gpus.append(Gpu(index, uuid, name))
         sensors.append(_sensor(pynvml, handle, uuid))
@@ -96,7 +97,7 @@ def _sensor(pynvml: Any, handle: Any, uuid: str) -> Sensor:
         try:
             power_mW()
         except SensorError:
-            return _null(uuid, str(without_counter))
+            return null(uuid, str(without_counter))
     return Sensor(
         "gpu",
         uuid,
@@ -134,7 +135,8 @@ def phase_jitter() -> float:
     return 0.7 + 0.6 * os.urandom(1)[0] / 255
 
 
-def _null(device: str, reason: str) -> Sensor:
+def null(device: str, reason: str) -> Sensor:
+    """Return the sensor of a GPU that cannot be read, with the reason."""
     return Sensor("gpu", device, COUNTER, "measured", reason=reason)
 
 
