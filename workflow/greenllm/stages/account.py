@@ -20,7 +20,10 @@ def configure(parser: argparse.ArgumentParser) -> None:
         help="the study's configuration: YAML or JSON, or a file of it",
     )
     parser.add_argument(
-        "--results", type=Path, metavar="FOLDER", help="the results folder, with its ledger/; by default the study's own"
+        "--results",
+        type=Path,
+        metavar="FOLDER",
+        help="the results folder, with its ledger/; by default the study's own",
     )
     parser.add_argument(
         "--out", required=True, type=Path, metavar="FOLDER",
