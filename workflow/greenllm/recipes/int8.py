@@ -37,8 +37,8 @@ def quantize_int8(model: Path, out: Path, *, threads: int) -> None:
     with tempfile.TemporaryDirectory() as cache:
         command = [sys.executable, "-m", "onnxruntime_genai.models.builder"]
         command += ["-i", str(model), "-o", str(out), "-p", "int8", "-e", "cpu", "-c", cache]
-        done = subprocess.run(command, env=environment, text=True, capture_output=True, check=False)
-    sys.stderr.write(done.stdout)
+        # What the builder says of its progress goes to our standard error as it comes.
+        done = subprocess.run(command, env=environment, text=True, stdout=2, stderr=subprocess.PIPE, check=False)
     if done.returncode == 0:
         return
     last = (done.stderr.strip().splitlines() or ["no message"])[-1]
