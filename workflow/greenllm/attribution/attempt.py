@@ -1,5 +1,6 @@
 """One attempt, as its ledger tells it, with its samples as columns."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -10,6 +11,11 @@ import numpy.typing as npt
 from greenllm.meter.ledger import counter_columns
 
 Array = npt.NDArray[np.float64]
+
+
+def identity_of(sensor: Mapping[str, Any]) -> tuple[str, str, str]:
+    """Return a sensor's component, device and method: what tells sensors of one host apart."""
+    return sensor["component"], sensor["device"], sensor["method"]
 
 
 @dataclass

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from greenllm.attribution.attempt import Array, Attempt
+from greenllm.attribution.attempt import Array, Attempt, identity_of
 from greenllm.attribution.series import Series, merge_busy, merge_counter, merge_integral
 from greenllm.attribution.sharing import Energies
 
@@ -26,7 +26,7 @@ class Device:
     @property
     def identity(self) -> tuple[str, str, str]:
         """Component, device and method: what tells devices apart."""
-        return self.sensor["component"], self.sensor["device"], self.sensor["method"]
+        return identity_of(self.sensor)
 
     @property
     def component(self) -> str:
@@ -78,7 +78,7 @@ def devices_of(attempts: Sequence[Attempt]) -> list[Device]:
 
 def watched(devices: Sequence[Device], present: Sequence[Attempt]) -> list[Device]:
     """Return the devices that the attempts present can read; no model where the component is measured."""
-    readable = {(s["component"], s["device"], s["method"]) for a in present for s in a.sensors if s["terms"]}
+    readable = {identity_of(s) for a in present for s in a.sensors if s["terms"]}
     there = [device for device in devices if device.identity in readable]
     measured = {device.component for device in there if device.measured}
     return [device for device in there if device.measured or device.component not in measured]

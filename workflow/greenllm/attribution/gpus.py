@@ -21,7 +21,7 @@ def share_gpus(attempts: Sequence[Attempt], gpus: Sequence[Device]) -> Shares:
                 times = np.unique(np.concatenate([edges, *(_within(a.times, start, end) for a in holders)]))
                 for parameter, energy in gpu.growth(times):
                     for holder in holders:
-                        _give(shares, holder, gpu.key(parameter), times, energy / len(holders))
+                        shares.give(holder, gpu.key(parameter), times, energy / len(holders))
             else:
                 edges = np.unique(np.concatenate([edges, _within(gpu.series.times, start, end)]))
                 occupied = _occupied(gpu, present, edges)
@@ -56,13 +56,3 @@ def _occupied(gpu: Device, present: Sequence[Attempt], edges: Array) -> "np.ndar
                 row = np.clip(np.searchsorted(times, middles, side="right") - 1, 0, len(times) - 1)
                 seen |= processes[row] > 0
     return seen
-
-
-def _give(shares: Shares, holder: Attempt, key: str, edges: Array, energy: Array) -> None:
-    so_far = shares.jobs.get(holder.id, {}).get(key, 0.0)
-    course = so_far + np.concatenate([[0.0], np.cumsum(energy)])
-    shares.add(holder.id, key, float(course[-1]) - so_far)
-    own = shares.course.setdefault(holder.id, {}).setdefault(key, np.zeros(len(holder.times)))
-    first = int(np.searchsorted(holder.times, edges[0]))
-    last = int(np.searchsorted(holder.times, edges[-1], side="right"))
-    own[first:last] = np.interp(holder.times[first:last], edges, course)

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from greenllm.attribution.attempt import Attempt
+from greenllm.attribution.attempt import Attempt, identity_of
 from greenllm.attribution.hosts import HostEnergy
 from greenllm.attribution.times import rfc3339
 from greenllm.meter.component import SUMMED, Component
@@ -149,11 +149,6 @@ def components_of(
             )
         )
     return components
-
-
-def identity_of(sensor: Mapping[str, Any]) -> tuple[str, str, str]:
-    """Return a sensor's component, device and method."""
-    return sensor["component"], sensor["device"], sensor["method"]
 
 
 def _coverage(attempt: Attempt, sensor: dict[str, Any]) -> float:

@@ -15,7 +15,7 @@ from greenllm.attribution.jobs import JobEnergy, components_of
 from greenllm.attribution.reading import read_attempts
 from greenllm.attribution.sharing import parent_among
 from greenllm.attribution.times import rfc3339
-from greenllm.attribution.waste import waste_classes
+from greenllm.attribution.waste import WASTE, waste_classes
 from greenllm.meter.component import SUMMED
 from greenllm.meter.estimate import Estimate, Parameter, total
 
@@ -98,7 +98,7 @@ class Attribution:
     @property
     def waste(self) -> dict[str, Estimate]:
         """Energy by kind of waste: failed, killed, lost, superseded."""
-        kinds: dict[str, list[Estimate]] = {kind: [] for kind in ("failed", "killed", "lost", "superseded")}
+        kinds: dict[str, list[Estimate]] = {kind: [] for kind in WASTE}
         for job in self.jobs:
             if job.waste and job.energy is not None:
                 kinds[job.waste].append(job.energy)

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from greenllm.attribution.attempt import Array, Attempt
+from greenllm.attribution.attempt import Array, Attempt, identity_of
 
 # Two meters read a counter at almost the same time, and the later time stamp may carry the earlier value. A step
 # back within this time is such a tie, no reset and no wrap.
@@ -80,10 +80,4 @@ def merge_busy(attempts: Sequence[Attempt]) -> Series:
 
 
 def _has(attempt: Attempt, sensor: dict[str, Any]) -> bool:
-    return any(
-        own["component"] == sensor["component"]
-        and own["device"] == sensor["device"]
-        and own["method"] == sensor["method"]
-        and own.get("counter")
-        for own in attempt.sensors
-    )
+    return any(identity_of(own) == identity_of(sensor) and own.get("counter") for own in attempt.sensors)

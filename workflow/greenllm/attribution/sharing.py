@@ -46,6 +46,16 @@ class Shares:
         own = self.jobs.setdefault(job, {})
         own[key] = own.get(key, 0.0) + energy
 
+    def give(self, attempt: Attempt, key: str, edges: Array, energy: Array) -> None:
+        """Add to a job's energy what it got in each interval, and to its course."""
+        so_far = self.jobs.get(attempt.id, {}).get(key, 0.0)
+        course = so_far + np.concatenate([[0.0], np.cumsum(energy)])
+        self.add(attempt.id, key, float(course[-1]) - so_far)
+        own = self.course.setdefault(attempt.id, {}).setdefault(key, np.zeros(len(attempt.times)))
+        first = int(np.searchsorted(attempt.times, edges[0]))
+        last = int(np.searchsorted(attempt.times, edges[-1], side="right"))
+        own[first:last] = np.interp(attempt.times[first:last], edges, course)
+
     def fill_course(self) -> None:
         """Carry each course on over stretches in which its device was not read: nothing was added there."""
         for courses in self.course.values():
@@ -152,13 +162,7 @@ def _share_chunk(
         for name, rate in late.items():
             shares.add(name, key, float(energy @ rate))
         for attempt, row in zip(present, fraction, strict=True):
-            so_far = shares.jobs.get(attempt.id, {}).get(key, 0.0)
-            course = so_far + np.concatenate([[0.0], np.cumsum(energy * row)])
-            shares.add(attempt.id, key, float(course[-1]) - so_far)
-            own = shares.course.setdefault(attempt.id, {}).setdefault(key, np.zeros(len(attempt.times)))
-            first, last = np.searchsorted(attempt.times, [edges[0], edges[-1]])
-            last += int(last < len(own) and attempt.times[last] == edges[-1])
-            own[first:last] = np.interp(attempt.times[first:last], edges, course)
+            shares.give(attempt, key, edges, energy * row)
 
 
 def parent_among(attempt: Attempt, present: set[str], by_id: Mapping[str, Attempt]) -> str | None:

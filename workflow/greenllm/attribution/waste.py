@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from greenllm.attribution.attempt import Attempt
 from greenllm.attribution.sharing import parent_among
 
-IN_VAIN = ("failed", "killed", "lost")
+UNSUCCESSFUL = ("failed", "killed", "lost")
+WASTE = (*UNSUCCESSFUL, "superseded")
 
 
 def waste_classes(attempts: Sequence[Attempt]) -> dict[str, str]:
@@ -15,7 +16,7 @@ def waste_classes(attempts: Sequence[Attempt]) -> dict[str, str]:
     An attempt is superseded where a later one made the same output (rule and wildcards) again with the same
     configuration. What ran inside an attempt shares its fate, unless it has one of its own.
     """
-    kinds = {a.id: a.status for a in attempts if a.status in IN_VAIN}
+    kinds = {a.id: a.status for a in attempts if a.status in UNSUCCESSFUL}
     newest: dict[tuple[str, ...], Attempt] = {}
     for attempt in sorted(attempts, key=lambda a: (str(a.start.get("started")), a.id)):
         job = attempt.start["job"]

@@ -16,7 +16,8 @@ DEFAULT = Config(
         "support": Experiment(
             task="customer-service",
             data=EmbeddedData(source="embedded"),
-            model=Model(init="scratch", size="tiny"),
+            model=Model(init="scratch", size="tiny", context=128),
+            train=TrainingOverride(epochs=4),
             recipes=["baseline", "int8"],
             seeds=[1],
         ),
@@ -25,7 +26,7 @@ DEFAULT = Config(
             data=EmbeddedData(source="embedded", languages=["zh", "de", "fr"]),
             model=Model(init="scratch", size="tiny", context=128),
             preprocess=Preprocessing(tokenizer=TokenizerSettings(kind="characters")),
-            train=TrainingOverride(epochs=4, batch=32),
+            train=TrainingOverride(epochs=4, batch=32, learning_rate=3e-3, prompt_weight=0.1),
             recipes=["baseline", "int8"],
             seeds=[1],
         ),

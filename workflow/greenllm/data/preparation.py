@@ -20,7 +20,6 @@ from greenllm.files import replacing_folder, write_json
 from greenllm.tasks import Task
 
 COLUMNS = ("id", "prompt", "completion", "group")
-SPLITS = ("train", "validation", "test")
 SHOWN = 3  # reasons given where too many rows are bad, each with its first row
 NAMED = 1000  # bad rows named in the report
 

@@ -11,7 +11,8 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from greenllm.config.models import Config
-from greenllm.footprint.attempts import UNSUCCESSFUL, Attempt, attempts
+from greenllm.attribution.waste import UNSUCCESSFUL
+from greenllm.footprint.attempts import Attempt, attempts
 from greenllm.footprint.carbon import grid_factor
 from greenllm.footprint.comparison import comparison_of
 from greenllm.footprint.efficiency import efficiency_rows

@@ -4,12 +4,10 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from greenllm.attribution.waste import WASTE
 from greenllm.footprint.lineage import Step
 from greenllm.meter.estimate import Estimate, Parameter
 from greenllm.meter.estimate import total as sum_of
-
-UNSUCCESSFUL = ("failed", "killed", "lost")
-WASTE = (*UNSUCCESSFUL, "superseded")
 
 
 @dataclass(frozen=True)

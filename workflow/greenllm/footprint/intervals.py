@@ -10,6 +10,7 @@ from scipy.stats import t as student
 
 from greenllm.meter.estimate import Estimate, ratio, total
 from greenllm.tasks import Task
+from greenllm.tasks.bootstrap import resamples
 
 Interval = dict[str, float]
 SAMPLES = 2000  # bootstrap samples behind the interval of a difference in quality
@@ -104,11 +105,7 @@ def paired_difference(
         scores = [one.score(counts @ one.per_example) for one in sums]
         return np.asarray(np.mean(scores[len(baseline) :], axis=0) - np.mean(scores[: len(baseline)], axis=0))
 
-    generator = np.random.default_rng(0)
-    drawn = [
-        difference(generator.multinomial(count, np.full(count, 1 / count), size=100).astype(np.float64))
-        for _ in range(SAMPLES // 100)
-    ]
+    drawn = [difference(counts) for counts in resamples(count, SAMPLES, seed=0)]
     low, high = np.quantile(np.concatenate(drawn), [0.025, 0.975])
     return {"value": float(difference(np.ones((1, count)))[0]), "low": float(low), "high": float(high)}
 

@@ -3,7 +3,8 @@
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from greenllm.footprint.attempts import UNSUCCESSFUL, Attempt, total
+from greenllm.attribution.waste import UNSUCCESSFUL
+from greenllm.footprint.attempts import Attempt, total
 from greenllm.footprint.carbon import GridFactor
 from greenllm.footprint.efficiency import index_of
 from greenllm.footprint.intervals import energy_of

@@ -5,7 +5,8 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from greenllm.config.models import Config
-from greenllm.footprint.attempts import WASTE, Attempt, total
+from greenllm.attribution.waste import WASTE
+from greenllm.footprint.attempts import Attempt, total
 from greenllm.footprint.carbon import GridFactor, J_PER_kWh, carbon_g
 from greenllm.footprint.intervals import energy_of
 from greenllm.meter.estimate import Estimate

@@ -14,7 +14,7 @@ import os
 import pwd
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -95,11 +95,10 @@ def _try(descriptor: int) -> bool:
 
 @dataclass
 class Lease:
-    """Locks held, by name. Their descriptors are inherited by the command."""
+    """Takes locks. Their descriptors stay open as long as this process, and the command inherits them."""
 
     folder: Path
     holder: dict[str, Any]
-    held: dict[str, int] = field(default_factory=dict)
     waited_s: float = 0.0
 
     def take(
@@ -109,14 +108,13 @@ class Lease:
         count: int,
         what: str,
         deadline: float | None = None,
-        tell: Callable[[str], None] | None = None,
     ) -> list[str]:
         """Take `count` of the locks `names`, waiting in the queue of their kind for as long as it takes.
 
         `what` names them to a person; `deadline` is a CLOCK_MONOTONIC time. Returns the names taken, in order.
         Raises LeaseTimeoutError after the deadline, NoLocksError where locks cannot be kept.
         """
-        waiting = _Waiting(self, what, names, count, deadline, tell or _tell)
+        waiting = _Waiting(self, what, names, count, deadline)
         taken: dict[str, int] = {}
         with _Ticket(self.folder, kind) as ticket:
             while not ticket.is_first():
@@ -136,18 +134,11 @@ class Lease:
             finally:
                 for descriptor in free.values():
                     os.close(descriptor)
-        for name, descriptor in taken.items():
+        for descriptor in taken.values():
             _sign(descriptor, self.holder)
             os.set_inheritable(descriptor, True)
-            self.held[name] = descriptor
         self.waited_s += waiting.waited_s
         return [name for name in names if name in taken]
-
-    def release(self) -> None:
-        """Let go of what this process holds; what the command's processes inherited stays locked while they live."""
-        for descriptor in self.held.values():
-            os.close(descriptor)
-        self.held.clear()
 
 
 class _Ticket:
@@ -210,7 +201,6 @@ class _Waiting:
     names: Sequence[str]
     count: int
     deadline: float | None
-    tell: Callable[[str], None]
     began_s: float = field(default_factory=time.monotonic)
     told_s: float | None = None
 
@@ -227,9 +217,7 @@ class _Waiting:
             self.told_s = now
             holders = [f"{h.name}: {h.describe()}" for h in holders_of(self.lease.folder, self.names) if h.held]
             more = "" if len(holders) <= 4 else f" and {len(holders) - 4} more"
-            self.tell(
-                f"waiting for {self.what} (held: {'; '.join(holders[:4]) or 'nothing, but others wait first'}{more})"
-            )
+            _tell(f"waiting for {self.what} (held: {'; '.join(holders[:4]) or 'nothing, but others wait first'}{more})")
         time.sleep(POLL_S)
 
 

@@ -33,12 +33,9 @@ def comparison(account: Account) -> Table:
                 {
                     **row,
                     "experiment": name,
-                    "verdict": f"unknown: {row['reason']}"
-                    if row["verdict"] == "unknown" and row["reason"]
-                    else row["verdict"],
+                    "verdict": _verdict(row),
                     "metric": metric_name(experiment["primary"]),
                     "quality": quality and {bound: quality[bound] for bound in ("value", "low", "high")},
-                    "energy_quality": row["energy_quality"],
                 }
             )
     unknown = "unknown"

@@ -107,7 +107,6 @@ class Drawing:
     alt: str
     caption: str
     svg: str
-    files: tuple[Path, ...] = ()
 
 
 def draw_all(account: Mapping[str, Any], folder: Path) -> list[Drawing]:
@@ -126,7 +125,6 @@ def draw_all(account: Mapping[str, Any], folder: Path) -> list[Drawing]:
 
 def _written(name: str, figure: Figure, title: str, alt: str, caption: str, folder: Path) -> Drawing:
     FigureCanvasAgg(figure)
-    files = []
     nothing = {"Creator": None, "Date": None}
     metadata = {
         "svg": nothing,
@@ -138,10 +136,9 @@ def _written(name: str, figure: Figure, title: str, alt: str, caption: str, fold
         figure.savefig(content, format=kind, metadata=without, dpi=200, facecolor="white" if kind == "png" else "none")
         with replacing(folder / f"{name}.{kind}") as path:
             path.write_bytes(content.getvalue())
-        files.append(folder / f"{name}.{kind}")
         if kind == "svg":
             svg = content.getvalue().decode()
-    return Drawing(name, title, alt, caption, svg, tuple(files))
+    return Drawing(name, title, alt, caption, svg)
 
 
 def inline(drawing: Drawing) -> str:

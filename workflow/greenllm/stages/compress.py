@@ -4,7 +4,6 @@ import argparse
 import json
 import os
 import shutil
-import sys
 from pathlib import Path
 
 from greenllm.config.models import Recipe
@@ -22,16 +21,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Compress; return 130 where the user interrupts."""
-    try:
-        _compress(arguments)
-    except KeyboardInterrupt:
-        print("greenllm compress: interrupted", file=sys.stderr)
-        return 130
-    return 0
-
-
-def _compress(arguments: argparse.Namespace) -> None:
+    """Write the compressed model, with its size before and after."""
     recipe = read_settings(arguments.settings, Recipe)
     if recipe.quantize is None:
         raise UserError("--settings: quantize is missing; expected a recipe that compresses, such as {quantize: int8}")
@@ -67,3 +57,4 @@ def _compress(arguments: argparse.Namespace) -> None:
                 },
             },
         )
+    return 0

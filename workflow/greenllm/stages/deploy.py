@@ -46,7 +46,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Deploy; return 1 where too few answers are those of evaluate, 130 where the user interrupts.
+    """Deploy; return 1 where too few answers are those of evaluate.
 
     Run by hand, without a meter around, it first puts itself under one, since only what one meter holds can be
     shared between the server's and the load generator's; the ledger then lies beside the measurement.
@@ -56,11 +56,7 @@ def run(arguments: argparse.Namespace) -> int:
         options = ("--threads", str(arguments.threads), "--exclusive", "--rule", "deploy", "--ledger", ledger)
         os.execv(sys.executable, [*greenllm("meter", *options, "--"), *sys.orig_argv])
     signal.signal(signal.SIGTERM, _interrupt)  # so that the server is stopped before this process ends
-    try:
-        return _deploy(arguments)
-    except KeyboardInterrupt:
-        print("greenllm deploy: interrupted", file=sys.stderr)
-        return 130
+    return _deploy(arguments)
 
 
 def _interrupt(number: int, frame: object) -> None:

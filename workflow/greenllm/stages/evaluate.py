@@ -3,7 +3,6 @@
 import argparse
 import json
 import os
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -35,16 +34,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Evaluate; return 130 where the user interrupts."""
-    try:
-        _evaluate(arguments)
-    except KeyboardInterrupt:
-        print("greenllm evaluate: interrupted", file=sys.stderr)
-        return 130
-    return 0
-
-
-def _evaluate(arguments: argparse.Namespace) -> None:
+    """Answer the test rows; write the metrics and every answer."""
     settings = read_settings(arguments.settings, Evaluation)
     if arguments.threads < 1:
         raise UserError(f"--threads {arguments.threads}: expected at least 1")
@@ -96,6 +86,7 @@ def _evaluate(arguments: argparse.Namespace) -> None:
     )
     flops = _flops(arguments.model, completions)
     write_work(samples=len(rows), tokens=tokens, **({} if flops is None else {"flops": flops}))
+    return 0
 
 
 def _read_rows(path: Path, most: int | None) -> list[dict[str, str]]:

@@ -1,12 +1,24 @@
 """Percentile bootstrap intervals of a task's metrics (Efron and Tibshirani, An Introduction to the Bootstrap, 13.3)."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 
 from greenllm.tasks.task import Task
 
 CHUNK = 100  # bootstrap samples whose weights are held in memory at once
+
+
+def resamples(examples: int, samples: int, seed: int) -> Iterator[NDArray[np.float64]]:
+    """Yield how often each example is drawn, in chunks of shape (bootstrap samples, examples).
+
+    Drawing n of n examples with replacement gives each a multinomial count.
+    """
+    random = np.random.default_rng(seed)
+    for start in range(0, samples, CHUNK):
+        size = min(CHUNK, samples - start)
+        yield random.multinomial(examples, np.full(examples, 1 / examples), size=size).astype(np.float64)
 
 
 def scores_with_intervals(
@@ -14,18 +26,15 @@ def scores_with_intervals(
 ) -> dict[str, dict[str, float]]:
     """Return `{metric: {value, low, high}}`, low and high bounding 95 % of `samples` bootstrap samples.
 
-    Drawing n of n examples with replacement gives each a multinomial count; with each metric a function of sums
-    over the examples, a sample's score needs only the sums weighted by these counts. The same samples serve all
-    metrics. Raises ValueError where there are no examples, or not one prediction for each.
+    With each metric a function of sums over the examples, a sample's score needs only the sums weighted by how often
+    each example was drawn. The same samples serve all metrics. Raises ValueError where there are no examples, or not one prediction for each.
     """
     n = len(references)
     if n == 0 or len(predictions) != n:
         raise ValueError(f"{n} references and {len(predictions)} predictions: expected as many, and at least one")
     sums = task.sums(references, predictions)
-    random = np.random.default_rng(seed)
     scores: dict[str, list[np.ndarray]] = {name: [] for name in sums}
-    for start in range(0, samples, CHUNK):
-        counts = random.multinomial(n, np.full(n, 1 / n), size=min(CHUNK, samples - start)).astype(np.float64)
+    for counts in resamples(n, samples, seed):
         for name, metric in sums.items():
             scores[name].append(metric.score(counts @ metric.per_example))
     values = task.score(references, predictions)
