@@ -10,8 +10,8 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from greenllm.config.models import Config
 from greenllm.attribution.waste import UNSUCCESSFUL
+from greenllm.config.models import Config
 from greenllm.footprint.attempts import Attempt, attempts
 from greenllm.footprint.carbon import grid_factor
 from greenllm.footprint.comparison import comparison_of

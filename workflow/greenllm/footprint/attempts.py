@@ -4,7 +4,6 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from greenllm.attribution.waste import WASTE
 from greenllm.footprint.lineage import Step
 from greenllm.meter.estimate import Estimate, Parameter
 from greenllm.meter.estimate import total as sum_of
@@ -12,7 +11,9 @@ from greenllm.meter.estimate import total as sum_of
 
 @dataclass(frozen=True)
 class Attempt:
-    """One attempt. `standing` is "current" (its result is in use), "running", one of `WASTE`, or "earlier" (made with
+    """One attempt.
+
+    `standing` is "current" (its result is in use), "running", one of attribution's `WASTE`, or "earlier" (made with
     settings that have changed since: no waste, but not what the study now shows).
 
     `energy_J` is None where no component of the host could be measured or modelled; `unknown` then, and where only some

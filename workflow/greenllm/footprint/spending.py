@@ -4,8 +4,8 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from greenllm.config.models import Config
 from greenllm.attribution.waste import WASTE
+from greenllm.config.models import Config
 from greenllm.footprint.attempts import Attempt, total
 from greenllm.footprint.carbon import GridFactor, J_PER_kWh, carbon_g
 from greenllm.footprint.intervals import energy_of

@@ -41,7 +41,6 @@ class Slots:
     threads: int
     reserved_cpus: float
     environment: dict[str, str] = field(default_factory=dict)
-    lease: Lease | None = None
     waited_s: float = 0.0
 
 
@@ -67,7 +66,7 @@ def take_slots(options: Options, gpus: Sequence[Gpu], job_id: str, environment: 
     count = os.cpu_count() or 1 if options.exclusive else threads
     slots = Slots(allowed[:wanted], threads, float(count), exports)
     try:
-        lease = slots.lease = Lease(lock_folder(), holder_record(job_id, options.rule or options.command[0]))
+        lease = Lease(lock_folder(), holder_record(job_id, options.rule or options.command[0]))
         if wanted:
             by_name = {f"gpu-{gpu.uuid}": gpu for gpu in allowed}
             what = f"{wanted} of {len(allowed)} GPU{'s' if len(allowed) > 1 else ''}"

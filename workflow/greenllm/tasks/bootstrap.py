@@ -27,7 +27,8 @@ def scores_with_intervals(
     """Return `{metric: {value, low, high}}`, low and high bounding 95 % of `samples` bootstrap samples.
 
     With each metric a function of sums over the examples, a sample's score needs only the sums weighted by how often
-    each example was drawn. The same samples serve all metrics. Raises ValueError where there are no examples, or not one prediction for each.
+    each example was drawn. The same samples serve all metrics. Raises ValueError where there are no examples, or not
+    one prediction for each.
     """
     n = len(references)
     if n == 0 or len(predictions) != n:
