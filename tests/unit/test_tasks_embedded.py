@@ -9,7 +9,7 @@ from babel.numbers import parse_decimal
 from greenllm.config.models import EmbeddedData
 from greenllm.errors import UserError
 from greenllm.tasks import TASKS
-from greenllm.tasks.customer_service import INTENTS
+from greenllm.tasks.customer_messages import INTENTS
 
 SETTINGS = EmbeddedData(source="embedded", rows=3000)
 
