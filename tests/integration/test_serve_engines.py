@@ -26,6 +26,13 @@ def test_a_batch_of_different_lengths_is_answered_like_each_prompt_alone(engine:
     assert len({answer.text for answer in alone}) > 1
 
 
+def test_a_batch_larger_than_a_library_takes_is_answered_whole(engine: Engine) -> None:
+    prompts = [f"{number}\n" for number in range(40)]
+    answers = engine.generate(prompts, 4)
+    assert [answer.prompt_tokens for answer in answers] == [engine.count_tokens(prompt) for prompt in prompts]
+    assert answers[39] == engine.generate(prompts[39:], 4)[0]
+
+
 def test_the_baseline_says_what_generate_of_transformers_says(fp32: Path) -> None:  # noqa: F811
     from transformers import AutoModelForCausalLM, AutoTokenizer
 

@@ -6,6 +6,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from greenllm.errors import UserError
+from greenllm.recipes.flops import Flops
 
 FILE = "greenllm.json"
 
@@ -21,6 +22,8 @@ class Manifest(BaseModel):
     parameters: int | None = None
     context: int | None = Field(None, ge=1)
     task: str | None = None
+    forward_flops: Flops | None = None
+    """Operations of answering; None where they could not be counted."""
     name: str | None = None
     """The model's name in the HTTP interface; the folder's where there is none."""
 

@@ -11,11 +11,14 @@ from greenllm.errors import UserError
 from greenllm.serving.engines import Cancelled, Completion, Device, OnToken
 from greenllm.serving.engines.decoding import Batch
 from greenllm.serving.engines.manifest import Manifest
-from greenllm.serving.engines.text import Text, read_json, token_ids
+from greenllm.serving.engines.text import Text, read_settings_file, token_ids
 
 # No token, so no prompt holds it by chance: the library masks every id equal to the padding, also where a
 # prompt means it. As an index into the embedding it is the last row, and is masked out.
 PADDING = -1
+
+# The library refuses larger batches; what is left over goes into a next one.
+MOST_TOGETHER = 32
 
 
 class OnnxRuntimeGenAI:
@@ -27,7 +30,7 @@ class OnnxRuntimeGenAI:
         if device == "require":
             raise UserError(f"{folder}: device `require`, but the engine {self.name} runs on the CPU here; use `auto`")
         self.precision: str = manifest.precision
-        settings = read_json(folder / "genai_config.json").get("model", {})
+        settings = read_settings_file(folder / "genai_config.json").get("model", {})
         limits = [limit for limit in (manifest.context, settings.get("context_length")) if limit]
         if not limits:
             raise UserError(f"{folder / 'genai_config.json'}: model.context_length: missing; build the model anew")
@@ -73,7 +76,7 @@ class OnnxRuntimeGenAI:
         Rows are as long as their padding makes them, so that a short one may be cut off here before its time:
         it goes on in a next call, from what it has said.
         """
-        indices = list(batch.going)
+        indices = list(batch.going)[:MOST_TOGETHER]
         rows = [batch.ids(index) for index in indices]
         longest = max(map(len, rows))
         # Padded on the right: the attention kernel (GroupQueryAttention) counts a row's tokens from its
@@ -90,6 +93,6 @@ class OnnxRuntimeGenAI:
         )
         generator = onnxruntime_genai.Generator(self._model, parameters)
         generator.append_tokens(padded)
-        while batch.going and not generator.is_done():
+        while not generator.is_done() and not set(indices).isdisjoint(batch.going):
             generator.generate_next_token()
             batch.add(indices, generator.get_next_tokens().tolist())

@@ -15,6 +15,7 @@ from tokenizers import Tokenizer
 from tokenizers.decoders import DecodeStream
 
 from greenllm.errors import UserError
+from greenllm.files import read_json
 from greenllm.serving.engines import PromptError, PromptTooLong
 
 
@@ -29,7 +30,7 @@ class Text:
         # Files written for training may pad or cut; an engine does both by itself.
         self.tokenizer.no_padding()
         self.tokenizer.no_truncation()
-        settings = read_json(folder / "tokenizer_config.json")
+        settings = read_settings_file(folder / "tokenizer_config.json")
         self._special = {
             key: value["content"] if isinstance(value, dict) else value
             for key, value in settings.items()
@@ -106,17 +107,9 @@ class Answer:
         return self._text.decode(self.ids)
 
 
-def read_json(path: Path) -> dict[str, Any]:
-    """Return a JSON object; an absent file is an empty one."""
-    try:
-        value = json.loads(path.read_bytes())
-    except FileNotFoundError:
-        return {}
-    except ValueError as error:
-        raise UserError(f"{path}: not JSON: {error}") from None
-    if not isinstance(value, dict):
-        raise UserError(f"{path}: expected a JSON object")
-    return value
+def read_settings_file(path: Path) -> dict[str, Any]:
+    """Return the JSON object of a model folder's file; an absent file is an empty one."""
+    return read_json(path, "fetch or make the model again") if path.is_file() else {}
 
 
 def token_ids(value: object) -> frozenset[int]:

@@ -16,7 +16,7 @@ from greenllm.errors import UserError
 from greenllm.serving.engines import Cancelled, Completion, Device, OnToken
 from greenllm.serving.engines.decoding import Batch
 from greenllm.serving.engines.manifest import Manifest
-from greenllm.serving.engines.text import Text, read_json, token_ids
+from greenllm.serving.engines.text import Text, read_settings_file, token_ids
 
 PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16}
 
@@ -56,8 +56,8 @@ class Transformers:
             raise UserError(f"{folder}: neither greenllm.json nor config.json gives the context length, in tokens")
         self.context = min(limits)
         self._end = (
-            token_ids(read_json(folder / "generation_config.json").get("eos_token_id"))
-            or token_ids(read_json(folder / "config.json").get("eos_token_id"))
+            token_ids(read_settings_file(folder / "generation_config.json").get("eos_token_id"))
+            or token_ids(read_settings_file(folder / "config.json").get("eos_token_id"))
             or token_ids(self.text.token_id("eos_token"))
         )
 
