@@ -79,5 +79,8 @@ def test_an_architecture_that_the_builder_does_not_know(trained, tmp_path, capfd
 def test_what_cannot_be_compressed_is_named(trained, quantized, tmp_path, capfd):
     out = str(tmp_path / "out")
     assert "is quantised already" in refused(capfd, "--settings", RECIPE, "--from", str(quantized), "--out", out)
-    assert "no config.json" in refused(capfd, "--settings", RECIPE, "--from", str(tmp_path), "--out", out)
+    assert "nor config.json in it" in refused(capfd, "--settings", RECIPE, "--from", str(tmp_path), "--out", out)
+    (tmp_path / "greenllm.json").write_text("{")
+    damaged = refused(capfd, "--settings", RECIPE, "--from", str(tmp_path), "--out", out)
+    assert f"{tmp_path / 'greenllm.json'}: " in damaged
     assert "quantize is missing" in refused(capfd, "--settings", "{train: {}}", "--from", str(trained), "--out", out)

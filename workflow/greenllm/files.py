@@ -10,6 +10,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from greenllm.errors import UserError
+
 
 @contextlib.contextmanager
 def replacing(path: Path) -> Iterator[Path]:
@@ -42,6 +44,19 @@ def write_json(path: Path, value: Any) -> None:
     """Write `value` as indented UTF-8 JSON, whole or not at all."""
     with replacing(path) as beside:
         beside.write_text(json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n", encoding="utf-8")
+
+
+def read_json(path: Path, remedy: str) -> dict[str, Any]:
+    """Return the JSON object in a file; raise UserError, with what mends it, where there is none."""
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise UserError(f"{path}: no such file; {remedy}") from None
+    except ValueError as error:  # not JSON, or not UTF-8
+        raise UserError(f"{path}: expected a JSON object ({error}); {remedy}") from None
+    if not isinstance(value, dict):
+        raise UserError(f"{path}: expected a JSON object; {remedy}")
+    return value
 
 
 def sha256_of(path: Path) -> str:

@@ -1,6 +1,5 @@
 """Prepare a collected data set: clean it, split it without leaks, make its tokenizer, report the counts."""
 
-import json
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -16,7 +15,7 @@ from greenllm.data.splitting import hold_out
 from greenllm.data.tables import read_table, write_table
 from greenllm.data.tokenizer import copy_tokenizer, save_tokenizer, train_tokenizer
 from greenllm.errors import UserError
-from greenllm.files import replacing_folder, write_json
+from greenllm.files import read_json, replacing_folder, write_json
 from greenllm.tasks import Task
 
 COLUMNS = ("id", "prompt", "completion", "group")
@@ -32,7 +31,7 @@ def prepare(task: Task, settings: Preprocessing, data: Path, model: Path | None,
     `data` is what `collect` wrote, `model` the folder whose tokenizer is taken over (null: one is trained).
     Raises UserError where too many rows are bad or nothing is left to train on or to test.
     """
-    card = _read_card(data)
+    card = read_json(data / "card.json", "expected a folder that `greenllm collect` wrote")
     report: dict[str, Any] = {"schema": "greenllm/preprocessing/1", "task": task.name}
     parts = {name: read_table(data / f"{name}.parquet") for name in _parts(data)}
     files = {file["part"]: file["file"] for file in card["files"]}
@@ -85,17 +84,6 @@ def prepare(task: Task, settings: Preprocessing, data: Path, model: Path | None,
         report["splits"] = {name: _described(rows, tokenizer) for name, rows in splits.items()}
         write_json(folder / "report.json", report)
     return report
-
-
-def _read_card(data: Path) -> dict[str, Any]:
-    path = data / "card.json"
-    try:
-        card: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise UserError(f"{path}: no such file; expected a folder that `greenllm collect` wrote") from None
-    except ValueError as error:
-        raise UserError(f"{path}: not valid JSON ({error})") from None
-    return card
 
 
 def _parts(data: Path) -> list[str]:

@@ -15,7 +15,8 @@ SPECIAL = [PAD, EOS, UNKNOWN]  # ids 0, 1, 2
 BYTES = 256
 # A chat of one user message is the prompt that the model was trained on: the text and a line break.
 CHAT_TEMPLATE = "{{ messages[-1]['content'] + '\\n' }}"  # Jinja drops a line break at a template's end
-FILES = (
+# Any tokenizer file that a Hugging Face folder may hold.
+TOKENIZER_FILES = (
     "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json", "chat_template.jinja",
     "vocab.json", "merges.txt", "vocab.txt", "tokenizer.model", "spiece.model",
 )  # fmt: skip
@@ -92,7 +93,7 @@ def copy_tokenizer(model: Path, folder: Path) -> Tokenizer:
     Raises UserError where there is none, or none that `tokenizers` can read.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    for name in FILES:
+    for name in TOKENIZER_FILES:
         if (model / name).is_file():
             shutil.copyfile(model / name, folder / name)
     if not (folder / "tokenizer.json").is_file():

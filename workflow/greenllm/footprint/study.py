@@ -7,6 +7,7 @@ from typing import Any
 
 from greenllm.config.models import Config
 from greenllm.errors import UserError
+from greenllm.files import read_json
 from greenllm.plan import Plan
 
 Key = tuple[str, str, int]  # experiment, recipe, seed
@@ -48,16 +49,7 @@ class Study:
 
 
 def _read(path: Path) -> dict[str, Any] | None:
-    """Read a JSON object, or None where the file is not there."""
-    try:
-        value = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        return None
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise UserError(f"{path}: expected a JSON object: {error}; remove the file and run its stage again") from None
-    if not isinstance(value, dict):
-        raise UserError(f"{path}: expected a JSON object; remove the file and run its stage again")
-    return value
+    return read_json(path, "remove the file and run its stage again") if path.is_file() else None
 
 
 def read_study(config: Config, results: Path) -> Study:

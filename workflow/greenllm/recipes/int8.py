@@ -8,18 +8,6 @@ from pathlib import Path
 
 from greenllm.errors import UserError
 
-# Any tokenizer file that a Hugging Face folder may hold.
-TOKENIZER_FILES = (
-    "tokenizer.json",
-    "tokenizer_config.json",
-    "special_tokens_map.json",
-    "added_tokens.json",
-    "chat_template.jinja",
-    "vocab.json",
-    "merges.txt",
-    "tokenizer.model",
-)
-
 
 def quantize_int8(model: Path, out: Path, *, threads: int) -> None:
     """Quantise a Hugging Face model folder's weights to int8 and write an ONNX Runtime GenAI folder for the CPU.

@@ -9,7 +9,7 @@ from typing import Any
 
 from greenllm.files import replacing_folder, write_json
 from greenllm.serving.engines.manifest import FILE, read_manifest
-from greenllm.serving.engines.text import read_json
+from greenllm.serving.engines.text import read_settings_file
 
 CARD = "README.md"
 SERVE = "serve"
@@ -34,9 +34,10 @@ def make_bundle(model: Path, evaluation: Mapping[str, Any], wildcards: Mapping[s
             if file.is_file() and not hidden and file.suffix not in LEFT_OUT and file.name not in (FILE, CARD, SERVE):
                 _link(file.resolve(), beside / file.relative_to(model))
         # What others have written into the manifest stays in it.
-        known = read_json(model / FILE) or manifest.model_dump(by_alias=True)
-        write_json(beside / FILE, {**known, "task": task, "name": name})
-        (beside / CARD).write_text(_card(name, read_json(beside / FILE), evaluation, wildcards), encoding="utf-8")
+        known = read_settings_file(model / FILE) or manifest.model_dump(by_alias=True)
+        known |= {"task": task, "name": name}
+        write_json(beside / FILE, known)
+        (beside / CARD).write_text(_card(name, known, evaluation, wildcards), encoding="utf-8")
         script = beside / SERVE
         script.write_text(
             "#!/bin/sh\n"

@@ -1,7 +1,6 @@
 """`greenllm compress`: make a smaller or faster model from a trained one."""
 
 import argparse
-import json
 import os
 import shutil
 from pathlib import Path
@@ -10,6 +9,7 @@ from greenllm.config.models import Recipe
 from greenllm.config.read import read_settings
 from greenllm.errors import UserError
 from greenllm.files import replacing_folder, write_json
+from greenllm.serving.engines.manifest import read_manifest
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -26,15 +26,14 @@ def run(arguments: argparse.Namespace) -> int:
     if recipe.quantize is None:
         raise UserError("--settings: quantize is missing; expected a recipe that compresses, such as {quantize: int8}")
     parent = arguments.parent
-    if (parent / "greenllm.json").is_file():
-        engine = json.loads((parent / "greenllm.json").read_text()).get("engine", "transformers")
-        if engine != "transformers":
-            raise UserError(f"{parent}: is quantised already ({engine}); start from the model it was made of")
+    if (engine := read_manifest(parent).engine) != "transformers":
+        raise UserError(f"{parent}: is quantised already ({engine}); start from the model it was made of")
     # Read once, when the libraries are imported.
     os.environ["OMP_NUM_THREADS"] = str(arguments.threads)
     os.environ["HF_HUB_OFFLINE"] = "1"
 
-    from greenllm.recipes.int8 import TOKENIZER_FILES, quantize_int8
+    from greenllm.data.tokenizer import TOKENIZER_FILES
+    from greenllm.recipes.int8 import quantize_int8
     from greenllm.recipes.manifest import manifest
 
     described = manifest(parent, engine="onnxruntime-genai", precision="int8")

@@ -1,7 +1,6 @@
 """`greenllm deploy`: bundle a model, serve it, and measure what a request takes of time and energy."""
 
 import argparse
-import json
 import os
 import signal
 import subprocess
@@ -14,7 +13,7 @@ from typing import Any
 from greenllm.config.models import Deployment, Evaluation
 from greenllm.config.read import read_settings
 from greenllm.errors import UserError
-from greenllm.files import write_json
+from greenllm.files import read_json, write_json
 from greenllm.serving.bundle import make_bundle, model_bytes
 from greenllm.serving.engines.manifest import read_manifest
 from greenllm.serving.load import read_predictions
@@ -72,7 +71,7 @@ def _deploy(arguments: argparse.Namespace) -> int:
     predictions = {row["id"]: row.get("prediction") for row in read_predictions(arguments.predictions)}
     if None in predictions.values():
         raise UserError(f"{arguments.predictions}: a line without the key prediction; expected what evaluate wrote")
-    evaluation = _read(arguments.evaluation)
+    evaluation = read_json(arguments.evaluation, "expected what `greenllm evaluate` wrote")
     make_bundle(arguments.model, {**evaluation, "task": arguments.task}, wildcards, arguments.bundle)
     load = _measure(arguments, settings, longest, wildcards)
 
@@ -89,7 +88,10 @@ def _deploy(arguments: argparse.Namespace) -> int:
             file=sys.stderr,
         )
         return 1
-    serve_id, load_id = _read(arguments.energy_serve)["id"], _read(arguments.energy_load)["id"]
+    serve_id, load_id = (
+        read_json(log, "expected the energy log of `greenllm meter`")["id"]
+        for log in (arguments.energy_serve, arguments.energy_load)
+    )
     write_json(
         arguments.out,
         {
@@ -139,7 +141,7 @@ def _measure(
             status = _run(load)
             if status != 0:
                 raise UserError(f"greenllm load ended with status {status}; its message is above")
-        return _read(out)
+        return read_json(out, "expected what `greenllm load` wrote")
 
 
 def _run(command: list[str]) -> int:
@@ -179,13 +181,3 @@ def _wildcards(pairs: list[str]) -> dict[str, str]:
             raise UserError(f"--wildcard {pair}: expected KEY=VALUE")
         wildcards[key] = value
     return wildcards
-
-
-def _read(path: Path) -> dict[str, Any]:
-    try:
-        value = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise UserError(f"{path}: cannot be read as JSON ({error})") from None
-    if not isinstance(value, dict):
-        raise UserError(f"{path}: expected a JSON object")
-    return value

@@ -5,13 +5,13 @@ import json
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from greenllm.config.models import Evaluation
 from greenllm.config.read import read_settings
 from greenllm.errors import UserError
 from greenllm.files import replacing, write_json
 from greenllm.serving.engines import Completion, Engine, load_engine
+from greenllm.serving.engines.manifest import FILE, read_manifest
 from greenllm.tasks import TASKS
 from greenllm.work import write_work
 
@@ -127,12 +127,8 @@ def _flops(folder: Path, completions: Sequence[Completion]) -> float | None:
 
     The key-value cache spares earlier tokens from being computed again, so one pass is what answering takes.
     """
-    from greenllm.recipes.flops import Flops
-
-    file = folder / "greenllm.json"
-    if file.is_file():
-        counted: dict[str, Any] | None = json.loads(file.read_text()).get("forward_flops")
-        flops = Flops(**counted) if counted else None
+    if (folder / FILE).is_file():
+        flops = read_manifest(folder).forward_flops
     else:
         from greenllm.recipes.manifest import read_config, try_to_count
 

@@ -1,7 +1,6 @@
 """`greenllm report`: the report page with its figures and tables, or one named table."""
 
 import argparse
-import json
 import sys
 from pathlib import Path
 
@@ -22,18 +21,14 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Write the page, or one table."""
     from greenllm.errors import UserError
+    from greenllm.files import read_json
     from greenllm.footprint.account import SCHEMA
     from greenllm.report.contents import NAMED
     from greenllm.report.page import write_report
     from greenllm.report.tables import ENDINGS
 
-    try:
-        account = json.loads(arguments.account.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
-        raise UserError(
-            f"{arguments.account}: expected an account in JSON ({error}); run `greenllm account` first"
-        ) from None
-    if not isinstance(account, dict) or account.get("schema") != SCHEMA:
+    account = read_json(arguments.account, "run `greenllm account` first")
+    if account.get("schema") != SCHEMA:
         raise UserError(f"{arguments.account}: expected schema {SCHEMA!r}; run `greenllm account` again")
     if arguments.table:
         out: Path = arguments.out
