@@ -52,6 +52,8 @@ def read_json(path: Path, remedy: str) -> dict[str, Any]:
         value = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise UserError(f"{path}: no such file; {remedy}") from None
+    except OSError as error:
+        raise UserError(f"{path}: can't be read ({error.strerror}); {remedy}") from None
     except ValueError as error:  # not JSON, or not UTF-8
         raise UserError(f"{path}: expected a JSON object ({error}); {remedy}") from None
     if not isinstance(value, dict):
