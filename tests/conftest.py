@@ -1,1 +1,22 @@
 """What tests of all kinds share; lying here, it also lets them import `simulated_study` beside it."""
+
+import os
+from collections.abc import Generator
+
+import pytest
+
+# What only some machines have. Where a word of $GREENLLM_REQUIRE (`compiler`, `root`, `Chromium`) stands in the reason
+# of a skip, the machine was to have it, and the test fails instead.
+REQUIRED = os.environ.get("GREENLLM_REQUIRE", "").split()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Turn a skip for want of something that is required into a failure."""
+    report = yield
+    if report.skipped and not hasattr(report, "wasxfail"):
+        reason = str(report.longrepr[2] if isinstance(report.longrepr, tuple) else report.longrepr)
+        if any(word in reason for word in REQUIRED):
+            report.outcome = "failed"
+            report.longrepr = f"skipped, but $GREENLLM_REQUIRE asks for it: {reason}"
+    return report

@@ -1,5 +1,6 @@
 """The report page as a reader meets it: opened from a file in headless Chromium, on a desktop and on a phone."""
 
+import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,8 +20,12 @@ FLAGS = [
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="Chromium is not installed")
 
 
-@pytest.fixture(scope="module")
-def address(tmp_path_factory: pytest.TempPathFactory) -> str:
+@pytest.fixture(scope="module", params=["simulated study", "real run"])
+def address(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> str:
+    if request.param == "real run":
+        if "GREENLLM_REPORT" not in os.environ:
+            pytest.skip("no $GREENLLM_REPORT: the folder of a report that a workflow made")
+        return Path(os.environ["GREENLLM_REPORT"], "index.html").resolve().as_uri()
     results = tmp_path_factory.mktemp("study")
     settings = whole_study(results).config.model_dump_json(by_alias=True)
     assert main(["account", "--config", settings, "--results", str(results), "--out", str(results / "account")]) == 0
@@ -104,7 +109,7 @@ def test_tables_sort_by_click_and_by_keyboard(page: Any) -> None:
     unsorted = column(page, "Per request")
     heading.click()
     assert heading.get_attribute("aria-sort") == "ascending"
-    assert column(page, "Per request") == sorted(unsorted) != unsorted
+    assert column(page, "Per request") == sorted(unsorted)
     heading.locator("button").focus()
     page.keyboard.press("Enter")
     assert heading.get_attribute("aria-sort") == "descending"
@@ -123,13 +128,15 @@ def test_what_is_unknown_sorts_last_either_way(page: Any) -> None:
     for _ in range(2):
         heading.click()
         shown = page.locator(f"#table-comparison tbody td:nth-child({position})").all_inner_texts()
-        assert shown[-2:] == ["–", "–"]
-        assert "–" not in shown[:2]
+        known = [text for text in shown if text != "–"]
+        assert 0 < len(known) < len(shown)
+        assert shown[: len(known)] == known
 
 
 def test_modelled_is_said_in_words(page: Any) -> None:
     labels = page.locator("#table-comparison td.modelled .label").all_inner_texts()
-    assert labels == ["modelled"] * 4
+    assert len(labels) == page.locator("#table-comparison tbody tr").count()
+    assert set(labels) <= {"modelled", "measured", "measured and modelled"}
 
 
 def test_the_links_lead_to_files_beside_it(page: Any, address: str) -> None:

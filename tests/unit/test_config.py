@@ -88,6 +88,7 @@ def test_all_mistakes_are_told_at_once(capsys, tmp_path):
         "experments: unknown key; did you mean 'experiments'?",
         "recipes.loop.from: a cycle of parents (loop → loop); one must start without `from`",
         "recipes.lost.from: no recipe 'basline'; did you mean 'baseline'?",
+        "experiments.two.recipes: no recipe 'bseline'; did you mean 'baseline'?",
     ]
 
 
@@ -100,6 +101,7 @@ def test_all_mistakes_are_told_at_once(capsys, tmp_path):
         ({"recipes": {"small": {"from": "base"}, "base": {"train": {}}}}, "does nothing to its parent"),
         ({"site": {"carbon_g_per_kWh": 30}}, "go together"),
         ({"site": {"country": "Germany"}}, "site.country"),
+        ({"site": {"country": "USB"}}, "site.country: 'USB' has no grid factor"),
         ({"resources": {"train": {"gpu": 9}}}, "resources.train.gpu: 9 is more than the run's limit of 2"),
         ({"deploy": {"requests": 0}}, "deploy.requests: input should be greater than or equal to 1, got 0"),
     ],
@@ -114,6 +116,20 @@ def test_a_mistake_is_told_with_its_key(change, told):
 def test_an_entry_twice_in_a_list_is_refused(field, value):
     experiment = {**STUDY["experiments"]["support"], field: value}
     with pytest.raises(ConfigError, match="stands there 2 times"):
+        check_config({**STUDY, "experiments": {"support": experiment}}, "study.yaml")
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        ({"model": {"init": "owner/name"}}, "model.revision: is missing"),
+        ({"model": {"init": "./nowhere"}}, "model.init: no config.json in './nowhere'"),
+        ({"task": "translation", "data": {"source": "embedded", "languages": ["xx"]}}, "no language 'xx'"),
+    ],
+)
+def test_a_mistake_in_an_experiment_is_told_before_anything_runs(change, told):
+    experiment = {**STUDY["experiments"]["support"], **change}
+    with pytest.raises(ConfigError, match=told):
         check_config({**STUDY, "experiments": {"support": experiment}}, "study.yaml")
 
 

@@ -58,3 +58,18 @@ def test_the_recipes_settings_stand_above_the_experiments_and_those_above_the_st
 
 def test_each_seed_of_each_recipe_is_compared():
     assert list(PLAN.compared())[:2] == [("scratch", "tuned-int8", 1), ("scratch", "tuned-int8", 2)]
+
+
+def test_null_leaves_a_setting_as_it_is_but_turns_early_stopping_off():
+    study = PLAN.config.model_dump(by_alias=True, exclude_unset=True)
+    study["train"] = {"patience": 2, "epochs": 7}
+    study["recipes"]["baseline"] = {"train": {"patience": None, "epochs": None}}
+    training = Plan(Config.model_validate(study)).training("ready", "baseline")
+    assert (training.patience, training.epochs) == (None, 7)
+
+
+def test_a_recipe_whose_engine_runs_on_the_cpu_leases_no_gpu():
+    assert PLAN.gpus("evaluate", "tuned") == 1
+    assert PLAN.gpus("evaluate", "tuned-int8") == 0
+    assert PLAN.gpus("collect", None) == 0
+    assert PLAN.device("tuned-int8") == "cpu"

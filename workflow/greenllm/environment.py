@@ -14,6 +14,9 @@ def prepare(interval_s: float) -> None:
     readings of the meter. All attempts of one invocation share GREENLLM_RUN_ID; a job on a node inherits it.
     """
     os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', os.defpath)}"
-    os.environ["PYTHONPATH"] = str(Path(__file__).parents[1])
+    here = str(Path(__file__).parents[1])
+    inherited = os.environ.get("PYTHONPATH", "")
+    if here not in inherited.split(os.pathsep):
+        os.environ["PYTHONPATH"] = f"{here}{os.pathsep}{inherited}".rstrip(os.pathsep)
     os.environ["GREENLLM_METER_INTERVAL_S"] = str(interval_s)
     os.environ.setdefault("GREENLLM_RUN_ID", str(uuid.uuid4()))

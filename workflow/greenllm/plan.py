@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from greenllm.config.models import Config, Experiment, Recipe, Training
+from greenllm.config.models import Config, Experiment, Recipe, Training, TrainingOverride
 
 
 @dataclass(frozen=True)
@@ -57,12 +57,27 @@ class Plan:
         """Return the folder of the model that a recipe starts from, None where it starts from scratch."""
         return self.model_folder(experiment, self.config.recipes[recipe].parent, seed)
 
+    def gpus(self, stage: str, recipe: str | None) -> int:
+        """Return the GPUs that a stage leases for a recipe: none where the study or the recipe's engine uses the CPU.
+
+        A GPU that is leased belongs to its holder, idle or not: one that an engine can't use would be charged to it.
+        """
+        asked: int = getattr(self.config.resources, stage).gpu
+        on_cpu = self.config.device == "cpu" or (recipe is not None and self.recipe(recipe).quantize is not None)
+        return 0 if on_cpu else asked
+
+    def device(self, recipe: str) -> str:
+        """Return the device that a recipe's stages are told: its engine may run on the CPU alone."""
+        return "cpu" if self.recipe(recipe).quantize is not None else self.config.device
+
     def training(self, experiment: str, recipe: str) -> Training:
         """Return the training settings: the study's, then the experiment's, then the recipe's own on top."""
-        step = self.config.recipes[recipe].train
-        own = step.model_dump(exclude_unset=True) if step else {}
-        shared = self.config.experiments[experiment].train.model_dump(exclude_unset=True)
-        return self.config.train.model_copy(update={**shared, **own})
+        settings = self.config.train.model_dump()
+        for override in (self.experiment(experiment).train, self.recipe(recipe).train or TrainingOverride()):
+            # null leaves a setting as it is; only patience has a meaning for it
+            given = override.model_dump(exclude_unset=True).items()
+            settings.update({name: value for name, value in given if value is not None or name == "patience"})
+        return Training(**settings)
 
     def experiment(self, name: str) -> Experiment:
         """Return an experiment by name."""

@@ -44,6 +44,7 @@ rule efficiency:
             labels={"table": "energy per unit of work"},
         ),
         others=multiext("<results>/report/tables/efficiency", ".md", ".tex", ".parquet"),
+        energy="<results>/energy/efficiency.json",
     log:
         "<logs>/efficiency.log",
     conda:
@@ -51,10 +52,13 @@ rule efficiency:
     threads: 1
     resources:
         gpu=0,
+        attempt=current_attempt,
     message:
         "table: energy per unit of work"
     shell:
-        "python -m greenllm report --account {input.account} --table efficiency --out {output.csv} > {log} 2>&1"
+        "meter --rule efficiency --attempt {resources.attempt} --threads {threads} --gpus {resources.gpu}"
+        " --out {output.energy} --"
+        " python -m greenllm report --account {input.account} --table efficiency --out {output.csv} > {log} 2>&1"
 
 
 rule impact:
@@ -68,6 +72,7 @@ rule impact:
             labels={"table": "environmental impact"},
         ),
         others=multiext("<results>/report/tables/impact", ".md", ".tex", ".parquet"),
+        energy="<results>/energy/impact.json",
     log:
         "<logs>/impact.log",
     conda:
@@ -75,7 +80,10 @@ rule impact:
     threads: 1
     resources:
         gpu=0,
+        attempt=current_attempt,
     message:
         "table: environmental impact"
     shell:
-        "python -m greenllm report --account {input.account} --table impact --out {output.csv} > {log} 2>&1"
+        "meter --rule impact --attempt {resources.attempt} --threads {threads} --gpus {resources.gpu}"
+        " --out {output.energy} --"
+        " python -m greenllm report --account {input.account} --table impact --out {output.csv} > {log} 2>&1"

@@ -43,8 +43,8 @@ def any_of(names):
 
 
 def gpus(stage):
-    """Return the GPUs of a stage: none where the study runs on the CPU."""
-    return 0 if STUDY.device == "cpu" else getattr(STUDY.resources, stage).gpu
+    """Return the GPUs of a stage, by wildcards: none where the study or the recipe's engine runs on the CPU."""
+    return lambda wildcards: PLAN.gpus(stage, wildcards.get("recipe"))
 
 
 def source_model(wildcards):

@@ -22,12 +22,14 @@ rule compress:
         runtime=STUDY.resources.compress.runtime_min,
         attempt=current_attempt,
     params:
+        # Not Snakemake's {threads}, which --cores may lower: other threads would give other weights and answers.
+        threads=STUDY.resources.compress.threads,
         settings=lambda wildcards: settings(PLAN.recipe(wildcards.recipe)),
     message:
         "compress {wildcards.experiment}/{wildcards.recipe} seed {wildcards.seed}"
     shell:
         "meter --rule compress --wildcard experiment={wildcards.experiment} --wildcard recipe={wildcards.recipe}"
         " --wildcard seed={wildcards.seed} --attempt {resources.attempt}"
-        " --threads {threads} --gpus {resources.gpu} --out {output.energy} --"
-        " python -m greenllm compress --settings {params.settings:q} --from {input.parent} --threads {threads}"
+        " --threads {params.threads} --gpus {resources.gpu} --out {output.energy} --"
+        " python -m greenllm compress --settings {params.settings:q} --from {input.parent} --threads {params.threads}"
         " --out {output.model} > {log} 2>&1"

@@ -26,19 +26,21 @@ rule deploy:
         runtime=STUDY.resources.deploy.runtime_min,
         attempt=current_attempt,
     params:
+        # Not Snakemake's {threads}, which --cores may lower: other threads would give other weights and answers.
+        threads=STUDY.resources.deploy.threads,
         task=lambda wildcards: PLAN.experiment(wildcards.experiment).task,
         settings=settings(STUDY.deploy),
         evaluation=settings(STUDY.evaluate),
-        device=STUDY.device,
+        device=lambda wildcards: PLAN.device(wildcards.recipe),
     message:
         "deploy {wildcards.experiment}/{wildcards.recipe} seed {wildcards.seed}"
     shell:
         "meter --rule deploy --wildcard experiment={wildcards.experiment} --wildcard recipe={wildcards.recipe}"
         " --wildcard seed={wildcards.seed} --attempt {resources.attempt}"
-        " --threads {threads} --gpus {resources.gpu} --exclusive --out {output.energy} --"
+        " --threads {params.threads} --gpus {resources.gpu} --exclusive --out {output.energy} --"
         " python -m greenllm deploy --task {params.task} --settings {params.settings:q}"
         " --evaluation-settings {params.evaluation:q} --model {input.model} --predictions {input.predictions}"
-        " --evaluation {input.quality} --threads {threads} --device {params.device}"
+        " --evaluation {input.quality} --threads {params.threads} --device {params.device}"
         " --wildcard experiment={wildcards.experiment} --wildcard recipe={wildcards.recipe}"
         " --wildcard seed={wildcards.seed} --energy-serve {output.energy_serve} --energy-load {output.energy_load}"
         " --bundle {output.bundle} --out {output.measurement} > {log} 2>&1"

@@ -23,15 +23,17 @@ rule evaluate:
         runtime=STUDY.resources.evaluate.runtime_min,
         attempt=current_attempt,
     params:
+        # Not Snakemake's {threads}, which --cores may lower: other threads would give other weights and answers.
+        threads=STUDY.resources.evaluate.threads,
         task=lambda wildcards: PLAN.experiment(wildcards.experiment).task,
         settings=settings(STUDY.evaluate),
-        device=STUDY.device,
+        device=lambda wildcards: PLAN.device(wildcards.recipe),
     message:
         "evaluate {wildcards.experiment}/{wildcards.recipe} seed {wildcards.seed}"
     shell:
         "meter --rule evaluate --wildcard experiment={wildcards.experiment} --wildcard recipe={wildcards.recipe}"
         " --wildcard seed={wildcards.seed} --attempt {resources.attempt}"
-        " --threads {threads} --gpus {resources.gpu} --exclusive --out {output.energy} --"
+        " --threads {params.threads} --gpus {resources.gpu} --exclusive --out {output.energy} --"
         " python -m greenllm evaluate --task {params.task} --settings {params.settings:q} --model {input.model} --data {input.data}"
-        " --seed {wildcards.seed} --threads {threads} --device {params.device}"
+        " --seed {wildcards.seed} --threads {params.threads} --device {params.device}"
         " --out {output.quality} --predictions {output.predictions} > {log} 2>&1"

@@ -25,6 +25,8 @@ rule train:
         runtime=STUDY.resources.train.runtime_min,
         attempt=current_attempt,
     params:
+        # Not Snakemake's {threads}, which --cores may lower: other threads would give other weights and answers.
+        threads=STUDY.resources.train.threads,
         settings=lambda wildcards: settings(PLAN.training(wildcards.experiment, wildcards.recipe)),
         model=lambda wildcards: settings(PLAN.experiment(wildcards.experiment).model),
         parent=lambda wildcards, input: f"--from {input.parent}" if input.parent else "",
@@ -35,7 +37,7 @@ rule train:
     shell:
         "meter --rule train --wildcard experiment={wildcards.experiment} --wildcard recipe={wildcards.recipe}"
         " --wildcard seed={wildcards.seed} --attempt {resources.attempt}"
-        " --threads {threads} --gpus {resources.gpu} --out {output.energy} --"
+        " --threads {params.threads} --gpus {resources.gpu} --out {output.energy} --"
         " python -m greenllm train --settings {params.settings:q} --model {params.model:q} --data {input.data} {params.parent}"
-        " --seed {wildcards.seed} --threads {threads} --device {params.device}"
+        " --seed {wildcards.seed} --threads {params.threads} --device {params.device}"
         " --checkpoints {params.checkpoints} --out {output.model} > {log} 2>&1"

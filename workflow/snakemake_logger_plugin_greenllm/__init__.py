@@ -34,7 +34,8 @@ class OneLineFormatter(DefaultFormatter):
     def format_job_info(self, msg: dict[str, Any]) -> str:
         """Return the line of a job that starts."""
         self.jobs[msg["jobid"]] = {**msg, "started": time.monotonic()}
-        return f"{_now()}  {self._name(msg)} …" + (f"  ({msg['reason']})" if self.dryrun else "")
+        beside = msg["reason"] if self.dryrun else ", ".join(msg["log"])
+        return f"{_now()}  {self._name(msg)} …" + (f"  ({beside})" if beside else "")
 
     def format_job_finished(self, msg: dict[str, Any]) -> str:
         """Keep the line of a job that has ended until its count of jobs done and left is known."""
@@ -69,22 +70,19 @@ def _now() -> str:
 
 
 def _energy(outputs: list[str]) -> str:
-    """Return `, 1234 J (modelled)` from the job's energy log, which is among its outputs."""
-    for output in outputs:
-        path = Path(output.split(" ")[0])
-        if path.parts[1:2] != ("energy",) and "energy" not in path.parts:
-            continue
-        try:
-            log = json.loads(path.read_text())
-            if log.get("energy_J") is None:
-                return ", energy unknown"
-            qualities = {
-                part["quality"] for part in log["components"] if part["energy_J"] and part["component"] != "platform"
-            }
-            return f", {log['energy_J']['value']:.3g} J ({' and '.join(sorted(qualities))})"
-        except (OSError, ValueError, KeyError, TypeError):
-            continue
-    return ""
+    """Return `, 1234 J (modelled)`: the sum of the job's energy logs, which are among its outputs."""
+    logs = [
+        json.loads(path.read_text())
+        for path in (Path(output.split(" ")[0]) for output in outputs)
+        if "energy" in path.parts and path.is_file()
+    ]
+    if not logs:
+        return ""
+    if any(log["energy_J"] is None for log in logs):
+        return ", energy unknown"
+    components = [part for log in logs for part in log["components"] if part["component"] != "platform"]
+    qualities = sorted({part["quality"] for part in components if part["energy_J"] is not None})
+    return f", {sum(log['energy_J']['value'] for log in logs):.3g} J ({' and '.join(qualities)})"
 
 
 class LogHandler(ColorizingTextHandler, LogHandlerBase):

@@ -2,12 +2,28 @@
 
 from collections import Counter
 from collections.abc import Mapping
+from datetime import date
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
+
+from babel import localedata
 
 from greenllm.config.default import DEFAULT
-from greenllm.config.models import Config, Experiment, FileData, Recipe, TrainingOverride
+from greenllm.config.models import (
+    Config,
+    EmbeddedData,
+    Experiment,
+    FileData,
+    Model,
+    Recipe,
+    Strict,
+    TrainingOverride,
+)
 from greenllm.config.read import ConfigError, nearest, validate
+from greenllm.errors import UserError
+from greenllm.footprint.carbon import grid_factor
+
+Section = TypeVar("Section", bound=Strict)
 
 
 def check_config(values: Mapping[str, Any], source: str, gpu_limit: int | None = None) -> Config:
@@ -16,11 +32,13 @@ def check_config(values: Mapping[str, Any], source: str, gpu_limit: int | None =
     `source` names the file in messages; `gpu_limit` is the run's `--resources gpu=…`, None where there is none.
     Raises ConfigError with all mistakes at once, a line each.
     """
+    if not isinstance(values, Mapping):
+        raise ConfigError([f"{source}: expected keys such as experiments and recipes, got {str(values)[:60]!r}"])
     problems: list[str] = []
     try:
         config: Config = validate(values, Config, source)
     except ConfigError as error:
-        problems, config = error.problems, _sound_part(values)
+        problems, config = error.problems, _sound_study(values)
     found = [*_recipes(config), *_experiments(config), *_files(config), *_site(config), *_gpus(config, gpu_limit)]
     problems = [*problems, *(f"{source}: {problem}" for problem in found)]
     if problems:
@@ -28,21 +46,27 @@ def check_config(values: Mapping[str, Any], source: str, gpu_limit: int | None =
     return config
 
 
-def _sound_part(values: Any) -> Config:
+def _sound_study(values: Mapping[str, Any]) -> Config:
     """Return what can be read of a faulty configuration, so that its other mistakes are told in the same go."""
-    sections = values if isinstance(values, Mapping) else {}
+    experiments = {name: _sound(member, EXPERIMENT) for name, member in _members(values.get("experiments"))}
+    recipes = {name: _or(_bare(member), member, Recipe) for name, member in _members(values.get("recipes"))}
+    return _sound(values, DEFAULT).model_copy(update={"experiments": experiments, "recipes": recipes})
+
+
+# What stands for the parts of an experiment that can't be read: nothing that another check would complain of.
+EXPERIMENT = Experiment.model_construct(
+    task="translation", data=EmbeddedData(source="embedded"), model=Model(), recipes=[], seeds=[]
+)
+
+
+def _sound(values: Any, otherwise: Section) -> Section:
+    """Return a section with the keys of `values` that are sound; the others are as in `otherwise`."""
     sound = {
-        name: _or(getattr(DEFAULT, name), section, field.annotation)
-        for name, field in Config.model_fields.items()
-        if name not in ("experiments", "recipes") and (section := sections.get(name)) is not None
+        name: _or(getattr(otherwise, name), values[name], field.annotation)
+        for name, field in type(otherwise).model_fields.items()
+        if isinstance(values, Mapping) and name in values and hasattr(otherwise, name)
     }
-    recipes = {name: _or(_bare(recipe), recipe, Recipe) for name, recipe in _members(sections.get("recipes"))}
-    experiments = {
-        name: checked
-        for name, experiment in _members(sections.get("experiments"))
-        if (checked := _or(None, experiment, Experiment)) is not None
-    }
-    return DEFAULT.model_copy(update={**sound, "recipes": recipes, "experiments": experiments})
+    return otherwise.model_copy(update=sound)
 
 
 def _members(section: Any) -> list[tuple[str, Any]]:
@@ -112,6 +136,12 @@ def _experiments(config: Config) -> list[str]:
                     f"experiments.{name}.recipes: {recipe!r} starts without training, but model.init is scratch; "
                     "expected a recipe with train, or a model folder or hub id"
                 )
+        if isinstance(experiment.data, EmbeddedData) and experiment.task == "translation":
+            problems.extend(
+                f"experiments.{name}.data.languages: no language {language!r} in CLDR; expected codes such as zh, pt_BR"
+                for language in experiment.data.languages
+                if not localedata.exists(language)
+            )
         for field, values in (("recipes", experiment.recipes), ("seeds", experiment.seeds)):
             for value, count in Counter(values).items():
                 if count > 1:
@@ -143,8 +173,10 @@ def _files(config: Config) -> list[str]:
                         f"({config.data_folder!r}), which --config data_folder=… sets"
                     )
         init = experiment.model.init
-        if is_local(init) and not Path(init, "config.json").is_file():
+        if is_local(init) and not Path(init, "config.json").expanduser().is_file():
             problems.append(f"experiments.{name}.model.init: no config.json in {init!r}; expected a model folder")
+        if init != "scratch" and not is_local(init) and experiment.model.revision is None:
+            problems.append(f"experiments.{name}.model.revision: is missing; expected a commit or tag of {init!r}")
     return problems
 
 
@@ -158,6 +190,10 @@ def _site(config: Config) -> list[str]:
     own = (site.carbon_g_per_kWh, site.carbon_source, site.carbon_year)
     if any(value is not None for value in own) and None in own:
         return ["site: carbon_g_per_kWh, carbon_source and carbon_year go together; give all three or none"]
+    try:
+        grid_factor(site, date.today().year)
+    except UserError as error:
+        return [str(error).removeprefix("config: ")]
     return []
 
 

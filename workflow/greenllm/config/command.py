@@ -24,8 +24,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Carry out `greenllm config`; returns 0, or raises ConfigError."""
     if arguments.action == "check":
-        values = read_yaml(arguments.file) or {}
-        if arguments.data_folder is not None:
+        values = read_yaml(arguments.file)
+        if arguments.data_folder is not None and isinstance(values, dict):
             values["data_folder"] = arguments.data_folder
         config = check_config(values, str(arguments.file), arguments.gpus)
         print(f"{arguments.file}: fine ({len(config.experiments)} experiments, {len(config.recipes)} recipes)")
