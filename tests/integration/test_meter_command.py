@@ -1,6 +1,8 @@
 """`greenllm meter` around real commands, on simulated sensors."""
 
 import contextlib
+import ctypes
+import hashlib
 import itertools
 import json
 import os
@@ -39,6 +41,14 @@ sys.stdin.read()
 print(*sorted(got), flush=True)
 """
 BURN = "import time\nend = time.process_time() + {seconds}\nwhile time.process_time() < end: pass\n"
+
+
+def _nvidia_driver() -> bool:
+    try:
+        ctypes.CDLL("libnvidia-ml.so.1")
+    except OSError:
+        return Path("/proc/driver/nvidia/version").exists() or Path("/dev/nvidiactl").exists()
+    return True
 
 
 @pytest.fixture
@@ -183,6 +193,57 @@ def test_the_log_and_the_ledger_say_what_the_contract_says(tmp_path, env):
     first, *rows, end = the_ledger(tmp_path)
     assert (first["record"], end["record"], len(rows) >= 2) == ("start", "end", True)
     assert all(len(row) == len(first["columns"]) for row in rows)
+
+
+def test_inputs_and_outputs_are_told_by_what_they_hold(tmp_path, env):
+    (tmp_path / "folder/deeper").mkdir(parents=True)
+    (tmp_path / "folder/deeper/one").write_bytes(b"12345")
+    (tmp_path / "folder/two").write_bytes(b"6")
+    (tmp_path / "small").write_bytes(b"before")
+    (tmp_path / "large").touch()
+    os.truncate(tmp_path / "large", 64 * 2**20 + 1)  # sparse: no disk is used
+    for path in (*tmp_path.glob("folder/**/*"), tmp_path / "large"):
+        os.utime(path, (0, 1e9))
+    os.mkfifo(tmp_path / "pipe")  # hashing it would never end
+    done = meter(
+        "--input", "small", "folder", "--input", "large", "pipe", "nowhere", "--rule", "train",
+        "--output", "small", "new", "log.json", "--out", "log.json", "--", "sh", "-c", "printf after | tee small > new",
+        env=env, cwd=tmp_path,
+    )  # fmt: skip
+    assert (done.returncode, done.stderr) == (0, "")
+    log = json.loads((tmp_path / "log.json").read_text())
+    before, after = (hashlib.sha256(content).hexdigest() for content in (b"before", b"after"))
+    modified = "2001-09-09T01:46:40.000Z"
+    assert log["inputs"] == {
+        "small": before,
+        "folder": {"files": 2, "bytes": 6, "modified": modified},
+        "large": {"bytes": 64 * 2**20 + 1, "modified": modified},
+        "pipe": None,
+        "nowhere": None,
+    }
+    assert log["outputs"] == {"small": after, "new": after}
+    first, *_, end = the_ledger(tmp_path)
+    assert (first["inputs"], end["outputs"]) == (log["inputs"], log["outputs"])
+
+
+@pytest.mark.parametrize(("options", "expected"), [([], None), (["--input", "--output"], {})], ids=["unknown", "none"])
+def test_no_inputs_are_told_from_unknown_ones(tmp_path, env, options, expected):
+    meter(*options, "--out", tmp_path / "log.json", "--", "true", env=env)
+    log = json.loads((tmp_path / "log.json").read_text())
+    assert (log["inputs"], log["outputs"]) == (expected, expected)
+
+
+def test_the_config_hash_follows_the_settings_where_they_are_given(tmp_path, env):
+    def config_hash(*words):
+        assert meter("--out", tmp_path / "log.json", *words, env=env).returncode == 0
+        return json.loads((tmp_path / "log.json").read_text())["config_hash"]
+
+    settings = "epochs: 3, 语料"
+    assert config_hash("--config", settings, "--", "true") == hashlib.sha256(settings.encode()).hexdigest()
+    assert config_hash("--config", settings, "--", "true", "--port", 8000) == config_hash(
+        "--config", settings, "--", "true", "--port", 8001
+    )
+    assert config_hash("--", "true", "--port", 8000) != config_hash("--", "true", "--port", 8001)
 
 
 def test_a_jobs_provisional_energy_is_the_attributed_one_where_it_is_alone(tmp_path, env):
@@ -416,6 +477,26 @@ def test_a_driver_that_does_not_match_is_not_taken_for_a_host_without_gpus(tmp_p
     refused = meter("--gpus", 1, "--device", "require", "--", "true", env=environment)
     assert refused.returncode == 2
     assert "--device require" in refused.stderr
+
+
+@pytest.mark.skipif(_nvidia_driver(), reason="this host has NVIDIA's driver")
+def test_a_card_without_its_driver_is_told_with_what_to_do(tmp_path, env):
+    for address, vendor, kind in [
+        ("0000:01:00.0", "0x10de", "0x030000"),
+        ("0000:01:00.1", "0x10de", "0x040300"),  # the card's sound
+        ("0000:02:00.0", "0x8086", "0x030000"),
+    ]:
+        device = tmp_path / "sys/bus/pci/devices" / address
+        device.mkdir(parents=True)
+        (device / "vendor").write_text(f"{vendor}\n")
+        (device / "class").write_text(f"{kind}\n")
+    environment = env | {"GREENLLM_SYSFS": str(tmp_path / "sys")}
+    probed = subprocess.run([*GREENLLM, "probe"], env=environment, capture_output=True, text=True, check=True)
+    assert "NVIDIA card at PCI 0000:01:00.0, but NVIDIA's driver is not loaded" in probed.stdout
+    assert "sudo modprobe nvidia" in probed.stdout
+    meter("--gpus", 1, "--out", tmp_path / "log.json", "--", "true", env=environment)
+    (gpu,) = (c for c in json.loads((tmp_path / "log.json").read_text())["components"] if c["component"] == "gpu")
+    assert (gpu["energy_J"], "driver is not loaded" in gpu["reason"]) == (None, True)
 
 
 def test_without_a_gpu_a_job_runs_on_the_processors_unless_one_is_required(tmp_path, env):

@@ -9,7 +9,7 @@ from greenllm.errors import UserError
 
 @dataclass(frozen=True)
 class Options:
-    """The meter's options. `gpus` and `threads` are None where they were not given."""
+    """The meter's options. `gpus`, `threads`, `config`, `inputs` and `outputs` are None where they were not given."""
 
     command: list[str]
     gpus: int | None = None
@@ -22,6 +22,9 @@ class Options:
     out: Path | None = None
     ledger: Path | None = None
     wait_s: float | None = None
+    config: str | None = None
+    inputs: list[str] | None = None
+    outputs: list[str] | None = None
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -49,6 +52,21 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "--wildcard", action="append", default=[], metavar="K=V", help="a wildcard of the rule, for the log; repeatable"
     )
     add("--attempt", type=int, default=1, metavar="N", help="number of this attempt, from 1 (default 1)")
+    add(
+        "--input",
+        action="extend",
+        nargs="*",
+        metavar="PATH",
+        help="files and folders that the command reads, up to the next option or `--`: their SHA-256 (or size and "
+        "time) is logged; repeatable; none after it says that there are none (default: unknown)",
+    )
+    add("--output", action="extend", nargs="*", metavar="PATH", help="what the command writes; as --input, at the end")
+    add(
+        "--config",
+        metavar="TEXT",
+        help="the settings that the result follows from, as text: their SHA-256 is the log's config_hash, by which an "
+        "attempt supersedes an earlier one (default: the command line)",
+    )
     add("--out", type=Path, metavar="FILE", help="energy log to write (JSON, joules) when the command has ended")
     add(
         "--ledger",
@@ -96,4 +114,7 @@ def options_of(arguments: argparse.Namespace) -> Options:
         out=arguments.out,
         ledger=arguments.ledger,
         wait_s=arguments.wait,
+        config=arguments.config,
+        inputs=arguments.input,
+        outputs=arguments.output,
     )

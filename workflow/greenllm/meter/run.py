@@ -16,6 +16,7 @@ from greenllm.errors import UserError
 from greenllm.files import write_json
 from greenllm.meter.component import SUMMED, Component
 from greenllm.meter.estimate import total
+from greenllm.meter.fingerprints import fingerprints
 from greenllm.meter.host import boot_id, host_name, processor_count
 from greenllm.meter.ledger import SCHEMA, LedgerWriter, read_ledger
 from greenllm.meter.options import Options
@@ -26,6 +27,7 @@ from greenllm.meter.sensors import nvml
 from greenllm.meter.sensors.discovery import find_sensors
 from greenllm.meter.signals import ENDING, FORWARDED, Sentinel, pass_on
 from greenllm.meter.slots import take_slots
+from greenllm.meter.times import rfc3339
 
 LOG_SCHEMA = "greenllm/energy/1"
 DEFAULT_LEDGER = Path("results/ledger")
@@ -63,6 +65,8 @@ class _Meter:
         options, environment = self.options, os.environ
         parent = environment.get("GREENLLM_METER_ID")
         self.id = f"{parent}.{os.urandom(3).hex()}" if parent else _new_id()
+        # before the lease and the first sample: what it takes is not the job's
+        self.inputs = None if options.inputs is None else fingerprints(options.inputs)
         gpus, self.sensors = find_sensors()
         self.slots = take_slots(options, gpus, self.id, environment)
         self.sensors += [nvml.null(gpu.uuid, nvml.MIG_REASON) for gpu in self.slots.gpus if gpu.index < 0]
@@ -88,7 +92,11 @@ class _Meter:
         if self.writer.trouble:
             _warn(f"the ledger cannot be written ({self.writer.trouble}); the command runs, its energy will be missing")
 
-        outcome = self._run_command()
+        # Signals are taken from a queue, one after the other, instead of by handlers; those that were ignored when
+        # the meter started (nohup) stay so, for the command too. Blocked to the end, they cannot keep it from the log.
+        taken = {s for s in FORWARDED if signal.getsignal(s) != signal.SIG_IGN} | {signal.SIGCHLD}
+        mask = signal.pthread_sigmask(signal.SIG_BLOCK, taken)
+        outcome = self._run_command(taken, mask)
         end = self._end_record(outcome)
         self.writer.write(end, sync=True)
         if self.writer.lost:
@@ -96,6 +104,7 @@ class _Meter:
         if options.out is not None:
             self._write_log(options.out, end)
         self.writer.close()
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
         return outcome.exit_code
 
     def _start_record(self, parent: str | None, first: list[float | None]) -> dict[str, Any]:
@@ -113,10 +122,9 @@ class _Meter:
             "pid": os.getpid(),
             "job": {"rule": options.rule, "wildcards": options.wildcards, "attempt": options.attempt},
             "command": command,
-            "config_hash": hashlib.sha256("\0".join(command).encode()).hexdigest(),
-            "inputs": {},
-            "outputs": {},
-            "started": _rfc3339(wall_s),
+            "config_hash": self._config_hash(command),
+            "inputs": self.inputs,
+            "started": rfc3339(wall_s),
             "wall_s": wall_s,
             "monotonic_s": monotonic_s,
             "waited_s": round(self.slots.waited_s, 3),
@@ -130,6 +138,18 @@ class _Meter:
             "sensors": [sensor.to_json() for sensor in self.sensors],
             "parameters": {name: parameter.to_json() for s in self.sensors for name, parameter in s.parameters.items()},
         }
+
+    def _config_hash(self, command: list[str]) -> str:
+        config = self.options.config
+        text = "\0".join(command) if config is None else config
+        return hashlib.sha256(text.encode(errors="surrogateescape")).hexdigest()
+
+    def _outputs(self) -> dict[str, Any] | None:
+        """What the command wrote. Its energy log, which a workflow declares too, is yet to be written: left out."""
+        paths, log = self.options.outputs, self.options.out
+        if paths is None:
+            return None
+        return fingerprints(path for path in paths if log is None or Path(path).absolute() != log.absolute())
 
     def _environment(self) -> dict[str, str]:
         return (
@@ -148,11 +168,8 @@ class _Meter:
         self.writer.write(self.last)
         self.provisional.add(self.last)
 
-    def _run_command(self) -> Outcome:
-        # Signals are taken from a queue, one after the other, instead of by handlers; those that were ignored when
-        # the meter started (nohup) stay so, for the command too.
-        taken = {s for s in FORWARDED if signal.getsignal(s) != signal.SIG_IGN} | {signal.SIGCHLD}
-        mask = signal.pthread_sigmask(signal.SIG_BLOCK, taken)
+    def _run_command(self, taken: set[signal.Signals], mask: set[int | signal.Signals]) -> Outcome:
+        """Run the command, which gets the signal mask `mask`, and pass on the signals `taken`, which are blocked."""
         command = self.options.command
         try:
             pid = os.posix_spawnp(
@@ -174,7 +191,6 @@ class _Meter:
         outcome.left_running = len(self.tree.processes())
         if outcome.left_running:
             _warn(f"{outcome.left_running} process(es) of the command are still running; they are no longer metered")
-        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
         return outcome
 
     def _watch(self, command_pid: int, taken: set[signal.Signals]) -> Outcome:
@@ -236,12 +252,13 @@ class _Meter:
             "id": self.id,
             "status": outcome.status,
             "exit_code": outcome.exit_code,
-            "ended": _rfc3339(ended_wall_s),
+            "ended": rfc3339(ended_wall_s),
             "wall_s": ended_wall_s,
             "monotonic_s": ended_s,
             "duration_s": round(duration_s, 6),
             "cpu_s": self.last[4],
             "left_running": outcome.left_running,
+            "outputs": self._outputs(),
             "work": self._work(),
             "lost_records": self.writer.lost,
             "components": [component.to_json() for component in self.components],
@@ -278,8 +295,8 @@ class _Meter:
         log = {
             "schema": LOG_SCHEMA,
             **{name: start[name] for name in ("id", "parent", "run_id", "host", "boot_id", "job", "command")},
-            **{name: start[name] for name in ("config_hash", "inputs", "outputs", "started")},
-            **{name: end[name] for name in ("ended", "duration_s", "status", "exit_code")},
+            **{name: start[name] for name in ("config_hash", "inputs", "started")},
+            **{name: end[name] for name in ("outputs", "ended", "duration_s", "status", "exit_code")},
             "threads": start["threads"],
             "gpus": start["gpus"],
             "ledger": os.path.relpath(self.writer.path, path.absolute().parent),
@@ -313,11 +330,6 @@ def _interval_s() -> float:
 
 def _new_id() -> str:
     return time.strftime("%Y%m%dT%H%M%SZ", time.gmtime()) + f"-{os.urandom(5).hex()}"
-
-
-def _rfc3339(unix_s: float) -> str:
-    seconds, milliseconds = divmod(round(unix_s * 1000), 1000)
-    return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(seconds)) + f".{milliseconds:03d}Z"
 
 
 def _let_go_of_standard_streams() -> None:

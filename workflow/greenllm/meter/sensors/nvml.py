@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from greenllm.meter.estimate import Parameter
+from greenllm.meter.host import sysfs
 from greenllm.meter.sensors import Counter, Sensor, SensorError, Term
 
 COUNTER, POWER = "nvml-energy-counter", "nvml-power"
@@ -37,6 +38,12 @@ def find() -> tuple[list[Gpu], list[Sensor]]:
     except OSError as error:
         if Path("/proc/driver/nvidia/version").exists() or Path("/dev/nvidiactl").exists():
             return [], [null("nvml", f"NVIDIA driver loaded, but {error}; install the driver's libnvidia-ml.so.1")]
+        if cards := _cards():
+            reason = (
+                f"NVIDIA card at PCI {', '.join(cards)}, but NVIDIA's driver is not loaded: install it or load it "
+                "(`sudo modprobe nvidia`), until `nvidia-smi` lists it; a container needs it passed in (`--gpus all`)"
+            )
+            return [], [null("nvml", reason)]
         return [], []
     import pynvml
 
@@ -56,6 +63,22 @@ def find() -> tuple[list[Gpu], list[Sensor]]:
         gpus.append(Gpu(index, uuid, name))
         sensors.append(_sensor(pynvml, handle, uuid))
     return gpus, sensors
+
+
+def _cards() -> list[str]:
+    """PCI addresses of NVIDIA's display controllers (class 03; a card's sound and USB are devices of their own)."""
+
+    def told(device: Path, name: str) -> str:
+        try:
+            return (device / name).read_text().strip()
+        except OSError:
+            return ""
+
+    return sorted(
+        device.name
+        for device in (sysfs() / "bus/pci/devices").glob("*")
+        if told(device, "vendor") == "0x10de" and told(device, "class").startswith("0x03")
+    )
 
 
 def _sensor(pynvml: Any, handle: Any, uuid: str) -> Sensor:

@@ -1,0 +1,52 @@
+"""What files held: so that a result can be traced to the very files that it came from."""
+
+import hashlib
+import os
+import stat
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+from greenllm.meter.times import rfc3339
+
+# Hashing as much takes a fraction of a second; larger files and folders are told by size and time instead.
+HASHED_BYTES = 64 * 2**20
+
+
+def fingerprints(paths: Iterable[str]) -> dict[str, Any]:
+    """Return {path: fingerprint}.
+
+    A file's is its SHA-256 in hexadecimal, or {bytes, modified} beyond 64 MiB; a folder's {files, bytes, modified}
+    (of all files in it, the latest modification). None for what is missing, unreadable, or no file (a pipe).
+    """
+    return {_as_text(path): _fingerprint(Path(path)) for path in paths}
+
+
+def _fingerprint(path: Path) -> Any:
+    try:
+        found = path.stat()
+        if stat.S_ISDIR(found.st_mode):
+            files = list(_files(path))
+            latest_s = max((file.st_mtime for file in files), default=found.st_mtime)
+            return {"files": len(files), "bytes": sum(file.st_size for file in files), "modified": rfc3339(latest_s)}
+        if not stat.S_ISREG(found.st_mode):  # a pipe would never end
+            return None
+        if found.st_size > HASHED_BYTES:
+            return {"bytes": found.st_size, "modified": rfc3339(found.st_mtime)}
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except (OSError, ValueError, OverflowError):  # the latter two: a time stamp that is none
+        return None
+
+
+def _files(folder: Path) -> Iterator[os.stat_result]:
+    def refuse(error: OSError) -> None:
+        raise error  # half a folder is not the folder
+
+    for parent, _, names in os.walk(folder, onerror=refuse):
+        for name in names:
+            yield Path(parent, name).stat()
+
+
+def _as_text(path: str) -> str:
+    return path.encode(errors="surrogateescape").decode(errors="replace")
