@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from greenllm.attribution import Attempt, Attribution, attribute_attempts, ratio
+from greenllm.attribution.command import as_text
 
 JOULES = pytest.approx
 
@@ -93,6 +94,7 @@ def split(one: Attempt, everyone: list[Attempt], at_s: list[float]) -> Attempt:
 @given(worlds(), st.sampled_from(["allocated", "active"]))
 def test_parts_are_never_negative_and_sum_to_what_was_counted(attempts, policy):
     result = attribute_attempts(attempts, policy)
+    assert result.troubles == []
     for host in result.hosts:
         watched = sorted({t for a in attempts for t in a.times})
         for row in result.device_totals(host):
@@ -325,6 +327,36 @@ def test_failed_killed_lost_and_superseded_attempts_are_waste_and_count():
     }
     assert result.to_json()["waste_J"] == JOULES({"failed": 10, "killed": 10, "lost": 10, "superseded": 10})
     assert device(result)["jobs_J"] == JOULES(70)
+
+
+def test_waste_of_unknown_energy_is_null_and_only_no_waste_is_zero():
+    unreadable = RAPL | {"terms": [], "counter": None, "reason": "no access"}
+    failed = attempt(Host(sensors=[unreadable]), "a", [0, 1], lambda t: 1.0 * t, status="failed")
+    assert attribute_attempts([failed]).to_json()["waste_J"] == {
+        "failed": None, "killed": 0, "lost": 0, "superseded": 0,
+    }  # fmt: skip
+
+
+def test_parts_that_do_not_sum_to_what_a_sensor_counted_are_told():
+    host = Host(cpus=2, busy_s=lambda t: 1.0 * t, counters={"package-0": power_counter(10)})
+    result = attribute_attempts([attempt(host, "a", [0, 10], lambda t: 1.0 * t)])
+    assert result.troubles == []
+    (found,) = result.hosts
+    (key,) = found.shares.idle
+    short = dataclasses.replace(found.shares, idle={key: found.shares.idle[key] - 5})
+    broken = dataclasses.replace(result, hosts=[dataclasses.replace(found, shares=short)])
+    assert device(broken)["counted_J"] == JOULES(100)
+    (trouble,) = broken.to_json()["troubles"]
+    assert "node, cpu package-0: counted 100 J, but shared out 95 J" in trouble
+
+
+def test_the_tables_show_small_energies_too():
+    host = Host(cpus=1, busy_s=lambda t: 1.0 * t, counters={"package-0": power_counter(0.00066)})
+    text = as_text(attribute_attempts([attempt(host, "a", [0, 10], lambda t: 1.0 * t, status="failed")]))
+    assert "0.0066" in text
+    assert "failed 0.0066 J, killed 0 J" in text
+    loud = dataclasses.replace(host, counters={"package-0": power_counter(123456.7)})
+    assert " 1234567 " in as_text(attribute_attempts([attempt(loud, "a", [0, 10], lambda t: 1.0 * t)]))
 
 
 def test_what_ran_inside_a_failed_attempt_shares_its_fate():

@@ -279,6 +279,16 @@ def test_a_model_in_an_unreadable_sensors_place_is_no_gap(tmp_path: Path) -> Non
     assert all(job["unknown"] == [] for job in found["jobs"])
 
 
+def test_no_waste_is_zero_and_waste_of_unknown_energy_is_null(tmp_path: Path) -> None:
+    study = Simulation(tmp_path, config(), sensors=[UNKNOWN])
+    study.train("support", "baseline", 1)
+    assert accounted(study)["spent"]["total"]["waste_J"] == {"value": 0, "low": 0, "high": 0}
+    study.deploy("support", "baseline", 1, 5, status="failed")
+    found = accounted(study)
+    assert found["spent"]["total"]["waste_J"] is None
+    assert found["spent"]["waste"]["failed"]["energy_J"] is None
+
+
 def test_what_is_missing_is_named(tmp_path: Path) -> None:
     study = Simulation(tmp_path, config())
     study.prepare("support")

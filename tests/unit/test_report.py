@@ -141,12 +141,14 @@ def test_partial_results_still_make_a_page(tmp_path: Path) -> None:
     assert "failed in attempt 1 (exit status 1)" in page.text
     assert "energy_uj can only be read by root" in page.text
     assert "Nothing can be recommended yet" in page.text
+    assert "Of it wasteunknown" in page.text
 
 
 def test_an_empty_ledger_still_makes_a_page(tmp_path: Path) -> None:
     (tmp_path / "ledger").mkdir()
     page = Reader((make(tmp_path, Simulation(tmp_path, config())) / "index.html").read_text())
     assert "not run yet" in page.text
+    assert "Of it wastenone" in page.text
 
 
 # --- sentences ---

@@ -44,31 +44,41 @@ def as_text(attribution: Attribution) -> str:
         tabulate(
             [_job_row(job) for job in attribution.jobs],
             headers=["job", "rule", "wildcards", "status", "CPU s", "J", "low", "high", "quality"],
-            floatfmt=".1f",
-            missingval="–",
+            disable_numparse=True,
+            colalign=("left",) * 4 + ("right",) * 4,
         ),
     ]
     for host in attribution.hosts:
-        parts.append(
-            tabulate(
-                [
-                    [row[name] for name in ("component", "device", "method", "quality")]
-                    + [row[name] for name in ("counted_J", "jobs_J", "other_J", "idle_J")]
-                    for row in attribution.device_totals(host)
-                ],
-                headers=["component", "device", "method", "quality", "counted J", "= jobs", "+ other", "+ idle"],
-                floatfmt=".1f",
-            ).join([f"Host {host.attempts[0].start['host']}, boot {host.boot_id}\n", ""])
+        devices = tabulate(
+            [
+                [row[name] for name in ("component", "device", "method", "quality")]
+                + [_number(row[name]) for name in ("counted_J", "jobs_J", "other_J", "idle_J")]
+                for row in attribution.device_totals(host)
+            ],
+            headers=["component", "device", "method", "quality", "counted J", "= jobs", "+ other", "+ idle"],
+            disable_numparse=True,
+            colalign=("left",) * 4 + ("right",) * 4,
         )
+        parts.append(f"Host {host.attempts[0].start['host']}, boot {host.boot_id}\n\n{devices}")
         gaps_s = sum(gap["duration_s"] for gap in host.gaps if gap["device"] is None)
         if gaps_s:
             parts.append(f"Not watched by any meter, and counted nowhere: {gaps_s:.1f} s in {len(host.gaps)} gap(s).")
-    waste = attribution.waste
-    parts.append("Waste: " + ", ".join(f"{kind} {energy.value:.1f} J" for kind, energy in waste.items()) + ".")
+    waste = ", ".join(
+        f"{kind} {'unknown' if energy is None else f'{_number(energy.value)} J'}"
+        for kind, energy in attribution.waste.items()
+    )
+    parts.append(f"Waste: {waste}.")
     return "\n\n".join(parts)
 
 
-def _job_row(job: JobEnergy) -> list[object]:
+def _number(value: float | None) -> str:
+    """Three significant digits, and all those before the point."""
+    if value is None:
+        return "–"
+    return f"{value:.3g}" if abs(value) < 999.5 else f"{value:.0f}"
+
+
+def _job_row(job: JobEnergy) -> list[str | None]:
     start = job.attempt.start["job"]
     energy: Estimate | None = job.energy
     qualities = {component.quality for component in job.components if component.energy is not None}
@@ -77,7 +87,7 @@ def _job_row(job: JobEnergy) -> list[object]:
         start.get("rule"),
         " ".join(f"{name}={value}" for name, value in start.get("wildcards", {}).items()),
         job.status if job.waste in (None, job.status) else f"{job.status} ({job.waste})",
-        job.cpu_s,
-        *((energy.value, energy.low, energy.high) if energy is not None else (None, None, None)),
+        _number(job.cpu_s),
+        *map(_number, energy.interval() if energy is not None else (None, None, None)),
         "+".join(sorted(qualities)) + (" (partial)" if job.partial else ""),
     ]

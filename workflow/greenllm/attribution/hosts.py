@@ -4,11 +4,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 from greenllm.attribution.attempt import Attempt
 from greenllm.attribution.devices import Device, devices_of, energies_of, watched
 from greenllm.attribution.gpus import share_gpus
 from greenllm.attribution.sharing import Shares, share_out, stretches
-from greenllm.attribution.times import rfc3339
+from greenllm.meter.times import rfc3339
 
 
 @dataclass
@@ -17,6 +19,7 @@ class HostEnergy:
 
     attempts: Sequence[Attempt]
     devices: Sequence[Device]
+    counted: dict[str, float]
     shares: Shares
     gaps: list[dict[str, Any]]
 
@@ -34,7 +37,17 @@ def attribute_host(attempts: Sequence[Attempt], policy: str) -> HostEnergy:
     cpus = max(int(a.start["cpus"]) for a in attempts)
     shares = share_out(attempts, cpus, lambda present: energies_of(watched(shared, present)), policy)
     shares.merge(share_gpus(attempts, gpus))
-    return HostEnergy(attempts, devices, shares, _gaps(attempts, devices))
+    return HostEnergy(attempts, devices, _counted(attempts, devices), shares, _gaps(attempts, devices))
+
+
+def _counted(attempts: Sequence[Attempt], devices: Sequence[Device]) -> dict[str, float]:
+    """Return what the devices counted while a meter watched: straight from their series, whoever it was shared to."""
+    counted: dict[str, float] = {}
+    for start, end, present in stretches(attempts):
+        if present:
+            for key, energy in energies_of(watched(devices, present))(np.array([start, end])).items():
+                counted[key] = counted.get(key, 0.0) + float(energy[0])
+    return counted
 
 
 def _gaps(attempts: Sequence[Attempt], devices: Sequence[Device]) -> list[dict[str, Any]]:

@@ -8,9 +8,9 @@ import numpy as np
 
 from greenllm.attribution.attempt import Attempt, identity_of
 from greenllm.attribution.hosts import HostEnergy
-from greenllm.attribution.times import rfc3339
 from greenllm.meter.component import SUMMED, Component
 from greenllm.meter.estimate import Estimate, Parameter, total
+from greenllm.meter.times import rfc3339
 
 
 @dataclass(frozen=True)

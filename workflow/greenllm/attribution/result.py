@@ -14,13 +14,15 @@ from greenllm.attribution.hosts import HostEnergy, attribute_host
 from greenllm.attribution.jobs import JobEnergy, components_of
 from greenllm.attribution.reading import read_attempts
 from greenllm.attribution.sharing import parent_among
-from greenllm.attribution.times import rfc3339
 from greenllm.attribution.waste import WASTE, waste_classes
 from greenllm.meter.component import SUMMED
 from greenllm.meter.estimate import Estimate, Parameter, total
+from greenllm.meter.times import rfc3339
 
 SCHEMA = "greenllm/attribution/1"
 POLICIES = ("allocated", "active")
+# What is shared out may differ from what was counted by rounding alone: relative to it, and in joules.
+ROUNDING, ROUNDING_J = 1e-6, 1e-6
 
 
 @dataclass
@@ -31,7 +33,7 @@ class Attribution:
     hosts: Sequence[HostEnergy]
     jobs: Sequence[JobEnergy]
     parameters: Mapping[str, Parameter]
-    troubles: Sequence[str] = ()
+    reading_troubles: Sequence[str] = ()
     _by_id: dict[str, JobEnergy] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -96,16 +98,37 @@ class Attribution:
     _names: dict[str, dict[str, str]] = field(default_factory=dict)
 
     @property
-    def waste(self) -> dict[str, Estimate]:
-        """Energy by kind of waste: failed, killed, lost, superseded."""
-        kinds: dict[str, list[Estimate]] = {kind: [] for kind in WASTE}
+    def waste(self) -> dict[str, Estimate | None]:
+        """Energy by kind of waste: failed, killed, lost, superseded.
+
+        Zero where there was none; None where there was, but of none of it the energy is known.
+        """
+        kinds: dict[str, list[Estimate | None]] = {kind: [] for kind in WASTE}
         for job in self.jobs:
-            if job.waste and job.energy is not None:
+            if job.waste:
                 kinds[job.waste].append(job.energy)
-        return {kind: total(energies) for kind, energies in kinds.items()}
+        known = {kind: [energy for energy in energies if energy is not None] for kind, energies in kinds.items()}
+        return {kind: total(known[kind]) if known[kind] or not kinds[kind] else None for kind in WASTE}
+
+    @property
+    def troubles(self) -> list[str]:
+        """One line for each ledger that is damaged, and for each device whose parts do not sum to what it counted."""
+        unequal = []
+        for host in self.hosts:
+            for row in self.device_totals(host):
+                shared_J = row["jobs_J"] + row["other_J"] + row["idle_J"]
+                if not math.isclose(row["counted_J"], shared_J, rel_tol=ROUNDING, abs_tol=ROUNDING_J):
+                    unequal.append(
+                        f"host {host.attempts[0].start['host']}, {row['component']} {row['device']}: counted "
+                        f"{row['counted_J']:.6g} J, but shared out {shared_J:.6g} J; a bug, please report it"
+                    )
+        return [*self.reading_troubles, *unequal]
 
     def device_totals(self, host: HostEnergy) -> list[dict[str, Any]]:
-        """Return each device of a host with counted_J = jobs_J + other_J + idle_J."""
+        """Return each device of a host with counted_J, from its own readings, and jobs_J, other_J, idle_J, its parts.
+
+        That the parts sum to what was counted is no definition but the claim; `troubles` names where they do not.
+        """
         names = self._names[host.boot_id]
         rows = []
         for device in host.devices:
@@ -126,7 +149,7 @@ class Attribution:
                     "component": component,
                     "method": method,
                     "quality": device.sensor["quality"],
-                    "counted_J": jobs_J + other_J + idle_J,
+                    "counted_J": joules(host.counted),
                     "jobs_J": jobs_J,
                     "other_J": other_J,
                     "idle_J": idle_J,
@@ -155,13 +178,13 @@ class Attribution:
             "policy": self.policy,
             "hosts": hosts,
             "jobs": [job.to_json() for job in self.jobs],
-            "waste_J": {kind: energy.value for kind, energy in self.waste.items()},
+            "waste_J": {kind: None if energy is None else energy.value for kind, energy in self.waste.items()},
             "parameters": {name: p.to_json() for name, p in sorted(self.parameters.items())},
             "ledgers": [
                 {"path": job.attempt.path, "bytes": job.attempt.bytes, "sha256": job.attempt.sha256}
                 for job in self.jobs
             ],
-            "troubles": list(self.troubles),
+            "troubles": self.troubles,
         }
 
 

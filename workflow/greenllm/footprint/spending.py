@@ -29,6 +29,12 @@ def _grouped(found: Iterable[Attempt], *names: str) -> dict[tuple[Any, ...], lis
     return groups
 
 
+def _waste(chosen: Iterable[Attempt]) -> Estimate | None:
+    """Return the energy of what was in vain: zero where nothing was, None where of none of it the energy is known."""
+    energies = [attempt.energy_J for attempt in chosen if attempt.standing in WASTE]
+    return total(energies) if energies else Estimate()
+
+
 def spent_by(found: Sequence[Attempt], factor: GridFactor | None, config: Config) -> dict[str, Any]:
     """Return what all attempts spent: in all, by run of the workflow, by stage, by standing."""
 
@@ -37,7 +43,7 @@ def spent_by(found: Sequence[Attempt], factor: GridFactor | None, config: Config
         return {
             "attempts": len(chosen),
             **impact_of(total(a.energy_J for a in chosen), factor, config),
-            "waste_J": energy_of(total(a.energy_J for a in chosen if a.standing in WASTE)),
+            "waste_J": energy_of(_waste(chosen)),
         }
 
     return {
@@ -70,7 +76,6 @@ def impact_rows(found: Sequence[Attempt], factor: GridFactor | None, config: Con
 
     def row(experiment: str, recipe: str, stage: str, chosen: Sequence[Attempt]) -> dict[str, Any]:
         impact = impact_of(total(a.energy_J for a in chosen), factor, config)
-        waste = total(a.energy_J for a in chosen if a.standing in WASTE)
         energy = impact["energy_J"]
         return {
             "experiment": experiment,
@@ -78,7 +83,7 @@ def impact_rows(found: Sequence[Attempt], factor: GridFactor | None, config: Con
             "stage": stage,
             "attempts": len(chosen),
             "energy_J": impact["energy_J"],
-            "waste_J": energy_of(waste),
+            "waste_J": energy_of(_waste(chosen)),
             "energy_kWh": None if energy is None else {name: value / J_PER_kWh for name, value in energy.items()},
             "carbon_gCO2e": impact["carbon_g"],
             "pue": config.site.pue,

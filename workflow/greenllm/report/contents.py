@@ -126,7 +126,7 @@ def impact(account: Account) -> Table:
             Column("stage", "Stage"),
             Column("attempts", "Attempts", None, "number"),
             Column("energy_J", "Energy", "J", "interval", "unknown"),
-            Column("waste_J", "Of it waste", "J", "interval"),
+            Column("waste_J", "Of it waste", "J", "interval", "unknown"),
             Column("energy_kWh", "Energy", "kWh", "interval", "unknown"),
             Column("carbon_gCO2e", "Carbon, IT equipment", "g CO₂e", "interval", "unknown"),
             Column("pue", "PUE", "1", "number", "unknown"),
@@ -273,7 +273,7 @@ def spent(account: Account) -> Table:
             Column("ended", "Ended (UTC)"),
             Column("attempts", "Attempts", None, "number"),
             Column("energy_J", "Energy", "J", "interval", "unknown"),
-            Column("waste_J", "Of it waste", "J", "interval"),
+            Column("waste_J", "Of it waste", "J", "interval", "unknown"),
             Column("carbon_g", "Carbon", "g CO₂e", "interval", "unknown"),
         ],
         [
