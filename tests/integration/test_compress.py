@@ -83,4 +83,6 @@ def test_what_cannot_be_compressed_is_named(trained, quantized, tmp_path, capfd)
     (tmp_path / "greenllm.json").write_text("{")
     damaged = refused(capfd, "--settings", RECIPE, "--from", str(tmp_path), "--out", out)
     assert f"{tmp_path / 'greenllm.json'}: " in damaged
+    no_threads = refused(capfd, "--settings", RECIPE, "--from", str(trained), "--threads", "0", "--out", out)
+    assert "--threads 0: expected at least 1" in no_threads
     assert "quantize is missing" in refused(capfd, "--settings", "{train: {}}", "--from", str(trained), "--out", out)

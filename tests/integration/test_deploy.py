@@ -7,14 +7,14 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import psutil
 import pytest
 from serving_fixtures import fp32, int8  # noqa: F401
-from tiny_models import PROMPTS
+from tiny_models import CONTEXT, PROMPTS
 
 from greenllm.serving.engines import load_engine
 
@@ -36,6 +36,8 @@ def deploy(tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
         model: Path,
         predictions: list[str] | None = None,
         start: Callable[..., Any] = subprocess.run,
+        prompts: Sequence[str] = PROMPTS,
+        threads: int = 1,
         **settings: object,
     ) -> Any:
         if predictions is None:
@@ -43,11 +45,12 @@ def deploy(tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
             predictions = [answer.text for answer in engine.generate(PROMPTS, 6)]
         lines = [
             json.dumps({"id": f"test-{i}", "prompt": prompt, "completion": "", "prediction": prediction})
-            for i, (prompt, prediction) in enumerate(zip(PROMPTS, predictions, strict=True))
+            for i, (prompt, prediction) in enumerate(zip(prompts, predictions, strict=True))
         ]
         (tmp_path / "predictions.jsonl").write_text("\n".join(lines) + "\n")
         (tmp_path / "evaluation.json").write_text(json.dumps(EVALUATION))
-        command = [*GREENLLM, "deploy", "--task", "customer-service", "--model", str(model), "--threads", "1"]
+        command = [*GREENLLM, "deploy", "--task", "customer-service", "--model", str(model)]
+        command += ["--threads", str(threads)]
         command += ["--settings", json.dumps({"requests": 30, "warmup": 2} | settings), "--device", "cpu", *WILDCARDS]
         command += ["--evaluation-settings", '{"max_tokens": 6}', "--predictions", str(tmp_path / "predictions.jsonl")]
         command += ["--evaluation", str(tmp_path / "evaluation.json"), "--bundle", str(tmp_path / "bundle")]
@@ -88,6 +91,7 @@ def test_deploying_measures_the_served_model_and_checks_its_answers(
 ) -> None:
     done = deploy(int8, concurrency=concurrency)
     assert done.returncode == 0, done.stderr
+    assert "greenllm serve: stopped after 32 requests" in done.stderr  # the server's log is in ours
     measured = json.loads((tmp_path / "measurement.json").read_text())
     assert measured["schema"] == "greenllm/deployment/1"
     assert (measured["engine"], measured["precision"]) == ("onnxruntime-genai", "int8")
@@ -172,12 +176,41 @@ def test_answers_that_differ_from_evaluates_fail_the_stage(
     predictions[3] = "another answer"
     done = deploy(int8, predictions, requests=len(PROMPTS))
     assert done.returncode == 1
-    assert "1 of 8 answers differ" in done.stderr
-    assert "test-3" in done.stderr
+    last = done.stderr.splitlines()[-1]
+    assert "7 of 8 answers are those of evaluate" in last
+    assert "1 differ, the first (id test-3)" in last
     assert not (tmp_path / "measurement.json").exists()
     done = deploy(int8, predictions, requests=len(PROMPTS), agreement=0.8)
     assert done.returncode == 0
     assert json.loads((tmp_path / "measurement.json").read_text())["agreement"]["equal"] == 7
+
+
+def test_requests_that_fail_are_not_evaluates_answers_either(
+    deploy: Callable[..., subprocess.CompletedProcess[str]],
+    int8: Path,  # noqa: F811
+    tmp_path: Path,
+) -> None:
+    prompts = [*PROMPTS, "longer than the model's context " * CONTEXT]
+    engine = load_engine(int8, threads=1)
+    predictions = [*(answer.text for answer in engine.generate(PROMPTS, 6)), "an answer"]
+    done = deploy(int8, predictions, prompts=prompts, requests=len(prompts), warmup=0)
+    assert done.returncode == 1
+    last = done.stderr.splitlines()[-1]
+    assert "8 of 9 answers are those of evaluate" in last
+    assert "1 failed, the first (id test-8): HTTP 422" in last
+    assert not (tmp_path / "measurement.json").exists()
+
+
+def test_no_more_threads_than_processors(
+    deploy: Callable[..., subprocess.CompletedProcess[str]],
+    int8: Path,  # noqa: F811
+    tmp_path: Path,
+) -> None:
+    usable = len(os.sched_getaffinity(0))
+    done = deploy(int8, requests=2, warmup=0, threads=usable + 1)
+    assert done.returncode == 0, done.stderr
+    assert f"--threads {usable + 1}: uses {usable}, " in done.stderr
+    assert json.loads((tmp_path / "measurement.json").read_text())["threads"] == usable
 
 
 def test_a_server_that_cannot_start_is_told_with_the_end_of_its_log(

@@ -88,6 +88,13 @@ def test_the_same_training_gives_the_same_bytes(trained, data, tmp_path):
     assert bytes_of(tmp_path / "model") == bytes_of(trained / "model")
 
 
+def test_no_more_threads_than_processors(data, tmp_path, capfd):
+    usable = len(os.sched_getaffinity(0))
+    assert main(train_command(data, tmp_path, "--threads", str(usable + 1))) == 0
+    assert f"--threads {usable + 1}: uses {usable}, " in capfd.readouterr().err
+    assert report(tmp_path)["threads"] == usable
+
+
 def test_another_seed_gives_other_weights(trained, data, tmp_path):
     assert main(train_command(data, tmp_path, "--seed", "2")) == 0
     weights = (tmp_path / "model" / "model.safetensors").read_bytes()

@@ -21,6 +21,7 @@ def quantize_int8(model: Path, out: Path, *, threads: int) -> None:
         "OMP_NUM_THREADS": str(threads),
         "HF_HUB_OFFLINE": "1",
         "TOKENIZERS_PARALLELISM": "false",
+        "PYTHONUNBUFFERED": "1",  # so that its progress comes line by line into a log file, too
     }
     with tempfile.TemporaryDirectory() as cache:
         command = [sys.executable, "-m", "onnxruntime_genai.models.builder"]

@@ -229,7 +229,7 @@ def train(
         data: folder with train.parquet, validation.parquet and tokenizer/.
         checkpoint_folder: where checkpoints go; a training that was killed resumes from the newest whole one.
         seed: of the initial weights and the order of batches.
-        threads: CPU threads.
+        threads: CPU threads; another number rounds sums otherwise, and so gives other weights.
         device: `auto`, `cpu` or `require` (a GPU).
         model: size and context of a model from scratch.
         parent: folder of the model to start from, instead of `model`.

@@ -10,6 +10,7 @@ import threading
 from pathlib import Path
 
 from greenllm.errors import UserError
+from greenllm.threads import usable_threads
 from greenllm.work import write_work
 
 READY = "greenllm serve: ready at "
@@ -86,7 +87,7 @@ def _serve(arguments: argparse.Namespace, listener: socket.socket) -> None:
     from greenllm.serving.engines.manifest import read_manifest
     from greenllm.serving.server import Limits, Served, make_app
 
-    threads = arguments.threads or len(os.sched_getaffinity(0))
+    threads = usable_threads(arguments.threads or len(os.sched_getaffinity(0)))
     engine = load_engine(arguments.folder, threads=threads, device=arguments.device)
     limits = Limits(arguments.batch, arguments.queue, arguments.max_tokens, arguments.max_body)
     served = Served()

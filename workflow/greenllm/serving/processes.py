@@ -4,6 +4,7 @@ import contextlib
 import subprocess
 import sys
 import tempfile
+from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import IO
@@ -13,6 +14,7 @@ from greenllm.serving.command import READY
 
 # A graceful stop waits for requests under way; nobody sends any when a server is stopped here.
 STOP_s = 60
+SHOWN_LINES = 100
 
 
 def metered(rule: str, wildcards: Mapping[str, str], out: Path, *options: str) -> list[str]:
@@ -33,7 +35,8 @@ def running_server(command: Sequence[str]) -> Iterator[str]:
     """Run `greenllm serve` (metered or not) and yield its URL once it is ready; stop it gracefully in the end.
 
     The server holds the reading end of a pipe as its standard input and stops where that ends: also when this
-    process is killed. Raises `UserError` with the end of the server's log where it fails or dies.
+    process is killed. The end of its log goes to our standard error when it has stopped. Raises `UserError` with the
+    last lines where it fails or dies.
     """
     with tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace") as log:
         process = subprocess.Popen(
@@ -56,6 +59,7 @@ def running_server(command: Sequence[str]) -> Iterator[str]:
                 raise UserError(f"{error}; the server died with status {process.returncode}: {_tail(log)}") from None
         finally:
             status = _stop(process)
+            _show(log)
         if status != 0:
             raise UserError(f"the server ended with status {status}: {_tail(log)}")
 
@@ -75,6 +79,17 @@ def _stop(process: "subprocess.Popen[str]") -> int:
         return process.wait()
     finally:
         process.stdout.close()
+
+
+def _show(log: IO[str]) -> None:
+    log.seek(0)
+    if lines := deque(log, SHOWN_LINES):
+        print(
+            f"The server's log, its last {len(lines)} lines:",
+            *(line.rstrip() for line in lines),
+            sep="\n",
+            file=sys.stderr,
+        )
 
 
 def _tail(log: IO[str]) -> str:

@@ -10,6 +10,7 @@ from greenllm.config.read import read_settings
 from greenllm.errors import UserError
 from greenllm.files import replacing_folder, write_json
 from greenllm.serving.engines.manifest import read_manifest
+from greenllm.threads import usable_threads
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -21,15 +22,19 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Write the compressed model, with its size before and after."""
+    """Write the compressed model, with its size before and after.
+
+    No work is written: it reads no samples or tokens, answers no requests, and its operations are not counted.
+    """
     recipe = read_settings(arguments.settings, Recipe)
     if recipe.quantize is None:
         raise UserError("--settings: quantize is missing; expected a recipe that compresses, such as {quantize: int8}")
     parent = arguments.parent
     if (engine := read_manifest(parent).engine) != "transformers":
         raise UserError(f"{parent}: is quantised already ({engine}); start from the model it was made of")
+    threads = usable_threads(arguments.threads)
     # Read once, when the libraries are imported.
-    os.environ["OMP_NUM_THREADS"] = str(arguments.threads)
+    os.environ["OMP_NUM_THREADS"] = str(threads)
     os.environ["HF_HUB_OFFLINE"] = "1"
 
     from greenllm.data.tokenizer import TOKENIZER_FILES
@@ -38,7 +43,7 @@ def run(arguments: argparse.Namespace) -> int:
 
     described = manifest(parent, engine="onnxruntime-genai", precision="int8")
     with replacing_folder(arguments.out) as folder:
-        quantize_int8(parent, folder, threads=arguments.threads)
+        quantize_int8(parent, folder, threads=threads)
         for name in TOKENIZER_FILES:
             (folder / name).unlink(missing_ok=True)  # the builder writes its own version
             if (parent / name).is_file():

@@ -18,6 +18,7 @@ from greenllm.serving.bundle import make_bundle, model_bytes
 from greenllm.serving.engines.manifest import read_manifest
 from greenllm.serving.load import read_predictions
 from greenllm.serving.processes import greenllm, metered, running_server
+from greenllm.threads import usable_threads
 from greenllm.work import write_work
 
 
@@ -65,26 +66,34 @@ def _interrupt(number: int, frame: object) -> None:
 def _deploy(arguments: argparse.Namespace) -> int:
     settings = read_settings(arguments.settings, Deployment)
     longest = read_settings(arguments.evaluation_settings, Evaluation).max_tokens
-    if arguments.threads < 1:
-        raise UserError(f"--threads {arguments.threads}: expected at least 1")
+    threads = usable_threads(arguments.threads)
     wildcards = _wildcards(arguments.wildcard)
     predictions = {row["id"]: row.get("prediction") for row in read_predictions(arguments.predictions)}
     if None in predictions.values():
         raise UserError(f"{arguments.predictions}: a line without the key prediction; expected what evaluate wrote")
     evaluation = read_json(arguments.evaluation, "expected what `greenllm evaluate` wrote")
     make_bundle(arguments.model, {**evaluation, "task": arguments.task}, wildcards, arguments.bundle)
-    load = _measure(arguments, settings, longest, wildcards)
+    load = _measure(arguments, settings, longest, wildcards, threads)
 
     manifest = read_manifest(arguments.bundle)
-    answers = [answer for answer in load.pop("answers") if answer["error"] is None]
-    differing = [answer for answer in answers if answer["text"] != predictions[answer["id"]]]
-    share = 1 - len(differing) / len(answers)
+    answers = load.pop("answers")
+    # No answer is not evaluate's answer either.
+    failed = [answer for answer in answers if answer["error"] is not None]
+    answered = [answer for answer in answers if answer["error"] is None]
+    differing = [answer for answer in answered if answer["text"] != predictions[answer["id"]]]
+    equal = len(answered) - len(differing)
+    share = equal / len(answers)
     if share < settings.agreement:
-        first = differing[0]
+        reasons = []
+        if failed:
+            reasons.append(f"{len(failed)} failed, the first (id {failed[0]['id']}): {failed[0]['error']}")
+        if differing:
+            first = differing[0]
+            instead = f"{first['text']!r} instead of {predictions[first['id']]!r}"
+            reasons.append(f"{len(differing)} differ, the first (id {first['id']}): {instead}")
         print(
-            f"greenllm deploy: {len(differing)} of {len(answers)} answers differ from those of evaluate, more than "
-            f"deploy.agreement {settings.agreement} allows; the first is id {first['id']}: "
-            f"{first['text']!r} instead of {predictions[first['id']]!r}",
+            f"greenllm deploy: {equal} of {len(answers)} answers are those of evaluate, fewer than "
+            f"deploy.agreement {settings.agreement} allows: {'; '.join(reasons)}",
             file=sys.stderr,
         )
         return 1
@@ -100,10 +109,10 @@ def _deploy(arguments: argparse.Namespace) -> int:
             "engine": manifest.engine,
             "precision": manifest.precision,
             "batch": settings.batch,
-            "threads": arguments.threads,
+            "threads": threads,
             "serve_id": serve_id,
             "load_id": load_id,
-            "agreement": {"equal": len(answers) - len(differing), "compared": len(answers), "share": share},
+            "agreement": {"equal": equal, "compared": len(answers), "share": share},
             "model_bytes": model_bytes(arguments.bundle),
             **_energy(Path(os.environ["GREENLLM_LEDGER"]), serve_id, load),
         },
@@ -117,13 +126,14 @@ def _measure(
     settings: Deployment,
     longest: int,
     wildcards: Mapping[str, str],
+    threads: int,
 ) -> dict[str, Any]:
     """Serve the bundle, send the requests, and return what `greenllm load` wrote."""
     gpus = [index for index in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",") if index]
-    reserved = ("--threads", str(arguments.threads), "--gpus", str(len(gpus)))
+    reserved = ("--threads", str(threads), "--gpus", str(len(gpus)))
     serve = [
         *metered("serve", wildcards, arguments.energy_serve, *reserved),
-        *greenllm("serve", str(arguments.bundle), "--port", "0", "--threads", str(arguments.threads)),
+        *greenllm("serve", str(arguments.bundle), "--port", "0", "--threads", str(threads)),
         *("--device", arguments.device, "--batch", str(settings.batch), "--max-tokens", str(longest)),
         *("--queue", str(max(1024, settings.concurrency))),
     ]

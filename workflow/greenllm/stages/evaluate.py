@@ -13,6 +13,7 @@ from greenllm.files import replacing, write_json
 from greenllm.serving.engines import Completion, Engine, load_engine
 from greenllm.serving.engines.manifest import FILE, read_manifest
 from greenllm.tasks import TASKS
+from greenllm.threads import usable_threads
 from greenllm.work import write_work
 
 
@@ -36,11 +37,10 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Answer the test rows; write the metrics and every answer."""
     settings = read_settings(arguments.settings, Evaluation)
-    if arguments.threads < 1:
-        raise UserError(f"--threads {arguments.threads}: expected at least 1")
+    threads = usable_threads(arguments.threads)
     rows = _read_rows(arguments.data / "test.parquet", settings.rows)
-    os.environ["OMP_NUM_THREADS"] = str(arguments.threads)  # read once, when the libraries are imported
-    engine = load_engine(arguments.model, threads=arguments.threads, device=arguments.device)
+    os.environ["OMP_NUM_THREADS"] = str(threads)  # read once, when the libraries are imported
+    engine = load_engine(arguments.model, threads=threads, device=arguments.device)
     completions = _answer(engine, rows, settings, arguments.data / "test.parquet")
 
     from greenllm.tasks.bootstrap import scores_with_intervals

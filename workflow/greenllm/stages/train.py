@@ -8,8 +8,8 @@ from pathlib import Path
 
 from greenllm.config.models import Model, Training
 from greenllm.config.read import read_settings
-from greenllm.errors import UserError
 from greenllm.files import replacing_folder, write_json
+from greenllm.threads import usable_threads
 from greenllm.work import write_work
 
 
@@ -20,7 +20,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--from", dest="parent", type=Path, help="folder of the model to start from, instead")
     parser.add_argument("--data", type=Path, required=True, help="folder that `greenllm preprocess` wrote")
     parser.add_argument("--seed", type=int, default=1, help="of the initial weights and the order of batches")
-    parser.add_argument("--threads", type=int, default=1, help="CPU threads")
+    parser.add_argument("--threads", type=int, default=1, help="CPU threads; another number gives other weights")
     parser.add_argument(
         "--device", choices=["auto", "cpu", "require"], default="auto", help="require: a GPU or nothing"
     )
@@ -46,10 +46,9 @@ def run(arguments: argparse.Namespace) -> int:
 def _train(arguments: argparse.Namespace) -> None:
     settings = read_settings(arguments.settings, Training)
     model = read_settings(arguments.model, Model) if arguments.model else None
-    if arguments.threads < 1:
-        raise UserError(f"--threads {arguments.threads}: expected at least 1")
+    threads = usable_threads(arguments.threads)
     # These are read once, when the libraries are imported.
-    os.environ["OMP_NUM_THREADS"] = str(arguments.threads)
+    os.environ["OMP_NUM_THREADS"] = str(threads)
     os.environ["HF_HUB_OFFLINE"] = "1"
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     os.environ.setdefault("TQDM_MININTERVAL", "5")
@@ -63,7 +62,7 @@ def _train(arguments: argparse.Namespace) -> None:
         data=arguments.data,
         checkpoint_folder=arguments.checkpoints,
         seed=arguments.seed,
-        threads=arguments.threads,
+        threads=threads,
         device=arguments.device,
         model=model,
         parent=arguments.parent,
