@@ -2,6 +2,8 @@
 # energy meter. `snakemake --cores 8 --resources gpu=2` makes the report of the study in config/config.yaml;
 # `--configfile FILE` takes another study. Keys: config/README.md. Logic: workflow/greenllm.
 
+from greenllm.errors import UserError
+from greenllm.files import require_writable
 from snakemake.utils import min_version
 
 min_version("9.20")
@@ -43,8 +45,17 @@ rule all:
     localrule: True
 
 
+onstart:
+    try:
+        require_writable(Path(STUDY.results))
+    except UserError as error:
+        print(f"{CONFIG_FILE}: results: {error}", file=sys.stderr)
+        sys.exit(2)
+
+
 onsuccess:
-    print(f"\nThe report: {STUDY.results}/report/index.html", file=sys.stderr)
+    if (page := Path(STUDY.results, "report/index.html")).is_file():  # with `--until` there may be none
+        print(f"\nThe report: {page}", file=sys.stderr)
 
 
 # What a failed workflow has spent is spent: say it, from the ledgers that its jobs left.

@@ -69,6 +69,16 @@ def test_a_trained_model_needs_no_training(tmp_path, study):
     assert "train" not in rules
 
 
+def test_results_that_can_not_be_written_are_refused_before_anything_runs(tmp_path, study):
+    study["results"] = "study.yaml"
+    run = snakemake(tmp_path, study)
+    assert run.returncode == 2
+    assert "study.yaml: results: study.yaml: " in run.stderr
+    assert "is a file; expected a folder" in run.stderr
+    assert "Traceback" not in run.stderr
+    assert not list((tmp_path / ".snakemake" / "locks").iterdir())
+
+
 def test_a_gpu_request_above_the_limit_is_refused_before_anything_runs(tmp_path, study):
     study["resources"] = {"train": {"gpu": 9}}
     run = snakemake(tmp_path, study, "--resources", "gpu=2")

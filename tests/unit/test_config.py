@@ -79,7 +79,8 @@ def test_all_mistakes_are_told_at_once(capsys, tmp_path):
     )
     assert told == [
         "experiments.one.task: 'custmer-service' is not one of the choices; did you mean 'customer-service'?",
-        "experiments.one.data.train: is missing",
+        "experiments.one.data.train: is missing: "
+        "expected the file to train on; without `test`, a part of it is held out",
         "experiments.one.data.trian: unknown key; did you mean 'train'?",
         "experiments.two.data.source: 'embeded' is not one of the choices; did you mean 'embedded'?",
         "recipes.baseline.train.batch: input should be a valid integer, "

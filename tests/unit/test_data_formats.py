@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from greenllm.data.formats import read
@@ -33,7 +33,7 @@ def test_jsonl_maps_columns_and_takes_numbers_as_text(tmp_path):
 @pytest.mark.parametrize(
     ("line", "reason"),
     [
-        (b'{"prompt": "x", ', "not valid JSON"),
+        (b'{"prompt": "x", ', "not valid JSON (Expecting property name enclosed in double quotes at column 17)"),
         (b'["x", "y"]', "a JSON list"),
         (b'{"prompt": "x"}', "no 'completion'"),
         (b'{"prompt": "x", "completion": null}', "null"),
@@ -73,6 +73,7 @@ def test_csv_with_quoted_line_breaks_and_a_byte_order_mark(tmp_path):
     ]
 
 
+@settings(deadline=None)
 @given(
     rows=st.lists(
         st.tuples(*[st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), min_size=1)] * 2),

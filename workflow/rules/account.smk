@@ -28,7 +28,7 @@ rule account:
         "account for every joule"
     shell:
         "meter --rule account --attempt {resources.attempt} --threads {threads} --gpus {resources.gpu}"
-        " --out {output.energy} --"
+        " --input {input} --output {output} --out {output.energy} --"
         " python -m greenllm account --config {params.study:q} --out {params.folder}"
         " > {log} 2>&1"
 
@@ -57,7 +57,7 @@ rule efficiency:
         "table: energy per unit of work"
     shell:
         "meter --rule efficiency --attempt {resources.attempt} --threads {threads} --gpus {resources.gpu}"
-        " --out {output.energy} --"
+        " --input {input} --output {output} --out {output.energy} --"
         " python -m greenllm report --account {input.account} --table efficiency --out {output.csv} > {log} 2>&1"
 
 
@@ -85,5 +85,5 @@ rule impact:
         "table: environmental impact"
     shell:
         "meter --rule impact --attempt {resources.attempt} --threads {threads} --gpus {resources.gpu}"
-        " --out {output.energy} --"
+        " --input {input} --output {output} --out {output.energy} --"
         " python -m greenllm report --account {input.account} --table impact --out {output.csv} > {log} 2>&1"

@@ -26,7 +26,7 @@ rule collect:
         "collect {wildcards.experiment}"
     shell:
         "meter --rule collect --wildcard experiment={wildcards.experiment} --attempt {resources.attempt}"
-        " --threads {threads} --gpus {resources.gpu} --out {output.energy} --"
+        " --threads {threads} --gpus {resources.gpu} --input --output {output} --out {output.energy} --"
         " python -m greenllm collect --task {params.task} --settings {params.settings:q} --base {params.base:q}"
         " --out {output.data} > {log} 2>&1"
 
@@ -54,6 +54,6 @@ rule collect_model:
         "collect the model of {wildcards.experiment}"
     shell:
         "meter --rule collect_model --wildcard experiment={wildcards.experiment} --attempt {resources.attempt}"
-        " --threads {threads} --gpus {resources.gpu} --out {output.energy} --"
+        " --threads {threads} --gpus {resources.gpu} --input --output {output} --out {output.energy} --"
         " python -m greenllm collect-model --init {params.init:q} --revision {params.revision:q}"
         " --out {output.model} > {log} 2>&1"

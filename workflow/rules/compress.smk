@@ -30,6 +30,6 @@ rule compress:
     shell:
         "meter --rule compress --wildcard experiment={wildcards.experiment} --wildcard recipe={wildcards.recipe}"
         " --wildcard seed={wildcards.seed} --attempt {resources.attempt}"
-        " --threads {params.threads} --gpus {resources.gpu} --out {output.energy} --"
+        " --threads {params.threads} --gpus {resources.gpu} --input {input} --output {output} --out {output.energy} --"
         " python -m greenllm compress --settings {params.settings:q} --from {input.parent} --threads {params.threads}"
         " --out {output.model} > {log} 2>&1"

@@ -37,7 +37,7 @@ rule deploy:
     shell:
         "meter --rule deploy --wildcard experiment={wildcards.experiment} --wildcard recipe={wildcards.recipe}"
         " --wildcard seed={wildcards.seed} --attempt {resources.attempt}"
-        " --threads {params.threads} --gpus {resources.gpu} --exclusive --out {output.energy} --"
+        " --threads {params.threads} --gpus {resources.gpu} --exclusive --input {input} --output {output} --out {output.energy} --"
         " python -m greenllm deploy --task {params.task} --settings {params.settings:q}"
         " --evaluation-settings {params.evaluation:q} --model {input.model} --predictions {input.predictions}"
         " --evaluation {input.quality} --threads {params.threads} --device {params.device}"

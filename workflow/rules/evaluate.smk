@@ -33,7 +33,7 @@ rule evaluate:
     shell:
         "meter --rule evaluate --wildcard experiment={wildcards.experiment} --wildcard recipe={wildcards.recipe}"
         " --wildcard seed={wildcards.seed} --attempt {resources.attempt}"
-        " --threads {params.threads} --gpus {resources.gpu} --exclusive --out {output.energy} --"
+        " --threads {params.threads} --gpus {resources.gpu} --exclusive --input {input} --output {output} --out {output.energy} --"
         " python -m greenllm evaluate --task {params.task} --settings {params.settings:q} --model {input.model} --data {input.data}"
         " --seed {wildcards.seed} --threads {params.threads} --device {params.device}"
         " --out {output.quality} --predictions {output.predictions} > {log} 2>&1"

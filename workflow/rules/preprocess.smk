@@ -29,6 +29,6 @@ rule preprocess:
         "preprocess {wildcards.experiment}"
     shell:
         "meter --rule preprocess --wildcard experiment={wildcards.experiment} --attempt {resources.attempt}"
-        " --threads {threads} --gpus {resources.gpu} --out {output.energy} --"
+        " --threads {threads} --gpus {resources.gpu} --input {input} --output {output} --out {output.energy} --"
         " python -m greenllm preprocess --task {params.task} --settings {params.settings:q} --data {input.data} {params.model}"
         " --out {output.data} > {log} 2>&1"

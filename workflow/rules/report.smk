@@ -56,5 +56,5 @@ rule report:
         "report"
     shell:
         "meter --rule report --attempt {resources.attempt} --threads {threads} --gpus {resources.gpu}"
-        " --out {output.energy} --"
+        " --input {input} --output {output} --out {output.energy} --"
         " python -m greenllm report --account {input.account} --out {params.folder} > {log} 2>&1"

@@ -37,7 +37,7 @@ rule train:
     shell:
         "meter --rule train --wildcard experiment={wildcards.experiment} --wildcard recipe={wildcards.recipe}"
         " --wildcard seed={wildcards.seed} --attempt {resources.attempt}"
-        " --threads {params.threads} --gpus {resources.gpu} --out {output.energy} --"
+        " --threads {params.threads} --gpus {resources.gpu} --input {input} --output {output} --out {output.energy} --"
         " python -m greenllm train --settings {params.settings:q} --model {params.model:q} --data {input.data} {params.parent}"
         " --seed {wildcards.seed} --threads {params.threads} --device {params.device}"
         " --checkpoints {params.checkpoints} --out {output.model} > {log} 2>&1"

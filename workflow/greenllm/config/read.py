@@ -71,7 +71,7 @@ def _line(details: ErrorDetails, model: Any, source: str) -> str:
         case "extra_forbidden":
             message = f"unknown key{nearest(str(location[-1]), keys)}"
         case "missing":
-            message = "is missing"
+            message = f"is missing{_expected(model, location)}"
         case "literal_error":
             choices = [choice.strip("'") for choice in str(context["expected"]).replace(" or ", ", ").split(", ")]
             message = f"{given!r} is not one of the choices{nearest(str(given), choices)}"
@@ -85,6 +85,17 @@ def _line(details: ErrorDetails, model: Any, source: str) -> str:
         case _:
             message = f"{details['msg'][0].lower()}{details['msg'][1:]}, got {_short(given)}"
     return f"{source}: {key}: {message}"
+
+
+def _expected(model: Any, location: Sequence[int | str]) -> str:
+    """Return `: expected …`, the description of the key at `location`, where it has one."""
+    for option in _options(_follow(model, location[:-1])):
+        fields = option.model_fields if isinstance(option, type) and issubclass(option, BaseModel) else {}
+        for name, field in fields.items():
+            if location[-1] in (name, field.alias) and field.description:
+                text = field.description.removesuffix(".")
+                return f": expected {text[0].lower()}{text[1:]}"
+    return ""
 
 
 def _short(value: Any) -> str:

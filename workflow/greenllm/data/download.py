@@ -35,7 +35,10 @@ def download(url: str, sha256: str, folder: Path) -> Path:
         found = sha256_of(partial)
     if found != sha256:
         partial.unlink()
-        raise UserError(f"{url}: its SHA-256 is {found}, expected {sha256}; the download was not kept")
+        raise UserError(
+            f"{url}: its SHA-256 is {found}, expected {sha256}; the download was not kept. Mend the url or, where this "
+            "newer file is the one wanted, its sha256"
+        )
     partial.replace(path)
     return path
 

@@ -41,7 +41,7 @@ def read(path: Path, name: str, format: str, encoding: str, columns: Mapping[str
             )
         format = ENDINGS[ending]
     if path.stat().st_size == 0:
-        raise UserError(f"{name}: the file is empty; expected rows of {' and '.join(columns)}")
+        raise UserError(f"{name}: the file is empty; expected rows of {' and '.join(columns.values())}")
     try:
         codecs.lookup(encoding)
     except LookupError:
@@ -74,9 +74,10 @@ def _jsonl(file: Iterator[str], name: str) -> Iterator[Raw]:
         if not line.strip():
             continue
         try:
-            values = json.loads(line)
+            values = json.loads(line.rstrip("\r\n"))  # else a line cut short is at fault in a line 2
         except (json.JSONDecodeError, RecursionError) as error:
-            yield Raw(number, {}, f'not valid JSON ({error}); expected one object such as {{"prompt": …}} a line')
+            where = f"{error.msg} at column {error.colno}" if isinstance(error, json.JSONDecodeError) else str(error)
+            yield Raw(number, {}, f'not valid JSON ({where}); expected one object such as {{"prompt": …}} a line')
             continue
         if isinstance(values, dict):
             yield Raw(number, values)
