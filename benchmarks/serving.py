@@ -2,11 +2,14 @@
 
     python benchmarks/serving.py                                    # tiny models with random weights
     python benchmarks/serving.py --size base                        # 20 million parameters
-    python benchmarks/serving.py --fp32 results/models/…/model --int8 results/models/…/model
+    python benchmarks/serving.py --fp32 results/models/…/model --int8 results/models/…/model \\
+        --fp32-evaluation results/evaluations/….json --int8-evaluation results/evaluations/….json \\
+        --predictions results/evaluations/….predictions.jsonl
 
 Every figure is a median over rounds in which the contestants take turns, so that whatever else the machine does
 meets them alike. Targets: int8 at least 3 times the requests/s of torch fp32 eager at concurrency 1; an HTTP
-request at most 5 ms or 10 % more than calling the engine.
+request at most 5 ms or 10 % more than calling the engine; int8's quality within the 95 % interval of fp32's.
+Exit status 1 where a target is missed.
 """
 
 import argparse
@@ -28,18 +31,24 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 
 import tiny_models
 
+from greenllm.threads import usable_threads
+
 # As the engine has it; set before anything here loads torch.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 GREENLLM = [sys.executable, "-m", "greenllm"]
+FASTER = 3  # int8's requests/s over those of fp32, at concurrency 1
+OVERHEAD_ms, OVERHEAD_percent = 5, 10  # of HTTP; one of the two suffices
 
 
-def main() -> None:
+def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--fp32", type=Path, help="model folder for torch (default: random weights)")
     parser.add_argument("--int8", type=Path, help="the same model, compressed (default: random weights)")
+    parser.add_argument("--fp32-evaluation", type=Path, help="what `greenllm evaluate` wrote of the fp32 model (JSON)")
+    parser.add_argument("--int8-evaluation", type=Path, help="what it wrote of the int8 model")
     parser.add_argument("--size", choices=["tiny", "small", "base"], default="tiny", help="size of random models")
-    parser.add_argument("--predictions", type=Path, help="JSON lines with id and prompt (default: test sentences)")
+    parser.add_argument("--predictions", type=Path, help="prompts, as evaluate writes them (default: test sentences)")
     parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)), help="CPU threads")
     parser.add_argument("--requests", type=int, default=60, help="requests a round")
     parser.add_argument("--rounds", type=int, default=5, help="rounds")
@@ -48,6 +57,10 @@ def main() -> None:
     arguments = parser.parse_args()
     if (arguments.fp32 is None) != (arguments.int8 is None):
         parser.error("give both --fp32 and --int8, or neither")
+    if (arguments.fp32_evaluation is None) != (arguments.int8_evaluation is None):
+        parser.error("give both --fp32-evaluation and --int8-evaluation, or neither")
+    arguments.threads = usable_threads(arguments.threads)  # as the server does
+    met = []
     with tempfile.TemporaryDirectory() as folder:
         models = _models(arguments, Path(folder))
         predictions = arguments.predictions or Path(folder) / "predictions.jsonl"
@@ -56,8 +69,12 @@ def main() -> None:
             predictions.write_text("\n".join(lines) + "\n")
         with contextlib.ExitStack() as stack:
             urls = {name: stack.enter_context(_serving(model, arguments)) for name, model in models.items()}
-            _compare_engines(arguments, urls, predictions, Path(folder) / "load.json")
-            _compare_with_calls(arguments, models, urls, predictions)
+            met += _compare_engines(arguments, urls, predictions, Path(folder) / "load.json")
+            met += _compare_with_calls(arguments, models, urls, predictions)
+    if arguments.fp32_evaluation:
+        met.append(_compare_quality(arguments.fp32_evaluation, arguments.int8_evaluation))
+    print(f"\n{sum(met)} of {len(met)} targets met")
+    return 0 if all(met) else 1
 
 
 def _models(arguments: argparse.Namespace, folder: Path) -> dict[str, Path]:
@@ -81,8 +98,8 @@ def _serving(model: Path, arguments: argparse.Namespace) -> Iterator[str]:
             server.terminate()
 
 
-def _compare_engines(arguments: argparse.Namespace, urls: dict[str, str], predictions: Path, out: Path) -> None:
-    """Requests/s of each model at each concurrency, in turns."""
+def _compare_engines(arguments: argparse.Namespace, urls: dict[str, str], predictions: Path, out: Path) -> list[bool]:
+    """Requests/s of each model at each concurrency, in turns; return which targets were met."""
     rates: dict[tuple[str, int], list[float]] = {}
     latencies: dict[tuple[str, int], list[float]] = {}
     for _ in range(arguments.rounds):
@@ -94,10 +111,12 @@ def _compare_engines(arguments: argparse.Namespace, urls: dict[str, str], predic
                 load = json.loads(out.read_text())
                 rates.setdefault((name, concurrency), []).append(load["throughput"]["requests_per_s"])
                 latencies.setdefault((name, concurrency), []).append(load["latency_s"]["p50"] * 1000)
-    rows = []
+    rows, met = [], []
     for concurrency in arguments.concurrency:
         fp32, int8 = (rates[name, concurrency] for name in ("torch fp32", "int8"))
         ratios = [b / a for a, b in zip(fp32, int8, strict=True)]
+        if concurrency == 1:
+            met.append(statistics.median(ratios) >= FASTER)
         rows.append(
             [
                 concurrency,
@@ -105,6 +124,7 @@ def _compare_engines(arguments: argparse.Namespace, urls: dict[str, str], predic
                 *(statistics.median(latencies[name, concurrency]) for name in ("torch fp32", "int8")),
                 statistics.median(ratios),
                 f"{min(ratios):.1f} to {max(ratios):.1f}",
+                *((f"at least {FASTER}", _told(met[-1])) if concurrency == 1 else ("", "")),
             ]
         )
     headers = [
@@ -115,20 +135,24 @@ def _compare_engines(arguments: argparse.Namespace, urls: dict[str, str], predic
         "int8 p50 ms",
         "int8 / fp32",
         "range",
+        "target",
+        "",
     ]
     print(f"\nBehind the server, {arguments.threads} threads, up to {arguments.max_tokens} tokens an answer\n")
     print(tabulate(rows, headers, tablefmt="github", floatfmt=".1f"))
+    return met
 
 
 def _compare_with_calls(
     arguments: argparse.Namespace, models: dict[str, Path], urls: dict[str, str], predictions: Path
-) -> None:
-    """One request over HTTP against the same prompt given to an engine in this process, in turns."""
+) -> list[bool]:
+    """One request over HTTP against the same prompt given to an engine in this process; return whether cheap enough."""
     from greenllm.serving.engines import load_engine
     from greenllm.serving.load import read_predictions
 
+    target = f"at most {OVERHEAD_ms} ms or {OVERHEAD_percent} %"
     prompts = [row["prompt"] for row in read_predictions(predictions)]
-    rows = []
+    rows, met = [], []
     with httpx.Client(trust_env=False, timeout=120) as client:
         for name, model in models.items():
             engine = load_engine(model, threads=arguments.threads, device="cpu")
@@ -145,10 +169,13 @@ def _compare_with_calls(
                 if number >= 5:
                     calls.append((between - began) * 1000)
                     requests.append((ended - between) * 1000)
-            rows.append([name, *_overhead(calls, requests)])
-    headers = ["model", "engine ms", "HTTP ms", "overhead ms", "overhead %"]
+            call, request, overhead, percent = _overhead(calls, requests)
+            met.append(overhead <= OVERHEAD_ms or percent <= OVERHEAD_percent)
+            rows.append([name, call, request, overhead, percent, target, _told(met[-1])])
+    headers = ["model", "engine ms", "HTTP ms", "overhead ms", "overhead %", "target", ""]
     print("\nOne request over HTTP against calling the engine (medians)\n")
     print(tabulate(rows, headers, tablefmt="github", floatfmt=".2f"))
+    return met
 
 
 def _overhead(calls: Sequence[float], requests: Sequence[float]) -> tuple[float, float, float, float]:
@@ -157,5 +184,27 @@ def _overhead(calls: Sequence[float], requests: Sequence[float]) -> tuple[float,
     return call, statistics.median(requests), overhead, 100 * overhead / call
 
 
+def _compare_quality(*files: Path) -> bool:
+    """The primary metric of fp32 and int8, as evaluated; return whether int8's lies within the interval of fp32's."""
+    evaluations = [json.loads(file.read_text(encoding="utf-8")) for file in files]
+    same = [{key: evaluation[key] for key in ("task", "primary", "examples")} for evaluation in evaluations]
+    if same[0] != same[1]:
+        sys.exit(f"{files[1]}: expected an evaluation as in {files[0]}: {same[0]}, not {same[1]}")
+    primary = same[0]["primary"]
+    fp32, int8 = (evaluation["metrics"][primary] for evaluation in evaluations)
+    met: bool = fp32["low"] <= int8["value"] <= fp32["high"]
+    rows = [
+        ["torch fp32", fp32["value"], f"{fp32['low']:.4f} to {fp32['high']:.4f}", "", ""],
+        ["int8", int8["value"], f"{int8['low']:.4f} to {int8['high']:.4f}", "within fp32's interval", _told(met)],
+    ]
+    print(f"\nQuality on {same[0]['examples']} examples of {same[0]['task']}, with 95 % intervals\n")
+    print(tabulate(rows, ["model", primary, "interval", "target", ""], tablefmt="github", floatfmt=".4f"))
+    return met
+
+
+def _told(met: bool) -> str:
+    return "met" if met else "MISSED"
+
+
 if __name__ == "__main__":
-    main()
+    sys.exit(main())
