@@ -2,8 +2,6 @@
 # energy meter. `snakemake --cores 8 --resources gpu=2` makes the report of the study in config/config.yaml;
 # `--configfile FILE` takes another study. Keys: config/README.md. Logic: workflow/greenllm.
 
-from greenllm.errors import UserError
-from greenllm.files import require_writable
 from snakemake.utils import min_version
 
 min_version("9.20")
@@ -43,14 +41,6 @@ rule all:
         rules.impact.output,
         rules.report.output,
     localrule: True
-
-
-onstart:
-    try:
-        require_writable(Path(STUDY.results))
-    except UserError as error:
-        print(f"{CONFIG_FILE}: results: {error}", file=sys.stderr)
-        sys.exit(2)
 
 
 onsuccess:

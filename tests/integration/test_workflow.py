@@ -1,8 +1,10 @@
 """The workflow as a user calls it: plans, refusals, a failure that is still accounted for."""
 
 import json
+import os
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -11,11 +13,11 @@ ROOT = Path(__file__).parents[2]
 SNAKEMAKE = Path(sys.executable).parent / "snakemake"
 
 
-def snakemake(folder: Path, study: dict, *options: str) -> subprocess.CompletedProcess[str]:
+def snakemake(folder: Path, study: dict, *options: str, run_by: Sequence[str] = ()) -> subprocess.CompletedProcess[str]:
     """Run Snakemake in a folder of its own on a study given as a dictionary."""
     (folder / "study.yaml").write_text(json.dumps(study))
     place = ["--snakefile", ROOT / "Snakefile", "--directory", folder, "--configfile", folder / "study.yaml"]
-    command = [SNAKEMAKE, *place, "--cores", "8", *options]
+    command = [*run_by, SNAKEMAKE, *place, "--cores", "8", *options]
     return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300)
 
 
@@ -69,14 +71,16 @@ def test_a_trained_model_needs_no_training(tmp_path, study):
     assert "train" not in rules
 
 
-def test_results_that_can_not_be_written_are_refused_before_anything_runs(tmp_path, study):
-    study["results"] = "study.yaml"
-    run = snakemake(tmp_path, study)
+def test_a_folder_of_results_that_is_read_only_is_refused_before_anything_runs(tmp_path, study):
+    (tmp_path / "results").mkdir(mode=0o555)
+    # Root may write everywhere, but for this capability.
+    as_anyone = ["setpriv", "--bounding-set=-dac_override"] if os.geteuid() == 0 else []
+    run = snakemake(tmp_path, study, run_by=as_anyone)
     assert run.returncode == 2
-    assert "study.yaml: results: study.yaml: " in run.stderr
-    assert "is a file; expected a folder" in run.stderr
+    assert "study.yaml: results: results: can't write to " in run.stderr
     assert "Traceback" not in run.stderr
-    assert not list((tmp_path / ".snakemake" / "locks").iterdir())
+    assert not (tmp_path / "logs").exists()
+    assert snakemake(tmp_path, study, "--dry-run").returncode == 0  # not locked
 
 
 def test_a_gpu_request_above_the_limit_is_refused_before_anything_runs(tmp_path, study):

@@ -104,6 +104,7 @@ def test_all_mistakes_are_told_at_once(capsys, tmp_path):
         ({"site": {"country": "Germany"}}, "site.country"),
         ({"site": {"country": "USB"}}, "site.country: 'USB' has no grid factor"),
         ({"resources": {"train": {"gpu": 9}}}, "resources.train.gpu: 9 is more than the run's limit of 2"),
+        ({"results": __file__}, "is a file; expected a folder"),
         ({"deploy": {"requests": 0}}, "deploy.requests: input should be greater than or equal to 1, got 0"),
     ],
 )

@@ -14,17 +14,12 @@ from greenllm.errors import UserError
 
 
 def require_writable(folder: Path) -> None:
-    """Raise UserError where `folder` is no folder, or nothing can be written to it or to where it would be made."""
+    """Raise UserError where nothing can be written into `folder` or, where there is none yet, to where it would be."""
     there = next(path for path in (folder.absolute(), *folder.absolute().parents) if path.exists())
-    if not there.is_dir():
-        raise UserError(f"{folder}: {there} is a file; expected a folder, or none yet")
     if not os.access(there, os.W_OK | os.X_OK):
         raise UserError(
             f"{folder}: can't write to {there}; make it writable (it may be another user's, or mounted read-only)"
         )
-
-
-from greenllm.errors import UserError
 
 
 @contextlib.contextmanager

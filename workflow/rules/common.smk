@@ -8,6 +8,8 @@ from pathlib import Path
 from greenllm import environment
 from greenllm.config.check import check_config
 from greenllm.config.read import ConfigError
+from greenllm.errors import UserError
+from greenllm.files import require_writable
 from greenllm.plan import Plan
 
 CONFIG_FILE = ", ".join(map(os.path.relpath, workflow.config_settings.configfiles)) or "config/config.yaml"
@@ -18,6 +20,16 @@ except ConfigError as error:
     print(error, file=sys.stderr)
     sys.exit(2)
 PLAN = Plan(STUDY)
+
+
+# Not before the start: a plan (`--dry-run`) or a report of what is there needs no place to write to.
+onstart:
+    try:
+        require_writable(Path(STUDY.results))
+    except UserError as error:
+        print(f"{CONFIG_FILE}: results: {error}", file=sys.stderr)
+        sys.exit(2)
+
 
 # Rules call `meter`, by its absolute path: neither an unactivated .venv nor a rule's own conda environment loses it.
 METER = Path(sys.executable).with_name("greenllm")

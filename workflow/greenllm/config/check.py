@@ -164,6 +164,8 @@ def _has_start(name: str, recipes: Mapping[str, Recipe]) -> bool:
 
 def _files(config: Config) -> list[str]:
     problems = []
+    if Path(config.results).is_file():
+        problems.append(f"results: {config.results!r} is a file; expected a folder, or the name of a new one")
     for name, experiment in config.experiments.items():
         if isinstance(data := experiment.data, FileData):
             for field, value in (("train", data.train), ("test", data.test)):
