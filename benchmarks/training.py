@@ -30,9 +30,11 @@ from torch.nn import functional  # noqa: E402
 from transformers import AutoModelForCausalLM, TrainerCallback  # noqa: E402
 
 from greenllm.config.models import Training  # noqa: E402
-from greenllm.recipes import training  # noqa: E402
 from greenllm.recipes.batches import Collator, LengthBuckets, Row  # noqa: E402
+from greenllm.recipes.device import precision_of  # noqa: E402
 from greenllm.recipes.sizes import llama_config  # noqa: E402
+from greenllm.recipes.trainer import Run, make_trainer  # noqa: E402
+from greenllm.recipes.work import PlannedBatches  # noqa: E402
 
 WARMUP = 5  # steps of each round before the clock starts
 VOCABULARY, CONTEXT, SEED = 3000, 256, 1
@@ -68,18 +70,14 @@ class Clock(TrainerCallback):
 def with_greenllm(data: list[Row], folder: Path) -> np.ndarray:
     """Return the seconds, and CPU seconds, of `arguments.steps` steps by the Trainer that `greenllm train` uses."""
     clock = Clock()
-    trainer = training.make_trainer(
+    trainer = make_trainer(
         network(),
         settings,
+        Run(seed=SEED, threads=arguments.threads, on_gpu=False, precision=precision, folder=folder),
         rows=data,
         validation=[],
-        buckets=buckets,
+        planned=PlannedBatches(buckets, epochs=1, flops=None),  # all rows once: WARMUP and `arguments.steps` steps
         pad_id=0,
-        steps=WARMUP + arguments.steps,
-        seed=SEED,
-        on_gpu=False,
-        precision=precision,
-        folder=folder,
         done=lambda step: None,
     )
     trainer.add_callback(clock)
@@ -116,7 +114,7 @@ def bare(data: list[Row]) -> np.ndarray:
 
 settings = Training(batch=arguments.batch)
 torch.set_num_threads(arguments.threads)
-precision = training.precision_of("auto", on_gpu=False)
+precision = precision_of("auto", on_gpu=False)
 data = rows((WARMUP + arguments.steps) * arguments.batch)
 buckets = LengthBuckets([len(row) for row in data], arguments.batch, SEED)
 tokens = sum(len(data[index]) for batch in buckets.of_epoch(0)[WARMUP:] for index in batch)

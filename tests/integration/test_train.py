@@ -237,7 +237,8 @@ def test_padding_does_not_change_the_loss(data, tmp_path):
     from greenllm.config.models import Training
     from greenllm.recipes.batches import Collator, LengthBuckets, Row
     from greenllm.recipes.sizes import llama_config
-    from greenllm.recipes.training import make_trainer
+    from greenllm.recipes.trainer import Run, make_trainer
+    from greenllm.recipes.work import PlannedBatches
 
     torch.manual_seed(0)
     model = AutoModelForCausalLM.from_config(llama_config("tiny", vocabulary=50, context=32, pad_id=0, eos_id=1))
@@ -245,15 +246,11 @@ def test_padding_does_not_change_the_loss(data, tmp_path):
     trainer = make_trainer(
         model,
         Training(batch=3, prompt_weight=0.2, precision="fp32"),
+        Run(seed=1, threads=1, on_gpu=False, precision="fp32", folder=tmp_path),
         rows=rows,
         validation=[],
-        buckets=LengthBuckets([len(row) for row in rows], 3, 1),
+        planned=PlannedBatches(LengthBuckets([len(row) for row in rows], 3, 1), epochs=1, flops=None),
         pad_id=0,
-        steps=1,
-        seed=1,
-        on_gpu=False,
-        precision="fp32",
-        folder=tmp_path,
         done=lambda step: None,
     )
     with torch.no_grad():
@@ -286,7 +283,10 @@ def test_what_cannot_be_trained_on_is_named(data, trained, tmp_path, capfd):
     assert "neither --from nor --model" in refused(capfd, train_command(data, tmp_path, model=None))
     plain = train_command(data, tmp_path, "--from", str(data), model=None)
     assert f"{data}: no config.json" in refused(capfd, plain)
-    assert "unknown key; did you mean 'epochs'?" in refused(capfd, train_command(data, tmp_path, epoch=3))
+    assert "error: --model: sise: unknown key" in refused(capfd, train_command(data, tmp_path, model={"sise": "tiny"}))
+    assert "error: --settings: epoch: unknown key; did you mean 'epochs'?" in refused(
+        capfd, train_command(data, tmp_path, epoch=3)
+    )
     wild = train_command(data, tmp_path, learning_rate=1e30, optimizer="sgd", schedule="constant")
     assert "training diverged; set a lower train.learning_rate" in refused(capfd, wild)
 

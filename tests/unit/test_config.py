@@ -4,6 +4,7 @@ import json
 import re
 import tomllib
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -36,6 +37,24 @@ def test_default_file_and_schema_are_those_of_the_models():
     assert (ROOT / "config/config.yaml").read_text() == default_yaml(), "run `make config`"
     assert (ROOT / "config/schema.json").read_text() == schema(), "run `make config`"
     assert check_config(yaml.safe_load(default_yaml()), "config.yaml") == DEFAULT
+
+
+def test_an_override_takes_what_training_takes():
+    """The same keys within the same limits; only that each may be left out, and null stands for that."""
+    definitions = json.loads(schema())["$defs"]
+    assert limits(definitions["TrainingOverride"]) == limits(definitions["Training"])
+    assert {field["default"] for field in definitions["TrainingOverride"]["properties"].values()} == {None}
+
+
+def limits(definition: dict[str, Any]) -> list[tuple[str, dict[str, Any]]]:
+    """Return, for each key in its order, what the schema allows beside null."""
+    allowed = []
+    for name, field in definition["properties"].items():
+        for choice in field.get("anyOf", [field]):
+            if choice != {"type": "null"}:
+                told = ("default", "description", "title")
+                allowed.append((name, {key: value for key, value in choice.items() if key not in told}))
+    return allowed
 
 
 def test_every_key_of_the_default_file_is_documented():
@@ -170,8 +189,19 @@ def test_settings_come_as_text_or_as_a_file(tmp_path):
     )
     with pytest.raises(ConfigError, match="unknown key; did you mean 'requests'"):
         read_settings("{request: 7}", Deployment)
-    with pytest.raises(ConfigError, match="no file"):
+    with pytest.raises(ConfigError, match=r"^--settings: no file"):
         read_settings("deploy.json", Deployment)
+
+
+@pytest.mark.parametrize("text", ["{requests: many}", "deploy.json", "{requests: "])
+def test_mistakes_in_an_option_name_it(text):
+    with pytest.raises(ConfigError, match=r"^--evaluation-settings: "):
+        read_settings(text, Deployment, option="--evaluation-settings")
+
+
+def test_a_study_that_is_not_there_is_told_with_its_option(capsys, tmp_path):
+    assert main(["account", "--config", "nowhere.yaml", "--out", str(tmp_path)]) == 2
+    assert "error: --config: no file 'nowhere.yaml'" in capsys.readouterr().err
 
 
 def test_pins_cover_what_the_project_asks_for_and_conda_has_the_same():

@@ -34,17 +34,20 @@ def read_yaml(path: Path) -> Any:
         raise ConfigError([f"{path}: not valid YAML ({' '.join(str(error).split())})"]) from None
 
 
-def read_settings(text: str, model: Any) -> Any:
-    """Return an instance of `model` from a command line's JSON or YAML text, or from the path of such a file."""
+def read_settings(text: str, model: Any, *, option: str = "--settings") -> Any:
+    """Return an instance of `model` from a command line's JSON or YAML text, or from the path of such a file.
+
+    Raises `ConfigError`, whose lines name the file, or else the `option` that the text was given with.
+    """
     if not text.lstrip().startswith("{") and Path(text).is_file():
         return validate(read_yaml(Path(text)), model, text)
     try:
         values = yaml.safe_load(text)
     except yaml.YAMLError as error:
-        raise ConfigError([f"--settings: not valid YAML or JSON ({' '.join(str(error).split())})"]) from None
+        raise ConfigError([f"{option}: not valid YAML or JSON ({' '.join(str(error).split())})"]) from None
     if isinstance(values, str):
-        raise ConfigError([f"--settings: no file {text!r}; expected a YAML file, or settings such as {{key: value}}"])
-    return validate({} if values is None else values, model, "settings")
+        raise ConfigError([f"{option}: no file {text!r}; expected a YAML file, or settings such as {{key: value}}"])
+    return validate({} if values is None else values, model, option)
 
 
 def validate(values: Any, model: Any, source: str) -> Any:

@@ -42,7 +42,7 @@ def run(arguments: argparse.Namespace) -> int:
     from greenllm.footprint.study import read_study
     from greenllm.report.numbers import quantity
 
-    config = read_settings(arguments.config, Config)
+    config = read_settings(arguments.config, Config, option="--config")
     results = arguments.results or Path(config.results)
     study = read_study(config, results)
     ledger = results / "ledger"

@@ -65,7 +65,7 @@ def _interrupt(number: int, frame: object) -> None:
 
 def _deploy(arguments: argparse.Namespace) -> int:
     settings = read_settings(arguments.settings, Deployment)
-    longest = read_settings(arguments.evaluation_settings, Evaluation).max_tokens
+    longest = read_settings(arguments.evaluation_settings, Evaluation, option="--evaluation-settings").max_tokens
     threads = usable_threads(arguments.threads)
     wildcards = _wildcards(arguments.wildcard)
     predictions = {row["id"]: row.get("prediction") for row in read_predictions(arguments.predictions)}

@@ -45,7 +45,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _train(arguments: argparse.Namespace) -> None:
     settings = read_settings(arguments.settings, Training)
-    model = read_settings(arguments.model, Model) if arguments.model else None
+    model = read_settings(arguments.model, Model, option="--model") if arguments.model else None
     threads = usable_threads(arguments.threads)
     # These are read once, when the libraries are imported.
     os.environ["OMP_NUM_THREADS"] = str(threads)

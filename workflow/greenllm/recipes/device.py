@@ -1,0 +1,51 @@
+"""What a training computes with: processor or GPU, precision, and algorithms that repeat themselves bit for bit."""
+
+import os
+import sys
+from typing import Literal
+
+import torch
+
+from greenllm.errors import UserError
+
+Device = Literal["auto", "cpu", "require"]
+
+
+def prepare_device(device: Device, threads: int) -> bool:
+    """Set the threads and return whether to train on a GPU: the first of those this job may use.
+
+    Raises `UserError` where a GPU is required and there is none.
+    """
+    torch.set_num_threads(threads)
+    if device == "cpu" or not torch.cuda.is_available():
+        if device == "require":
+            raise UserError("train: device `require`, but PyTorch sees no GPU; check the driver, or set device: auto")
+        return False
+    if torch.cuda.device_count() > 1:
+        print(f"train: uses one of the {torch.cuda.device_count()} GPUs that it may use", file=sys.stderr)
+    return True
+
+
+def precision_of(asked: str, on_gpu: bool) -> str:
+    """Return `bf16` where it is asked for, or `auto` and the hardware computes in it; else `fp32`.
+
+    Raises `UserError` where it is asked for and the GPU does not compute in it.
+    """
+    if on_gpu:
+        has_bf16 = torch.cuda.is_bf16_supported(including_emulation=False)
+    else:
+        can = torch.cpu.get_capabilities()
+        has_bf16 = bool(can.get("avx512_bf16") or can.get("amx_bf16") or can.get("bf16"))
+    if asked == "bf16" and on_gpu and not has_bf16:
+        raise UserError("train.precision: bf16, but this GPU does not compute in it; set auto or fp32")
+    return "fp32" if asked == "fp32" or (asked == "auto" and not has_bf16) else "bf16"
+
+
+def be_deterministic(on_gpu: bool) -> None:
+    """Choose algorithms that give the same bits each time (docs.pytorch.org/docs/stable/notes/randomness.html)."""
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    # On a GPU a few operations of some architectures have no deterministic form: they are warned of, not refused.
+    torch.use_deterministic_algorithms(True, warn_only=on_gpu)
+    # Filling fresh memory with NaN finds bugs, and costs time at each allocation.
+    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
+    torch.backends.cudnn.benchmark = False

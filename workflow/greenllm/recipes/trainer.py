@@ -1,0 +1,222 @@
+"""transformers.Trainer as this project uses it: batches by length, a loss by token, checkpoints marked when whole."""
+
+import math
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch.nn import functional
+from torch.utils.data import DataLoader
+from tqdm import tqdm
+from transformers import EarlyStoppingCallback, ProgressCallback, TrainerCallback, TrainingArguments
+from transformers import Trainer as HuggingFaceTrainer
+from transformers.trainer_utils import EvalLoopOutput
+
+from greenllm.config.models import Training
+from greenllm.errors import UserError
+from greenllm.recipes import checkpoints
+from greenllm.recipes.batches import Collator, LengthBuckets, Row
+from greenllm.recipes.work import PlannedBatches
+
+# transformers' names of the schedules that it brings; one-cycle is PyTorch's.
+SCHEDULES = {
+    "one-cycle": "constant",
+    "cosine": "cosine",
+    "linear": "linear",
+    "constant": "constant_with_warmup",
+}
+
+
+@dataclass(frozen=True)
+class Run:
+    """Of one training: its seed, what it computes with (`precision` is fp32 or bf16), the folder of its checkpoints."""
+
+    seed: int
+    threads: int
+    on_gpu: bool
+    precision: str
+    folder: Path
+
+
+class Trainer(HuggingFaceTrainer):  # type: ignore[misc]
+    """transformers.Trainer with batches by length, a loss weighted by token, and the one-cycle schedule."""
+
+    def __init__(self, *, settings: Training, buckets: LengthBuckets, **arguments: Any) -> None:
+        super().__init__(**arguments)
+        self.settings = settings
+        self.buckets = buckets
+        self.remove_callback(ProgressCallback)
+        self.progress = Progress()
+        self.add_callback(self.progress)
+        # The loss is a mean over the step's tokens already.
+        self.loss_is_scaled_for_ga = True
+
+    def get_train_dataloader(self) -> DataLoader[Any]:
+        """Return the training batches, grouped by length."""
+        loader = DataLoader(self.train_dataset, batch_sampler=self.buckets, collate_fn=self.data_collator)
+        return self.accelerator.prepare(loader)  # type: ignore[no-any-return]
+
+    def get_eval_dataloader(self, eval_dataset: Any = None) -> DataLoader[Any]:
+        """Return the validation batches, sorted by length."""
+        rows = self.eval_dataset if eval_dataset is None else eval_dataset
+        order = sorted(range(len(rows)), key=lambda index: len(rows[index]))
+        size = self.buckets.batch_size
+        batches = [order[start : start + size] for start in range(0, len(order), size)]
+        loader = DataLoader(rows, batch_sampler=batches, collate_fn=Collator(self.data_collator.pad_id, 0.0))
+        return self.accelerator.prepare(loader)  # type: ignore[no-any-return]
+
+    def create_scheduler(self, num_training_steps: int, optimizer: Any = None) -> Any:
+        """Return the learning-rate schedule; one-cycle (Smith and Topin 2017, arXiv 1708.07120) is PyTorch's."""
+        if self.settings.schedule != "one-cycle":
+            return super().create_scheduler(num_training_steps, optimizer)
+        if self.lr_scheduler is None:
+            self._created_lr_scheduler = True
+            self.lr_scheduler: Any = torch.optim.lr_scheduler.OneCycleLR(
+                optimizer or self.optimizer,
+                max_lr=self.settings.learning_rate,
+                total_steps=num_training_steps,
+                # Its arithmetic needs a first step that rises and a last one that falls.
+                pct_start=min(max(self.settings.warmup_share, 2 / num_training_steps), 0.99),
+                cycle_momentum=False,
+            )
+        return self.lr_scheduler
+
+    def compute_loss(
+        self,
+        model: Any,
+        inputs: dict[str, torch.Tensor],
+        return_outputs: bool = False,
+        num_items_in_batch: Any = None,
+    ) -> Any:
+        """Return the mean loss over the step's tokens, each with its weight, in nats."""
+        output = model(input_ids=inputs["input_ids"], use_cache=False)
+        weights = inputs["weights"]
+        loss = (_losses(output.logits, inputs["targets"]) * weights).sum() / weights.sum().clamp(min=1e-6)
+        return (loss, output) if return_outputs else loss
+
+    @torch.no_grad()
+    def evaluation_loop(
+        self,
+        dataloader: DataLoader[Any],
+        description: str,
+        prediction_loss_only: bool | None = None,
+        ignore_keys: list[str] | None = None,
+        metric_key_prefix: str = "eval",
+    ) -> EvalLoopOutput:
+        """Return the mean loss per completion token, in nats, over the whole validation split."""
+        self.model.eval()
+        total = count = torch.zeros((), dtype=torch.float64, device=self.args.device)
+        for batch in dataloader:
+            logits = self.model(input_ids=batch["input_ids"], use_cache=False).logits
+            total = total + (_losses(logits, batch["targets"]) * batch["weights"]).sum()
+            count = count + batch["weights"].sum()
+        metrics = {f"{metric_key_prefix}_loss": (total / count).item()}
+        rows = len(dataloader.dataset)  # type: ignore[arg-type]
+        return EvalLoopOutput(predictions=None, label_ids=None, metrics=metrics, num_samples=rows)
+
+    def floating_point_ops(self, inputs: dict[str, Any]) -> int:
+        """Count nothing in the hot loop; see `recipes.flops`."""
+        return 0
+
+
+def _losses(logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+    """Return each target's cross entropy in nats, of the shape of `targets`."""
+    return functional.cross_entropy(logits.flatten(0, 1), targets.flatten(), reduction="none").view_as(targets)
+
+
+class Progress(ProgressCallback):  # type: ignore[misc]
+    """The progress bar, with the loss beside it instead of a line for each."""
+
+    def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **_: Any) -> None:
+        """Show the newest losses; stop where one is not a number."""
+        shown = {name: logs[name] for name in ("loss", "eval_loss") if name in logs}
+        for name, value in shown.items():
+            if not math.isfinite(value):
+                raise UserError(
+                    f"train: the {name} is {value} at step {state.global_step}: training diverged; "
+                    "set a lower train.learning_rate"
+                )
+        if self.training_bar is not None:
+            self.training_bar.set_postfix(shown, refresh=False)
+
+    def close(self) -> None:
+        """End the bar's line, so that what is said next stands on one of its own."""
+        if self.training_bar is not None:
+            self.training_bar.close()
+
+
+class Checkpointing(TrainerCallback):  # type: ignore[misc]
+    """Marks each checkpoint when its last file has been written, and tells what has been done so far."""
+
+    def __init__(self, done: Callable[[int], None]) -> None:
+        self.done = done
+
+    def on_save(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        """Mark the checkpoint just written."""
+        checkpoints.mark_whole(Path(args.output_dir) / f"checkpoint-{state.global_step}")
+        self.done(state.global_step)
+        tqdm.write(f"train: checkpoint of step {state.global_step} written", file=sys.stderr)
+
+
+def make_trainer(
+    network: Any,
+    settings: Training,
+    run: Run,
+    *,
+    rows: list[Row],
+    validation: list[Row],
+    planned: PlannedBatches,
+    pad_id: int,
+    done: Callable[[int], None],
+) -> Trainer:
+    """Return the trainer of `network` on `rows`: `done(step)` is called when the checkpoint of a step is whole.
+
+    Without rows to validate on it only trains.
+    """
+    every = math.ceil(planned.steps / settings.evaluations)
+    log_every = max(1, every // 10)
+    every = math.ceil(every / log_every) * log_every  # so that a resumed training logs the same means
+    arguments = TrainingArguments(
+        output_dir=str(run.folder),
+        use_cpu=not run.on_gpu,
+        seed=run.seed,
+        data_seed=run.seed,
+        bf16=run.precision == "bf16",
+        max_steps=planned.steps,
+        per_device_train_batch_size=settings.batch,
+        per_device_eval_batch_size=settings.batch,
+        optim="adamw_torch_fused" if settings.optimizer == "adamw" else "sgd",
+        learning_rate=settings.learning_rate,
+        weight_decay=settings.weight_decay,
+        lr_scheduler_type=SCHEDULES[settings.schedule],
+        warmup_steps=round(settings.warmup_share * planned.steps),
+        eval_strategy="steps" if validation else "no",
+        eval_steps=every,
+        save_strategy="steps",
+        save_steps=every,
+        save_total_limit=2,
+        load_best_model_at_end=settings.patience is not None,
+        metric_for_best_model="loss" if settings.patience else None,
+        logging_steps=log_every,
+        logging_nan_inf_filter=False,
+        dataloader_pin_memory=run.on_gpu,
+        remove_unused_columns=False,
+        report_to="none",
+    )
+    arguments._n_gpu = min(arguments.n_gpu, 1)  # several would mean DataParallel: neither fast nor deterministic
+    trainer = Trainer(
+        settings=settings,
+        buckets=planned.buckets,
+        model=network,
+        args=arguments,
+        data_collator=Collator(pad_id, settings.prompt_weight),
+        train_dataset=rows,
+        eval_dataset=validation or None,
+        callbacks=[Checkpointing(done)],
+    )
+    if settings.patience:
+        trainer.add_callback(EarlyStoppingCallback(settings.patience))
+    return trainer
