@@ -1,6 +1,7 @@
 """Both engines, on real models with random weights: one prompt, one answer, however it is asked."""
 
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -171,6 +172,26 @@ def test_a_folder_that_is_no_model_is_told_in_one_line(tmp_path: Path, content: 
     with pytest.raises(UserError, match=expected) as caught:
         load_engine(tmp_path, threads=1)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("share", [0, 0.5])
+def test_weights_that_are_not_whole_are_told_in_one_line(model: Path, tmp_path: Path, share: float) -> None:  # noqa: F811
+    folder = tmp_path / "model"
+    shutil.copytree(model, folder)
+    weights = max(folder.iterdir(), key=lambda file: file.stat().st_size)
+    os.truncate(weights, int(weights.stat().st_size * share))
+    with pytest.raises(UserError, match="cannot be loaded by") as caught:
+        load_engine(folder, threads=1, device="cpu")
+    assert str(folder) in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_pickled_weights_are_not_loaded(fp32: Path, tmp_path: Path) -> None:  # noqa: F811
+    folder = tmp_path / "model"
+    shutil.copytree(fp32, folder)
+    (folder / "model.safetensors").rename(folder / "pytorch_model.bin")
+    with pytest.raises(UserError, match="pickled weights are never loaded"):
+        load_engine(folder, threads=1, device="cpu")
 
 
 def test_a_gpu_is_required_only_where_one_is(fp32: Path, int8: Path) -> None:  # noqa: F811

@@ -9,6 +9,7 @@ from pathlib import Path
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 import torch
+from safetensors import SafetensorError
 from transformers import AutoModelForCausalLM, DynamicCache
 from transformers.utils import logging
 
@@ -46,9 +47,12 @@ class Transformers:
             model = AutoModelForCausalLM.from_pretrained(
                 folder, dtype=PRECISIONS[self.precision], local_files_only=True, use_safetensors=True
             )
-        except (OSError, ValueError, RuntimeError) as error:
+        except (OSError, ValueError, RuntimeError, SafetensorError) as error:
             line = " ".join(str(error).split())
-            raise UserError(f"{folder}: cannot be loaded by {self.name}: {line[:300]}") from None
+            raise UserError(
+                f"{folder}: cannot be loaded by {self.name}: {line[:300]}; expected config.json and "
+                "whole *.safetensors, as transformers' save_pretrained writes them; pickled weights are never loaded"
+            ) from None
         self._model = model.to(self.device).eval()
         longest = getattr(model.config.get_text_config(), "max_position_embeddings", None)
         limits = [limit for limit in (manifest.context, longest) if limit]
