@@ -63,6 +63,14 @@ def test_the_same_model_gives_the_same_bytes(trained, quantized, tmp_path):
     }
 
 
+def test_the_model_names_the_builders_own_version_not_a_commit_of_the_repository_around_it(quantized):
+    import onnx
+    import onnxruntime_genai
+
+    graph = onnx.load(quantized / "model.onnx", load_external_data=False)
+    assert graph.producer_version.split("+")[1] in onnxruntime_genai.__commit__
+
+
 def test_an_architecture_that_the_builder_does_not_know(trained, tmp_path, capfd):
     from transformers import GPT2Config, GPT2LMHeadModel
 

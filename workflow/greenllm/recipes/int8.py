@@ -20,6 +20,8 @@ def quantize_int8(model: Path, out: Path, *, threads: int) -> None:
     environment = os.environ | {
         "OMP_NUM_THREADS": str(threads),
         "HF_HUB_OFFLINE": "1",
+        # The builder writes the commit of the repository it finds around .venv, that is ours, into the model.
+        "GIT_DIR": os.devnull,
         "TOKENIZERS_PARALLELISM": "false",
         "PYTHONUNBUFFERED": "1",  # so that its progress comes line by line into a log file, too
     }
