@@ -302,8 +302,9 @@ def test_jobs_side_by_side_share_out_what_the_counters_counted(tmp_path, env):
 def test_the_whole_tree_counts_also_what_nobody_waits_for(tmp_path, env):
     """Short-lived children, a double fork, and children of a parent that ignores SIGCHLD."""
     script = f"""
-import os, signal, subprocess, sys, time
+import os, signal, subprocess, sys
 burn = {BURN.format(seconds=0.3)!r}
+ended, written = os.pipe()
 subprocess.run([sys.executable, "-c", burn])            # waited for
 if os.fork() == 0:                                       # its child is orphaned, and outlives it
     if os.fork() == 0:
@@ -313,7 +314,8 @@ signal.signal(signal.SIGCHLD, signal.SIG_IGN)            # the kernel drops this
 if os.fork() == 0:
     exec(burn)
     os._exit(0)
-time.sleep(2)
+os.close(written)
+os.read(ended, 1)                                        # until all have ended, and none holds the other end
 """
     meter("--", sys.executable, "-c", script, env=env | {"GREENLLM_METER_INTERVAL_S": "0.02"})
     assert the_ledger(tmp_path)[-1]["cpu_s"] == pytest.approx(1.0, abs=0.15)

@@ -6,10 +6,10 @@ import numpy as np
 
 from greenllm.config.models import EmbeddedData
 from greenllm.tasks.customer_messages import messages
-from greenllm.tasks.task import Origin, Sums, one_line
+from greenllm.tasks.task import Origin, Sums, Task, one_line
 
 
-class CustomerService:
+class CustomerService(Task):
     """A customer's message in, its intent out."""
 
     name = "customer-service"
@@ -18,7 +18,6 @@ class CustomerService:
         "accuracy": "share of messages given exactly the right intent, case ignored (0 to 1, higher is better)",
         "macro_f1": "mean over the intents of their F1 score (0 to 1, higher is better)",
     }
-    columns: tuple[str, ...] = ("prompt", "completion")
     origin = Origin(
         generator="grammar of bank and shop customers' intents, part of GreenLLM",
         licence="Apache-2.0",
@@ -28,14 +27,6 @@ class CustomerService:
     def rows(self, settings: EmbeddedData) -> Iterator[dict[str, str]]:
         """Make `settings.rows` messages, the intents equally likely."""
         return messages(settings.rows, settings.seed)
-
-    def prompt(self, row: Mapping[str, str]) -> str:
-        """Return the message as one line."""
-        return one_line(row["prompt"]) + "\n"
-
-    def completion(self, row: Mapping[str, str]) -> str:
-        """Return the intent's name."""
-        return one_line(row["completion"])
 
     def score(self, references: Sequence[str], predictions: Sequence[str]) -> dict[str, float]:
         """Return accuracy and macro-F1 over the intents that the references have (an unknown answer is wrong)."""

@@ -35,17 +35,19 @@ class Task(Protocol):
     name: str
     primary: str  # name of the metric that recipes are compared by
     metrics: Mapping[str, str]  # name → unit and direction
-    columns: tuple[str, ...]  # columns that each row of its data must have
+    columns: tuple[str, ...] = ("prompt", "completion")  # columns that each row of its data must have
     origin: Origin
 
     def rows(self, settings: EmbeddedData) -> Iterator[dict[str, str]]:
         """Make the embedded rows: `prompt`, `completion` and `group`; the same settings give the same rows."""
 
     def prompt(self, row: Mapping[str, str]) -> str:
-        """Return the text that the model is given; it ends in a line break."""
+        """Return the text that the model is given: one line and its end."""
+        return one_line(row["prompt"]) + "\n"
 
     def completion(self, row: Mapping[str, str]) -> str:
-        """Return the text that the model is to answer with."""
+        """Return the text that the model is to answer with, as one line."""
+        return one_line(row["completion"])
 
     def score(self, references: Sequence[str], predictions: Sequence[str]) -> dict[str, float]:
         """Return each metric over all examples."""

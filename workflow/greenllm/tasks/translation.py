@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 from greenllm.config.models import EmbeddedData
 from greenllm.errors import UserError
-from greenllm.tasks.task import Origin, Sums, one_line
+from greenllm.tasks.task import Origin, Sums, Task, one_line
 
 CURRENCIES = ("USD", "EUR", "CNY", "JPY", "GBP", "CHF")
 UNITS = ("length-kilometer", "length-meter", "mass-kilogram", "volume-liter", "duration-hour", "duration-day")
@@ -85,7 +85,7 @@ def _territories(rng: random.Random) -> Value:
 KINDS = {_date: 0.3, _money: 0.2, _measure: 0.2, _number: 0.15, _territories: 0.15}
 
 
-class Translation:
+class Translation(Task):
     """English to another language and back."""
 
     name = "translation"
@@ -94,7 +94,6 @@ class Translation:
         "exact_match": "share of answers exactly right (0 to 1, higher is better)",
         "chrf": "chrF2 of sacrebleu, character n-gram F-score (0 to 100, higher is better)",
     }
-    columns: tuple[str, ...] = ("prompt", "completion")
     origin = Origin(
         generator=f"Unicode CLDR {get_cldr_version()} through Babel {babel.__version__}",
         licence="Unicode-3.0",
@@ -117,14 +116,6 @@ class Translation:
                 "completion": write(target),
                 "group": identity,
             }
-
-    def prompt(self, row: Mapping[str, str]) -> str:
-        """Return the direction and the text, as one line."""
-        return one_line(row["prompt"]) + "\n"
-
-    def completion(self, row: Mapping[str, str]) -> str:
-        """Return the translation as one line."""
-        return one_line(row["completion"])
 
     def score(self, references: Sequence[str], predictions: Sequence[str]) -> dict[str, float]:
         """Return the share of exact matches and sacrebleu's corpus chrF."""
