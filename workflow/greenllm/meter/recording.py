@@ -1,0 +1,225 @@
+"""Records one attempt: its slots, its ledger from the first sample to the end record, and its energy log."""
+
+import contextlib
+import hashlib
+import os
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from greenllm.errors import UserError
+from greenllm.meter.component import Component
+from greenllm.meter.energy_log import write_energy_log
+from greenllm.meter.fingerprints import fingerprints
+from greenllm.meter.host import boot_id, host_name, processor_count
+from greenllm.meter.ledger import SCHEMA, LedgerWriter, read_ledger
+from greenllm.meter.messages import tell
+from greenllm.meter.options import Options
+from greenllm.meter.process_tree import ProcessTree
+from greenllm.meter.provisional import Provisional
+from greenllm.meter.sampler import Sampler
+from greenllm.meter.sensors import nvml
+from greenllm.meter.sensors.discovery import find_sensors
+from greenllm.meter.slots import take_slots
+from greenllm.meter.times import rfc3339
+
+DEFAULT_LEDGER = Path("results/ledger")
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How the job ended. `exit_code` is as a shell tells it; `work` is what the job says it has done, by unit."""
+
+    status: str
+    exit_code: int
+    left_running: int = 0
+    work: Mapping[str, float] = field(default_factory=dict)
+
+
+class Recording:
+    """The record of one attempt. After construction call `begin`, then `watch` again and again, then `end`."""
+
+    def __init__(self, options: Options, interval_s: float | None = None) -> None:
+        """Look for sensors and take the slots, waiting for them as long as it takes.
+
+        `interval_s` is the time between samples in seconds (default: $GREENLLM_METER_INTERVAL_S, else 1).
+        Raises UserError where a lease cannot be had or the interval is bad.
+        """
+        self.options = options
+        self.interval_s = _interval_s(interval_s)
+        self._parent = os.environ.get("GREENLLM_METER_ID")
+        self.id = f"{self._parent}.{os.urandom(3).hex()}" if self._parent else _new_id()
+        self._run_id = os.environ.get("GREENLLM_RUN_ID") or self.id
+        folder = options.ledger or Path(os.environ.get("GREENLLM_LEDGER") or DEFAULT_LEDGER)
+        self._folder = folder.absolute()
+        # before the lease and the first sample: what it takes is not the job's
+        self._inputs = None if options.inputs is None else fingerprints(options.inputs)
+        gpus, self._sensors = find_sensors()
+        self.slots = take_slots(options, gpus, self.id, os.environ)
+        self._sensors += [nvml.null(gpu.uuid, nvml.MIG_REASON) for gpu in self.slots.gpus if gpu.index < 0]
+        self.components: list[Component] = []
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """The variables by which a meter inside this one knows that it is."""
+        return {
+            "GREENLLM_METER_ID": self.id,
+            "GREENLLM_LEDGER": str(self._folder),
+            "GREENLLM_RUN_ID": self._run_id,
+        }
+
+    def begin(self, tree: ProcessTree) -> None:
+        """Take the first sample of the job, whose processes are the tree's, and begin its ledger."""
+        self._host, self._cpus = host_name(), processor_count()
+        self._ledger = LedgerWriter(self._folder / self._host / f"{self.id}.jsonl")
+        leased = [gpu.uuid for gpu in self.slots.gpus]
+        self._sampler = Sampler(self._sensors, leased, tree)
+        self._provisional = Provisional(
+            self._sensors,
+            self._sampler.columns,
+            leased,
+            self._cpus,
+            self.slots.reserved_cpus,
+            bool(self.options.gpus),
+        )
+        self._last = self._sampler.sample()
+        self._start = self._start_record()
+        self._ledger.write(self._start)
+        self._ledger.write(self._last, sync=True)
+        self._provisional.add(self._last)
+        if self._ledger.trouble:
+            _warn(f"the ledger cannot be written ({self._ledger.trouble}); the job runs, its energy will be missing")
+        self._next_sample_s = time.monotonic() + self.interval_s
+
+    def watch(self) -> float:
+        """Take a sample if it is time to; return the seconds after which to call again."""
+        poll_s = self._sampler.poll_s
+        now = time.monotonic()
+        if now >= self._next_sample_s:
+            self._sample()
+            # the next of the regular times: a meter that was held up does not sample in a burst
+            self._next_sample_s += self.interval_s * (1 + (now - self._next_sample_s) // self.interval_s)
+        elif poll_s is not None:
+            self._sampler.poll()
+        until_s = self._next_sample_s - time.monotonic()
+        if poll_s is not None:
+            until_s = min(until_s, poll_s * nvml.phase_jitter())
+        return max(0.0, until_s)
+
+    def end(self, outcome: Outcome) -> None:
+        """Take the last sample, end the ledger and write the energy log. Never raises: the job has been done."""
+        self._sample()
+        end = self._end_record(outcome)
+        self._ledger.write(end, sync=True)
+        if self._ledger.lost:
+            _warn(f"{self._ledger.lost} ledger record(s) could not be written ({self._ledger.trouble})")
+        if (path := self.options.out) is not None:
+            try:
+                write_energy_log(path, self._start, end, self.components, self._provisional.parameters, self._ledger)
+            except OSError as error:
+                _warn(f"{path}: the energy log cannot be written ({error.strerror}); the ledger has it all")
+        self._ledger.close()
+
+    def _sample(self) -> None:
+        self._last = self._sampler.sample()
+        self._ledger.write(self._last)
+        self._provisional.add(self._last)
+
+    def _start_record(self) -> dict[str, Any]:
+        options, slots, sensors = self.options, self.slots, self._sensors
+        monotonic_s, wall_s = float(self._last[0] or 0.0), float(self._last[1] or 0.0)
+        command = [word.encode(errors="surrogateescape").decode(errors="replace") for word in options.command]
+        return {
+            "record": "start",
+            "schema": SCHEMA,
+            "id": self.id,
+            "parent": self._parent,
+            "run_id": self._run_id,
+            "host": self._host,
+            "boot_id": boot_id(),
+            "cpus": self._cpus,
+            "pid": os.getpid(),
+            "job": {"rule": options.rule, "wildcards": options.wildcards, "attempt": options.attempt},
+            "command": command,
+            "config_hash": self._config_hash(command),
+            "inputs": self._inputs,
+            "started": rfc3339(wall_s),
+            "wall_s": wall_s,
+            "monotonic_s": monotonic_s,
+            "waited_s": round(slots.waited_s, 3),
+            "interval_s": self.interval_s,
+            "threads": slots.threads,
+            "reserved_cpus": slots.reserved_cpus,
+            "exclusive": options.exclusive,
+            "gpus": [{"uuid": gpu.uuid, "index": gpu.index} for gpu in slots.gpus],
+            "gpus_requested": options.gpus or 0,
+            "columns": self._sampler.columns,
+            "sensors": [sensor.to_json() for sensor in sensors],
+            "parameters": {name: parameter.to_json() for s in sensors for name, parameter in s.parameters.items()},
+        }
+
+    def _config_hash(self, command: list[str]) -> str:
+        config = self.options.config
+        text = "\0".join(command) if config is None else config
+        return hashlib.sha256(text.encode(errors="surrogateescape")).hexdigest()
+
+    def _end_record(self, outcome: Outcome) -> dict[str, Any]:
+        ended_s, ended_wall_s = float(self._last[0] or 0.0), float(self._last[1] or 0.0)
+        duration_s = ended_s - self._start["monotonic_s"]
+        self.components = self._provisional.components(self._host, duration_s, self._inside(), self._sampler.troubles)
+        return {
+            "record": "end",
+            "id": self.id,
+            "status": outcome.status,
+            "exit_code": outcome.exit_code,
+            "ended": rfc3339(ended_wall_s),
+            "wall_s": ended_wall_s,
+            "monotonic_s": ended_s,
+            "duration_s": round(duration_s, 6),
+            "cpu_s": self._last[4],
+            "left_running": outcome.left_running,
+            "outputs": self._outputs(),
+            "work": dict(outcome.work),
+            "lost_records": self._ledger.lost,
+            "components": [component.to_json() for component in self.components],
+        }
+
+    def _outputs(self) -> dict[str, Any] | None:
+        """What the job wrote. Its energy log, which a workflow declares too, is yet to be written: left out."""
+        paths, log = self.options.outputs, self.options.out
+        if paths is None:
+            return None
+        return fingerprints(path for path in paths if log is None or Path(path).absolute() != log.absolute())
+
+    def _inside(self) -> list[dict[str, Any]]:
+        """Components of the meters that ran inside this one, whose ids begin with its own."""
+        components: list[dict[str, Any]] = []
+        with contextlib.suppress(OSError):
+            for path in (self._folder / self._host).glob(f"{self.id}.*.jsonl"):
+                with contextlib.suppress(OSError):
+                    components += (read_ledger(path)[0].end or {}).get("components", [])
+        return components
+
+
+def _interval_s(given: float | None) -> float:
+    name, value = "interval_s", str(given)
+    if given is None:
+        name = "GREENLLM_METER_INTERVAL_S"
+        value = os.environ.get(name) or "1.0"
+    try:
+        interval_s = float(value)
+    except ValueError:
+        interval_s = 0.0
+    if not 0.01 <= interval_s <= 3600:
+        raise UserError(f"{name}={value}: expected seconds between 0.01 and 3600")
+    return interval_s
+
+
+def _new_id() -> str:
+    return time.strftime("%Y%m%dT%H%M%SZ", time.gmtime()) + f"-{os.urandom(5).hex()}"
+
+
+def _warn(message: str) -> None:
+    tell(f"warning: {message}")
