@@ -1,22 +1,119 @@
-/* A stand-in for libnvidia-ml.so.1: GPUs whose power is an analytic function of CLOCK_MONOTONIC.
+/* A stand-in for libnvidia-ml.so.1: GPUs whose power is a known function of CLOCK_MONOTONIC.
  *
- * SIMULATED_GPUS: one GPU each, separated by ';', of the form "low_W,high_W,period_s,tick_s,counter,processes":
- * a square wave that is high in the second half of each period; the energy counter moves every tick_s (0: always);
- * counter 0: there is none, 1: there is one, 2: it starts anew at the time $SIMULATED_NVML_RESET (s).
+ * SIMULATED_GPUS: GPUs separated by ';', each a list of key=value separated by ',' (SimulatedGpu in simulated.py writes
+ * it and says what each key means), for instance "high_W=300,tick_s=0.1;counter=0,refresh_s=0.1,window_s=0.025".
+ * SIMULATED_NVML_STATE: a file that keeps the power limits that were set, for all processes; without it each process
+ * has its own.
  * SIMULATED_NVML_ERROR: the code that nvmlInit returns (18: driver and library differ).
  */
+#include <fcntl.h>
 #include <math.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <time.h>
+#include <unistd.h>
 
 typedef int nvmlReturn_t;
-enum { SUCCESS = 0, INVALID_ARGUMENT = 2, NOT_SUPPORTED = 3, INSUFFICIENT_SIZE = 7 };
+enum {
+    SUCCESS = 0, INVALID_ARGUMENT = 2, NOT_SUPPORTED = 3, NO_PERMISSION = 4, NOT_FOUND = 6, INSUFFICIENT_SIZE = 7,
+    GPU_IS_LOST = 15, UNKNOWN = 999
+};
+enum { MOST_GPUS = 256, MOST_INSTANCES = 7, MOST_LIMITS = 64 };
 
-typedef struct { double low_W, high_W, period_s, tick_s; int counter; unsigned processes; } gpu_t;
-static gpu_t gpus[64];
-static unsigned count;
+typedef struct gpu gpu_t;
+typedef struct { gpu_t *gpu; int instance; } device_t; /* what a handle points to; instance -1: the whole GPU */
+
+struct gpu {
+    double low_W, high_W, period_s, duty, phase, idle_W, start_s, end_s;
+    char trace[512];
+    double step, counter, tick_s, tick_phase, reset_s, refresh_s, refresh_phase, window_s, instant_window_s;
+    double lost_s, processes, limit_W, min_limit_W, max_limit_W, may_set_limit, mig, architecture;
+    size_t points;
+    double *time_s, *power_W; /* of the trace */
+    device_t whole, instances[MOST_INSTANCES];
+};
+static gpu_t gpus[MOST_GPUS];
+static int count;
+
+/* The power limits of a GPU since the start, in the order they were set. */
+typedef struct { int set; struct { double from_s, limit_W; } limits[MOST_LIMITS]; } state_t;
+static state_t *states;
+
+/* ---- settings ---- */
+
+static const struct { const char *key; size_t offset; } KEYS[] = {
+#define KEY(name) {#name, offsetof(gpu_t, name)}
+    KEY(low_W), KEY(high_W), KEY(period_s), KEY(duty), KEY(phase), KEY(idle_W), KEY(start_s), KEY(end_s), KEY(step),
+    KEY(counter), KEY(tick_s), KEY(tick_phase), KEY(reset_s), KEY(refresh_s), KEY(refresh_phase), KEY(window_s),
+    KEY(instant_window_s), KEY(lost_s), KEY(processes), KEY(limit_W), KEY(min_limit_W), KEY(max_limit_W),
+    KEY(may_set_limit), KEY(mig), KEY(architecture),
+};
+
+static int set_key(gpu_t *gpu, const char *key, const char *value) {
+    if (!strcmp(key, "trace")) return snprintf(gpu->trace, sizeof gpu->trace, "%s", value) < (int)sizeof gpu->trace;
+    for (size_t i = 0; i < sizeof KEYS / sizeof *KEYS; i++)
+        if (!strcmp(key, KEYS[i].key)) {
+            char *end;
+            *(double *)((char *)gpu + KEYS[i].offset) = strtod(value, &end);
+            return end != value && !*end;
+        }
+    return 0;
+}
+
+static int read_trace(gpu_t *gpu) {
+    FILE *file = fopen(gpu->trace, "r");
+    char line[256];
+    double time_s, power_W;
+    if (!file) return 0;
+    while (fgets(line, sizeof line, file)) {
+        if (sscanf(line, "%lf,%lf", &time_s, &power_W) != 2) continue; /* the head */
+        gpu->time_s = realloc(gpu->time_s, (gpu->points + 1) * sizeof(double));
+        gpu->power_W = realloc(gpu->power_W, (gpu->points + 1) * sizeof(double));
+        gpu->time_s[gpu->points] = time_s;
+        gpu->power_W[gpu->points++] = power_W;
+    }
+    fclose(file);
+    return gpu->points > 0;
+}
+
+static int read_gpu(gpu_t *gpu, char *text) {
+    *gpu = (gpu_t){.low_W = 70, .high_W = 400, .period_s = 1.3, .duty = 0.5, .idle_W = 70, .end_s = INFINITY,
+                   .counter = 1, .reset_s = INFINITY, .instant_window_s = NAN, .lost_s = INFINITY, .limit_W = 1000,
+                   .min_limit_W = 100, .max_limit_W = 1000, .may_set_limit = 1, .architecture = 7};
+    gpu->whole = (device_t){gpu, -1};
+    for (int i = 0; i < MOST_INSTANCES; i++) gpu->instances[i] = (device_t){gpu, i};
+    char *rest, *pair = strtok_r(text, ",", &rest);
+    for (; pair; pair = strtok_r(NULL, ",", &rest)) {
+        char *equals = strchr(pair, '=');
+        if (equals) *equals = 0;
+        if (!equals || !set_key(gpu, pair, equals + 1)) {
+            fprintf(stderr, "SIMULATED_GPUS: %s: unknown key or bad value\n", pair);
+            return 0;
+        }
+    }
+    if (isnan(gpu->instant_window_s)) gpu->instant_window_s = gpu->window_s;
+    if (*gpu->trace && !read_trace(gpu)) {
+        fprintf(stderr, "SIMULATED_GPUS: %s: no trace of time_s,power_W\n", gpu->trace);
+        return 0;
+    }
+    return 1;
+}
+
+static state_t *map_states(void) {
+    const char *path = getenv("SIMULATED_NVML_STATE");
+    size_t size = MOST_GPUS * sizeof(state_t);
+    int file = path ? open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0666) : -1;
+    int kind = file < 0 ? MAP_PRIVATE | MAP_ANONYMOUS : MAP_SHARED;
+    if (file >= 0 && ftruncate(file, size)) return NULL;
+    void *memory = mmap(NULL, size, PROT_READ | PROT_WRITE, kind, file, 0);
+    if (file >= 0) close(file);
+    return memory == MAP_FAILED ? NULL : memory;
+}
+
+/* ---- power and its integral ---- */
 
 static double now_s(void) {
     struct timespec t;
@@ -24,66 +121,344 @@ static double now_s(void) {
     return t.tv_sec + t.tv_nsec * 1e-9;
 }
 
-static double energy_J(const gpu_t *gpu, double t) {
-    double cycles = floor(t / gpu->period_s), rest = t - cycles * gpu->period_s, half = gpu->period_s / 2;
-    return cycles * half * (gpu->low_W + gpu->high_W) + gpu->low_W * fmin(rest, half) +
-           gpu->high_W * fmax(0, rest - half);
+/* The last of the times (i + phase) * period that is not after t; t itself where there is no period. */
+static double last_instant(double t, double period_s, double phase) {
+    return period_s > 0 ? (floor(t / period_s - phase) + phase) * period_s : t;
 }
+
+/* The integral of min(limit, a straight line from p to q) over dt. */
+static double line_J(double p, double q, double dt, double limit) {
+    if (p <= limit && q <= limit) return (p + q) / 2 * dt;
+    if (p >= limit && q >= limit) return limit * dt;
+    double above = (fmax(p, q) - limit) / fabs(p - q) * dt;
+    return limit * above + (limit + fmin(p, q)) / 2 * (dt - above);
+}
+
+/* The energy of the trace from a to b, which lie within it. */
+static double trace_J(const gpu_t *gpu, double a, double b, double limit) {
+    double energy = 0;
+    for (size_t i = 0; i + 1 < gpu->points; i++) {
+        double from = gpu->start_s + gpu->time_s[i], to = gpu->start_s + gpu->time_s[i + 1];
+        double s = fmax(a, from), e = fmin(b, to);
+        if (e <= s) continue;
+        double p = gpu->power_W[i], slope = gpu->step ? 0 : (gpu->power_W[i + 1] - p) / (to - from);
+        energy += line_J(p + slope * (s - from), p + slope * (e - from), e - s, limit);
+    }
+    return energy;
+}
+
+/* The energy of the square wave, which is high in the last `duty` of each period, from a to b. */
+static double wave_J(const gpu_t *gpu, double a, double b, double limit) {
+    double low = fmin(gpu->low_W, limit), high = fmin(gpu->high_W, limit), rise = 1 - gpu->duty, cycles[2];
+    double x = a / gpu->period_s + gpu->phase, whole = floor(x), until[2] = {x - whole, 0}, sum[2];
+    until[1] = until[0] + (b - a) / gpu->period_s;
+    for (int i = 0; i < 2; i++) {
+        double rest = modf(until[i], &cycles[i]);
+        sum[i] = cycles[i] * (low * rise + high * gpu->duty) + low * fmin(rest, rise) + high * fmax(0, rest - rise);
+    }
+    return gpu->period_s * (sum[1] - sum[0]);
+}
+
+/* The energy from a to b under one limit: of the trace or the wave from start to end, idle outside. */
+static double limited_J(const gpu_t *gpu, double a, double b, double limit) {
+    double end = gpu->points ? gpu->start_s + gpu->time_s[gpu->points - 1] : gpu->end_s;
+    double start = gpu->points ? gpu->start_s + gpu->time_s[0] : gpu->start_s;
+    double s = fmin(fmax(a, start), b), e = fmax(fmin(b, end), s), idle = fmin(gpu->idle_W, limit);
+    double active = gpu->points ? trace_J(gpu, s, e, limit) : wave_J(gpu, s, e, limit);
+    return idle * (s - a + b - e) + active;
+}
+
+static double energy_J(const gpu_t *gpu, double a, double b) {
+    const state_t *state = &states[gpu - gpus];
+    double energy = 0, limit = gpu->limit_W;
+    for (int i = 0; i < state->set && state->limits[i].from_s < b; i++) {
+        if (state->limits[i].from_s > a) {
+            energy += limited_J(gpu, a, state->limits[i].from_s, limit);
+            a = state->limits[i].from_s;
+        }
+        limit = state->limits[i].limit_W;
+    }
+    return energy + limited_J(gpu, a, b, limit);
+}
+
+/* The power that was published last: the mean over the window before that; without a window, of 0.1 ms. */
+static double published_W(const gpu_t *gpu, double window_s) {
+    double t = last_instant(now_s(), gpu->refresh_s, gpu->refresh_phase), window = fmax(window_s, 1e-4);
+    return energy_J(gpu, t - window, t) / window;
+}
+
+static double counted_J(const gpu_t *gpu) {
+    double t = last_instant(now_s(), gpu->tick_s, gpu->tick_phase);
+    return energy_J(gpu, t >= gpu->reset_s ? gpu->reset_s : 0, t);
+}
+
+/* ---- NVML: the library and its devices ---- */
 
 nvmlReturn_t nvmlInit_v2(void) {
     const char *error = getenv("SIMULATED_NVML_ERROR"), *list = getenv("SIMULATED_GPUS");
     if (error && atoi(error)) return atoi(error);
-    count = 0;
-    while (list && *list && count < 64) {
-        gpu_t *gpu = &gpus[count];
-        if (sscanf(list, "%lf,%lf,%lf,%lf,%d,%u", &gpu->low_W, &gpu->high_W, &gpu->period_s, &gpu->tick_s,
-                   &gpu->counter, &gpu->processes) == 6)
-            count++;
-        list = strchr(list, ';');
-        if (list) list++;
-    }
-    return SUCCESS;
+    if (states) return SUCCESS;
+    char *text = strdup(list ? list : ""), *rest, *one = strtok_r(text, ";", &rest);
+    for (; one && count < MOST_GPUS; one = strtok_r(NULL, ";", &rest))
+        if (!read_gpu(&gpus[count++], one)) return UNKNOWN;
+    free(text);
+    states = map_states();
+    return states ? SUCCESS : UNKNOWN;
 }
 nvmlReturn_t nvmlInitWithFlags(unsigned flags) { (void)flags; return nvmlInit_v2(); }
 nvmlReturn_t nvmlShutdown(void) { return SUCCESS; }
 const char *nvmlErrorString(nvmlReturn_t code) {
-    return code == 18 ? "Driver/library version mismatch" : code == NOT_SUPPORTED ? "Not Supported" : "Unknown Error";
+    return code == 18               ? "Driver/library version mismatch"
+           : code == NOT_SUPPORTED ? "Not Supported"
+           : code == NO_PERMISSION ? "Insufficient Permissions"
+           : code == NOT_FOUND     ? "Not Found"
+           : code == GPU_IS_LOST   ? "GPU is lost"
+                                   : "Unknown Error";
 }
-nvmlReturn_t nvmlDeviceGetCount_v2(unsigned *n) { *n = count; return SUCCESS; }
-nvmlReturn_t nvmlDeviceGetHandleByIndex_v2(unsigned index, gpu_t **handle) {
-    if (index >= count) return INVALID_ARGUMENT;
-    *handle = &gpus[index];
+nvmlReturn_t nvmlSystemGetDriverVersion(char *version, unsigned length) {
+    snprintf(version, length, "580.00");
     return SUCCESS;
 }
-nvmlReturn_t nvmlDeviceGetUUID(gpu_t *gpu, char *uuid, unsigned length) {
-    snprintf(uuid, length, "GPU-%08d-0000-0000-0000-000000000000", (int)(gpu - gpus));
+
+#define REFUSE_LOST(device) if (now_s() >= (device)->gpu->lost_s) return GPU_IS_LOST
+#define REFUSE_INSTANCE(device) REFUSE_LOST(device); if ((device)->instance >= 0) return NOT_SUPPORTED
+
+nvmlReturn_t nvmlDeviceGetCount_v2(unsigned *n) { *n = (unsigned)count; return SUCCESS; }
+nvmlReturn_t nvmlDeviceGetHandleByIndex_v2(unsigned index, device_t **handle) {
+    if (index >= (unsigned)count) return INVALID_ARGUMENT;
+    REFUSE_LOST(&gpus[index].whole);
+    *handle = &gpus[index].whole;
     return SUCCESS;
 }
-nvmlReturn_t nvmlDeviceGetName(gpu_t *gpu, char *name, unsigned length) {
-    (void)gpu;
-    snprintf(name, length, "Simulated GPU");
+nvmlReturn_t nvmlDeviceGetIndex(device_t *device, unsigned *index) {
+    REFUSE_LOST(device);
+    *index = device->instance < 0 ? (unsigned)(device->gpu - gpus) : (unsigned)device->instance;
     return SUCCESS;
 }
-nvmlReturn_t nvmlDeviceGetTotalEnergyConsumption(gpu_t *gpu, unsigned long long *energy_mJ) {
-    double t = now_s();
-    const char *reset = getenv("SIMULATED_NVML_RESET");
-    if (!gpu->counter) return NOT_SUPPORTED;
-    if (gpu->tick_s > 0) t = floor(t / gpu->tick_s) * gpu->tick_s;
-    double since = gpu->counter == 2 && reset && t >= atof(reset) ? atof(reset) : 0;
-    *energy_mJ = (unsigned long long)(1000 * (energy_J(gpu, t) - energy_J(gpu, since)));
+static void name_uuid(const device_t *device, char *uuid, unsigned length) {
+    const char *kind = device->instance < 0 ? "GPU" : "MIG";
+    snprintf(uuid, length, "%s-%08d-0000-0000-0000-%012d", kind, (int)(device->gpu - gpus), device->instance + 1);
+}
+nvmlReturn_t nvmlDeviceGetUUID(device_t *device, char *uuid, unsigned length) {
+    REFUSE_LOST(device);
+    name_uuid(device, uuid, length);
     return SUCCESS;
 }
-nvmlReturn_t nvmlDeviceGetPowerUsage(gpu_t *gpu, unsigned *power_mW) {
-    double phase = fmod(now_s(), gpu->period_s);
-    *power_mW = (unsigned)(1000 * (phase < gpu->period_s / 2 ? gpu->low_W : gpu->high_W));
+nvmlReturn_t nvmlDeviceGetHandleByUUID(const char *wanted, device_t **handle) {
+    for (int i = 0; i < count; i++)
+        for (int j = -1; j < (int)gpus[i].mig; j++) {
+            device_t *device = j < 0 ? &gpus[i].whole : &gpus[i].instances[j];
+            char uuid[96];
+            name_uuid(device, uuid, sizeof uuid);
+            if (strcmp(uuid, wanted)) continue;
+            REFUSE_LOST(device);
+            *handle = device;
+            return SUCCESS;
+        }
+    return NOT_FOUND;
+}
+nvmlReturn_t nvmlDeviceGetName(device_t *device, char *name, unsigned length) {
+    REFUSE_LOST(device);
+    snprintf(name, length, device->instance < 0 ? "Simulated GPU" : "Simulated GPU MIG");
     return SUCCESS;
 }
-nvmlReturn_t nvmlDeviceGetComputeRunningProcesses_v3(gpu_t *gpu, unsigned *n, void *infos) {
-    if (infos == NULL || *n < gpu->processes) {
-        *n = gpu->processes;
-        return gpu->processes ? INSUFFICIENT_SIZE : SUCCESS;
+
+/* ---- NVML: energy, power, limits ---- */
+
+nvmlReturn_t nvmlDeviceGetTotalEnergyConsumption(device_t *device, unsigned long long *energy_mJ) {
+    REFUSE_INSTANCE(device);
+    if (!device->gpu->counter) return NOT_SUPPORTED;
+    *energy_mJ = (unsigned long long)(1000 * counted_J(device->gpu));
+    return SUCCESS;
+}
+nvmlReturn_t nvmlDeviceGetPowerUsage(device_t *device, unsigned *power_mW) {
+    REFUSE_INSTANCE(device);
+    *power_mW = (unsigned)(1000 * published_W(device->gpu, device->gpu->window_s) + 0.5);
+    return SUCCESS;
+}
+typedef struct {
+    unsigned fieldId, scopeId;
+    long long timestamp, latencyUsec;
+    int valueType;
+    nvmlReturn_t nvmlReturn;
+    union { unsigned uiVal; unsigned long long ullVal; } value;
+} nvmlFieldValue_t;
+nvmlReturn_t nvmlDeviceGetFieldValues(device_t *device, int n, nvmlFieldValue_t *values) {
+    REFUSE_INSTANCE(device);
+    for (int i = 0; i < n; i++) {
+        nvmlFieldValue_t *field = &values[i];
+        field->timestamp = (long long)(1e6 * now_s());
+        field->valueType = 1; /* unsigned int */
+        field->nvmlReturn = SUCCESS;
+        switch (field->fieldId) {
+        case 83: /* NVML_FI_DEV_TOTAL_ENERGY_CONSUMPTION */
+            field->valueType = 3; /* unsigned long long */
+            field->nvmlReturn = nvmlDeviceGetTotalEnergyConsumption(device, &field->value.ullVal);
+            break;
+        case 185: /* NVML_FI_DEV_POWER_AVERAGE */
+            field->nvmlReturn = nvmlDeviceGetPowerUsage(device, &field->value.uiVal);
+            break;
+        case 186: /* NVML_FI_DEV_POWER_INSTANT */
+            field->value.uiVal = (unsigned)(1000 * published_W(device->gpu, device->gpu->instant_window_s) + 0.5);
+            break;
+        default:
+            field->nvmlReturn = NOT_SUPPORTED;
+        }
     }
-    *n = gpu->processes;
-    memset(infos, 0, (size_t)*n * 24);
     return SUCCESS;
+}
+
+static unsigned limit_mW(const gpu_t *gpu) {
+    const state_t *state = &states[gpu - gpus];
+    return (unsigned)(1000 * (state->set ? state->limits[state->set - 1].limit_W : gpu->limit_W));
+}
+nvmlReturn_t nvmlDeviceGetPowerManagementLimit(device_t *device, unsigned *limit) {
+    REFUSE_INSTANCE(device);
+    *limit = limit_mW(device->gpu);
+    return SUCCESS;
+}
+nvmlReturn_t nvmlDeviceGetEnforcedPowerLimit(device_t *device, unsigned *limit) {
+    return nvmlDeviceGetPowerManagementLimit(device, limit);
+}
+nvmlReturn_t nvmlDeviceGetPowerManagementDefaultLimit(device_t *device, unsigned *limit) {
+    REFUSE_INSTANCE(device);
+    *limit = (unsigned)(1000 * device->gpu->limit_W);
+    return SUCCESS;
+}
+nvmlReturn_t nvmlDeviceGetPowerManagementLimitConstraints(device_t *device, unsigned *least, unsigned *most) {
+    REFUSE_INSTANCE(device);
+    *least = (unsigned)(1000 * device->gpu->min_limit_W);
+    *most = (unsigned)(1000 * device->gpu->max_limit_W);
+    return SUCCESS;
+}
+nvmlReturn_t nvmlDeviceSetPowerManagementLimit(device_t *device, unsigned limit) {
+    REFUSE_INSTANCE(device);
+    gpu_t *gpu = device->gpu;
+    state_t *state = &states[gpu - gpus];
+    if (!gpu->may_set_limit) return NO_PERMISSION;
+    if (limit < 1000 * gpu->min_limit_W || limit > 1000 * gpu->max_limit_W) return INVALID_ARGUMENT;
+    if (state->set == MOST_LIMITS) return UNKNOWN;
+    state->limits[state->set].from_s = now_s();
+    state->limits[state->set].limit_W = limit / 1000.0;
+    __sync_fetch_and_add(&state->set, 1);
+    return SUCCESS;
+}
+
+/* ---- NVML: MIG ---- */
+
+nvmlReturn_t nvmlDeviceGetMigMode(device_t *device, unsigned *current, unsigned *pending) {
+    REFUSE_INSTANCE(device);
+    if (!device->gpu->mig) return NOT_SUPPORTED;
+    *current = *pending = 1;
+    return SUCCESS;
+}
+nvmlReturn_t nvmlDeviceGetMaxMigDeviceCount(device_t *device, unsigned *n) {
+    REFUSE_INSTANCE(device);
+    *n = device->gpu->mig ? MOST_INSTANCES : 0;
+    return SUCCESS;
+}
+nvmlReturn_t nvmlDeviceGetMigDeviceHandleByIndex(device_t *device, unsigned index, device_t **handle) {
+    REFUSE_INSTANCE(device);
+    if (index >= MOST_INSTANCES) return INVALID_ARGUMENT;
+    if (index >= device->gpu->mig) return NOT_FOUND;
+    *handle = &device->gpu->instances[index];
+    return SUCCESS;
+}
+nvmlReturn_t nvmlDeviceGetDeviceHandleFromMigDeviceHandle(device_t *device, device_t **handle) {
+    REFUSE_LOST(device);
+    if (device->instance < 0) return INVALID_ARGUMENT;
+    *handle = &device->gpu->whole;
+    return SUCCESS;
+}
+nvmlReturn_t nvmlDeviceIsMigDeviceHandle(device_t *device, unsigned *is_instance) {
+    *is_instance = device->instance >= 0;
+    return SUCCESS;
+}
+nvmlReturn_t nvmlDeviceGetGpuInstanceId(device_t *device, unsigned *id) {
+    REFUSE_LOST(device);
+    if (device->instance < 0) return NOT_SUPPORTED;
+    *id = (unsigned)device->instance + 1;
+    return SUCCESS;
+}
+nvmlReturn_t nvmlDeviceGetComputeInstanceId(device_t *device, unsigned *id) {
+    REFUSE_LOST(device);
+    if (device->instance < 0) return NOT_SUPPORTED;
+    *id = 0;
+    return SUCCESS;
+}
+typedef struct {
+    unsigned multiprocessorCount, sharedCopyEngineCount, sharedDecoderCount, sharedEncoderCount, sharedJpegCount,
+        sharedOfaCount, gpuInstanceSliceCount, computeInstanceSliceCount;
+    unsigned long long memorySizeMB;
+} nvmlDeviceAttributes_t;
+enum { SLICES = 7, MULTIPROCESSORS_A_SLICE = 14, MEMORY_MB = 81920 };
+nvmlReturn_t nvmlDeviceGetAttributes_v2(device_t *device, nvmlDeviceAttributes_t *attributes) {
+    REFUSE_LOST(device);
+    if (device->instance < 0) return NOT_SUPPORTED;
+    unsigned instances = (unsigned)device->gpu->mig, slices = SLICES / instances;
+    *attributes = (nvmlDeviceAttributes_t){.multiprocessorCount = slices * MULTIPROCESSORS_A_SLICE,
+                                           .gpuInstanceSliceCount = slices,
+                                           .computeInstanceSliceCount = slices,
+                                           .memorySizeMB = MEMORY_MB / instances};
+    return SUCCESS;
+}
+
+/* ---- NVML: what other tools ask for ---- */
+
+nvmlReturn_t nvmlDeviceGetComputeRunningProcesses_v3(device_t *device, unsigned *n, void *infos) {
+    REFUSE_LOST(device);
+    unsigned running = (unsigned)device->gpu->processes, room = *n;
+    *n = running;
+    if (infos == NULL || room < running) return running ? INSUFFICIENT_SIZE : SUCCESS;
+    memset(infos, 0, (size_t)running * 24);
+    return SUCCESS;
+}
+nvmlReturn_t nvmlDeviceGetGraphicsRunningProcesses_v3(device_t *device, unsigned *n, void *infos) {
+    (void)infos;
+    REFUSE_LOST(device);
+    *n = 0;
+    return SUCCESS;
+}
+typedef struct { unsigned long long total, free, used; } nvmlMemory_t;
+nvmlReturn_t nvmlDeviceGetMemoryInfo(device_t *device, nvmlMemory_t *memory) {
+    REFUSE_LOST(device);
+    unsigned long long total = (unsigned long long)MEMORY_MB << 20;
+    *memory = (nvmlMemory_t){total, total, 0};
+    return SUCCESS;
+}
+typedef struct { unsigned gpu, memory; } nvmlUtilization_t;
+nvmlReturn_t nvmlDeviceGetUtilizationRates(device_t *device, nvmlUtilization_t *rates) {
+    REFUSE_INSTANCE(device);
+    *rates = (nvmlUtilization_t){0, 0};
+    return SUCCESS;
+}
+nvmlReturn_t nvmlDeviceGetCudaComputeCapability(device_t *device, int *major, int *minor) {
+    REFUSE_LOST(device);
+    *major = 8, *minor = 6;
+    return SUCCESS;
+}
+#define CONSTANT(function, of)                                 \
+    nvmlReturn_t function(device_t *device, unsigned *value) { \
+        REFUSE_LOST(device);                                   \
+        *value = (unsigned)(of);                               \
+        return SUCCESS;                                        \
+    }
+CONSTANT(nvmlDeviceGetArchitecture, device->gpu->architecture)
+CONSTANT(nvmlDeviceGetComputeMode, 0)
+CONSTANT(nvmlDeviceGetPersistenceMode, 1)
+nvmlReturn_t nvmlDeviceGetTemperature(device_t *device, int sensor, unsigned *celsius) {
+    (void)sensor;
+    REFUSE_LOST(device);
+    *celsius = 40;
+    return SUCCESS;
+}
+typedef struct { unsigned version; int sensor, celsius; } nvmlTemperature_t;
+nvmlReturn_t nvmlDeviceGetTemperatureV(device_t *device, nvmlTemperature_t *temperature) {
+    REFUSE_LOST(device);
+    temperature->celsius = 40;
+    return SUCCESS;
+}
+nvmlReturn_t nvmlDeviceGetC2cModeInfoV(device_t *device, void *info) {
+    (void)device, (void)info;
+    return NOT_SUPPORTED;
 }

@@ -1,6 +1,9 @@
 """Simulated hardware, under the names that the real one has: a libnvidia-ml.so.1, a powercap tree, a /proc."""
 
 import contextlib
+import csv
+import functools
+import itertools
 import math
 import os
 import shutil
@@ -8,37 +11,106 @@ import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 
 
 @dataclass(frozen=True)
 class SimulatedGpu:
-    """A square wave between two powers (W); see nvml.c."""
+    """A GPU of nvml.c: what it draws, and what its sensors show of that. Times are those of CLOCK_MONOTONIC.
 
+    Phases are parts of a period: a counter with `tick_s` 0.1 and `tick_phase` 0.3 moves at 0.03, 0.13, 0.23 s …
+    """
+
+    # What it draws: a square wave that is high in the last `duty` of each period (of time / period_s + phase) …
     low_W: float = 70.0
     high_W: float = 400.0
     period_s: float = 1.3
-    tick_s: float = 0.0
+    duty: float = 0.5
+    phase: float = 0.0
+    # … or a file of "time_s,power_W" lines, whose times count from start_s; with `step` a power holds until the next
+    # one, else the power goes there in a straight line. Outside start_s to end_s (or the trace's end) it is idle.
+    trace: str | Path = ""
+    step: bool = False
+    idle_W: float = 70.0
+    start_s: float = 0.0
+    end_s: float = math.inf
+
+    # The energy counter: none (counter 0), or one that moves every tick_s (0: always) and starts anew at reset_s.
     counter: int = 1
+    tick_s: float = 0.0
+    tick_phase: float = 0.0
+    reset_s: float = math.inf
+    # The power reading: taken anew every refresh_s (0: always), the mean over the window_s before (0: none). The
+    # field NVML_FI_DEV_POWER_INSTANT has a window of its own, by default the same.
+    refresh_s: float = 0.0
+    refresh_phase: float = 0.0
+    window_s: float = 0.0
+    instant_window_s: float | None = None
+
+    lost_s: float = math.inf  # from then on "GPU is lost"
     processes: int = 0
+    limit_W: float = 1000.0  # cuts what it draws, until another limit is set
+    min_limit_W: float = 100.0
+    max_limit_W: float = 1000.0
+    may_set_limit: bool = True
+    mig: int = 0  # so many MIG instances; 0: a GPU that cannot have any
+    architecture: int = 7  # NVML_DEVICE_ARCH_AMPERE
 
     def energy_J(self, t: float) -> float:
-        """The energy used since CLOCK_MONOTONIC was zero."""
-        cycles, rest = divmod(t, self.period_s)
-        half = self.period_s / 2
-        return (
-            cycles * half * (self.low_W + self.high_W)
-            + self.low_W * min(rest, half)
-            + self.high_W * max(0, rest - half)
+        """The energy used since CLOCK_MONOTONIC was zero, under the limit that it starts with."""
+        start, end = self.start_s, self.end_s
+        if self.trace:
+            start, end = self.start_s + self._points[0][0], self.start_s + self._points[-1][0]
+        active_s = min(max(t, start), max(start, end))
+        active_J = self._trace_J(active_s) if self.trace else self._wave_J(active_s) - self._wave_J(start)
+        return self._limited(self.idle_W) * (t - (active_s - start)) + active_J
+
+    def _limited(self, power_W: float) -> float:
+        return min(power_W, self.limit_W)
+
+    def _wave_J(self, t: float) -> float:
+        low_W, high_W = self._limited(self.low_W), self._limited(self.high_W)
+        cycles, rest = divmod(t / self.period_s + self.phase, 1)
+        rise = 1 - self.duty
+        mean_W = low_W * rise + high_W * self.duty
+        return self.period_s * (cycles * mean_W + low_W * min(rest, rise) + high_W * max(0, rest - rise))
+
+    def _trace_J(self, t: float) -> float:
+        return sum(
+            _line_J(p, p if self.step else p + (q - p) * (end - begun) / (stop - begun), end - begun, self.limit_W)
+            for (begun, p), (stop, q) in itertools.pairwise(self._points)
+            if (end := min(t - self.start_s, stop)) > begun
         )
 
+    @functools.cached_property
+    def _points(self) -> list[tuple[float, float]]:
+        with Path(self.trace).open(newline="") as file:
+            return [(float(row["time_s"]), float(row["power_W"])) for row in csv.DictReader(file)]
+
     def __str__(self) -> str:
-        return f"{self.low_W},{self.high_W},{self.period_s},{self.tick_s},{self.counter},{self.processes}"
+        told = [(f.name, getattr(self, f.name), f.default) for f in fields(self)]
+        return ",".join(
+            f"{name}={int(value) if isinstance(value, bool) else value}"
+            for name, value, default in told
+            if value != default or name in ("low_W", "high_W")
+        )
+
+
+def _line_J(p: float, q: float, duration_s: float, limit: float) -> float:
+    """The integral of the lesser of `limit` and a straight line from p to q."""
+    if (p > limit) == (q > limit):
+        return min(limit, (p + q) / 2) * duration_s
+    above_s = (max(p, q) - limit) / abs(p - q) * duration_s
+    return limit * above_s + (limit + min(p, q)) / 2 * (duration_s - above_s)
 
 
 def gpu_uuid(index: int) -> str:
     return f"GPU-{index:08d}-0000-0000-0000-000000000000"
+
+
+def mig_uuid(index: int, instance: int) -> str:
+    return f"MIG-{index:08d}-0000-0000-0000-{instance + 1:012d}"
 
 
 def compile_nvml(folder: Path) -> Path:
@@ -52,12 +124,23 @@ def compile_nvml(folder: Path) -> Path:
 
 
 def gpu_environment(library: Path, gpus: list[SimulatedGpu]) -> dict[str, str]:
-    return {"LD_LIBRARY_PATH": str(library), "SIMULATED_GPUS": ";".join(map(str, gpus))}
+    """What a program needs to find these GPUs, as after a boot: of power limits set before, nothing is left."""
+    state = library / "nvml-state"
+    state.unlink(missing_ok=True)
+    return {
+        "LD_LIBRARY_PATH": str(library),
+        "SIMULATED_GPUS": ";".join(map(str, gpus)),
+        "SIMULATED_NVML_STATE": str(state),
+    }
 
 
 @dataclass
 class PowercapTree:
-    """A powercap tree whose counters follow functions of CLOCK_MONOTONIC (joules), wrap-around included."""
+    """A powercap tree whose counters follow functions of CLOCK_MONOTONIC (joules), wrap-around included.
+
+    They move when `update` is called, or all by themselves while `running`. Sockets and their memory are zones such as
+    "intel-rapl:0", "intel-rapl:1", "intel-rapl:1:0".
+    """
 
     root: Path
     zones: dict[str, tuple[str, Callable[[float], float]]]  # "intel-rapl:0" → (name, energy_J)
@@ -79,8 +162,9 @@ class PowercapTree:
     def file(self, zone: str) -> Path:
         return self._files[zone]
 
-    def update(self) -> None:
-        now = time.monotonic()
+    def update(self, now: float | None = None) -> None:
+        """Set the counters to what they are at a time, by default the present."""
+        now = time.monotonic() if now is None else now
         for zone, (_, energy_J) in self.zones.items():
             count = math.floor(energy_J(now) * 1e6) % self.wrap_uJ
             beside = self._files[zone].with_suffix(".new")
