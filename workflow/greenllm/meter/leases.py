@@ -12,12 +12,13 @@ import fcntl
 import json
 import os
 import pwd
-import sys
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+
+from greenllm.meter.messages import tell
 
 FOLDERS = ("/run/lock/greenllm", "/tmp/greenllm-locks")
 POLL_S = 0.1
@@ -95,11 +96,12 @@ def _try(descriptor: int) -> bool:
 
 @dataclass
 class Lease:
-    """Takes locks. Their descriptors stay open as long as this process, and the command inherits them."""
+    """Takes locks. Unless released, they are held as long as this process or one that inherited them lives."""
 
     folder: Path
     holder: dict[str, Any]
     waited_s: float = 0.0
+    _held: list[int] = field(default_factory=list)
 
     def take(
         self,
@@ -137,8 +139,16 @@ class Lease:
         for descriptor in taken.values():
             _sign(descriptor, self.holder)
             os.set_inheritable(descriptor, True)
+            self._held.append(descriptor)
         self.waited_s += waiting.waited_s
         return [name for name in names if name in taken]
+
+    def release(self) -> None:
+        """Drop the locks, for the processes that inherited them, too."""
+        while self._held:
+            descriptor = self._held.pop()
+            fcntl.flock(descriptor, fcntl.LOCK_UN)
+            os.close(descriptor)
 
 
 class _Ticket:
@@ -217,7 +227,7 @@ class _Waiting:
             self.told_s = now
             holders = [f"{h.name}: {h.describe()}" for h in holders_of(self.lease.folder, self.names) if h.held]
             more = "" if len(holders) <= 4 else f" and {len(holders) - 4} more"
-            _tell(f"waiting for {self.what} (held: {'; '.join(holders[:4]) or 'nothing, but others wait first'}{more})")
+            tell(f"waiting for {self.what} (held: {'; '.join(holders[:4]) or 'nothing, but others wait first'}{more})")
         time.sleep(POLL_S)
 
 
@@ -285,7 +295,3 @@ def _sign(descriptor: int, record: dict[str, Any]) -> None:
     with contextlib.suppress(OSError):  # another user's file that we may only read
         os.ftruncate(descriptor, 0)
         os.pwrite(descriptor, json.dumps(record).encode(), 0)
-
-
-def _tell(message: str) -> None:
-    print(f"greenllm meter: {message}", file=sys.stderr, flush=True)

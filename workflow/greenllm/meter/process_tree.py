@@ -84,16 +84,23 @@ def children_of(pid: int, threads: int = 1) -> list[int]:
     return children
 
 
+# Programs that this process runs for its own ends, such as to read a sensor: no part of any tree.
+helpers: set[int] = set()
+
+
 class ProcessTree:
     """All descendants of this process but those in `ignored`, and the CPU time they used since it was made."""
 
-    def __init__(self) -> None:
-        self.ignored: set[int] = set()
+    def __init__(self, with_own: bool = False) -> None:
+        """`with_own`: this process, with all its threads, is part of the tree."""
+        self.ignored: set[int] = set(helpers)
+        self._with_own = with_own
         self._reaped_s = 0.0
         self._unwaited_s = 0.0
         self._highest_s = 0.0
         self._seen: dict[int, Process] = {}
         self._children: dict[int, list[int]] = {}
+        self._before_s = self._total_s()  # what was used before: none of it is the job's
 
     def reaped(self, pid: int, usage: resource.struct_rusage) -> None:
         """Take in the usage of a child that this process waited for (with its waited-for descendants')."""
@@ -101,11 +108,15 @@ class ProcessTree:
         self._seen.pop(pid, None)
 
     def processes(self) -> list[int]:
-        """Return the ids of the tree's live processes, parents before children."""
-        return list(self._look()[0])
+        """Return the ids of the tree's live processes but this one, parents before children."""
+        return [pid for pid in self._look()[0] if pid != os.getpid()]
 
     def cpu_s(self) -> float:
         """Return the CPU seconds that the tree used so far; it never falls."""
+        self._highest_s = max(self._highest_s, self._total_s() - self._before_s)
+        return self._highest_s
+
+    def _total_s(self) -> float:
         before, children_before = self._seen, self._children
         self._seen, self._children = self._look()
         # A child that vanished was waited for by its parent, and so is part of the parent's waited time; unless the
@@ -114,23 +125,32 @@ class ProcessTree:
             earlier = before.get(pid)
             if earlier is None or earlier.started != process.started:
                 continue
-            gone = [before[c] for c in children_before.get(pid, []) if c in before and c not in self._seen]
+            gone = self._gone_below(pid, before, children_before)
             if gone:
-                missing = sum(c.own_s + c.waited_s for c in gone) - (process.waited_s - earlier.waited_s)
+                # Read anew: of a child that ended during this look its parent's time knew nothing yet.
+                waited_s = (read_process(pid) or process).waited_s - earlier.waited_s
+                missing = sum(c.own_s + c.waited_s for c in gone) - waited_s
                 if missing > TICKS_TOLERANCE_S * len(gone):
                     self._unwaited_s += missing
         live = sum(process.own_s + process.waited_s for process in self._seen.values())
-        self._highest_s = max(self._highest_s, self._reaped_s + self._unwaited_s + live)
-        return self._highest_s
+        return self._reaped_s + self._unwaited_s + live
+
+    def _gone_below(self, pid: int, before: dict[int, Process], children: dict[int, list[int]]) -> list[Process]:
+        """The children of a process that are no longer in the tree."""
+        pids = [child for child in children.get(pid, []) if child in before and child not in self._seen]
+        gone = [before[child] for child in pids]
+        if self._with_own:  # such a process is no subreaper: what they had below them has left the tree with them
+            gone += [below for child in pids for below in self._gone_below(child, before, children)]
+        return gone
 
     def _look(self) -> tuple[dict[int, Process], dict[int, list[int]]]:
         seen: dict[int, Process] = {}
         kin: dict[int, list[int]] = {}
         me = os.getpid()
-        waiting = [(pid, me) for pid in children_of(me) if pid not in self.ignored]
+        waiting = [(me, os.getppid())] if self._with_own else [(pid, me) for pid in children_of(me)]
         while waiting:
             pid, parent = waiting.pop()
-            if pid in seen:
+            if pid in seen or pid in self.ignored:
                 continue
             earlier = self._seen.get(pid)
             if earlier is not None and earlier.parent == parent and earlier.own_s == own_cpu_s(pid):

@@ -1,7 +1,6 @@
 """The devices a job gets: leased, inherited from the meter around it, or given by SLURM."""
 
 import os
-import sys
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -17,6 +16,7 @@ from greenllm.meter.leases import (
     lock_folder,
     usable_cpus,
 )
+from greenllm.meter.messages import tell
 from greenllm.meter.options import Options
 from greenllm.meter.sensors.nvml import Gpu
 
@@ -42,6 +42,12 @@ class Slots:
     reserved_cpus: float
     environment: dict[str, str] = field(default_factory=dict)
     waited_s: float = 0.0
+    lease: Lease | None = None
+
+    def release(self) -> None:
+        """Give back what was leased."""
+        if self.lease is not None:
+            self.lease.release()
 
 
 def take_slots(options: Options, gpus: Sequence[Gpu], job_id: str, environment: Mapping[str, str]) -> Slots:
@@ -66,7 +72,7 @@ def take_slots(options: Options, gpus: Sequence[Gpu], job_id: str, environment: 
     count = os.cpu_count() or 1 if options.exclusive else threads
     slots = Slots(allowed[:wanted], threads, float(count), exports)
     try:
-        lease = Lease(lock_folder(), holder_record(job_id, options.rule or options.command[0]))
+        slots.lease = lease = Lease(lock_folder(), holder_record(job_id, options.rule or options.command[0]))
         if wanted:
             by_name = {f"gpu-{gpu.uuid}": gpu for gpu in allowed}
             what = f"{wanted} of {len(allowed)} GPU{'s' if len(allowed) > 1 else ''}"
@@ -76,13 +82,16 @@ def take_slots(options: Options, gpus: Sequence[Gpu], job_id: str, environment: 
         lease.take("cpu", names, count, what, deadline)
         slots.waited_s = lease.waited_s
     except LeaseTimeoutError as error:
+        slots.release()
         raise UserError(f"{error}; wait longer (--wait) or see `greenllm probe` for who holds it") from None
     except NoLocksError as error:
-        print(
-            f"greenllm meter: warning: no locks can be kept ({error}); running without a lease: GPUs and processors "
-            "may be shared. Set GREENLLM_LOCKS to a folder that all users may write to.",
-            file=sys.stderr,
+        tell(
+            f"warning: no locks can be kept ({error}); running without a lease: GPUs and processors may be shared. "
+            "Set GREENLLM_LOCKS to a folder that all users may write to."
         )
+    except BaseException:  # a signal while waiting
+        slots.release()
+        raise
     slots.environment |= _cuda(slots.gpus)
     return slots
 
