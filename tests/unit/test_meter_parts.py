@@ -12,11 +12,11 @@ from hardware.simulated import proc_tree
 from hypothesis import given
 from hypothesis import strategies as st
 
-import greenllm.meter
+import greenllm.meter.sensors
 from greenllm.meter.estimate import Estimate, Parameter, ratio, total
 from greenllm.meter.gpus import visible
 from greenllm.meter.ledger import LedgerWriter, parse_ledger, read_ledger
-from greenllm.meter.sensors import SensorError, cpu_model, dram_model
+from greenllm.meter.sensors import SensorError, cpu_model, dram_model, external
 from greenllm.meter.sensors.nvml import Gpu
 
 PARAMETERS = {
@@ -144,19 +144,64 @@ def test_visible_gpus_follow_cudas_rules(allowed, expected):
 
 
 def test_the_readmes_sensor_works_as_it_stands(tmp_path, monkeypatch):
-    readme = Path(greenllm.meter.__file__).with_name("README.md").read_text()
+    readme = Path(greenllm.meter.sensors.__file__).with_name("README.md").read_text()
     (code,) = re.findall(r"```python\n(.*?)```", readme, flags=re.DOTALL)
-    assert len(code.splitlines()) <= 35
+    assert len([line for line in code.splitlines() if line.strip()]) <= 30
     names: dict = {}
     exec(code, names)
+    monkeypatch.setenv("GREENLLM_SYSFS", str(tmp_path))
     assert names["find"]() == []
-    monkeypatch.setenv("SOCKET_JOULES", str(tmp_path / "joules"))
-    (sensor,) = names["find"]()
-    with pytest.raises(SensorError, match="joules"):
-        sensor.read()
-    (tmp_path / "joules").write_text("12.5\n")
-    assert sensor.read() == 12.5
-    assert sensor.to_json()["terms"] == [{"parameter": "socket.gain", "of": "counter", "factor": 1.0}]
+    chip = tmp_path / "class/hwmon/hwmon3"
+    chip.mkdir(parents=True)
+    (chip / "energy1_input").write_text("12500000\n")
+    (chip / "energy1_label").write_text("board\n")
+    (chip / "energy2_input").write_text("no counter\n")
+    board, broken = names["find"]()
+    assert (board.device, board.read() * board.counter.unit_J) == ("hwmon3-board", 12.5)
+    assert [(term["of"], term["factor"]) for term in board.to_json()["terms"]] == [("counter", 1.0)]
+    assert "energy2_input" in broken.reason
+    assert not broken.terms
+    (chip / "energy1_input").unlink()
+    with pytest.raises(SensorError, match="energy1_input"):
+        board.read()
+
+
+@pytest.mark.parametrize(
+    ("text", "number"),
+    [
+        ("12.5\n", 12.5),
+        ("\n    Instantaneous power reading:                   220 Watts\n    Minimum: 10 Watts\n", 220),
+        ("PSU1 reads 88W, PSU2 90W", 88),
+        ("power=3.5e2 W.", 350),
+        ("outlet at 250.", 250),
+    ],
+)
+def test_the_first_number_in_what_an_outside_meter_says_counts(text, number):
+    assert external.number_in(text) == number
+
+
+@pytest.mark.parametrize("text", ["", "no reading", "PSU1: n/a", "1,234 W", "12,5 W", "10.0.0.7 220", "-3 W", "1e999"])
+def test_what_is_no_plain_number_is_refused(text):
+    with pytest.raises(SensorError):
+        external.number_in(text)
+
+
+def test_watts_are_integrated_by_the_trapezoidal_rule_but_not_over_a_long_silence():
+    integral = external.Integral()
+    assert integral.watts(10, 100, now_s=10) == 0
+    assert integral.watts(20, 200, now_s=21) == 1500 + 200  # the last power holds up to now
+    assert integral.watts(22, 0, now_s=22) == 1500 + 200
+    assert integral.watts(23, 50, now_s=23) == 1500 + 200 + 25
+    again_s = 23 + external.SILENT_S + 1
+    assert integral.watts(again_s, 50, now_s=again_s) == 1725
+    assert integral.watts(again_s + 1, 50, now_s=again_s + 1) == 1775
+
+
+def test_an_outside_counter_wraps_where_it_says_so_and_else_was_reset():
+    counts = [90.0, 95.0, 5.0, 7.0]
+    for wrap_J, grown in [(100.0, [0, 5, 15, 17]), (None, [0, 5, 5, 7])]:
+        integral = external.Integral(wrap_J)
+        assert [integral.joules(count) for count in counts] == grown
 
 
 def test_importing_the_meter_imports_nothing_heavy():

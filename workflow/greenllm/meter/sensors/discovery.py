@@ -1,6 +1,6 @@
 """Finds what this host's energy can be read from."""
 
-from greenllm.meter.sensors import Sensor, cpu_model, dram_model, nvml, rapl
+from greenllm.meter.sensors import Sensor, cpu_model, dram_model, external, nvml, rapl
 
 
 def find_sensors() -> tuple[list[nvml.Gpu], list[Sensor]]:
@@ -17,4 +17,5 @@ def find_sensors() -> tuple[list[nvml.Gpu], list[Sensor]]:
                 sensor.reason = sensor.reason or "; ".join(s.reason for s in own if s.reason) or None
             sensors += modelled
     sensors += [sensor for sensor in counters if sensor.component == "platform" and sensor.terms]
+    sensors += external.find()
     return gpus, sensors

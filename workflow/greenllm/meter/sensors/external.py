@@ -1,0 +1,295 @@
+"""Platform power from outside (a PDU, a BMC, a wall meter): joules or watts from a file or from a command's output.
+
+A command may be slow or hang, so a reader, a process of its own, runs it: `python -m greenllm.meter.sensors.external`.
+For each byte on its stdin it runs the command once and answers with a line of JSON; it ends with its stdin, and so
+with the meter, however that ends, and takes the command's processes along.
+"""
+
+import contextlib
+import json
+import math
+import os
+import re
+import select
+import signal
+import stat
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from greenllm.meter.estimate import Parameter
+from greenllm.meter.host import host_name
+from greenllm.meter.process_tree import become_subreaper, children_of, helpers
+from greenllm.meter.sensors import Counter, Sensor, SensorError, Term
+
+JOULES, WATTS = "GREENLLM_PLATFORM_JOULES", "GREENLLM_PLATFORM_WATTS"
+WRAP, TOLERANCE = "GREENLLM_PLATFORM_WRAP_J", "GREENLLM_PLATFORM_TOLERANCE"
+DEVICE = "external"
+
+DEFAULT_TOLERANCE = 0.1
+ASSUMED = f"our assumption, since ${TOLERANCE} does not say"
+
+POLL_S = 1.0
+COMMAND_LIMIT_S = 10.0
+# A minute's rhythm is common for what polls a PDU: after two missed turns a source counts as silent.
+SILENT_S = 120.0
+LONGEST_TEXT = 65536
+# No digits of a name (PSU1), and all that may belong to a number, so that 1,234 or 10.0.0.7 is refused, not cut.
+NUMBER = re.compile(r"(?<![\w.,])[-+]?\.?\d[\d.,]*(?:[eE][-+]?\d+)?")
+
+
+def find() -> list[Sensor]:
+    """Return the sensor that the environment names, with a reason where it cannot be read; none where none is named."""
+    given = [(name, value) for name in (JOULES, WATTS) if (value := os.environ.get(name, "").strip())]
+    if not given:
+        return []
+    name, source = given[0]
+    quantity = "joules" if name == JOULES else "watts"
+    method = f"{quantity}-{'command' if source.startswith('!') else 'file'}"
+    sensor = Sensor("platform", DEVICE, method, "measured")
+    try:
+        if len(given) > 1:
+            raise SensorError(f"{JOULES} and {WATTS} are both set: unset one")
+        wrap_J, gain = _wrap_J(), _gain()
+        latest = _source(name, source)
+    except SensorError as error:
+        sensor.reason = str(error)
+        return [sensor]
+    if method == "joules-file":
+        sensor.counter = Counter(unit_J=1.0, wrap=wrap_J)
+        sensor.read = lambda: latest()[1]
+    else:
+        # What a command says is some time old, so that the counts of two meters do not stand in the order of time.
+        integral = Integral(wrap_J)
+        sensor.counter = Counter(unit_J=1.0, shared=False)
+        if name == JOULES:
+            sensor.read = lambda: integral.joules(latest()[1])
+        else:
+            sensor.read = lambda: integral.watts(*latest(), time.monotonic())
+        sensor.poll_s = POLL_S
+    parameter = f"external.gain@{host_name()}"
+    sensor.terms = [Term(parameter, "counter")]
+    sensor.parameters = {parameter: gain}
+    return [sensor]
+
+
+def _source(name: str, source: str) -> Callable[[], tuple[float, float]]:
+    """Return what gives the latest reading, as its time (CLOCK_MONOTONIC, s) and its number."""
+    if not source.startswith("!"):
+        path = Path(source)
+        read_file(name, path)
+        return lambda: (time.monotonic(), read_file(name, path))
+    if os.environ.get("GREENLLM_METER_ID"):
+        raise SensorError(f"{name}: the meter around this one runs the command; `greenllm attribute` shares it out")
+    return CommandReader(name, source[1:]).latest
+
+
+def _wrap_J() -> float | None:
+    text = os.environ.get(WRAP, "").strip()
+    if not text:
+        return None
+    with contextlib.suppress(ValueError):
+        if 0 < float(text) < math.inf:
+            return float(text)
+    raise SensorError(f"{WRAP}={text}: expected the joules at which the counter starts again at zero")
+
+
+def _gain() -> Parameter:
+    """The gain, with a relative tolerance (95 %); the variable may give its source after the number."""
+    text = os.environ.get(TOLERANCE, "").strip()
+    number, _, source = text.partition(" ")
+    try:
+        tolerance = float(number) if text else DEFAULT_TOLERANCE
+        if not 0 <= tolerance < 1:
+            raise ValueError
+    except ValueError:
+        raise SensorError(f"{TOLERANCE}={text}: expected a part of 1 and its source, as `0.01 data sheet`") from None
+    return Parameter(1.0, 1 - tolerance, 1 + tolerance, "J/J", (source.strip() or f"${TOLERANCE}") if text else ASSUMED)
+
+
+def number_in(text: str) -> float:
+    """Return the first number in a text. Raises SensorError where there is none, or none that is plain."""
+    found = NUMBER.search(text)
+    if found is None:
+        raise SensorError(f"no number in {text.strip()[:80]!r}")
+    try:
+        number = float(found[0].rstrip(".,"))
+    except ValueError:
+        number = -1.0
+    if not 0 <= number < math.inf:
+        raise SensorError(f"{found[0]}: expected a plain number that is not negative, such as 1234.5")
+    return number
+
+
+def read_file(name: str, path: Path) -> float:
+    """Return the first number in a file. Raises SensorError where it cannot be read or was not written for SILENT_S.
+
+    `name` is the variable that names the file, for messages.
+    """
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)  # a pipe must not hold up the meter
+        try:
+            content, status = os.read(descriptor, LONGEST_TEXT), os.fstat(descriptor)
+        finally:
+            os.close(descriptor)
+    except OSError as error:
+        raise SensorError(f"{name}: {path}: {os.strerror(error.errno or 0)}") from None
+    # Files of sysfs and procfs are made on reading: they have another size than content, and no time of writing.
+    if stat.S_ISREG(status.st_mode) and status.st_size == len(content):
+        age_s = time.time() - status.st_mtime
+        if age_s > SILENT_S:
+            raise SensorError(f"{name}: {path}: not written for {age_s:.0f} s; is what writes it still running?")
+    try:
+        return number_in(content.decode(errors="replace"))
+    except SensorError as error:
+        raise SensorError(f"{name}: {path}: {error}") from None
+
+
+class Integral:
+    """The energy in joules since the first reading, from readings of a counter that may wrap, or of a power."""
+
+    def __init__(self, wrap_J: float | None = None) -> None:
+        """`wrap_J`: the counter starts again at zero after so many joules; None: where it falls, it was reset."""
+        self._wrap_J = wrap_J
+        self._energy_J = 0.0
+        self._count_J: float | None = None
+        self._power: tuple[float, float] | None = None
+        self._told_J = 0.0
+
+    def joules(self, count_J: float) -> float:
+        """Take in a reading of the counter, and return the energy so far."""
+        step_J = 0.0 if self._count_J is None else count_J - self._count_J
+        self._count_J = count_J
+        if step_J < 0:
+            step_J = step_J + self._wrap_J if self._wrap_J else 0.0
+        self._energy_J += step_J
+        return self._energy_J
+
+    def watts(self, when_s: float, power_W: float, now_s: float) -> float:
+        """Take in the power as it was at a time, and return the energy up to now.
+
+        Between readings the trapezoidal rule holds, unless SILENT_S went by; from the last one up to now, its power.
+        Where the next reading corrects that downwards, the energy stands still meanwhile.
+        """
+        then_s, before_W = self._power or (when_s, power_W)
+        self._power = when_s, power_W
+        if when_s - then_s <= SILENT_S:
+            self._energy_J += (power_W + before_W) / 2 * (when_s - then_s)
+        self._told_J = max(self._told_J, self._energy_J + power_W * (now_s - when_s))
+        return self._told_J
+
+
+class CommandReader:
+    """Has a command run out of a process of its own, and knows what it said last."""
+
+    def __init__(self, name: str, command: str) -> None:
+        """Start the process and ask it for a first reading; `name` is the variable, for messages."""
+        import subprocess  # here, so that meters without such a command are spared the import
+
+        self._source = f"{name}=!{command}"
+        self._process = subprocess.Popen(
+            [sys.executable, "-P", "-m", "greenllm.meter.sensors.external", command],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            bufsize=0,
+            start_new_session=True,  # what the terminal sends to the job's group is not for it
+        )
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        self._ask, self._answers = self._process.stdin.fileno(), self._process.stdout.fileno()
+        os.set_blocking(self._answers, False)
+        helpers.add(self._process.pid)
+        self._answer: dict[str, Any] = {"reason": "no answer yet"}
+        os.write(self._ask, b"?")
+
+    def latest(self) -> tuple[float, float]:
+        """Return when (CLOCK_MONOTONIC, s) the last reading was taken and the number, and ask for the next.
+
+        Never waits. Raises SensorError where there is none yet or the last run failed.
+        """
+        try:
+            # The reader is asked one thing at a time, and a line is shorter than PIPE_BUF: it comes whole.
+            line = os.read(self._answers, select.PIPE_BUF)
+            self._answer = json.loads(line) if line else {"reason": "the process that runs it was ended"}
+            os.write(self._ask, b"?")
+        except BlockingIOError:
+            pass
+        except BrokenPipeError:
+            self._answer = {"reason": "the process that runs it was ended"}
+        if "reason" in self._answer:
+            raise SensorError(f"{self._source}: {self._answer['reason']}")
+        when_s, number = self._answer["when_s"], self._answer["number"]
+        if time.monotonic() - when_s > SILENT_S:
+            raise SensorError(f"{self._source}: no answer for {SILENT_S:.0f} s")
+        return when_s, number
+
+
+def serve(command: str) -> None:
+    """Be the reader: run the command once for each byte on stdin, until stdin ends."""
+    for ending in (signal.SIGHUP, signal.SIGINT, signal.SIGTERM):
+        signal.signal(ending, lambda *_: None)  # not SIG_IGN, which the command would inherit
+    become_subreaper()
+    while os.read(0, 1):
+        began_s = time.monotonic()
+        try:
+            number = number_in(_output_of(command, began_s + COMMAND_LIMIT_S))
+            answer: dict[str, Any] = {"when_s": (began_s + time.monotonic()) / 2, "number": number}
+        except SensorError as error:
+            answer = {"reason": str(error)}
+        finally:
+            _end_descendants()
+        os.write(1, json.dumps(answer).encode() + b"\n")
+
+
+def _output_of(command: str, until_s: float) -> str:
+    """Run a command and return its output. Raises SensorError where it fails, or runs on; ends with stdin."""
+    import subprocess
+
+    process = subprocess.Popen(
+        ["/bin/sh", "-c", command],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        env=os.environ | {"LC_ALL": "C"},
+    )
+    assert process.stdout is not None
+    assert process.stderr is not None
+    texts = {process.stdout.fileno(): b"", process.stderr.fileno(): b""}
+    output, errors = texts
+    unread = set(texts)
+    while unread:
+        ready, _, _ = select.select([0, *unread], [], [], max(0.0, until_s - time.monotonic()))
+        if not ready:
+            raise SensorError(f"has not ended after {COMMAND_LIMIT_S:.0f} s")
+        if 0 in ready:
+            raise SystemExit
+        for descriptor in ready:
+            part = os.read(descriptor, LONGEST_TEXT)
+            if not part:
+                unread.discard(descriptor)
+            texts[descriptor] = (texts[descriptor] + part)[:LONGEST_TEXT]
+    try:
+        status = process.wait(max(0.0, until_s - time.monotonic()))
+    except subprocess.TimeoutExpired:
+        raise SensorError(f"has not ended after {COMMAND_LIMIT_S:.0f} s") from None
+    if status:
+        said = texts[errors].decode(errors="replace").strip() or "no message"
+        raise SensorError(f"exit status {status}: {said.splitlines()[-1][:200]}")
+    return texts[output].decode(errors="replace")
+
+
+def _end_descendants() -> None:
+    """End whatever the command left running: as a subreaper this process is handed the orphans, too."""
+    with contextlib.suppress(ChildProcessError):
+        while True:
+            for pid in children_of(os.getpid()):
+                with contextlib.suppress(OSError):
+                    os.kill(pid, signal.SIGKILL)
+            os.waitpid(-1, 0)
+
+
+if __name__ == "__main__":
+    serve(sys.argv[1])
