@@ -11,6 +11,7 @@ import numpy.typing as npt
 from greenllm.meter.ledger import counter_columns
 
 Array = npt.NDArray[np.float64]
+Rows = slice | npt.NDArray[np.intp]
 
 
 def identity_of(sensor: Mapping[str, Any]) -> tuple[str, str, str]:
@@ -58,11 +59,8 @@ class Attempt:
         return [str(gpu["uuid"]) for gpu in self.start.get("gpus", [])]
 
     @cached_property
-    def _order(self) -> npt.NDArray[np.intp]:
-        """Rows in order of time, each time once."""
-        times = self.columns["monotonic_s"]
-        order = np.flatnonzero(np.isfinite(times))
-        return order[np.unique(times[order], return_index=True)[1]]
+    def _order(self) -> Rows:
+        return _by_time(self.columns["monotonic_s"])
 
     @cached_property
     def times(self) -> Array:
@@ -88,9 +86,7 @@ class Attempt:
 
     def series_as_read(self, column: str) -> tuple[Array, Array]:
         """Return a host column's times and readings, without the failed ones."""
-        values = self.columns[column][self._order]
-        good = np.isfinite(values)
-        return self.times[good], values[good]
+        return _without_failed(self.times, self.columns[column][self._order])
 
     def series(self, column: str) -> tuple[Array, Array]:
         """Return a host column's times and readings, without the failed ones, and never falling."""
@@ -100,17 +96,31 @@ class Attempt:
     def counter(self, sensor: dict[str, Any]) -> tuple[Array, Array]:
         """Return a counter's times (ascending) and raw readings, without the failed ones."""
         when, raw = (self.columns[name] for name in counter_columns(sensor["component"], sensor["device"]))
-        good = np.isfinite(when) & np.isfinite(raw)
-        when, raw = when[good], raw[good]
-        first = np.unique(when, return_index=True)[1]
-        return when[first], raw[first]
+        when, raw = _without_failed(when, raw)
+        order = _by_time(when)
+        return when[order], raw[order]
 
     def slopes(self, column: str, at_s: Array) -> Array:
-        """Return a host column's growth per second at given times, taken between its neighbouring samples."""
+        """Return a host column's growth per second at given times (ascending), between its neighbouring samples."""
         if column not in self._slopes:
             times, values = self.series(column)
             self._slopes[column] = times, np.diff(values) / np.diff(times)
         times, slopes = self._slopes[column]
         if not len(slopes):
             return np.zeros_like(at_s)
-        return slopes[np.clip(np.searchsorted(times, at_s, side="right") - 1, 0, len(slopes) - 1)]
+        first, last = np.clip(np.searchsorted(times, at_s[[0, -1]], side="right") - 1, 0, len(slopes) - 1)
+        begins = np.concatenate([[0], np.searchsorted(at_s, times[first + 1 : last + 1]), [len(at_s)]])
+        return np.repeat(slopes[first : last + 1], np.diff(begins))
+
+
+def _by_time(times: Array) -> Rows:
+    """Return the rows that have a time, in its order, each time once."""
+    if np.isfinite(times).all() and (np.diff(times) > 0).all():  # as a meter writes them: no copy needed
+        return slice(None)
+    order = np.flatnonzero(np.isfinite(times))
+    return order[np.unique(times[order], return_index=True)[1]]
+
+
+def _without_failed(times: Array, values: Array) -> tuple[Array, Array]:
+    good = np.isfinite(times) & np.isfinite(values)
+    return (times, values) if good.all() else (times[good], values[good])

@@ -6,7 +6,7 @@ import numpy as np
 
 from greenllm.attribution.attempt import Array, Attempt
 from greenllm.attribution.devices import Device, watched
-from greenllm.attribution.sharing import Shares, parent_among, stretches
+from greenllm.attribution.sharing import Shares, parent_among, stretches, within
 
 
 def share_gpus(attempts: Sequence[Attempt], gpus: Sequence[Device]) -> Shares:
@@ -18,12 +18,13 @@ def share_gpus(attempts: Sequence[Attempt], gpus: Sequence[Device]) -> Shares:
             holders = _holders(gpu, present, by_id)
             edges = np.array([start, end])
             if holders:
-                times = np.unique(np.concatenate([edges, *(_within(a.times, start, end) for a in holders)]))
-                for parameter, energy in gpu.growth(times):
-                    for holder in holders:
-                        shares.give(holder, gpu.key(parameter), times, energy / len(holders))
+                edges = np.unique(np.concatenate([edges, *(a.times[within(a.times, start, end)] for a in holders)]))
+                energies = {gpu.key(parameter): energy / len(holders) for parameter, energy in gpu.growth(edges)}
+                for holder in holders:
+                    shares.give(holder, edges, energies)
             else:
-                edges = np.unique(np.concatenate([edges, _within(gpu.series.times, start, end)]))
+                times = gpu.series.times
+                edges = np.unique(np.concatenate([edges, times[within(times, start, end)]]))
                 occupied = _occupied(gpu, present, edges)
                 for parameter, energy in gpu.growth(edges):
                     key = gpu.key(parameter)
@@ -31,10 +32,6 @@ def share_gpus(attempts: Sequence[Attempt], gpus: Sequence[Device]) -> Shares:
                     shares.idle[key] = shares.idle.get(key, 0.0) + float(energy[~occupied].sum())
     shares.fill_course()
     return shares
-
-
-def _within(times: Array, start: float, end: float) -> Array:
-    return times[(times >= start) & (times <= end)]
 
 
 def _holders(gpu: Device, present: Sequence[Attempt], by_id: Mapping[str, Attempt]) -> list[Attempt]:

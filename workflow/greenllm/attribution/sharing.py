@@ -46,15 +46,19 @@ class Shares:
         own = self.jobs.setdefault(job, {})
         own[key] = own.get(key, 0.0) + energy
 
-    def give(self, attempt: Attempt, key: str, edges: Array, energy: Array) -> None:
-        """Add to a job's energy what it got in each interval, and to its course."""
-        so_far = self.jobs.get(attempt.id, {}).get(key, 0.0)
-        course = so_far + np.concatenate([[0.0], np.cumsum(energy)])
-        self.add(attempt.id, key, float(course[-1]) - so_far)
-        own = self.course.setdefault(attempt.id, {}).setdefault(key, np.zeros(len(attempt.times)))
-        first = int(np.searchsorted(attempt.times, edges[0]))
-        last = int(np.searchsorted(attempt.times, edges[-1], side="right"))
-        own[first:last] = np.interp(attempt.times[first:last], edges, course)
+    def give(self, attempt: Attempt, edges: Array, energies: Mapping[str, Array]) -> None:
+        """Add to a job's energies what it got in each interval, and to its courses.
+
+        The edges hold all of the job's samples that lie between the first and the last of them.
+        """
+        here = within(attempt.times, float(edges[0]), float(edges[-1]))
+        at = np.searchsorted(edges, attempt.times[here])
+        own = self.jobs.setdefault(attempt.id, {})
+        courses = self.course.setdefault(attempt.id, {})
+        for key, energy in energies.items():
+            course = np.cumsum(np.concatenate([[own.get(key, 0.0)], energy]))
+            own[key] = float(course[-1])
+            courses.setdefault(key, np.zeros(len(attempt.times)))[here] = course[at]
 
     def fill_course(self) -> None:
         """Carry each course on over stretches in which its device was not read: nothing was added there."""
@@ -98,6 +102,11 @@ def stretches(attempts: Sequence[Attempt]) -> list[tuple[float, float, list[Atte
     return cut
 
 
+def within(times: Array, start: float, end: float) -> slice:
+    """Return where ascending times lie between start and end, both included."""
+    return slice(int(np.searchsorted(times, start)), int(np.searchsorted(times, end, side="right")))
+
+
 def share_out(
     attempts: Sequence[Attempt], cpus: int, energies: Callable[[list[Attempt]], Energies], policy: str
 ) -> Shares:
@@ -114,9 +123,7 @@ def share_out(
         if not present:
             continue
         energy_of = energies(present)
-        edges = np.unique(
-            np.concatenate([[start, end]] + [a.times[slice(*np.searchsorted(a.times, (start, end)))] for a in present])
-        )
+        edges = np.unique(np.concatenate([[start, end], *(a.times[within(a.times, start, end)] for a in present)]))
         for first in range(0, len(edges) - 1, CHUNK):
             chunk = edges[first : first + CHUNK + 1]
             _share_chunk(chunk, present, by_id, cpus, energy_of, policy, state, shares)
@@ -156,13 +163,14 @@ def _share_chunk(
     other = served[OTHER] / cpus
     idle = np.maximum(0.0, 1.0 - fraction.sum(axis=0) - other - sum(late.values(), np.zeros_like(u)))
 
-    for key, energy in energy_of(edges).items():
+    energies = energy_of(edges)
+    for key, energy in energies.items():
         shares.other[key] = shares.other.get(key, 0.0) + float(energy @ other)
         shares.idle[key] = shares.idle.get(key, 0.0) + float(energy @ idle)
         for name, rate in late.items():
             shares.add(name, key, float(energy @ rate))
-        for attempt, row in zip(present, fraction, strict=True):
-            shares.give(attempt, key, edges, energy * row)
+    for attempt, row in zip(present, fraction, strict=True):
+        shares.give(attempt, edges, {key: energy * row for key, energy in energies.items()})
 
 
 def parent_among(attempt: Attempt, present: set[str], by_id: Mapping[str, Attempt]) -> str | None:

@@ -4,6 +4,7 @@ import contextlib
 import fcntl
 import json
 import os
+import sys
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -99,11 +100,15 @@ class Ledger:
     def drop_damaged_samples(self) -> None:
         """Leave out samples that are not one number or null for each column; they count as corrupt, by number 0."""
         width = len(self.columns)
-        kept = [
-            row for row in self.samples if len(row) == width and all(x is None or type(x) in (int, float) for x in row)
-        ]
+        kept = [row for row in self.samples if len(row) == width and all(map(_is_reading, row))]
         self.corrupt_lines.extend([0] * (len(self.samples) - len(kept)))
         self.samples = kept
+
+
+def _is_reading(value: object) -> bool:
+    if type(value) is int:
+        return abs(value) <= sys.float_info.max
+    return value is None or type(value) is float
 
 
 def parse_ledger(path: Path, content: bytes) -> Ledger:
@@ -142,8 +147,8 @@ def parse_ledger(path: Path, content: bytes) -> Ledger:
     return ledger
 
 
-def read_ledger(path: Path) -> tuple[Ledger, bytes]:
-    """Read a ledger file; return it with its bytes (for length and hash). Raises OSError where it is unreadable."""
+def read_content(path: Path) -> tuple[bytes, bool]:
+    """Return a ledger file's bytes, and whether a meter holds its lock. Raises OSError where it is unreadable."""
     with path.open("rb") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
@@ -152,7 +157,12 @@ def read_ledger(path: Path) -> tuple[Ledger, bytes]:
             locked = True
         except OSError:
             locked = False
-        content = file.read()
+        return file.read(), locked
+
+
+def read_ledger(path: Path) -> tuple[Ledger, bytes]:
+    """Read a ledger file; return it with its bytes (for length and hash). Raises OSError where it is unreadable."""
+    content, locked = read_content(path)
     ledger = parse_ledger(path, content)
     ledger.locked = locked
     return ledger, content
