@@ -9,7 +9,9 @@ from typing import Any
 import numpy as np
 
 from greenllm.attribution import Attempt
+from greenllm.meter.times import rfc3339
 
+CLOCK_s = 1e9  # of the wall clock at CLOCK_MONOTONIC zero
 HOST_COLUMNS = ["monotonic_s", "wall_s", "busy_s", "steal_s", "cpu_s"]
 RAPL = {
     "component": "cpu",
@@ -75,6 +77,10 @@ def start_record(
     config_hash: str = "hash",
     began_s: float = 0.0,
     wildcards: dict[str, str] | None = None,
+    run_id: str = "run",
+    command: Sequence[str] = (),
+    inputs: dict[str, Any] | None = None,
+    clock_s: float = CLOCK_s,
 ) -> dict[str, Any]:
     columns = list(HOST_COLUMNS)
     for sensor in host.sensors:
@@ -86,7 +92,7 @@ def start_record(
         "schema": "greenllm/ledger/1",
         "id": job_id,
         "parent": parent,
-        "run_id": "run",
+        "run_id": run_id,
         "host": "node",
         "boot_id": host.boot_id,
         "cpus": host.cpus,
@@ -95,10 +101,12 @@ def start_record(
         "gpus": [{"uuid": uuid, "index": i} for i, uuid in enumerate(gpus)],
         "gpus_requested": len(gpus),
         "job": {"rule": rule, "wildcards": wildcards or {}, "attempt": 1},
+        "command": list(command),
         "config_hash": config_hash,
+        "inputs": inputs,
         "interval_s": 1.0,
-        "started": f"2026-01-01T00:00:{began_s:06.3f}Z",
-        "wall_s": 1e9 + began_s,
+        "started": rfc3339(clock_s + began_s),
+        "wall_s": clock_s + began_s,
         "monotonic_s": began_s,
         "columns": columns,
         "sensors": host.sensors,
@@ -106,10 +114,12 @@ def start_record(
     }
 
 
-def samples(host: Host, times: Sequence[float], cpu_s: Callable[[Any], Any]) -> "np.ndarray[Any, Any]":
+def samples(
+    host: Host, times: Sequence[float], cpu_s: Callable[[Any], Any], clock_s: float = CLOCK_s
+) -> "np.ndarray[Any, Any]":
     """What a meter would have read at those times."""
     t = np.asarray(sorted(times), dtype=float)
-    columns = [t, 1e9 + t, host.busy_s(t) + 0 * t, 0 * t, cpu_s(t) + 0 * t]
+    columns = [t, clock_s + t, host.busy_s(t) + 0 * t, 0 * t, cpu_s(t) + 0 * t]
     for sensor in host.sensors:
         if sensor["counter"]:
             columns += [t, host.counters[sensor["device"]](t) + 0 * t]
@@ -122,12 +132,23 @@ def attempt(
     times: Sequence[float],
     cpu_s: Callable[[Any], Any],
     status: str = "succeeded",
+    outputs: dict[str, Any] | None = None,
+    clock_s: float = CLOCK_s,
     **identity: Any,
 ) -> Attempt:
-    start = start_record(host, job_id, began_s=min(times), **identity)
-    table = samples(host, times, cpu_s)
+    """An attempt as its ledger tells it. `clock_s` is what the wall clock showed when CLOCK_MONOTONIC was zero."""
+    start = start_record(host, job_id, began_s=min(times), clock_s=clock_s, **identity)
+    table = samples(host, times, cpu_s, clock_s)
     ended = float(max(times))
-    end = {"record": "end", "status": status, "monotonic_s": ended, "cpu_s": float(table[-1, 4]), "exit_code": 0}
+    end = {
+        "record": "end",
+        "status": status,
+        "wall_s": clock_s + ended,
+        "monotonic_s": ended,
+        "cpu_s": float(table[-1, 4]),
+        "exit_code": 0,
+        "outputs": outputs,
+    }
     return Attempt(
         start=start,
         end=None if status in ("lost", "running") else end,

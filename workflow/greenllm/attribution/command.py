@@ -2,14 +2,21 @@
 
 import argparse
 import json
+import math
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 from tabulate import tabulate
 
+from greenllm.attribution.artefacts import Artefact
 from greenllm.attribution.jobs import JobEnergy
 from greenllm.attribution.result import POLICIES, Attribution, attribute
+from greenllm.attribution.spending import Spending
 from greenllm.meter.estimate import Estimate
+
+ROWS = 20  # of a table, where not all are asked for
+NAME_WIDTH = 40  # of a path or a run's id, so that a table fits 100 columns
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -22,6 +29,11 @@ def configure(parser: argparse.ArgumentParser) -> None:
         default="allocated",
         help="allocated (default): a job also pays for the idle part of what it reserved; active: it does not",
     )
+    parser.add_argument(
+        "--all",
+        action="store_true",
+        help=f"print all rows of the tables, not only the {ROWS} that took the most joules",
+    )
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -32,20 +44,23 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.json:
         print(json.dumps(attribution.to_json(), indent=2, ensure_ascii=False, allow_nan=False))
     else:
-        print(as_text(attribution))
+        print(as_text(attribution, rows=None if arguments.all else ROWS))
     return 0
 
 
-def as_text(attribution: Attribution) -> str:
-    """Return the tables for a person: jobs, devices, waste and gaps."""
+def as_text(attribution: Attribution, rows: int | None = ROWS) -> str:
+    """Return the tables for a person: jobs, devices and gaps, waste, runs, artefacts.
+
+    Of each table at most `rows`: those that took the most joules, and those of which that is not known.
+    """
     parts = [
         f"Energy in joules by policy {attribution.policy}; low and high are 95 % bounds. A job's energy is its own, "
         "without the meters inside it.",
-        tabulate(
-            [_job_row(job) for job in attribution.jobs],
-            headers=["job", "rule", "wildcards", "status", "CPU s", "J", "low", "high", "quality"],
-            disable_numparse=True,
-            colalign=("left",) * 4 + ("right",) * 4,
+        _table(
+            [(job.energy, _job_row(job)) for job in attribution.jobs],
+            ["job", "rule", "wildcards", "status", "CPU s", "J", "low", "high", "quality"],
+            ("left",) * 4 + ("right",) * 4,
+            rows,
         ),
     ]
     for host in attribution.hosts:
@@ -68,7 +83,73 @@ def as_text(attribution: Attribution) -> str:
         for kind, energy in attribution.waste.items()
     )
     parts.append(f"Waste: {waste}.")
+    if attribution.waste_by_rule:
+        parts.append(
+            _table(
+                [
+                    (spent.energy, [rule, experiment, kind, str(len(spent.jobs)), *_bounds(spent.energy, spent)])
+                    for (rule, experiment, kind), spent in attribution.waste_by_rule.items()
+                ],
+                ["waste of rule", "experiment", "kind", "attempts", "J", "low", "high"],
+                ("left",) * 3 + ("right",) * 4,
+                rows,
+            )
+        )
+    parts.append(
+        _table(
+            [
+                (spent.energy, [_shortened(run_id or ""), str(len(spent.jobs)), *_bounds(spent.energy, spent)])
+                for run_id, spent in attribution.spent_by_run.items()
+            ],
+            ["spent in run", "attempts", "J", "low", "high"],
+            ("left",) + ("right",) * 4,
+            rows,
+        )
+    )
+    if attribution.artefacts:
+        parts.append(_artefacts(attribution, rows))
     return "\n\n".join(parts)
+
+
+def _artefacts(attribution: Attribution, rows: int | None) -> str:
+    made: dict[str, list[Artefact]] = {}
+    for artefact in attribution.artefacts:
+        made.setdefault(artefact.maker.id, []).append(artefact)
+    parts = [
+        "What it cost to produce each artefact: its job and all that it rests on, each once; waste apart.",
+        _table(
+            [
+                (made[attempt.id][0].energy, _artefact_row(made[attempt.id]))
+                for attempt in attribution.lineage.in_order
+                if attempt.id in made
+            ],
+            ["artefact", "made by", "jobs", "J", "low", "high", "waste J"],
+            ("left",) * 2 + ("right",) * 5,
+            rows,
+        ),
+    ]
+    reasons = list(dict.fromkeys(reason for a in attribution.artefacts for reason in a.unknown))
+    if reasons:
+        shown = reasons[:rows]
+        more = f"\n  … and {len(reasons) - len(shown)} more (--all)" if len(shown) < len(reasons) else ""
+        parts.append("≥: only a part is known, since\n  " + "\n  ".join(shown) + more)
+    return "\n\n".join(parts)
+
+
+def _table(
+    ranked: Sequence[tuple[Estimate | None, Sequence[str | None]]],
+    headers: Sequence[str],
+    alignment: Sequence[str],
+    rows: int | None,
+) -> str:
+    """Return a table of (energy, row): in order, but of many only the largest, and a line that counts the others."""
+    shown: Sequence[int] = range(len(ranked))
+    if rows is not None and len(ranked) > rows:
+        by_size = sorted(shown, key=lambda i: math.inf if (energy := ranked[i][0]) is None else energy.value)
+        shown = sorted(by_size[-rows:])
+    table = tabulate([ranked[i][1] for i in shown], headers=headers, disable_numparse=True, colalign=alignment)
+    hidden = len(ranked) - len(shown)
+    return f"{table}\n… and {hidden} more that took less (--all)" if hidden else table
 
 
 def _number(value: float | None) -> str:
@@ -76,6 +157,31 @@ def _number(value: float | None) -> str:
     if value is None:
         return "–"
     return f"{value:.3g}" if abs(value) < 999.5 else f"{value:.0f}"
+
+
+def _bounds(energy: Estimate | None, spent: Spending) -> list[str]:
+    """Return an energy with its bounds; where it is unknown the part that is known, without."""
+    if energy is None:
+        return [f"≥ {_number(spent.known.value)}", "–", "–"]
+    return [_number(bound) for bound in energy.interval()]
+
+
+def _shortened(name: str) -> str:
+    """Return a path or id, without its beginning where it is long."""
+    return name if len(name) <= NAME_WIDTH else f"…{name[1 - NAME_WIDTH :]}"
+
+
+def _artefact_row(made: Sequence[Artefact]) -> list[str]:
+    """Return the row of all that one job made: it has one cost."""
+    first = made[0]
+    more = f" +{len(made) - 1}" if len(made) > 1 else ""
+    return [
+        _shortened(first.path) + more,
+        str(first.maker.attempt.start["job"].get("rule") or first.maker.id)[:20],
+        str(len(first.production.lineage)),
+        *_bounds(first.energy, first.production.cost),
+        _bounds(first.production.waste.energy, first.production.waste)[0],
+    ]
 
 
 def _job_row(job: JobEnergy) -> list[str | None]:

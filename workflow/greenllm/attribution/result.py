@@ -3,17 +3,21 @@
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from greenllm.attribution.artefacts import Artefact, artefacts_of
 from greenllm.attribution.attempt import Attempt
 from greenllm.attribution.devices import Device
 from greenllm.attribution.hosts import HostEnergy, attribute_host
 from greenllm.attribution.jobs import JobEnergy, components_of
+from greenllm.attribution.lineage import Lineage
 from greenllm.attribution.reading import read_attempts
 from greenllm.attribution.sharing import parent_among
+from greenllm.attribution.spending import Spending, spending_by
 from greenllm.attribution.waste import WASTE, waste_classes
 from greenllm.meter.component import SUMMED
 from greenllm.meter.estimate import Estimate, Parameter, total
@@ -33,6 +37,7 @@ class Attribution:
     hosts: Sequence[HostEnergy]
     jobs: Sequence[JobEnergy]
     parameters: Mapping[str, Parameter]
+    lineage: Lineage
     reading_troubles: Sequence[str] = ()
     _by_id: dict[str, JobEnergy] = field(default_factory=dict)
 
@@ -111,6 +116,35 @@ class Attribution:
         return {kind: total(known[kind]) if known[kind] or not kinds[kind] else None for kind in WASTE}
 
     @property
+    def spent(self) -> Spending:
+        """What all attempts spent, each once, waste included."""
+        return Spending(self.jobs)
+
+    @property
+    def spent_by_run(self) -> dict[str | None, Spending]:
+        """What each run (one invocation of a workflow, or of the meter alone) spent, in order of time."""
+        return spending_by(self._in_order_of_time, lambda job: job.attempt.start.get("run_id"))
+
+    @property
+    def waste_by_rule(self) -> dict[tuple[str | None, str | None, str], Spending]:
+        """What was spent in vain, by (rule, experiment: the wildcard of that name, kind of waste)."""
+
+        def key(job: JobEnergy) -> tuple[str | None, str | None, str]:
+            named = job.attempt.start["job"]
+            return named.get("rule"), named.get("wildcards", {}).get("experiment"), str(job.waste)
+
+        return spending_by((job for job in self._in_order_of_time if job.waste), key)
+
+    @cached_property
+    def artefacts(self) -> list[Artefact]:
+        """What the attempts made, by path, with the cost to produce it."""
+        return artefacts_of(self.lineage, self._by_id)
+
+    @property
+    def _in_order_of_time(self) -> list[JobEnergy]:
+        return [self._by_id[attempt.id] for attempt in self.lineage.in_order]
+
+    @property
     def troubles(self) -> list[str]:
         """One line for each ledger that is damaged, and for each device whose parts do not sum to what it counted."""
         unequal = []
@@ -179,6 +213,13 @@ class Attribution:
             "hosts": hosts,
             "jobs": [job.to_json() for job in self.jobs],
             "waste_J": {kind: None if energy is None else energy.value for kind, energy in self.waste.items()},
+            "waste": [
+                {"rule": rule, "experiment": experiment, "kind": kind, **_spent_json(spent)}
+                for (rule, experiment, kind), spent in self.waste_by_rule.items()
+            ],
+            "spent_J": self.spent.to_json()["energy_J"],
+            "runs": [{"run_id": run_id, **_spent_json(spent)} for run_id, spent in self.spent_by_run.items()],
+            "artefacts": [artefact.to_json() for artefact in self.artefacts],
             "parameters": {name: p.to_json() for name, p in sorted(self.parameters.items())},
             "ledgers": [
                 {"path": job.attempt.path, "bytes": job.attempt.bytes, "sha256": job.attempt.sha256}
@@ -186,6 +227,10 @@ class Attribution:
             ],
             "troubles": self.troubles,
         }
+
+
+def _spent_json(spent: Spending) -> dict[str, Any]:
+    return {"attempts": len(spent.jobs), **spent.to_json()}
 
 
 def attribute(ledger_dir: Path, policy: str = "allocated") -> Attribution:
@@ -207,22 +252,24 @@ def attribute_attempts(
     if policy not in POLICIES:
         raise ValueError(f"unknown policy {policy!r}: expected one of {', '.join(POLICIES)}")
     boots: dict[str, list[Attempt]] = {}
-    for attempt in sorted(attempts, key=lambda a: (str(a.start.get("started")), a.id)):
+    lineage = Lineage(attempts)
+    for attempt in lineage.in_order:
         boots.setdefault(attempt.boot_id, []).append(attempt)
     parameters, names = _merge_parameters(boots)
     hosts = [attribute_host(own, policy) for own in boots.values()]
-    waste = waste_classes(attempts)
+    waste = waste_classes(lineage)
     jobs: dict[str, JobEnergy] = {}
     for host in hosts:
         by_id = {a.id: a for a in host.attempts}
+        ids = set(by_id)
         children: dict[str | None, list[JobEnergy]] = {}
         for attempt in sorted(host.attempts, key=lambda a: -a.id.count(".")):  # children first
             components = components_of(host, attempt, parameters, names[host.boot_id])
             job = JobEnergy(attempt, components, waste.get(attempt.id), children.get(attempt.id, ()))
             jobs[attempt.id] = job
-            children.setdefault(parent_among(attempt, set(by_id), by_id), []).append(job)
+            children.setdefault(parent_among(attempt, ids, by_id), []).append(job)
     ordered = [jobs[a.id] for host in hosts for a in host.attempts]
-    return Attribution(policy, hosts, ordered, parameters, troubles, _names=names)
+    return Attribution(policy, hosts, ordered, parameters, lineage, troubles, _names=names)
 
 
 def _merge_parameters(

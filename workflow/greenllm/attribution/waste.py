@@ -1,36 +1,70 @@
 """Which attempts were in vain."""
 
+import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Hashable
+from typing import Any
 
 from greenllm.attribution.attempt import Attempt
-from greenllm.attribution.sharing import parent_among
+from greenllm.attribution.lineage import Lineage, outputs_of
 
 UNSUCCESSFUL = ("failed", "killed", "lost")
 WASTE = (*UNSUCCESSFUL, "superseded")
 
 
-def waste_classes(attempts: Sequence[Attempt]) -> dict[str, str]:
+def waste_classes(lineage: Lineage) -> dict[str, str]:
     """Return {id: failed, killed, lost or superseded} for the attempts whose energy is waste.
 
-    An attempt is superseded where a later one made the same output (rule and wildcards) again with the same
-    configuration. What ran inside an attempt shares its fate, unless it has one of its own.
+    An attempt is superseded where a later one made the same output again with the same configuration: the same paths
+    (where it does not name its outputs: the same wildcards) by the same rule, with the same `config_hash`, from
+    inputs that were the same or made with the same configuration in their turn. What ran inside an attempt shares its
+    fate, unless it has one of its own.
     """
-    kinds = {a.id: a.status for a in attempts if a.status in UNSUCCESSFUL}
-    newest: dict[tuple[str, ...], Attempt] = {}
-    for attempt in sorted(attempts, key=lambda a: (str(a.start.get("started")), a.id)):
-        job = attempt.start["job"]
-        if attempt.status != "succeeded" or not job.get("rule"):
+    fates = {a.id: a.status for a in lineage.attempts if a.status in UNSUCCESSFUL}
+    configurations = _configurations(lineage)
+    newest: dict[Hashable, Attempt] = {}
+    for attempt in lineage.in_order:
+        product = _product(attempt)
+        if attempt.status != "succeeded" or product is None:
             continue
-        wildcards = json.dumps(job.get("wildcards", {}), sort_keys=True)
-        same = (str(job["rule"]), wildcards, str(attempt.start.get("config_hash")))
+        same = (product, configurations[attempt.id])
         if (earlier := newest.get(same)) is not None:
-            kinds[earlier.id] = "superseded"
+            if attempt.id in {inner.id for inner in lineage.inside(earlier)}:
+                continue  # it is how the earlier one made it, not a second time
+            fates[earlier.id] = "superseded"
         newest[same] = attempt
-    by_id = {a.id: a for a in attempts}
-    fates = dict(kinds)
-    for attempt in sorted(attempts, key=lambda a: a.id.count(".")):  # parents first
-        parent = parent_among(attempt, set(fates), by_id)
-        if attempt.id not in fates and parent is not None:
-            fates[attempt.id] = fates[parent]
+    for attempt in sorted(lineage.attempts, key=lambda a: -a.id.count(".")):  # the nearest around an attempt first
+        if (fate := fates.get(attempt.id)) is not None:
+            for inner in lineage.inside(attempt):
+                fates.setdefault(inner.id, fate)
     return fates
+
+
+def _product(attempt: Attempt) -> Hashable | None:
+    """Return what an attempt made: a rule and paths, or a rule and wildcards; None where it names neither."""
+    job = attempt.start["job"]
+    if outputs := outputs_of(attempt):
+        return job.get("rule"), *sorted(outputs)
+    if job.get("rule"):
+        return job["rule"], json.dumps(job.get("wildcards", {}), sort_keys=True)
+    return None
+
+
+def _configurations(lineage: Lineage) -> dict[str, str]:
+    """Return {id: digest of all that an attempt's result follows from}: its own settings, and those of its inputs.
+
+    An input that an attempt made stands for that attempt's configuration: made again from the same, a model differs in
+    its modification time, or by chance. Any other input stands for what it held. A nested meter that does not name its
+    inputs has those of the meter around it.
+    """
+    configurations: dict[str, str] = {}
+    for attempt in lineage.in_order:  # a maker began before those that read what it made
+        origins = lineage.origins(attempt)
+        rests_on: Any
+        if origins is None:
+            rests_on = configurations.get(lineage.around(attempt) or "")
+        else:
+            rests_on = [(o.path, configurations[o.maker.id] if o.maker else o.fingerprint) for o in origins]
+        text = json.dumps([attempt.start.get("config_hash"), rests_on], sort_keys=True)
+        configurations[attempt.id] = hashlib.sha256(text.encode()).hexdigest()
+    return configurations

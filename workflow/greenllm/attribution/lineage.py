@@ -1,0 +1,201 @@
+"""Who made what: the attempts that an attempt's inputs came from, told by path and fingerprint."""
+
+import math
+import posixpath
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, NamedTuple
+
+from greenllm.attribution.attempt import Attempt
+from greenllm.attribution.sharing import parent_among
+
+Moment = tuple[float, float]  # wall clock that never goes back within a boot, CLOCK_MONOTONIC (both in s)
+
+
+@dataclass(frozen=True)
+class Origin:
+    """Where an input came from: an attempt made it; or `unknown` says why that cannot be told; else from outside."""
+
+    path: str
+    fingerprint: Any
+    maker: Attempt | None = None
+    unknown: str | None = None
+
+
+class Ancestry(NamedTuple):
+    """An attempt with its ancestors, each once and in order of time.
+
+    What ran inside one of them is part of it, and not listed. `unknown` says which ancestors are not known, and why;
+    `sources` are the inputs from outside, which no metered attempt made.
+    """
+
+    attempts: list[Attempt]
+    unknown: list[str]
+    sources: list[str]
+
+
+class Lineage:
+    """Attempts in order of time, and what each made from what.
+
+    Within a boot the order is that of CLOCK_MONOTONIC, whatever was done to the wall clock; across boots that of the
+    wall clock. Paths are compared as they were given.
+    """
+
+    def __init__(self, attempts: Sequence[Attempt]) -> None:
+        self.attempts = attempts
+        self._began, self._ended = _moments(attempts)
+        self._made: dict[str, list[Attempt]] = {}  # by path, in order of their ends
+        for attempt in sorted(attempts, key=lambda a: (self._ended[a.id], a.id)):
+            for path in outputs_of(attempt) or ():
+                self._made.setdefault(path, []).append(attempt)
+        self._below: dict[str, list[str]] = {}  # folder → paths in it that attempts made
+        for path in self._made:
+            for folder in _folders_around(path):
+                self._below.setdefault(folder, []).append(path)
+        by_id = {attempt.id: attempt for attempt in attempts}
+        ids = set(by_id)
+        self._around = {attempt.id: parent_among(attempt, ids, by_id) for attempt in attempts}
+        self._children: dict[str | None, list[Attempt]] = {}
+        for attempt in attempts:
+            self._children.setdefault(self._around[attempt.id], []).append(attempt)
+        self._origins: dict[str, list[Origin] | None] = {}
+
+    @cached_property
+    def in_order(self) -> list[Attempt]:
+        """The attempts in the order in which they began."""
+        return sorted(self.attempts, key=self._order)
+
+    def around(self, attempt: Attempt) -> str | None:
+        """Return the id of the nearest attempt in which an attempt ran, None where there is none."""
+        return self._around[attempt.id]
+
+    def inside(self, attempt: Attempt) -> list[Attempt]:
+        """Return the attempts that ran inside an attempt, at any depth."""
+        children = self._children.get(attempt.id, [])
+        return [*children, *(inner for child in children for inner in self.inside(child))]
+
+    def began_before_the_end_of(self, attempt: Attempt, other: Attempt) -> bool:
+        """Whether an attempt began before another ended."""
+        return self._began[attempt.id] < self._ended[other.id]
+
+    def artefacts(self) -> Iterator[tuple[str, Attempt]]:
+        """Yield each path that an attempt made, with the last that did (of nested ones, the outermost)."""
+        for path, makers in sorted(self._made.items()):
+            done = [maker for maker in makers if maker.status == "succeeded"]
+            if done:
+                yield path, done[-1]
+
+    def origins(self, attempt: Attempt) -> list[Origin] | None:
+        """Return where each of an attempt's inputs came from; None where it does not name its inputs."""
+        if attempt.id not in self._origins:
+            inputs = _normalised(attempt.start.get("inputs"))
+            self._origins[attempt.id] = (
+                None if inputs is None else [self._origin(path, print_, attempt) for path, print_ in inputs.items()]
+            )
+        return self._origins[attempt.id]
+
+    def ancestry(self, attempt: Attempt) -> Ancestry:
+        """Return an attempt with all that it rests on: its inputs' makers, theirs, and so on.
+
+        The inputs of what ran inside an attempt are its own, too.
+        """
+        found: dict[str, Attempt] = {}
+        unknown: dict[str, None] = {}
+        sources: dict[str, None] = {}
+        waiting = [attempt]
+        while waiting:
+            one = waiting.pop()
+            if one.id in found:
+                continue
+            found[one.id] = one
+            if self.origins(one) is None:
+                unknown[f"{one.id}: its inputs are not named (`greenllm meter --input`)"] = None
+            parts = [one, *(inner for inner in self.inside(one) if inner.status == "succeeded")]
+            ids = {part.id for part in parts}
+            for origin in (origin for part in parts for origin in self.origins(part) or ()):
+                if origin.unknown is not None:
+                    unknown[f"{one.id}: input {origin.path}: {origin.unknown}"] = None
+                elif origin.maker is None:
+                    sources[origin.path] = None
+                elif origin.maker.id not in ids:
+                    waiting.append(origin.maker)
+        return Ancestry(sorted(found.values(), key=self._order), list(unknown), sorted(sources))
+
+    def _order(self, attempt: Attempt) -> tuple[Moment, str]:
+        return self._began[attempt.id], attempt.id
+
+    def _origin(self, path: str, fingerprint: Any, reader: Attempt) -> Origin:
+        if fingerprint is None:
+            return Origin(path, None, unknown="missing, unreadable or no file when the job began")
+        for maker in reversed(self._makers_before(reader, path)):
+            if maker.status == "succeeded" and _left(maker, path) == fingerprint:
+                return Origin(path, fingerprint, maker=maker)
+        return Origin(path, fingerprint, unknown=self._doubt(path, fingerprint, reader))
+
+    def _doubt(self, path: str, fingerprint: Any, reader: Attempt) -> str | None:
+        """Return why it cannot be told who made an input; None where no attempt had to do with it."""
+        if makers := self._makers_before(reader, path):
+            same = [maker for maker in makers if _left(maker, path) == fingerprint]
+            return f"left by {same[-1].id} ({same[-1].status})" if same else f"not as {makers[-1].id} left it"
+        for folder in _folders_around(path):
+            if makers := self._makers_before(reader, folder):
+                return f"in {folder}, which {makers[-1].id} made; a folder's fingerprint does not tell of one file"
+        for part in self._below.get(path, ()):
+            if makers := self._makers_before(reader, part):
+                return f"holds {part}, which {makers[-1].id} made; a folder's fingerprint does not tell of one file"
+        return None
+
+    def _makers_before(self, reader: Attempt, path: str) -> list[Attempt]:
+        """Return the attempts that left something at a path before a reader began, in order of their ends.
+
+        On one boot they must have ended by then. The clocks of two hosts differ by more than a job may take: across
+        boots it is enough to have begun.
+        """
+        began = self._began[reader.id]
+        return [
+            maker
+            for maker in self._made.get(path, ())
+            if self._order(maker) < self._order(reader)
+            and (maker.boot_id != reader.boot_id or self._ended[maker.id][1] <= began[1])
+        ]
+
+
+def outputs_of(attempt: Attempt) -> dict[str, Any] | None:
+    """Return {path: fingerprint} of what an attempt left; None where it did not name its outputs, or has no end."""
+    return _normalised((attempt.end or {}).get("outputs"))
+
+
+def _left(attempt: Attempt, path: str) -> Any:
+    return (outputs_of(attempt) or {}).get(path)
+
+
+def _normalised(prints: dict[str, Any] | None) -> dict[str, Any] | None:
+    return None if prints is None else {posixpath.normpath(path): found for path, found in prints.items()}
+
+
+def _folders_around(path: str) -> Iterator[str]:
+    """Yield the folders around a path, the nearest first."""
+    while (folder := posixpath.dirname(path)) not in ("", path):
+        yield folder
+        path = folder
+
+
+def _moments(attempts: Sequence[Attempt]) -> tuple[dict[str, Moment], dict[str, Moment]]:
+    """Return when each attempt began, and when it ended or was last seen."""
+    boots: dict[str, list[tuple[float, float, str, bool]]] = {}
+    for attempt in attempts:
+        marks = boots.setdefault(attempt.boot_id, [])
+        for record, sample, is_end in ((attempt.start, 0, False), (attempt.end or {}, -1, True)):
+            sampled_s = float(attempt.times[sample]) if len(attempt.times) else 0.0
+            monotonic_s = float(record.get("monotonic_s", sampled_s))
+            wall_s = float(record.get("wall_s", monotonic_s + attempt.wall_offset_s))
+            marks.append((monotonic_s, wall_s, attempt.id, is_end))
+    began: dict[str, Moment] = {}
+    ended: dict[str, Moment] = {}
+    for marks in boots.values():
+        held_s = -math.inf  # a wall clock that was set back stands still until it has caught up
+        for monotonic_s, wall_s, attempt_id, is_end in sorted(marks):
+            held_s = max(held_s, wall_s)
+            (ended if is_end else began)[attempt_id] = held_s, monotonic_s
+    return began, ended
