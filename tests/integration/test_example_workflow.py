@@ -1,0 +1,103 @@
+"""The example of another workflow, metered as its README says."""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from hardware.simulated import PowercapTree, clean_environment
+
+from greenllm.attribution import attribute
+from greenllm.meter.ledger import ledger_paths, read_ledger
+
+EXAMPLE = Path(__file__).parents[2] / "examples/other-workflow"
+PROGRAMS = Path(sys.executable).parent
+
+
+def snakemake(folder: Path, *options: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    env = clean_environment(folder, PATH=f"{PROGRAMS}{os.pathsep}{os.environ['PATH']}", **environment)
+    del env["GREENLLM_LEDGER"]
+    return subprocess.run(
+        [PROGRAMS / "snakemake", "--cores", "2", *options],
+        cwd=folder, env=env, capture_output=True, text=True, timeout=120,
+    )  # fmt: skip
+
+
+@pytest.fixture
+def workflow(tmp_path):
+    folder = tmp_path / "workflow"
+    shutil.copytree(EXAMPLE, folder, ignore=shutil.ignore_patterns("results", ".snakemake"))
+    return folder
+
+
+def test_each_rules_attempts_are_metered(workflow, tmp_path):
+    tree = PowercapTree(tmp_path / "sys", {"intel-rapl:0": ("package-0", lambda t: 40 * t)})
+    with tree.running():
+        done = snakemake(workflow, GREENLLM_SYSFS=str(tmp_path / "sys"), GREENLLM_RUN_ID="run-1")
+    assert done.returncode == 0, done.stderr
+    words = {}
+    for text in ("heron", "otter"):
+        counted = (workflow / f"results/{text}.counts").read_text().split()
+        words[text] = len(re.findall(r"[a-z]+", (workflow / f"texts/{text}.txt").read_text().lower()))
+        assert sum(map(int, counted[::2])) == words[text]  # the rule did its work, to the end of the pipe
+
+    result = attribute(workflow / "results/ledger")
+    jobs = [job.attempt.start["job"] for job in result.jobs]
+    assert sorted((job["rule"], job["wildcards"]["text"]) for job in jobs) == [
+        (rule, text) for rule in ("count_words", "split_evenly") for text in ("heron", "otter")
+    ]
+    assert {job.status for job in result.jobs} == {"succeeded"}
+    (host,) = result.hosts
+    (package,) = (row for row in result.device_totals(host) if row["device"] == "package-0")
+    assert package["jobs_J"] > 0
+    assert package["counted_J"] == pytest.approx(package["jobs_J"] + package["other_J"] + package["idle_J"])
+
+    ledgers = [read_ledger(path)[0] for path in ledger_paths(workflow / "results/ledger")]
+    assert {ledger.start["run_id"] for ledger in ledgers} == {"run-1"}
+    assert {ledger.start["parent"] for ledger in ledgers} == {None}
+    work = {
+        ledger.start["job"]["wildcards"]["text"]: ledger.end["work"]["words"]
+        for ledger in ledgers
+        if ledger.end["work"]
+    }
+    assert work == words
+
+    printed = subprocess.run(
+        [PROGRAMS / "greenllm", "attribute", workflow / "results/ledger"], capture_output=True, text=True, check=True
+    ).stdout
+    assert printed.count("count_words") == printed.count("split_evenly") == 2
+
+
+def test_a_rule_that_fails_in_a_pipe_or_has_a_very_long_command_is_metered_too(workflow):
+    long = "word " * 40_000  # more than the kernel takes as one argument: Snakemake makes it a file
+    with (workflow / "Snakefile").open("a") as file:
+        file.write(f"""
+rule broken:
+    output: "broken"
+    shell: "meter --rule {{rule}}; false | cat > {{output}}; touch after"
+
+rule long:
+    output: "long"
+    shell: "meter --rule {{rule}}; echo {long} | wc -w > {{output}}"
+""")
+    done = snakemake(workflow, "--keep-going", "broken", "long")
+    assert done.returncode == 1
+    assert (workflow / "long").read_text().strip() == "40000"
+    assert not (workflow / "after").exists()
+    ledgers = [read_ledger(path)[0] for path in ledger_paths(workflow / "results/ledger")]
+    assert {ledger.start["job"]["rule"]: ledger.end["status"] for ledger in ledgers} == {
+        "broken": "failed",
+        "long": "succeeded",
+    }
+
+
+def test_the_readme_shows_the_lines_that_the_workflow_has():
+    readme = (EXAMPLE / "README.md").read_text()
+    blocks = re.findall(r"```(?:python|snakemake)\n(.*?)```", readme, re.S)
+    assert len(blocks) == 3
+    code = (EXAMPLE / "Snakefile").read_text() + (EXAMPLE / "scripts/split_evenly.py").read_text()
+    for line in "".join(blocks).splitlines():
+        assert line.strip() in ("", "...") or line in code.splitlines(), line
