@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from greenllm.errors import UserError
+from greenllm.meter import cgroups
 
 
 @dataclass(frozen=True)
@@ -25,6 +26,7 @@ class Options:
     config: str | None = None
     inputs: list[str] | None = None
     outputs: list[str] | None = None
+    cgroups: list[str] = field(default_factory=list)
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -75,6 +77,14 @@ def configure(parser: argparse.ArgumentParser) -> None:
         help="folder of the ledgers (default: $GREENLLM_LEDGER, else results/ledger)",
     )
     add(
+        "--cgroup",
+        action="append",
+        default=[],
+        metavar="PATH",
+        help="a control group whose CPU time is the job's, too, for what works outside its process tree (a container, "
+        "a service): a path under /sys/fs/cgroup, absolute or relative to it; repeatable",
+    )
+    add(
         "--wait",
         type=float,
         metavar="S",
@@ -102,6 +112,8 @@ def options_of(arguments: argparse.Namespace) -> Options:
         number = getattr(arguments, name)
         if number is not None and not number >= lowest:
             raise UserError(f"--{name} {number}: expected a number of at least {lowest}")
+    for name in arguments.cgroup:
+        cgroups.check(name)
     return Options(
         command=command,
         gpus=arguments.gpus,
@@ -117,4 +129,5 @@ def options_of(arguments: argparse.Namespace) -> Options:
         config=arguments.config,
         inputs=arguments.input,
         outputs=arguments.output,
+        cgroups=arguments.cgroup,
     )

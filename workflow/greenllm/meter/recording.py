@@ -153,6 +153,7 @@ class Recording:
             "threads": slots.threads,
             "reserved_cpus": slots.reserved_cpus,
             "exclusive": options.exclusive,
+            "cgroups": options.cgroups,
             "gpus": [{"uuid": gpu.uuid, "index": gpu.index} for gpu in slots.gpus],
             "gpus_requested": options.gpus or 0,
             "columns": self._sampler.columns,

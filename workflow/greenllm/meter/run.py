@@ -7,6 +7,7 @@ import os
 import signal
 from pathlib import Path
 
+from greenllm.meter.cgroups import ClaimingTree
 from greenllm.meter.messages import tell
 from greenllm.meter.options import Options
 from greenllm.meter.process_tree import ProcessTree, become_subreaper
@@ -28,7 +29,7 @@ def run_metered(options: Options) -> int:
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # were it ignored, children could not be waited for
     recording = Recording(options)
     become_subreaper()
-    tree = ProcessTree()
+    tree = ClaimingTree(options.cgroups) if options.cgroups else ProcessTree()
     recording.begin(tree)
     # Signals are taken from a queue, one after the other, instead of by handlers; those that were ignored when
     # the meter started (nohup) stay so, for the command too. Blocked to the end, they cannot keep it from the log.
