@@ -25,6 +25,7 @@ COMMANDS = {
     "report": ("greenllm.stages.report", "make the report page, its figures and summary.json"),
     "meter": ("greenllm.meter.command", "run any command under the energy meter"),
     "attribute": ("greenllm.attribution.command", "share out the joules of all ledgers among their jobs"),
+    "calibrate": ("greenllm.attribution.calibration.command", "fit gain and offset of sensors to an external meter"),
     "probe": ("greenllm.meter.probe", "say what can be measured on this host, and by which sensor"),
     "config": ("greenllm.config.command", "check a configuration file, or write the schema"),
 }

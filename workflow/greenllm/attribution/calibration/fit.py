@@ -1,0 +1,258 @@
+"""The fit: external energy = Σ gain · a device's energy + offset · time, over windows between external readings.
+
+A sensor tells of a moment some time after it, and the two meters' clocks disagree: the devices are read `lag_s` later
+than the external meter, and the lag is fitted with the rest.
+"""
+
+import itertools
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.linalg import matmul_toeplitz
+from scipy.optimize import minimize_scalar
+from scipy.special import stdtrit
+
+from greenllm.attribution.attempt import Array
+from greenllm.attribution.series import Series
+from greenllm.attribution.sharing import within
+from greenllm.meter.estimate import Interval
+
+# A window's edges fall between two readings, where the energy is interpolated: an error of at most a quarter of a
+# period's swing at each edge. In a window of ten periods that is a few percent, which hundreds of windows average out.
+PERIODS_PER_WINDOW = 10
+LAGS_S = (-5.0, 5.0)
+LAG_STEP_S = 0.1
+# Fewer degrees of freedom than that say next to nothing about the scatter (Student's t is 2.6 at five).
+FEWEST_FREE = 5
+# The bounds of a polled power that was never calibrated: a gain less certain than that is none.
+WIDEST_GAIN = 0.5
+
+
+class CannotCalibrateError(ValueError):
+    """The readings do not determine gain and offset; the message says why, and what to record instead."""
+
+
+@dataclass(frozen=True)
+class Fit:
+    """Gains (J/J, by device), offset and lag, with 95 % bounds.
+
+    `covariance` is that of the gains, in their order, and the offset; times `coverage_factor`² it gives squared
+    95 % half-widths. `powers_W` are each device's lowest, mean and highest power among the windows, uncalibrated.
+    `lag_s` is how much later than the external meter the devices tell of the same moment; None where the load has
+    no edge that would show it. `residual_W` is the root mean square of what the fit leaves, per window.
+    """
+
+    gains: Mapping[str, Interval]
+    offset_W: Interval
+    lag_s: Interval | None
+    covariance: Array
+    coverage_factor: float
+    powers_W: Mapping[str, tuple[float, float, float]]
+    residual_W: float
+    windows: int
+    window_s: float
+    averaging_s: float
+
+    def energy_J(self, devices: Mapping[str, Series], start_s: float, end_s: float) -> float:
+        """Return what the external meter would have counted between two times of its own clock, in joules."""
+        late_s = (self.lag_s.value if self.lag_s else 0.0) + self.averaging_s / 2
+        edges = np.array([start_s, end_s]) + late_s
+        counted_J = sum(self.gains[name].value * float(series.growth(edges)[0]) for name, series in devices.items())
+        return counted_J + self.offset_W.value * (end_s - start_s)
+
+
+def fit(
+    external: Series,
+    devices: Mapping[str, Series],
+    spans: Sequence[tuple[float, float]] | None = None,
+    *,
+    window_s: float | None = None,
+    lags_s: tuple[float, float] = LAGS_S,
+    averaging_s: float = 0.0,
+    accuracy: float = 0.0,
+) -> Fit:
+    """Fit gains and offset by ordinary least squares over windows between external readings.
+
+    All series are joules over seconds of one clock, but for a constant lag within `lags_s`. `spans` are the times in
+    which all devices were read (default: from the latest first to the earliest last reading). `window_s` is the
+    windows' least length (default: ten periods of the slowest device). `averaging_s`: the devices report a running
+    mean over so long, so the external energy is averaged likewise. `accuracy` is the external meter's own, as a 95 %
+    fraction of its reading: it is common to all windows, so their scatter cannot show it.
+
+    Raises CannotCalibrateError where there are too few windows, or where these do not tell gain from offset.
+    """
+    if spans is None:
+        spans = [(max(s.times[0] for s in devices.values()), min(s.times[-1] for s in devices.values()))]
+    if window_s is None:
+        window_s = PERIODS_PER_WINDOW * max(float(np.median(np.diff(s.times))) for s in devices.values())
+    if averaging_s > 0:
+        external = _averaged(external, averaging_s)
+    starts, ends = _windows(external, spans, window_s, lags_s)
+    fewest = len(devices) + 2 + FEWEST_FREE
+    if len(starts) < fewest:
+        raise CannotCalibrateError(
+            f"meter and ledgers have {len(starts)} windows of {window_s:.3g} s in common, {fewest} are needed "
+            f"(clocks may differ by {lags_s[0]:g} to {lags_s[1]:g} s): record for longer"
+        )
+    counted_J = _growth(external, starts, ends)
+    durations_s = ends - starts
+
+    def energies(lag_s: float) -> Array:
+        own = [_growth(series, starts + lag_s, ends + lag_s) for series in devices.values()]
+        return np.column_stack([*own, durations_s])
+
+    def misfit(lag_s: float) -> float:
+        design = energies(lag_s)
+        return float(np.sum((counted_J - design @ _solve(design, counted_J)) ** 2))
+
+    lag_s = _least(misfit, *lags_s)
+    constants = _solve(energies(lag_s), counted_J)
+    slope = (energies(lag_s + LAG_STEP_S / 2) - energies(lag_s - LAG_STEP_S / 2)) @ constants / LAG_STEP_S
+    solution = _solution(np.column_stack([energies(lag_s), slope]), counted_J - energies(lag_s) @ constants)
+    lag_half_s = math.inf if solution is None else solution.half_width(-1)
+    lag: Interval | None = Interval(lag_s, lag_s - lag_half_s, lag_s + lag_half_s)
+    if lag_half_s > (lags_s[1] - lags_s[0]) / 2:  # nothing in the load shows it
+        lag, lag_s = None, min(max(0.0, lags_s[0]), lags_s[1])
+        constants = _solve(energies(lag_s), counted_J)
+        solution = _solution(energies(lag_s), counted_J - energies(lag_s) @ constants)
+    elif min(lag_s - lags_s[0], lags_s[1] - lag_s) < LAG_STEP_S / 2 and lags_s[0] < lags_s[1]:
+        raise CannotCalibrateError(
+            f"readings and ledgers agree best {lag_s:+.1f} s apart, at the edge of what was tried: the meter's clock "
+            "is off, or it measures something else; set the clock, or correct the readings' times"
+        )
+    if solution is None:
+        raise CannotCalibrateError(_TOO_STEADY)
+
+    factor = solution.factor
+    covariance = solution.covariance[: len(constants), : len(constants)]
+    covariance = covariance + (accuracy / factor) ** 2 * np.outer(constants, constants)
+    half = factor * np.sqrt(np.diag(covariance))
+    intervals = [Interval(float(c), float(c - h), float(c + h)) for c, h in zip(constants, half, strict=True)]
+    gains = dict(zip(devices, intervals, strict=False))
+    for name, gain in gains.items():
+        if not gain.high - gain.value < WIDEST_GAIN * gain.value:
+            raise CannotCalibrateError(
+                f"{_TOO_STEADY} (gain of {name}: {gain.value:.3g} ± {gain.high - gain.value:.2g})"
+            )
+    powers_W = energies(lag_s) / durations_s[:, None]
+    return Fit(
+        gains=gains,
+        offset_W=intervals[-1],
+        lag_s=lag,
+        covariance=covariance,
+        coverage_factor=factor,
+        powers_W={
+            name: (float(power.min()), float(np.average(power, weights=durations_s)), float(power.max()))
+            for name, power in zip(devices, powers_W.T, strict=False)
+        },
+        residual_W=float(np.sqrt(np.mean((solution.residuals / durations_s) ** 2))),
+        windows=len(starts),
+        window_s=window_s,
+        averaging_s=averaging_s,
+    )
+
+
+_TOO_STEADY = (
+    "the load does not vary enough to tell gain from offset (or one device from another): record a while of idle, "
+    "a while of full load, and some in between, with the devices busy at different times"
+)
+
+
+@dataclass(frozen=True)
+class _Solution:
+    """A least-squares solution's residuals (J), its parameters' covariance, and the factor to 95 % half-widths."""
+
+    residuals: Array
+    covariance: Array
+    factor: float
+
+    def half_width(self, i: int) -> float:
+        return float(self.factor * np.sqrt(self.covariance[i, i]))
+
+
+def _solution(design: Array, residuals: Array) -> _Solution | None:
+    """Return covariance and coverage factor; None where the columns of the design depend on each other.
+
+    Residuals that drift slowly say less than their number. They are taken as autoregressive of first order, whose
+    correlation r is estimated too low from few of them, by (1 + 3r)/n (Kendall 1954, doi:10.1093/biomet/41.3-4.403);
+    a negative one is not made use of. The covariance is that of ordinary least squares under such residuals; n of
+    them are worth n·(1 − r)/(1 + r) independent ones (Bayley & Hammersley 1946, doi:10.2307/2983560) to Student's t.
+    """
+    scale = np.linalg.norm(design, axis=0)
+    if not scale.all() or np.linalg.matrix_rank(design / scale, tol=1e-6) < design.shape[1]:
+        return None
+    n, unknowns = design.shape
+    scaled = design / scale
+    squares = float(residuals @ residuals)
+    r = float(residuals[1:] @ residuals[:-1]) / squares if squares > 0 else 0.0
+    r = min(max(0.0, r + (1 + 3 * r) / n), 0.99)
+    free = max(1.0, n * (1 - r) / (1 + r) - unknowns)
+    variance = squares / n * (free + unknowns) / free
+    inverse = np.linalg.inv(scaled.T @ scaled)
+    correlated = scaled.T @ matmul_toeplitz(r ** np.arange(n), scaled)
+    covariance = variance * (inverse @ correlated @ inverse) / np.outer(scale, scale)
+    return _Solution(residuals, covariance, float(stdtrit(free, 0.975)))
+
+
+def _solve(design: Array, counted_J: Array) -> Array:
+    scale = np.linalg.norm(design, axis=0)
+    scale[scale == 0] = 1.0
+    solution: Array = np.linalg.lstsq(design / scale, counted_J, rcond=None)[0] / scale
+    return solution
+
+
+def _averaged(series: Series, averaging_s: float) -> Series:
+    """Return the energy whose slope is the power's mean over the last `averaging_s`.
+
+    The power before the first reading is taken to have been what it was in as long a time after it.
+    """
+    start_s = float(series.times[0])
+    first_J, next_J = np.interp([start_s, start_s + averaging_s], series.times, series.values)
+    times = np.concatenate([[start_s - averaging_s], series.times])
+    values = np.concatenate([[first_J - (next_J - first_J)], series.values])
+    knots = np.union1d(times, series.times - averaging_s)
+    energy_J = np.interp(knots, times, values)
+    integral = np.concatenate([[0.0], np.cumsum(np.diff(knots) * (energy_J[1:] + energy_J[:-1]) / 2)])
+    at_end, at_start = (np.interp(at, knots, integral) for at in (series.times, series.times - averaging_s))
+    return Series(series.times, (at_end - at_start) / averaging_s, series.resets)
+
+
+def _growth(series: Series, starts: Array, ends: Array) -> Array:
+    at_end, at_start = (np.interp(times, series.times, series.values) for times in (ends, starts))
+    grown: Array = at_end - at_start
+    return grown
+
+
+def _windows(
+    external: Series, spans: Iterable[tuple[float, float]], window_s: float, lags_s: tuple[float, float]
+) -> tuple[Array, Array]:
+    """Return starts and ends of windows: each from a reading to the first one at least `window_s` later.
+
+    They stay within the spans at every lag, so that all lags are judged by the same windows. A window in which the
+    meter's energy is unknown is left out.
+    """
+    least_s = window_s * (1 - 1e-9)
+    starts, ends = [], []
+    for first_s, last_s in spans:
+        inside = external.times[within(external.times, first_s - lags_s[0], last_s - lags_s[1])]
+        edges = list(inside[:1])
+        while edges and (following := int(np.searchsorted(inside, edges[-1] + least_s))) < len(inside):
+            edges.append(inside[following])
+        for start, end in itertools.pairwise(edges):
+            if not any(start < gap[1] and gap[0] < end for gap in external.resets):
+                starts.append(float(start))
+                ends.append(float(end))
+    return np.array(starts), np.array(ends)
+
+
+def _least(misfit: Callable[[float], float], low: float, high: float) -> float:
+    """Return where the misfit is least: the best of a grid, refined between its neighbours."""
+    if low == high:
+        return low
+    grid = np.linspace(low, high, max(3, round((high - low) / LAG_STEP_S) + 1))
+    best = int(np.argmin([misfit(float(lag_s)) for lag_s in grid]))
+    between = grid[max(0, best - 1)], grid[min(len(grid) - 1, best + 1)]
+    refined = minimize_scalar(misfit, bounds=between, method="bounded", options={"xatol": 1e-4})
+    return float(refined.x if refined.fun < misfit(float(grid[best])) else grid[best])

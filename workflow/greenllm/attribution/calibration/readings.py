@@ -1,0 +1,120 @@
+"""An external meter's readings: a CSV of time and power, or time and cumulative energy."""
+
+import csv
+import itertools
+import math
+from collections.abc import Mapping
+from datetime import datetime
+from pathlib import Path
+
+import numpy as np
+
+from greenllm.attribution.series import Series
+from greenllm.errors import UserError
+
+# A quantity's column, and how many joules (or watts) its unit is.
+ENERGIES_J = {"energy_J": 1.0, "energy_Wh": 3600.0, "energy_kWh": 3.6e6}
+QUANTITIES = ("power_W", *ENERGIES_J)
+COLUMNS = ("time", *QUANTITIES)
+# Power between two readings is unknown where they lie so many times further apart than usual.
+GAP = 5
+
+
+def unix_s(text: str) -> float:
+    """Return the Unix time of an RFC 3339 time, or of a number of Unix seconds. Raises ValueError for anything else."""
+    try:
+        seconds = float(text)
+    except ValueError:
+        moment = datetime.fromisoformat(text.strip())
+        if moment.tzinfo is None:
+            raise ValueError(text) from None
+        seconds = moment.timestamp()
+    if not math.isfinite(seconds):
+        raise ValueError(text)
+    return seconds
+
+
+def read_readings(path: Path, names: Mapping[str, str], between: tuple[float, float] | None = None) -> Series:
+    """Return the meter's cumulative energy in joules over Unix time.
+
+    `names` says what the file calls a column, where that is not "time", "power_W", "energy_Wh", "energy_J" or
+    "energy_kWh"; `between` leaves out readings outside two Unix times. Power is integrated by the trapezoidal rule;
+    gaps between its readings are the series' resets. Of an energy that stands still between its ticks the ticks are
+    kept: only then is it known exactly.
+    Raises UserError, with the row, for what is no such file.
+    """
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            rows = csv.reader(file)
+            header = [name.strip() for name in next(rows, [])]
+            time_column, (quantity, column) = _columns(path, header, names)
+            readings = [
+                (rows.line_num, _time(path, rows.line_num, row, time_column), _number(path, rows.line_num, row, column))
+                for row in rows
+                if any(field.strip() for field in row)
+            ]
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read ({error.strerror}); expected a CSV of an external meter") from None
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise UserError(f"{path}: expected a CSV in UTF-8 ({error})") from None
+    for (_, before_s, _), (number, now_s, _) in itertools.pairwise(readings):
+        if now_s <= before_s:
+            raise UserError(f"{path}, row {number}: the time does not grow; sort the rows, leave out repeated times")
+    if between is not None:
+        readings = [reading for reading in readings if between[0] <= reading[1] <= between[1]]
+    if len(readings) < 2:
+        where = "" if between is None else " in the time given by --between"
+        raise UserError(f"{path}: expected two readings or more{where}, found {len(readings)}")
+    times, values = (np.array(column) for column in list(zip(*readings, strict=True))[1:])
+    if quantity == "power_W":
+        spans_s = np.diff(times)
+        gaps = np.flatnonzero(spans_s > GAP * np.median(spans_s))
+        energy_J = np.concatenate([[0.0], np.cumsum(spans_s * (values[1:] + values[:-1]) / 2)])
+        return Series(times, energy_J, [(float(times[i]), float(times[i + 1])) for i in gaps])
+    steps = np.diff(values)
+    if (steps < 0).any():
+        number = readings[int(np.argmax(steps < 0)) + 1][0]
+        raise UserError(f"{path}, row {number}: the energy falls; expected it cumulative (cut the file here)")
+    ticks = np.concatenate([[(steps > 0).all()], steps > 0])
+    if ticks.sum() < 2:
+        raise UserError(f"{path}: the energy does not grow; is {quantity} the meter's cumulative energy?")
+    return Series(times[ticks], (values[ticks] - values[ticks][0]) * ENERGIES_J[quantity])
+
+
+def _columns(path: Path, header: list[str], names: Mapping[str, str]) -> tuple[int, tuple[str, int]]:
+    """Return where the time stands, and which quantity stands where."""
+    for meaning, name in names.items():
+        if name not in header:
+            raise UserError(f"{path}: no column {name!r} (for {meaning}); it has {', '.join(header) or 'none'}")
+    found = {meaning: header.index(name) for meaning in COLUMNS if (name := names.get(meaning, meaning)) in header}
+    quantities = [meaning for meaning in QUANTITIES if meaning in names] or [m for m in QUANTITIES if m in found]
+    if "time" not in found or not quantities:
+        raise UserError(
+            f"{path}: expected a header with time and one of {', '.join(QUANTITIES)}; it has "
+            f"{', '.join(header) or 'none'} (other names: --columns time=…,power_W=…)"
+        )
+    if len(quantities) > 1:
+        raise UserError(f"{path}: {' and '.join(quantities)}: say which one to use, as in --columns {quantities[0]}=…")
+    return found["time"], (quantities[0], found[quantities[0]])
+
+
+def _time(path: Path, number: int, row: list[str], column: int) -> float:
+    text = row[column] if column < len(row) else ""
+    try:
+        return unix_s(text)
+    except ValueError:
+        raise UserError(
+            f"{path}, row {number}: {text!r} is no time; expected RFC 3339 with its zone (2026-01-31T12:00:00Z) "
+            "or Unix seconds"
+        ) from None
+
+
+def _number(path: Path, number: int, row: list[str], column: int) -> float:
+    text = row[column] if column < len(row) else ""
+    try:
+        value = float(text)
+        if math.isfinite(value):
+            return value
+    except ValueError:
+        pass
+    raise UserError(f"{path}, row {number}: {text!r} is no number; mend or leave out the row")
