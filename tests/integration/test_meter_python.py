@@ -1,6 +1,7 @@
 """`greenllm.meter.Meter` in real scripts, on simulated sensors."""
 
 import json
+import re
 import shutil
 import signal
 import subprocess
@@ -18,6 +19,7 @@ from hardware.simulated import (
     proc_tree,
 )
 
+import greenllm.meter
 from greenllm.attribution import attribute
 from greenllm.meter.ledger import Ledger, ledger_paths, read_ledger
 
@@ -102,6 +104,14 @@ print(meter.id, meter.energy.value)
     assert (tmp_path / "logs" / log["ledger"]).resolve() == mine.path
     (job,) = attribute(tmp_path / "my-ledger").jobs
     assert log["energy_J"]["value"] == pytest.approx(job.energy.value, rel=0.01)
+
+
+def test_the_readmes_block_works_as_it_stands(tmp_path, run):
+    readme = (Path(greenllm.meter.__file__).parent / "README.md").read_text()
+    (code,) = re.findall(r"```python\n(.*?)```", readme.partition("## In Python")[2].partition("\n## ")[0], re.S)
+    done = run(f"def train():\n    return 5\n\n{code}")
+    assert (done.returncode, done.stdout.endswith(" J\n")) == (0, True)
+    assert json.loads((tmp_path / "energy.json").read_text())["work"] == {"tokens": 5}
 
 
 def test_it_counts_this_process_from_then_on_with_its_threads_and_descendants(tmp_path, run):
