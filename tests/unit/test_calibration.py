@@ -109,6 +109,9 @@ def ledgers(folder: Path, host: Host, **parameters: dict) -> Path:
     for number, (first, last) in enumerate([(0, 500), (400, SECONDS)]):
         one = attempt(host, f"job{number}", np.arange(first, last + 1.0), lambda t: 0.5 * t)
         one.start["host"] = HOST
+        for column in one.columns:
+            if column.endswith(".monotonic_s"):  # a device is read a moment after the host
+                one.columns[column] = one.columns[column] + 1e-4
         one.start["parameters"] = PARAMETERS | parameters
         write_ledger(folder, one)
     return folder
@@ -146,6 +149,7 @@ def test_gain_and_offset_are_found_from_any_quantity(tmp_path, stored, capsys, c
     assert device["gain"]["value"] == pytest.approx(GAIN, rel=0.005)
     assert printed["offset_W"]["value"] == pytest.approx(OFFSET_W, abs=1.0)
     assert printed["ledgers"] == ["job0", "job1"]
+    assert printed["window_s"] == 10  # ten samples of the ledgers
     assert printed["readings"]["file"] == "meter.csv"
 
 

@@ -17,7 +17,7 @@ from greenllm.attribution.calibration.counted import (
     uncalibrated_parameters,
     wall_clock,
 )
-from greenllm.attribution.calibration.fit import LAGS_S, CannotCalibrateError, fit
+from greenllm.attribution.calibration.fit import LAGS_S, PERIODS_PER_WINDOW, CannotCalibrateError, fit
 from greenllm.attribution.calibration.readings import COLUMNS, read_readings, unix_s
 from greenllm.attribution.reading import read_attempts
 from greenllm.errors import UserError
@@ -90,6 +90,7 @@ def run(arguments: argparse.Namespace) -> int:
             external,
             by_wall_clock({device.identity[1]: uncalibrated_energy(device) for device in devices}, offset_s),
             [(start + offset_s, end + offset_s) for start, end in spans_read(devices)],
+            window_s=PERIODS_PER_WINDOW * max(float(attempt.start["interval_s"]) for attempt in attempts),
             lags_s=(-arguments.lag, arguments.lag),
             averaging_s=arguments.averaging,
             accuracy=arguments.accuracy / 100,

@@ -76,7 +76,7 @@ def uncalibrated_parameters(device: Device) -> dict[str, float]:
 def uncalibrated_energy(device: Device) -> Series:
     """Return the device's energy (J) over CLOCK_MONOTONIC, as its sensor or model alone says it."""
     values = uncalibrated_parameters(device)
-    edges = np.union1d(device.series.times, device.busy.times)
+    edges = device.series.times if len(device.series.times) else np.unique(device.busy.times)
     grown = sum(
         (values[parameter] * growth for parameter, growth in device.growth(edges) if parameter in values),
         np.zeros(len(edges) - 1),
@@ -85,13 +85,13 @@ def uncalibrated_energy(device: Device) -> Series:
 
 
 def spans_read(devices: Sequence[Device]) -> list[Span]:
-    """Return the times (CLOCK_MONOTONIC, s) in which every device was read without a break or a reset."""
+    """Return the times (CLOCK_MONOTONIC, s) in which every device was read without a break, and its growth known."""
     read = [_spans(device) for device in devices]
-    resets = [reset for device in devices for reset in device.series.resets]
-    edges = sorted({t for span in itertools.chain(*read, resets) for t in span})
+    unknown = [span for device in devices for span in device.series.resets]
+    edges = sorted({t for span in itertools.chain(*read, unknown) for t in span})
     joined: list[Span] = []
     for start, end in itertools.pairwise(edges):
-        if any(_within(start, end, reset) for reset in resets):
+        if any(_within(start, end, span) for span in unknown):
             continue
         if all(any(_within(start, end, span) for span in spans) for spans in read):
             if joined and joined[-1][1] == start:

@@ -55,10 +55,14 @@ class Fit:
     window_s: float
     averaging_s: float
 
+    @property
+    def delay_s(self) -> float:
+        """How much later than the external meter the devices have counted the same energy, in seconds."""
+        return (self.lag_s.value if self.lag_s else 0.0) + self.averaging_s / 2
+
     def energy_J(self, devices: Mapping[str, Series], start_s: float, end_s: float) -> float:
         """Return what the external meter would have counted between two times of its own clock, in joules."""
-        late_s = (self.lag_s.value if self.lag_s else 0.0) + self.averaging_s / 2
-        edges = np.array([start_s, end_s]) + late_s
+        edges = np.array([start_s, end_s]) + self.delay_s
         counted_J = sum(self.gains[name].value * float(series.growth(edges)[0]) for name, series in devices.items())
         return counted_J + self.offset_W.value * (end_s - start_s)
 
