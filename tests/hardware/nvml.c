@@ -2,8 +2,8 @@
  *
  * SIMULATED_GPUS: GPUs separated by ';', each a list of key=value separated by ',' (SimulatedGpu in simulated.py writes
  * it and says what each key means), for instance "high_W=300,tick_s=0.1;counter=0,refresh_s=0.1,window_s=0.025".
- * SIMULATED_NVML_STATE: a file that keeps the power limits that were set, for all processes; without it each process
- * has its own.
+ * SIMULATED_NVML_STATE: a file that keeps the power limits that were set, and when a job drove the GPU, for all
+ * processes; without it each process has its own.
  * SIMULATED_NVML_ERROR: the code that nvmlInit returns (18: driver and library differ).
  */
 #include <fcntl.h>
@@ -30,7 +30,7 @@ struct gpu {
     double low_W, high_W, period_s, duty, phase, idle_W, start_s, end_s;
     char trace[512];
     double step, counter, tick_s, tick_phase, reset_s, refresh_s, refresh_phase, window_s, instant_window_s;
-    double lost_s, processes, limit_W, min_limit_W, max_limit_W, may_set_limit, mig, architecture;
+    double lost_s, processes, limit_W, min_limit_W, max_limit_W, may_set_limit, mig, architecture, driven;
     size_t points;
     double *time_s, *power_W; /* of the trace */
     device_t whole, instances[MOST_INSTANCES];
@@ -38,8 +38,12 @@ struct gpu {
 static gpu_t gpus[MOST_GPUS];
 static int count;
 
-/* The power limits of a GPU since the start, in the order they were set. */
-typedef struct { int set; struct { double from_s, limit_W; } limits[MOST_LIMITS]; } state_t;
+/* What was done to a GPU: when a job drove it (0: not yet), and the power limits in the order they were set. */
+typedef struct {
+    double start_s, end_s;
+    int set;
+    struct { double from_s, limit_W; } limits[MOST_LIMITS];
+} state_t;
 static state_t *states;
 
 /* ---- settings ---- */
@@ -49,7 +53,7 @@ static const struct { const char *key; size_t offset; } KEYS[] = {
     KEY(low_W), KEY(high_W), KEY(period_s), KEY(duty), KEY(phase), KEY(idle_W), KEY(start_s), KEY(end_s), KEY(step),
     KEY(counter), KEY(tick_s), KEY(tick_phase), KEY(reset_s), KEY(refresh_s), KEY(refresh_phase), KEY(window_s),
     KEY(instant_window_s), KEY(lost_s), KEY(processes), KEY(limit_W), KEY(min_limit_W), KEY(max_limit_W),
-    KEY(may_set_limit), KEY(mig), KEY(architecture),
+    KEY(may_set_limit), KEY(mig), KEY(architecture), KEY(driven),
 };
 
 static int set_key(gpu_t *gpu, const char *key, const char *value) {
@@ -134,11 +138,11 @@ static double line_J(double p, double q, double dt, double limit) {
     return limit * above + (limit + fmin(p, q)) / 2 * (dt - above);
 }
 
-/* The energy of the trace from a to b, which lie within it. */
+/* The energy of the trace from a to b, which lie within it and count from its own zero. */
 static double trace_J(const gpu_t *gpu, double a, double b, double limit) {
     double energy = 0;
     for (size_t i = 0; i + 1 < gpu->points; i++) {
-        double from = gpu->start_s + gpu->time_s[i], to = gpu->start_s + gpu->time_s[i + 1];
+        double from = gpu->time_s[i], to = gpu->time_s[i + 1];
         double s = fmax(a, from), e = fmin(b, to);
         if (e <= s) continue;
         double p = gpu->power_W[i], slope = gpu->step ? 0 : (gpu->power_W[i + 1] - p) / (to - from);
@@ -161,10 +165,19 @@ static double wave_J(const gpu_t *gpu, double a, double b, double limit) {
 
 /* The energy from a to b under one limit: of the trace or the wave from start to end, idle outside. */
 static double limited_J(const gpu_t *gpu, double a, double b, double limit) {
-    double end = gpu->points ? gpu->start_s + gpu->time_s[gpu->points - 1] : gpu->end_s;
-    double start = gpu->points ? gpu->start_s + gpu->time_s[0] : gpu->start_s;
+    const state_t *state = &states[gpu - gpus];
+    double start = gpu->start_s, end = gpu->end_s;
+    if (gpu->driven) {
+        start = state->start_s ? state->start_s : INFINITY;
+        end = state->end_s ? state->end_s : INFINITY;
+    }
+    double zero = start;
+    if (gpu->points) {
+        end = zero + gpu->time_s[gpu->points - 1];
+        start = zero + gpu->time_s[0];
+    }
     double s = fmin(fmax(a, start), b), e = fmax(fmin(b, end), s), idle = fmin(gpu->idle_W, limit);
-    double active = gpu->points ? trace_J(gpu, s, e, limit) : wave_J(gpu, s, e, limit);
+    double active = gpu->points ? trace_J(gpu, s - zero, e - zero, limit) : wave_J(gpu, s, e, limit);
     return idle * (s - a + b - e) + active;
 }
 
@@ -191,6 +204,11 @@ static double counted_J(const gpu_t *gpu) {
     double t = last_instant(now_s(), gpu->tick_s, gpu->tick_phase);
     return energy_J(gpu, t >= gpu->reset_s ? gpu->reset_s : 0, t);
 }
+
+/* ---- for the job that drives a GPU (driven=1): until then, and afterwards, it is idle ---- */
+
+void simulated_start(unsigned index) { states[index].start_s = now_s(); }
+void simulated_end(unsigned index) { states[index].end_s = now_s(); }
 
 /* ---- NVML: the library and its devices ---- */
 

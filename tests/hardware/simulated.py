@@ -35,6 +35,7 @@ class SimulatedGpu:
     idle_W: float = 70.0
     start_s: float = 0.0
     end_s: float = math.inf
+    driven: bool = False  # start and end are when a job calls the library's simulated_start and simulated_end
 
     # The energy counter: none (counter 0), or one that moves every tick_s (0: always) and starts anew at reset_s.
     counter: int = 1
@@ -124,7 +125,7 @@ def compile_nvml(folder: Path) -> Path:
 
 
 def gpu_environment(library: Path, gpus: list[SimulatedGpu]) -> dict[str, str]:
-    """What a program needs to find these GPUs, as after a boot: of power limits set before, nothing is left."""
+    """What a program needs to find these GPUs, as after a boot: nothing is left of what was done to them before."""
     state = library / "nvml-state"
     state.unlink(missing_ok=True)
     return {
@@ -177,6 +178,8 @@ class PowercapTree:
         done = threading.Event()
 
         def run() -> None:
+            with contextlib.suppress(PermissionError):  # hardware does not wait for a processor
+                os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), -20)
             while not done.wait(refresh_s):
                 self.update()
 

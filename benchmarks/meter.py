@@ -1,0 +1,65 @@
+"""Does the meter count every joule once? Ours, CodeCarbon and Zeus side by side on the same simulated hardware.
+
+    pip install --constraint envs/constraints.txt --editable '.[benchmarks]'      # Zeus (CodeCarbon is there already)
+    python benchmarks/meter.py                          # all rows, about half an hour
+    python benchmarks/meter.py --only ticking rapl      # some of them
+    python benchmarks/meter.py --quick                  # fewer and shorter jobs: to see whether all works
+    python benchmarks/meter.py --peers other/bin/python # CodeCarbon and Zeus of an environment of their own
+
+The hardware is simulated (tests/hardware): its power is a known function of time, so its integral is the truth. Each
+tool runs in processes of its own. Exit status 1 where a target is missed. Close everything else first.
+"""
+
+import argparse
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
+
+from metering import costs, crashes, gpu, leases, processors, recorded
+from metering.row import Row, as_table
+from metering.workbench import Workbench
+
+ROWS = {
+    "ideal": gpu.ideal_counter,
+    "ticking": gpu.ticking_counter,
+    "polled": gpu.no_counter,
+    "recorded": recorded.rtx3090,
+    "rapl": processors.rapl,
+    "modelled": processors.modelled,
+    "killed": crashes.killed_at_random,
+    "start": costs.start_and_stop,
+    "sampling": costs.sampling,
+    "slowdown": costs.slowdown,
+    "scale": lambda bench: [Row("attribution at scale", "see benchmarks/attribution.py", "", "", "", None)],
+    "leases": leases.many_want_two,
+}
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--only", nargs="+", choices=ROWS, metavar="ROW", help=f"of {', '.join(ROWS)}")
+    parser.add_argument("--quick", action="store_true", help="fewer and shorter jobs; the figures say little")
+    parser.add_argument("--peers", type=Path, default=Path(sys.executable), help="Python with CodeCarbon and Zeus")
+    parser.add_argument("--no-peers", dest="peers", action="store_const", const=None, help="ours only")
+    arguments = parser.parse_args()
+    rows = []
+    with tempfile.TemporaryDirectory() as folder:
+        bench = Workbench(Path(folder), arguments.quick, arguments.peers)
+        for name in arguments.only or ROWS:
+            began_s = time.monotonic()
+            found = ROWS[name](bench)
+            print(f"{name}: {time.monotonic() - began_s:.0f} s", file=sys.stderr)
+            for row in found:
+                print(*row.cells(), sep=" | ", file=sys.stderr, flush=True)
+            rows += found
+    print(as_table(rows))
+    met = [row.met for row in rows if row.met is not None]
+    print(f"\n{sum(met)} of {len(met)} targets met")
+    return 0 if all(met) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,135 @@
+"""What metering costs: start and stop, memory, CPU time while sampling, and the job's own speed."""
+
+import statistics
+import subprocess
+import sys
+import time
+
+import numpy as np
+
+from greenllm.meter.process_tree import own_cpu_s
+from metering.row import Row, percent
+from metering.workbench import GREENLLM, PEERS, Workbench
+
+START_s, RESIDENT_MB = 0.15, 30
+SAMPLING_CPU_s, PROCESSES, LONG_s = 0.1, 50, 60
+SLOWER = 0.005
+TRAINING = """
+import sys, time
+import torch
+torch.manual_seed(1)
+torch.set_num_threads(2)
+model = torch.nn.Sequential(torch.nn.Linear(512, 2048), torch.nn.GELU(), torch.nn.Linear(2048, 512))
+optimizer = torch.optim.AdamW(model.parameters())
+data = torch.randn(256, 512)
+steps = int(sys.argv[1])
+for step in range(steps + 20):
+    if step == 20:
+        began = time.perf_counter()
+    optimizer.zero_grad()
+    (model(data) - data).square().mean().backward()
+    optimizer.step()
+print(time.perf_counter() - began)
+"""
+MANY = f"for i in $(seq {PROCESSES}); do sleep 1000 & done; echo ready; wait"
+
+
+def start_and_stop(bench: Workbench) -> list[Row]:
+    """What a meter adds to `true`, without a GPU: medians of turns; and its peak of resident memory."""
+    environment, turns = bench.environment(), 5 if bench.quick else 40
+    bare, metered = [], []
+    for _ in range(turns):
+        bare.append(_seconds(["true"], environment))
+        metered.append(_seconds([*GREENLLM, "meter", "--", "true"], environment))
+    added_s = statistics.median(np.array(metered) - np.array(bare))
+    resident_MB = _peak_MB_of_meter(environment)
+    peers = {tool: _peer_start(bench, tool, environment) for tool in ("codecarbon", "zeus")}
+    return [
+        Row(
+            "start and stop, added to `true`",
+            f"{added_s:.3f} s",
+            *(seconds for seconds, _ in peers.values()),
+            f"at most {START_s} s",
+            added_s <= START_s,
+        ),
+        Row(
+            "resident memory, peak",
+            f"{resident_MB:.1f} MB",
+            *(memory for _, memory in peers.values()),
+            f"at most {RESIDENT_MB} MB",
+            resident_MB <= RESIDENT_MB,
+        ),
+    ]
+
+
+def _seconds(command: list[str], environment: dict[str, str]) -> float:
+    began = time.perf_counter()
+    subprocess.run(command, env=environment, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL, check=True)
+    return time.perf_counter() - began
+
+
+def _peak_MB_of_meter(environment: dict[str, str]) -> float:
+    """The meter's VmHWM, asked by the job itself: its parent's."""
+    job = ["sh", "-c", "sleep 1.5; grep VmHWM /proc/$PPID/status"]
+    done = subprocess.run(
+        [*GREENLLM, "meter", "--", *job], env=environment, stdout=subprocess.PIPE, text=True, check=True
+    )
+    return int(done.stdout.split()[1]) / 1e3
+
+
+def _peer_start(bench: Workbench, tool: str, environment: dict[str, str]) -> tuple[str, str]:
+    told = bench.told(bench.peer(tool, environment, ["true"]))
+    if "error" in told:
+        return told["error"], ""
+    command = [str(bench.peers), str(PEERS), tool, "true"]
+    bare = [str(bench.peers), "-c", "pass"]
+    seconds = [_seconds(command, environment) - _seconds(bare, environment) for _ in range(3)]
+    return f"{statistics.median(seconds):.1f} s", f"{told['peak_MB']:.0f} MB"
+
+
+def sampling(bench: Workbench) -> list[Row]:
+    """CPU time that sampling at 1 Hz takes, of a job with 50 processes."""
+    seconds = 10 if bench.quick else LONG_s
+    environment = bench.environment()
+    meter = subprocess.Popen(
+        [*GREENLLM, "meter", "--", "sh", "-c", MANY], env=environment, stdout=subprocess.PIPE, text=True
+    )
+    assert meter.stdout is not None
+    meter.stdout.readline()
+    time.sleep(1)
+    before_s = own_cpu_s(meter.pid)
+    time.sleep(seconds)
+    after_s = own_cpu_s(meter.pid)
+    meter.terminate()
+    meter.wait()
+    assert before_s is not None
+    assert after_s is not None
+    used_s = after_s - before_s
+    told = bench.told(bench.peer("codecarbon", environment, ["sleep", str(seconds)]))
+    codecarbon = told.get("error") or f"{told['sampling_cpu_s']:.3f} s"
+    zeus = "samples nothing between a window's ends"
+    wanted_s = SAMPLING_CPU_s * seconds / LONG_s
+    what = f"CPU time while sampling at 1 Hz for {seconds} s, {PROCESSES} processes"
+    return [Row(what, f"{used_s:.3f} s", codecarbon, zeus, f"at most {wanted_s:.3g} s", used_s <= wanted_s)]
+
+
+def slowdown(bench: Workbench) -> list[Row]:
+    """How much longer a training with 2 threads takes when it is metered: pairs in turns, order reversed each time."""
+    pairs, steps = (2, 200) if bench.quick else (16, 600)
+    environment = bench.environment() | {"OMP_NUM_THREADS": "2"}
+    script = bench.folder / "training.py"
+    script.write_text(TRAINING)
+    command = [sys.executable, str(script), str(steps)]
+    ratios = []
+    for number in range(pairs):
+        took = {}
+        for metered in (True, False) if number % 2 else (False, True):
+            prefix = [*GREENLLM, "meter", "--threads", "2", "--"] if metered else []
+            done = subprocess.run([*prefix, *command], env=environment, stdout=subprocess.PIPE, text=True, check=True)
+            took[metered] = float(done.stdout)
+        ratios.append(took[True] / took[False] - 1)
+    median = statistics.median(ratios)
+    error = 1.2533 * statistics.stdev(ratios) / len(ratios) ** 0.5  # of a median of normal deviates
+    text = f"median {percent(median)} (standard error {100 * error:.2f} %)"
+    what = f"slow-down of a 2-thread training, {pairs} pairs"
+    return [Row(what, text, "not asked", "not asked", f"at most {100 * SLOWER:g} %", median <= SLOWER)]

@@ -1,0 +1,32 @@
+"""A row of the table: what each tool makes of the same thing, and what is wanted of ours."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from tabulate import tabulate
+
+TOOLS = ("greenllm", "CodeCarbon", "Zeus")
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line. `met` is None where nothing could be compared with the target; then `ours` says why."""
+
+    what: str
+    ours: str
+    codecarbon: str
+    zeus: str
+    target: str
+    met: bool | None
+
+    def cells(self) -> list[str]:
+        told = {True: "met", False: "MISSED", None: "-"}[self.met]
+        return [self.what, self.ours, self.codecarbon, self.zeus, self.target, told]
+
+
+def as_table(rows: Sequence[Row]) -> str:
+    return tabulate([row.cells() for row in rows], ["what", *TOOLS, "target", ""], tablefmt="github")
+
+
+def percent(part: float, digits: int = 2) -> str:
+    return f"{100 * part:+.{digits}f} %"
