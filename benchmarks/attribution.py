@@ -6,15 +6,15 @@
 
 Each host has two RAPL counters and a GPU, and runs six attempts at a time: some hold the GPU, some are nested, some
 are killed and leave no end record. The ledgers are generated in a temporary folder (0.5 GB, with `--times 10`
-another 5 GB); the command runs in a process of its own, whose peak of resident memory is told by the kernel. Targets:
-at most 10 s and 2 GB on 2 cores; then at most as many times the time, and no more memory, as there is more to read.
-Exit status 1 where a target is missed.
+another 5 GB); the command runs in a process of its own, whose resident memory is looked at while it runs, with that
+of its children. Targets: at most 10 s and 2 GB on 2 cores; then no more than as many times the time and the memory as
+there is more to read, with a fifth for what else the machine does. Exit status 1 where a target is missed.
 """
 
 import argparse
+import contextlib
 import json
 import os
-import subprocess
 import sys
 import tempfile
 import time
@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import psutil
 from tabulate import tabulate
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
@@ -30,6 +31,7 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 from hardware.ledgers import RAPL, Host, gpu, piecewise, samples, start_record
 
 MOST_s, MOST_GB = 10, 2
+SLACK = 1.2  # of two runs of the same, one may take so much longer
 HOSTS, ATTEMPTS, SAMPLES = 50, 20, 3600  # hosts, attempts on each, samples of each attempt
 STAGGER_s = 600  # between the starts of two attempts, so that six run at a time
 GPU = "GPU-00000000-0000-0000-0000-000000000000"
@@ -66,7 +68,7 @@ def main() -> int:
                 _told(met[-1]),
             ]
         )
-        most_s, most_GB = elapsed_s * arguments.times, peak_GB * arguments.times
+        most_s, most_GB = elapsed_s * arguments.times * SLACK, peak_GB * arguments.times * SLACK
     headers = ["attempts", "samples", "GB to read", "s", "target", "", "GB resident", "target", ""]
     print(f"\n`greenllm attribute LEDGERS --json`, {len(os.sched_getaffinity(0))} cores\n")
     print(tabulate(rows, headers, tablefmt="github", floatfmt=".2f"))
@@ -152,16 +154,27 @@ def _ledgers_of_a_host(attempts: int) -> Iterator[tuple[dict[str, Any], bytes, b
 def _attribute(ledgers: Path, out: Path, attempts: int) -> tuple[float, float]:
     """Run the command; return the seconds it took and its peak of resident memory in GB."""
     command = [sys.executable, "-m", "greenllm", "attribute", str(ledgers), "--json"]
+    peak = 0
     with out.open("wb") as file:
         began = time.perf_counter()
-        process = subprocess.Popen(command, stdout=file)
-        _, status, usage = os.wait4(process.pid, 0)
+        process = psutil.Popen(command, stdout=file)
+        while process.poll() is None:
+            peak = max(peak, _resident(process))
+            time.sleep(0.02)
         elapsed_s = time.perf_counter() - began
-    process.returncode = os.waitstatus_to_exitcode(status)
     result = json.loads(out.read_bytes()) if process.returncode == 0 else None
     if result is None or len(result["jobs"]) != attempts or result["troubles"]:
         sys.exit(f"{' '.join(command)}: exit status {process.returncode}; expected {attempts} jobs and no trouble")
-    return elapsed_s, usage.ru_maxrss * 1024 / 1e9
+    return elapsed_s, peak / 1e9
+
+
+def _resident(process: psutil.Popen) -> int:
+    """Return the resident memory of a process and its children, in bytes; what they share counts for each."""
+    total = 0
+    with contextlib.suppress(psutil.NoSuchProcess):  # one has just ended
+        for one in [process, *process.children(recursive=True)]:
+            total += one.memory_info().rss
+    return total
 
 
 def _told(met: bool) -> str:
