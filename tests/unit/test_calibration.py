@@ -381,6 +381,30 @@ def test_a_damaged_calibration_leaves_the_sensor_uncalibrated_and_says_so(stored
     assert unreadable.reason == "only root may read it"
 
 
+@pytest.mark.parametrize(
+    ("of", "name", "value"),
+    [
+        ("gain", "value", -1.0),
+        ("gain", "high", float("inf")),
+        ("gain", "low", 10**400),
+        ("offset_W", "value", float("nan")),
+    ],
+)
+def test_a_number_that_cannot_be_leaves_the_sensor_uncalibrated(tmp_path, stored, of, name, value):
+    host, truth = package_host()
+    folder, readings = ledgers(tmp_path / "l", host), csv_of(tmp_path / "meter.csv", truth)
+    main(["calibrate", str(folder), str(readings), "--device", "package-0"])
+    record = json.loads(stored.read_text())
+    (found,) = record["calibrations"]
+    (found if of == "offset_W" else found["devices"][0])[of][name] = value
+    stored.write_text(json.dumps(record))
+    sensor = package_sensor()
+    calibration.apply([sensor])
+    assert sensor.parameters == package_sensor().parameters
+    assert sensor.terms == package_sensor().terms
+    assert "not calibrated" in sensor.reason
+
+
 def test_without_a_calibration_nothing_is_said(stored):
     sensor = package_sensor()
     calibration.apply([sensor])

@@ -63,7 +63,7 @@ def apply(sensors: Sequence[Sensor]) -> None:
                 if own := _device(calibration, sensor):
                     _calibrate(sensor, host, calibration, own)
                     break
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
+        except (ArithmeticError, AttributeError, KeyError, TypeError, ValueError) as error:
             _say(sensor, f"not calibrated: {path}: {error!r}; calibrate again")
 
 
@@ -104,7 +104,7 @@ def _calibrate(sensor: Sensor, host: str, calibration: Mapping[str, Any], own: M
     readings = calibration["readings"]
     source = f"calibration of {calibration['made']} against {readings['file']} (sha256 {readings['sha256']})"
     gain = Parameter.from_json({**own["gain"], "unit": "J/J", "source": source})
-    if not gain.low <= gain.value <= gain.high or gain.value <= 0:
+    if not 0 < gain.value < math.inf or not -math.inf < gain.low <= gain.value <= gain.high < math.inf:
         raise ValueError(f"gain {gain.value} [{gain.low}, {gain.high}]")
     # All parameters share the gain, and so its error, but count as independent, in quadrature. The root of their
     # number makes up for it: then the sum's interval is right where they weigh the same, and never too narrow.
@@ -122,6 +122,8 @@ def _calibrate(sensor: Sensor, host: str, calibration: Mapping[str, Any], own: M
         offset = offset_name(host, sensor.device)
         half_W = _offset_half_width_W(calibration, own)
         value_W = float(calibration["offset_W"]["value"])
+        if not math.isfinite(value_W) or not math.isfinite(half_W):
+            raise ValueError(f"offset {value_W} ± {half_W} W")
         parameters[offset] = Parameter(value_W, value_W - half_W, value_W + half_W, "W", source)
         terms.append(Term(offset, "time"))
     sensor.parameters, sensor.terms = parameters, terms
