@@ -8,15 +8,17 @@ from typing import Any
 import numpy as np
 
 from greenllm.attribution.attempt import Array, Attempt, identity_of
-from greenllm.attribution.series import Series, merge_busy, merge_counter, merge_integral
+from greenllm.attribution.polled import polled_power
+from greenllm.attribution.series import Series, merge_busy, merge_counter, merge_integral, merge_readings
 from greenllm.attribution.sharing import Energies
+from greenllm.attribution.ticking import renewed
 
 
 @dataclass
 class Device:
     """A device as one method reads it. Its energy is Σ parameter · factor · growth of a basis.
 
-    A basis is "counter" (the device's own, in joules after `unit_J`), "time" (s) or "busy" (the host's CPU seconds).
+    A basis is "counter" (the device's own, in joules after `unit`), "time" (s) or "busy" (the host's CPU seconds).
     """
 
     sensor: dict[str, Any]
@@ -40,17 +42,38 @@ class Device:
 
     @cached_property
     def series(self) -> Series:
-        """The counter, merged over all meters."""
-        if not self.sensor.get("counter"):
+        """The counter, or the energy of the power shown, merged over all meters."""
+        if self.sensor.get("gauge"):
+            return polled_power(*merge_readings(self.attempts, self.sensor))
+        counter = self.sensor.get("counter")
+        if not counter:
             return Series(np.zeros(0), np.zeros(0))
-        merge = merge_counter if self.sensor["counter"].get("shared", True) else merge_integral
-        return merge(self.attempts, self.sensor)
+        if not counter.get("shared", True):
+            return merge_integral(self.attempts, self.sensor)
+        series = merge_counter(self.attempts, self.sensor)
+        if not counter.get("ticks"):
+            return series
+        holders = [a for a in self.attempts if self.sensor["device"] in a.gpus and len(a.times)]
+        return renewed(series, [edge_s for a in holders for edge_s in (a.first_s, a.last_s)])
+
+    @property
+    def unit(self) -> float:
+        """Joules of one count of the series: of a counter, or of a gauge's counts over time."""
+        if gauge := self.sensor.get("gauge"):
+            return float(gauge["unit_W"])
+        return float(self.sensor["counter"]["unit_J"])
+
+    def unseen_J(self, start_s: float, end_s: float) -> float:
+        """Return the 95 % half-width in joules of the energy between two times, for what the readings leave open."""
+        counts = sum(float(term["factor"]) for term in self.sensor["terms"] if term["of"] == "counter")
+        halfwidth = self.series.halfwidth(start_s, end_s) if counts else 0.0
+        return counts * self.unit * halfwidth if halfwidth else 0.0
 
     def growth(self, edges: Array) -> Iterator[tuple[str, Array]]:
         """Yield (parameter, coefficient in each interval) for each term."""
         for term in self.sensor["terms"]:
             if term["of"] == "counter":
-                basis = self.series.growth(edges) * float(self.sensor["counter"]["unit_J"])
+                basis = self.series.growth(edges) * self.unit
             elif term["of"] == "time":
                 basis = np.diff(edges)
             elif term["of"] == "busy":

@@ -9,8 +9,12 @@ import numpy as np
 from greenllm.attribution.attempt import Attempt
 from greenllm.attribution.devices import Device, devices_of, energies_of, watched
 from greenllm.attribution.gpus import share_gpus
+from greenllm.attribution.series import Unknown
 from greenllm.attribution.sharing import Shares, share_out, stretches
 from greenllm.meter.times import rfc3339
+
+# Reading all sensors takes less: a gap between two jobs may reach so far into them.
+READING_S = 0.1
 
 
 @dataclass
@@ -51,14 +55,17 @@ def _counted(attempts: Sequence[Attempt], devices: Sequence[Device]) -> dict[str
 
 
 def _gaps(attempts: Sequence[Attempt], devices: Sequence[Device]) -> list[dict[str, Any]]:
-    """What no meter watched, and where a counter fell back: nothing is counted there."""
+    """What no meter watched, and where it is unknown how far a counter went: nothing is counted there."""
     offset = next((a.wall_offset_s for a in attempts if len(a.times)), 0.0)
+    unwatched = [(start, end) for start, end, present in stretches(attempts) if not present]
     gaps: list[tuple[float, float, str | None, str]] = [
-        (start, end, None, "no meter was running") for start, end, present in stretches(attempts) if not present
+        (start, end, None, "no meter was running") for start, end in unwatched
     ]
     for device in devices:
-        for start, end in device.series.resets:
-            gaps.append((start, end, device.identity[1], "the counter fell back (driver reloaded?)"))
+        for gap in device.series.unknown:
+            watched_s = gap.end_s - gap.start_s - sum(_overlap_s(gap, start, end) for start, end in unwatched)
+            if watched_s > READING_S:
+                gaps.append((gap.start_s, gap.end_s, device.identity[1], gap.reason))
     return [
         {
             "started": rfc3339(start + offset),
@@ -69,3 +76,7 @@ def _gaps(attempts: Sequence[Attempt], devices: Sequence[Device]) -> list[dict[s
         }
         for start, end, device_name, reason in sorted(gaps, key=lambda gap: gap[:2])
     ]
+
+
+def _overlap_s(gap: Unknown, start_s: float, end_s: float) -> float:
+    return max(0.0, min(gap.end_s, end_s) - max(gap.start_s, start_s))

@@ -7,9 +7,10 @@ from typing import Any
 import numpy as np
 
 from greenllm.attribution.attempt import Attempt, identity_of
+from greenllm.attribution.devices import Device
 from greenllm.attribution.hosts import HostEnergy
 from greenllm.meter.component import SUMMED, Component
-from greenllm.meter.estimate import Estimate, Parameter, total
+from greenllm.meter.estimate import Estimate, Parameter, total, unseen
 from greenllm.meter.times import rfc3339
 
 
@@ -131,7 +132,10 @@ def components_of(
                 for parameter, growth in device.growth(span)
             )
             share = energy.value / counted_J if counted_J > 0 else None
-        reason = sensor.get("reason")
+            if halfwidth_J := device.unseen_J(attempt.first_s, attempt.last_s):
+                energy += unseen(attempt.id, sensor["device"], halfwidth_J * (share or 0.0))
+        coverage = _coverage(attempt, sensor, device)
+        reason = sensor.get("reason") or (_trouble(attempt, sensor) if coverage < 1 else None)
         if energy is None and reason is None:
             reason = "ended before it could be sampled twice"
         component, name, method = identity_of(sensor)
@@ -145,19 +149,30 @@ def components_of(
                 method,
                 sensor["quality"],
                 share,
-                _coverage(attempt, sensor),
+                coverage,
             )
         )
     return components
 
 
-def _coverage(attempt: Attempt, sensor: dict[str, Any]) -> float:
-    """The share of the attempt's time between the sensor's first and last reading."""
-    if not sensor["terms"] or len(attempt.times) < 2:
+def _coverage(attempt: Attempt, sensor: dict[str, Any], device: Device | None) -> float:
+    """The part of the attempt's time between the sensor's first and last reading, without what is unknown within."""
+    if device is None or len(attempt.times) < 2:
         return 0.0
     began = float(attempt.start.get("monotonic_s", attempt.first_s))
     ended = float((attempt.end or {}).get("monotonic_s", attempt.last_s))
-    times = attempt.counter(sensor)[0] if sensor.get("counter") else attempt.times
+    reads = sensor.get("counter") or sensor.get("gauge")
+    times = attempt.counter(sensor)[0] if reads else attempt.times
+    times = np.clip(times, began, ended)
     if len(times) < 2 or ended <= began:
         return 0.0
-    return float(min(1.0, max(0.0, (times[-1] - times[0]) / (ended - began))))
+    unknown_s = sum(max(0.0, min(gap.end_s, times[-1]) - max(gap.start_s, times[0])) for gap in device.series.unknown)
+    return float(min(1.0, max(0.0, (times[-1] - times[0] - unknown_s) / (ended - began))))
+
+
+def _trouble(attempt: Attempt, sensor: dict[str, Any]) -> str | None:
+    """Why readings of a sensor failed, as its meter said at the end."""
+    for component in (attempt.end or {}).get("components", []):
+        if (component.get("component"), component.get("device")) == (sensor["component"], sensor["device"]):
+            return str(component["reason"]) if component.get("reason") else None
+    return None

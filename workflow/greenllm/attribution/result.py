@@ -20,7 +20,7 @@ from greenllm.attribution.sharing import parent_among
 from greenllm.attribution.spending import Spending, spending_by
 from greenllm.attribution.waste import WASTE, waste_classes
 from greenllm.meter.component import SUMMED
-from greenllm.meter.estimate import Estimate, Parameter, total
+from greenllm.meter.estimate import Estimate, Parameter, total, unseen
 from greenllm.meter.times import rfc3339
 
 SCHEMA = "greenllm/attribution/1"
@@ -65,7 +65,20 @@ class Attribution:
                 at_start, at_end = np.interp([start_s, end_s], times, energy)
                 name = self._names[job.attempt.boot_id].get(parameter, parameter)
                 terms[name] = terms.get(name, 0.0) + float(at_end - at_start)
-        return Estimate(terms, self.parameters) if terms else None
+        if not terms:
+            return None
+        window = f"{job_id}[{start_s:.3f},{end_s:.3f}]"
+        open_J = {
+            device.identity[1]: device.unseen_J(max(start_s, float(times[0])), min(end_s, float(times[-1])))
+            for device in self._host(job).devices
+            if device.identity[1] in job.attempt.gpus
+        }
+        return total(
+            [
+                Estimate(terms, self.parameters),
+                *(unseen(window, name, half_J) for name, half_J in open_J.items() if half_J),
+            ]
+        )
 
     def power(self, job_id: str) -> list[tuple[float, float, float, dict[str, float]]]:
         """Return a job's own mean power between its samples.
@@ -94,11 +107,11 @@ class Attribution:
             for i in range(len(spans))
         ]
 
+    def _host(self, job: JobEnergy) -> HostEnergy:
+        return next(host for host in self.hosts if host.boot_id == job.attempt.boot_id)
+
     def _course(self, job: JobEnergy) -> Mapping[str, Any]:
-        for host in self.hosts:
-            if host.boot_id == job.attempt.boot_id:
-                return host.shares.course.get(job.id, {})
-        return {}
+        return self._host(job).shares.course.get(job.id, {})
 
     _names: dict[str, dict[str, str]] = field(default_factory=dict)
 
@@ -265,6 +278,8 @@ def attribute_attempts(
         children: dict[str | None, list[JobEnergy]] = {}
         for attempt in sorted(host.attempts, key=lambda a: -a.id.count(".")):  # children first
             components = components_of(host, attempt, parameters, names[host.boot_id])
+            for component in components:
+                parameters |= component.energy.parameters if component.energy else {}
             job = JobEnergy(attempt, components, waste.get(attempt.id), children.get(attempt.id, ()))
             jobs[attempt.id] = job
             children.setdefault(parent_among(attempt, ids, by_id), []).append(job)

@@ -13,13 +13,26 @@ from greenllm.attribution.attempt import Array, Attempt, identity_of
 TIE_S = 0.05
 
 
+JUMPED = "the counter began anew (driver reloaded, or the machine was suspended?)"
+WRAPPED = "so long between two readings that the counter may have wrapped more than once"
+
+
+@dataclass(frozen=True)
+class Unknown:
+    """An interval (CLOCK_MONOTONIC, s) in which it is unknown how far a series grew, and why."""
+
+    start_s: float
+    end_s: float
+    reason: str
+
+
 @dataclass
 class Series:
-    """A growing quantity over time, linear between its readings. `resets`: intervals whose growth is unknown."""
+    """A growing quantity over time, linear between its readings; where its growth is `unknown`, nothing is counted."""
 
     times: Array
     values: Array
-    resets: list[tuple[float, float]] = field(default_factory=list)
+    unknown: list[Unknown] = field(default_factory=list)
 
     def growth(self, edges: Array) -> Array:
         """Return the growth between neighbouring edges; nothing grows outside the readings."""
@@ -27,35 +40,49 @@ class Series:
             return np.zeros(len(edges) - 1)
         return np.diff(np.interp(edges, self.times, self.values))
 
+    def halfwidth(self, start_s: float, end_s: float) -> float:
+        """Return the 95 % half-width of the growth between two times, for what the readings leave open."""
+        return 0.0
 
-def merge_counter(attempts: Sequence[Attempt], sensor: dict[str, Any]) -> Series:
-    """Merge a counter that all meters share (RAPL, NVML) into one series of its unit, unwrapped, in order of time.
 
-    Attempts that lack the sensor are passed over.
-    """
+def merge_readings(attempts: Sequence[Attempt], sensor: dict[str, Any]) -> tuple[Array, Array]:
+    """Return all meters' readings of one sensor, in order of time. Attempts that lack the sensor are passed over."""
     readings = [a.counter(sensor) for a in attempts if _has(a, sensor)]
     times = np.concatenate([when for when, _ in readings]) if readings else np.zeros(0)
     raw = np.concatenate([values for _, values in readings]) if readings else np.zeros(0)
     order = np.lexsort((raw, times))
-    times, raw = times[order], raw[order]
+    return times[order], raw[order]
+
+
+def merge_counter(attempts: Sequence[Attempt], sensor: dict[str, Any]) -> Series:
+    """Merge a counter that all meters share (RAPL, NVML) into one series of its unit, unwrapped."""
+    times, raw = merge_readings(attempts, sensor)
     if len(times) < 2:
         return Series(times, np.zeros_like(times))
+    counter = sensor["counter"]
+    wrap = counter.get("wrap")
     steps, spans = np.diff(raw), np.diff(times)
-    wrap = sensor["counter"].get("wrap")
+    limit_W = counter.get("max_W")
+    most = (spans + TIE_S) * limit_W / float(counter["unit_J"]) if limit_W else np.full_like(spans, np.inf)
     back = steps < 0
     tie = back & (spans < TIE_S) & ((np.abs(steps) < wrap / 2) if wrap else True)
-    resets: list[tuple[float, float]] = []
     if wrap:
         steps = np.where(back & ~tie, steps + wrap, steps)
-    else:
-        resets = [(float(times[i]), float(times[i + 1])) for i in np.flatnonzero(back & ~tie)]
-        steps = np.where(back & ~tie, 0.0, steps)
+        back = np.zeros_like(back)
+    # After a reset it seems to have wrapped, or to have grown, by more than it can have counted.
+    jumped = (back & ~tie) | (steps > most)
+    twice = ~jumped & (steps + wrap <= most) & bool(limit_W) if wrap else np.zeros_like(jumped)
+    steps = np.where(jumped | twice, 0.0, steps)
+    unknown = [
+        Unknown(float(times[i]), float(times[i + 1]), JUMPED if jumped[i] else WRAPPED)
+        for i in np.flatnonzero(jumped | twice)
+    ]
     values = np.concatenate([[0.0], np.cumsum(steps)])
-    return Series(times, np.maximum.accumulate(values), resets)
+    return Series(times, np.maximum.accumulate(values), unknown)
 
 
 def merge_integral(attempts: Sequence[Attempt], sensor: dict[str, Any]) -> Series:
-    """Merge integrals that each meter began at a zero of its own (polled power): the mean of their slopes."""
+    """Merge integrals that each meter began at a zero of its own (power from outside): the mean of their slopes."""
     readings = [a.counter(sensor) for a in attempts if _has(a, sensor)]
     readings = [(when, raw) for when, raw in readings if len(when) > 1]
     if not readings:
@@ -80,4 +107,6 @@ def merge_busy(attempts: Sequence[Attempt]) -> Series:
 
 
 def _has(attempt: Attempt, sensor: dict[str, Any]) -> bool:
-    return any(identity_of(own) == identity_of(sensor) and own.get("counter") for own in attempt.sensors)
+    return any(
+        identity_of(own) == identity_of(sensor) and (own.get("counter") or own.get("gauge")) for own in attempt.sensors
+    )

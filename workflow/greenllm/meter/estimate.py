@@ -5,6 +5,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
+# The source of the error that `unseen` stands for.
+UNSEEN = "readings: what happened between two of them"
+
 
 class Interval(NamedTuple):
     """A value with its 95 % bounds."""
@@ -98,6 +101,12 @@ def total(estimates: Iterable[Estimate]) -> Estimate:
             terms[name] = terms.get(name, 0.0) + coefficient
             parameters[name] = estimate.parameters[name]
     return Estimate(terms, parameters)
+
+
+def unseen(attempt: str, device: str, halfwidth_J: float) -> Estimate:
+    """Return an energy of 0 J, give or take what a device's readings leave open of one attempt's energy (J, 95 %)."""
+    name = f"unseen@{attempt}/{device}"
+    return Estimate({name: halfwidth_J}, {name: Parameter(0.0, -1.0, 1.0, "J/J", UNSEEN)})
 
 
 def ratio(a: Estimate, b: Estimate) -> Interval:

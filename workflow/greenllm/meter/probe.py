@@ -37,11 +37,12 @@ def probe(seconds: float) -> dict[str, Any]:
     """Look at the sensors for some seconds; return host, sensors (with power in W now), and locks."""
     gpus, sensors = find_sensors()
     sampler = Sampler(sensors, [gpu.uuid for gpu in gpus], ProcessTree())
-    watching = Provisional(sensors, sampler.columns, [gpu.uuid for gpu in gpus], 1, 1.0)
+    watching = Provisional(sensors, sampler.columns, [gpu.uuid for gpu in gpus], 1, 1.0, "probe")
     began_s = time.monotonic()
     watching.add(sampler.sample())
     while (left_s := began_s + seconds - time.monotonic()) > 0:
-        sampler.poll()
+        for row in sampler.poll():
+            watching.add(row)
         time.sleep(min(left_s, sampler.poll_s or left_s))
     watching.add(sampler.sample())
     counted = watching.counted()

@@ -2,6 +2,7 @@
 
 import contextlib
 import hashlib
+import math
 import os
 import time
 from collections.abc import Mapping
@@ -20,7 +21,7 @@ from greenllm.meter.options import Options
 from greenllm.meter.process_tree import ProcessTree
 from greenllm.meter.provisional import Provisional
 from greenllm.meter.sampler import Sampler
-from greenllm.meter.sensors import nvml
+from greenllm.meter.sensors import Sensor, nvml
 from greenllm.meter.sensors.discovery import find_sensors
 from greenllm.meter.slots import take_slots
 from greenllm.meter.times import rfc3339
@@ -59,6 +60,7 @@ class Recording:
         gpus, self._sensors = find_sensors()
         self.slots = take_slots(options, gpus, self.id, os.environ)
         self._sensors += [nvml.null(gpu.uuid, nvml.MIG_REASON) for gpu in self.slots.gpus if gpu.index < 0]
+        self.interval_s = min([self.interval_s, *map(_unambiguous_s, self._sensors)])
         self.components: list[Component] = []
 
     @property
@@ -82,35 +84,44 @@ class Recording:
             leased,
             self._cpus,
             self.slots.reserved_cpus,
+            self.id,
             bool(self.options.gpus),
         )
+        # A job on a card whose counter ticks begins with a tick: what the counter says then is not late.
+        self._sampler.begin_edge(renewals=1)
+        before = self._sampler.watch_edge()
         self._last = self._sampler.sample()
         self._start = self._start_record()
         self._ledger.write(self._start)
+        for row in before:
+            self._ledger.write(row)
         self._ledger.write(self._last, sync=True)
         self._provisional.add(self._last)
         if self._ledger.trouble:
             _warn(f"the ledger cannot be written ({self._ledger.trouble}); the job runs, its energy will be missing")
         self._next_sample_s = time.monotonic() + self.interval_s
+        self._sampler.begin_edge()
 
     def watch(self) -> float:
         """Take a sample if it is time to; return the seconds after which to call again."""
-        poll_s = self._sampler.poll_s
         now = time.monotonic()
         if now >= self._next_sample_s:
             self._sample()
             # the next of the regular times: a meter that was held up does not sample in a burst
             self._next_sample_s += self.interval_s * (1 + (now - self._next_sample_s) // self.interval_s)
-        elif poll_s is not None:
-            self._sampler.poll()
+        elif self._sampler.poll_s is not None:
+            self._poll()
         until_s = self._next_sample_s - time.monotonic()
-        if poll_s is not None:
-            until_s = min(until_s, poll_s * nvml.phase_jitter())
+        if (poll_s := self._sampler.poll_s) is not None:
+            until_s = min(until_s, poll_s * _jitter())
         return max(0.0, until_s)
 
     def end(self, outcome: Outcome) -> None:
         """Take the last sample, end the ledger and write the energy log. Never raises: the job has been done."""
         self._sample()
+        self._sampler.begin_edge(ended=True)
+        for row in self._sampler.watch_edge():
+            self._ledger.write(row)
         end = self._end_record(outcome)
         self._ledger.write(end, sync=True)
         if self._ledger.lost:
@@ -126,6 +137,11 @@ class Recording:
         self._last = self._sampler.sample()
         self._ledger.write(self._last)
         self._provisional.add(self._last)
+
+    def _poll(self) -> None:
+        for row in self._sampler.poll():
+            self._ledger.write(row)
+            self._provisional.add(row)
 
     def _start_record(self) -> dict[str, Any]:
         options, slots, sensors = self.options, self.slots, self._sensors
@@ -169,7 +185,9 @@ class Recording:
     def _end_record(self, outcome: Outcome) -> dict[str, Any]:
         ended_s, ended_wall_s = float(self._last[0] or 0.0), float(self._last[1] or 0.0)
         duration_s = ended_s - self._start["monotonic_s"]
-        self.components = self._provisional.components(self._host, duration_s, self._inside(), self._sampler.troubles)
+        self.components = self._provisional.components(
+            self._host, duration_s, self._inside(), self._sampler.troubles, self._sampler.tick_s
+        )
         return {
             "record": "end",
             "id": self.id,
@@ -216,6 +234,19 @@ def _interval_s(given: float | None) -> float:
     if not 0.01 <= interval_s <= 3600:
         raise UserError(f"{name}={value}: expected seconds between 0.01 and 3600")
     return interval_s
+
+
+def _unambiguous_s(sensor: Sensor) -> float:
+    """Return the longest time between two readings in which a counter surely wraps no more than once, in seconds."""
+    counter = sensor.counter
+    if counter is None or counter.wrap is None or counter.max_W is None:
+        return math.inf
+    return counter.wrap * counter.unit_J / counter.max_W / 2
+
+
+def _jitter() -> float:
+    """Return a factor near 1, so that polling does not lock on to what it looks at."""
+    return 0.7 + 0.6 * os.urandom(1)[0] / 255
 
 
 def _new_id() -> str:

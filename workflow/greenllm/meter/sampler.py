@@ -1,4 +1,4 @@
-"""Reads everything once: one sample of the ledger."""
+"""Reads everything once: one sample of the ledger; and, between samples, what is renewed only now and then."""
 
 import time
 from collections.abc import Sequence
@@ -7,18 +7,25 @@ from greenllm.meter.host import ProcessorTimes
 from greenllm.meter.ledger import HOST_COLUMNS, counter_columns
 from greenllm.meter.process_tree import ProcessTree
 from greenllm.meter.sensors import Sensor, SensorError
+from greenllm.meter.watching import GAUGE_PERIOD_S, LOOK_S, RENEWAL_S, RENEWALS_AT_EDGE, Watch
+
+Row = list[float | None]
 
 
 class Sampler:
     """Takes samples, as rows under `columns`. A reading that fails is None in its row, and told in `troubles`."""
 
     def __init__(self, sensors: Sequence[Sensor], leased: Sequence[str], tree: ProcessTree) -> None:
-        """`leased` are the devices that are the job's own: whether others use them needs no look."""
+        """`leased` are the job's own devices: looked at between samples; of others, users are counted."""
         self._tree = tree
         self._processors = ProcessorTimes()
         self._counters = [sensor for sensor in sensors if sensor.read is not None]
         self._occupied = [s for s in self._counters if s.processes is not None and s.device not in leased]
-        self._polled = [sensor for sensor in self._counters if sensor.poll_s is not None]
+        self._polled = [s for s in self._counters if s.poll_s is not None and s.gauge is None]
+        own = [s for s in self._counters if s.device in leased]
+        self._gauges = {s.device: Watch() for s in own if s.gauge is not None}
+        self._ticking = {s.device: Watch() for s in own if s.counter is not None and s.counter.ticks}
+        self._edge_s, self._renewals, self._ended = float("-inf"), 0, False
         self.troubles: dict[str, str] = {}
         self.columns = [
             *HOST_COLUMNS,
@@ -29,18 +36,61 @@ class Sampler:
     @property
     def poll_s(self) -> float | None:
         """How often `poll` must be called, in seconds; None where no sensor needs it."""
-        return min((s.poll_s for s in self._polled if s.poll_s is not None), default=None)
+        often = [
+            s.poll_s for s in self._counters if s.poll_s is not None and (s.gauge is None or s.device in self._gauges)
+        ]
+        if self.at_edge:
+            often.append(LOOK_S)
+        return min(often, default=None)
 
-    def poll(self) -> None:
-        """Let the sensors that integrate a power have a look at it."""
+    @property
+    def tick_s(self) -> dict[str, float]:
+        """The refresh period, in seconds, of each device that was seen to tick."""
+        return {device: period_s for device, w in self._ticking.items() if (period_s := w.period_s) is not None}
+
+    @property
+    def at_edge(self) -> bool:
+        """Whether the job's first or last moments are still being looked at."""
+        since_s = time.monotonic() - self._edge_s
+        if self._ended and self._gauges and since_s < GAUGE_PERIOD_S:
+            return True
+        return since_s < RENEWAL_S and not all(w.has_changed(self._renewals) for w in self._ticking.values())
+
+    def begin_edge(self, renewals: int = RENEWALS_AT_EDGE, ended: bool = False) -> None:
+        """Look closely from now on, until all that ticks was renewed so often: the job begins or has just ended."""
+        self._edge_s, self._renewals, self._ended = time.monotonic(), renewals, ended
+        for watch in self._ticking.values():
+            watch.begin_edge()
+
+    def watch_edge(self) -> list[Row]:
+        """Look closely until the edge has passed; return the rows of that."""
+        rows = []
+        while self.at_edge:
+            rows += self.poll()
+            time.sleep(LOOK_S)
+        return rows
+
+    def poll(self) -> list[Row]:
+        """Look at what needs it between samples; return rows that hold only the readings that frame a change."""
         for sensor in self._polled:
             self._read(sensor)
+        rows = []
+        watches = self._gauges | (self._ticking if self.at_edge else {})
+        for i, sensor in enumerate(self._counters):
+            watch = watches.get(sensor.device)
+            if watch is None or (raw := self._read(sensor)) is None:
+                continue
+            for reading in watch.look(round(time.monotonic(), 6), raw):
+                row: Row = [None] * len(self.columns)
+                row[len(HOST_COLUMNS) + 2 * i : len(HOST_COLUMNS) + 2 * i + 2] = reading
+                rows.append(row)
+        return rows
 
-    def sample(self) -> list[float | None]:
+    def sample(self) -> Row:
         """Read everything and return the row."""
         busy_s, steal_s = self._processors.read()
         cpu_s = self._tree.cpu_s()
-        row: list[float | None] = [
+        row: Row = [
             round(time.monotonic(), 6),
             round(time.time(), 6),
             round(busy_s, 2),
@@ -48,8 +98,11 @@ class Sampler:
             round(cpu_s, 6),
         ]
         for sensor in self._counters:
-            raw = self._read(sensor)
-            row += [round(time.monotonic(), 6), raw]
+            raw, when_s = self._read(sensor), round(time.monotonic(), 6)
+            row += [when_s, raw]
+            watch = self._gauges.get(sensor.device) or self._ticking.get(sensor.device)
+            if watch is not None and raw is not None:
+                watch.sampled(when_s, raw)
         row += [float(sensor.processes()) for sensor in self._occupied if sensor.processes]
         return row
 
@@ -58,6 +111,6 @@ class Sampler:
         try:
             raw = sensor.read()
         except SensorError as error:
-            self.troubles.setdefault(sensor.device, str(error))
+            self.troubles[sensor.device] = str(error)
             return None
         return int(raw) if raw == int(raw) else round(raw, 6)

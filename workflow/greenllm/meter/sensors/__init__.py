@@ -6,7 +6,7 @@ so a new sensor is one new file here.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
 from greenllm.meter.estimate import Parameter
@@ -20,8 +20,8 @@ class SensorError(Exception):
 class Term:
     """Energy in joules: parameter · factor · growth of a basis.
 
-    `of` "counter": the sensor's own counter in joules; "time": seconds; "busy": CPU seconds that the host's
-    processors were busy.
+    `of` "counter": the sensor's own counter, or its gauge's power over time, in joules; "time": seconds; "busy": CPU
+    seconds that the host's processors were busy.
     """
 
     parameter: str
@@ -34,19 +34,31 @@ class Counter:
     """A counter's scale. `unit_J`: joules of one count; `wrap`: it starts again at zero after so many counts.
 
     `shared`: all meters of the host read the same counter; otherwise each integrates from a zero of its own.
+    `ticks`: it is renewed only now and then, at instants that attribution looks for. `max_W`: the most that it can
+    count, by which a wrap-around is told from a reset, and two of them from one.
     """
 
     unit_J: float
     wrap: float | None = None
     shared: bool = True
+    ticks: bool = False
+    max_W: float | None = None
+
+
+@dataclass(frozen=True)
+class Gauge:
+    """A power that is shown, and renewed only now and then. `unit_W`: watts of one count."""
+
+    unit_W: float
 
 
 @dataclass
 class Sensor:
     """One device, read by one method. Without terms it is a null object: it reads nothing, and `reason` says why.
 
-    `read` returns the raw counter; it raises SensorError where that fails. `processes` counts the processes on a GPU.
-    `poll_s` is how often it must be read at least, where that is more often than the meter's own interval.
+    `read` returns the raw counter, or the raw power of a gauge; it raises SensorError where that fails. `processes`
+    counts the processes on a GPU. `poll_s` is how often it must be read at least, where that is more often than the
+    meter's own interval.
     """
 
     component: Literal["gpu", "cpu", "dram", "platform"]
@@ -56,6 +68,7 @@ class Sensor:
     terms: Sequence[Term] = ()
     parameters: Mapping[str, Parameter] = field(default_factory=dict)
     counter: Counter | None = None
+    gauge: Gauge | None = None
     read: Callable[[], float] | None = None
     processes: Callable[[], int] | None = None
     poll_s: float | None = None
@@ -63,15 +76,13 @@ class Sensor:
 
     def to_json(self) -> dict[str, Any]:
         """Return the sensor as a ledger's start record describes it."""
-        counter = self.counter
         return {
             "component": self.component,
             "device": self.device,
             "method": self.method,
             "quality": self.quality,
             "reason": self.reason,
-            "counter": None
-            if counter is None
-            else {"unit_J": counter.unit_J, "wrap": counter.wrap, "shared": counter.shared},
+            "counter": self.counter and asdict(self.counter),
+            "gauge": self.gauge and asdict(self.gauge),
             "terms": [{"parameter": t.parameter, "of": t.of, "factor": t.factor} for t in self.terms],
         }

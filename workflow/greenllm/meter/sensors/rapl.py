@@ -1,5 +1,6 @@
 """RAPL: the processor's own energy counters, through Linux's powercap tree (Intel; AMD from kernel 5.8)."""
 
+import contextlib
 import os
 from pathlib import Path
 
@@ -14,6 +15,12 @@ METHOD = "rapl"
 # MEMSYS 2016 (DRAM within 20 %).
 PACKAGE_GAIN = (1.0, 0.95, 1.05, "J/J", "Khan et al. 2018, doi:10.1145/3177754; bounds: our assumption")
 DRAM_GAIN = (1.0, 0.80, 1.20, "J/J", "Desrochers et al. 2016, doi:10.1145/2989081.2989088: within 20 %")
+
+# What a zone can draw at most: several times the highest of its limits (a package goes beyond its limits for
+# milliseconds), else more than any socket of today draws. Only by such a bound can a wrap-around be told from a reset,
+# and one from two; it need not be tight.
+OVER_LIMIT = 4.0
+HIGHEST_W = 2000.0
 
 
 def find() -> list[Sensor]:
@@ -65,9 +72,19 @@ def _sensor(component: str, device: str, zone: Path, gain: tuple[float, float, f
     parameter = f"rapl.gain@{host_name()}/{device}"
     sensor.terms = [Term(parameter, "counter")]
     sensor.parameters = {parameter: Parameter(*gain)}
-    sensor.counter = Counter(unit_J=1e-6, wrap=wrap)
+    sensor.counter = Counter(unit_J=1e-6, wrap=wrap, max_W=_highest_W(zone))
     sensor.read = read
     return sensor
+
+
+def _highest_W(zone: Path) -> float:
+    """Return what a zone can draw at most, in watts, by its limits (powercap.rst: constraint_*_power_limit_uw)."""
+    limits = []
+    for name in ("constraint_*_power_limit_uw", "constraint_*_max_power_uw"):
+        for path in zone.glob(name):
+            with contextlib.suppress(OSError, ValueError):
+                limits.append(float(path.read_bytes()) * 1e-6)
+    return min(HIGHEST_W, OVER_LIMIT * max(limits)) if limits and max(limits) > 0 else HIGHEST_W
 
 
 def _mend(path: Path, error: OSError) -> str:

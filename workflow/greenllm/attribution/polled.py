@@ -1,0 +1,194 @@
+"""Energy from a power that a card shows only now and then, and how far its blind time may be off.
+
+A card renews the power it shows every refresh period, as the mean over a window that ends there: 25 of every 100 ms
+on an A100 or H100 (Z. Yang, K. Adamek, W. Armour, SC24, arXiv 2312.02741). Of the time between two windows nothing is
+seen. Where neighbouring windows agree, it is taken to have been the same in between. Where they differ, the power
+stepped somewhere between them, and where is what makes the error: a load that repeats in step with the refresh is seen
+at the same places of its period again and again, so that the errors of its steps add up instead of cancelling. Steps
+that recur are therefore fitted by regular instants (`refresh.regular_runs`); what the windows leave open is the
+interval.
+"""
+
+import itertools
+from dataclasses import dataclass, field
+
+import numpy as np
+import numpy.typing as npt
+
+from greenllm.attribution.attempt import Array
+from greenllm.attribution.refresh import (
+    USUAL_S,
+    Brackets,
+    Indices,
+    changes,
+    number,
+    refresh_period,
+    regular_runs,
+)
+from greenllm.attribution.series import Series
+
+# The part of a refresh period that the power shown is the mean of (same source). Cards that average all of it, such as
+# those with a 1 s average, get an interval that is too wide, never one that is too narrow.
+WINDOW_PART = 0.25
+# A change by more than this part of all that was seen is a step; less is noise.
+STEP_PART = 0.05
+NORMAL_95 = 1.96
+# Of noise that a window of a quarter period does not smooth, the gap's mean has a third of a window's variance, the
+# mean of the two windows beside it a half; of two windows' squared difference, which is twice that variance, 5/12.
+NOISE_PART = 5 / 12
+# Steps that keep no regular time for long are neither independent nor all seen; so much wider covers loads that jitter
+# by 2 % of their period, and random ones (tests/unit/test_polled_power.py).
+IRREGULAR = 2.0
+
+
+@dataclass(frozen=True)
+class Steps:
+    """Steps of the power: each lies in a bracket, is put at `at_s`, changes by `jump_W`, and errs with its `run`."""
+
+    brackets: Brackets
+    jump_W: Array
+    at_s: Array
+    run: Indices
+    deviation_s: Array  # of a run's mean instant, by run
+
+
+@dataclass
+class PolledPower(Series):
+    """The energy (J) of a polled power. `gap_variance_J2`: of each gap without a step, by its end."""
+
+    steps: Steps = field(kw_only=True)
+    gap_ends_s: Array = field(kw_only=True)
+    gap_variance_J2: Array = field(kw_only=True)
+
+    def halfwidth(self, start_s: float, end_s: float) -> float:
+        """Return the 95 % half-width of the energy between two times (CLOCK_MONOTONIC) for what was not seen."""
+        steps = self.steps
+        inside = (steps.at_s > start_s) & (steps.at_s < end_s)
+        jumps_W = np.bincount(steps.run[inside], np.abs(steps.jump_W[inside]), minlength=len(steps.deviation_s))
+        variance_J2 = float(((jumps_W * steps.deviation_s) ** 2).sum())
+        for edge_s in (start_s, end_s):  # a step may lie on either side of an edge
+            near = (steps.brackets.low < edge_s) & (steps.brackets.high > edge_s)
+            widths_s = steps.brackets.high[near] - steps.brackets.low[near]
+            variance_J2 += float(((steps.jump_W[near] * widths_s) ** 2).sum()) / 12
+        noise = (self.gap_ends_s > start_s) & (self.gap_ends_s < end_s)
+        return float(NORMAL_95 * (variance_J2 + self.gap_variance_J2[noise].sum()) ** 0.5)
+
+
+def polled_power(times: Array, power_W: Array) -> Series:
+    """Return the energy of a power that was read at `times` (CLOCK_MONOTONIC, s, ascending), by any meters.
+
+    Power may be in any unit; the energy is in that unit times seconds.
+    """
+    if len(times) < 2:
+        return Series(times, np.zeros_like(times))
+    shown_s, slack_s, refresh_s = _refreshes(times, power_W)
+    cycle = np.searchsorted(shown_s, times, side="right") - 1
+    # the reading nearest to the middle of a refresh period is the surest to belong to it
+    away_s = np.abs(times - shown_s[cycle] - refresh_s / 2)
+    order = np.lexsort((away_s, cycle))
+    seen, first = np.unique(cycle[order], return_index=True)
+    value_W, ends_s = power_W[order][first], shown_s[seen]
+    starts_s = ends_s - WINDOW_PART * refresh_s
+    steps, in_window, in_gap = _steps(starts_s, ends_s, value_W, slack_s)
+    return _energy(starts_s, ends_s, value_W, steps, in_window, in_gap, float(times[-1]))
+
+
+def _refreshes(times: Array, power_W: Array) -> tuple[Array, float, float]:
+    """Return the instants at which the card renewed its power, how well they are known, and the period, in seconds."""
+    brackets = changes(times, power_W)
+    period_s = refresh_period(brackets)
+    if period_s is None:  # a steady power, or readings too far apart: each reading stands for itself
+        return times.copy(), 0.0, USUAL_S
+    index = number(brackets, period_s)
+    runs = list(regular_runs(brackets, index))
+    first = index[0] - int((brackets.low[0] - times[0]) / period_s) - 2
+    last = index[-1] + int((times[-1] - brackets.high[-1]) / period_s) + 2
+    # a run holds from half-way to the one before to half-way to the next
+    middles = [(int(index[a.last]) + int(index[b.first]) + 1) // 2 for a, b in itertools.pairwise(runs)]
+    bounds = [first, *middles, last]
+    instants = np.concatenate(
+        [
+            run.at_s + (np.arange(low, high) - run.index) * (run.period_s or period_s)
+            for run, (low, high) in zip(runs, itertools.pairwise(bounds), strict=True)
+        ]
+    )
+    instants = np.maximum.accumulate(instants)
+    keep = np.concatenate([[True], np.diff(instants) > period_s / 4])
+    return instants[keep], 1e-3 + 2 * max(run.deviation_s for run in runs), period_s
+
+
+def _steps(starts_s: Array, ends_s: Array, value_W: Array, slack_s: float) -> tuple[Steps, Indices, Indices]:
+    """Find the steps. Also returns the number of the step in each window, and in the gap after it (-1: none)."""
+    jumps_W = np.diff(value_W)
+    big = np.abs(jumps_W) > STEP_PART * np.ptp(value_W) if len(value_W) else jumps_W > 0
+    in_window, in_gap = (np.full(len(value_W), -1, dtype=np.int64) for _ in range(2))
+    found: list[tuple[float, float, float]] = []  # low, high, jump
+    i = 0
+    while i < len(jumps_W):
+        if not big[i]:
+            i += 1
+        elif i + 1 < len(jumps_W) and big[i + 1] and (jumps_W[i] > 0) == (jumps_W[i + 1] > 0):
+            # the window between the two saw the step happen: its mean says when
+            both_W = float(jumps_W[i] + jumps_W[i + 1])
+            before = float(jumps_W[i + 1]) / both_W
+            at_s = float(starts_s[i + 1] + before * (ends_s[i + 1] - starts_s[i + 1]))
+            in_window[i + 1] = len(found)
+            found.append((at_s - slack_s, at_s + slack_s, both_W))
+            i += 2
+        else:
+            in_gap[i] = len(found)
+            found.append((float(ends_s[i]) - slack_s, float(starts_s[i + 1]) + slack_s, float(jumps_W[i])))
+            i += 1
+    table = np.array(found).reshape(-1, 3)
+    brackets, jump_W = Brackets(table[:, 0], table[:, 1]), table[:, 2]
+    # the first and the last jump may be halves of a step that the readings cut off
+    whole = np.array([not (in_gap[0] == k or in_gap[-2:-1] == k) for k in range(len(found))], dtype=bool)
+    return Steps(brackets, jump_W, *_located(brackets, jump_W, whole)), in_window, in_gap
+
+
+def _located(brackets: Brackets, jump_W: Array, whole: npt.NDArray[np.bool_]) -> tuple[Array, Indices, Array]:
+    """Put each step where regular instants through its bracket and its neighbours' would have it, ups and downs apart.
+
+    Steps that are not `whole` stand alone. Returns when, of which run each is, and each run's standard deviation (s).
+    """
+    at_s = (brackets.low + brackets.high) / 2
+    run_of = np.arange(len(brackets))
+    deviation_s = (brackets.high - brackets.low) / 12**0.5
+    for up in (True, False):
+        chosen = np.flatnonzero(((jump_W > 0) == up) & whole)
+        runs = list(regular_runs(brackets[chosen], np.arange(len(chosen))))
+        for run in runs:
+            numbers = np.arange(run.first, run.last + 1)
+            at_s[chosen[numbers]] = run.instants(numbers)
+            run_of[chosen[numbers]] = chosen[run.first]
+            deviation_s[chosen[run.first]] = run.deviation_s * (1.0 if len(runs) == 1 else IRREGULAR)
+    return np.clip(at_s, brackets.low, brackets.high), run_of, deviation_s
+
+
+def _energy(
+    starts_s: Array, ends_s: Array, value_W: Array, steps: Steps, in_window: Indices, in_gap: Indices, until_s: float
+) -> PolledPower:
+    """Return the energy at the ends of pieces of constant power.
+
+    Each window and the gap after it are cut in two, at the step where there is one.
+    """
+    before_W, after_W = np.roll(value_W, 1), np.roll(value_W, -1)
+    partial, stepped = in_window >= 0, in_gap >= 0
+    left_W = np.where(partial, before_W, value_W)
+    right_W = np.where(partial, after_W, value_W)
+    steps_at = np.append(steps.at_s, np.nan)  # number -1 is none
+    window_cut_s = np.where(partial, steps_at[in_window], starts_s)
+    next_s, next_W = np.append(starts_s[1:], until_s), np.append(left_W[1:], right_W[-1:])
+    gap_cut_s = np.where(stepped, steps_at[in_gap], ends_s)
+    between_W = np.where(stepped, next_W, (right_W + next_W) / 2)
+    edges_s = np.stack([starts_s, window_cut_s, ends_s, gap_cut_s], axis=1).ravel()
+    pieces_W = np.stack([left_W, right_W, right_W, between_W], axis=1).ravel()
+    edges_s = np.maximum.accumulate(np.append(edges_s, next_s[-1]))
+    gap_variance_J2 = NOISE_PART * np.where(stepped, 0.0, (next_W - right_W) * np.maximum(0.0, next_s - ends_s)) ** 2
+    return PolledPower(
+        edges_s,
+        np.concatenate([[0.0], np.cumsum(pieces_W * np.diff(edges_s))]),
+        steps=steps,
+        gap_ends_s=next_s,
+        gap_variance_J2=gap_variance_J2,
+    )

@@ -1,0 +1,54 @@
+"""Watches readings that are renewed only now and then, and keeps those that frame a change.
+
+Whoever reads a counter that ticks ten times a second is up to a tenth of a second late. Between the last reading of one
+value and the first of the next it was renewed; attribution finds the instants from such pairs.
+"""
+
+import itertools
+from dataclasses import dataclass, field
+
+Reading = tuple[float, float]  # CLOCK_MONOTONIC in s, raw
+
+# A card renews what it shows every 10 to 100 ms (arXiv 2312.02741); a counter that does not within this time stands
+# still. How often it is looked at meanwhile: less than the shortest period, more than a call of NVML takes.
+RENEWAL_S, LOOK_S = 0.3, 0.005
+# How long a job's edge is looked at: two renewals after the start tell the period, two after the end the power then.
+RENEWALS_AT_EDGE = 2
+# A gauge that shows the same need not have stood still; after the usual period it has been renewed.
+GAUGE_PERIOD_S = 0.1
+
+
+@dataclass
+class Watch:
+    """One sensor under watch. `changes`: when it was seen to change since the job's edge (CLOCK_MONOTONIC, s)."""
+
+    changes: list[float] = field(default_factory=list)
+    period_s: float | None = None
+    _last: Reading | None = None
+    _recorded: bool = False
+    _looks: int = 0
+
+    def look(self, when_s: float, raw: float) -> list[Reading]:
+        """Take in a reading; return those to record: where it differs from the last one, both, if not recorded yet."""
+        last, recorded = self._last, self._recorded
+        self._last, self._recorded = (when_s, raw), False
+        self._looks += 1
+        if last is None or last[1] == raw:
+            return []
+        self._recorded = True
+        self.changes.append(when_s)
+        self.period_s = min((b - a for a, b in itertools.pairwise(self.changes)), default=self.period_s)
+        return [self._last] if recorded else [last, self._last]
+
+    def sampled(self, when_s: float, raw: float) -> None:
+        """Take in a reading that a sample has recorded."""
+        self._last, self._recorded = (when_s, raw), True
+
+    def begin_edge(self) -> None:
+        """Count changes anew."""
+        self.changes.clear()
+        self._looks = 0
+
+    def has_changed(self, times: int) -> bool:
+        """Whether it was seen to change so often, or, since it does not tick at all, at each of several looks."""
+        return len(self.changes) >= times or (self._looks >= 3 and len(self.changes) >= self._looks - 1)
