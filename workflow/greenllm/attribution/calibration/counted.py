@@ -87,7 +87,7 @@ def uncalibrated_energy(device: Device) -> Series:
 def spans_read(devices: Sequence[Device]) -> list[Span]:
     """Return the times (CLOCK_MONOTONIC, s) in which every device was read without a break, and its growth known."""
     read = [_spans(device) for device in devices]
-    unknown = [span for device in devices for span in device.series.resets]
+    unknown = [(gap.start_s, gap.end_s) for device in devices for gap in device.series.unknown]
     edges = sorted({t for span in itertools.chain(*read, unknown) for t in span})
     joined: list[Span] = []
     for start, end in itertools.pairwise(edges):

@@ -5,7 +5,6 @@ than the external meter, and the lag is fitted with the rest.
 """
 
 import itertools
-import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -100,34 +99,13 @@ def fit(
             f"meter and ledgers have {len(starts)} windows of {window_s:.3g} s in common, {fewest} are needed "
             f"(clocks may differ by {lags_s[0]:g} to {lags_s[1]:g} s): record for longer"
         )
-    counted_J = _growth(external, starts, ends)
-    durations_s = ends - starts
-
-    def energies(lag_s: float) -> Array:
-        own = [_growth(series, starts + lag_s, ends + lag_s) for series in devices.values()]
-        return np.column_stack([*own, durations_s])
-
-    def misfit(lag_s: float) -> float:
-        design = energies(lag_s)
-        return float(np.sum((counted_J - design @ _solve(design, counted_J)) ** 2))
-
-    lag_s = _least(misfit, *lags_s)
-    constants = _solve(energies(lag_s), counted_J)
-    slope = (energies(lag_s + LAG_STEP_S / 2) - energies(lag_s - LAG_STEP_S / 2)) @ constants / LAG_STEP_S
-    solution = _solution(np.column_stack([energies(lag_s), slope]), counted_J - energies(lag_s) @ constants)
-    lag_half_s = math.inf if solution is None else solution.half_width(-1)
-    lag: Interval | None = Interval(lag_s, lag_s - lag_half_s, lag_s + lag_half_s)
-    if lag_half_s > (lags_s[1] - lags_s[0]) / 2:  # nothing in the load shows it
-        lag, lag_s = None, min(max(0.0, lags_s[0]), lags_s[1])
-        constants = _solve(energies(lag_s), counted_J)
-        solution = _solution(energies(lag_s), counted_J - energies(lag_s) @ constants)
-    elif min(lag_s - lags_s[0], lags_s[1] - lag_s) < LAG_STEP_S / 2 and lags_s[0] < lags_s[1]:
-        raise CannotCalibrateError(
-            f"readings and ledgers agree best {lag_s:+.1f} s apart, at the edge of what was tried: the meter's clock "
-            "is off, or it measures something else; set the clock, or correct the readings' times"
-        )
+    windows = _Windows(starts, ends, _growth(external, starts, ends), devices)
+    lag, solution = _lag(windows, lags_s)
+    lag_s = lag.value if lag else min(max(0.0, lags_s[0]), lags_s[1])
+    solution = solution or windows.solution(lag_s)
     if solution is None:
         raise CannotCalibrateError(_TOO_STEADY)
+    constants = windows.constants(lag_s)
 
     factor = solution.factor
     covariance = solution.covariance[: len(constants), : len(constants)]
@@ -140,7 +118,8 @@ def fit(
             raise CannotCalibrateError(
                 f"{_TOO_STEADY} (gain of {name}: {gain.value:.3g} ± {gain.high - gain.value:.2g})"
             )
-    powers_W = energies(lag_s) / durations_s[:, None]
+    durations_s = windows.durations_s
+    powers_W = windows.design(lag_s) / durations_s[:, None]
     return Fit(
         gains=gains,
         offset_W=intervals[-1],
@@ -162,6 +141,66 @@ _TOO_STEADY = (
     "the load does not vary enough to tell gain from offset (or one device from another): record a while of idle, "
     "a while of full load, and some in between, with the devices busy at different times"
 )
+
+
+@dataclass(frozen=True)
+class _Windows:
+    """What the external meter counted in each window (J), and the devices whose energies are to explain it."""
+
+    starts: Array
+    ends: Array
+    counted_J: Array
+    devices: Mapping[str, Series]
+
+    @property
+    def durations_s(self) -> Array:
+        return self.ends - self.starts
+
+    def design(self, lag_s: float) -> Array:
+        """One row a window: each device's energy (J), read so much later, and the duration (s)."""
+        energies = [_growth(series, self.starts + lag_s, self.ends + lag_s) for series in self.devices.values()]
+        return np.column_stack([*energies, self.durations_s])
+
+    def constants(self, lag_s: float) -> Array:
+        """Gains and offset by least squares."""
+        design = self.design(lag_s)
+        scale = np.linalg.norm(design, axis=0)
+        scale[scale == 0] = 1.0
+        solution: Array = np.linalg.lstsq(design / scale, self.counted_J, rcond=None)[0] / scale
+        return solution
+
+    def residuals(self, lag_s: float) -> Array:
+        left: Array = self.counted_J - self.design(lag_s) @ self.constants(lag_s)
+        return left
+
+    def misfit(self, lag_s: float) -> float:
+        return float(np.sum(self.residuals(lag_s) ** 2))
+
+    def solution(self, lag_s: float, fitted_lag: bool = False) -> "_Solution | None":
+        """The uncertainty of the constants, and of the lag where it was fitted too."""
+        design = self.design(lag_s)
+        if fitted_lag:
+            ahead, behind = self.design(lag_s + LAG_STEP_S / 2), self.design(lag_s - LAG_STEP_S / 2)
+            design = np.column_stack([design, (ahead - behind) @ self.constants(lag_s) / LAG_STEP_S])
+        return _solution(design, self.residuals(lag_s))
+
+
+def _lag(windows: _Windows, lags_s: tuple[float, float]) -> tuple[Interval | None, "_Solution | None"]:
+    """Return the lag that fits best, and the solution there; None where nothing in the load shows it.
+
+    Raises CannotCalibrateError where it lies at the edge of what may be.
+    """
+    low, high = lags_s
+    lag_s = _least(windows.misfit, low, high)
+    solution = windows.solution(lag_s, fitted_lag=True)
+    if solution is None or solution.half_width(-1) > (high - low) / 2:
+        return None, None
+    if min(lag_s - low, high - lag_s) < LAG_STEP_S / 2:
+        raise CannotCalibrateError(
+            f"readings and ledgers agree best {lag_s:+.1f} s apart, at the edge of what was tried: the meter's clock "
+            "is off, or it measures something else; set the clock, or correct the readings' times"
+        )
+    return Interval(lag_s, lag_s - solution.half_width(-1), lag_s + solution.half_width(-1)), solution
 
 
 @dataclass(frozen=True)
@@ -200,13 +239,6 @@ def _solution(design: Array, residuals: Array) -> _Solution | None:
     return _Solution(residuals, covariance, float(stdtrit(free, 0.975)))
 
 
-def _solve(design: Array, counted_J: Array) -> Array:
-    scale = np.linalg.norm(design, axis=0)
-    scale[scale == 0] = 1.0
-    solution: Array = np.linalg.lstsq(design / scale, counted_J, rcond=None)[0] / scale
-    return solution
-
-
 def _averaged(series: Series, averaging_s: float) -> Series:
     """Return the energy whose slope is the power's mean over the last `averaging_s`.
 
@@ -220,7 +252,7 @@ def _averaged(series: Series, averaging_s: float) -> Series:
     energy_J = np.interp(knots, times, values)
     integral = np.concatenate([[0.0], np.cumsum(np.diff(knots) * (energy_J[1:] + energy_J[:-1]) / 2)])
     at_end, at_start = (np.interp(at, knots, integral) for at in (series.times, series.times - averaging_s))
-    return Series(series.times, (at_end - at_start) / averaging_s, series.resets)
+    return Series(series.times, (at_end - at_start) / averaging_s, series.unknown)
 
 
 def _growth(series: Series, starts: Array, ends: Array) -> Array:
@@ -245,7 +277,7 @@ def _windows(
         while edges and (following := int(np.searchsorted(inside, edges[-1] + least_s))) < len(inside):
             edges.append(inside[following])
         for start, end in itertools.pairwise(edges):
-            if not any(start < gap[1] and gap[0] < end for gap in external.resets):
+            if not any(start < gap.end_s and gap.start_s < end for gap in external.unknown):
                 starts.append(float(start))
                 ends.append(float(end))
     return np.array(starts), np.array(ends)

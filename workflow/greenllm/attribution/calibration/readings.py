@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from greenllm.attribution.series import Series
+from greenllm.attribution.series import Series, Unknown
 from greenllm.errors import UserError
 
 # A quantity's column, and how many joules (or watts) its unit is.
@@ -39,7 +39,7 @@ def read_readings(path: Path, names: Mapping[str, str], between: tuple[float, fl
 
     `names` says what the file calls a column, where that is not "time", "power_W", "energy_Wh", "energy_J" or
     "energy_kWh"; `between` leaves out readings outside two Unix times. Power is integrated by the trapezoidal rule;
-    gaps between its readings are the series' resets. Of an energy that stands still between its ticks the ticks are
+    in gaps between its readings it is unknown. Of an energy that stands still between its ticks the ticks are
     kept: only then is it known exactly.
     Raises UserError, with the row, for what is no such file.
     """
@@ -70,7 +70,7 @@ def read_readings(path: Path, names: Mapping[str, str], between: tuple[float, fl
         spans_s = np.diff(times)
         gaps = np.flatnonzero(spans_s > GAP * np.median(spans_s))
         energy_J = np.concatenate([[0.0], np.cumsum(spans_s * (values[1:] + values[:-1]) / 2)])
-        return Series(times, energy_J, [(float(times[i]), float(times[i + 1])) for i in gaps])
+        return Series(times, energy_J, [Unknown(float(times[i]), float(times[i + 1]), "no readings") for i in gaps])
     steps = np.diff(values)
     if (steps < 0).any():
         number = readings[int(np.argmax(steps < 0)) + 1][0]
