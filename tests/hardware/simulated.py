@@ -207,6 +207,7 @@ def proc_tree(root: Path, *, cpus: int = 4, busy_ticks: int = 1000, cpuinfo: Map
 
 
 def clean_environment(folder: Path, **more: str) -> dict[str, str]:
-    """The environment for a meter under test: no meter around it, locks and ledger of its own."""
+    """The environment for a meter under test: no meter around it, locks, ledger and calibrations of its own."""
     kept = {k: v for k, v in os.environ.items() if not k.startswith(("GREENLLM_", "SLURM_", "CUDA_", "SIMULATED_"))}
-    return kept | {"GREENLLM_LOCKS": str(folder / "locks"), "GREENLLM_LEDGER": str(folder / "ledger")} | more
+    own = {"GREENLLM_LOCKS": "locks", "GREENLLM_LEDGER": "ledger", "XDG_CONFIG_HOME": "config"}
+    return kept | {name: str(folder / place) for name, place in own.items()} | more

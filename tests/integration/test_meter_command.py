@@ -393,7 +393,7 @@ def test_gpu_energy_is_the_integral_of_its_power(tmp_path, env):
 
 @needs_compiler
 def test_a_counter_that_ticks_is_read_at_its_ticks(tmp_path, env):
-    """A load of 400 W that begins and ends with the job; read as it shows, the counter is up to 0.1 s late at each end."""
+    """A load that begins and ends with the job: read as it shows, the counter is up to 0.1 s late at each end."""
     gpus = [SimulatedGpu(low_W=400, high_W=400, tick_s=0.1, tick_phase=i / 5, driven=True) for i in range(5)]
     library = compile_nvml(tmp_path)
     environment = env | gpu_environment(library, gpus) | {"SIMULATED_NVML_STATE": str(tmp_path / "state")}

@@ -343,7 +343,11 @@ with Meter(rule="main", gpus=1, out="log.json") as meter:
 
 @pytest.mark.parametrize(
     ("arguments", "expected"),
-    [("threads=0", "Meter(threads=0)"), ("gpus=-1", "Meter(gpus=-1)"), ("interval_s=0", "interval_s=0: expected")],
+    [
+        ("threads=0", "--threads 0: expected"),
+        ("gpus=-1", "--gpus -1: expected"),
+        ("interval_s=0", "interval_s=0: expected"),
+    ],
 )
 def test_bad_input_is_refused(run, arguments, expected):
     done = run(f"with Meter({arguments}):\n    pass")

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from hardware.ledgers import CPU_MODEL, PARAMETERS, RAPL, Host, attempt, gpu, piecewise, write_ledger
 
+from greenllm.attribution import attribute_attempts
 from greenllm.attribution.calibration import CannotCalibrateError, Series, fit
 from greenllm.cli import main
 from greenllm.meter import calibration
@@ -352,6 +353,26 @@ def test_a_calibration_is_for_its_method_and_parameters_only(tmp_path, stored):
     assert (polled.reason, polled.parameters["rapl.gain"].value) == (None, 1.0)
     assert renewed.parameters["rapl.gain"].value == 1.02
     assert "calibrate again" in renewed.reason
+
+
+@pytest.mark.parametrize("gap_s", [-50, 50], ids=["overlapping", "apart"])
+def test_a_calibration_reaches_back_over_the_boots_ledgers(tmp_path, stored, gap_s):
+    """One boot, one device: attempts before and after a calibration are counted alike."""
+    host, truth = package_host()
+    before = attempt(host, "before", np.arange(0, 101.0), lambda t: 0.5 * t)
+    folder, readings = ledgers(tmp_path / "l", host), csv_of(tmp_path / "meter.csv", truth)
+    main(["calibrate", str(folder), str(readings), "--device", "package-0"])
+    sensor = package_sensor()
+    calibration.apply([sensor])
+    host.sensors = [sensor.to_json() | {"counter": RAPL["counter"]}]
+    first_s = 100 + gap_s
+    after = attempt(host, "after", np.arange(first_s, first_s + 101.0), lambda t: 0.5 * t)
+    after.start["parameters"] = {name: parameter.to_json() for name, parameter in sensor.parameters.items()}
+    result = attribute_attempts([before, after])
+    (row,) = result.device_totals(result.hosts[0])
+    true_J = truth(after.last_s) - truth(0) - (truth(first_s) - truth(100) if gap_s > 0 else 0)
+    assert row["counted_J"] == pytest.approx(true_J, rel=1e-3)
+    assert row["counted_J"] == pytest.approx(row["jobs_J"] + row["other_J"] + row["idle_J"])
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ from typing import Any
 
 from greenllm.attribution.attempt import Attempt
 from greenllm.attribution.jobs import JobEnergy
-from greenllm.attribution.lineage import Lineage, outputs_of
+from greenllm.attribution.lineage import Lineage
 from greenllm.attribution.spending import Spending
 from greenllm.attribution.waste import UNSUCCESSFUL
 from greenllm.meter.estimate import Estimate
@@ -75,7 +75,7 @@ def artefacts_of(lineage: Lineage, jobs: Mapping[str, JobEnergy]) -> list[Artefa
     for path, maker in lineage.artefacts():
         if maker.id not in productions:
             productions[maker.id] = _production(maker, lineage, jobs, in_vain)
-        fingerprint = (outputs_of(maker) or {})[path]
+        fingerprint = (lineage.outputs(maker) or {})[path]
         made.append(Artefact(path, fingerprint, jobs[maker.id], productions[maker.id]))
     return made
 

@@ -88,14 +88,14 @@ class Device:
 
 
 def devices_of(attempts: Sequence[Attempt]) -> list[Device]:
-    """Return the readable devices of one host, each method of each device once."""
+    """Return the readable devices of one host, each method of each device once, as the last attempt describes it."""
     busy = merge_busy(attempts)
     found: dict[tuple[str, str, str], Device] = {}
     for attempt in attempts:
         for sensor in attempt.sensors:
             if sensor["terms"]:
                 device = Device(sensor, attempts, busy)
-                found.setdefault(device.identity, device)
+                found[device.identity] = device  # a calibration reaches back over the boot's ledgers
     return list(found.values())
 
 

@@ -120,7 +120,7 @@ def components_of(
         if device is not None and len(attempt.times) > 1:
             terms = {
                 names.get(parameter, parameter): energies[device.key(parameter)]
-                for parameter in (term["parameter"] for term in sensor["terms"])
+                for parameter in (term["parameter"] for term in device.sensor["terms"])
                 if device.key(parameter) in energies
             }
             if not terms:  # a model that stood back, since another meter measured the component

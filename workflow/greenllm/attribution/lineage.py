@@ -39,15 +39,16 @@ class Lineage:
     """Attempts in order of time, and what each made from what.
 
     Within a boot the order is that of CLOCK_MONOTONIC, whatever was done to the wall clock; across boots that of the
-    wall clock. Paths are compared as they were given.
+    wall clock. Paths are taken from the folder in which each job ran, and told from that of the first.
     """
 
     def __init__(self, attempts: Sequence[Attempt]) -> None:
         self.attempts = attempts
+        self._base = next((str(a.start["cwd"]) for a in attempts if a.start.get("cwd")), None)
         self._began, self._ended = _moments(attempts)
         self._made: dict[str, list[Attempt]] = {}  # by path, in order of their ends
         for attempt in sorted(attempts, key=lambda a: (self._ended[a.id], a.id)):
-            for path in outputs_of(attempt) or ():
+            for path in self.outputs(attempt) or ():
                 self._made.setdefault(path, []).append(attempt)
         self._below: dict[str, list[str]] = {}  # folder → paths in it that attempts made
         for path in self._made:
@@ -89,7 +90,7 @@ class Lineage:
     def origins(self, attempt: Attempt) -> list[Origin] | None:
         """Return where each of an attempt's inputs came from; None where it does not name its inputs."""
         if attempt.id not in self._origins:
-            inputs = _normalised(attempt.start.get("inputs"))
+            inputs = self._by_path(attempt, attempt.start.get("inputs"))
             self._origins[attempt.id] = (
                 None if inputs is None else [self._origin(path, print_, attempt) for path, print_ in inputs.items()]
             )
@@ -122,6 +123,18 @@ class Lineage:
                     waiting.append(origin.maker)
         return Ancestry(sorted(found.values(), key=self._order), list(unknown), sorted(sources))
 
+    def outputs(self, attempt: Attempt) -> dict[str, Any] | None:
+        """Return {path: fingerprint} of what an attempt left; None where it did not name its outputs, or has no end."""
+        return self._by_path(attempt, (attempt.end or {}).get("outputs"))
+
+    def _left(self, attempt: Attempt, path: str) -> Any:
+        return (self.outputs(attempt) or {}).get(path)
+
+    def _by_path(self, attempt: Attempt, prints: dict[str, Any] | None) -> dict[str, Any] | None:
+        if prints is None:
+            return None
+        return {_told_from(self._base, attempt.start.get("cwd"), path): found for path, found in prints.items()}
+
     def _order(self, attempt: Attempt) -> tuple[Moment, str]:
         return self._began[attempt.id], attempt.id
 
@@ -129,14 +142,14 @@ class Lineage:
         if fingerprint is None:
             return Origin(path, None, unknown="missing, unreadable or no file when the job began")
         for maker in reversed(self._makers_before(reader, path)):
-            if maker.status == "succeeded" and _left(maker, path) == fingerprint:
+            if maker.status == "succeeded" and self._left(maker, path) == fingerprint:
                 return Origin(path, fingerprint, maker=maker)
         return Origin(path, fingerprint, unknown=self._doubt(path, fingerprint, reader))
 
     def _doubt(self, path: str, fingerprint: Any, reader: Attempt) -> str | None:
         """Return why it cannot be told who made an input; None where no attempt had to do with it."""
         if makers := self._makers_before(reader, path):
-            same = [maker for maker in makers if _left(maker, path) == fingerprint]
+            same = [maker for maker in makers if self._left(maker, path) == fingerprint]
             return f"left by {same[-1].id} ({same[-1].status})" if same else f"not as {makers[-1].id} left it"
         for folder in _folders_around(path):
             if makers := self._makers_before(reader, folder):
@@ -161,17 +174,11 @@ class Lineage:
         ]
 
 
-def outputs_of(attempt: Attempt) -> dict[str, Any] | None:
-    """Return {path: fingerprint} of what an attempt left; None where it did not name its outputs, or has no end."""
-    return _normalised((attempt.end or {}).get("outputs"))
-
-
-def _left(attempt: Attempt, path: str) -> Any:
-    return (outputs_of(attempt) or {}).get(path)
-
-
-def _normalised(prints: dict[str, Any] | None) -> dict[str, Any] | None:
-    return None if prints is None else {posixpath.normpath(path): found for path, found in prints.items()}
+def _told_from(base: str | None, cwd: str | None, path: str) -> str:
+    """Return a path as seen from a base, where a job in the folder `cwd` named it; absolute where it lies elsewhere."""
+    path = posixpath.normpath(posixpath.join(cwd or "", path))
+    inside = base is not None and path.startswith(f"{base.rstrip('/')}/")
+    return posixpath.relpath(path, base) if inside else path
 
 
 def _folders_around(path: str) -> Iterator[str]:

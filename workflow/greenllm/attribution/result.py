@@ -299,10 +299,10 @@ def _merge_parameters(
     names: dict[str, dict[str, str]] = {}
     for boot_id, attempts in boots.items():
         own = names.setdefault(boot_id, {})
-        for attempt in attempts:
-            for name, record in attempt.start["parameters"].items():
-                parameter = Parameter.from_json(record)
-                if parameters.setdefault(name, parameter) != parameter:
-                    own[name] = f"{name}~{boot_id[:8]}"
-                    parameters.setdefault(own[name], parameter)
+        latest = {name: record for attempt in attempts for name, record in attempt.start["parameters"].items()}
+        for name, record in latest.items():
+            parameter = Parameter.from_json(record)
+            if parameters.setdefault(name, parameter) != parameter:
+                own[name] = f"{name}~{boot_id[:8]}"
+                parameters[own[name]] = parameter
     return parameters, names

@@ -6,7 +6,7 @@ from collections.abc import Hashable
 from typing import Any
 
 from greenllm.attribution.attempt import Attempt
-from greenllm.attribution.lineage import Lineage, outputs_of
+from greenllm.attribution.lineage import Lineage
 
 UNSUCCESSFUL = ("failed", "killed", "lost")
 WASTE = (*UNSUCCESSFUL, "superseded")
@@ -24,7 +24,7 @@ def waste_classes(lineage: Lineage) -> dict[str, str]:
     configurations = _configurations(lineage)
     newest: dict[Hashable, Attempt] = {}
     for attempt in lineage.in_order:
-        product = _product(attempt)
+        product = _product(attempt, lineage)
         if attempt.status != "succeeded" or product is None:
             continue
         same = (product, configurations[attempt.id])
@@ -40,10 +40,10 @@ def waste_classes(lineage: Lineage) -> dict[str, str]:
     return fates
 
 
-def _product(attempt: Attempt) -> Hashable | None:
+def _product(attempt: Attempt, lineage: Lineage) -> Hashable | None:
     """Return what an attempt made: a rule and paths, or a rule and wildcards; None where it names neither."""
     job = attempt.start["job"]
-    if outputs := outputs_of(attempt):
+    if outputs := lineage.outputs(attempt):
         return job.get("rule"), *sorted(outputs)
     if job.get("rule"):
         return job["rule"], json.dumps(job.get("wildcards", {}), sort_keys=True)

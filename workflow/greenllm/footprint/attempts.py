@@ -86,9 +86,12 @@ def _energy(job: Mapping[str, Any], parameters: Mapping[str, Parameter]) -> Esti
 
 
 def _standings(jobs: list[dict[str, Any]]) -> dict[str, str]:
-    """Return each attempt's standing: attribution knows what was in vain; of the rest, a job's last is current."""
+    """Return each attempt's standing: attribution knows what was in vain; of the rest, a job's last is current.
+
+    The jobs are in the order in which they began; a wall clock that was set back would tell another.
+    """
     last: dict[tuple[Any, ...], str] = {}
-    for job in sorted(jobs, key=lambda job: str(job["started"])):
+    for job in jobs:
         if job["status"] == "succeeded":
             last[_job_key(job)] = job["id"]
     return {
@@ -120,12 +123,12 @@ def _unknown(components: Iterable[Mapping[str, Any]]) -> tuple[str, ...]:
 
 
 def attempts(attribution: Mapping[str, Any]) -> list[Attempt]:
-    """Return all attempts of an attribution (the JSON of `greenllm attribute`), by the time they began."""
+    """Return all attempts of an attribution (the JSON of `greenllm attribute`), in its order: as they began."""
     jobs = list(attribution["jobs"])
     standings = _standings(jobs)
     parameters = {name: Parameter.from_json(value) for name, value in attribution["parameters"].items()}
     found = []
-    for job in sorted(jobs, key=lambda job: (str(job["started"]), job["id"])):
+    for job in jobs:
         wildcards = job["wildcards"]
         seed = wildcards.get("seed")
         found.append(

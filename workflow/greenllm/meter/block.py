@@ -10,11 +10,10 @@ from pathlib import Path
 from types import TracebackType
 from typing import Literal, Self
 
-from greenllm.errors import UserError
+from greenllm.meter.cgroups import tree_of
 from greenllm.meter.energy_log import energy_of
 from greenllm.meter.estimate import Estimate
 from greenllm.meter.options import Options
-from greenllm.meter.process_tree import ProcessTree
 from greenllm.meter.recording import Outcome, Recording
 from greenllm.meter.sensors.nvml import Gpu
 
@@ -63,19 +62,12 @@ class Meter:
         config: str | None = None,
         inputs: Sequence[str] | None = None,
         outputs: Sequence[str] | None = None,
+        cgroups: Sequence[str] = (),
     ) -> None:
         """The options are those of `greenllm meter` (see its --help); `interval_s` and `wait_s` are in seconds.
 
-        Raises UserError where a number is out of its range.
+        Raises UserError where one of them cannot be.
         """
-        for name, number, lowest in (
-            ("attempt", attempt, 1),
-            ("threads", threads, 1),
-            ("gpus", gpus, 0),
-            ("wait_s", wait_s, 0),
-        ):
-            if number is not None and not number >= lowest:
-                raise UserError(f"Meter({name}={number}): expected a number of at least {lowest}")
         self._options = Options(
             command=list(sys.orig_argv),
             gpus=gpus,
@@ -91,6 +83,7 @@ class Meter:
             config=config,
             inputs=None if inputs is None else list(inputs),
             outputs=None if outputs is None else list(outputs),
+            cgroups=list(cgroups),
         )
         self._interval_s = interval_s
         self._work: dict[str, float] = {}
@@ -127,7 +120,7 @@ class Meter:
             self._recording = Recording(self._options, self._interval_s)
             self._pid = os.getpid()
             try:
-                self._tree = ProcessTree(with_own=True)
+                self._tree = tree_of(self._options.cgroups, with_own=True)
                 self._recording.begin(self._tree)
                 self._ended = threading.Event()
                 self._thread = threading.Thread(target=self._watch, name="greenllm-meter", daemon=True)

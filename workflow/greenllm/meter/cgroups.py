@@ -67,6 +67,11 @@ def check(name: str) -> None:
     )
 
 
+def tree_of(names: Sequence[str], with_own: bool = False) -> ProcessTree:
+    """Return the process tree of a job that claims these groups, or none."""
+    return ClaimingTree(names, with_own) if names else ProcessTree(with_own)
+
+
 class Cgroup:
     """The CPU time of a group since this object was made; from zero where the group appears only later."""
 
@@ -116,7 +121,7 @@ class ClaimingTree(ProcessTree):
     used since the last look counts twice.
     """
 
-    def __init__(self, names: Sequence[str]) -> None:
+    def __init__(self, names: Sequence[str], with_own: bool = False) -> None:
         """`names` of groups are as `group_of` takes them; one below another is part of that."""
         groups = {group_of(name) for name in names}
         self._groups = [Cgroup(group) for group in groups if groups.isdisjoint(group.parents)]
@@ -124,7 +129,7 @@ class ClaimingTree(ProcessTree):
         self._outside_s: dict[tuple[int, int], float] = {}
         self._reaped: set[int] = set()  # members since the last look
         self._left_s = 0.0
-        super().__init__()
+        super().__init__(with_own)
 
     def reaped(self, pid: int, usage: resource.struct_rusage) -> None:
         """Take in the usage of a child that this process waited for (with its waited-for descendants')."""

@@ -11,6 +11,8 @@ from greenllm.meter.times import rfc3339
 
 # Hashing as much takes a fraction of a second; larger files and folders are told by size and time instead.
 HASHED_BYTES = 64 * 2**20
+# Snakemake puts it into a folder that a job has made, after the job.
+SNAKEMAKES_STAMP = ".snakemake_timestamp"
 
 
 def fingerprints(paths: Iterable[str]) -> dict[str, Any]:
@@ -19,7 +21,7 @@ def fingerprints(paths: Iterable[str]) -> dict[str, Any]:
     A file's is its SHA-256 in hexadecimal, or {bytes, modified} beyond 64 MiB; a folder's {files, bytes, modified}
     (of all files in it, the latest modification). None for what is missing, unreadable, or no file (a pipe).
     """
-    return {_as_text(path): _fingerprint(Path(path)) for path in paths}
+    return {as_text(path): _fingerprint(Path(path)) for path in paths}
 
 
 def _fingerprint(path: Path) -> Any:
@@ -45,8 +47,10 @@ def _files(folder: Path) -> Iterator[os.stat_result]:
 
     for parent, _, names in os.walk(folder, onerror=refuse):
         for name in names:
-            yield Path(parent, name).stat()
+            if name != SNAKEMAKES_STAMP:
+                yield Path(parent, name).stat()
 
 
-def _as_text(path: str) -> str:
+def as_text(path: str) -> str:
+    """Return a file name or word as text that can be written down, whatever bytes it holds."""
     return path.encode(errors="surrogateescape").decode(errors="replace")

@@ -32,18 +32,18 @@ def boot_id() -> str:
 
 
 class ProcessorTimes:
-    """Reads /proc/stat's first line again and again through one descriptor."""
+    """Reads /proc/stat's first line again and again through one descriptor, which is closed with this object."""
 
     def __init__(self) -> None:
         """Open the file. Raises OSError where there is none."""
-        self._descriptor = os.open(procfs() / "stat", os.O_RDONLY | os.O_CLOEXEC)
+        self._file = (procfs() / "stat").open("rb", buffering=0)
 
     def read(self) -> tuple[float, float]:
         """Return busy and steal time of all processors since boot, in CPU seconds (proc(5), /proc/stat).
 
         Busy is user, nice, system, irq and softirq; guest time is part of user. Steal is what a hypervisor took.
         """
-        fields = os.pread(self._descriptor, 512, 0).split(b"\n", 1)[0].split()
+        fields = os.pread(self._file.fileno(), 512, 0).split(b"\n", 1)[0].split()
         user, nice, system, _idle, _iowait, irq, softirq, steal = (int(x) for x in fields[1:9])
         return (user + nice + system + irq + softirq) / TICKS_PER_S, steal / TICKS_PER_S
 

@@ -5,12 +5,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from greenllm.errors import UserError
-from greenllm.meter import cgroups
+from greenllm.meter.cgroups import check
 
 
 @dataclass(frozen=True)
 class Options:
-    """The meter's options. `gpus`, `threads`, `config`, `inputs` and `outputs` are None where they were not given."""
+    """The meter's options. `gpus`, `threads`, `config`, `inputs` and `outputs` are None where they were not given.
+
+    Raises UserError where a number is out of its range, or a control group can be none.
+    """
 
     command: list[str]
     gpus: int | None = None
@@ -27,6 +30,18 @@ class Options:
     inputs: list[str] | None = None
     outputs: list[str] | None = None
     cgroups: list[str] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        for name, number, lowest in (
+            ("gpus", self.gpus, 0),
+            ("threads", self.threads, 1),
+            ("attempt", self.attempt, 1),
+            ("wait", self.wait_s, 0),
+        ):
+            if number is not None and not number >= lowest:
+                raise UserError(f"--{name} {number}: expected a number of at least {lowest}")
+        for group in self.cgroups:
+            check(group)
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -108,12 +123,6 @@ def options_of(arguments: argparse.Namespace) -> Options:
         if not equals or not name:
             raise UserError(f"--wildcard {text!r}: expected NAME=VALUE, as in `--wildcard seed=1`")
         wildcards[name] = value
-    for name, lowest in (("gpus", 0), ("threads", 1), ("attempt", 1), ("wait", 0)):
-        number = getattr(arguments, name)
-        if number is not None and not number >= lowest:
-            raise UserError(f"--{name} {number}: expected a number of at least {lowest}")
-    for name in arguments.cgroup:
-        cgroups.check(name)
     return Options(
         command=command,
         gpus=arguments.gpus,

@@ -13,6 +13,9 @@ from greenllm.meter.provisional import Provisional
 from greenllm.meter.sampler import Sampler
 from greenllm.meter.sensors.discovery import find_sensors
 
+# The command of a meter outside the host may take its time.
+FIRST_ANSWER_S = 3.0
+
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the command's options."""
@@ -38,8 +41,12 @@ def probe(seconds: float) -> dict[str, Any]:
     gpus, sensors = find_sensors()
     sampler = Sampler(sensors, [gpu.uuid for gpu in gpus], ProcessTree())
     watching = Provisional(sensors, sampler.columns, [gpu.uuid for gpu in gpus], 1, 1.0, "probe")
+    first, waits_until_s = sampler.sample(), time.monotonic() + FIRST_ANSWER_S
+    while None in first and time.monotonic() < waits_until_s:
+        time.sleep(0.1)
+        first = sampler.sample()
     began_s = time.monotonic()
-    watching.add(sampler.sample())
+    watching.add(first)
     while (left_s := began_s + seconds - time.monotonic()) > 0:
         for row in sampler.poll():
             watching.add(row)
@@ -65,7 +72,8 @@ def probe(seconds: float) -> dict[str, Any]:
         "gpus": [{"index": gpu.index, "uuid": gpu.uuid, "name": gpu.name} for gpu in gpus],
         "sensors": [
             {
-                **{name: getattr(s, name) for name in ("component", "device", "method", "quality", "reason")},
+                **{name: getattr(s, name) for name in ("component", "device", "method", "quality")},
+                "reason": s.reason or (None if (s.component, s.device) in counted else sampler.troubles.get(s.device)),
                 "readable": bool(s.terms),
                 "power_W": energy.scaled(1 / seconds).to_json()
                 if (energy := counted.get((s.component, s.device)))

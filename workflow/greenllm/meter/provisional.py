@@ -110,11 +110,9 @@ class Provisional:
         sensor = self._sensors[i]
         if sensor.gauge is not None:
             return 1.55 * self._changed_W[i] / 2 * REFRESH_S * (1 - WINDOW_PART) / 2
-        if (period_s := tick_s.get(sensor.device)) is None or i not in self._last_read:
+        if (period_s := tick_s.get(sensor.device)) is None or not (read_s := self._read_s(i)):
             return 0.0
-        read_s = self._last_read[i][0] - self._first_read[i]
-        counted_J = sum(self._counted[i].values())
-        return 1.55 * period_s / 2 * counted_J / read_s if read_s > 0 else 0.0
+        return 1.55 * period_s / 2 * sum(self._counted[i].values()) / read_s
 
     def components(
         self,
@@ -139,7 +137,7 @@ class Provisional:
             energy, share, coverage = None, None, 0.0
             sampled = self._previous is not None and bool(self._own[i])
             if sensor.counter is not None or sensor.gauge is not None:
-                read_s = self._last_read[i][0] - self._first_read[i] if i in self._last_read else 0.0
+                read_s = self._read_s(i)
                 sampled = read_s > 0
             else:
                 read_s = self._counted_time_s(i)
@@ -173,6 +171,10 @@ class Provisional:
             )
         return components
 
+    def _read_s(self, i: int) -> float:
+        """Seconds between a sensor's first and last reading."""
+        return self._last_read[i][0] - self._first_read[i] if i in self._last_read else 0.0
+
     def _counted_time_s(self, i: int) -> float:
         """Seconds a model was applied for."""
         return next(
@@ -183,8 +185,8 @@ class Provisional:
         """Return what each sensor counted in all, by component and device."""
         return {
             (sensor.component, sensor.device): Estimate(energy, sensor.parameters)
-            for sensor, energy in zip(self._sensors, self._counted, strict=True)
-            if energy
+            for i, (sensor, energy) in enumerate(zip(self._sensors, self._counted, strict=True))
+            if energy and (self._read_s(i) > 0 or (sensor.counter is None and sensor.gauge is None))
         }
 
     @property

@@ -13,7 +13,7 @@ from typing import Any
 from greenllm.errors import UserError
 from greenllm.meter.component import Component
 from greenllm.meter.energy_log import write_energy_log
-from greenllm.meter.fingerprints import fingerprints
+from greenllm.meter.fingerprints import as_text, fingerprints
 from greenllm.meter.host import boot_id, host_name, processor_count
 from greenllm.meter.ledger import SCHEMA, LedgerWriter, read_ledger
 from greenllm.meter.messages import tell
@@ -132,6 +132,9 @@ class Recording:
             except OSError as error:
                 _warn(f"{path}: the energy log cannot be written ({error.strerror}); the ledger has it all")
         self._ledger.close()
+        for sensor in self._sensors:
+            if sensor.close is not None:
+                sensor.close()
 
     def _sample(self) -> None:
         self._last = self._sampler.sample()
@@ -146,7 +149,7 @@ class Recording:
     def _start_record(self) -> dict[str, Any]:
         options, slots, sensors = self.options, self.slots, self._sensors
         monotonic_s, wall_s = float(self._last[0] or 0.0), float(self._last[1] or 0.0)
-        command = [word.encode(errors="surrogateescape").decode(errors="replace") for word in options.command]
+        command = [as_text(word) for word in options.command]
         return {
             "record": "start",
             "schema": SCHEMA,
@@ -159,6 +162,7 @@ class Recording:
             "pid": os.getpid(),
             "job": {"rule": options.rule, "wildcards": options.wildcards, "attempt": options.attempt},
             "command": command,
+            "cwd": _here(),
             "config_hash": self._config_hash(command),
             "inputs": self._inputs,
             "started": rfc3339(wall_s),
@@ -234,6 +238,13 @@ def _interval_s(given: float | None) -> float:
     if not 0.01 <= interval_s <= 3600:
         raise UserError(f"{name}={value}: expected seconds between 0.01 and 3600")
     return interval_s
+
+
+def _here() -> str | None:
+    try:
+        return as_text(os.getcwd())  # noqa: PTH109 - as pathlib, but a str
+    except OSError:  # it was removed
+        return None
 
 
 def _unambiguous_s(sensor: Sensor) -> float:

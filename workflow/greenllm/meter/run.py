@@ -3,11 +3,12 @@
 import contextlib
 import errno
 import json
+import math
 import os
 import signal
 from pathlib import Path
 
-from greenllm.meter.cgroups import ClaimingTree
+from greenllm.meter.cgroups import tree_of
 from greenllm.meter.messages import tell
 from greenllm.meter.options import Options
 from greenllm.meter.process_tree import ProcessTree, become_subreaper
@@ -29,7 +30,7 @@ def run_metered(options: Options) -> int:
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # were it ignored, children could not be waited for
     recording = Recording(options)
     become_subreaper()
-    tree = ClaimingTree(options.cgroups) if options.cgroups else ProcessTree()
+    tree = tree_of(options.cgroups)
     recording.begin(tree)
     # Signals are taken from a queue, one after the other, instead of by handlers; those that were ignored when
     # the meter started (nohup) stay so, for the command too. Blocked to the end, they cannot keep it from the log.
@@ -128,7 +129,7 @@ class _Command:
             return {}
         try:
             work = json.loads(content)
-            if not all(type(amount) in (int, float) for amount in work.values()):
+            if not all(type(amount) in (int, float) and math.isfinite(amount) for amount in work.values()):
                 raise ValueError
         except (ValueError, AttributeError):
             tell('warning: $GREENLLM_WORK: expected a JSON object of numbers such as {"tokens": 1000}; left out')

@@ -57,8 +57,8 @@ class Sensor:
     """One device, read by one method. Without terms it is a null object: it reads nothing, and `reason` says why.
 
     `read` returns the raw counter, or the raw power of a gauge; it raises SensorError where that fails. `processes`
-    counts the processes on a GPU. `poll_s` is how often it must be read at least, where that is more often than the
-    meter's own interval.
+    counts the processes on a GPU. `close` ends what reading needed. `poll_s` is how often it must be read at least,
+    where that is more often than the meter's own interval.
     """
 
     component: Literal["gpu", "cpu", "dram", "platform"]
@@ -71,6 +71,7 @@ class Sensor:
     gauge: Gauge | None = None
     read: Callable[[], float] | None = None
     processes: Callable[[], int] | None = None
+    close: Callable[[], None] | None = None
     poll_s: float | None = None
     reason: str | None = None
 

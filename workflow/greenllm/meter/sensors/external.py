@@ -53,7 +53,7 @@ def find() -> list[Sensor]:
         if len(given) > 1:
             raise SensorError(f"{JOULES} and {WATTS} are both set: unset one")
         wrap_J, gain = _wrap_J(), _gain()
-        latest = _source(name, source)
+        latest, sensor.close = _source(name, source)
     except SensorError as error:
         sensor.reason = str(error)
         return [sensor]
@@ -75,15 +75,16 @@ def find() -> list[Sensor]:
     return [sensor]
 
 
-def _source(name: str, source: str) -> Callable[[], tuple[float, float]]:
-    """Return what gives the latest reading, as its time (CLOCK_MONOTONIC, s) and its number."""
+def _source(name: str, source: str) -> tuple[Callable[[], tuple[float, float]], Callable[[], None] | None]:
+    """Return what gives the latest reading, as its time (CLOCK_MONOTONIC, s) and its number; and what ends that."""
     if not source.startswith("!"):
         path = Path(source)
         read_file(name, path)
-        return lambda: (time.monotonic(), read_file(name, path))
+        return lambda: (time.monotonic(), read_file(name, path)), None
     if os.environ.get("GREENLLM_METER_ID"):
         raise SensorError(f"{name}: the meter around this one runs the command; `greenllm attribute` shares it out")
-    return CommandReader(name, source[1:]).latest
+    reader = CommandReader(name, source[1:])
+    return reader.latest, reader.close
 
 
 def _wrap_J() -> float | None:
@@ -225,6 +226,14 @@ class CommandReader:
         if time.monotonic() - when_s > SILENT_S:
             raise SensorError(f"{self._source}: no answer for {SILENT_S:.0f} s")
         return when_s, number
+
+    def close(self) -> None:
+        """End the process, and with it whatever the command left running."""
+        for stream in (self._process.stdin, self._process.stdout):
+            if stream is not None:
+                stream.close()
+        self._process.wait()
+        helpers.discard(self._process.pid)
 
 
 def serve(command: str) -> None:
