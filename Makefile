@@ -17,7 +17,7 @@ test: $(INSTALLED)
 check: $(INSTALLED)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/snakefmt --check Snakefile workflow/rules
+	PATH=$(CURDIR)/$(BIN):$$PATH snakefmt --check Snakefile workflow/rules examples
 	$(BIN)/mypy
 	$(BIN)/snakemake --lint
 

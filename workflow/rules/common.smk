@@ -34,6 +34,7 @@ onstart:
 # Rules call `meter`, by its absolute path: neither an unactivated .venv nor a rule's own conda environment loses it.
 METER = Path(sys.executable).with_name("greenllm")
 shell.prefix(
+    "set -euo pipefail; "  # as without a prefix
     'meter() {{ {METER:q} meter --ledger {STUDY.results:q}/ledger --device {STUDY.device} "$@"; }}; '
 )
 environment.prepare(STUDY.meter.interval_s)

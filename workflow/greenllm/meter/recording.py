@@ -59,7 +59,7 @@ class Recording:
         self._inputs = None if options.inputs is None else fingerprints(options.inputs)
         gpus, self._sensors = find_sensors()
         self.slots = take_slots(options, gpus, self.id, os.environ)
-        self._sensors += [nvml.null(gpu.uuid, nvml.MIG_REASON) for gpu in self.slots.gpus if gpu.index < 0]
+        self._sensors += [nvml.instance(gpu.uuid) for gpu in self.slots.gpus if gpu.index < 0]
         self.interval_s = min([self.interval_s, *map(_unambiguous_s, self._sensors)])
         self.components: list[Component] = []
 

@@ -18,7 +18,7 @@ COUNTER, POWER = "nvml-energy-counter", "nvml-power"
 GAIN = (1.0, 0.95, 1.05, "J/J", "arXiv 2312.02741: 5 % per card")
 # A quarter of the usual refresh period (100 ms), so that no renewal is missed and each is known to some milliseconds.
 POLL_S = 0.025
-MIG_REASON = "a MIG instance has no energy counter and no power reading of its own"
+MIG_REASON = "the card does not say what one of its MIG instances draws, only what all of it does"
 
 
 @dataclass(frozen=True)
@@ -112,6 +112,18 @@ def _sensor(pynvml: Any, handle: Any, uuid: str) -> Sensor:
         sensor.counter, sensor.read = Counter(unit_J=1e-3, ticks=True), energy_mJ
     sensor.processes = processes
     return sensor
+
+
+def instance(uuid: str) -> Sensor:
+    """Return the sensor of a MIG instance; a null sensor where its card, like most, tells only the whole."""
+    import pynvml
+
+    try:
+        pynvml.nvmlInit()
+        sensor = _sensor(pynvml, pynvml.nvmlDeviceGetHandleByUUID(uuid), uuid)
+    except pynvml.NVMLError as error:
+        return null(uuid, f"NVML: {uuid}: {error}")
+    return sensor if sensor.terms else null(uuid, f"{MIG_REASON} ({sensor.reason})")
 
 
 def null(device: str, reason: str) -> Sensor:
