@@ -1,9 +1,7 @@
 """`greenllm meter` around real commands, on simulated sensors."""
 
 import contextlib
-import ctypes
 import hashlib
-import itertools
 import json
 import os
 import pty
@@ -17,18 +15,11 @@ from pathlib import Path
 import pytest
 from hardware.simulated import (
     PowercapTree,
-    SimulatedGpu,
-    clean_environment,
-    compile_nvml,
-    gpu_environment,
-    gpu_uuid,
     proc_tree,
 )
+from metering import BURN, GREENLLM, meter, start, the_ledger
 
 from greenllm.attribution import attribute
-
-GREENLLM = [sys.executable, "-m", "greenllm"]
-needs_compiler = pytest.mark.skipif(shutil.which("cc") is None, reason="needs a C compiler for the simulated NVML")
 
 # Says when it is ready, then which signals it got, until its stdin ends.
 COUNTS_SIGNALS = """
@@ -40,43 +31,6 @@ print("ready", flush=True)
 sys.stdin.read()
 print(*sorted(got), flush=True)
 """
-BURN = "import time\nend = time.process_time() + {seconds}\nwhile time.process_time() < end: pass\n"
-
-
-def _nvidia_driver() -> bool:
-    try:
-        ctypes.CDLL("libnvidia-ml.so.1")
-    except OSError:
-        return Path("/proc/driver/nvidia/version").exists() or Path("/dev/nvidiactl").exists()
-    return True
-
-
-@pytest.fixture
-def env(tmp_path):
-    return clean_environment(tmp_path)
-
-
-def meter(*arguments, env, **more):
-    return subprocess.run(
-        [*GREENLLM, "meter", *map(str, arguments)], env=env, capture_output=True, text=True, timeout=60, **more
-    )
-
-
-def start(*arguments, env, **more):
-    return subprocess.Popen(
-        [*GREENLLM, "meter", *map(str, arguments)],
-        env=env,
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        **more,
-    )
-
-
-def the_ledger(tmp_path: Path) -> list:
-    (path,) = (tmp_path / "ledger").glob("*/*.jsonl")
-    return [json.loads(line) for line in path.read_text().splitlines()]
 
 
 def test_streams_and_exit_status_pass_untouched(tmp_path, env):
@@ -321,6 +275,25 @@ os.read(ended, 1)                                        # until all have ended,
     assert the_ledger(tmp_path)[-1]["cpu_s"] == pytest.approx(1.0, abs=0.15)
 
 
+def test_what_left_the_session_is_still_the_jobs_and_gets_its_signals(tmp_path, env):
+    script = COUNTS_SIGNALS + BURN.format(seconds=0.3)
+    running = start("--", "setsid", "--wait", sys.executable, "-c", script, env=env)
+    assert running.stdout.readline() == "ready\n"
+    running.terminate()
+    subprocess.run(["sleep", "0.3"], check=True)
+    out, _ = running.communicate("", timeout=30)
+    assert out == "SIGTERM\n"
+    assert the_ledger(tmp_path)[-1]["cpu_s"] > 0.25
+
+
+def test_a_daemon_that_the_command_leaves_behind_is_told(tmp_path, env):
+    done = meter("--", "sh", "-c", "setsid sleep 60 >&- 2>&- & echo $!", env=env)
+    os.kill(int(done.stdout), signal.SIGTERM)
+    assert done.returncode == 0
+    assert "1 process(es) of the command are still running; they are no longer metered" in done.stderr
+    assert the_ledger(tmp_path)[-1]["left_running"] == 1
+
+
 def test_a_meter_inside_a_meter_is_a_child_with_a_share_of_its_own(tmp_path, env):
     inner = [*GREENLLM, "meter", "--rule", "inner", "--threads", "1", "--out", str(tmp_path / "inner.json"), "--"]
     burn = [sys.executable, "-c", BURN.format(seconds=0.4)]
@@ -336,27 +309,6 @@ def test_a_meter_inside_a_meter_is_a_child_with_a_share_of_its_own(tmp_path, env
         assert sum(own) == pytest.approx(row["jobs_J"])
 
 
-def test_a_killed_meter_leaves_a_ledger_that_counts_and_a_lease_that_holds(tmp_path, env):
-    environment = env | {"GREENLLM_METER_INTERVAL_S": "0.05"}
-    running = start(
-        "--threads", 1, "--rule", "train", "--exclusive", "--", "sh", "-c", "echo ready; exec sleep 3", env=environment
-    )
-    assert running.stdout.readline() == "ready\n"
-    subprocess.run(["sleep", "0.5"], check=True)
-    running.kill()
-    running.wait(timeout=10)
-    refused = meter("--exclusive", "--wait", "0.2", "--", "true", env=environment)
-    assert refused.returncode == 2
-    assert "not free after" in refused.stderr
-    result = attribute(tmp_path / "ledger")
-    (job,) = result.jobs
-    assert (job.status, job.waste) == ("lost", "lost")
-    assert job.energy.value > 0
-    assert job.attempt.last_s - job.attempt.first_s > 0.3
-    after = meter("--exclusive", "--", "echo", "free", env=environment)  # the job's end freed it
-    assert after.stdout == "free\n"
-
-
 def test_jobs_wait_for_processors_in_the_order_they_came(tmp_path, env):
     first = start("--rule", "first", "--exclusive", "--", "sh", "-c", "echo ready; read line", env=env)
     assert first.stdout.readline() == "ready\n"
@@ -370,221 +322,6 @@ def test_jobs_wait_for_processors_in_the_order_they_came(tmp_path, env):
     for one in waiting:
         one.communicate(timeout=30)
     assert order.read_text().split() == ["second", "third"]
-
-
-@needs_compiler
-def test_gpu_energy_is_the_integral_of_its_power(tmp_path, env):
-    gpus = [SimulatedGpu(), SimulatedGpu(low_W=20, high_W=20), SimulatedGpu(low_W=50, high_W=50, processes=1)]
-    environment = env | gpu_environment(compile_nvml(tmp_path), gpus)
-    done = meter(
-        "--gpus", 1, "--", "sh", "-c", "echo $CUDA_VISIBLE_DEVICES $CUDA_DEVICE_ORDER; sleep 2", env=environment
-    )
-    assert done.stdout == "0 PCI_BUS_ID\n"
-    result = attribute(tmp_path / "ledger")
-    (job,) = result.jobs
-    truth_J = gpus[0].energy_J(job.attempt.last_s) - gpus[0].energy_J(job.attempt.first_s)
-    (component,) = (c for c in job.components if c.component == "gpu")
-    assert component.energy.value == pytest.approx(truth_J, rel=0.005)
-    assert (component.method, component.quality, component.device) == ("nvml-energy-counter", "measured", gpu_uuid(0))
-    rows = {row["device"]: row for row in result.device_totals(result.hosts[0])}
-    assert rows[gpu_uuid(1)]["idle_J"] == pytest.approx(40, rel=0.1)
-    assert rows[gpu_uuid(2)]["other_J"] == pytest.approx(100, rel=0.1)
-
-
-@needs_compiler
-def test_a_counter_that_ticks_is_read_at_its_ticks(tmp_path, env):
-    """A load that begins and ends with the job: read as it shows, the counter is up to 0.1 s late at each end."""
-    gpus = [SimulatedGpu(low_W=400, high_W=400, tick_s=0.1, tick_phase=i / 5, driven=True) for i in range(5)]
-    library = compile_nvml(tmp_path)
-    environment = env | gpu_environment(library, gpus) | {"SIMULATED_NVML_STATE": str(tmp_path / "state")}
-    drive = (
-        "import ctypes, time\n"
-        f"nvml = ctypes.CDLL({str(library / 'libnvidia-ml.so.1')!r})\n"
-        "nvml.nvmlInit_v2()\n"
-        "for i in range(5): nvml.simulated_start(i)\n"
-        "time.sleep(2)\n"
-        "for i in range(5): nvml.simulated_end(i)\n"
-    )
-    log_file = tmp_path / "log.json"
-    done = meter("--gpus", 5, "--out", log_file, "--", sys.executable, "-c", drive, env=environment)
-    assert done.returncode == 0, done.stderr
-    (job,) = attribute(tmp_path / "ledger").jobs
-    idle_J = 70 * (job.attempt.last_s - job.attempt.first_s)
-    provisional = {c["device"]: c["energy_J"] for c in json.loads(log_file.read_text())["components"]}
-    found = [c for c in job.components if c.component == "gpu"]
-    assert len(found) == 5
-    for component in found:
-        truth_J = idle_J + 330 * 2
-        assert component.energy.value == pytest.approx(truth_J, rel=0.02)
-        assert component.energy.low < truth_J < component.energy.high
-        assert provisional[component.device]["low"] < truth_J < provisional[component.device]["high"]
-
-
-@needs_compiler
-def test_a_gpu_without_a_counter_is_polled_and_says_how_much_it_may_have_missed(tmp_path, env):
-    gpu = SimulatedGpu(low_W=100, high_W=300, period_s=0.9, counter=0, refresh_s=0.1, window_s=0.025)
-    environment = env | gpu_environment(compile_nvml(tmp_path), [gpu])
-    meter("--gpus", 1, "--out", tmp_path / "log.json", "--", "sleep", "3", env=environment)
-    (job,) = attribute(tmp_path / "ledger").jobs
-    truth_J = gpu.energy_J(job.attempt.last_s) - gpu.energy_J(job.attempt.first_s)
-    (component,) = (c for c in job.components if c.component == "gpu")
-    assert component.method == "nvml-power"
-    assert component.energy.value == pytest.approx(truth_J, rel=0.05)
-    assert component.energy.low < truth_J < component.energy.high
-    missed = {name: c for name, c in component.energy.terms.items() if name.startswith(f"unseen@{job.id}/")}
-    assert 0 < sum(missed.values()) < 0.1 * truth_J
-    (provisional,) = (
-        c for c in json.loads((tmp_path / "log.json").read_text())["components"] if c["component"] == "gpu"
-    )
-    assert provisional["energy_J"]["low"] < truth_J < provisional["energy_J"]["high"]
-
-
-@needs_compiler
-@pytest.mark.skipif(len(os.sched_getaffinity(0)) < 2, reason="needs two processors for two jobs at once")
-def test_gpus_are_leased_within_what_is_visible_and_one_job_has_each(tmp_path, env):
-    environment = env | gpu_environment(compile_nvml(tmp_path), [SimulatedGpu()] * 3)
-    visible = environment | {"CUDA_VISIBLE_DEVICES": f"2,{gpu_uuid(1)[:14]}"}
-    none = meter("--", "sh", "-c", "echo [$CUDA_VISIBLE_DEVICES]", env=visible)
-    assert none.stdout == "[]\n"
-    show = ["sh", "-c", "echo $CUDA_VISIBLE_DEVICES; read line"]
-    first = start("--gpus", 1, "--", *show, env=visible)
-    second = start("--gpus", 1, "--", *show, env=visible)
-    assert sorted([first.stdout.readline(), second.stdout.readline()]) == ["1\n", "2\n"]
-    third = start("--gpus", 1, "--", *show, env=visible)
-    assert "waiting for 1 of 2 GPUs" in third.stderr.readline()
-    for one in (first, second, third):
-        one.communicate("line\n", timeout=30)
-        assert one.returncode == 0
-    refused = meter("--gpus", 3, "--", "true", env=visible)
-    assert refused.returncode == 2
-    assert "--gpus 3: there are only 2" in refused.stderr
-
-
-@needs_compiler
-def test_a_mig_instance_is_null_with_its_reason(tmp_path, env):
-    environment = env | gpu_environment(compile_nvml(tmp_path), [SimulatedGpu()]) | {"CUDA_VISIBLE_DEVICES": "MIG-1234"}
-    done = meter(
-        "--gpus", 1, "--out", tmp_path / "log.json", "--", "sh", "-c", "echo $CUDA_VISIBLE_DEVICES", env=environment
-    )
-    assert done.stdout == "MIG-1234\n"
-    log = json.loads((tmp_path / "log.json").read_text())
-    (component,) = (c for c in log["components"] if c["component"] == "gpu")
-    assert (component["energy_J"], "MIG" in component["reason"], log["partial"]) == (None, True, True)
-
-
-@needs_compiler
-def test_no_gpu_ever_has_two_holders_and_none_starves(tmp_path, env):
-    environment = env | gpu_environment(compile_nvml(tmp_path), [SimulatedGpu()] * 2)
-    wanted = [1, 2, 1, 1, 2, 1, 2, 1]
-    jobs = [start("--gpus", n, "--", "sleep", "0.1", env=environment) for n in wanted]
-    for job in jobs:
-        job.communicate(timeout=60)
-        assert job.returncode == 0
-    held = []
-    for job in attribute(tmp_path / "ledger").jobs:
-        held += [(uuid, job.attempt.first_s, job.attempt.last_s) for uuid in job.attempt.gpus]
-    assert len(held) == sum(wanted)
-    held.sort()
-    for (uuid, _, ended), (next_uuid, began, _) in itertools.pairwise(held):
-        assert uuid != next_uuid or ended <= began
-
-
-@needs_compiler
-def test_under_slurm_its_own_assignment_stands(tmp_path, env):
-    environment = env | gpu_environment(compile_nvml(tmp_path), [SimulatedGpu()] * 2)
-    environment |= {"SLURM_JOB_ID": "7", "CUDA_VISIBLE_DEVICES": "1"}
-    done = meter(
-        "--gpus", 1, "--out", tmp_path / "log.json", "--", "sh", "-c", "echo $CUDA_VISIBLE_DEVICES", env=environment
-    )
-    assert done.stdout == "1\n"
-    assert json.loads((tmp_path / "log.json").read_text())["gpus"] == [{"uuid": gpu_uuid(1), "index": 1}]
-    assert not (tmp_path / "locks").exists()
-
-
-@needs_compiler
-def test_a_driver_that_does_not_match_is_not_taken_for_a_host_without_gpus(tmp_path, env):
-    environment = env | gpu_environment(compile_nvml(tmp_path), [SimulatedGpu()]) | {"SIMULATED_NVML_ERROR": "18"}
-    meter("--gpus", 1, "--out", tmp_path / "log.json", "--", "true", env=environment)
-    log = json.loads((tmp_path / "log.json").read_text())
-    (component,) = (c for c in log["components"] if c["component"] == "gpu")
-    assert component["energy_J"] is None
-    assert "version mismatch" in component["reason"]
-    assert log["partial"]
-    refused = meter("--gpus", 1, "--device", "require", "--", "true", env=environment)
-    assert refused.returncode == 2
-    assert "--device require" in refused.stderr
-
-
-@pytest.mark.skipif(_nvidia_driver(), reason="this host has NVIDIA's driver")
-def test_a_card_without_its_driver_is_told_with_what_to_do(tmp_path, env):
-    for address, vendor, kind in [
-        ("0000:01:00.0", "0x10de", "0x030000"),
-        ("0000:01:00.1", "0x10de", "0x040300"),  # the card's sound
-        ("0000:02:00.0", "0x8086", "0x030000"),
-    ]:
-        device = tmp_path / "sys/bus/pci/devices" / address
-        device.mkdir(parents=True)
-        (device / "vendor").write_text(f"{vendor}\n")
-        (device / "class").write_text(f"{kind}\n")
-    environment = env | {"GREENLLM_SYSFS": str(tmp_path / "sys")}
-    probed = subprocess.run([*GREENLLM, "probe"], env=environment, capture_output=True, text=True, check=True)
-    assert "NVIDIA card at PCI 0000:01:00.0, but NVIDIA's driver is not loaded" in probed.stdout
-    assert "sudo modprobe nvidia" in probed.stdout
-    meter("--gpus", 1, "--out", tmp_path / "log.json", "--", "true", env=environment)
-    (gpu,) = (c for c in json.loads((tmp_path / "log.json").read_text())["components"] if c["component"] == "gpu")
-    assert (gpu["energy_J"], "driver is not loaded" in gpu["reason"]) == (None, True)
-
-
-def test_without_a_gpu_a_job_runs_on_the_processors_unless_one_is_required(tmp_path, env):
-    environment = env | {"CUDA_VISIBLE_DEVICES": ""}
-    assert meter("--gpus", 1, "--out", tmp_path / "log.json", "--", "true", env=environment).returncode == 0
-    assert json.loads((tmp_path / "log.json").read_text())["gpus"] == []
-    refused = meter("--gpus", 1, "--device", "require", "--", "echo", "ran", env=environment)
-    assert (refused.returncode, refused.stdout, refused.stderr.count("\n")) == (2, "", 1)
-
-
-def test_a_job_runs_though_nothing_can_be_written(tmp_path, env):
-    (tmp_path / "file").write_text("")
-    done = meter(
-        "--ledger",
-        tmp_path / "file/ledger",
-        "--out",
-        tmp_path / "file/log.json",
-        "--",
-        "sh",
-        "-c",
-        "echo ran; exit 4",
-        env=env,
-    )
-    assert (done.returncode, done.stdout) == (4, "ran\n")
-    assert "ledger cannot be written" in done.stderr
-
-
-@pytest.mark.skipif(os.geteuid() != 0, reason="mounting a small file system needs root")
-def test_a_full_disk_stops_no_job_and_coverage_says_what_is_missing(tmp_path, env):
-    disk = tmp_path / "disk"
-    disk.mkdir()
-    mounted = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=16k", "none", str(disk)], capture_output=True, check=False
-    )
-    if mounted.returncode:
-        pytest.skip("no file system can be mounted here")
-    try:
-        environment = env | {"GREENLLM_METER_INTERVAL_S": "0.02"}
-        fill = f"dd if=/dev/zero of={disk}/fill bs=1k count=64 2>/dev/null; sleep 1; rm {disk}/fill; sleep 0.5; exit 5"
-        done = meter(
-            "--ledger", disk / "ledger", "--out", tmp_path / "log.json", "--", "sh", "-c", fill, env=environment
-        )
-        assert done.returncode == 5
-        assert "could not be written" in done.stderr
-        log = json.loads((tmp_path / "log.json").read_text())
-        assert log["partial"]
-        assert "No space left" in log["reason"]
-        (job,) = attribute(disk / "ledger").jobs
-        assert job.status == "failed"
-        assert job.energy.value > 0
-    finally:
-        subprocess.run(["umount", str(disk)], check=True)
 
 
 def test_broken_work_is_told_and_left_out(tmp_path, env):

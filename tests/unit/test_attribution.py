@@ -243,6 +243,68 @@ def test_a_counter_that_wraps_loses_nothing():
     assert device(attribute_attempts(jobs))["counted_J"] == JOULES(200)
 
 
+def limited(wrap: float | None = 70e6, max_W: float = 50.0) -> dict:
+    """RAPL that wraps at 70 J and can draw 50 W at most: after 1.4 s it may have wrapped once."""
+    return RAPL | {"counter": {"unit_J": 1e-6, "wrap": wrap, "shared": True, "ticks": False, "max_W": max_W}}
+
+
+def test_a_counter_that_may_have_wrapped_twice_between_two_readings_counts_nothing_there_and_says_so():
+    host = Host(
+        cpus=1,
+        busy_s=lambda t: 1.0 * t,
+        counters={"package-0": lambda t: np.mod(20e6 * np.asarray(t), 70e6)},
+        sensors=[limited()],
+    )
+    one = attempt(host, "a", [0, 1, 2, 3, 10, 11, 12], lambda t: 1.0 * t)
+    result = attribute_attempts([one])
+    assert device(result)["counted_J"] == JOULES(100)  # five of the twelve seconds
+    (gap,) = result.hosts[0].gaps
+    assert (gap["device"], gap["duration_s"]) == ("package-0", JOULES(7))
+    assert "wrapped more than once" in gap["reason"]
+    (component,) = result.job("a").components
+    assert component.coverage == JOULES(5 / 12)
+
+
+def test_a_gap_between_two_jobs_is_told_once_however_the_counters_wrapped_meanwhile():
+    host = Host(cpus=1, counters={"package-0": lambda t: np.mod(20e6 * np.asarray(t), 70e6)}, sensors=[limited()])
+    jobs = [attempt(host, f"{t}", [t, t + 1], lambda t: 0.0 * t, reserved=1) for t in (0, 100)]
+    result = attribute_attempts(jobs)
+    assert device(result)["counted_J"] == JOULES(40)
+    assert [gap["reason"] for gap in result.hosts[0].gaps] == ["no meter was running"]
+    assert [c.coverage for job in result.jobs for c in job.components] == [1.0, 1.0]
+
+
+def test_a_machine_that_was_suspended_makes_no_energy_when_its_counters_begin_anew():
+    """CLOCK_MONOTONIC stands still meanwhile, the wall clock goes on, and RAPL is at zero again: no wrap-around."""
+    host = Host(
+        cpus=1,
+        busy_s=lambda t: 1.0 * t,
+        counters={"package-0": lambda t: np.where(t < 4.5, 9e9 + 20e6 * t, 20e6 * (t - 4.5))},
+        sensors=[limited(wrap=262e9)],
+    )
+    one = attempt(host, "a", list(range(11)), lambda t: 1.0 * t)
+    one.columns["wall_s"][one.columns["monotonic_s"] > 4.5] += 3600
+    result = attribute_attempts([one])
+    assert device(result)["counted_J"] == JOULES(9 * 20)
+    assert job_J(result, "a") == JOULES(9 * 20)
+    assert "began anew" in result.hosts[0].gaps[0]["reason"]
+
+
+@pytest.mark.parametrize("step_s", [-3600, 3600])
+def test_a_step_of_the_wall_clock_does_no_harm(step_s):
+    host = Host(cpus=2, busy_s=lambda t: 1.0 * t, sensors=[RAPL, CPU_MODEL | {"component": "dram", "device": "dram"}])
+    host.counters = {"package-0": power_counter(10)}
+    jobs = [
+        attempt(host, name, list(range(begin, begin + 11)), lambda t: 0.5 * t) for name, begin in (("a", 0), ("b", 5))
+    ]
+    before = totals(attribute_attempts(jobs))
+    for one in jobs:
+        one.columns["wall_s"] = one.columns["wall_s"] + np.where(one.columns["monotonic_s"] > 7.5, step_s, 0.0)
+    after = attribute_attempts(jobs)
+    assert totals(after) == JOULES(before)
+    assert after.hosts[0].gaps == []
+
+
 def test_a_counter_that_falls_back_counts_nothing_there_and_says_so():
     host = Host(
         cpus=1,

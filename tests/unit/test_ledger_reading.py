@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hardware.ledgers import Host, start_record
+from hardware.ledgers import Host, attempt, start_record, write_ledger
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
@@ -115,21 +115,21 @@ def test_a_clean_ledger_with_a_torn_last_line_names_it(tmp_path):
         writer.write([float(second), 1e9 + second, 0.0, 0.0, None, float(second), second * 10**7])
     writer.close()
     path.write_bytes(path.read_bytes() + b"[3.0,10000")
-    (attempt,), (trouble,) = read_attempts(tmp_path)
+    (one,), (trouble,) = read_attempts(tmp_path)
     assert trouble == f"{path}: 1 damaged line(s) left out (line 5)"
-    assert attempt.times.tolist() == [0, 1, 2]
-    assert attempt.columns["cpu/package-0.raw"].tolist() == [0, 1e7, 2e7]
-    assert np.isnan(attempt.columns["cpu_s"]).all()
+    assert one.times.tolist() == [0, 1, 2]
+    assert one.columns["cpu/package-0.raw"].tolist() == [0, 1e7, 2e7]
+    assert np.isnan(one.columns["cpu_s"]).all()
 
 
 def test_a_number_beyond_all_bounds_is_a_damaged_sample_and_not_the_end_of_the_study(tmp_path):
     path = tmp_path / "node" / "one.jsonl"
     path.parent.mkdir()
     path.write_bytes(with_sample(row(b"9" * 400)))
-    (attempt,), (trouble,) = read_attempts(tmp_path)
+    (one,), (trouble,) = read_attempts(tmp_path)
     assert "1 damaged line(s) left out" in trouble
-    assert attempt.corrupt_lines == 1
-    assert len(attempt.columns["cpu_s"]) == 2
+    assert one.corrupt_lines == 1
+    assert len(one.columns["cpu_s"]) == 2
 
 
 def test_the_order_of_the_ledgers_is_that_of_their_names_whichever_was_read_first(tmp_path):
@@ -152,3 +152,22 @@ def test_a_ledger_without_a_column_that_all_have_is_named_and_not_counted(tmp_pa
     columns = [name for name in START["columns"] if name != missing]
     path.write_text(json.dumps(START | {"columns": columns}) + "\n")
     assert read_attempts(tmp_path) == ([], [f"{path}: start record's columns lack {missing}: not counted"])
+
+
+def test_totals_are_the_same_where_the_courses_are_not_kept(tmp_path):
+    """Hosts are then read in processes of their own, and their samples forgotten."""
+    for boot in ("boot-a", "boot-b", "boot-c"):
+        host = Host(cpus=4, boot_id=boot, busy_s=lambda t: 2.0 * t, counters={"package-0": lambda t: 1e7 * t})
+        outer = attempt(host, f"{boot}-p", [0, 3, 9], lambda t: 1.0 * t, rule="train")
+        inner = attempt(host, f"{boot}-p.c", [2, 5, 7], lambda t: 0.5 * t, parent=outer.id, status="failed")
+        alone = attempt(host, f"{boot}-q", [20, 21, 24], lambda t: 0.5 * t, status="lost")
+        if boot == "boot-b":  # another calibration of the same name
+            gain = {"value": 2.0, "low": 1.9, "high": 2.1, "unit": "J/J", "source": "another"}
+            for one in (outer, inner, alone):
+                one.start["parameters"] = one.start["parameters"] | {"rapl.gain": gain}
+        for one in (outer, inner, alone):
+            path = write_ledger(tmp_path, one)
+    path.write_bytes(b"torn\n" + path.read_bytes() + b"[1,2")
+    whole = attribute(tmp_path)
+    assert len(whole.troubles) == 1
+    assert attribute(tmp_path, courses=False).to_json() == whole.to_json()

@@ -1,7 +1,7 @@
 """One attempt, as its ledger tells it, with its samples as columns."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
@@ -111,6 +111,18 @@ class Attempt:
         first, last = np.clip(np.searchsorted(times, at_s[[0, -1]], side="right") - 1, 0, len(slopes) - 1)
         begins = np.concatenate([[0], np.searchsorted(at_s, times[first + 1 : last + 1]), [len(at_s)]])
         return np.repeat(slopes[first : last + 1], np.diff(begins))
+
+    def without_samples_between(self) -> "Attempt":
+        """Return the attempt with no more samples than say when it, and each sensor, was read first and last."""
+        kept = {0}
+        for values in self.columns.values():
+            good = np.flatnonzero(np.isfinite(values))
+            if len(good):
+                kept |= {int(good[0]), int(good[-1]), int(good[np.argmax(values[good])])}
+        rows = sorted(kept) if len(self.columns["monotonic_s"]) else []
+        thin = replace(self, columns={name: values[rows] for name, values in self.columns.items()}, _slopes={})
+        thin.wall_offset_s = self.wall_offset_s
+        return thin
 
 
 def _by_time(times: Array) -> Rows:

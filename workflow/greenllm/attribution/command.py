@@ -38,7 +38,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Print the attribution; damaged ledgers are named on stderr."""
-    attribution = attribute(arguments.ledger_dir, arguments.policy)
+    attribution = attribute(arguments.ledger_dir, arguments.policy, courses=False)
     for trouble in attribution.troubles:
         print(f"greenllm attribute: warning: {trouble}", file=sys.stderr)
     if arguments.json:

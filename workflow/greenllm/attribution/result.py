@@ -1,9 +1,14 @@
 """The result of attribution: joules per job and per device, in which every joule stands once."""
 
+import itertools
 import math
-from collections.abc import Mapping, Sequence
+import os
+import signal
+from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +20,10 @@ from greenllm.attribution.devices import Device
 from greenllm.attribution.hosts import HostEnergy, attribute_host
 from greenllm.attribution.jobs import JobEnergy, components_of
 from greenllm.attribution.lineage import Lineage
-from greenllm.attribution.reading import read_attempts
-from greenllm.attribution.sharing import parent_among
+from greenllm.attribution.reading import read_attempts, starts_by_boot
 from greenllm.attribution.spending import Spending, spending_by
 from greenllm.attribution.waste import WASTE, waste_classes
-from greenllm.meter.component import SUMMED
+from greenllm.meter.component import SUMMED, Component
 from greenllm.meter.estimate import Estimate, Parameter, total, unseen
 from greenllm.meter.times import rfc3339
 
@@ -246,13 +250,43 @@ def _spent_json(spent: Spending) -> dict[str, Any]:
     return {"attempts": len(spent.jobs), **spent.to_json()}
 
 
-def attribute(ledger_dir: Path, policy: str = "allocated") -> Attribution:
+def attribute(ledger_dir: Path, policy: str = "allocated", courses: bool = True) -> Attribution:
     """Read all ledgers under a folder and attribute their energy.
 
-    Raises UserError where the folder is missing or a ledger cannot be read, ValueError for an unknown policy.
+    Without `courses` there is no `energy_between` and no `power`; but the memory is that of two hosts' samples, however
+    many there are, and all cores share the work. Raises UserError where the folder is missing or a ledger cannot be
+    read, ValueError for an unknown policy.
     """
-    attempts, troubles = read_attempts(Path(ledger_dir))
-    return attribute_attempts(attempts, policy, troubles)
+    _check(policy)
+    folder = Path(ledger_dir)
+    if courses:
+        attempts, troubles = read_attempts(folder)
+        return attribute_attempts(attempts, policy, troubles)
+    boots = starts_by_boot(folder)
+    parameters, names = _merge_parameters({boot_id: starts.values() for boot_id, starts in boots.items()})
+    work = partial(_attribute_boot, folder, policy, parameters, names)
+    deaf = partial(signal.signal, signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the process that waits for them
+    with ProcessPoolExecutor(len(os.sched_getaffinity(0)), get_context("fork"), deaf) as processes:
+        found = list(processes.map(work, [list(starts) for starts in boots.values()]))
+    hosts = [host for host, _, _ in found if host]
+    components = {job_id: parts for _, own, _ in found for job_id, parts in own.items()}
+    troubles = [trouble for _, _, own in found for trouble in own]
+    return _assemble(policy, hosts, components, parameters, names, troubles)
+
+
+def _attribute_boot(
+    folder: Path,
+    policy: str,
+    parameters: Mapping[str, Parameter],
+    names: Mapping[str, Mapping[str, str]],
+    paths: Sequence[Path],
+) -> tuple[HostEnergy | None, dict[str, list[Component]], list[str]]:
+    attempts, troubles = read_attempts(folder, paths)
+    if not attempts:
+        return None, {}, troubles
+    host = attribute_host(Lineage(attempts).in_order, policy)
+    components = {a.id: components_of(host, a, parameters, names[host.boot_id]) for a in attempts}
+    return host.without_samples(), components, troubles
 
 
 def attribute_attempts(
@@ -262,44 +296,62 @@ def attribute_attempts(
 
     `policy` "allocated" charges a job for the idle part of what it reserved, "active" does not.
     """
+    _check(policy)
+    boots: dict[str, list[Attempt]] = {}
+    for attempt in Lineage(attempts).in_order:
+        boots.setdefault(attempt.boot_id, []).append(attempt)
+    parameters, names = _merge_parameters({boot_id: [a.start for a in own] for boot_id, own in boots.items()})
+    hosts = [attribute_host(own, policy) for own in boots.values()]
+    components = {
+        a.id: components_of(host, a, parameters, names[host.boot_id]) for host in hosts for a in host.attempts
+    }
+    return _assemble(policy, hosts, components, parameters, names, troubles)
+
+
+def _check(policy: str) -> None:
     if policy not in POLICIES:
         raise ValueError(f"unknown policy {policy!r}: expected one of {', '.join(POLICIES)}")
-    boots: dict[str, list[Attempt]] = {}
-    lineage = Lineage(attempts)
-    for attempt in lineage.in_order:
-        boots.setdefault(attempt.boot_id, []).append(attempt)
-    parameters, names = _merge_parameters(boots)
-    hosts = [attribute_host(own, policy) for own in boots.values()]
+
+
+def _assemble(
+    policy: str,
+    hosts: Sequence[HostEnergy],
+    components: Mapping[str, Sequence[Component]],
+    parameters: Mapping[str, Parameter],
+    names: dict[str, dict[str, str]],
+    troubles: Sequence[str],
+) -> Attribution:
+    """Make the result of what was found host by host."""
+    lineage = Lineage([attempt for host in hosts for attempt in host.attempts])
+    place = {attempt.id: place for place, attempt in enumerate(lineage.in_order)}
+    hosts = sorted(hosts, key=lambda host: place[host.attempts[0].id])
+    known = dict(parameters)
+    for component in itertools.chain.from_iterable(components.values()):
+        known |= component.energy.parameters if component.energy else {}
     waste = waste_classes(lineage)
     jobs: dict[str, JobEnergy] = {}
-    for host in hosts:
-        by_id = {a.id: a for a in host.attempts}
-        ids = set(by_id)
-        children: dict[str | None, list[JobEnergy]] = {}
-        for attempt in sorted(host.attempts, key=lambda a: -a.id.count(".")):  # children first
-            components = components_of(host, attempt, parameters, names[host.boot_id])
-            for component in components:
-                parameters |= component.energy.parameters if component.energy else {}
-            job = JobEnergy(attempt, components, waste.get(attempt.id), children.get(attempt.id, ()))
-            jobs[attempt.id] = job
-            children.setdefault(parent_among(attempt, ids, by_id), []).append(job)
+    children: dict[str | None, list[JobEnergy]] = {}
+    for attempt in sorted(lineage.in_order, key=lambda a: -a.id.count(".")):  # children first
+        job = JobEnergy(attempt, components[attempt.id], waste.get(attempt.id), children.get(attempt.id, ()))
+        jobs[attempt.id] = job
+        children.setdefault(lineage.around(attempt), []).append(job)
     ordered = [jobs[a.id] for host in hosts for a in host.attempts]
-    return Attribution(policy, hosts, ordered, parameters, lineage, troubles, _names=names)
+    return Attribution(policy, hosts, ordered, known, lineage, troubles, _names=names)
 
 
 def _merge_parameters(
-    boots: Mapping[str, Sequence[Attempt]],
+    boots: Mapping[str, Iterable[Mapping[str, Any]]],
 ) -> tuple[dict[str, Parameter], dict[str, dict[str, str]]]:
-    """Collect the parameters of all ledgers.
+    """Collect the parameters of all ledgers, from each boot's start records in order of time.
 
     Two hosts may bear one name: where a name has two values, the later boot's gets the boot's id appended. Returns
     the parameters, and for each boot {name in its ledgers: name here}.
     """
     parameters: dict[str, Parameter] = {}
     names: dict[str, dict[str, str]] = {}
-    for boot_id, attempts in boots.items():
+    for boot_id, starts in boots.items():
         own = names.setdefault(boot_id, {})
-        latest = {name: record for attempt in attempts for name, record in attempt.start["parameters"].items()}
+        latest = {name: record for start in starts for name, record in start.get("parameters", {}).items()}
         for name, record in latest.items():
             parameter = Parameter.from_json(record)
             if parameters.setdefault(name, parameter) != parameter:

@@ -1,0 +1,8 @@
+import pytest
+from hardware.simulated import clean_environment
+
+
+@pytest.fixture
+def env(tmp_path):
+    """The environment of a meter under test."""
+    return clean_environment(tmp_path)

@@ -1,0 +1,32 @@
+"""Runs `greenllm meter` around real commands; tests import what they need of it."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+GREENLLM = [sys.executable, "-m", "greenllm"]
+BURN = "import time\nend = time.process_time() + {seconds}\nwhile time.process_time() < end: pass\n"
+
+
+def meter(*arguments, env, **more):
+    return subprocess.run(
+        [*GREENLLM, "meter", *map(str, arguments)], env=env, capture_output=True, text=True, timeout=60, **more
+    )
+
+
+def start(*arguments, env, **more):
+    return subprocess.Popen(
+        [*GREENLLM, "meter", *map(str, arguments)],
+        env=env,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        **more,
+    )
+
+
+def the_ledger(tmp_path: Path) -> list:
+    (path,) = (tmp_path / "ledger").glob("*/*.jsonl")
+    return [json.loads(line) for line in path.read_text().splitlines()]

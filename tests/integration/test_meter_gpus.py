@@ -1,0 +1,250 @@
+"""`greenllm meter` with simulated GPUs: their energy, and who has which."""
+
+import ctypes
+import itertools
+import json
+import os
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from hardware.simulated import (
+    SimulatedGpu,
+    compile_nvml,
+    gpu_environment,
+    gpu_uuid,
+)
+from metering import GREENLLM, meter, start
+
+from greenllm.attribution import attribute
+
+needs_compiler = pytest.mark.skipif(shutil.which("cc") is None, reason="needs a C compiler for the simulated NVML")
+
+
+def _nvidia_driver() -> bool:
+    try:
+        ctypes.CDLL("libnvidia-ml.so.1")
+    except OSError:
+        return Path("/proc/driver/nvidia/version").exists() or Path("/dev/nvidiactl").exists()
+    return True
+
+
+@needs_compiler
+def test_gpu_energy_is_the_integral_of_its_power(tmp_path, env):
+    gpus = [SimulatedGpu(), SimulatedGpu(low_W=20, high_W=20), SimulatedGpu(low_W=50, high_W=50, processes=1)]
+    environment = env | gpu_environment(compile_nvml(tmp_path), gpus)
+    done = meter(
+        "--gpus", 1, "--", "sh", "-c", "echo $CUDA_VISIBLE_DEVICES $CUDA_DEVICE_ORDER; sleep 2", env=environment
+    )
+    assert done.stdout == "0 PCI_BUS_ID\n"
+    result = attribute(tmp_path / "ledger")
+    (job,) = result.jobs
+    truth_J = gpus[0].energy_J(job.attempt.last_s) - gpus[0].energy_J(job.attempt.first_s)
+    (component,) = (c for c in job.components if c.component == "gpu")
+    assert component.energy.value == pytest.approx(truth_J, rel=0.005)
+    assert (component.method, component.quality, component.device) == ("nvml-energy-counter", "measured", gpu_uuid(0))
+    rows = {row["device"]: row for row in result.device_totals(result.hosts[0])}
+    assert rows[gpu_uuid(1)]["idle_J"] == pytest.approx(40, rel=0.1)
+    assert rows[gpu_uuid(2)]["other_J"] == pytest.approx(100, rel=0.1)
+
+
+@needs_compiler
+def test_a_counter_that_ticks_is_read_at_its_ticks(tmp_path, env):
+    """A load that begins and ends with the job: read as it shows, the counter is up to 0.1 s late at each end."""
+    gpus = [SimulatedGpu(low_W=400, high_W=400, tick_s=0.1, tick_phase=i / 5, driven=True) for i in range(5)]
+    library = compile_nvml(tmp_path)
+    environment = env | gpu_environment(library, gpus) | {"SIMULATED_NVML_STATE": str(tmp_path / "state")}
+    drive = (
+        "import ctypes, time\n"
+        f"nvml = ctypes.CDLL({str(library / 'libnvidia-ml.so.1')!r})\n"
+        "nvml.nvmlInit_v2()\n"
+        "for i in range(5): nvml.simulated_start(i)\n"
+        "time.sleep(2)\n"
+        "for i in range(5): nvml.simulated_end(i)\n"
+    )
+    log_file = tmp_path / "log.json"
+    done = meter("--gpus", 5, "--out", log_file, "--", sys.executable, "-c", drive, env=environment)
+    assert done.returncode == 0, done.stderr
+    (job,) = attribute(tmp_path / "ledger").jobs
+    idle_J = 70 * (job.attempt.last_s - job.attempt.first_s)
+    provisional = {c["device"]: c["energy_J"] for c in json.loads(log_file.read_text())["components"]}
+    found = [c for c in job.components if c.component == "gpu"]
+    assert len(found) == 5
+    for component in found:
+        truth_J = idle_J + 330 * 2
+        assert component.energy.value == pytest.approx(truth_J, rel=0.02)
+        assert component.energy.low < truth_J < component.energy.high
+        assert provisional[component.device]["low"] < truth_J < provisional[component.device]["high"]
+
+
+@needs_compiler
+def test_a_gpu_without_a_counter_is_polled_and_says_how_much_it_may_have_missed(tmp_path, env):
+    gpu = SimulatedGpu(low_W=100, high_W=300, period_s=0.9, counter=0, refresh_s=0.1, window_s=0.025)
+    environment = env | gpu_environment(compile_nvml(tmp_path), [gpu])
+    meter("--gpus", 1, "--out", tmp_path / "log.json", "--", "sleep", "3", env=environment)
+    (job,) = attribute(tmp_path / "ledger").jobs
+    truth_J = gpu.energy_J(job.attempt.last_s) - gpu.energy_J(job.attempt.first_s)
+    (component,) = (c for c in job.components if c.component == "gpu")
+    assert component.method == "nvml-power"
+    assert component.energy.value == pytest.approx(truth_J, rel=0.1)
+    assert component.energy.low < truth_J < component.energy.high
+    missed = {name: c for name, c in component.energy.terms.items() if name.startswith(f"unseen@{job.id}/")}
+    assert 0 < sum(missed.values()) < 0.2 * truth_J
+    (provisional,) = (
+        c for c in json.loads((tmp_path / "log.json").read_text())["components"] if c["component"] == "gpu"
+    )
+    assert provisional["energy_J"]["low"] < truth_J < provisional["energy_J"]["high"]
+
+
+@needs_compiler
+@pytest.mark.skipif(len(os.sched_getaffinity(0)) < 2, reason="needs two processors for two jobs at once")
+def test_gpus_are_leased_within_what_is_visible_and_one_job_has_each(tmp_path, env):
+    environment = env | gpu_environment(compile_nvml(tmp_path), [SimulatedGpu()] * 3)
+    visible = environment | {"CUDA_VISIBLE_DEVICES": f"2,{gpu_uuid(1)[:14]}"}
+    none = meter("--", "sh", "-c", "echo [$CUDA_VISIBLE_DEVICES]", env=visible)
+    assert none.stdout == "[]\n"
+    show = ["sh", "-c", "echo $CUDA_VISIBLE_DEVICES; read line"]
+    first = start("--gpus", 1, "--", *show, env=visible)
+    second = start("--gpus", 1, "--", *show, env=visible)
+    assert sorted([first.stdout.readline(), second.stdout.readline()]) == ["1\n", "2\n"]
+    third = start("--gpus", 1, "--", *show, env=visible)
+    assert "waiting for 1 of 2 GPUs" in third.stderr.readline()
+    for one in (first, second, third):
+        one.communicate("line\n", timeout=30)
+        assert one.returncode == 0
+    refused = meter("--gpus", 3, "--", "true", env=visible)
+    assert refused.returncode == 2
+    assert "--gpus 3: there are only 2" in refused.stderr
+
+
+@needs_compiler
+def test_a_job_shorter_than_a_tick_is_not_taken_for_one_without_energy(tmp_path, env):
+    gpu = SimulatedGpu(low_W=300, high_W=300, tick_s=0.1)
+    meter("--gpus", 1, "--", "true", env=env | gpu_environment(compile_nvml(tmp_path), [gpu]))
+    (job,) = attribute(tmp_path / "ledger").jobs
+    (component,) = (c for c in job.components if c.component == "gpu")
+    assert component.energy.value == pytest.approx(300 * (job.attempt.last_s - job.attempt.first_s), rel=0.2)
+
+
+@needs_compiler
+def test_a_gpu_that_is_lost_counts_up_to_its_last_reading(tmp_path, env):
+    gpu = SimulatedGpu(low_W=100, high_W=100, lost_s=time.monotonic() + 2)
+    environment = env | gpu_environment(compile_nvml(tmp_path), [gpu]) | {"GREENLLM_METER_INTERVAL_S": "0.1"}
+    until = f"import time\nwhile time.monotonic() < {gpu.lost_s + 0.5}: time.sleep(0.05)"
+    done = meter("--gpus", 1, "--", sys.executable, "-c", until, env=environment)
+    assert done.returncode == 0
+    (job,) = attribute(tmp_path / "ledger").jobs
+    (component,) = (c for c in job.components if c.component == "gpu")
+    assert 0 < component.coverage < 1
+    watched_s = (job.attempt.last_s - job.attempt.first_s) * component.coverage
+    assert component.energy.value == pytest.approx(100 * watched_s, rel=0.05)
+    assert "lost" in component.reason.lower()
+
+
+@needs_compiler
+def test_a_counter_that_begins_anew_makes_and_loses_no_energy_unseen(tmp_path, env):
+    gpu = SimulatedGpu(low_W=100, high_W=100, reset_s=time.monotonic() + 1.5)
+    environment = env | gpu_environment(compile_nvml(tmp_path), [gpu]) | {"GREENLLM_METER_INTERVAL_S": "0.1"}
+    until = f"import time\nwhile time.monotonic() < {gpu.reset_s + 1}: time.sleep(0.05)"
+    meter("--gpus", 1, "--", sys.executable, "-c", until, env=environment)
+    result = attribute(tmp_path / "ledger")
+    (job,) = result.jobs
+    (component,) = (c for c in job.components if c.component == "gpu")
+    (gap,) = (gap for gap in result.hosts[0].gaps if gap["device"] == gpu_uuid(0))
+    known_s = job.attempt.last_s - job.attempt.first_s - gap["duration_s"]
+    assert component.energy.value == pytest.approx(100 * known_s, rel=0.02)
+    assert component.coverage < 1
+    assert "began anew" in gap["reason"]
+
+
+@needs_compiler
+def test_a_mig_instance_is_null_with_its_reason_and_its_card_counts(tmp_path, env):
+    gpus = [SimulatedGpu(low_W=100, high_W=100, mig=2, processes=1)]
+    instance = gpu_uuid(0).replace("GPU-", "MIG-")[:-1] + "1"
+    environment = env | gpu_environment(compile_nvml(tmp_path), gpus) | {"CUDA_VISIBLE_DEVICES": instance}
+    done = meter(
+        "--gpus", 1, "--out", tmp_path / "log.json", "--", "sh", "-c", "echo $CUDA_VISIBLE_DEVICES; sleep 0.3",
+        env=environment,
+    )  # fmt: skip
+    assert done.stdout == f"{instance}\n"
+    log = json.loads((tmp_path / "log.json").read_text())
+    (component,) = (c for c in log["components"] if c["component"] == "gpu")
+    assert (component["energy_J"], component["device"], log["partial"]) == (None, instance, True)
+    assert "MIG" in component["reason"]
+    result = attribute(tmp_path / "ledger")
+    (row,) = (row for row in result.device_totals(result.hosts[0]) if row["device"] == gpu_uuid(0))
+    assert row["counted_J"] == row["other_J"] > 0
+
+
+@needs_compiler
+def test_no_gpu_ever_has_two_holders_and_none_starves(tmp_path, env):
+    environment = env | gpu_environment(compile_nvml(tmp_path), [SimulatedGpu()] * 2)
+    wanted = [1, 2, 1, 1, 2, 1, 2, 1]
+    jobs = [start("--gpus", n, "--", "sleep", "0.1", env=environment) for n in wanted]
+    for job in jobs:
+        job.communicate(timeout=60)
+        assert job.returncode == 0
+    held = []
+    for job in attribute(tmp_path / "ledger").jobs:
+        held += [(uuid, job.attempt.first_s, job.attempt.last_s) for uuid in job.attempt.gpus]
+    assert len(held) == sum(wanted)
+    held.sort()
+    for (uuid, _, ended), (next_uuid, began, _) in itertools.pairwise(held):
+        assert uuid != next_uuid or ended <= began
+
+
+@needs_compiler
+def test_under_slurm_its_own_assignment_stands(tmp_path, env):
+    environment = env | gpu_environment(compile_nvml(tmp_path), [SimulatedGpu()] * 2)
+    environment |= {"SLURM_JOB_ID": "7", "CUDA_VISIBLE_DEVICES": "1"}
+    done = meter(
+        "--gpus", 1, "--out", tmp_path / "log.json", "--", "sh", "-c", "echo $CUDA_VISIBLE_DEVICES", env=environment
+    )
+    assert done.stdout == "1\n"
+    assert json.loads((tmp_path / "log.json").read_text())["gpus"] == [{"uuid": gpu_uuid(1), "index": 1}]
+    assert not (tmp_path / "locks").exists()
+
+
+@needs_compiler
+def test_a_driver_that_does_not_match_is_not_taken_for_a_host_without_gpus(tmp_path, env):
+    environment = env | gpu_environment(compile_nvml(tmp_path), [SimulatedGpu()]) | {"SIMULATED_NVML_ERROR": "18"}
+    meter("--gpus", 1, "--out", tmp_path / "log.json", "--", "true", env=environment)
+    log = json.loads((tmp_path / "log.json").read_text())
+    (component,) = (c for c in log["components"] if c["component"] == "gpu")
+    assert component["energy_J"] is None
+    assert "version mismatch" in component["reason"]
+    assert log["partial"]
+    refused = meter("--gpus", 1, "--device", "require", "--", "true", env=environment)
+    assert refused.returncode == 2
+    assert "--device require" in refused.stderr
+
+
+@pytest.mark.skipif(_nvidia_driver(), reason="this host has NVIDIA's driver")
+def test_a_card_without_its_driver_is_told_with_what_to_do(tmp_path, env):
+    for address, vendor, kind in [
+        ("0000:01:00.0", "0x10de", "0x030000"),
+        ("0000:01:00.1", "0x10de", "0x040300"),  # the card's sound
+        ("0000:02:00.0", "0x8086", "0x030000"),
+    ]:
+        device = tmp_path / "sys/bus/pci/devices" / address
+        device.mkdir(parents=True)
+        (device / "vendor").write_text(f"{vendor}\n")
+        (device / "class").write_text(f"{kind}\n")
+    environment = env | {"GREENLLM_SYSFS": str(tmp_path / "sys")}
+    probed = subprocess.run([*GREENLLM, "probe"], env=environment, capture_output=True, text=True, check=True)
+    assert "NVIDIA card at PCI 0000:01:00.0, but NVIDIA's driver is not loaded" in probed.stdout
+    assert "sudo modprobe nvidia" in probed.stdout
+    meter("--gpus", 1, "--out", tmp_path / "log.json", "--", "true", env=environment)
+    (gpu,) = (c for c in json.loads((tmp_path / "log.json").read_text())["components"] if c["component"] == "gpu")
+    assert (gpu["energy_J"], "driver is not loaded" in gpu["reason"]) == (None, True)
+
+
+def test_without_a_gpu_a_job_runs_on_the_processors_unless_one_is_required(tmp_path, env):
+    environment = env | {"CUDA_VISIBLE_DEVICES": ""}
+    assert meter("--gpus", 1, "--out", tmp_path / "log.json", "--", "true", env=environment).returncode == 0
+    assert json.loads((tmp_path / "log.json").read_text())["gpus"] == []
+    refused = meter("--gpus", 1, "--device", "require", "--", "echo", "ran", env=environment)
+    assert (refused.returncode, refused.stdout, refused.stderr.count("\n")) == (2, "", 1)
