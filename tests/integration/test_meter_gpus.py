@@ -131,7 +131,7 @@ def test_a_job_shorter_than_a_tick_is_not_taken_for_one_without_energy(tmp_path,
 
 @needs_compiler
 def test_a_gpu_that_is_lost_counts_up_to_its_last_reading(tmp_path, env):
-    gpu = SimulatedGpu(low_W=100, high_W=100, lost_s=time.monotonic() + 2)
+    gpu = SimulatedGpu(low_W=100, high_W=100, lost_s=time.monotonic() + 4)
     environment = env | gpu_environment(compile_nvml(tmp_path), [gpu]) | {"GREENLLM_METER_INTERVAL_S": "0.1"}
     until = f"import time\nwhile time.monotonic() < {gpu.lost_s + 0.5}: time.sleep(0.05)"
     done = meter("--gpus", 1, "--", sys.executable, "-c", until, env=environment)
@@ -146,7 +146,7 @@ def test_a_gpu_that_is_lost_counts_up_to_its_last_reading(tmp_path, env):
 
 @needs_compiler
 def test_a_counter_that_begins_anew_makes_and_loses_no_energy_unseen(tmp_path, env):
-    gpu = SimulatedGpu(low_W=100, high_W=100, reset_s=time.monotonic() + 1.5)
+    gpu = SimulatedGpu(low_W=100, high_W=100, reset_s=time.monotonic() + 4)
     environment = env | gpu_environment(compile_nvml(tmp_path), [gpu]) | {"GREENLLM_METER_INTERVAL_S": "0.1"}
     until = f"import time\nwhile time.monotonic() < {gpu.reset_s + 1}: time.sleep(0.05)"
     meter("--gpus", 1, "--", sys.executable, "-c", until, env=environment)
