@@ -145,7 +145,7 @@ def _by_all(bench: Workbench, gpus: list[SimulatedGpu], seconds: float) -> dict[
     for tool in ("codecarbon", "zeus"):
         told = bench.told(bench.peer(tool, bench.environment(gpus), command))
         if "error" in told or len(told["gpu_J"]) != len(gpus):
-            found[tool] = Found([], [], trouble=told.get("error", f"saw {len(told['gpu_J'])} GPUs"))
+            found[tool] = Found([], [], trouble=told.get("error") or f"saw {len(told['gpu_J'])} GPUs")
         else:
             found[tool] = Found(told["gpu_J"], _truth(gpus, told["stdout"]))
     return found

@@ -22,6 +22,7 @@ from greenllm.footprint.model import model_of, without_estimates
 from greenllm.footprint.power import Piece, series
 from greenllm.footprint.spending import impact_rows, spent_by
 from greenllm.footprint.study import Study
+from greenllm.meter.estimate import UNSEEN
 from greenllm.tasks import TASKS
 
 if TYPE_CHECKING:
@@ -133,7 +134,8 @@ def _methods(found: Sequence[Attempt]) -> list[dict[str, Any]]:
                 row["reason"] = part.get("reason")
             else:
                 row["energy_J"] = (row["energy_J"] or 0.0) + part["energy_J"]["value"]
-                row["parameters"] = sorted({*row["parameters"], *(term["parameter"] for term in part["terms"])})
+                names = {f"{UNSEEN}…" if n.startswith(UNSEEN) else n for n in (t["parameter"] for t in part["terms"])}
+                row["parameters"] = sorted({*row["parameters"], *names})
     return [rows[key] for key in sorted(rows, key=str)]
 
 

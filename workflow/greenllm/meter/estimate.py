@@ -5,8 +5,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-# The source of the error that `unseen` stands for.
-UNSEEN = "readings: what happened between two of them"
+# Names of the errors that `unseen` stands for begin so, each attempt's with its own; and their source.
+UNSEEN = "unseen@"
+UNSEEN_SOURCE = "readings: what happened between two of them"
 
 
 class Interval(NamedTuple):
@@ -105,8 +106,8 @@ def total(estimates: Iterable[Estimate]) -> Estimate:
 
 def unseen(attempt: str, device: str, halfwidth_J: float) -> Estimate:
     """Return an energy of 0 J, give or take what a device's readings leave open of one attempt's energy (J, 95 %)."""
-    name = f"unseen@{attempt}/{device}"
-    return Estimate({name: halfwidth_J}, {name: Parameter(0.0, -1.0, 1.0, "J/J", UNSEEN)})
+    name = f"{UNSEEN}{attempt}/{device}"
+    return Estimate({name: halfwidth_J}, {name: Parameter(0.0, -1.0, 1.0, "J/J", UNSEEN_SOURCE)})
 
 
 def ratio(a: Estimate, b: Estimate) -> Interval:

@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from greenllm.footprint.efficiency import UNITS
+from greenllm.meter.estimate import UNSEEN
 from greenllm.report.numbers import quantity
 from greenllm.report.tables import Column, Table
 
@@ -310,7 +311,7 @@ def methods(account: Account) -> Table:
 
 
 def parameters(account: Account) -> Table:
-    """One row a constant that the energies rest on."""
+    """One row a constant that the energies rest on; not each attempt's own errors, of what its readings left open."""
     return Table(
         "parameters",
         "Constants of sensors and models, with their 95 % interval and source",
@@ -323,6 +324,7 @@ def parameters(account: Account) -> Table:
         [
             {"name": name, "value": row, "unit": row["unit"], "source": row["source"]}
             for name, row in account["parameters"].items()
+            if not name.startswith(UNSEEN)
         ],
     )
 
