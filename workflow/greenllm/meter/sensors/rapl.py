@@ -12,9 +12,9 @@ METHOD = "rapl"
 
 # Against an external meter: K. N. Khan et al., "RAPL in Action", ACM TOMPECS 3(2), 2018 (promising accuracy and
 # linearity from Haswell on); S. Desrochers, C. Paradis, V. Weaver, "A Validation of DRAM RAPL Power Measurements",
-# MEMSYS 2016 (DRAM within 20 %).
+# MEMSYS 2016 (memory's follows the truth up to an offset, worst when idle). Neither gives bounds: these are ours.
 PACKAGE_GAIN = (1.0, 0.95, 1.05, "J/J", "Khan et al. 2018, doi:10.1145/3177754; bounds: our assumption")
-DRAM_GAIN = (1.0, 0.80, 1.20, "J/J", "Desrochers et al. 2016, doi:10.1145/2989081.2989088: within 20 %")
+DRAM_GAIN = (1.0, 0.80, 1.20, "J/J", "Desrochers et al. 2016, doi:10.1145/2989081.2989088; bounds: our assumption")
 
 # What a zone can draw at most: several times the highest of its limits (a package goes beyond its limits for
 # milliseconds), else more than any socket of today draws. Only by such a bound can a wrap-around be told from a reset,
