@@ -1,5 +1,6 @@
 """What metering costs: start and stop, memory, CPU time while sampling, and the job's own speed."""
 
+import signal
 import statistics
 import subprocess
 import sys
@@ -14,6 +15,9 @@ from metering.workbench import GREENLLM, PEERS, Workbench
 START_s, RESIDENT_MB = 0.15, 30
 SAMPLING_CPU_s, PROCESSES, LONG_s = 0.1, 50, 60
 SLOWER = 0.005
+NORMAL_MEDIAN = 1.2533  # a median's standard error over a mean's, of normal deviates
+BLOCK_s = 2.0
+# Writes down when each step ended, in seconds of CLOCK_MONOTONIC.
 TRAINING = """
 import sys, time
 import torch
@@ -22,14 +26,14 @@ torch.set_num_threads(2)
 model = torch.nn.Sequential(torch.nn.Linear(512, 2048), torch.nn.GELU(), torch.nn.Linear(2048, 512))
 optimizer = torch.optim.AdamW(model.parameters())
 data = torch.randn(256, 512)
-steps = int(sys.argv[1])
-for step in range(steps + 20):
-    if step == 20:
-        began = time.perf_counter()
-    optimizer.zero_grad()
-    (model(data) - data).square().mean().backward()
-    optimizer.step()
-print(time.perf_counter() - began)
+with open(sys.argv[1], "w") as file:
+    print("ready", flush=True)
+    until = time.monotonic() + float(sys.argv[2])
+    while time.monotonic() < until:
+        optimizer.zero_grad()
+        (model(data) - data).square().mean().backward()
+        optimizer.step()
+        print(time.monotonic(), file=file)
 """
 MANY = f"for i in $(seq {PROCESSES}); do sleep 1000 & done; echo ready; wait"
 
@@ -92,7 +96,11 @@ def sampling(bench: Workbench) -> list[Row]:
     seconds = 10 if bench.quick else LONG_s
     environment = bench.environment()
     meter = subprocess.Popen(
-        [*GREENLLM, "meter", "--", "sh", "-c", MANY], env=environment, stdout=subprocess.PIPE, text=True
+        [*GREENLLM, "meter", "--", "sh", "-c", MANY],
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
     )
     assert meter.stdout is not None
     meter.stdout.readline()
@@ -114,22 +122,36 @@ def sampling(bench: Workbench) -> list[Row]:
 
 
 def slowdown(bench: Workbench) -> list[Row]:
-    """How much longer a training with 2 threads takes when it is metered: pairs in turns, order reversed each time."""
-    pairs, steps = (2, 200) if bench.quick else (16, 600)
-    environment = bench.environment() | {"OMP_NUM_THREADS": "2"}
-    script = bench.folder / "training.py"
+    """How much longer the steps of a training with 2 threads take while its meter runs than while it is stopped.
+
+    The meter is stopped and let go on in turns of two samples each, so that whatever else the machine does meets both.
+    """
+    pairs = 5 if bench.quick else 75
+    script, steps = bench.folder / "training.py", bench.folder / "steps"
     script.write_text(TRAINING)
-    command = [sys.executable, str(script), str(steps)]
-    ratios = []
-    for number in range(pairs):
-        took = {}
-        for metered in (True, False) if number % 2 else (False, True):
-            prefix = [*GREENLLM, "meter", "--threads", "2", "--"] if metered else []
-            done = subprocess.run([*prefix, *command], env=environment, stdout=subprocess.PIPE, text=True, check=True)
-            took[metered] = float(done.stdout)
-        ratios.append(took[True] / took[False] - 1)
-    median = statistics.median(ratios)
-    error = 1.2533 * statistics.stdev(ratios) / len(ratios) ** 0.5  # of a median of normal deviates
-    text = f"median {percent(median)} (standard error {100 * error:.2f} %)"
-    what = f"slow-down of a 2-thread training, {pairs} pairs"
+    training = [sys.executable, str(script), str(steps), str((2 * pairs + 2) * BLOCK_s)]
+    meter = subprocess.Popen(
+        [*GREENLLM, "meter", "--threads", "2", "--", *training],
+        env=bench.environment(),
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert meter.stdout is not None
+    meter.stdout.readline()
+    time.sleep(BLOCK_s)
+    edges_s = [time.monotonic()]
+    for block in range(2 * pairs):
+        meter.send_signal(signal.SIGSTOP if block % 2 else signal.SIGCONT)
+        time.sleep(BLOCK_s)
+        edges_s.append(time.monotonic())
+    meter.send_signal(signal.SIGCONT)
+    if meter.wait():
+        sys.exit(f"greenllm meter: exit status {meter.returncode} after it was stopped and let go on")
+    done = np.array(steps.read_text().split(), dtype=float)
+    per_second = np.diff(np.searchsorted(done, edges_s)) / np.diff(edges_s)
+    ratios = per_second[1::2] / per_second[0::2] - 1
+    median = float(np.median(ratios))
+    error = NORMAL_MEDIAN * float(ratios.std()) / pairs**0.5
+    text = f"{percent(median)} (standard error {100 * error:.2f} %)"
+    what = f"slow-down of a 2-thread training, {pairs} pairs of {BLOCK_s:g} s"
     return [Row(what, text, "not asked", "not asked", f"at most {100 * SLOWER:g} %", median <= SLOWER)]
