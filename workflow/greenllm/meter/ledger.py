@@ -38,7 +38,7 @@ class LedgerWriter:
         self.lost = 0
         self.trouble: str | None = None
         self._torn = False
-        self._synced_s = time.monotonic()
+        self._synced_s: float | None = None
         self._descriptor = -1
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -66,13 +66,22 @@ class LedgerWriter:
         except OSError as error:
             self.lost += 1
             self.trouble = self.trouble or f"{self.path}: {error.strerror}"
-        now = time.monotonic()
-        if sync or now - self._synced_s >= SYNC_INTERVAL_S:
-            self._synced_s = now
-            try:
-                os.fsync(self._descriptor)
-            except OSError as error:
-                self.trouble = self.trouble or f"{self.path}: {error.strerror}"
+        if sync or (self._synced_s is not None and time.monotonic() - self._synced_s >= SYNC_INTERVAL_S):
+            self._sync()
+
+    def sync_once(self) -> None:
+        """Have what was written reach the disk, if nothing has yet: after the job has started, which need not wait."""
+        if self._synced_s is None:
+            self._sync()
+
+    def _sync(self) -> None:
+        self._synced_s = time.monotonic()
+        if self._descriptor < 0:
+            return
+        try:
+            os.fsync(self._descriptor)
+        except OSError as error:
+            self.trouble = self.trouble or f"{self.path}: {error.strerror}"
 
     def close(self) -> None:
         """Close the file, which drops its lock."""

@@ -41,17 +41,18 @@ def probe(seconds: float) -> dict[str, Any]:
     gpus, sensors = find_sensors()
     sampler = Sampler(sensors, [gpu.uuid for gpu in gpus], ProcessTree())
     watching = Provisional(sensors, sampler.columns, [gpu.uuid for gpu in gpus], 1, 1.0, "probe")
-    first, waits_until_s = sampler.sample(), time.monotonic() + FIRST_ANSWER_S
+    first, waits_until_s = sampler.sample()[-1], time.monotonic() + FIRST_ANSWER_S
     while None in first and time.monotonic() < waits_until_s:
         time.sleep(0.1)
-        first = sampler.sample()
+        first = sampler.sample()[-1]
     began_s = time.monotonic()
     watching.add(first)
     while (left_s := began_s + seconds - time.monotonic()) > 0:
         for row in sampler.poll():
             watching.add(row)
         time.sleep(min(left_s, sampler.poll_s or left_s))
-    watching.add(sampler.sample())
+    for row in sampler.sample():
+        watching.add(row)
     counted = watching.counted()
     try:
         folder: str | None = str(lock_folder())

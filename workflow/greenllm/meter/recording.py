@@ -5,7 +5,7 @@ import hashlib
 import math
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,7 @@ from greenllm.meter.messages import tell
 from greenllm.meter.options import Options
 from greenllm.meter.process_tree import ProcessTree
 from greenllm.meter.provisional import Provisional
-from greenllm.meter.sampler import Sampler
+from greenllm.meter.sampler import Row, Sampler
 from greenllm.meter.sensors import Sensor, nvml
 from greenllm.meter.sensors.discovery import find_sensors
 from greenllm.meter.slots import take_slots
@@ -90,12 +90,11 @@ class Recording:
         # A job on a card whose counter ticks begins with a tick: what the counter says then is not late.
         self._sampler.begin_edge(renewals=1)
         before = self._sampler.watch_edge()
-        self._last = self._sampler.sample()
+        *before, self._last = [*before, *self._sampler.sample()]
         self._start = self._start_record()
         self._ledger.write(self._start)
-        for row in before:
+        for row in (*before, self._last):
             self._ledger.write(row)
-        self._ledger.write(self._last, sync=True)
         self._provisional.add(self._last)
         if self._ledger.trouble:
             _warn(f"the ledger cannot be written ({self._ledger.trouble}); the job runs, its energy will be missing")
@@ -104,13 +103,14 @@ class Recording:
 
     def watch(self) -> float:
         """Take a sample if it is time to; return the seconds after which to call again."""
+        self._ledger.sync_once()
         now = time.monotonic()
         if now >= self._next_sample_s:
             self._sample()
             # the next of the regular times: a meter that was held up does not sample in a burst
             self._next_sample_s += self.interval_s * (1 + (now - self._next_sample_s) // self.interval_s)
         elif self._sampler.poll_s is not None:
-            self._poll()
+            self._take_in(self._sampler.poll())
         until_s = self._next_sample_s - time.monotonic()
         if (poll_s := self._sampler.poll_s) is not None:
             until_s = min(until_s, poll_s * _jitter())
@@ -137,12 +137,12 @@ class Recording:
                 sensor.close()
 
     def _sample(self) -> None:
-        self._last = self._sampler.sample()
-        self._ledger.write(self._last)
-        self._provisional.add(self._last)
+        rows = self._sampler.sample()
+        self._last = rows[-1]
+        self._take_in(rows)
 
-    def _poll(self) -> None:
-        for row in self._sampler.poll():
+    def _take_in(self, rows: Iterable[Row]) -> None:
+        for row in rows:
             self._ledger.write(row)
             self._provisional.add(row)
 

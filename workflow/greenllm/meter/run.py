@@ -94,7 +94,8 @@ class _Command:
         try:
             while wait_status is None:
                 received = signal.sigtimedwait(self._taken, self._recording.watch())
-                if received is not None and received.si_signo != signal.SIGCHLD:
+                # Where the time ran out while the meter was stopped (Ctrl-Z), CPython returns a signal that never came.
+                if received and received.si_signo in self._taken and received.si_signo != signal.SIGCHLD:
                     ending = ending or received.si_signo in ENDING
                     sentinel = pass_on(received, sentinel, self._tree)
                 wait_status = self._reap(command_pid)

@@ -80,14 +80,18 @@ class Sampler:
             watch = watches.get(sensor.device)
             if watch is None or (raw := self._read(sensor)) is None:
                 continue
-            for reading in watch.look(round(time.monotonic(), 6), raw):
-                row: Row = [None] * len(self.columns)
-                row[len(HOST_COLUMNS) + 2 * i : len(HOST_COLUMNS) + 2 * i + 2] = reading
-                rows.append(row)
+            rows += [self._between(i, reading) for reading in watch.look(round(time.monotonic(), 6), raw)]
         return rows
 
-    def sample(self) -> Row:
-        """Read everything and return the row."""
+    def _between(self, i: int, reading: tuple[float, float]) -> Row:
+        """Return a row that holds one counter's reading alone."""
+        row: Row = [None] * len(self.columns)
+        row[len(HOST_COLUMNS) + 2 * i : len(HOST_COLUMNS) + 2 * i + 2] = reading
+        return row
+
+    def sample(self) -> list[Row]:
+        """Read everything and return the sample's row, last; before it those that frame a change which it saw first."""
+        frames: list[Row] = []
         busy_s, steal_s = self._processors.read()
         cpu_s = self._tree.cpu_s()
         row: Row = [
@@ -97,14 +101,14 @@ class Sampler:
             round(steal_s, 2),
             round(cpu_s, 6),
         ]
-        for sensor in self._counters:
+        for i, sensor in enumerate(self._counters):
             raw, when_s = self._read(sensor), round(time.monotonic(), 6)
             row += [when_s, raw]
             watch = self._gauges.get(sensor.device) or self._ticking.get(sensor.device)
             if watch is not None and raw is not None:
-                watch.sampled(when_s, raw)
+                frames += [self._between(i, reading) for reading in watch.sampled(when_s, raw)]
         row += [float(sensor.processes()) for sensor in self._occupied if sensor.processes]
-        return row
+        return [*frames, row]
 
     def _read(self, sensor: Sensor) -> float | None:
         assert sensor.read is not None

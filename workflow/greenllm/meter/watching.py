@@ -40,9 +40,11 @@ class Watch:
         self.period_s = min((b - a for a, b in itertools.pairwise(self.changes)), default=self.period_s)
         return [self._last] if recorded else [last, self._last]
 
-    def sampled(self, when_s: float, raw: float) -> None:
-        """Take in a reading that a sample has recorded."""
-        self._last, self._recorded = (when_s, raw), True
+    def sampled(self, when_s: float, raw: float) -> list[Reading]:
+        """Take in a reading that a sample records; return the one to record before it, as `look` does."""
+        frame = [reading for reading in self.look(when_s, raw) if reading != (when_s, raw)]
+        self._recorded = True
+        return frame
 
     def begin_edge(self) -> None:
         """Count changes anew."""
