@@ -43,8 +43,8 @@ class Device:
     @cached_property
     def series(self) -> Series:
         """The counter, or the energy of the power shown, merged over all meters."""
-        if self.sensor.get("gauge"):
-            return polled_power(*merge_readings(self.attempts, self.sensor))
+        if gauge := self.sensor.get("gauge"):
+            return polled_power(*merge_readings(self.attempts, self.sensor), float(gauge.get("mean_s", 0.0)))
         counter = self.sensor.get("counter")
         if not counter:
             return Series(np.zeros(0), np.zeros(0))

@@ -9,14 +9,16 @@ that recur are therefore fitted by regular instants (`refresh.regular_runs`); wh
 interval.
 """
 
-import itertools
+from collections.abc import Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 
 import numpy as np
 import numpy.typing as npt
 
 from greenllm.attribution.attempt import Array
 from greenllm.attribution.refresh import (
+    NARROW,
     USUAL_S,
     Brackets,
     Indices,
@@ -25,11 +27,15 @@ from greenllm.attribution.refresh import (
     refresh_period,
     regular_runs,
 )
-from greenllm.attribution.series import Series
+from greenllm.attribution.series import Series, Unknown
 
 # The part of a refresh period that the power shown is the mean of (same source). Cards that average all of it, such as
 # those with a 1 s average, get an interval that is too wide, never one that is too narrow.
 WINDOW_PART = 0.25
+# A meter reads a gauge at least once a second; what lies longer between two readings was not seen.
+UNREAD_S = 3.0
+# A run of renewals tells its own period where it is longer than so many.
+LONG_RUN = 20
 # A change by more than this part of all that was seen is a step; less is noise.
 STEP_PART = 0.05
 NORMAL_95 = 1.96
@@ -78,13 +84,46 @@ class PolledPower(Series):
         return float(np.hypot(largest_J, NORMAL_95 * (variance_J2 + self.gap_variance_J2[noise].sum()) ** 0.5))
 
 
-def polled_power(times: Array, power_W: Array) -> Series:
+@dataclass
+class Stretches(Series):
+    """The energy of a power that was not read all the time: nothing is counted, and it is unknown, in between."""
+
+    parts: Sequence[PolledPower] = field(kw_only=True)
+    mean_s: float = field(kw_only=True)
+
+    def halfwidth(self, start_s: float, end_s: float) -> float:
+        """Return the 95 % half-width of the energy between two times (CLOCK_MONOTONIC), in what was read."""
+        halfwidths_J = [part.halfwidth(start_s, end_s) for part in self.parts]
+        if self.mean_s:
+            # A mean lags by half its length: at either edge as much may be amiss, of as much as the power changed.
+            inside = (self.times[1:] > start_s) & (self.times[:-1] < end_s) & (np.diff(self.times) > 0)
+            power_W = np.diff(self.values)[inside] / np.diff(self.times)[inside]
+            halfwidths_J += [float(np.ptp(power_W)) * self.mean_s / 2] * 2 if len(power_W) else []
+        return float(np.hypot.reduce(halfwidths_J, initial=0.0))
+
+
+def polled_power(times: Array, power_W: Array, mean_s: float = 0.0) -> Series:
     """Return the energy of a power that was read at `times` (CLOCK_MONOTONIC, s, ascending), by any meters.
 
-    Power may be in any unit; the energy is in that unit times seconds.
+    Power may be in any unit; the energy is in that unit times seconds. `mean_s`: the card shows no window of a refresh
+    period but the mean of so long a time before, so that what happens at a job's edges is seen late or not at all.
     """
-    if len(times) < 2:
+    cuts = np.flatnonzero(np.diff(times) > UNREAD_S) + 1
+    pieces = [(t, w) for t, w in zip(np.split(times, cuts), np.split(power_W, cuts), strict=True) if len(t) > 1]
+    parts = [_polled(t, w) for t, w in pieces]
+    if not parts:
         return Series(times, np.zeros_like(times))
+    before_J = np.cumsum([0.0, *(part.values[-1] for part in parts)])
+    return Stretches(
+        np.concatenate([part.times for part in parts]),
+        np.concatenate([part.values + energy_J for part, energy_J in zip(parts, before_J, strict=False)]),
+        [Unknown(float(a[-1]), float(b[0]), "the power could not be read") for (a, _), (b, _) in pairwise(pieces)],
+        parts=parts,
+        mean_s=mean_s,
+    )
+
+
+def _polled(times: Array, power_W: Array) -> PolledPower:
     shown_s, slack_s, refresh_s = _refreshes(times, power_W)
     cycle = np.searchsorted(shown_s, times, side="right") - 1
     # the reading nearest to the middle of a refresh period is the surest to belong to it
@@ -98,27 +137,31 @@ def polled_power(times: Array, power_W: Array) -> Series:
 
 
 def _refreshes(times: Array, power_W: Array) -> tuple[Array, float, float]:
-    """Return the instants at which the card renewed its power, how well they are known, and the period, in seconds."""
+    """Return the instants at which the card renewed its power, how well they are known, and the period, in seconds.
+
+    The first is no later than the first reading.
+    """
     brackets = changes(times, power_W)
-    period_s = refresh_period(brackets)
-    if period_s is None:  # a steady power, or readings too far apart: each reading stands for itself
-        return times.copy(), 0.0, USUAL_S
-    index = number(brackets, period_s)
-    runs = list(regular_runs(brackets, index))
-    first = index[0] - int((brackets.low[0] - times[0]) / period_s) - 2
-    last = index[-1] + int((times[-1] - brackets.high[-1]) / period_s) + 2
+    period_s = refresh_period(brackets) or USUAL_S
+    brackets = brackets[brackets.high - brackets.low < NARROW * period_s]
+    if not len(brackets):  # a steady power, or readings too far apart: each reading stands for itself
+        return times.copy(), 0.0, period_s
+    runs = list(regular_runs(brackets, number(brackets, period_s)))
     # a run holds from half-way to the one before to half-way to the next
-    middles = [(int(index[a.last]) + int(index[b.first]) + 1) // 2 for a, b in itertools.pairwise(runs)]
-    bounds = [first, *middles, last]
-    instants = np.concatenate(
-        [
-            run.at_s + (np.arange(low, high) - run.index) * (run.period_s or period_s)
-            for run, (low, high) in zip(runs, itertools.pairwise(bounds), strict=True)
-        ]
-    )
-    instants = np.maximum.accumulate(instants)
-    keep = np.concatenate([[True], np.diff(instants) > period_s / 4])
-    return instants[keep], 1e-3 + 2 * max(run.deviation_s for run in runs), period_s
+    middles_s = [(brackets.low[a.last] + brackets.high[b.first]) / 2 for a, b in pairwise(runs)]
+    bounds_s = [float(times[0]), *middles_s, float(times[-1])]
+    instants: list[Array] = []
+    last_s = -np.inf
+    for run, (begin_s, end_s) in zip(runs, pairwise(bounds_s), strict=True):
+        # of a short run the period is known less well than from all
+        long = run.period_s * (run.last - run.first) > LONG_RUN * period_s
+        own_s = run.period_s if long else period_s
+        turns = np.arange(np.floor((begin_s - run.at_s) / own_s) - 1, np.ceil((end_s - run.at_s) / own_s) + 1)
+        own = run.at_s + (turns - run.index % 1) * own_s
+        own = own[(own > last_s + period_s / 2) & (own <= end_s)]
+        last_s = own[-1] if len(own) else last_s
+        instants.append(own)
+    return np.concatenate(instants), 1e-3 + 2 * max(run.deviation_s for run in runs), period_s
 
 
 def _steps(starts_s: Array, ends_s: Array, value_W: Array, slack_s: float) -> tuple[Steps, Indices, Indices]:

@@ -122,20 +122,21 @@ def changes(times: Array, values: Array) -> Brackets:
 def refresh_period(brackets: Brackets) -> float | None:
     """Return the refresh period in seconds: the usual one, else the longest, whose instants pass through all brackets.
 
-    None where there are too few narrow brackets to tell, or no period fits.
+    Only the narrower half is asked: the others were widened by readings that came late, and may hold two renewals.
+    None where there are too few to tell, or no period fits.
     """
-    narrow = brackets[brackets.high - brackets.low < NARROW * LONGEST_S]
-    if len(narrow) < 3:
+    if not len(brackets):
         return None
-    narrow = narrow[narrow.high - narrow.low <= 3 * np.median(narrow.high - narrow.low)]
+    width_s = float(np.median(brackets.high - brackets.low))
+    narrow = brackets[brackets.high - brackets.low <= width_s]
     narrow = narrow[narrow.high < narrow.low[0] + SOUGHT_OVER_S][:SOUGHT_IN]
-    width_s = float(np.median(narrow.high - narrow.low))
-    span_s = float(narrow.high[-1] - narrow.low[0])
-    if len(narrow) < 3:
+    if len(narrow) < 3 or width_s > NARROW * LONGEST_S:
         return None
+    span_s = float(narrow.high[-1] - narrow.low[0])
     middles = (narrow.low + narrow.high) / 2 - narrow.low[0]
     finest = 0.25 * width_s / max(span_s, LONGEST_S)  # relative: the last bracket's phase moves by a quarter of it
-    usual = USUAL_S * np.exp(np.arange(-0.02, 0.02, finest))
+    nearby = np.arange(0, 0.02, finest)
+    usual = USUAL_S * np.exp(np.stack([nearby, -nearby], axis=1).ravel())
     others = LONGEST_S * np.exp(-np.arange(0, np.log(LONGEST_S / max(SHORTEST_S, width_s / NARROW)), finest))
     for period_s in (*usual, *others):
         turns = middles / period_s
@@ -144,6 +145,8 @@ def refresh_period(brackets: Brackets) -> float | None:
         away_s = np.abs((turns - angle + 0.5) % 1 - 0.5) * period_s
         if (away_s <= width_s).all():
             least, greatest = periods_through(narrow, np.round(turns - angle).astype(np.int64))
+            if least <= USUAL_S <= greatest:
+                return USUAL_S
             if least <= greatest and np.isfinite(greatest):
                 return (least + greatest) / 2
     return None

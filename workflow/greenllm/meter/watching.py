@@ -16,6 +16,8 @@ RENEWAL_S, LOOK_S = 0.3, 0.005
 RENEWALS_AT_EDGE = 2
 # A gauge that shows the same need not have stood still; after the usual period it has been renewed.
 GAUGE_PERIOD_S = 0.1
+# What does not change is recorded so often all the same: that it was read.
+RECORD_S = 1.0
 
 
 @dataclass
@@ -25,25 +27,28 @@ class Watch:
     changes: list[float] = field(default_factory=list)
     period_s: float | None = None
     _last: Reading | None = None
-    _recorded: bool = False
+    _recorded_s: float = float("-inf")
     _looks: int = 0
 
     def look(self, when_s: float, raw: float) -> list[Reading]:
         """Take in a reading; return those to record: where it differs from the last one, both, if not recorded yet."""
-        last, recorded = self._last, self._recorded
-        self._last, self._recorded = (when_s, raw), False
+        last, recorded = self._last, self._recorded_s
+        self._last = (when_s, raw)
         self._looks += 1
         if last is None or last[1] == raw:
-            return []
-        self._recorded = True
+            if when_s - recorded < RECORD_S:
+                return []
+            self._recorded_s = when_s
+            return [self._last]
+        self._recorded_s = when_s
         self.changes.append(when_s)
         self.period_s = min((b - a for a, b in itertools.pairwise(self.changes)), default=self.period_s)
-        return [self._last] if recorded else [last, self._last]
+        return [self._last] if last[0] == recorded else [last, self._last]
 
     def sampled(self, when_s: float, raw: float) -> list[Reading]:
         """Take in a reading that a sample records; return the one to record before it, as `look` does."""
         frame = [reading for reading in self.look(when_s, raw) if reading != (when_s, raw)]
-        self._recorded = True
+        self._recorded_s = when_s
         return frame
 
     def begin_edge(self) -> None:

@@ -47,9 +47,13 @@ class Counter:
 
 @dataclass(frozen=True)
 class Gauge:
-    """A power that is shown, and renewed only now and then. `unit_W`: watts of one count."""
+    """A power that is shown, and renewed only now and then.
+
+    `unit_W`: watts of one count; `mean_s`: it is the mean of so long a time before (0: of a part of a refresh period).
+    """
 
     unit_W: float
+    mean_s: float = 0.0
 
 
 @dataclass

@@ -18,6 +18,7 @@ COUNTER, POWER = "nvml-energy-counter", "nvml-power"
 GAIN = (1.0, 0.95, 1.05, "J/J", "arXiv 2312.02741: 5 % per card")
 # A quarter of the usual refresh period (100 ms), so that no renewal is missed and each is known to some milliseconds.
 POLL_S = 0.025
+GA100 = ("A100", "A800", "A30 ")
 MIG_REASON = "the card does not say what one of its MIG instances draws, only what all of it does"
 
 
@@ -99,19 +100,45 @@ def _sensor(pynvml: Any, handle: Any, uuid: str) -> Sensor:
     parameter = f"nvml.gain@{uuid}"
     sensor = Sensor("gpu", uuid, COUNTER, "measured", [Term(parameter, "counter")], {parameter: Parameter(*GAIN)})
     energy_mJ, power_mW = asked(pynvml.nvmlDeviceGetTotalEnergyConsumption), asked(pynvml.nvmlDeviceGetPowerUsage)
+    instant_mW = asked(lambda handle: _instant_power_mW(pynvml, handle))
     try:
         energy_mJ()
     except SensorError as without_counter:
-        try:
-            power_mW()
-        except SensorError:
+        for read, mean_s in ((instant_mW, 0.0), (power_mW, _mean_s(pynvml, handle))):
+            try:
+                read()
+            except SensorError:
+                continue
+            sensor.method, sensor.gauge, sensor.read = POWER, Gauge(1e-3, mean_s), read
+            sensor.poll_s = POLL_S
+            break
+        else:
             return null(uuid, str(without_counter))
-        sensor.method, sensor.gauge, sensor.read = POWER, Gauge(unit_W=1e-3), power_mW
-        sensor.poll_s = POLL_S
     else:
         sensor.counter, sensor.read = Counter(unit_J=1e-3, ticks=True), energy_mJ
     sensor.processes = processes
     return sensor
+
+
+def _instant_power_mW(pynvml: Any, handle: Any) -> float:
+    """Return what the card draws now, where its driver tells it apart from the mean. Raises NVMLError elsewhere."""
+    (field,) = pynvml.nvmlDeviceGetFieldValues(handle, [pynvml.NVML_FI_DEV_POWER_INSTANT])
+    if field.nvmlReturn != pynvml.NVML_SUCCESS:
+        raise pynvml.NVMLError(field.nvmlReturn)
+    return float(field.value.uiVal)
+
+
+def _mean_s(pynvml: Any, handle: Any) -> float:
+    """Return how long a time the card's power reading is the mean of, in seconds; 0 for a part of a refresh period.
+
+    nvmlDeviceGetPowerUsage, NVML API reference: a second from Ampere on, but not on GA100.
+    """
+    try:
+        averages = pynvml.nvmlDeviceGetArchitecture(handle) >= pynvml.NVML_DEVICE_ARCH_AMPERE
+        name = _text(pynvml.nvmlDeviceGetName(handle))
+    except pynvml.NVMLError:
+        return 0.0
+    return 1.0 if averages and not any(card in name for card in GA100) else 0.0
 
 
 def instance(uuid: str) -> Sensor:
