@@ -5,6 +5,7 @@
     python benchmarks/meter.py --only ticking rapl      # some of them
     python benchmarks/meter.py --quick                  # fewer and shorter jobs: to see whether all works
     python benchmarks/meter.py --peers other/bin/python # CodeCarbon and Zeus of an environment of their own
+    python benchmarks/meter.py --traces FOLDER          # recorded power: CSVs of a card's readings and of its supply
 
 The hardware is simulated (tests/hardware): its power is a known function of time, so its integral is the truth. Each
 tool runs in processes of its own. Exit status 1 where a target is missed. Close everything else first.
@@ -19,7 +20,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 
 from metering import costs, crashes, gpu, leases, processors, recorded
-from metering.row import Row, as_table
+from metering.row import as_table
 from metering.workbench import Workbench
 
 ROWS = {
@@ -33,7 +34,7 @@ ROWS = {
     "start": costs.start_and_stop,
     "sampling": costs.sampling,
     "slowdown": costs.slowdown,
-    "scale": lambda bench: [Row("attribution at scale", "see benchmarks/attribution.py", "", "", "", None)],
+    "scale": costs.attribution_at_scale,
     "leases": leases.many_want_two,
 }
 
@@ -44,10 +45,11 @@ def main() -> int:
     parser.add_argument("--quick", action="store_true", help="fewer and shorter jobs; the figures say little")
     parser.add_argument("--peers", type=Path, default=Path(sys.executable), help="Python with CodeCarbon and Zeus")
     parser.add_argument("--no-peers", dest="peers", action="store_const", const=None, help="ours only")
+    parser.add_argument("--traces", type=Path, metavar="FOLDER", help="rtx3090-square-{true,polled}.csv.gz (SC24 data)")
     arguments = parser.parse_args()
     rows = []
     with tempfile.TemporaryDirectory() as folder:
-        bench = Workbench(Path(folder), arguments.quick, arguments.peers)
+        bench = Workbench(Path(folder), arguments.quick, arguments.peers, arguments.traces)
         for name in arguments.only or ROWS:
             began_s = time.monotonic()
             found = ROWS[name](bench)

@@ -1,5 +1,7 @@
 """What a power that is shown now and then must leave open, however well it is read."""
 
+from collections.abc import Sequence
+
 import numpy as np
 import numpy.typing as npt
 from hardware.simulated import SimulatedGpu
@@ -9,13 +11,19 @@ PHASES = 500  # simulated for each figure
 SEED = 1
 
 
-def forced_halfwidth_J(gpu: SimulatedGpu, duration_s: float) -> float:
-    """Return the 95 % quantile, over phases, of a perfect reader's absolute error, in joules.
+def forced_halfwidth_J(gpus: Sequence[SimulatedGpu], duration_s: float) -> float:
+    """Return the 95 % quantile, over loads and phases, of a perfect reader's absolute error, in joules.
 
     The reader sees every published value once and gives each its refresh period, cut at the job's begin and end; what
-    is left at the end gets the last value. Phases are those of the refresh and of the load, both unknown to it. The
-    load is the GPU's square wave for `duration_s`, with idle power before and after.
+    is left at the end gets the last value. It knows neither the load's period nor a phase, of load or refresh: an
+    interval that it could state has to hold for all of them. The loads are the GPUs' square waves for `duration_s`,
+    with idle power before and after.
     """
+    return float(np.quantile(np.concatenate([_errors_J(gpu, duration_s) for gpu in gpus]), 0.95))
+
+
+def _errors_J(gpu: SimulatedGpu, duration_s: float) -> Array:
+    """Return the perfect reader's absolute errors at many phases, in joules."""
     chance = np.random.default_rng(SEED)
     refresh_s, window_s = gpu.refresh_s, gpu.window_s
     first_s = chance.random((PHASES, 1)) * refresh_s
@@ -36,7 +44,7 @@ def forced_halfwidth_J(gpu: SimulatedGpu, duration_s: float) -> float:
     rest_s = duration_s - until_s[:, -1:]
     told_J = (values_W * lengths_s).sum(axis=1) + (np.take_along_axis(shown_W, last, axis=1) * rest_s)[:, 0]
     truth_J = energy_J(np.full((PHASES, 1), duration_s))[:, 0] - energy_J(np.zeros((PHASES, 1)))[:, 0]
-    return float(np.quantile(np.abs(told_J - truth_J), 0.95))
+    return np.abs(told_J - truth_J)
 
 
 def _wave_J(gpu: SimulatedGpu, t: Array, phase: Array) -> Array:

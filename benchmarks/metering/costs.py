@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 
+import attribution
 import numpy as np
 
 from greenllm.meter.process_tree import own_cpu_s
@@ -35,6 +36,7 @@ with open(sys.argv[1], "w") as file:
         optimizer.step()
         print(time.monotonic(), file=file)
 """
+SCALE_s, SCALE_GB = 10, 2
 MANY = f"for i in $(seq {PROCESSES}); do sleep 1000 & done; echo ready; wait"
 
 
@@ -119,6 +121,17 @@ def sampling(bench: Workbench) -> list[Row]:
     wanted_s = SAMPLING_CPU_s * seconds / LONG_s
     what = f"CPU time while sampling at 1 Hz for {seconds} s, {PROCESSES} processes"
     return [Row(what, f"{used_s:.3f} s", codecarbon, zeus, f"at most {wanted_s:.3g} s", used_s <= wanted_s)]
+
+
+def attribution_at_scale(bench: Workbench) -> list[Row]:
+    """`greenllm attribute` over generated ledgers: 1,000 attempts of an hour at 1 Hz on 50 hosts."""
+    hosts = attribution.HOSTS // (10 if bench.quick else 1)
+    samples, _, seconds, peak_GB = attribution.measure(hosts, attribution.ATTEMPTS)
+    what = f"attribution: {hosts * attribution.ATTEMPTS:,} attempts on {hosts} hosts, {samples:,} samples"
+    text = f"{seconds:.1f} s, {peak_GB:.2f} GB"
+    none = ("attributes nothing",) * 2
+    met = seconds <= SCALE_s and peak_GB <= SCALE_GB
+    return [Row(what, text, *none, f"at most {SCALE_s} s and {SCALE_GB} GB", met)]
 
 
 def slowdown(bench: Workbench) -> list[Row]:

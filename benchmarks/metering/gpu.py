@@ -72,7 +72,7 @@ def no_counter(bench: Workbench) -> list[Row]:
     chance = random.Random(SEED)
     runs, seconds, together = (1, 5.0, 20) if bench.quick else (4, 20.0, 50)
     found: dict[str, list[Found]] = {}
-    forced_J: list[float] = []
+    loads: list[SimulatedGpu] = []
     for _ in range(runs):
         gpus = [
             SimulatedGpu(
@@ -87,7 +87,7 @@ def no_counter(bench: Workbench) -> list[Row]:
             )
             for _ in range(together)
         ]
-        forced_J += [forced_halfwidth_J(gpu, seconds) for gpu in gpus]
+        loads += gpus
         for tool, one in _by_all(bench, gpus, seconds).items():
             found.setdefault(tool, []).append(one)
 
@@ -102,8 +102,9 @@ def no_counter(bench: Workbench) -> list[Row]:
     halfwidths_J = np.array([stated_halfwidth_J(c, one.parameters or {}) for one in ours for c in one.components])
     off_J = np.concatenate([np.abs(np.array(one.energy_J) - np.array(one.truth_J)) for one in ours])
     covered = float((off_J <= halfwidths_J).mean())
-    wider = float(halfwidths_J.mean() / np.mean(forced_J))
-    forced = f"forced: {np.mean(forced_J):.0f} J of {np.mean([j for one in ours for j in one.truth_J]):.0f} J"
+    forced_J = forced_halfwidth_J(loads, seconds)
+    wider = float(halfwidths_J.mean() / forced_J)
+    forced = f"forced: {forced_J:.0f} J of {np.mean([j for one in ours for j in one.truth_J]):.0f} J"
     what = f"no counter, {seconds:g} s, {runs * together} phases, periods 0.2 to 5 s"
     cells = [mean(tool) for tool in ("greenllm", "codecarbon", "zeus")]
     none = ("states no interval",) * 2

@@ -11,7 +11,6 @@ from greenllm.attribution.polled import polled_power
 from metering.row import Row, percent
 from metering.workbench import Workbench
 
-TRACES = Path(__file__).parents[3] / "shared/data/power-traces"
 WANTED = 0.01
 # What this card's readings are the mean of: nvmlDeviceGetPowerUsage has its average, NVML_FI_DEV_POWER_INSTANT the
 # other (arXiv 2312.02741: Ampere but GA100; the second as it follows from the recording).
@@ -20,15 +19,19 @@ LAGS_s = (-0.2, 0.5)  # between the two meters
 
 
 def rtx3090(bench: Workbench) -> list[Row]:
-    """Calibrate the polled power on the first half of the recording, and compare on the second."""
+    """Calibrate the polled power on the first half of the recording, and compare on the second.
+
+    The recording is Z. Yang, K. Adamek, W. Armour's ("Part-time Power Measurements", SC24; data under the MIT licence):
+    what nvidia-smi said, and the true power on the card's supply lines.
+    """
     what = "recorded RTX 3090, second half"
-    if not TRACES.is_dir():
-        return [Row(what, "skipped: needs ../shared/data/power-traces", "", "", "at most 1 %", None)]
-    times, power_W = _columns("rtx3090-square-true.csv.gz", "power_W")
+    if bench.traces is None:
+        return [Row(what, "skipped: needs --traces", "", "", "at most 1 %", None)]
+    times, power_W = _columns(bench.traces / "rtx3090-square-true.csv.gz", "power_W")
     true = _integral(times, power_W)
     rows = []
     for reading, (column, averaging_s) in READINGS.items():
-        times, power_W = _columns("rtx3090-square-polled.csv.gz", column)
+        times, power_W = _columns(bench.traces / "rtx3090-square-polled.csv.gz", column)
         polled, naive = polled_power(times, power_W), _integral(times, power_W)
         half_s = float(times[-1] / 2)
         window_s = np.array([half_s, times[-1] - LAGS_s[1] - averaging_s])  # what is later is not in the readings
@@ -37,14 +40,15 @@ def rtx3090(bench: Workbench) -> list[Row]:
         calibrated = first.energy_J({"gpu": polled}, *window_s) / truth_J - 1
         raw = float(naive.growth(window_s)[0]) / truth_J - 1
         whole = np.array([times[0], times[-1]])
-        added_up = f"added up: {percent(raw)} ({percent(naive.growth(whole)[0] / true.growth(whole)[0] - 1)} of all)"
-        text = f"{percent(calibrated)} calibrated"
-        rows.append(Row(f"{what}, {reading}", text, added_up, added_up, "at most 1 %", abs(calibrated) <= WANTED))
+        of_all = percent(naive.growth(whole)[0] / true.growth(whole)[0] - 1)
+        text = f"{percent(calibrated)} calibrated; readings simply added up: {percent(raw)} ({of_all} of the whole)"
+        none = ("not run: has no calibration",) * 2
+        rows.append(Row(f"{what}, {reading}", text, *none, "at most 1 %", abs(calibrated) <= WANTED))
     return rows
 
 
-def _columns(name: str, column: str) -> tuple["np.ndarray", "np.ndarray"]:
-    with gzip.open(TRACES / name, "rt") as file:
+def _columns(path: Path, column: str) -> tuple["np.ndarray", "np.ndarray"]:
+    with gzip.open(path, "rt") as file:
         rows = list(csv.DictReader(file))
     return np.array([float(row["time_s"]) for row in rows]), np.array([float(row[column]) for row in rows])
 

@@ -18,11 +18,12 @@ PEERS = Path(__file__).with_name("peers.py")
 
 @dataclass
 class Workbench:
-    """`peers` is the Python in which CodeCarbon and Zeus are installed; None leaves them out."""
+    """`peers`: the Python that has CodeCarbon and Zeus (None leaves them out); `traces`: a folder of recorded power."""
 
     folder: Path
     quick: bool
     peers: Path | None
+    traces: Path | None = None
 
     def __post_init__(self) -> None:
         self._nvml: Path | None = None
