@@ -19,6 +19,7 @@ GAIN = (1.0, 0.95, 1.05, "J/J", "arXiv 2312.02741: 5 % per card")
 # A quarter of the usual refresh period (100 ms), so that no renewal is missed and each is known to some milliseconds.
 POLL_S = 0.025
 GA100 = ("A100", "A800", "A30 ")
+INSTALL_BINDING = "install it with `pip install nvidia-ml-py`"
 MIG_REASON = "the card does not say what one of its MIG instances draws, only what all of it does"
 
 
@@ -45,8 +46,10 @@ def find() -> tuple[list[Gpu], list[Sensor]]:
             )
             return [], [null("nvml", reason)]
         return [], []
-    import pynvml
-
+    try:
+        import pynvml
+    except ImportError as error:
+        return [], [null("nvml", f"NVIDIA driver installed, but {error}; {INSTALL_BINDING}")]
     try:
         pynvml.nvmlInit()
         count = pynvml.nvmlDeviceGetCount()
@@ -143,8 +146,10 @@ def _mean_s(pynvml: Any, handle: Any) -> float:
 
 def instance(uuid: str) -> Sensor:
     """Return the sensor of a MIG instance; a null sensor where its card, like most, tells only the whole."""
-    import pynvml
-
+    try:
+        import pynvml
+    except ImportError as error:
+        return null(uuid, f"{error}; {INSTALL_BINDING}")
     try:
         pynvml.nvmlInit()
         sensor = _sensor(pynvml, pynvml.nvmlDeviceGetHandleByUUID(uuid), uuid)
