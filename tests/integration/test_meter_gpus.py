@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 import time
+from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
@@ -30,6 +31,18 @@ def _nvidia_driver() -> bool:
     except OSError:
         return Path("/proc/driver/nvidia/version").exists() or Path("/dev/nvidiactl").exists()
     return True
+
+
+def drive(library: Path, gpus: Iterable[int], seconds: float) -> str:
+    """A script that keeps driven GPUs busy for a time."""
+    return f"""
+import ctypes, time
+nvml = ctypes.CDLL({str(library / "libnvidia-ml.so.1")!r})
+nvml.nvmlInit_v2()
+for i in {list(gpus)}: nvml.simulated_start(i)
+time.sleep({seconds})
+for i in {list(gpus)}: nvml.simulated_end(i)
+"""
 
 
 @needs_compiler
@@ -57,16 +70,10 @@ def test_a_counter_that_ticks_is_read_at_its_ticks(tmp_path, env):
     gpus = [SimulatedGpu(low_W=400, high_W=400, tick_s=0.1, tick_phase=i / 5, driven=True) for i in range(5)]
     library = compile_nvml(tmp_path)
     environment = env | gpu_environment(library, gpus) | {"SIMULATED_NVML_STATE": str(tmp_path / "state")}
-    drive = (
-        "import ctypes, time\n"
-        f"nvml = ctypes.CDLL({str(library / 'libnvidia-ml.so.1')!r})\n"
-        "nvml.nvmlInit_v2()\n"
-        "for i in range(5): nvml.simulated_start(i)\n"
-        "time.sleep(2)\n"
-        "for i in range(5): nvml.simulated_end(i)\n"
-    )
     log_file = tmp_path / "log.json"
-    done = meter("--gpus", 5, "--out", log_file, "--", sys.executable, "-c", drive, env=environment)
+    done = meter(
+        "--gpus", 5, "--out", log_file, "--", sys.executable, "-c", drive(library, range(5), seconds=2), env=environment
+    )
     assert done.returncode == 0, done.stderr
     (job,) = attribute(tmp_path / "ledger").jobs
     idle_J = 70 * (job.attempt.last_s - job.attempt.first_s)
@@ -97,6 +104,23 @@ def test_a_gpu_without_a_counter_is_polled_and_says_how_much_it_may_have_missed(
         c for c in json.loads((tmp_path / "log.json").read_text())["components"] if c["component"] == "gpu"
     )
     assert provisional["energy_J"]["low"] < truth_J < provisional["energy_J"]["high"]
+
+
+@needs_compiler
+def test_of_a_mean_and_an_instant_power_the_instant_one_is_read(tmp_path, env):
+    """A card from Ampere on shows the mean of a second, which at a job's start is half a second late."""
+    gpu = SimulatedGpu(
+        driven=True, low_W=400, high_W=400, counter=0, refresh_s=0.1, window_s=1.0, instant_window_s=0.025
+    )
+    library = compile_nvml(tmp_path)
+    environment = env | gpu_environment(library, [gpu]) | {"SIMULATED_NVML_STATE": str(tmp_path / "state")}
+    done = meter("--gpus", 1, "--", sys.executable, "-c", drive(library, [0], seconds=2), env=environment)
+    assert done.returncode == 0, done.stderr
+    (job,) = attribute(tmp_path / "ledger").jobs
+    (component,) = (c for c in job.components if c.component == "gpu")
+    truth_J = 70 * (job.attempt.last_s - job.attempt.first_s) + 330 * 2
+    assert component.energy.value == pytest.approx(truth_J, rel=0.05)  # the mean would miss a fifth
+    assert component.energy.low < truth_J < component.energy.high
 
 
 @needs_compiler

@@ -109,6 +109,27 @@ def test_a_steady_power_has_no_error_and_needs_no_refresh():
     assert series.halfwidth(0.0, 20.0) == 0
 
 
+def test_a_card_that_shows_a_mean_says_that_it_is_late():
+    """From 70 to 400 W as the job begins: the mean of the last second has seen half a second of that less."""
+    times = np.arange(0, 5, 0.025)
+    shown_W = 70 + 330 * np.minimum(1, np.floor(times * 10) / 10)
+    truth_J = 400 * float(times[-1])
+    taken_as_shown, known_for_a_mean = polled_power(times, shown_W), polled_power(times, shown_W, mean_s=1.0)
+    window = np.array([0.0, times[-1]])
+    energy_J = float(known_for_a_mean.growth(window)[0])
+    assert energy_J == pytest.approx(float(taken_as_shown.growth(window)[0]))
+    assert abs(energy_J - truth_J) > taken_as_shown.halfwidth(*window)
+    assert abs(energy_J - truth_J) < known_for_a_mean.halfwidth(*window)
+
+
+def test_what_was_not_read_is_unknown_and_not_counted():
+    times = np.concatenate([np.arange(0, 10, 0.5), np.arange(30, 40, 0.5)])
+    series = polled_power(times, np.full(len(times), 100.0))
+    assert series.growth(np.array([0.0, 39.5]))[0] == pytest.approx(100 * 19)
+    ((start_s, end_s),) = [(gap.start_s, gap.end_s) for gap in series.unknown]
+    assert (start_s, end_s) == (9.5, 30)
+
+
 def test_two_meters_readings_make_one_series():
     random = np.random.default_rng(5)
     times, shown_W, truth_J = readings(random, square((1.0, 2.0)), **CARD)

@@ -133,7 +133,7 @@ def _polled(times: Array, power_W: Array) -> PolledPower:
     value_W, ends_s = power_W[order][first], shown_s[seen]
     starts_s = ends_s - WINDOW_PART * refresh_s
     steps, in_window, in_gap = _steps(starts_s, ends_s, value_W, slack_s)
-    return _energy(starts_s, ends_s, value_W, steps, in_window, in_gap, float(times[-1]))
+    return _energy(starts_s, ends_s, value_W, steps, in_window, in_gap, *map(float, times[[0, -1]]))
 
 
 def _refreshes(times: Array, power_W: Array) -> tuple[Array, float, float]:
@@ -213,7 +213,14 @@ def _located(brackets: Brackets, jump_W: Array, whole: npt.NDArray[np.bool_]) ->
 
 
 def _energy(
-    starts_s: Array, ends_s: Array, value_W: Array, steps: Steps, in_window: Indices, in_gap: Indices, until_s: float
+    starts_s: Array,
+    ends_s: Array,
+    value_W: Array,
+    steps: Steps,
+    in_window: Indices,
+    in_gap: Indices,
+    from_s: float,
+    until_s: float,
 ) -> PolledPower:
     """Return the energy at the ends of pieces of constant power.
 
@@ -230,7 +237,8 @@ def _energy(
     between_W = np.where(stepped, next_W, (right_W + next_W) / 2)
     edges_s = np.stack([starts_s, window_cut_s, ends_s, gap_cut_s], axis=1).ravel()
     pieces_W = np.stack([left_W, right_W, right_W, between_W], axis=1).ravel()
-    edges_s = np.maximum.accumulate(np.append(edges_s, next_s[-1]))
+    # the first window ended before it was first read: that part of it was nobody's
+    edges_s = np.maximum(from_s, np.maximum.accumulate(np.append(edges_s, next_s[-1])))
     gap_variance_J2 = NOISE_PART * np.where(stepped, 0.0, (next_W - right_W) * np.maximum(0.0, next_s - ends_s)) ** 2
     return PolledPower(
         edges_s,
