@@ -91,6 +91,17 @@ def test_a_wrap_around_is_told_from_a_reset(tmp_path, env):
     assert counted_J(tmp_path) == pytest.approx(25, rel=0.01)
 
 
+def test_a_reset_is_told_from_a_wrap_around(tmp_path, env):
+    outlet = tmp_path / "outlet"
+    outlet.write_text("10000")
+    env |= {"GREENLLM_PLATFORM_JOULES": str(outlet), "GREENLLM_PLATFORM_WRAP_J": str(2**32)}
+    component = platform(meter(tmp_path, f"echo 0 > {outlet}; sleep 0.3; echo 25 > {outlet}; sleep 0.3", env))
+    assert counted_J(tmp_path) == pytest.approx(25, rel=0.01)
+    assert component["energy_J"]["value"] == pytest.approx(25, rel=0.01)
+    assert 0 < component["coverage"] < 1
+    assert "began anew" in component["reason"]
+
+
 def test_a_file_that_the_kernel_makes_on_reading_is_never_stale(tmp_path, env):
     """/proc/uptime counts seconds: the energy of a host that draws one watt."""
     log = meter(tmp_path, "sleep 0.5", env | {"GREENLLM_PLATFORM_JOULES": "/proc/uptime"})
@@ -194,6 +205,18 @@ def test_a_file_that_is_no_longer_written_is_not_read_on_and_on(tmp_path, monkey
         sensor.read()
     outlet.write_text("230 W\n")
     assert sensor.read() >= 0
+
+
+def test_a_files_power_is_that_of_when_it_was_written(tmp_path, monkeypatch):
+    outlet = tmp_path / "outlet"
+    outlet.write_text("220 W\n")
+    monkeypatch.setenv("GREENLLM_PLATFORM_WATTS", str(outlet))
+    (sensor,) = external.find()
+    wall_s = time.time()
+    os.utime(outlet, (wall_s - 100, wall_s - 100))
+    assert sensor.read() == pytest.approx(220 * 100, rel=0.05)  # it holds up to now
+    outlet.write_text("320 W\n")
+    assert sensor.read() == pytest.approx((220 + 320) / 2 * 100, rel=0.05)
 
 
 @pytest.mark.parametrize(

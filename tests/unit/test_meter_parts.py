@@ -15,8 +15,9 @@ from hypothesis import strategies as st
 import greenllm.meter.sensors
 from greenllm.meter.estimate import Estimate, Parameter, ratio, total
 from greenllm.meter.gpus import visible
-from greenllm.meter.ledger import LedgerWriter, parse_ledger, read_ledger
-from greenllm.meter.sensors import SensorError, cpu_model, dram_model, external
+from greenllm.meter.ledger import HOST_COLUMNS, LedgerWriter, counter_columns, parse_ledger, read_ledger
+from greenllm.meter.provisional import Provisional
+from greenllm.meter.sensors import Counter, Sensor, SensorError, Term, cpu_model, dram_model, external
 from greenllm.meter.sensors.nvml import Gpu
 
 PARAMETERS = {
@@ -193,15 +194,15 @@ def test_watts_are_integrated_by_the_trapezoidal_rule_but_not_over_a_long_silenc
     assert integral.watts(22, 0, now_s=22) == 1500 + 200
     assert integral.watts(23, 50, now_s=23) == 1500 + 200 + 25
     again_s = 23 + external.SILENT_S + 1
-    assert integral.watts(again_s, 50, now_s=again_s) == 1725
-    assert integral.watts(again_s + 1, 50, now_s=again_s + 1) == 1775
+    assert integral.watts(again_s, 50, now_s=again_s) == 0  # a fall: what was used meanwhile is unknown
+    assert integral.watts(again_s + 1, 50, now_s=again_s + 1) == 50
 
 
 def test_an_outside_counter_wraps_where_it_says_so_and_else_was_reset():
     counts = [90.0, 95.0, 5.0, 7.0]
-    for wrap_J, grown in [(100.0, [0, 5, 15, 17]), (None, [0, 5, 5, 7])]:
+    for wrap_J, grown in [(100.0, [0, 5, 15, 17]), (4294967296.0, [0, 5, 0, 2]), (None, [0, 5, 0, 2])]:
         integral = external.Integral(wrap_J)
-        assert [integral.joules(count) for count in counts] == grown
+        assert [integral.joules(when_s, count) for when_s, count in enumerate(counts)] == grown
 
 
 def test_importing_the_meter_imports_nothing_heavy():
@@ -209,3 +210,33 @@ def test_importing_the_meter_imports_nothing_heavy():
     code = f"import greenllm.meter.run, sys; print(*(set({heavy}) & sys.modules.keys()))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == ""
+
+
+RAPL = Counter(unit_J=1e-6, wrap=262_143_328_850.0, max_W=800.0)
+INTEGRAL = Counter(unit_J=1.0, shared=False)  # of power from outside
+
+
+@pytest.mark.parametrize(
+    ("counter", "readings", "energy_J", "coverage", "reason"),
+    [
+        (RAPL, [(0, 262_143e6), (1, 262_143e6 + 50e6 - RAPL.wrap), (2, 100e6 - 328_850)], 100, 1, None),
+        (RAPL, [(0, 100e9), (1, 100.05e9), (2, 20e6), (3, 70e6)], 100, 2 / 3, "began anew"),
+        (RAPL, [(0, 0.0), (1, 50e6), (2, 5050e6), (3, 5100e6)], 100, 2 / 3, "began anew"),
+        (RAPL, [(0, 0.0), (1, 50e6), (1000, 100e6), (1001, 150e6)], 100, 2 / 1001, "wrapped more than once"),
+        (RAPL, [(0, 100e9), (1, 20e6)], None, 0, "began anew"),
+        (INTEGRAL, [(0, 0.0), (1, 50.0), (2, 10.0), (3, 60.0)], 100, 2 / 3, "began anew"),
+        (INTEGRAL, [(0, 0.0), (1, 50.0), (2, None), (900, 50.0), (901, 100.0)], 100, 2 / 901, "silent"),
+    ],
+)
+def test_where_it_is_unknown_how_far_a_counter_went_nothing_is_counted(counter, readings, energy_J, coverage, reason):
+    gain = Parameter(1.0, 0.95, 1.05, "J/J", "test")
+    method = "rapl" if counter is RAPL else "watts-command"
+    sensor = Sensor("platform", "device", method, "measured", [Term("gain", "counter")], {"gain": gain}, counter)
+    columns = [*HOST_COLUMNS, *counter_columns("platform", "device")]
+    provisional = Provisional([sensor], columns, [], cpus=4, reserved_cpus=4, job_id="x")
+    for t, raw in readings:
+        provisional.add([t, t, 4 * t, 0, 4 * t, t, raw])
+    (component,) = provisional.components("host", readings[-1][0], [], {}, {})
+    assert (component.energy and component.energy.value) == (energy_J and pytest.approx(energy_J, rel=1e-6))
+    assert component.coverage == pytest.approx(coverage)
+    assert (component.reason is None) if reason is None else (reason in component.reason)

@@ -8,9 +8,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from greenllm.meter.component import Component
+from greenllm.meter.counting import UnknownGrowthError, growth
 from greenllm.meter.estimate import Estimate, Parameter, unseen
 from greenllm.meter.ledger import HOST_COLUMNS, counter_columns
 from greenllm.meter.sensors import Sensor
+from greenllm.meter.sensors.external import POWER_METHODS, SILENT, SILENT_S
 
 Row = Sequence[float | None]
 
@@ -41,7 +43,8 @@ class Provisional:
         self._cpus, self._reserved_cpus, self._job_id = cpus, reserved_cpus, job_id
         self._previous: Row | None = None
         self._last_read: dict[int, tuple[float, float]] = {}
-        self._first_read: dict[int, float] = {}
+        self._known_s = [0.0] * len(self._sensors)  # between readings, where it is known what was counted
+        self._unknown_why: dict[int, str] = {}
         self._own: list[dict[str, float]] = [{} for _ in self._sensors]
         self._counted: list[dict[str, float]] = [{} for _ in self._sensors]
         self._unseen: dict[str, Parameter] = {}
@@ -53,19 +56,19 @@ class Provisional:
             self._add_gauges(row)
             return
         previous, self._previous = self._previous, row
-        growth = {"time": 0.0, "busy": 0.0}
+        grown = {"time": 0.0, "busy": 0.0}
         fraction = 0.0
         if previous is not None:
             now, before = self._host(row), self._host(previous)
             span_s = now["monotonic_s"] - before["monotonic_s"]
-            growth = {"time": span_s, "busy": now["busy_s"] - before["busy_s"]}
+            grown = {"time": span_s, "busy": now["busy_s"] - before["busy_s"]}
             if span_s > 0:
                 own = min(1.0, (now["cpu_s"] - before["cpu_s"]) / span_s / self._cpus)
-                used = min(1.0, max(growth["busy"] / span_s / self._cpus, own))
+                used = min(1.0, max(grown["busy"] / span_s / self._cpus, own))
                 fraction = own + min(1.0 - used, max(0.0, self._reserved_cpus / self._cpus - own))
         for i, sensor in enumerate(self._sensors):
             part = 1.0 if sensor.component == "gpu" else fraction
-            self._add(i, {**growth, "counter": self._counter_growth(i, sensor, row)}, part)
+            self._add(i, {**grown, "counter": self._counter_growth(i, sensor, row)}, part)
 
     def _host(self, row: Row) -> dict[str, float]:
         return {name: float(row[self._column[name]] or 0.0) for name in HOST_COLUMNS}
@@ -76,43 +79,52 @@ class Provisional:
             if sensor.gauge is not None:
                 self._add(i, {"counter": self._counter_growth(i, sensor, row), "time": 0.0, "busy": 0.0}, 1.0)
 
-    def _add(self, i: int, growth: Mapping[str, float], part: float) -> None:
+    def _add(self, i: int, grown: Mapping[str, float], part: float) -> None:
         for term in self._sensors[i].terms:
-            energy = term.factor * growth[term.of]
+            energy = term.factor * grown[term.of]
             self._counted[i][term.parameter] = self._counted[i].get(term.parameter, 0.0) + energy
             self._own[i][term.parameter] = self._own[i].get(term.parameter, 0.0) + energy * part
 
     def _counter_growth(self, i: int, sensor: Sensor, row: Row) -> float:
-        """Joules since the last reading that succeeded; of a gauge, its power over the time since."""
+        """Joules since the last reading that succeeded; of a gauge, its power over the time since.
+
+        Where a counter's are unknown, none are counted, and the time since is not covered.
+        """
         if sensor.counter is None and sensor.gauge is None:
             return 0.0
         when, raw = (row[self._column[name]] for name in counter_columns(sensor.component, sensor.device))
         if when is None or raw is None:
             return 0.0
-        self._first_read.setdefault(i, when)
         then, before = self._last_read.get(i, (when, raw))
         self._last_read[i] = when, raw
+        span_s = when - then
         if sensor.gauge is not None:
+            self._known_s[i] += span_s
             self._changed_W[i] += abs(raw - before) * sensor.gauge.unit_W
-            return (raw + before) / 2 * sensor.gauge.unit_W * (when - then)
+            return (raw + before) / 2 * sensor.gauge.unit_W * span_s
         assert sensor.counter is not None
-        step = raw - before
-        if step < 0:
-            step = step + sensor.counter.wrap if sensor.counter.wrap else 0.0
-        return step * sensor.counter.unit_J
+        try:
+            if sensor.method in POWER_METHODS and span_s > SILENT_S:
+                raise UnknownGrowthError(SILENT)
+            counts = growth(before, raw, span_s, sensor.counter)
+        except UnknownGrowthError as unknown:
+            self._unknown_why[i] = str(unknown)
+            return 0.0
+        self._known_s[i] += span_s
+        return counts * sensor.counter.unit_J
 
     def _unseen_J(self, i: int, tick_s: Mapping[str, float]) -> float:
         """What readings that are renewed only now and then leave open, in joules (95 %).
 
-        A counter lags by up to a period at both ends of the job; of a gauge's changes, each lies anywhere between two
-        windows, at worst all at the same place. The sum of two errors that are uniform within ±h is within ±1.55 h.
+        A counter lags by up to a period at both ends of the job (the sum of two errors that are uniform within ±h is
+        within ±1.55 h); of a gauge's changes, each lies anywhere between two windows, at worst all at the same end.
         """
         sensor = self._sensors[i]
         if sensor.gauge is not None:
-            return 1.55 * self._changed_W[i] / 2 * REFRESH_S * (1 - WINDOW_PART) / 2
-        if (period_s := tick_s.get(sensor.device)) is None or not (read_s := self._read_s(i)):
+            return self._changed_W[i] * REFRESH_S * (1 - WINDOW_PART) / 2
+        if (period_s := tick_s.get(sensor.device)) is None or not (known_s := self._known_s[i]):
             return 0.0
-        return 1.55 * period_s / 2 * sum(self._counted[i].values()) / read_s
+        return 1.55 * period_s / 2 * sum(self._counted[i].values()) / known_s
 
     def components(
         self,
@@ -137,10 +149,10 @@ class Provisional:
             energy, share, coverage = None, None, 0.0
             sampled = self._previous is not None and bool(self._own[i])
             if sensor.counter is not None or sensor.gauge is not None:
-                read_s = self._read_s(i)
-                sampled = read_s > 0
+                known_s = self._known_s[i]
+                sampled = known_s > 0
             else:
-                read_s = self._counted_time_s(i)
+                known_s = self._counted_time_s(i)
             if sensor.terms and sampled:
                 terms = {
                     name: max(0.0, c - nested.get((sensor.component, sensor.device, name), 0.0))
@@ -152,8 +164,8 @@ class Provisional:
                     self._unseen |= energy.parameters
                 counted_J = Estimate(self._counted[i], sensor.parameters).value
                 share = energy.value / counted_J if counted_J > 0 else None
-                coverage = min(1.0, read_s / duration_s) if duration_s > 0 else 0.0
-            reason = sensor.reason or troubles.get(sensor.device)
+                coverage = min(1.0, known_s / duration_s) if duration_s > 0 else 0.0
+            reason = sensor.reason or troubles.get(sensor.device) or self._unknown_why.get(i)
             if energy is None and reason is None:
                 reason = "ended before it could be sampled twice"
             components.append(
@@ -171,10 +183,6 @@ class Provisional:
             )
         return components
 
-    def _read_s(self, i: int) -> float:
-        """Seconds between a sensor's first and last reading."""
-        return self._last_read[i][0] - self._first_read[i] if i in self._last_read else 0.0
-
     def _counted_time_s(self, i: int) -> float:
         """Seconds a model was applied for."""
         return next(
@@ -186,7 +194,7 @@ class Provisional:
         return {
             (sensor.component, sensor.device): Estimate(energy, sensor.parameters)
             for i, (sensor, energy) in enumerate(zip(self._sensors, self._counted, strict=True))
-            if energy and (self._read_s(i) > 0 or (sensor.counter is None and sensor.gauge is None))
+            if energy and (self._known_s[i] > 0 or (sensor.counter is None and sensor.gauge is None))
         }
 
     @property

@@ -19,6 +19,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from greenllm.meter.counting import UnknownGrowthError, growth
 from greenllm.meter.estimate import Parameter
 from greenllm.meter.host import host_name
 from greenllm.meter.process_tree import become_subreaper, children_of, helpers
@@ -35,6 +36,12 @@ POLL_S = 1.0
 COMMAND_LIMIT_S = 10.0
 # A minute's rhythm is common for what polls a PDU: after two missed turns a source counts as silent.
 SILENT_S = 120.0
+SILENT = f"the source of the power was silent for more than {SILENT_S:.0f} s"
+POWER_METHODS = ("watts-file", "watts-command")
+# By this bound a wrap-around is told from a reset. A counter that is renewed every minute shows a minute's energy at
+# once: of a rack of 140 kW 8.4 MJ, between two samples a tenth of a second apart. Where the counter wraps early, the
+# bound is half of that a second: then the meter samples each second at least, and more than half a wrap is a reset.
+HIGHEST_W = 1e8
 LONGEST_TEXT = 65536
 # No digits of a name (PSU1), and all that may belong to a number, so that 1,234 or 10.0.0.7 is refused, not cut.
 NUMBER = re.compile(r"(?<![\w.,])[-+]?\.?\d[\d.,]*(?:[eE][-+]?\d+)?")
@@ -58,14 +65,14 @@ def find() -> list[Sensor]:
         sensor.reason = str(error)
         return [sensor]
     if method == "joules-file":
-        sensor.counter = Counter(unit_J=1.0, wrap=wrap_J)
+        sensor.counter = _counter(wrap_J)
         sensor.read = lambda: latest()[1]
     else:
         # What a command says is some time old, so that the counts of two meters do not stand in the order of time.
         integral = Integral(wrap_J)
         sensor.counter = Counter(unit_J=1.0, shared=False)
         if name == JOULES:
-            sensor.read = lambda: integral.joules(latest()[1])
+            sensor.read = lambda: integral.joules(*latest())
         else:
             sensor.read = lambda: integral.watts(*latest(), time.monotonic())
         sensor.poll_s = POLL_S
@@ -80,11 +87,16 @@ def _source(name: str, source: str) -> tuple[Callable[[], tuple[float, float]], 
     if not source.startswith("!"):
         path = Path(source)
         read_file(name, path)
-        return lambda: (time.monotonic(), read_file(name, path)), None
+        return lambda: read_file(name, path), None
     if os.environ.get("GREENLLM_METER_ID"):
         raise SensorError(f"{name}: the meter around this one runs the command; `greenllm attribute` shares it out")
     reader = CommandReader(name, source[1:])
     return reader.latest, reader.close
+
+
+def _counter(wrap_J: float | None) -> Counter:
+    """The source's own counter of joules."""
+    return Counter(unit_J=1.0, wrap=wrap_J, max_W=min(HIGHEST_W, wrap_J / 2) if wrap_J else HIGHEST_W)
 
 
 def _wrap_J() -> float | None:
@@ -124,10 +136,11 @@ def number_in(text: str) -> float:
     return number
 
 
-def read_file(name: str, path: Path) -> float:
-    """Return the first number in a file. Raises SensorError where it cannot be read or was not written for SILENT_S.
+def read_file(name: str, path: Path) -> tuple[float, float]:
+    """Return when (CLOCK_MONOTONIC, s) a file was written, and the first number in it.
 
-    `name` is the variable that names the file, for messages.
+    `name` is the variable that names the file, for messages. Raises SensorError where the file cannot be read or was
+    not written for SILENT_S.
     """
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)  # a pipe must not hold up the meter
@@ -137,35 +150,40 @@ def read_file(name: str, path: Path) -> float:
             os.close(descriptor)
     except OSError as error:
         raise SensorError(f"{name}: {path}: {os.strerror(error.errno or 0)}") from None
+    age_s = 0.0
     # Files of sysfs and procfs are made on reading: they have another size than content, and no time of writing.
     if stat.S_ISREG(status.st_mode) and status.st_size == len(content):
-        age_s = time.time() - status.st_mtime
+        age_s = max(0.0, time.time() - status.st_mtime)
         if age_s > SILENT_S:
             raise SensorError(f"{name}: {path}: not written for {age_s:.0f} s; is what writes it still running?")
     try:
-        return number_in(content.decode(errors="replace"))
+        return time.monotonic() - age_s, number_in(content.decode(errors="replace"))
     except SensorError as error:
         raise SensorError(f"{name}: {path}: {error}") from None
 
 
 class Integral:
-    """The energy in joules since the first reading, from readings of a counter that may wrap, or of a power."""
+    """The energy in joules since the first reading, from readings of a counter that may wrap, or of a power.
+
+    Where it is unknown how much was used (the counter began anew, the power was not told for SILENT_S), it begins anew
+    at zero. It never falls otherwise.
+    """
 
     def __init__(self, wrap_J: float | None = None) -> None:
         """`wrap_J`: the counter starts again at zero after so many joules; None: where it falls, it was reset."""
-        self._wrap_J = wrap_J
+        self._counter = _counter(wrap_J)
         self._energy_J = 0.0
-        self._count_J: float | None = None
-        self._power: tuple[float, float] | None = None
+        self._last: tuple[float, float] | None = None
         self._told_J = 0.0
 
-    def joules(self, count_J: float) -> float:
-        """Take in a reading of the counter, and return the energy so far."""
-        step_J = 0.0 if self._count_J is None else count_J - self._count_J
-        self._count_J = count_J
-        if step_J < 0:
-            step_J = step_J + self._wrap_J if self._wrap_J else 0.0
-        self._energy_J += step_J
+    def joules(self, when_s: float, count_J: float) -> float:
+        """Take in the counter as it was at a time, and return the energy so far."""
+        then_s, before_J = self._last or (when_s, count_J)
+        self._last = when_s, count_J
+        try:
+            self._energy_J += growth(before_J, count_J, when_s - then_s, self._counter)
+        except UnknownGrowthError:
+            self._energy_J = 0.0
         return self._energy_J
 
     def watts(self, when_s: float, power_W: float, now_s: float) -> float:
@@ -174,9 +192,11 @@ class Integral:
         Between readings the trapezoidal rule holds, unless SILENT_S went by; from the last one up to now, its power.
         Where the next reading corrects that downwards, the energy stands still meanwhile.
         """
-        then_s, before_W = self._power or (when_s, power_W)
-        self._power = when_s, power_W
-        if when_s - then_s <= SILENT_S:
+        then_s, before_W = self._last or (when_s, power_W)
+        self._last = when_s, power_W
+        if when_s - then_s > SILENT_S:
+            self._energy_J = self._told_J = 0.0
+        else:
             self._energy_J += (power_W + before_W) / 2 * (when_s - then_s)
         self._told_J = max(self._told_J, self._energy_J + power_W * (now_s - when_s))
         return self._told_J
