@@ -20,8 +20,8 @@ from greenllm.attribution.refresh import NARROW, USUAL_S, Indices, changes, numb
 from greenllm.attribution.series import Series, Unknown
 from greenllm.attribution.steps import Steps, find_steps
 
-# The part of a refresh period that the power shown is the mean of (same source). A card that averages more of it gets an
-# interval that is too wide; one that shows the mean of a longer time is told apart (`mean_s`).
+# The part of a refresh period that the power shown is the mean of (same source). A card that averages more of it gets
+# an interval that is too wide; one that shows the mean of a longer time is told apart (`mean_s`).
 WINDOW_PART = 0.25
 # A meter reads a gauge at least once a second; what lies longer between two readings was not seen.
 UNREAD_S = 3.0
