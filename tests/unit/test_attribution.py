@@ -36,13 +36,14 @@ def worlds(draw):
     powers = draw(st.lists(st.floats(0, 300), min_size=10, max_size=10))
     busy = draw(st.lists(st.floats(0, cpus * 1.05), min_size=10, max_size=10))
     energy = piecewise(knots, powers)
-    sensors = draw(st.sampled_from([[RAPL], [CPU_MODEL], [CPU_MODEL, gpu("GPU-a")]]))
+    gpus = [CPU_MODEL, gpu("GPU-a")]
+    # what each meter may read: all the same, or not
+    sensors = draw(st.sampled_from([[[RAPL]], [[CPU_MODEL]], [gpus], [[RAPL], [CPU_MODEL], gpus]]))
     host = Host(
         cpus=cpus,
         # a model needs the host's busy time itself, on which all meters must agree between their samples too
-        busy_s=piecewise(knots, busy) if sensors == [RAPL] else piecewise([0, 10], busy[:1]),
+        busy_s=piecewise(knots, busy) if sensors == [[RAPL]] else piecewise([0, 10], busy[:1]),
         counters={"package-0": lambda t: 1e6 * energy(t), "GPU-a": lambda t: 1e3 * energy(t)},
-        sensors=sensors,
     )
     attempts: list[Attempt] = []
     for number in range(draw(st.integers(1, 5))):
@@ -52,7 +53,7 @@ def worlds(draw):
         job_id = f"{outer}.{number}" if outer else f"job{number}"
         attempts.append(
             attempt(
-                host,
+                dataclasses.replace(host, sensors=draw(st.sampled_from(sensors))),
                 job_id,
                 [t / 100 for t in times],
                 piecewise(knots, rates),
@@ -83,7 +84,8 @@ def split(one: Attempt, everyone: list[Attempt], at_s: list[float]) -> Attempt:
     columns = {}
     for name, values in one.columns.items():
         if name.endswith(".raw"):
-            known = sorted({(t, v) for a in everyone for t, v in zip(a.times, a.columns[name], strict=True)})
+            readers = [a for a in everyone if name in a.columns]
+            known = sorted({(t, v) for a in readers for t, v in zip(a.times, a.columns[name], strict=True)})
             columns[name] = np.interp(finer, *zip(*known, strict=True))
         else:
             columns[name] = np.interp(finer, times, values)
@@ -106,11 +108,13 @@ def test_parts_are_never_negative_and_sum_to_what_was_counted(attempts, policy):
             )
             assert row["jobs_J"] == JOULES(named, rel=1e-6, abs=1e-6)
             merged = next(d.series for d in host.devices if d.identity[1] == row["device"])
-            if not host.gaps and len(merged.times):
+            everywhere = all(row["device"] in {s["device"] for s in a.sensors} for a in host.attempts)
+            if everywhere and not host.gaps and len(merged.times):
                 counted = np.diff(np.interp([watched[0], watched[-1]], merged.times, merged.values))
                 unit_J = {"package-0": 1e-6, "GPU-a": 1e-3}[row["device"]]
                 assert row["counted_J"] == JOULES(float(counted[0]) * unit_J, rel=1e-6, abs=1e-6)
     assert all(j.energy is None or j.energy.value >= -1e-9 for j in result.jobs)
+    assert all(0 <= c.coverage <= 1 for j in result.jobs for c in j.components)
 
 
 @settings(max_examples=40, deadline=None)
@@ -213,6 +217,33 @@ def test_a_model_stands_back_where_another_meter_measured_the_component():
     result = attribute_attempts([a, b])
     assert device(result)["counted_J"] == JOULES(100)
     assert device(result, "cpu")["counted_J"] == 0
+    assert (job_J(result, "a"), job_J(result, "b")) == (JOULES(25), JOULES(25))
+    assert [(c.device, c.quality, c.coverage) for c in result.job("b").components] == [("package-0", "measured", 1.0)]
+
+
+def test_a_job_that_another_meter_measured_for_a_while_has_the_model_for_the_rest():
+    measuring = Host(cpus=4, busy_s=lambda t: 2.0 * t, counters={"package-0": power_counter(10)})
+    unreadable = RAPL | {"terms": [], "counter": None, "reason": "no access"}
+    modelling = dataclasses.replace(measuring, sensors=[unreadable, CPU_MODEL | {"reason": "no access"}])
+    a = attempt(measuring, "a", [0, 10], lambda t: 1.0 * t)
+    b = attempt(modelling, "b", [5, 25], lambda t: 1.0 * (t - 5))
+    result = attribute_attempts([a, b])
+    measured, modelled = result.job("b").components
+    assert (measured.energy.value, measured.share, measured.coverage) == JOULES((50 / 4, 1 / 4, 1 / 4))
+    assert (modelled.energy.value, modelled.share, modelled.coverage) == JOULES((15 * 18 / 4, 1 / 4, 3 / 4))
+    assert (measured.reason, modelled.reason) == (None, "no access")
+    assert result.job("b").coverage == JOULES(1)
+    assert not result.job("b").partial
+    assert result.troubles == []
+
+
+def test_a_sensor_of_which_every_reading_failed_is_null_and_not_zero():
+    host = Host(cpus=1, busy_s=lambda t: 1.0 * t, counters={"package-0": power_counter(10)})
+    blind = attempt(host, "a", [0, 1], lambda t: 1.0 * t)
+    blind.columns["cpu/package-0.raw"][:] = np.nan
+    (component,) = attribute_attempts([blind]).job("a").components
+    assert (component.energy, component.share, component.coverage) == (None, None, 0.0)
+    assert component.reason == "no two readings of it succeeded"
 
 
 def test_platform_stands_apart_from_the_sum():
@@ -316,6 +347,53 @@ def test_a_counter_that_falls_back_counts_nothing_there_and_says_so():
     assert [gap["device"] for gap in result.hosts[0].gaps] == ["GPU-a"]
 
 
+def test_a_reset_between_two_meters_readings_of_almost_one_time_is_told_from_a_tie():
+    host = Host(
+        cpus=1,
+        sensors=[gpu("GPU-a")],
+        counters={"GPU-a": lambda t: np.where(t < 10, 1e9 + 1e5 * t, 1e5 * (t - 10))},
+    )
+    times = np.arange(0, 30.5)
+    before = attempt(host, "a", times - 0.01, lambda t: 0.0 * t, gpus=["GPU-a"])
+    after = attempt(host, "b", times + 0.01, lambda t: 0.0 * t)
+    assert device(attribute_attempts([before, after]), "GPU-a")["counted_J"] == JOULES(3000)
+
+
+def test_readings_of_almost_one_time_in_the_wrong_order_count_once():
+    """Three meters read together each second; the first time stamp carries the last value."""
+    host = Host(cpus=1, sensors=[gpu("GPU-a")], counters={"GPU-a": lambda t: 1e9 + 4e5 * np.asarray(t)})
+    jobs = [attempt(host, f"{i}", np.arange(20) + 0.01 * i, lambda t: 0.0 * t) for i in range(3)]
+    raw = [one.columns["gpu/GPU-a.raw"].copy() for one in jobs]
+    for one, swapped in zip(jobs, raw[::-1], strict=True):
+        one.columns["gpu/GPU-a.raw"] = swapped
+    result = attribute_attempts(jobs)
+    assert result.hosts[0].gaps == []
+    assert device(result, "GPU-a")["counted_J"] == pytest.approx(400 * 19, abs=400 * 0.02)
+
+
+def outside(method: str) -> dict:
+    """Energy in joules from a source outside the host."""
+    counter = {"unit_J": 1.0, "wrap": None, "shared": False, "ticks": False, "max_W": None}
+    return RAPL | {"component": "platform", "device": "external", "method": method, "counter": counter}
+
+
+@pytest.mark.parametrize(("method", "counted_J"), [("watts-command", 32000), ("joules-command", 100000)])
+def test_while_the_source_of_a_power_is_silent_nothing_counts_but_a_counter_goes_on(method, counted_J):
+    host = Host(cpus=1, sensors=[outside(method)], counters={"external": lambda t: 100.0 * np.asarray(t)})
+    one = attempt(host, "a", np.arange(0, 1001), lambda t: 1.0 * t)
+    silent = (one.columns["monotonic_s"] > 220) & (one.columns["monotonic_s"] < 900)
+    one.columns["platform/external.raw"][silent] = np.nan
+    result = attribute_attempts([one])
+    assert device(result, "external")["counted_J"] == JOULES(counted_J)
+    (component,) = result.job("a").components
+    assert component.coverage == JOULES(counted_J / 100000)
+    assert [(gap["duration_s"], gap["device"]) for gap in result.hosts[0].gaps] == (
+        [(680, "external")] if counted_J < 100000 else []
+    )
+    other = attempt(host, "b", np.arange(0, 1001), lambda t: 0.0 * t)  # whose source was not silent
+    assert device(attribute_attempts([one, other]), "external")["counted_J"] == JOULES(100000)
+
+
 def test_a_gpu_belongs_to_its_innermost_holder_else_to_others_or_idle():
     sensors = [gpu("GPU-a"), gpu("GPU-b"), gpu("GPU-c")]
     counters = {
@@ -410,6 +488,10 @@ def test_parts_that_do_not_sum_to_what_a_sensor_counted_are_told():
     assert device(broken)["counted_J"] == JOULES(100)
     (trouble,) = broken.to_json()["troubles"]
     assert "node, cpu package-0: counted 100 J, but shared out 95 J" in trouble
+    (one,) = result.jobs
+    nameless = dataclasses.replace(result, jobs=[dataclasses.replace(one, components=[])])
+    (trouble,) = nameless.troubles
+    assert "node, cpu package-0: shared out to jobs 50 J, but theirs sum to 0 J" in trouble
 
 
 def test_the_tables_show_small_energies_too():

@@ -1,5 +1,6 @@
 """The devices of one host, and the energy that their sensors counted in given intervals."""
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -10,7 +11,7 @@ import numpy as np
 from greenllm.attribution.attempt import Array, Attempt, identity_of
 from greenllm.attribution.polled import polled_power
 from greenllm.attribution.series import Series, merge_busy, merge_counter, merge_integral, merge_readings
-from greenllm.attribution.sharing import Energies
+from greenllm.attribution.sharing import Energies, stretches
 from greenllm.attribution.ticking import renewed
 
 
@@ -24,6 +25,7 @@ class Device:
     sensor: dict[str, Any]
     attempts: Sequence[Attempt]
     busy: Series
+    spans: Sequence[tuple[float, float]] = ()  # when it was watched (CLOCK_MONOTONIC, s), in order
 
     @property
     def identity(self) -> tuple[str, str, str]:
@@ -63,6 +65,32 @@ class Device:
             return float(gauge["unit_W"])
         return float(self.sensor["counter"]["unit_J"])
 
+    def counted(self, start_s: float = -math.inf, end_s: float = math.inf) -> dict[str, float]:
+        """Return {parameter: coefficient} of what it counted between two times (CLOCK_MONOTONIC, s) while watched."""
+        return {
+            parameter: math.fsum(growth[::2])
+            for parameter, growth in self.growth(self._watched(start_s, end_s).ravel())
+        }
+
+    def known_s(self, start_s: float, end_s: float) -> float:
+        """Return for how long between two times (CLOCK_MONOTONIC, s) it was watched and its growth is known."""
+        watched = self._watched(start_s, end_s)
+        if "counter" in {term["of"] for term in self.sensor["terms"]}:
+            if not len(self.series.times):
+                return 0.0
+            watched = np.clip(watched, self.series.times[0], self.series.times[-1])
+        unknown = [np.diff(np.clip(watched, gap.start_s, gap.end_s)).sum() for gap in self.series.unknown]
+        return float(np.diff(watched).sum() - sum(unknown))
+
+    def doubt(self, start_s: float, end_s: float) -> str | None:
+        """Return why its growth is unknown somewhere between two times (CLOCK_MONOTONIC, s); None where it is known."""
+        return next((gap.reason for gap in self.series.unknown if gap.start_s < end_s and gap.end_s > start_s), None)
+
+    def _watched(self, start_s: float, end_s: float) -> Array:
+        """Return the spans in which it was watched between two times, as rows."""
+        spans: Array = np.array(self.spans, dtype=float).reshape(-1, 2)
+        return spans.clip(start_s, end_s)
+
     def unseen_J(self, start_s: float, end_s: float) -> float:
         """Return the 95 % half-width in joules of the energy between two times, for what the readings leave open."""
         counts = sum(float(term["factor"]) for term in self.sensor["terms"] if term["of"] == "counter")
@@ -96,7 +124,15 @@ def devices_of(attempts: Sequence[Attempt]) -> list[Device]:
             if sensor["terms"]:
                 device = Device(sensor, attempts, busy)
                 found[device.identity] = device  # a calibration reaches back over the boot's ledgers
-    return list(found.values())
+    devices = list(found.values())
+    spans: dict[tuple[str, str, str], list[tuple[float, float]]] = {identity: [] for identity in found}
+    for start_s, end_s, present in stretches(attempts):
+        for device in watched(devices, present):
+            own = spans[device.identity]
+            own.append((own.pop()[0] if own and own[-1][1] == start_s else start_s, end_s))
+    for device in devices:
+        device.spans = spans[device.identity]
+    return devices
 
 
 def watched(devices: Sequence[Device], present: Sequence[Attempt]) -> list[Device]:

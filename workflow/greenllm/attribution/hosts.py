@@ -48,17 +48,9 @@ def attribute_host(attempts: Sequence[Attempt], policy: str) -> HostEnergy:
     cpus = max(int(a.start["cpus"]) for a in attempts)
     shares = share_out(attempts, cpus, lambda present: energies_of(watched(shared, present)), policy)
     shares.merge(share_gpus(attempts, gpus))
-    return HostEnergy(attempts, devices, _counted(attempts, devices), shares, _gaps(attempts, devices))
-
-
-def _counted(attempts: Sequence[Attempt], devices: Sequence[Device]) -> dict[str, float]:
-    """Return what the devices counted while a meter watched: straight from their series, whoever it was shared to."""
-    counted: dict[str, float] = {}
-    for start, end, present in stretches(attempts):
-        if present:
-            for key, energy in energies_of(watched(devices, present))(np.array([start, end])).items():
-                counted[key] = counted.get(key, 0.0) + float(energy[0])
-    return counted
+    # straight from their series, whoever it was shared to
+    counted = {device.key(parameter): energy for device in devices for parameter, energy in device.counted().items()}
+    return HostEnergy(attempts, devices, counted, shares, _gaps(attempts, devices))
 
 
 def _gaps(attempts: Sequence[Attempt], devices: Sequence[Device]) -> list[dict[str, Any]]:

@@ -1,10 +1,9 @@
 """One attempt's energy, by component."""
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
-
-import numpy as np
 
 from greenllm.attribution.attempt import Attempt, identity_of
 from greenllm.attribution.devices import Device
@@ -50,6 +49,22 @@ class JobEnergy:
     def partial(self) -> bool:
         """Whether a component could not be read."""
         return any(c.energy is None for c in self.components)
+
+    @property
+    def coverage(self) -> float:
+        """The part of its time that counts, of the component of which the least does; of those with an energy.
+
+        Of one component only one counts at a time, its sensors or the model.
+        """
+        least: dict[tuple[str, str], float] = {}
+        for part in self.components:
+            if part.component in SUMMED and part.energy is not None:
+                kind = part.component, part.quality
+                least[kind] = min(least.get(kind, 1.0), part.coverage)
+        whole: dict[str, float] = {}
+        for (component, _), coverage in least.items():
+            whole[component] = whole.get(component, 0.0) + coverage
+        return min(whole.values(), default=1.0)
 
     @property
     def cpu_s(self) -> float | None:
@@ -107,67 +122,79 @@ class JobEnergy:
 def components_of(
     host: HostEnergy, attempt: Attempt, parameters: Mapping[str, Parameter], names: Mapping[str, str]
 ) -> list[Component]:
-    """Return an attempt's part of each device that its meter could see. `names` renames the host's parameters."""
+    """Return an attempt's part of each device that was shared out to it, whichever meter read it; and, without energy,
+    its own sensors that nobody could read. `names` renames the host's parameters.
+    """
+    found = []
     energies = host.shares.jobs.get(attempt.id, {})
-    components = []
-    for sensor in attempt.sensors:
-        if sensor["component"] == "gpu" and sensor["device"] not in attempt.gpus and sensor["terms"]:
-            continue  # another job's, or nobody's
-        if sensor["component"] == "gpu" and not sensor["terms"] and not attempt.start.get("gpus_requested"):
-            continue  # unreadable, but no concern of this job's
-        device = next((d for d in host.devices if d.identity == identity_of(sensor)), None)
-        energy, share = None, None
-        if device is not None and len(attempt.times) > 1:
-            terms = {
-                names.get(parameter, parameter): energies[device.key(parameter)]
-                for parameter in (term["parameter"] for term in device.sensor["terms"])
-                if device.key(parameter) in energies
-            }
-            if not terms:  # a model that stood back, since another meter measured the component
-                continue
+    for device in host.devices:
+        terms = {
+            names.get(parameter, parameter): energies[device.key(parameter)]
+            for parameter in (term["parameter"] for term in device.sensor["terms"])
+            if device.key(parameter) in energies
+        }
+        if terms:  # else another's GPU, or a model that stood back
             energy = Estimate(terms, {name: parameters[name] for name in terms})
-            span = np.array([attempt.first_s, attempt.last_s])
-            counted_J = sum(
-                float(growth[0]) * parameters[names.get(parameter, parameter)].value
-                for parameter, growth in device.growth(span)
+            counted_J = math.fsum(
+                coefficient * parameters[names.get(parameter, parameter)].value
+                for parameter, coefficient in device.counted(attempt.first_s, attempt.last_s).items()
             )
-            share = energy.value / counted_J if counted_J > 0 else None
-            if halfwidth_J := device.unseen_J(attempt.first_s, attempt.last_s):
-                energy += unseen(attempt.id, sensor["device"], halfwidth_J * (share or 0.0))
-        coverage = _coverage(attempt, sensor, device)
-        reason = sensor.get("reason") or (_trouble(attempt, sensor) if coverage < 1 else None)
-        if energy is None and reason is None:
-            reason = "ended before it could be sampled twice"
-        component, name, method = identity_of(sensor)
-        components.append(
-            Component(
-                component,
-                attempt.start["host"],
-                name,
-                energy,
-                reason,
-                method,
-                sensor["quality"],
-                share,
-                coverage,
-            )
-        )
-    return components
+            found.append(_component(attempt, device, energy, counted_J))
+    return [*found, *(_unread(attempt, sensor) for sensor in attempt.sensors if _concerns(attempt, sensor, found))]
 
 
-def _coverage(attempt: Attempt, sensor: dict[str, Any], device: Device | None) -> float:
-    """The part of the attempt's time between the sensor's first and last reading, without what is unknown within."""
-    if device is None or len(attempt.times) < 2:
-        return 0.0
+def _component(attempt: Attempt, device: Device, energy: Estimate, counted_J: float) -> Component:
+    """Return an attempt's part of a device that counted `counted_J` meanwhile."""
+    component, name, method = device.identity
+    coverage = _coverage(attempt, device)
+    share = energy.value / counted_J if counted_J > 0 else None
+    own = next((sensor for sensor in attempt.sensors if identity_of(sensor) == device.identity), device.sensor)
+    reason = own.get("reason") if own["terms"] else device.sensor.get("reason")
+    if coverage < 1 and not reason:
+        reason = _trouble(attempt, device.sensor) or device.doubt(attempt.first_s, attempt.last_s)
+    read = coverage > 0 or any(energy.terms.values())
+    if read and (halfwidth_J := device.unseen_J(attempt.first_s, attempt.last_s)):
+        energy += unseen(attempt.id, name, halfwidth_J * (share or 0.0))
+    return Component(
+        component,
+        attempt.start["host"],
+        name,
+        energy if read else None,
+        reason if read or reason else "no two readings of it succeeded",
+        method,
+        device.sensor["quality"],
+        share if read else None,
+        coverage,
+    )
+
+
+def _concerns(attempt: Attempt, sensor: dict[str, Any], found: Sequence[Component]) -> bool:
+    """Whether a sensor is one that the attempt misses, beside what it has found."""
+    if sensor["component"] == "gpu" and sensor["terms"] and sensor["device"] not in attempt.gpus:
+        return False  # another job's, or nobody's
+    if sensor["component"] == "gpu" and not sensor["terms"] and not attempt.start.get("gpus_requested"):
+        return False  # unreadable, but no concern of this job's
+    if sensor["terms"] and len(attempt.times) > 1:
+        return False  # it counted, or is another holder's, or a model that stood back
+    same = [part for part in found if part.component == sensor["component"]]
+    return not any(
+        part.device == sensor["device"] or (part.quality, sensor["quality"]) == ("measured", "modelled")
+        for part in same
+    )
+
+
+def _unread(attempt: Attempt, sensor: dict[str, Any]) -> Component:
+    component, name, method = identity_of(sensor)
+    reason = sensor.get("reason") or _trouble(attempt, sensor) or "ended before it could be sampled twice"
+    return Component(component, attempt.start["host"], name, None, reason, method, sensor["quality"], None, 0.0)
+
+
+def _coverage(attempt: Attempt, device: Device) -> float:
+    """The part of an attempt's time in which it was sampled, and its energy from the device is known."""
     began = float(attempt.start.get("monotonic_s", attempt.first_s))
     ended = float((attempt.end or {}).get("monotonic_s", attempt.last_s))
-    reads = sensor.get("counter") or sensor.get("gauge")
-    times = attempt.counter(sensor)[0] if reads else attempt.times
-    times = np.clip(times, began, ended)
-    if len(times) < 2 or ended <= began:
-        return 0.0
-    unknown_s = sum(max(0.0, min(gap.end_s, times[-1]) - max(gap.start_s, times[0])) for gap in device.series.unknown)
-    return float(min(1.0, max(0.0, (times[-1] - times[0] - unknown_s) / (ended - began))))
+    known_s = device.known_s(max(began, attempt.first_s), min(ended, attempt.last_s))
+    return min(1.0, max(0.0, known_s / (ended - began))) if ended > began else 0.0
 
 
 def _trouble(attempt: Attempt, sensor: dict[str, Any]) -> str | None:

@@ -165,15 +165,30 @@ class Attribution:
     def troubles(self) -> list[str]:
         """One line for each ledger that is damaged, and for each device whose parts do not sum to what it counted."""
         unequal = []
+        named = self._named_J()
         for host in self.hosts:
             for row in self.device_totals(host):
-                shared_J = row["jobs_J"] + row["other_J"] + row["idle_J"]
-                if not math.isclose(row["counted_J"], shared_J, rel_tol=ROUNDING, abs_tol=ROUNDING_J):
-                    unequal.append(
-                        f"host {host.attempts[0].start['host']}, {row['component']} {row['device']}: counted "
-                        f"{row['counted_J']:.6g} J, but shared out {shared_J:.6g} J; a bug, please report it"
-                    )
+                parts_J = named.get((host.boot_id, row["component"], row["device"], row["method"]), 0.0)
+                for said, whole_J, found, sum_J in (
+                    ("counted", row["counted_J"], "shared out", row["jobs_J"] + row["other_J"] + row["idle_J"]),
+                    ("shared out to jobs", row["jobs_J"], "theirs sum to", parts_J),
+                ):
+                    if not math.isclose(whole_J, sum_J, rel_tol=ROUNDING, abs_tol=ROUNDING_J):
+                        unequal.append(
+                            f"host {host.attempts[0].start['host']}, {row['component']} {row['device']}: {said} "
+                            f"{whole_J:.6g} J, but {found} {sum_J:.6g} J; a bug, please report it"
+                        )
         return [*self.reading_troubles, *unequal]
+
+    def _named_J(self) -> dict[tuple[str, str, str, str], float]:
+        """Return what the jobs' components sum to, by boot and device."""
+        parts: dict[tuple[str, str, str, str], list[float]] = {}
+        for job in self.jobs:
+            for c in job.components:
+                if c.energy is not None:
+                    device = job.attempt.boot_id, c.component, c.device, c.method
+                    parts.setdefault(device, []).append(c.energy.value)
+        return {device: math.fsum(joules) for device, joules in parts.items()}
 
     def device_totals(self, host: HostEnergy) -> list[dict[str, Any]]:
         """Return each device of a host with counted_J, from its own readings, and jobs_J, other_J, idle_J, its parts.
