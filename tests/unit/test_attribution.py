@@ -294,6 +294,10 @@ def test_a_counter_that_may_have_wrapped_twice_between_two_readings_counts_nothi
     assert "wrapped more than once" in gap["reason"]
     (component,) = result.job("a").components
     assert component.coverage == JOULES(5 / 12)
+    text = as_text(result)
+    assert "measured (42 % of its time)" in text
+    assert "package-0: unknown, and counted nowhere: 7.0 s in 1 gap(s): so long between two readings" in text
+    assert "Not watched" not in text
 
 
 def test_a_gap_between_two_jobs_is_told_once_however_the_counters_wrapped_meanwhile():
@@ -419,6 +423,7 @@ def test_time_that_no_meter_watched_is_a_gap_and_counts_nowhere():
     result = attribute_attempts([first, second])
     assert device(result)["counted_J"] == JOULES(150)
     assert [(gap["duration_s"], gap["device"]) for gap in result.hosts[0].gaps] == [(5.0, None)]
+    assert "Not watched by any meter, and counted nowhere: 5.0 s in 1 gap(s)." in as_text(result)
 
 
 def test_hosts_are_told_apart_by_boot_though_they_share_a_name():

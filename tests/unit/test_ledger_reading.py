@@ -1,11 +1,13 @@
 """Ledgers are read all at once where they are clean: with the very result of reading them line by line."""
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
-from hardware.ledgers import Host, attempt, start_record, write_ledger
+from hardware.ledgers import RAPL, Host, attempt, start_record, write_ledger
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
@@ -145,13 +147,106 @@ def test_the_order_of_the_ledgers_is_that_of_their_names_whichever_was_read_firs
     assert attribute(tmp_path).troubles == []
 
 
-@pytest.mark.parametrize("missing", ["monotonic_s", "wall_s", "cpu_s"])
-def test_a_ledger_without_a_column_that_all_have_is_named_and_not_counted(tmp_path, missing):
-    path = tmp_path / "node" / "one.jsonl"
-    path.parent.mkdir()
-    columns = [name for name in START["columns"] if name != missing]
-    path.write_text(json.dumps(START | {"columns": columns}) + "\n")
+def write(folder: Path, start: object, *lines: object, name: str = "one") -> Path:
+    path = folder / "node" / f"{name}.jsonl"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("".join(json.dumps(line) + "\n" for line in (start, *lines)))
+    return path
+
+
+SAMPLES = [[1.0] * WIDTH, [2.0] * WIDTH]
+
+
+@pytest.mark.parametrize("missing", ["monotonic_s", "wall_s", "cpu_s", "cpu/package-0.raw"])
+def test_a_ledger_without_a_column_that_it_needs_is_named_and_not_counted(tmp_path, missing):
+    path = write(tmp_path, START | {"columns": [name for name in START["columns"] if name != missing]})
     assert read_attempts(tmp_path) == ([], [f"{path}: start record's columns lack {missing}: not counted"])
+
+
+@pytest.mark.parametrize(
+    ("damage", "said"),
+    [
+        ({"schema": "greenllm/ledger/2"}, "its schema is 'greenllm/ledger/2'; expected greenllm/ledger/1"),
+        ({"cpus": "four"}, "start record's cpus: "),
+        ({"cpus": 0}, "start record's cpus: "),
+        ({"wall_s": "noon"}, "start record's wall_s: "),
+        ({"wall_s": 1e300}, "start record's wall_s: "),
+        ({"monotonic_s": [1]}, "start record's monotonic_s: "),
+        ({"interval_s": None}, "start record's interval_s: "),
+        ({"job": "train"}, "start record's job: "),
+        ({"job": {"rule": ["train"]}}, "start record's job.rule: "),
+        ({"parent": "another"}, "start record's id is not that of its parent another"),
+        ({"gpus": [{"index": 0}]}, "start record's gpus.0.uuid: "),
+        ({"inputs": ["data"]}, "start record's inputs: "),
+        ({"sensors": [RAPL | {"terms": None}]}, "start record's sensors.0.terms: "),
+        ({"sensors": [RAPL | {"terms": [RAPL["terms"][0] | {"of": "heat"}]}]}, "start record's sensors.0.terms.0.of: "),
+        ({"sensors": [RAPL | {"counter": None}]}, "start record's sensor cpu package-0 counts, but has no counter"),
+        ({"parameters": {}}, "start record's parameters lack rapl.gain, which sensor cpu package-0 names"),
+        ({"parameters": {"rapl.gain": {"value": "one"}}}, "start record's parameters.rapl.gain.value: "),
+    ],
+)
+@pytest.mark.parametrize("courses", [True, False])
+def test_a_damaged_start_record_is_named_not_counted_and_no_harm_to_others(tmp_path, damage, said, courses):
+    path = write(tmp_path, START | {"id": "damaged"} | damage, *SAMPLES, ENDED, name="damaged")
+    write(tmp_path, START, *SAMPLES, ENDED)
+    result = attribute(tmp_path, courses=courses)
+    (trouble,) = result.troubles
+    assert trouble.startswith(f"{path}: {said}")
+    assert trouble.endswith(": not counted")
+    assert [job.id for job in result.jobs] == ["one"]
+
+
+@pytest.mark.parametrize("damage", [{"status": 7}, {"monotonic_s": "late"}, {"outputs": ["model"]}, {"cpu_s": {}}])
+def test_a_damaged_end_record_is_named_and_what_was_sampled_counts(tmp_path, damage):
+    path = write(tmp_path, START, *SAMPLES, ENDED | damage)
+    result = attribute(tmp_path)
+    assert result.troubles == [f"{path}: 1 damaged line(s) left out"]
+    assert result.job("one").status == "lost"
+    json.dumps(result.to_json(), allow_nan=False)
+
+
+@pytest.mark.parametrize("opening", ["[", '{"record":'])
+def test_brackets_without_end_are_a_damaged_line(tmp_path, opening):
+    path = write(tmp_path, START, *SAMPLES)
+    closing = "]" if opening == "[" else "}"
+    with path.open("a") as file:
+        file.write(opening * 100_000 + "1" + closing * 100_000 + "\n" + json.dumps(ENDED) + "\n")
+    (one,), (trouble,) = read_attempts(tmp_path)
+    assert trouble == f"{path}: 1 damaged line(s) left out (line 4)"
+    assert (one.status, len(one.times)) == ("succeeded", 2)
+
+
+@pytest.mark.parametrize("courses", [True, False])
+def test_of_a_folder_beside_its_copy_each_attempt_counts_once_and_the_longest_does(tmp_path, courses):
+    host = Host(cpus=1, busy_s=lambda t: 1.0 * t, counters={"package-0": lambda t: 1e7 * t})
+    whole = write_ledger(tmp_path, attempt(host, "one", range(11), lambda t: 1.0 * t))
+    copy = tmp_path / "backup" / "one.jsonl"
+    copy.parent.mkdir()
+    copy.write_bytes(b"".join(whole.read_bytes().splitlines(keepends=True)[:6]))
+    result = attribute(tmp_path, courses=courses)
+    (job,) = result.jobs
+    assert job.energy.value == pytest.approx(100)
+    assert result.troubles == [f"{copy}: tells of the same attempt as {whole}, which is no shorter: not counted"]
+
+
+def attributed(folder: Path) -> "subprocess.CompletedProcess[str]":
+    command = [sys.executable, "-m", "greenllm", "attribute", str(folder)]
+    return subprocess.run(command, capture_output=True, text=True, check=False)
+
+
+def test_a_folder_without_ledgers_is_told_in_a_line_that_names_the_right_one(tmp_path):
+    ledgers = tmp_path / "results" / "ledger"
+    ledgers.mkdir(parents=True)
+    empty = attributed(ledgers)
+    assert (empty.returncode, empty.stdout, empty.stderr.count("\n")) == (2, "", 1)
+    assert f"{ledgers}: no ledgers in it" in empty.stderr
+    assert attribute(ledgers).jobs == []
+    write(ledgers, START, *SAMPLES, ENDED)
+    for folder in (ledgers / "node", ledgers.parent):
+        wrong = attributed(folder)
+        assert (wrong.returncode, wrong.stdout, wrong.stderr.count("\n")) == (2, "", 1)
+        assert wrong.stderr.rstrip().endswith(f": name {ledgers}") or f"around it: {ledgers}" in wrong.stderr
+    assert attributed(ledgers).returncode == 0
 
 
 def test_totals_are_the_same_where_the_courses_are_not_kept(tmp_path):

@@ -4,18 +4,21 @@ import argparse
 import json
 import math
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from tabulate import tabulate
 
 from greenllm.attribution.artefacts import Artefact
 from greenllm.attribution.jobs import JobEnergy
+from greenllm.attribution.reading import check_folder
 from greenllm.attribution.result import POLICIES, Attribution, attribute
 from greenllm.attribution.spending import Spending
 from greenllm.meter.estimate import Estimate
 
 ROWS = 20  # of a table, where not all are asked for
+LOW_COVERAGE = 0.95  # below that a job's row says so
 NAME_WIDTH = 40  # of a path or a run's id, so that a table fits 100 columns
 
 
@@ -37,7 +40,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Print the attribution; damaged ledgers are named on stderr."""
+    """Print the attribution; damaged ledgers are named on stderr. Raises UserError where there are no ledgers."""
+    check_folder(arguments.ledger_dir)
     attribution = attribute(arguments.ledger_dir, arguments.policy, courses=False)
     for trouble in attribution.troubles:
         print(f"greenllm attribute: warning: {trouble}", file=sys.stderr)
@@ -75,9 +79,7 @@ def as_text(attribution: Attribution, rows: int | None = ROWS) -> str:
             colalign=("left",) * 4 + ("right",) * 4,
         )
         parts.append(f"Host {host.attempts[0].start['host']}, boot {host.boot_id}\n\n{devices}")
-        gaps_s = sum(gap["duration_s"] for gap in host.gaps if gap["device"] is None)
-        if gaps_s:
-            parts.append(f"Not watched by any meter, and counted nowhere: {gaps_s:.1f} s in {len(host.gaps)} gap(s).")
+        parts += _gap_lines(host.gaps)
     waste = ", ".join(
         f"{kind} {'unknown' if energy is None else f'{_number(energy.value)} J'}"
         for kind, energy in attribution.waste.items()
@@ -109,6 +111,21 @@ def as_text(attribution: Attribution, rows: int | None = ROWS) -> str:
     if attribution.artefacts:
         parts.append(_artefacts(attribution, rows))
     return "\n\n".join(parts)
+
+
+def _gap_lines(gaps: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Return a line for what no meter watched, and one for each device and reason of what is unknown."""
+    lengths_s: dict[tuple[str | None, str], list[float]] = {}
+    for gap in gaps:
+        lengths_s.setdefault((gap["device"], gap["reason"]), []).append(gap["duration_s"])
+    lines = []
+    for (device, reason), own in lengths_s.items():
+        how_long = f"{sum(own):.1f} s in {len(own)} gap(s)"
+        if device is None:
+            lines.append(f"Not watched by any meter, and counted nowhere: {how_long}.")
+        else:
+            lines.append(f"{device}: unknown, and counted nowhere: {how_long}: {reason}.")
+    return lines
 
 
 def _artefacts(attribution: Attribution, rows: int | None) -> str:
@@ -187,6 +204,9 @@ def _artefact_row(made: Sequence[Artefact]) -> list[str]:
 def _job_row(job: JobEnergy) -> list[str | None]:
     start = job.attempt.start["job"]
     energy: Estimate | None = job.energy
+    remarks = ["partial"] if job.partial else []
+    if job.coverage < LOW_COVERAGE:
+        remarks.append(f"{100 * job.coverage:.0f} % of its time")
     qualities = {component.quality for component in job.components if component.energy is not None}
     return [
         job.id,
@@ -195,5 +215,5 @@ def _job_row(job: JobEnergy) -> list[str | None]:
         job.status if job.waste in (None, job.status) else f"{job.status} ({job.waste})",
         _number(job.cpu_s),
         *map(_number, energy.interval() if energy is not None else (None, None, None)),
-        "+".join(sorted(qualities)) + (" (partial)" if job.partial else ""),
+        "+".join(sorted(qualities)) + (f" ({', '.join(remarks)})" if remarks else ""),
     ]

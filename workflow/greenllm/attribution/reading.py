@@ -10,14 +10,11 @@ from pathlib import Path
 from typing import Any
 
 from greenllm.attribution.attempt import Array, Attempt
+from greenllm.attribution.records import end_fault, start_fault
 from greenllm.attribution.samples import parse_columns
 from greenllm.errors import UserError
-from greenllm.meter.estimate import Parameter
 from greenllm.meter.host import boot_id
-from greenllm.meter.ledger import HOST_COLUMNS, Ledger, ledger_paths, parse_ledger, read_content, read_ledger
-
-# What a start record must say, or the file cannot be attributed.
-REQUIRED = ("id", "host", "boot_id", "cpus", "columns", "sensors", "parameters", "interval_s", "job")
+from greenllm.meter.ledger import Ledger, ledger_paths, parse_ledger, read_content, read_ledger
 
 
 def read_attempts(folder: Path, paths: Sequence[Path] | None = None) -> tuple[list[Attempt], list[str]]:
@@ -28,7 +25,8 @@ def read_attempts(folder: Path, paths: Sequence[Path] | None = None) -> tuple[li
     read = partial(_read_attempt, folder, boot_id())
     with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as threads:  # parsing and hashing hold no lock
         found = list(threads.map(read, _paths(folder) if paths is None else paths))
-    return [attempt for attempt, _ in found if attempt], [trouble for _, trouble in found if trouble]
+    attempts, copies = _without_copies([attempt for attempt, _ in found if attempt], folder)
+    return attempts, [*(trouble for _, trouble in found if trouble), *copies]
 
 
 def starts_by_boot(folder: Path) -> dict[str, dict[Path, dict[str, Any]]]:
@@ -55,6 +53,17 @@ def starts_by_boot(folder: Path) -> dict[str, dict[Path, dict[str, Any]]]:
     }
 
 
+def check_folder(folder: Path) -> None:
+    """Raise UserError where a folder is no ledger folder, or holds no ledgers."""
+    if _paths(folder):
+        return
+    if any(folder.glob("*.jsonl")):
+        raise UserError(f"{folder}: the ledgers of one host; name the folder around it: {folder.absolute().parent}")
+    if below := next(folder.glob("*/*/*.jsonl"), None):
+        raise UserError(f"{folder}: no ledgers in it, but in a folder below: name {below.parents[1]}")
+    raise UserError(f"{folder}: no ledgers in it; expected <host>/<id>.jsonl, as `greenllm meter --ledger` writes them")
+
+
 def _paths(folder: Path) -> list[Path]:
     if not folder.is_dir():
         raise UserError(f"{folder}: no such folder; expected a ledger folder, as `greenllm meter --ledger` writes it")
@@ -76,6 +85,9 @@ def _read_attempt(folder: Path, here: str, path: Path) -> tuple[Attempt | None, 
     if fault := _fault(ledger):
         return None, f"{path}: {fault}: not counted"
     assert ledger.start is not None
+    if ledger.end is not None and end_fault(ledger.end):
+        ledger.end = None
+        ledger.corrupt_lines.append(0)
     by_name = dict(zip(ledger.columns, columns, strict=True))
     attempt = Attempt(
         start=ledger.start,
@@ -96,18 +108,22 @@ def _read_attempt(folder: Path, here: str, path: Path) -> tuple[Attempt | None, 
 
 def _fault(ledger: Ledger) -> str | None:
     """Return why a ledger tells of no attempt, if so."""
-    if ledger.start is None:
-        return "no start record"
-    if missing := [name for name in REQUIRED if name not in ledger.start]:
-        return f"start record lacks {', '.join(missing)}"
-    if missing := [name for name in HOST_COLUMNS if name not in ledger.columns]:
-        return f"start record's columns lack {', '.join(missing)}"
-    try:
-        for record in ledger.start["parameters"].values():
-            Parameter.from_json(record)
-    except (AttributeError, KeyError, TypeError, ValueError):
-        return "start record's parameters are damaged"
-    return None
+    return "no start record" if ledger.start is None else start_fault(ledger.start)
+
+
+def _without_copies(attempts: Sequence[Attempt], folder: Path) -> tuple[list[Attempt], list[str]]:
+    """Keep, of ledgers with one id and boot (a folder beside its backup), the longest; name the others."""
+    longest: dict[tuple[str, str], Attempt] = {}
+    for attempt in attempts:
+        kept = longest.setdefault((attempt.boot_id, attempt.id), attempt)
+        if attempt.bytes > kept.bytes:
+            longest[attempt.boot_id, attempt.id] = attempt
+    troubles = [
+        f"{folder / attempt.path}: tells of the same attempt as {folder / kept.path}, which is no shorter: not counted"
+        for attempt in attempts
+        if (kept := longest[attempt.boot_id, attempt.id]) is not attempt
+    ]
+    return list(longest.values()), troubles
 
 
 def _status(ledger: Ledger, here: str, wall_s: Array) -> str:

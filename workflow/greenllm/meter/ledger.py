@@ -130,11 +130,11 @@ def parse_ledger(path: Path, content: bytes) -> Ledger:
         if len(samples) != len(rows):
             raise ValueError
         ledger.samples = samples
-    except ValueError:
+    except (ValueError, RecursionError):  # the latter where brackets are nested a thousand deep
         for number, line in rows:
             try:
                 ledger.samples.append(json.loads(line))
-            except ValueError:
+            except (ValueError, RecursionError):
                 ledger.corrupt_lines.append(number)
     taken = {number for number, _ in rows}
     for number, line in numbered:
@@ -149,7 +149,7 @@ def parse_ledger(path: Path, content: bytes) -> Ledger:
                 ledger.end = record
             else:
                 raise ValueError(kind)
-        except (ValueError, KeyError, TypeError):
+        except (ValueError, KeyError, TypeError, RecursionError):
             ledger.corrupt_lines.append(number)
     if set(map(len, ledger.samples)) - {len(ledger.columns)}:
         ledger.drop_damaged_samples()
