@@ -14,6 +14,8 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 
+BOOT_ID = "00000000-0000-4000-8000-000000000000"  # of proc_tree's host
+
 
 @dataclass(frozen=True)
 class SimulatedGpu:
@@ -202,7 +204,7 @@ def proc_tree(root: Path, *, cpus: int = 4, busy_ticks: int = 1000, cpuinfo: Map
     (root / "cpuinfo").write_text("\n".join(f"{k}\t: {v}" for k, v in fields.items()) + "\n\n")
     boot = root / "sys/kernel/random/boot_id"
     boot.parent.mkdir(parents=True, exist_ok=True)
-    boot.write_text("00000000-0000-4000-8000-000000000000\n")
+    boot.write_text(f"{BOOT_ID}\n")
     return root
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from hardware.ledgers import CPU_MODEL, PARAMETERS, RAPL, Host, attempt, gpu, piecewise, write_ledger
+from hardware.simulated import BOOT_ID, proc_tree
 
 from greenllm.attribution import attribute_attempts
 from greenllm.attribution.calibration import CannotCalibrateError, Series, fit
@@ -287,13 +288,36 @@ def test_a_bad_file_is_told_in_one_line_and_nothing_is_stored(tmp_path, stored, 
     assert not stored.exists()
 
 
-def test_a_damaged_store_is_not_overwritten(tmp_path, stored, capsys):
+HEAD = '{"schema": "greenllm/calibration/1", "host": "HOST", "calibrations": '
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        '{"schema": "greenllm/cal',
+        "null",
+        "[]",
+        '{"a": 1}',
+        '{"calibrations": [{}]}',
+        HEAD.replace("HOST", "another") + "[]}",
+        HEAD + "{}}",
+        HEAD + "[3]}",
+        HEAD + "[{}]}",
+        HEAD + '[{"devices": [{}]}]}',
+        HEAD + '[{"devices": [], "machine": 7}]}',
+        HEAD + '[{"devices": [], "machine": {"processor": "x", "network_cards": [[]]}}]}',
+    ],
+)
+def test_a_damaged_store_is_not_overwritten(tmp_path, stored, capsys, content):
     host, truth = package_host()
-    stored.write_text('{"schema": "greenllm/cal')
+    content = content.replace("HOST", HOST)
+    stored.write_text(content)
     readings = csv_of(tmp_path / "meter.csv", truth)
     assert main(["calibrate", str(ledgers(tmp_path / "l", host)), str(readings), "--device", "package-0"]) == 2
-    assert str(stored) in capsys.readouterr().err
-    assert stored.read_text() == '{"schema": "greenllm/cal'
+    told = capsys.readouterr().err
+    assert (told.count(str(stored)), told.count("\n")) == (1, 1)
+    assert "--out" in told
+    assert stored.read_text() == content
 
 
 # ---- applied
@@ -430,3 +454,76 @@ def test_without_a_calibration_nothing_is_said(stored):
     sensor = package_sensor()
     calibration.apply([sensor])
     assert sensor.reason is None
+
+
+# ---- two machines of one name
+
+
+def be_machine(monkeypatch, folder: Path, processor: str, *cards: str) -> None:
+    """Be on a machine with this processor and these network cards; a bridge, as of containers, tells nothing."""
+    proc_tree(folder / "proc", cpuinfo={"vendor_id": "AuthenticAMD", "model name": processor})
+    for number, address in enumerate(["7e:00:00:00:00:01", *cards]):
+        card = folder / f"sys/class/net/eth{number}"
+        card.mkdir(parents=True)
+        (card / "address").write_text(f"{address}\n")
+        (card / "addr_assign_type").write_text("0\n")
+        if number:
+            (card / "device").mkdir()
+    monkeypatch.setenv("GREENLLM_PROCFS", str(folder / "proc"))
+    monkeypatch.setenv("GREENLLM_SYSFS", str(folder / "sys"))
+
+
+@pytest.mark.parametrize(
+    ("boot", "processor", "cards", "applied"),
+    [
+        (BOOT_ID, "EPYC 7763", ["00:16:3e:00:00:02", "00:16:3e:00:00:01"], True),
+        (BOOT_ID, "EPYC 7763", [], True),  # a container with a network of its own
+        (BOOT_ID, "EPYC 7763", ["00:16:3e:00:00:09"], False),
+        (BOOT_ID, "EPYC 9654", [], False),
+        ("another boot", "EPYC 9654", ["00:16:3e:00:00:09"], True),  # whose ledgers they were is unknown
+    ],
+)
+def test_a_calibration_is_for_its_machine_only(tmp_path, stored, monkeypatch, boot, processor, cards, applied):
+    be_machine(monkeypatch, tmp_path / "one", "EPYC 7763", "00:16:3e:00:00:01")
+    host, truth = package_host()
+    host.boot_id = boot
+    folder, readings = ledgers(tmp_path / "l", host), csv_of(tmp_path / "meter.csv", truth)
+    assert main(["calibrate", str(folder), str(readings), "--device", "package-0"]) == 0
+
+    be_machine(monkeypatch, tmp_path / "other", processor, *cards)
+    sensor = package_sensor()
+    calibration.apply([sensor])
+    assert (sensor.parameters["rapl.gain"].value == 1.0) == (not applied)
+    assert (sensor.reason is None) if applied else ("another machine" in sensor.reason)
+
+
+def test_two_machines_of_one_name_keep_their_calibrations_in_one_file(tmp_path, stored, monkeypatch):
+    host, truth = package_host()
+    host.boot_id = BOOT_ID
+    folder = str(ledgers(tmp_path / "l", host))
+    gains = {"one": GAIN, "two": 0.9 * GAIN}
+    for name, gain in gains.items():
+        be_machine(monkeypatch, tmp_path / name, "EPYC 7763", f"address of {name}")
+        readings = csv_of(tmp_path / f"{name}.csv", lambda t, gain=gain: gain / GAIN * truth(t))
+        assert main(["calibrate", folder, str(readings), "--device", "package-0"]) == 0
+    for name, gain in gains.items():
+        monkeypatch.setenv("GREENLLM_SYSFS", str(tmp_path / name / "sys"))
+        sensor = package_sensor()
+        calibration.apply([sensor])
+        assert sensor.parameters["rapl.gain"].value == pytest.approx(gain, rel=0.005)
+
+
+def test_a_gpus_name_is_its_own_on_any_machine(tmp_path, stored, monkeypatch):
+    be_machine(monkeypatch, tmp_path / "one", "EPYC 7763", "00:16:3e:00:00:01")
+    host, truth = package_host()
+    host.boot_id, host.sensors = BOOT_ID, [gpu("GPU-a")]
+    host.counters["GPU-a"] = lambda t: host.counters["package-0"](t) / 1e3
+    readings = csv_of(tmp_path / "meter.csv", truth)
+    assert main(["calibrate", str(ledgers(tmp_path / "l", host)), str(readings), "--device", "GPU-a"]) == 0
+    be_machine(monkeypatch, tmp_path / "two", "EPYC 9654", "00:16:3e:00:00:02")
+    gain = Parameter.from_json(PARAMETERS["nvml.gain"])
+    card = Sensor(
+        "gpu", "GPU-a", "nvml-energy-counter", "measured", [Term("nvml.gain", "counter")], {"nvml.gain": gain}
+    )
+    calibration.apply([card])
+    assert (card.reason, card.parameters["nvml.gain"].value) == (None, pytest.approx(GAIN, rel=0.005))

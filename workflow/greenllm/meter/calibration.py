@@ -13,6 +13,7 @@ from typing import Any
 
 from greenllm.meter.estimate import Parameter
 from greenllm.meter.host import host_name
+from greenllm.meter.machine import differ, machine
 from greenllm.meter.sensors import Sensor, Term
 
 SCHEMA = "greenllm/calibration/1"
@@ -43,43 +44,68 @@ def offset_name(host: str, device: str) -> str:
 def apply(sensors: Sequence[Sensor]) -> None:
     """Apply this host's calibrations to the sensors they are for.
 
-    A calibration holds for one method of one device: that of a counter says nothing of polled power. What cannot be
-    read or used stops nobody: the sensors stay as they are, and their `reason` says why.
+    A calibration holds for one method of one device: that of a counter says nothing of polled power; and, where it says
+    so, on one machine, as two may have one name. (A GPU's name is its own.) What cannot be read or used stops nobody:
+    the sensors stay as they are, and their `reason` says why.
     """
     host = host_name()
     readable = [sensor for sensor in sensors if sensor.terms]
     try:
         path = calibration_file(host)
-        calibrations = _calibrations(path, host)
+        calibrations = read_calibrations(path, host)
     except FileNotFoundError:
         return
     except (OSError, RuntimeError, ValueError) as error:
         for sensor in readable:
             _say(sensor, f"not calibrated: {error}")
         return
+    here = machine()
     for sensor in readable:
+        own = [(calibration, device) for calibration in calibrations if (device := _device(calibration, sensor))]
         try:
-            for calibration in calibrations:
-                if own := _device(calibration, sensor):
-                    _calibrate(sensor, host, calibration, own)
+            for calibration, device in reversed(own):
+                if sensor.component == "gpu" or not differ(calibration.get("machine"), here):
+                    _calibrate(sensor, host, calibration, device)
                     break
+            else:
+                if own:
+                    _say(sensor, f"not calibrated: {path}: made on another machine of this name; calibrate this one")
         except (ArithmeticError, AttributeError, KeyError, TypeError, ValueError) as error:
             _say(sensor, f"not calibrated: {path}: {error!r}; calibrate again")
 
 
-def _calibrations(path: Path, host: str) -> list[dict[str, Any]]:
-    """Read the file. Raises OSError where it cannot be read, ValueError where it holds no calibrations of the host."""
+def read_calibrations(path: Path, host: str) -> list[dict[str, Any]]:
+    """Read a host's calibrations.
+
+    Raises OSError where the file cannot be read, ValueError (one line, naming it) where it does not hold them.
+    """
     try:
         record = json.loads(path.read_bytes())
     except ValueError as error:
         raise ValueError(f"{path}: damaged ({error}); remove it and calibrate again") from None
-    if not isinstance(record, dict):
-        record = {}
-    if record.get("schema") != SCHEMA or not isinstance(record.get("calibrations"), list):
+    if not isinstance(record, dict) or record.get("schema") != SCHEMA:
         raise ValueError(f"{path}: expected schema {SCHEMA}; remove it and calibrate again")
     if record.get("host") != host:
         raise ValueError(f"{path}: calibrates host {record.get('host')}, this is {host}")
-    return list(record["calibrations"])
+    calibrations = record.get("calibrations")
+    if not isinstance(calibrations, list) or not all(map(_is_calibration, calibrations)):
+        raise ValueError(f"{path}: expected calibrations with their devices; remove it and calibrate again")
+    return calibrations
+
+
+def _is_calibration(record: Any) -> bool:
+    """Whether it has the shape by which calibrations are told apart: of which devices, on which machine."""
+    if not isinstance(record, dict) or not isinstance(record.get("devices"), list):
+        return False
+    return (record.get("machine") is None or _is_machine(record["machine"])) and all(
+        isinstance(device, dict) and device.keys() >= {"component", "device", "method"} for device in record["devices"]
+    )
+
+
+def _is_machine(record: Any) -> bool:
+    if not isinstance(record, dict) or not isinstance(cards := record.get("network_cards"), list):
+        return False
+    return isinstance(record.get("processor", 0), str | None) and all(isinstance(card, str) for card in cards)
 
 
 def _device(calibration: Mapping[str, Any], sensor: Sensor) -> dict[str, Any] | None:

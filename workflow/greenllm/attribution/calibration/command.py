@@ -21,8 +21,10 @@ from greenllm.attribution.calibration.fit import LAGS_S, PERIODS_PER_WINDOW, Can
 from greenllm.attribution.calibration.readings import COLUMNS, read_readings, unix_s
 from greenllm.attribution.reading import read_attempts
 from greenllm.errors import UserError
-from greenllm.files import read_json, sha256_of, write_json
-from greenllm.meter.calibration import SCHEMA, calibration_file
+from greenllm.files import sha256_of, write_json
+from greenllm.meter.calibration import SCHEMA, calibration_file, read_calibrations
+from greenllm.meter.host import boot_id
+from greenllm.meter.machine import differ, machine
 from greenllm.meter.times import rfc3339
 
 
@@ -98,9 +100,12 @@ def run(arguments: argparse.Namespace) -> int:
     except CannotCalibrateError as error:
         raise UserError(f"{arguments.readings}: {error}") from None
 
-    host = str(first_reader(devices[0]).start["host"])
+    start = first_reader(devices[0]).start
+    host = str(start["host"])
     calibration = {
         "made": rfc3339(time.time()),
+        # Ledgers do not say whose they are but by the boot: of another one it is unknown.
+        "machine": machine() if start["boot_id"] == boot_id() else None,
         "readings": {
             "file": arguments.readings.name,
             "sha256": sha256_of(arguments.readings),
@@ -139,19 +144,22 @@ def run(arguments: argparse.Namespace) -> int:
 def store(path: Path, host: str, calibration: Mapping[str, Any]) -> None:
     """Add a calibration to a host's file; it takes the place of what the file says of the same devices.
 
-    Raises UserError where the file is no such file, or another host's: it is left as it is.
+    Those of another machine of this name are kept. Raises UserError where the file is no such file, or another host's:
+    it is left as it is.
     """
-    kept: list[dict[str, Any]] = []
-    if path.exists():
-        stored = read_json(path, "remove it, or store elsewhere with --out")
-        if stored.get("schema") != SCHEMA or stored.get("host") != host or "calibrations" not in stored:
-            raise UserError(f"{path}: expected {SCHEMA} of host {host}; remove it, or store elsewhere with --out")
-        renewed = [_identity(device) for device in calibration["devices"]]
-        kept = [
-            earlier
-            for earlier in stored["calibrations"]
-            if not any(_identity(device) in renewed for device in earlier["devices"])
-        ]
+    try:
+        stored = read_calibrations(path, host)
+    except FileNotFoundError:
+        stored = []
+    except (OSError, ValueError) as error:
+        raise UserError(f"{error}; or store elsewhere with --out") from None
+    renewed = [_identity(device) for device in calibration["devices"]]
+    kept = [
+        earlier
+        for earlier in stored
+        if differ(earlier.get("machine"), calibration["machine"])
+        or not any(_identity(device) in renewed for device in earlier["devices"])
+    ]
     write_json(path, {"schema": SCHEMA, "host": host, "calibrations": [*kept, calibration]})
 
 
