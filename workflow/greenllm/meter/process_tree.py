@@ -154,15 +154,14 @@ class ProcessTree:
                 continue
             earlier = self._seen.get(pid)
             if earlier is not None and earlier.parent == parent and earlier.own_s == own_cpu_s(pid):
-                # It has not run since the last look, so it has neither forked nor waited: most of a tree, mostly.
-                process, children = earlier, self._children[pid]
+                process = earlier  # it has not run since the last look, so has not waited: most of a tree, mostly
             elif (found := read_process(pid)) is not None:
-                # Parents are read before their children: a child that ends in between is missed for one look, not
-                # counted twice.
-                process, children = found, children_of(pid, found.threads)
+                process = found
             else:
                 continue
             if process.parent == parent:  # else the number is another process's by now
-                seen[pid], kin[pid] = process, children
-                waiting += [(child, pid) for child in children]
+                # Parents are read before their children: a child that ends in between is missed for one look, not
+                # counted twice. Also one that has not run may have got children: orphans, if it is a subreaper.
+                seen[pid], kin[pid] = process, children_of(pid, process.threads)
+                waiting += [(child, pid) for child in kin[pid]]
         return seen, kin
