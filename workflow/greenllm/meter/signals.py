@@ -36,11 +36,14 @@ class Sentinel:
 
     def __init__(self) -> None:
         """Fork the sentinel, which dies with this process."""
+        meter = os.getpid()
         self.pid = os.fork()
         if self.pid == 0:
             libc = ctypes.CDLL(None)
             signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
             libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+            if os.getppid() != meter:  # it has died before
+                os._exit(0)
             libc.prctl(PR_SET_NAME, SENTINEL_NAME.encode(), 0, 0, 0)
             os.closerange(0, 1 << 20)
             while True:
