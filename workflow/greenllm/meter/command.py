@@ -4,10 +4,12 @@ import argparse
 
 from greenllm.meter.options import configure, options_of
 from greenllm.meter.run import run_metered
+from greenllm.meter.streams import hold_closed_streams
 
 __all__ = ["configure", "run"]
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Run the command and return its exit status."""
+    hold_closed_streams()
     return run_metered(options_of(arguments))
