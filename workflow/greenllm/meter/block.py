@@ -5,11 +5,12 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Literal, Self
 
+from greenllm.errors import UserError
 from greenllm.meter.cgroups import tree_of
 from greenllm.meter.energy_log import energy_of
 from greenllm.meter.estimate import Estimate
@@ -60,9 +61,9 @@ class Meter:
         interval_s: float | None = None,
         wait_s: float | None = None,
         config: str | None = None,
-        inputs: Sequence[str] | None = None,
-        outputs: Sequence[str] | None = None,
-        cgroups: Sequence[str] = (),
+        inputs: Iterable[str | os.PathLike[str]] | None = None,
+        outputs: Iterable[str | os.PathLike[str]] | None = None,
+        cgroups: Iterable[str | os.PathLike[str]] = (),
     ) -> None:
         """The options are those of `greenllm meter` (see its --help); `interval_s` and `wait_s` are in seconds.
 
@@ -81,9 +82,9 @@ class Meter:
             ledger=None if ledger is None else Path(ledger).absolute(),
             wait_s=wait_s,
             config=config,
-            inputs=None if inputs is None else list(inputs),
-            outputs=None if outputs is None else list(outputs),
-            cgroups=list(cgroups),
+            inputs=None if inputs is None else _names("inputs", inputs),
+            outputs=None if outputs is None else _names("outputs", outputs),
+            cgroups=_names("cgroups", cgroups),
         )
         self._interval_s = interval_s
         self._work: dict[str, float] = {}
@@ -126,7 +127,7 @@ class Meter:
                 self._thread = threading.Thread(target=self._watch, name="greenllm-meter", daemon=True)
                 self._thread.start()
             except BaseException:
-                self._recording.slots.release()
+                self._recording.abandon()
                 raise
             self._around = {name: os.environ.get(name) for name in self._recording.environment}
             os.environ.update(self._recording.environment)
@@ -167,6 +168,12 @@ class Meter:
                     os.environ.pop(name, None)
                 else:
                     os.environ[name] = value
+
+
+def _names(option: str, paths: Iterable[str | os.PathLike[str]]) -> list[str]:
+    if isinstance(paths, str | os.PathLike):
+        raise UserError(f"{option}={os.fspath(paths)!r}: expected several paths, as in {option}=[{os.fspath(paths)!r}]")
+    return [os.fspath(path) for path in paths]
 
 
 def _ending(error: BaseException | None) -> tuple[str, int]:

@@ -8,6 +8,7 @@ from typing import Any
 from greenllm.files import write_json
 from greenllm.meter.component import SUMMED, Component
 from greenllm.meter.estimate import Estimate, Parameter, total
+from greenllm.meter.fingerprints import as_text
 from greenllm.meter.ledger import LedgerWriter
 
 SCHEMA = "greenllm/energy/1"
@@ -36,7 +37,7 @@ def write_energy_log(
         **{name: end[name] for name in ("outputs", "ended", "duration_s", "status", "exit_code")},
         "threads": start["threads"],
         "gpus": start["gpus"],
-        "ledger": os.path.relpath(ledger.path, path.absolute().parent),
+        "ledger": as_text(os.path.relpath(ledger.path, path.absolute().parent)),
         "energy_J": None if energy is None else energy.to_json(),
         "partial": any(c.energy is None for c in components) or bool(ledger.lost),
         "provisional": True,

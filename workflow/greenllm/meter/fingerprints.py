@@ -3,7 +3,7 @@
 import hashlib
 import os
 import stat
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,13 +15,13 @@ HASHED_BYTES = 64 * 2**20
 SNAKEMAKES_STAMP = ".snakemake_timestamp"
 
 
-def fingerprints(paths: Iterable[str]) -> dict[str, Any]:
-    """Return {path: fingerprint}.
+def fingerprints(files: Mapping[str, Path]) -> dict[str, Any]:
+    """Return {name: fingerprint} of the files and folders that are given with what they are to be called.
 
     A file's is its SHA-256 in hexadecimal, or {bytes, modified} beyond 64 MiB; a folder's {files, bytes, modified}
     (of all files in it, the latest modification). None for what is missing, unreadable, or no file (a pipe).
     """
-    return {as_text(path): _fingerprint(Path(path)) for path in paths}
+    return {as_text(name): _fingerprint(path) for name, path in files.items()}
 
 
 def _fingerprint(path: Path) -> Any:
@@ -51,6 +51,6 @@ def _files(folder: Path) -> Iterator[os.stat_result]:
                 yield Path(parent, name).stat()
 
 
-def as_text(path: str) -> str:
+def as_text(word: str) -> str:
     """Return a file name or word as text that can be written down, whatever bytes it holds."""
-    return path.encode(errors="surrogateescape").decode(errors="replace")
+    return word.encode("utf-16", errors="surrogatepass").decode("utf-16", errors="replace")

@@ -5,7 +5,7 @@ import hashlib
 import math
 import os
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -50,18 +50,27 @@ class Recording:
         """
         self.options = options
         self.interval_s = _interval_s(interval_s)
-        self._parent = os.environ.get("GREENLLM_METER_ID")
+        self._parent = os.environ.get("GREENLLM_METER_ID") or None
         self.id = f"{self._parent}.{os.urandom(3).hex()}" if self._parent else _new_id()
-        self._run_id = os.environ.get("GREENLLM_RUN_ID") or self.id
+        self._run_id = as_text(os.environ.get("GREENLLM_RUN_ID") or self.id)
         folder = options.ledger or Path(os.environ.get("GREENLLM_LEDGER") or DEFAULT_LEDGER)
         self._folder = folder.absolute()
         # before the lease and the first sample: what it takes is not the job's
-        self._inputs = None if options.inputs is None else fingerprints(options.inputs)
+        self._inputs = None if options.inputs is None else fingerprints(_files(options.inputs))
+        self._outputs = None if options.outputs is None else _files(options.outputs)
+        self.components: list[Component] = []
+        self._closing = contextlib.ExitStack()
         gpus, self._sensors = find_sensors()
-        self.slots = take_slots(options, gpus, self.id, os.environ)
+        for sensor in self._sensors:
+            if sensor.close is not None:
+                self._closing.callback(sensor.close)
+        try:
+            self.slots = take_slots(options, gpus, self.id, os.environ, nested=self._parent is not None)
+        except BaseException:
+            self._closing.close()
+            raise
         self._sensors += [nvml.instance(gpu.uuid) for gpu in self.slots.gpus if gpu.index < 0]
         self.interval_s = min([self.interval_s, *map(_unambiguous_s, self._sensors)])
-        self.components: list[Component] = []
 
     @property
     def environment(self) -> dict[str, str]:
@@ -75,9 +84,10 @@ class Recording:
     def begin(self, tree: ProcessTree) -> None:
         """Take the first sample of the job, whose processes are the tree's, and begin its ledger."""
         self._host, self._cpus = host_name(), processor_count()
-        self._ledger = LedgerWriter(self._folder / self._host / f"{self.id}.jsonl")
         leased = [gpu.uuid for gpu in self.slots.gpus]
         self._sampler = Sampler(self._sensors, leased, tree)
+        self._ledger = LedgerWriter(self._folder / self._host / f"{self.id}.jsonl")
+        self._closing.callback(self._ledger.close)
         self._provisional = Provisional(
             self._sensors,
             self._sampler.columns,
@@ -117,24 +127,29 @@ class Recording:
         return max(0.0, until_s)
 
     def end(self, outcome: Outcome) -> None:
-        """Take the last sample, end the ledger and write the energy log. Never raises: the job has been done."""
-        self._sample()
-        self._sampler.begin_edge(ended=True)
-        for row in self._sampler.watch_edge():
-            self._ledger.write(row)
+        """Take the last sample, end the ledger and write the energy log; the lease goes with the job's last process.
+
+        Never raises, since the job has been done: what fails is told, and missing in the end record.
+        """
+        with _carrying_on("the last sample could not be taken"):
+            self._sample()
+            self._sampler.begin_edge(ended=True)
+            for row in self._sampler.watch_edge():
+                self._ledger.write(row)
         end = self._end_record(outcome)
         self._ledger.write(end, sync=True)
         if self._ledger.lost:
             _warn(f"{self._ledger.lost} ledger record(s) could not be written ({self._ledger.trouble})")
         if (path := self.options.out) is not None:
-            try:
+            with _carrying_on(f"{path}: the energy log cannot be written, but the ledger has it all"):
                 write_energy_log(path, self._start, end, self.components, self._provisional.parameters, self._ledger)
-            except OSError as error:
-                _warn(f"{path}: the energy log cannot be written ({error.strerror}); the ledger has it all")
-        self._ledger.close()
-        for sensor in self._sensors:
-            if sensor.close is not None:
-                sensor.close()
+        with _carrying_on("a sensor could not be closed"):
+            self._closing.close()
+
+    def abandon(self) -> None:
+        """Give back whatever the recording holds: its job does not begin."""
+        self.slots.release()
+        self._closing.close()
 
     def _sample(self) -> None:
         rows = self._sampler.sample()
@@ -160,7 +175,11 @@ class Recording:
             "boot_id": boot_id(),
             "cpus": self._cpus,
             "pid": os.getpid(),
-            "job": {"rule": options.rule, "wildcards": options.wildcards, "attempt": options.attempt},
+            "job": {
+                "rule": None if options.rule is None else as_text(options.rule),
+                "wildcards": {as_text(name): as_text(value) for name, value in options.wildcards.items()},
+                "attempt": options.attempt,
+            },
             "command": command,
             "cwd": _here(),
             "config_hash": self._config_hash(command),
@@ -173,7 +192,7 @@ class Recording:
             "threads": slots.threads,
             "reserved_cpus": slots.reserved_cpus,
             "exclusive": options.exclusive,
-            "cgroups": options.cgroups,
+            "cgroups": [as_text(group) for group in options.cgroups],
             "gpus": [{"uuid": gpu.uuid, "index": gpu.index} for gpu in slots.gpus],
             "gpus_requested": options.gpus or 0,
             "columns": self._sampler.columns,
@@ -189,9 +208,10 @@ class Recording:
     def _end_record(self, outcome: Outcome) -> dict[str, Any]:
         ended_s, ended_wall_s = float(self._last[0] or 0.0), float(self._last[1] or 0.0)
         duration_s = ended_s - self._start["monotonic_s"]
-        self.components = self._provisional.components(
-            self._host, duration_s, self._inside(), self._sampler.troubles, self._sampler.tick_s
-        )
+        with _carrying_on("the provisional energy could not be worked out"):
+            self.components = self._provisional.components(
+                self._host, duration_s, self._inside(), self._sampler.troubles, self._sampler.tick_s
+            )
         return {
             "record": "end",
             "id": self.id,
@@ -203,18 +223,17 @@ class Recording:
             "duration_s": round(duration_s, 6),
             "cpu_s": self._last[4],
             "left_running": outcome.left_running,
-            "outputs": self._outputs(),
+            "outputs": self._written(),
             "work": dict(outcome.work),
             "lost_records": self._ledger.lost,
             "components": [component.to_json() for component in self.components],
         }
 
-    def _outputs(self) -> dict[str, Any] | None:
+    def _written(self) -> dict[str, Any] | None:
         """What the job wrote. Its energy log, which a workflow declares too, is yet to be written: left out."""
-        paths, log = self.options.outputs, self.options.out
-        if paths is None:
+        if self._outputs is None:
             return None
-        return fingerprints(path for path in paths if log is None or Path(path).absolute() != log.absolute())
+        return fingerprints({name: path for name, path in self._outputs.items() if path != self.options.out})
 
     def _inside(self) -> list[dict[str, Any]]:
         """Components of the meters that ran inside this one, whose ids begin with its own."""
@@ -240,6 +259,11 @@ def _interval_s(given: float | None) -> float:
     return interval_s
 
 
+def _files(names: Iterable[str]) -> dict[str, Path]:
+    """Return where the files lie: the job may leave the working directory, or remove it."""
+    return {name: Path(name).absolute() for name in names}
+
+
 def _here() -> str | None:
     try:
         return as_text(os.getcwd())  # noqa: PTH109 - as pathlib, but a str
@@ -262,6 +286,15 @@ def _jitter() -> float:
 
 def _new_id() -> str:
     return time.strftime("%Y%m%dT%H%M%SZ", time.gmtime()) + f"-{os.urandom(5).hex()}"
+
+
+@contextlib.contextmanager
+def _carrying_on(trouble: str) -> Iterator[None]:
+    """Tell what goes wrong within instead of raising it: the job has been done, and the rest can still be recorded."""
+    try:
+        yield
+    except Exception as error:
+        _warn(f"{trouble} ({getattr(error, 'strerror', None) or error!r})")
 
 
 def _warn(message: str) -> None:

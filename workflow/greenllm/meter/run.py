@@ -1,6 +1,5 @@
 """Runs a command under the meter: the wrapper itself."""
 
-import contextlib
 import errno
 import json
 import math
@@ -14,6 +13,7 @@ from greenllm.meter.options import Options
 from greenllm.meter.process_tree import ProcessTree, become_subreaper
 from greenllm.meter.recording import Outcome, Recording
 from greenllm.meter.signals import ENDING, FORWARDED, Sentinel, pass_on
+from greenllm.meter.streams import let_go_of_standard_streams
 
 NOT_FOUND, NOT_EXECUTABLE = 127, 126  # POSIX, as shells report them
 
@@ -29,9 +29,13 @@ def run_metered(options: Options) -> int:
     )
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # were it ignored, children could not be waited for
     recording = Recording(options)
-    become_subreaper()
-    tree = tree_of(options.cgroups)
-    recording.begin(tree)
+    try:
+        become_subreaper()
+        tree = tree_of(options.cgroups)
+        recording.begin(tree)
+    except BaseException:
+        recording.abandon()
+        raise
     # Signals are taken from a queue, one after the other, instead of by handlers; those that were ignored when
     # the meter started (nohup) stay so, for the command too. Blocked to the end, they cannot keep it from the log.
     taken = {s for s in FORWARDED if signal.getsignal(s) != signal.SIG_IGN} | {signal.SIGCHLD}
@@ -55,7 +59,8 @@ class _Command:
     ) -> None:
         """The command gets the signal mask `mask`; the signals `taken`, which are blocked, are passed on to it."""
         self._command, self._recording, self._tree, self._taken, self._mask = command, recording, tree, taken, mask
-        self._work_file = Path(os.environ.get("TMPDIR") or "/tmp") / f"greenllm-{recording.id}.work.json"
+        folder = Path(os.environ.get("TMPDIR") or "/tmp").absolute()
+        self._work_file = folder / f"greenllm-{recording.id}.work.json"
 
     def run(self) -> Outcome:
         """Run the command to its end."""
@@ -78,7 +83,7 @@ class _Command:
             reason = "cannot be executed" if found else "command not found"
             tell(f"error: {command[0]}: {reason} ({error.strerror})")
             return Outcome("failed", NOT_EXECUTABLE if found else NOT_FOUND)
-        _let_go_of_standard_streams()
+        let_go_of_standard_streams()
         status, exit_code = self._watch(pid)
         left_running = len(self._tree.processes())
         if left_running:
@@ -124,24 +129,18 @@ class _Command:
     def _work(self) -> dict[str, float]:
         """What the command says it has done."""
         try:
+            if not self._work_file.exists():
+                return {}
+            if not self._work_file.is_file():  # a pipe would never end
+                raise ValueError
             content = self._work_file.read_bytes()
             self._work_file.unlink()
-        except OSError:
-            return {}
-        try:
             work = json.loads(content)
-            if not all(type(amount) in (int, float) and math.isfinite(amount) for amount in work.values()):
-                raise ValueError
-        except (ValueError, AttributeError):
+            for unit, amount in work.items():
+                unit.encode()  # fails where it could not be written down
+                if type(amount) not in (int, float) or not math.isfinite(amount):
+                    raise ValueError
+        except (OSError, ValueError, AttributeError, OverflowError, RecursionError):
             tell('warning: $GREENLLM_WORK: expected a JSON object of numbers such as {"tokens": 1000}; left out')
             return {}
         return dict(work)
-
-
-def _let_go_of_standard_streams() -> None:
-    """Leave stdin and stdout to the command: pipes must break and end for it as they would without a meter."""
-    null = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
-    for descriptor in (0, 1):
-        with contextlib.suppress(OSError):
-            os.dup2(null, descriptor, inheritable=False)
-    os.close(null)

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from greenllm.errors import UserError
+from greenllm.meter.fingerprints import as_text
 from greenllm.meter.gpus import visible
 from greenllm.meter.leases import (
     Lease,
@@ -50,18 +51,23 @@ class Slots:
             self.lease.release()
 
 
-def take_slots(options: Options, gpus: Sequence[Gpu], job_id: str, environment: Mapping[str, str]) -> Slots:
-    """Get what the options ask for. Raises UserError where the host cannot give it, or not in time."""
+def take_slots(
+    options: Options, gpus: Sequence[Gpu], job_id: str, environment: Mapping[str, str], nested: bool
+) -> Slots:
+    """Get what the options ask for; `nested`: inside another meter, which has leased it.
+
+    Raises UserError where the host cannot give it, or not in time.
+    """
     usable = len(usable_cpus())
     threads = min(options.threads or 1, usable)
     exports = {name: str(threads) for name in THREAD_VARIABLES} if options.threads else {}
-    allowed = visible(gpus, environment.get("CUDA_VISIBLE_DEVICES"))
-    nested, slurm = "GREENLLM_METER_ID" in environment, "SLURM_JOB_ID" in environment
+    named = environment.get("CUDA_VISIBLE_DEVICES")
+    allowed, slurm = visible(gpus, named), "SLURM_JOB_ID" in environment
     wanted = _gpus_wanted(options, gpus, allowed)
 
     if nested or slurm:
-        given = slurm and not nested  # by SLURM, whose CUDA_VISIBLE_DEVICES stands
-        chosen = allowed if given and options.gpus is None else allowed[:wanted]
+        given = slurm and not nested  # by SLURM, whose CUDA_VISIBLE_DEVICES stands; without it, it gave no GPU
+        chosen = allowed if given and options.gpus is None and named is not None else allowed[:wanted]
         if options.gpus is not None and not slurm:
             exports |= _cuda(chosen)
         # A nested job's reservation is part of its parent's, as far as it names one.
@@ -72,7 +78,7 @@ def take_slots(options: Options, gpus: Sequence[Gpu], job_id: str, environment: 
     count = os.cpu_count() or 1 if options.exclusive else threads
     slots = Slots(allowed[:wanted], threads, float(count), exports)
     try:
-        slots.lease = lease = Lease(lock_folder(), holder_record(job_id, options.rule or options.command[0]))
+        slots.lease = lease = Lease(lock_folder(), holder_record(job_id, as_text(options.rule or options.command[0])))
         if wanted:
             by_name = {f"gpu-{gpu.uuid}": gpu for gpu in allowed}
             what = f"{wanted} of {len(allowed)} GPU{'s' if len(allowed) > 1 else ''}"
