@@ -3,17 +3,26 @@
 import os
 from pathlib import Path
 
+from greenllm.errors import UserError
+
 TICKS_PER_S = os.sysconf("SC_CLK_TCK")
 
 
 def sysfs() -> Path:
-    """Return the root of sysfs: `$GREENLLM_SYSFS`, else /sys."""
-    return Path(os.environ.get("GREENLLM_SYSFS") or "/sys")
+    """Return the root of sysfs: `$GREENLLM_SYSFS`, else /sys. Raises UserError where the variable names no folder."""
+    return _root("GREENLLM_SYSFS", "/sys")
 
 
 def procfs() -> Path:
-    """Return the root of procfs that tells of the host: `$GREENLLM_PROCFS`, else /proc."""
-    return Path(os.environ.get("GREENLLM_PROCFS") or "/proc")
+    """Return the root of procfs that tells of the host: `$GREENLLM_PROCFS`, else /proc; raises as `sysfs` does."""
+    return _root("GREENLLM_PROCFS", "/proc")
+
+
+def _root(variable: str, usual: str) -> Path:
+    named = os.environ.get(variable)
+    if named and not Path(named).is_dir():
+        raise UserError(f"{variable}={named}: no such folder; expected where the host's {usual} is mounted")
+    return Path(named or usual)
 
 
 def host_name() -> str:
@@ -35,8 +44,14 @@ class ProcessorTimes:
     """Reads /proc/stat's first line again and again through one descriptor, which is closed with this object."""
 
     def __init__(self) -> None:
-        """Open the file. Raises OSError where there is none."""
-        self._file = (procfs() / "stat").open("rb", buffering=0)
+        """Open the file. Raises UserError where that fails."""
+        path = procfs() / "stat"
+        try:
+            self._file = path.open("rb", buffering=0)
+        except OSError as error:
+            raise UserError(
+                f"{path}: {error.strerror}; $GREENLLM_PROCFS names where the host's /proc is mounted"
+            ) from None
 
     def read(self) -> tuple[float, float]:
         """Return busy and steal time of all processors since boot, in CPU seconds (proc(5), /proc/stat).

@@ -3,6 +3,7 @@
 import argparse
 import json
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,9 @@ from greenllm.meter.leases import Holder, NoLocksError, cpu_locks, holders_of, l
 from greenllm.meter.process_tree import ProcessTree
 from greenllm.meter.provisional import Provisional
 from greenllm.meter.sampler import Sampler
+from greenllm.meter.sensors import Sensor
 from greenllm.meter.sensors.discovery import find_sensors
+from greenllm.meter.sensors.nvml import Gpu
 
 # The command of a meter outside the host may take its time.
 FIRST_ANSWER_S = 3.0
@@ -39,6 +42,15 @@ def run(arguments: argparse.Namespace) -> int:
 def probe(seconds: float) -> dict[str, Any]:
     """Look at the sensors for some seconds; return host, sensors (with power in W now), and locks."""
     gpus, sensors = find_sensors()
+    try:
+        return _found(gpus, sensors, seconds)
+    finally:
+        for sensor in sensors:
+            if sensor.close is not None:
+                sensor.close()
+
+
+def _found(gpus: Sequence[Gpu], sensors: Sequence[Sensor], seconds: float) -> dict[str, Any]:
     sampler = Sampler(sensors, [gpu.uuid for gpu in gpus], ProcessTree())
     watching = Provisional(sensors, sampler.columns, [gpu.uuid for gpu in gpus], 1, 1.0, "probe")
     first, waits_until_s = sampler.sample()[-1], time.monotonic() + FIRST_ANSWER_S
