@@ -2,16 +2,15 @@
 
 import json
 import subprocess
-import sys
 import time
 from pathlib import Path
 
 import pytest
 from hardware.simulated import PowercapTree, clean_environment
+from metering import GREENLLM
 
 from greenllm.attribution import attribute
 
-GREENLLM = [sys.executable, "-m", "greenllm"]
 GAIN, OFFSET_W = 1.25, 8.0
 TOLERANCE = 0.1  # on a busy machine the simulated counter is late by some 10 ms, at every reading
 

@@ -1,7 +1,6 @@
 """`greenllm meter --cgroup`: CPU time of what works for a job outside its process tree."""
 
 import contextlib
-import json
 import os
 import subprocess
 import sys
@@ -10,20 +9,16 @@ from pathlib import Path
 
 import pytest
 from hardware.simulated import clean_environment
+from metering import BURN, meter, the_ledger
 
 from greenllm.meter.cgroups import ClaimingTree
 
-GREENLLM = [sys.executable, "-m", "greenllm"]
-BURN = "import time\nend = time.process_time() + {seconds}\nwhile time.process_time() < end: pass\n"
 V1 = Path("/sys/fs/cgroup/cpuacct")
 
 
-def meter(tmp_path: Path, *arguments: str, **more: str) -> tuple[subprocess.CompletedProcess, list]:
-    """Run the meter; return how it ended and its ledger."""
-    env = clean_environment(tmp_path, GREENLLM_METER_INTERVAL_S="0.02", **more)
-    done = subprocess.run([*GREENLLM, "meter", *arguments], env=env, capture_output=True, text=True, timeout=60)
-    lines = [line for path in (tmp_path / "ledger").glob("*/*.jsonl") for line in path.read_text().splitlines()]
-    return done, [json.loads(line) for line in lines]
+@pytest.fixture
+def env(tmp_path):
+    return clean_environment(tmp_path, GREENLLM_METER_INTERVAL_S="0.02")
 
 
 def usage(folder: Path, seconds: float) -> None:
@@ -74,24 +69,26 @@ def test_a_group_below_another_is_a_part_of_it(v2):
     assert tree.cpu_s() == 4
 
 
-def test_a_group_that_comes_later_counts_from_zero_and_that_is_told(tmp_path, v2):
+def test_a_group_that_comes_later_counts_from_zero_and_that_is_told(tmp_path, env, v2):
     arrives = f"mkdir {v2}/box && echo usage_usec 2500000 > {v2}/box/cpu.stat"
-    done, ledger = meter(tmp_path, "--cgroup", "box", "--", "sh", "-c", arrives, GREENLLM_SYSFS=str(tmp_path / "sys"))
+    environment = env | {"GREENLLM_SYSFS": str(tmp_path / "sys")}
+    done = meter("--cgroup", "box", "--", "sh", "-c", arrives, env=environment)
     assert done.returncode == 0
     assert done.stderr.count("\n") == 1
     assert "--cgroup box: not there yet" in done.stderr
-    assert ledger[0]["cgroups"] == ["box"]
-    assert ledger[-1]["cpu_s"] == pytest.approx(2.5, abs=0.3)
+    first, *_, end = the_ledger(tmp_path)
+    assert first["cgroups"] == ["box"]
+    assert end["cpu_s"] == pytest.approx(2.5, abs=0.3)
 
 
 @pytest.mark.parametrize("name", ["nowhere/box", "/nowhere/box", "memory/box", "memory"])
-def test_a_path_that_is_no_group_is_refused_in_one_line(tmp_path, v2, name):
+def test_a_path_that_is_no_group_is_refused_in_one_line(tmp_path, env, v2, name):
     (v2 / "memory").mkdir()
-    done, ledger = meter(tmp_path, "--cgroup", name, "--", "true", GREENLLM_SYSFS=str(tmp_path / "sys"))
+    done = meter("--cgroup", name, "--", "true", env=env | {"GREENLLM_SYSFS": str(tmp_path / "sys")})
     assert done.returncode == 2
     assert done.stderr.count("\n") == 1
     assert name in done.stderr
-    assert ledger == []
+    assert not (tmp_path / "ledger").exists()
 
 
 def test_processes_of_the_tree_that_are_in_the_group_count_once(v2):
@@ -153,18 +150,18 @@ def in_box(box: Path, seconds: float) -> list[str]:
 
 
 @pytest.mark.parametrize(("claimed", "low_s", "high_s"), [(True, 0.55, 0.9), (False, 0, 0.3)])
-def test_a_process_outside_the_tree_burns_in_a_real_group(tmp_path, box, claimed, low_s, high_s):
+def test_a_process_outside_the_tree_burns_in_a_real_group(tmp_path, env, box, claimed, low_s, high_s):
     bell = tmp_path / "bell"
     os.mkfifo(bell)
     daemon = subprocess.Popen(["sh", "-c", f'read go < {bell}; "$@"; echo > {bell}', "sh", *in_box(box, 0.6)])
     option = ["--cgroup", str(box)] if claimed else []
-    done, ledger = meter(tmp_path, *option, "--", "sh", "-c", f"echo > {bell}; read done < {bell}")
+    done = meter(*option, "--", "sh", "-c", f"echo > {bell}; read done < {bell}", env=env)
     daemon.wait(timeout=30)
     assert (done.returncode, done.stderr) == (0, "")
-    assert low_s < ledger[-1]["cpu_s"] < high_s
+    assert low_s < the_ledger(tmp_path)[-1]["cpu_s"] < high_s
 
 
-def test_a_job_that_moves_itself_into_the_group_counts_once(tmp_path, box):
-    done, ledger = meter(tmp_path, "--cgroup", str(box), "--", *in_box(box, 1.0))
+def test_a_job_that_moves_itself_into_the_group_counts_once(tmp_path, env, box):
+    done = meter("--cgroup", box, "--", *in_box(box, 1.0), env=env)
     assert (done.returncode, done.stderr) == (0, "")
-    assert 0.95 < ledger[-1]["cpu_s"] < 1.3
+    assert 0.95 < the_ledger(tmp_path)[-1]["cpu_s"] < 1.3

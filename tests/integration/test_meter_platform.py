@@ -11,10 +11,10 @@ from pathlib import Path
 
 import pytest
 from hardware.simulated import clean_environment
+from metering import GREENLLM, meter
 
 from greenllm.meter.sensors import SensorError, external
 
-GREENLLM = [sys.executable, "-m", "greenllm"]
 BURNS = f"{sys.executable} -c 'import time; [0 for _ in iter(lambda: time.process_time() < 0.4, False)]'"
 
 
@@ -23,11 +23,10 @@ def env(tmp_path):
     return clean_environment(tmp_path, GREENLLM_METER_INTERVAL_S="0.05")
 
 
-def meter(tmp_path: Path, script: str, env: dict[str, str]) -> dict:
+def metered(tmp_path: Path, script: str, env: dict[str, str]) -> dict:
     """Run a shell script under the meter; return its energy log."""
     log = tmp_path / "log.json"
-    arguments = ["--exclusive", "--out", str(log), "--", "sh", "-c", script]
-    done = subprocess.run([*GREENLLM, "meter", *arguments], env=env, capture_output=True, text=True, timeout=60)
+    done = meter("--exclusive", "--out", log, "--", "sh", "-c", script, env=env)
     assert (done.returncode, done.stderr) == (0, "")
     return json.loads(log.read_text())
 
@@ -71,7 +70,7 @@ def test_joules_of_a_file_are_the_platforms_and_stand_apart(tmp_path, env):
     outlet = tmp_path / "outlet"
     outlet.write_text("1000.0 J\n")
     env |= {"GREENLLM_PLATFORM_JOULES": str(outlet), "GREENLLM_PLATFORM_TOLERANCE": "0.02 data sheet, class 2"}
-    log = meter(tmp_path, f"echo 1250.5 J > {outlet}; sleep 0.3", env)
+    log = metered(tmp_path, f"echo 1250.5 J > {outlet}; sleep 0.3", env)
     assert counted_J(tmp_path) == pytest.approx(250.5, rel=0.01)
     component = platform(log)
     assert (component["quality"], component["method"], component["reason"]) == ("measured", "joules-file", None)
@@ -87,7 +86,7 @@ def test_a_wrap_around_is_told_from_a_reset(tmp_path, env):
     outlet = tmp_path / "outlet"
     outlet.write_text("990")
     env |= {"GREENLLM_PLATFORM_JOULES": str(outlet), "GREENLLM_PLATFORM_WRAP_J": "1000"}
-    meter(tmp_path, f"echo 15 > {outlet}; sleep 0.3", env)
+    metered(tmp_path, f"echo 15 > {outlet}; sleep 0.3", env)
     assert counted_J(tmp_path) == pytest.approx(25, rel=0.01)
 
 
@@ -95,7 +94,7 @@ def test_a_reset_is_told_from_a_wrap_around(tmp_path, env):
     outlet = tmp_path / "outlet"
     outlet.write_text("10000")
     env |= {"GREENLLM_PLATFORM_JOULES": str(outlet), "GREENLLM_PLATFORM_WRAP_J": str(2**32)}
-    component = platform(meter(tmp_path, f"echo 0 > {outlet}; sleep 0.3; echo 25 > {outlet}; sleep 0.3", env))
+    component = platform(metered(tmp_path, f"echo 0 > {outlet}; sleep 0.3; echo 25 > {outlet}; sleep 0.3", env))
     assert counted_J(tmp_path) == pytest.approx(25, rel=0.01)
     assert component["energy_J"]["value"] == pytest.approx(25, rel=0.01)
     assert 0 < component["coverage"] < 1
@@ -104,7 +103,7 @@ def test_a_reset_is_told_from_a_wrap_around(tmp_path, env):
 
 def test_a_file_that_the_kernel_makes_on_reading_is_never_stale(tmp_path, env):
     """/proc/uptime counts seconds: the energy of a host that draws one watt."""
-    log = meter(tmp_path, "sleep 0.5", env | {"GREENLLM_PLATFORM_JOULES": "/proc/uptime"})
+    log = metered(tmp_path, "sleep 0.5", env | {"GREENLLM_PLATFORM_JOULES": "/proc/uptime"})
     assert counted_J(tmp_path) == pytest.approx(log["duration_s"], abs=0.1)
 
 
@@ -112,7 +111,7 @@ def test_watts_of_a_slow_command_are_integrated_and_its_work_is_not_the_jobs(tmp
     runs, bell = tmp_path / "runs", tmp_path / "bell"
     os.mkfifo(bell)
     command = f"echo x >> {runs}; {BURNS}; [ $(wc -l < {runs}) -lt 4 ] || echo > {bell}; echo 220 Watts"
-    log = meter(tmp_path, f"read line < {bell}", env | {"GREENLLM_PLATFORM_WATTS": f"!{command}"})
+    log = metered(tmp_path, f"read line < {bell}", env | {"GREENLLM_PLATFORM_WATTS": f"!{command}"})
     component = platform(log)
     assert component["method"] == "watts-command"
     watched_s = component["coverage"] * log["duration_s"]
@@ -127,7 +126,7 @@ def test_joules_of_a_command(tmp_path, env):
     os.mkfifo(bell)
     # Each run adds 7 J. When the fourth lets the job go on, the answers to the first three have been read.
     command = f"echo x >> {runs}; n=$(wc -l < {runs}); [ $n -ne 4 ] || echo > {bell}; echo $((n * 7))"
-    log = meter(tmp_path, f"read line < {bell}; sleep 0.3", env | {"GREENLLM_PLATFORM_JOULES": f"!{command}"})
+    log = metered(tmp_path, f"read line < {bell}; sleep 0.3", env | {"GREENLLM_PLATFORM_JOULES": f"!{command}"})
     assert platform(log)["method"] == "joules-command"
     runs_J = 7 * len(runs.read_text().split())
     assert 14 <= counted_J(tmp_path) <= runs_J
@@ -135,7 +134,7 @@ def test_joules_of_a_command(tmp_path, env):
 
 def test_a_command_that_hangs_holds_nothing_up_and_leaves_nothing_behind(tmp_path, env):
     word = f"9{os.getpid()}.25"
-    log = meter(tmp_path, "true", env | {"GREENLLM_PLATFORM_WATTS": f"!sleep {word} & sleep {word}"})
+    log = metered(tmp_path, "true", env | {"GREENLLM_PLATFORM_WATTS": f"!sleep {word} & sleep {word}"})
     component = platform(log)
     assert component["energy_J"] is None
     assert "GREENLLM_PLATFORM_WATTS" in component["reason"]
@@ -186,7 +185,7 @@ def test_signals_to_the_jobs_group_do_not_reach_the_command(tmp_path, env):
 )
 def test_a_bad_setting_is_told_and_stops_no_job(tmp_path, env, settings, reason):
     env |= {f"GREENLLM_PLATFORM_{name}": value for name, value in settings.items()}
-    component = platform(meter(tmp_path, "true", env))
+    component = platform(metered(tmp_path, "true", env))
     assert component["energy_J"] is None
     assert reason in component["reason"]
     done = subprocess.run([*GREENLLM, "probe"], env=env, capture_output=True, text=True, timeout=60)
@@ -250,7 +249,7 @@ def test_a_meter_inside_a_meter_leaves_the_command_to_the_outer_one(tmp_path, en
     command = f"echo $PPID >> {runs}; [ $(wc -l < {runs}) -lt 3 ] || echo > {bell}; echo 100"
     inner_log = tmp_path / "inner.json"
     inner = " ".join([*GREENLLM, "meter", "--out", str(inner_log), "--", "sh", "-c", f"'read line < {bell}'"])
-    outer = platform(meter(tmp_path, inner, env | {"GREENLLM_PLATFORM_WATTS": f"!{command}"}))
+    outer = platform(metered(tmp_path, inner, env | {"GREENLLM_PLATFORM_WATTS": f"!{command}"}))
     assert len(set(runs.read_text().split())) == 1  # one reader
     assert outer["energy_J"]["value"] > 0
     nested = platform(json.loads(inner_log.read_text()))

@@ -18,12 +18,12 @@ from hardware.simulated import (
     gpu_uuid,
     proc_tree,
 )
+from metering import GREENLLM
 
 import greenllm.meter
 from greenllm.attribution import attribute
 from greenllm.meter.ledger import Ledger, ledger_paths, read_ledger
 
-GREENLLM = [sys.executable, "-m", "greenllm"]
 PROLOGUE = """
 import json, os, signal, subprocess, sys, threading, time
 from greenllm.meter import Meter
