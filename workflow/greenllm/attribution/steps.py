@@ -29,8 +29,8 @@ class Steps:
 def find_steps(starts_s: Array, ends_s: Array, value_W: Array, slack_s: float) -> tuple[Steps, Indices, Indices]:
     """Find the steps of a power whose means over windows from `starts_s` to `ends_s` a card showed as `value_W`.
 
-    `slack_s` is how far the windows may be off. Returns the steps, and the number of the step in each window and in the gap
-    after it (-1: none).
+    `slack_s` is how far the windows may be off. Returns the steps, and the number of the step in each window and in the
+    gap after it (-1: none).
     """
     jumps_W = np.diff(value_W)
     big = np.abs(jumps_W) > STEP_PART * np.ptp(value_W) if len(value_W) else jumps_W > 0
