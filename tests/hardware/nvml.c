@@ -2,7 +2,7 @@
  *
  * SIMULATED_GPUS: GPUs separated by ';', each a list of key=value separated by ',' (SimulatedGpu in simulated.py writes
  * it and says what each key means), for instance "high_W=300,tick_s=0.1;counter=0,refresh_s=0.1,window_s=0.025".
- * SIMULATED_NVML_STATE: a file that keeps the power limits that were set, and when a job drove the GPU, for all
+ * SIMULATED_NVML_STATE: a file that keeps the power limits that were set, and what a job did to the GPU, for all
  * processes; without it each process has its own.
  * SIMULATED_NVML_ERROR: the code that nvmlInit returns (18: driver and library differ).
  */
@@ -29,8 +29,8 @@ typedef struct { gpu_t *gpu; int instance; } device_t; /* what a handle points t
 struct gpu {
     double low_W, high_W, period_s, duty, phase, idle_W, start_s, end_s;
     char trace[512];
-    double step, counter, tick_s, tick_phase, reset_s, refresh_s, refresh_phase, window_s, instant_window_s;
-    double lost_s, processes, limit_W, min_limit_W, max_limit_W, may_set_limit, mig, architecture, driven;
+    double step, counter, tick_s, tick_phase, refresh_s, refresh_phase, window_s, instant_window_s;
+    double processes, limit_W, min_limit_W, max_limit_W, may_set_limit, mig, architecture, driven;
     size_t points;
     double *time_s, *power_W; /* of the trace */
     device_t whole, instances[MOST_INSTANCES];
@@ -38,10 +38,10 @@ struct gpu {
 static gpu_t gpus[MOST_GPUS];
 static int count;
 
-/* What was done to a GPU: when a job drove it (0: not yet), and the power limits in the order they were set. */
+/* What was done to a GPU: when a job drove or reset it (0: not yet), whether it is lost, the power limits in order. */
 typedef struct {
-    double start_s, end_s;
-    int set;
+    double start_s, end_s, reset_s;
+    int lost, set;
     struct { double from_s, limit_W; } limits[MOST_LIMITS];
 } state_t;
 static state_t *states;
@@ -51,8 +51,8 @@ static state_t *states;
 static const struct { const char *key; size_t offset; } KEYS[] = {
 #define KEY(name) {#name, offsetof(gpu_t, name)}
     KEY(low_W), KEY(high_W), KEY(period_s), KEY(duty), KEY(phase), KEY(idle_W), KEY(start_s), KEY(end_s), KEY(step),
-    KEY(counter), KEY(tick_s), KEY(tick_phase), KEY(reset_s), KEY(refresh_s), KEY(refresh_phase), KEY(window_s),
-    KEY(instant_window_s), KEY(lost_s), KEY(processes), KEY(limit_W), KEY(min_limit_W), KEY(max_limit_W),
+    KEY(counter), KEY(tick_s), KEY(tick_phase), KEY(refresh_s), KEY(refresh_phase), KEY(window_s),
+    KEY(instant_window_s), KEY(processes), KEY(limit_W), KEY(min_limit_W), KEY(max_limit_W),
     KEY(may_set_limit), KEY(mig), KEY(architecture), KEY(driven),
 };
 
@@ -85,7 +85,7 @@ static int read_trace(gpu_t *gpu) {
 
 static int read_gpu(gpu_t *gpu, char *text) {
     *gpu = (gpu_t){.low_W = 70, .high_W = 400, .period_s = 1.3, .duty = 0.5, .idle_W = 70, .end_s = INFINITY,
-                   .counter = 1, .reset_s = INFINITY, .instant_window_s = NAN, .lost_s = INFINITY, .limit_W = 1000,
+                   .counter = 1, .instant_window_s = NAN, .limit_W = 1000,
                    .min_limit_W = 100, .max_limit_W = 1000, .may_set_limit = 1, .architecture = 7};
     gpu->whole = (device_t){gpu, -1};
     for (int i = 0; i < MOST_INSTANCES; i++) gpu->instances[i] = (device_t){gpu, i};
@@ -202,13 +202,16 @@ static double published_W(const gpu_t *gpu, double window_s) {
 
 static double counted_J(const gpu_t *gpu) {
     double t = last_instant(now_s(), gpu->tick_s, gpu->tick_phase);
-    return energy_J(gpu, t >= gpu->reset_s ? gpu->reset_s : 0, t);
+    double reset_s = states[gpu - gpus].reset_s;
+    return energy_J(gpu, t >= reset_s ? reset_s : 0, t);
 }
 
-/* ---- for the job that drives a GPU (driven=1): until then, and afterwards, it is idle ---- */
+/* ---- for the job: it drives a GPU (driven=1), which before and afterwards is idle; resets its counter; loses it ---- */
 
 void simulated_start(unsigned index) { states[index].start_s = now_s(); }
 void simulated_end(unsigned index) { states[index].end_s = now_s(); }
+void simulated_reset(unsigned index) { states[index].reset_s = now_s(); }
+void simulated_loss(unsigned index) { states[index].lost = 1; }
 
 /* ---- NVML: the library and its devices ---- */
 
@@ -238,8 +241,15 @@ nvmlReturn_t nvmlSystemGetDriverVersion(char *version, unsigned length) {
     return SUCCESS;
 }
 
-#define REFUSE_LOST(device) if (now_s() >= (device)->gpu->lost_s) return GPU_IS_LOST
+#define REFUSE_LOST(device) if (states[(device)->gpu - gpus].lost) return GPU_IS_LOST
 #define REFUSE_INSTANCE(device) REFUSE_LOST(device); if ((device)->instance >= 0) return NOT_SUPPORTED
+/* A function that returns one number. */
+#define NUMBER(function, REFUSE, of)                           \
+    nvmlReturn_t function(device_t *device, unsigned *value) { \
+        REFUSE(device);                                        \
+        *value = (unsigned)(of);                               \
+        return SUCCESS;                                        \
+    }
 
 nvmlReturn_t nvmlDeviceGetCount_v2(unsigned *n) { *n = (unsigned)count; return SUCCESS; }
 nvmlReturn_t nvmlDeviceGetHandleByIndex_v2(unsigned index, device_t **handle) {
@@ -289,11 +299,7 @@ nvmlReturn_t nvmlDeviceGetTotalEnergyConsumption(device_t *device, unsigned long
     *energy_mJ = (unsigned long long)(1000 * counted_J(device->gpu));
     return SUCCESS;
 }
-nvmlReturn_t nvmlDeviceGetPowerUsage(device_t *device, unsigned *power_mW) {
-    REFUSE_INSTANCE(device);
-    *power_mW = (unsigned)(1000 * published_W(device->gpu, device->gpu->window_s) + 0.5);
-    return SUCCESS;
-}
+NUMBER(nvmlDeviceGetPowerUsage, REFUSE_INSTANCE, 1000 * published_W(device->gpu, device->gpu->window_s) + 0.5)
 typedef struct {
     unsigned fieldId, scopeId;
     long long timestamp, latencyUsec;
@@ -326,23 +332,13 @@ nvmlReturn_t nvmlDeviceGetFieldValues(device_t *device, int n, nvmlFieldValue_t 
     return SUCCESS;
 }
 
-static unsigned limit_mW(const gpu_t *gpu) {
+static double limit_W(const gpu_t *gpu) {
     const state_t *state = &states[gpu - gpus];
-    return (unsigned)(1000 * (state->set ? state->limits[state->set - 1].limit_W : gpu->limit_W));
+    return state->set ? state->limits[state->set - 1].limit_W : gpu->limit_W;
 }
-nvmlReturn_t nvmlDeviceGetPowerManagementLimit(device_t *device, unsigned *limit) {
-    REFUSE_INSTANCE(device);
-    *limit = limit_mW(device->gpu);
-    return SUCCESS;
-}
-nvmlReturn_t nvmlDeviceGetEnforcedPowerLimit(device_t *device, unsigned *limit) {
-    return nvmlDeviceGetPowerManagementLimit(device, limit);
-}
-nvmlReturn_t nvmlDeviceGetPowerManagementDefaultLimit(device_t *device, unsigned *limit) {
-    REFUSE_INSTANCE(device);
-    *limit = (unsigned)(1000 * device->gpu->limit_W);
-    return SUCCESS;
-}
+NUMBER(nvmlDeviceGetPowerManagementLimit, REFUSE_INSTANCE, 1000 * limit_W(device->gpu))
+NUMBER(nvmlDeviceGetEnforcedPowerLimit, REFUSE_INSTANCE, 1000 * limit_W(device->gpu))
+NUMBER(nvmlDeviceGetPowerManagementDefaultLimit, REFUSE_INSTANCE, 1000 * device->gpu->limit_W)
 nvmlReturn_t nvmlDeviceGetPowerManagementLimitConstraints(device_t *device, unsigned *least, unsigned *most) {
     REFUSE_INSTANCE(device);
     *least = (unsigned)(1000 * device->gpu->min_limit_W);
@@ -455,15 +451,9 @@ nvmlReturn_t nvmlDeviceGetCudaComputeCapability(device_t *device, int *major, in
     *major = 8, *minor = 6;
     return SUCCESS;
 }
-#define CONSTANT(function, of)                                 \
-    nvmlReturn_t function(device_t *device, unsigned *value) { \
-        REFUSE_LOST(device);                                   \
-        *value = (unsigned)(of);                               \
-        return SUCCESS;                                        \
-    }
-CONSTANT(nvmlDeviceGetArchitecture, device->gpu->architecture)
-CONSTANT(nvmlDeviceGetComputeMode, 0)
-CONSTANT(nvmlDeviceGetPersistenceMode, 1)
+NUMBER(nvmlDeviceGetArchitecture, REFUSE_LOST, device->gpu->architecture)
+NUMBER(nvmlDeviceGetComputeMode, REFUSE_LOST, 0)
+NUMBER(nvmlDeviceGetPersistenceMode, REFUSE_LOST, 1)
 nvmlReturn_t nvmlDeviceGetTemperature(device_t *device, int sensor, unsigned *celsius) {
     (void)sensor;
     REFUSE_LOST(device);

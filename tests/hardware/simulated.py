@@ -21,6 +21,7 @@ BOOT_ID = "00000000-0000-4000-8000-000000000000"  # of proc_tree's host
 class SimulatedGpu:
     """A GPU of nvml.c: what it draws, and what its sensors show of that. Times are those of CLOCK_MONOTONIC.
 
+    From when a job calls the library's simulated_loss it is lost.
     Phases are parts of a period: a counter with `tick_s` 0.1 and `tick_phase` 0.3 moves at 0.03, 0.13, 0.23 s …
     """
 
@@ -39,11 +40,11 @@ class SimulatedGpu:
     end_s: float = math.inf
     driven: bool = False  # start and end are when a job calls the library's simulated_start and simulated_end
 
-    # The energy counter: none (counter 0), or one that moves every tick_s (0: always) and starts anew at reset_s.
+    # The energy counter: none (counter 0), or one that moves every tick_s (0: always), and starts anew when a job calls
+    # the library's simulated_reset.
     counter: int = 1
     tick_s: float = 0.0
     tick_phase: float = 0.0
-    reset_s: float = math.inf
     # The power reading: taken anew every refresh_s (0: always), the mean over the window_s before (0: none). The
     # field NVML_FI_DEV_POWER_INSTANT has a window of its own, by default the same.
     refresh_s: float = 0.0
@@ -51,7 +52,6 @@ class SimulatedGpu:
     window_s: float = 0.0
     instant_window_s: float | None = None
 
-    lost_s: float = math.inf  # from then on "GPU is lost"
     processes: int = 0
     limit_W: float = 1000.0  # cuts what it draws, until another limit is set
     min_limit_W: float = 100.0

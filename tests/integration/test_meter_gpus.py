@@ -7,7 +7,6 @@ import os
 import shutil
 import subprocess
 import sys
-import time
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -33,16 +32,36 @@ def _nvidia_driver() -> bool:
     return True
 
 
-def drive(library: Path, gpus: Iterable[int], seconds: float) -> str:
-    """A script that keeps driven GPUs busy for a time."""
-    return f"""
-import ctypes, time
+def python(library: Path, script: str) -> list[str]:
+    """A command that can do things to the GPUs, and see to it that the meter has read them."""
+    return [
+        sys.executable,
+        "-c",
+        f"""
+import ctypes, os, pathlib, time
 nvml = ctypes.CDLL({str(library / "libnvidia-ml.so.1")!r})
 nvml.nvmlInit_v2()
+(ledger,) = pathlib.Path(os.environ["GREENLLM_LEDGER"]).glob("*/" + os.environ["GREENLLM_METER_ID"] + ".jsonl")
+def samples():
+    return sum(line.startswith("[") and not line.startswith("[null") for line in ledger.read_text().splitlines())
+def let_sample(times):
+    last = samples() + times
+    while samples() < last: time.sleep(0.02)
+{script}
+""",
+    ]
+
+
+def drive(library: Path, gpus: Iterable[int], seconds: float) -> list[str]:
+    """A job that keeps driven GPUs busy for a time."""
+    return python(
+        library,
+        f"""
 for i in {list(gpus)}: nvml.simulated_start(i)
 time.sleep({seconds})
 for i in {list(gpus)}: nvml.simulated_end(i)
-"""
+""",
+    )
 
 
 @needs_compiler
@@ -71,9 +90,7 @@ def test_a_counter_that_ticks_is_read_at_its_ticks(tmp_path, env):
     library = compile_nvml(tmp_path)
     environment = env | gpu_environment(library, gpus) | {"SIMULATED_NVML_STATE": str(tmp_path / "state")}
     log_file = tmp_path / "log.json"
-    done = meter(
-        "--gpus", 5, "--out", log_file, "--", sys.executable, "-c", drive(library, range(5), seconds=2), env=environment
-    )
+    done = meter("--gpus", 5, "--out", log_file, "--", *drive(library, range(5), seconds=2), env=environment)
     assert done.returncode == 0, done.stderr
     (job,) = attribute(tmp_path / "ledger").jobs
     idle_J = 70 * (job.attempt.last_s - job.attempt.first_s)
@@ -114,7 +131,7 @@ def test_of_a_mean_and_an_instant_power_the_instant_one_is_read(tmp_path, env):
     )
     library = compile_nvml(tmp_path)
     environment = env | gpu_environment(library, [gpu]) | {"SIMULATED_NVML_STATE": str(tmp_path / "state")}
-    done = meter("--gpus", 1, "--", sys.executable, "-c", drive(library, [0], seconds=2), env=environment)
+    done = meter("--gpus", 1, "--", *drive(library, [0], seconds=2), env=environment)
     assert done.returncode == 0, done.stderr
     (job,) = attribute(tmp_path / "ledger").jobs
     (component,) = (c for c in job.components if c.component == "gpu")
@@ -155,11 +172,11 @@ def test_a_job_shorter_than_a_tick_is_not_taken_for_one_without_energy(tmp_path,
 
 @needs_compiler
 def test_a_gpu_that_is_lost_counts_up_to_its_last_reading(tmp_path, env):
-    gpu = SimulatedGpu(low_W=100, high_W=100, lost_s=time.monotonic() + 4)
-    environment = env | gpu_environment(compile_nvml(tmp_path), [gpu]) | {"GREENLLM_METER_INTERVAL_S": "0.1"}
-    until = f"import time\nwhile time.monotonic() < {gpu.lost_s + 0.5}: time.sleep(0.05)"
-    done = meter("--gpus", 1, "--", sys.executable, "-c", until, env=environment)
-    assert done.returncode == 0
+    library = compile_nvml(tmp_path)
+    environment = env | gpu_environment(library, [SimulatedGpu(low_W=100, high_W=100)])
+    loses = python(library, "let_sample(5); nvml.simulated_loss(0); let_sample(2)")
+    done = meter("--gpus", 1, "--", *loses, env=environment | {"GREENLLM_METER_INTERVAL_S": "0.1"})
+    assert done.returncode == 0, done.stderr
     (job,) = attribute(tmp_path / "ledger").jobs
     (component,) = (c for c in job.components if c.component == "gpu")
     assert 0 < component.coverage < 1
@@ -170,10 +187,12 @@ def test_a_gpu_that_is_lost_counts_up_to_its_last_reading(tmp_path, env):
 
 @needs_compiler
 def test_a_counter_that_begins_anew_makes_and_loses_no_energy_unseen(tmp_path, env):
-    gpu = SimulatedGpu(low_W=100, high_W=100, reset_s=time.monotonic() + 4)
-    environment = env | gpu_environment(compile_nvml(tmp_path), [gpu]) | {"GREENLLM_METER_INTERVAL_S": "0.1"}
-    until = f"import time\nwhile time.monotonic() < {gpu.reset_s + 1}: time.sleep(0.05)"
-    meter("--gpus", 1, "--", sys.executable, "-c", until, env=environment)
+    library, log_file = compile_nvml(tmp_path), tmp_path / "log.json"
+    environment = env | gpu_environment(library, [SimulatedGpu(low_W=100, high_W=100)])
+    resets = python(library, "let_sample(4); nvml.simulated_reset(0); let_sample(4)")
+    environment |= {"GREENLLM_METER_INTERVAL_S": "0.3"}
+    done = meter("--gpus", 1, "--out", log_file, "--", *resets, env=environment)
+    assert done.returncode == 0, done.stderr
     result = attribute(tmp_path / "ledger")
     (job,) = result.jobs
     (component,) = (c for c in job.components if c.component == "gpu")
@@ -182,6 +201,10 @@ def test_a_counter_that_begins_anew_makes_and_loses_no_energy_unseen(tmp_path, e
     assert component.energy.value == pytest.approx(100 * known_s, rel=0.02)
     assert component.coverage < 1
     assert "began anew" in gap["reason"]
+    (provisional,) = (c for c in json.loads(log_file.read_text())["components"] if c["component"] == "gpu")
+    assert provisional["energy_J"]["value"] == pytest.approx(100 * known_s, rel=0.02)
+    assert provisional["coverage"] == pytest.approx(component.coverage, rel=0.01)
+    assert "began anew" in provisional["reason"]
 
 
 @needs_compiler
