@@ -4,6 +4,8 @@ import json
 import os
 import signal
 import subprocess
+import time
+from pathlib import Path
 
 import pytest
 from metering import meter, start
@@ -13,11 +15,10 @@ from greenllm.attribution import attribute
 
 def test_a_killed_meter_leaves_a_ledger_that_counts_and_a_lease_that_holds(tmp_path, env):
     environment = env | {"GREENLLM_METER_INTERVAL_S": "0.05"}
-    running = start(
-        "--threads", 1, "--rule", "train", "--exclusive", "--", "sh", "-c", "echo ready; exec sleep 3", env=environment
-    )
+    job = ["sh", "-c", "echo ready; read line"]  # until its stdin, ours, ends
+    running = start("--threads", 1, "--rule", "train", "--exclusive", "--", *job, env=environment)
     assert running.stdout.readline() == "ready\n"
-    subprocess.run(["sleep", "0.5"], check=True)
+    _wait_for_lines(tmp_path, 10)
     running.kill()
     running.wait(timeout=10)
     refused = meter("--exclusive", "--wait", "0.2", "--", "true", env=environment)
@@ -28,7 +29,8 @@ def test_a_killed_meter_leaves_a_ledger_that_counts_and_a_lease_that_holds(tmp_p
     assert (job.status, job.waste) == ("lost", "lost")
     assert job.energy.value > 0
     assert job.attempt.last_s - job.attempt.first_s > 0.3
-    after = meter("--exclusive", "--", "echo", "free", env=environment)  # the job's end freed it
+    running.stdin.close()
+    after = meter("--exclusive", "--wait", 30, "--", "echo", "free", env=environment)  # the job's end freed it
     assert after.stdout == "free\n"
 
 
@@ -36,9 +38,7 @@ def test_when_meter_and_job_are_killed_what_the_ledger_holds_counts_and_the_leas
     environment = env | {"GREENLLM_METER_INTERVAL_S": "0.05"}
     running = start("--exclusive", "--", "sh", "-c", "echo ready; sleep 60", env=environment, process_group=0)
     assert running.stdout.readline() == "ready\n"
-    (path,) = (tmp_path / "ledger").glob("*/*.jsonl")
-    while path.read_bytes().count(b"\n") < 10:
-        subprocess.run(["sleep", "0.05"], check=True)
+    path = _wait_for_lines(tmp_path, 10)
     os.killpg(running.pid, signal.SIGKILL)
     running.wait(timeout=10)
     with path.open("ab") as file:
@@ -48,6 +48,14 @@ def test_when_meter_and_job_are_killed_what_the_ledger_holds_counts_and_the_leas
     assert len(job.attempt.times) >= 8
     assert job.energy.value > 0
     assert meter("--exclusive", "--wait", 5, "--", "echo", "free", env=environment).stdout == "free\n"
+
+
+def _wait_for_lines(tmp_path: Path, count: int) -> Path:
+    """Wait until the ledger has so many lines; return its path."""
+    (path,) = (tmp_path / "ledger").glob("*/*.jsonl")
+    while path.read_bytes().count(b"\n") < count:
+        time.sleep(0.05)
+    return path
 
 
 def test_a_job_runs_though_nothing_can_be_written(tmp_path, env):
