@@ -6,7 +6,6 @@ import signal
 import sys
 import threading
 from collections.abc import Iterable, Mapping
-from pathlib import Path
 from types import TracebackType
 from typing import Literal, Self
 
@@ -14,7 +13,7 @@ from greenllm.errors import UserError
 from greenllm.meter.cgroups import tree_of
 from greenllm.meter.energy_log import energy_of
 from greenllm.meter.estimate import Estimate
-from greenllm.meter.options import Options
+from greenllm.meter.options import Options, absolute
 from greenllm.meter.recording import Outcome, Recording
 from greenllm.meter.sensors.nvml import Gpu
 
@@ -78,8 +77,8 @@ class Meter:
             rule=rule,
             wildcards={name: str(value) for name, value in (wildcards or {}).items()},
             attempt=attempt,
-            out=None if out is None else Path(out).absolute(),
-            ledger=None if ledger is None else Path(ledger).absolute(),
+            out=None if out is None else absolute(out),
+            ledger=None if ledger is None else absolute(ledger),
             wait_s=wait_s,
             config=config,
             inputs=None if inputs is None else _names("inputs", inputs),

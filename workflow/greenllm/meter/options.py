@@ -1,6 +1,7 @@
 """What the meter is asked to do."""
 
 import argparse
+import os
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -42,6 +43,17 @@ class Options:
                 raise UserError(f"--{name} {number}: expected a number of at least {lowest}")
         for group in self.cgroups:
             check(group)
+
+
+def absolute(path: str | os.PathLike[str]) -> Path:
+    """Return a path from the root: the job may leave or remove the working directory.
+
+    Raises UserError where that is gone already.
+    """
+    try:
+        return Path(os.path.abspath(path))  # noqa: PTH100 - `..` must not lead through a folder that goes
+    except OSError:
+        raise UserError(f"{os.fspath(path)}: the working directory is gone; go to another, or name it from /") from None
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -132,8 +144,8 @@ def options_of(arguments: argparse.Namespace) -> Options:
         rule=arguments.rule,
         wildcards=wildcards,
         attempt=arguments.attempt,
-        out=None if arguments.out is None else arguments.out.absolute(),
-        ledger=None if arguments.ledger is None else arguments.ledger.absolute(),
+        out=None if arguments.out is None else absolute(arguments.out),
+        ledger=None if arguments.ledger is None else absolute(arguments.ledger),
         wait_s=arguments.wait,
         config=arguments.config,
         inputs=arguments.input,

@@ -17,12 +17,13 @@ from greenllm.meter.fingerprints import as_text, fingerprints
 from greenllm.meter.host import boot_id, host_name, processor_count
 from greenllm.meter.ledger import SCHEMA, LedgerWriter, read_ledger
 from greenllm.meter.messages import tell
-from greenllm.meter.options import Options
+from greenllm.meter.options import Options, absolute
 from greenllm.meter.process_tree import ProcessTree
 from greenllm.meter.provisional import Provisional
 from greenllm.meter.sampler import Row, Sampler
 from greenllm.meter.sensors import Sensor, nvml
 from greenllm.meter.sensors.discovery import find_sensors
+from greenllm.meter.sensors.external import POWER_METHODS, SILENT_S
 from greenllm.meter.slots import take_slots
 from greenllm.meter.times import rfc3339
 
@@ -53,11 +54,10 @@ class Recording:
         self._parent = os.environ.get("GREENLLM_METER_ID") or None
         self.id = f"{self._parent}.{os.urandom(3).hex()}" if self._parent else _new_id()
         self._run_id = as_text(os.environ.get("GREENLLM_RUN_ID") or self.id)
-        folder = options.ledger or Path(os.environ.get("GREENLLM_LEDGER") or DEFAULT_LEDGER)
-        self._folder = folder.absolute()
+        self._folder = options.ledger or absolute(os.environ.get("GREENLLM_LEDGER") or DEFAULT_LEDGER)
         # before the lease and the first sample: what it takes is not the job's
-        self._inputs = None if options.inputs is None else fingerprints(_files(options.inputs))
-        self._outputs = None if options.outputs is None else _files(options.outputs)
+        self._inputs = None if options.inputs is None else fingerprints(_by_name(options.inputs))
+        self._outputs = None if options.outputs is None else _by_name(options.outputs)
         self.components: list[Component] = []
         self._closing = contextlib.ExitStack()
         gpus, self._sensors = find_sensors()
@@ -245,6 +245,10 @@ class Recording:
         return components
 
 
+def _by_name(paths: Iterable[str]) -> dict[str, Path]:
+    return {path: absolute(path) for path in paths}
+
+
 def _interval_s(given: float | None) -> float:
     name, value = "interval_s", str(given)
     if given is None:
@@ -259,11 +263,6 @@ def _interval_s(given: float | None) -> float:
     return interval_s
 
 
-def _files(names: Iterable[str]) -> dict[str, Path]:
-    """Return where the files lie: the job may leave the working directory, or remove it."""
-    return {name: Path(name).absolute() for name in names}
-
-
 def _here() -> str | None:
     try:
         return as_text(os.getcwd())  # noqa: PTH109 - as pathlib, but a str
@@ -272,7 +271,12 @@ def _here() -> str | None:
 
 
 def _unambiguous_s(sensor: Sensor) -> float:
-    """Return the longest time between two readings in which a counter surely wraps no more than once, in seconds."""
+    """Return the longest time between two readings that leave no doubt, in seconds.
+
+    In it a counter wraps no more than once, and a power from outside is not taken for silent.
+    """
+    if sensor.method in POWER_METHODS:
+        return SILENT_S / 2
     counter = sensor.counter
     if counter is None or counter.wrap is None or counter.max_W is None:
         return math.inf

@@ -5,11 +5,10 @@ import json
 import math
 import os
 import signal
-from pathlib import Path
 
 from greenllm.meter.cgroups import tree_of
 from greenllm.meter.messages import tell
-from greenllm.meter.options import Options
+from greenllm.meter.options import Options, absolute
 from greenllm.meter.process_tree import ProcessTree, become_subreaper
 from greenllm.meter.recording import Outcome, Recording
 from greenllm.meter.signals import ENDING, FORWARDED, Sentinel, pass_on
@@ -59,8 +58,7 @@ class _Command:
     ) -> None:
         """The command gets the signal mask `mask`; the signals `taken`, which are blocked, are passed on to it."""
         self._command, self._recording, self._tree, self._taken, self._mask = command, recording, tree, taken, mask
-        folder = Path(os.environ.get("TMPDIR") or "/tmp").absolute()
-        self._work_file = folder / f"greenllm-{recording.id}.work.json"
+        self._work_file = absolute(os.environ.get("TMPDIR") or "/tmp") / f"greenllm-{recording.id}.work.json"
 
     def run(self) -> Outcome:
         """Run the command to its end."""
