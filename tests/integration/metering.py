@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 GREENLLM = [sys.executable, "-m", "greenllm"]
@@ -25,6 +26,15 @@ def start(*arguments, env, **more):
         text=True,
         **more,
     )
+
+
+def wait_for_lines(tmp_path: Path, count: int) -> Path:
+    """Wait until the ledger has so many lines more than it has now; return its path."""
+    (path,) = (tmp_path / "ledger").glob("*/*.jsonl")
+    enough = path.read_bytes().count(b"\n") + count
+    while path.read_bytes().count(b"\n") < enough:
+        time.sleep(0.01)
+    return path
 
 
 def the_ledger(tmp_path: Path) -> list:

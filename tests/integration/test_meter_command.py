@@ -18,7 +18,7 @@ from hardware.simulated import (
     PowercapTree,
     proc_tree,
 )
-from metering import BURN, GREENLLM, meter, start, the_ledger
+from metering import BURN, GREENLLM, meter, start, the_ledger, wait_for_lines
 
 from greenllm.attribution import attribute
 
@@ -41,6 +41,19 @@ def test_streams_and_exit_status_pass_untouched(tmp_path, env):
     done = meter("--", sys.executable, "-c", script, env=env, input="abc")
     assert (done.returncode, done.stdout, done.stderr) == (7, "cba", "err\n")
     assert the_ledger(tmp_path)[-1]["status"] == "failed"
+
+
+def test_closed_standard_streams_stay_closed_and_free_of_the_meters_files(tmp_path, env):
+    job = "for n in 0 1 2; do [ ! -e /proc/$$/fd/$n ] || exit 1; done; exit 7"
+    closed = ["sh", "-c", 'exec "$@" 0<&- 1>&- 2>&-', "sh", *GREENLLM, "meter", "--"]
+    assert subprocess.run([*closed, "sh", "-c", job], env=env, check=False).returncode == 7
+    assert the_ledger(tmp_path)[-1]["exit_code"] == 7
+
+
+def test_what_the_meter_says_goes_nowhere_where_stderr_is_closed(env):
+    told = ["sh", "-c", 'exec "$@" 2>&-', "sh", *GREENLLM, "meter", "--", "no-such-command-anywhere"]
+    done = subprocess.run(told, env=env, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (127, "", "")
 
 
 def test_a_command_killed_by_a_signal_gives_128_plus_its_number(tmp_path, env):
@@ -287,6 +300,39 @@ os.read(ended, 1)                                        # until all have ended,
     assert the_ledger(tmp_path)[-1]["cpu_s"] == pytest.approx(1.0, abs=0.15)
 
 
+def test_what_is_orphaned_below_a_subreaper_that_idles_counts_while_it_runs(tmp_path, env):
+    script = f"""
+import ctypes, os, signal
+ctypes.CDLL(None).prctl(36, 1, 0, 0, 0)                  # PR_SET_CHILD_SUBREAPER
+subreaper = os.getpid()
+if (child := os.fork()) == 0:
+    if os.fork() == 0:
+        input()
+        exec({BURN.format(seconds=0.5)!r})
+        print("burnt", flush=True)
+        input()
+        os.kill(subreaper, signal.SIGTERM)
+        os._exit(0)
+    signal.pause()
+print(child, flush=True)
+signal.pause()
+"""
+    environment = env | {"GREENLLM_METER_INTERVAL_S": "0.02"}
+    running = start("--", sys.executable, "-c", script, env=environment)
+    child = int(running.stdout.readline())
+    wait_for_lines(tmp_path, 5)
+    os.kill(child, signal.SIGTERM)  # which makes its own child the subreaper's
+    wait_for_lines(tmp_path, 5)
+    before_s = the_ledger(tmp_path)[-1][4]
+    running.stdin.write("\n")
+    running.stdin.flush()
+    assert running.stdout.readline() == "burnt\n"
+    wait_for_lines(tmp_path, 5)
+    assert the_ledger(tmp_path)[-1][4] - before_s > 0.5
+    running.communicate("\n", timeout=30)
+    assert running.returncode == 128 + signal.SIGTERM
+
+
 def test_what_left_the_session_is_still_the_jobs_and_gets_its_signals(tmp_path, env):
     script = COUNTS_SIGNALS + BURN.format(seconds=0.3)
     running = start("--", "setsid", "--wait", sys.executable, "-c", script, env=env)
@@ -336,11 +382,76 @@ def test_jobs_wait_for_processors_in_the_order_they_came(tmp_path, env):
     assert order.read_text().split() == ["second", "third"]
 
 
-def test_broken_work_is_told_and_left_out(tmp_path, env):
-    done = meter("--out", tmp_path / "log.json", "--", "sh", "-c", 'echo "{" > "$GREENLLM_WORK"', env=env)
-    assert done.returncode == 0
+@pytest.mark.parametrize(
+    "make",
+    [
+        "work.write_text('{')",
+        "work.write_text('[]')",
+        "work.write_text('{\"tokens\": true}')",
+        "work.write_text('{\"tokens\": Infinity}')",
+        "work.write_text('{\"tokens\": 1' + 400 * '0' + '}')",
+        "work.write_text('{\"\\\\ud800\": 1}')",
+        "work.write_text(100_000 * '[')",
+        "work.write_bytes(b'{\"\\xff\": 1}')",
+        "work.mkdir()",
+        "os.mkfifo(work)",
+    ],
+)
+def test_broken_work_is_told_and_left_out(tmp_path, env, make):
+    script = f"import os, pathlib, sys; work = pathlib.Path(os.environ['GREENLLM_WORK']); {make}; sys.exit(3)"
+    environment = env | {"TMPDIR": str(tmp_path)}
+    done = meter("--out", tmp_path / "log.json", "--", sys.executable, "-c", script, env=environment)
+    assert (done.returncode, done.stderr.count("\n")) == (3, 1)
     assert "GREENLLM_WORK" in done.stderr
     assert json.loads((tmp_path / "log.json").read_text())["work"] == {}
+    assert the_ledger(tmp_path)[-1]["exit_code"] == 3
+
+
+def test_a_job_may_remove_the_folder_it_works_in(tmp_path, env):
+    (tmp_path / "here").mkdir()
+    (tmp_path / "here/out").touch()
+    done = meter(
+        "--ledger", "../ledger", "--out", "../log.json", "--output", "../out", "log.json",
+        "--", "sh", "-c", "mv out ..; rm -r ../here; exit 3",
+        env=env, cwd=tmp_path / "here",
+    )  # fmt: skip
+    assert (done.returncode, done.stderr) == (3, "")
+    outputs = {"../out": hashlib.sha256(b"").hexdigest(), "log.json": None}
+    assert json.loads((tmp_path / "log.json").read_text())["outputs"] == outputs
+    assert the_ledger(tmp_path)[-1]["outputs"] == outputs
+
+
+def test_words_that_are_no_text_can_be_written_down(tmp_path, env):
+    odd = os.fsdecode(b"r\xff")
+    done = meter(
+        "--rule", odd, "--wildcard", f"{odd}={odd}", "--input", odd, "--out", tmp_path / "log.json", "--", "true", odd,
+        env=env | {"GREENLLM_RUN_ID": odd},
+    )  # fmt: skip
+    assert (done.returncode, done.stderr) == (0, "")
+    log = json.loads((tmp_path / "log.json").read_text(encoding="utf-8"))
+    text = "r\N{REPLACEMENT CHARACTER}"
+    assert log["job"] == {"rule": text, "wildcards": {text: text}, "attempt": 1}
+    assert (log["run_id"], log["inputs"], log["command"]) == (text, {text: None}, ["true", text])
+
+
+def test_an_empty_meter_id_is_no_meter_around(tmp_path, env):
+    assert meter("--", "true", env=env | {"GREENLLM_METER_ID": ""}).returncode == 0
+    assert the_ledger(tmp_path)[0]["parent"] is None
+    assert list((tmp_path / "locks").glob("cpu-*"))
+
+
+@pytest.mark.parametrize("command", [["meter", "--", "echo", "ran"], ["probe"]], ids=["meter", "probe"])
+@pytest.mark.parametrize(
+    ("variable", "value"),
+    [("GREENLLM_PROCFS", "nowhere"), ("GREENLLM_SYSFS", "nowhere"), ("GREENLLM_PROCFS", "")],
+    ids=["no procfs", "no sysfs", "another folder for procfs"],
+)
+def test_a_kernels_folder_that_is_none_is_refused(tmp_path, env, command, variable, value):
+    environment = env | {variable: str(tmp_path / value)}
+    done = subprocess.run([*GREENLLM, *command], env=environment, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1)
+    assert variable in done.stderr
+    assert not (tmp_path / "ledger").exists()
 
 
 def test_unreadable_rapl_is_told_with_what_mends_it_and_modelled_instead(tmp_path, env):

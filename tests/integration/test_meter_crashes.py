@@ -4,11 +4,9 @@ import json
 import os
 import signal
 import subprocess
-import time
-from pathlib import Path
 
 import pytest
-from metering import meter, start
+from metering import meter, start, wait_for_lines
 
 from greenllm.attribution import attribute
 
@@ -18,7 +16,7 @@ def test_a_killed_meter_leaves_a_ledger_that_counts_and_a_lease_that_holds(tmp_p
     job = ["sh", "-c", "echo ready; read line"]  # until its stdin, ours, ends
     running = start("--threads", 1, "--rule", "train", "--exclusive", "--", *job, env=environment)
     assert running.stdout.readline() == "ready\n"
-    _wait_for_lines(tmp_path, 10)
+    wait_for_lines(tmp_path, 10)
     running.kill()
     running.wait(timeout=10)
     refused = meter("--exclusive", "--wait", "0.2", "--", "true", env=environment)
@@ -38,7 +36,7 @@ def test_when_meter_and_job_are_killed_what_the_ledger_holds_counts_and_the_leas
     environment = env | {"GREENLLM_METER_INTERVAL_S": "0.05"}
     running = start("--exclusive", "--", "sh", "-c", "echo ready; sleep 60", env=environment, process_group=0)
     assert running.stdout.readline() == "ready\n"
-    path = _wait_for_lines(tmp_path, 10)
+    path = wait_for_lines(tmp_path, 10)
     os.killpg(running.pid, signal.SIGKILL)
     running.wait(timeout=10)
     with path.open("ab") as file:
@@ -48,14 +46,6 @@ def test_when_meter_and_job_are_killed_what_the_ledger_holds_counts_and_the_leas
     assert len(job.attempt.times) >= 8
     assert job.energy.value > 0
     assert meter("--exclusive", "--wait", 5, "--", "echo", "free", env=environment).stdout == "free\n"
-
-
-def _wait_for_lines(tmp_path: Path, count: int) -> Path:
-    """Wait until the ledger has so many lines; return its path."""
-    (path,) = (tmp_path / "ledger").glob("*/*.jsonl")
-    while path.read_bytes().count(b"\n") < count:
-        time.sleep(0.05)
-    return path
 
 
 def test_a_job_runs_though_nothing_can_be_written(tmp_path, env):

@@ -1,5 +1,6 @@
 """`greenllm.meter.Meter` in real scripts, on simulated sensors."""
 
+import hashlib
 import json
 import re
 import shutil
@@ -288,6 +289,62 @@ with meter:
 """
     assert run(script).stdout == "refused True\nran later\n"
     assert ledgers(tmp_path)["main"].end["status"] == "succeeded"
+
+
+def test_what_cannot_begin_keeps_nothing_open(run):
+    """The command that says the watts runs from the start on; the ledger needs the lease, and the processors' times."""
+    script = """
+from greenllm.errors import UserError
+def kept():
+    children = open(f"/proc/self/task/{os.getpid()}/children").read()
+    return children, os.listdir("/proc/self/fd")
+
+def refused(**options):
+    try:
+        Meter(**options).__enter__()
+    except UserError as error:
+        print(error)
+
+holder = subprocess.Popen([*GREENLLM, "meter", "--exclusive", "--", "sh", "-c", "echo ready; read line"],
+                          stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+holder.stdout.readline()
+os.environ["GREENLLM_PLATFORM_WATTS"] = "!echo 5"
+before = kept()
+refused(wait_s=0.2)
+refused(gpus=1, device="require")
+assert kept() == before
+holder.communicate(b"line\\n")
+before = kept()
+os.environ["GREENLLM_PROCFS"] = os.getcwd()
+refused()
+assert kept() == before
+del os.environ["GREENLLM_PROCFS"]
+with Meter(exclusive=True, wait_s=0):
+    pass
+assert kept() == before
+"""
+    done = run(script, CUDA_VISIBLE_DEVICES="")
+    assert (done.returncode, done.stderr) == (0, "")
+    lease, gpu, procfs = done.stdout.splitlines()
+    assert ("not free" in lease, "--device require" in gpu, "GREENLLM_PROCFS" in procfs) == (True, True, True)
+
+
+def test_paths_may_be_path_objects_but_not_one_string(tmp_path, run):
+    script = """
+from pathlib import Path
+with Meter(rule="main", inputs=[Path("in"), "in too"], outputs=(Path("out"),)):
+    Path("out").touch()
+    os.mkdir("elsewhere")
+    os.chdir("elsewhere")
+"""
+    done = run(script)
+    assert (done.returncode, done.stderr) == (0, "")
+    ledger = ledgers(tmp_path)["main"]
+    assert ledger.start["inputs"] == {"in": None, "in too": None}
+    assert ledger.end["outputs"] == {"out": hashlib.sha256(b"").hexdigest()}
+    for options in ("inputs='in'", "outputs='out'", "cgroups='box'"):
+        refused = run(f"Meter({options})")
+        assert f"UserError: {options}: expected several" in refused.stderr.splitlines()[-1]
 
 
 @pytest.mark.parametrize("method", ["fork", "spawn"])
