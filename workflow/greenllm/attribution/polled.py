@@ -19,12 +19,11 @@ from greenllm.attribution.attempt import Array
 from greenllm.attribution.refresh import NARROW, USUAL_S, Indices, changes, number, refresh_period, regular_runs
 from greenllm.attribution.series import Series, Unknown
 from greenllm.attribution.steps import Steps, find_steps
+from greenllm.meter.watching import UNREAD, UNREAD_S
 
 # The part of a refresh period that the power shown is the mean of (same source). A card that averages more of it gets
 # an interval that is too wide; one that shows the mean of a longer time is told apart (`mean_s`).
 WINDOW_PART = 0.25
-# A meter reads a gauge at least once a second; what lies longer between two readings was not seen.
-UNREAD_S = 3.0
 # A run of renewals tells its own period where it is longer than so many.
 LONG_RUN = 20
 NORMAL_95 = 1.96
@@ -92,7 +91,7 @@ def polled_power(times: Array, power_W: Array, mean_s: float = 0.0) -> Series:
     return Stretches(
         np.concatenate([part.times for part in parts]),
         np.concatenate([part.values + energy_J for part, energy_J in zip(parts, before_J, strict=False)]),
-        [Unknown(float(a[-1]), float(b[0]), "the power could not be read") for (a, _), (b, _) in pairwise(pieces)],
+        [Unknown(float(a[-1]), float(b[0]), UNREAD) for (a, _), (b, _) in pairwise(pieces)],
         parts=parts,
         mean_s=mean_s,
     )

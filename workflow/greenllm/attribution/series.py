@@ -8,19 +8,11 @@ import numpy as np
 import numpy.typing as npt
 
 from greenllm.attribution.attempt import Array, Attempt, identity_of
-from greenllm.meter.sensors.external import SILENT_S
+from greenllm.meter.counting import JUMPED, TIE_S, WRAPPED
+from greenllm.meter.sensors.external import POWER_METHODS, SILENT, SILENT_S
 
-# Two meters read a counter at almost the same time, and the later time stamp may carry the earlier value. A small step
-# back within this time is such a tie, no reset and no wrap.
-TIE_S = 0.05
 # The most that a device draws which does not say so: twice the board power of a GPU of today.
 HIGHEST_W = 2000.0
-# What integrates a power knows nothing of the time in which its source was silent.
-POWER_METHODS = ("watts-file", "watts-command")
-
-JUMPED = "the counter began anew (driver reloaded, or the machine was suspended?)"
-WRAPPED = "so long between two readings that the counter may have wrapped more than once"
-SILENT = f"the source of the power was silent for more than {SILENT_S:.0f} s"
 
 
 @dataclass(frozen=True)
@@ -88,14 +80,14 @@ def merge_counter(attempts: Sequence[Attempt], sensor: dict[str, Any]) -> Series
 
 
 def _ties(times: Array, raw: Array, small: float) -> npt.NDArray[np.bool_]:
-    """Whether each step, if it is one back, is a tie: two readings of almost one time, in the wrong order.
+    """Whether each step, if it is one back, is a tie: of two readings at almost one time the later shows the earlier.
 
     A neighbour makes up for it: the reading before was no higher than where the step ends, or the one after no lower
     than where it began. After a reset neither holds, unless the counter had hardly begun to count: a step that is
     not `small` needs both.
     """
-    from_before = np.concatenate([[-np.inf], raw[:-2]]) <= raw[1:]
-    to_after = np.concatenate([raw[2:], [np.inf]]) >= raw[:-1]
+    from_before = np.concatenate([[np.inf], raw[:-2]]) <= raw[1:]
+    to_after = np.concatenate([raw[2:], [-np.inf]]) >= raw[:-1]
     made_up = np.where(np.abs(np.diff(raw)) <= small, from_before | to_after, from_before & to_after)
     close: npt.NDArray[np.bool_] = np.diff(times) < TIE_S
     return close & made_up
@@ -104,7 +96,8 @@ def _ties(times: Array, raw: Array, small: float) -> npt.NDArray[np.bool_]:
 def merge_integral(attempts: Sequence[Attempt], sensor: dict[str, Any]) -> Series:
     """Merge integrals that each meter began at a zero of its own (power from outside): the mean of their slopes.
 
-    Where a power was not read for longer than SILENT_S, its meter does not count; where no other does, it is unknown.
+    Where a power was not read for longer than SILENT_S, or an integral began anew, its meter does not count; where no
+    other does, it is unknown.
     """
     readings = [a.counter(sensor) for a in attempts if _has(a, sensor)]
     readings = [(when, raw) for when, raw in readings if len(when) > 1]
@@ -113,18 +106,22 @@ def merge_integral(attempts: Sequence[Attempt], sensor: dict[str, Any]) -> Serie
     longest_s = SILENT_S if sensor["method"] in POWER_METHODS else np.inf
     times = np.unique(np.concatenate([when for when, _ in readings]))
     growth, watchers = np.zeros(len(times) - 1), np.zeros(len(times) - 1)
-    silent = np.zeros(len(times) - 1, dtype=bool)
+    silent, anew = (np.zeros(len(times) - 1, dtype=bool) for _ in range(2))
     for when, raw in readings:
         first, last = np.searchsorted(times, [when[0], when[-1]])
         counts = np.ones(last - first, dtype=bool)
-        for i in np.flatnonzero(np.diff(when) > longest_s):
-            counts[slice(*(np.searchsorted(times, when[i : i + 2]) - first))] = False
+        fell = np.diff(raw) < 0
+        for i in np.flatnonzero((np.diff(when) > longest_s) | fell):
+            span = slice(*(np.searchsorted(times, when[i : i + 2]) - first))
+            counts[span] = False
+            anew[first:last][span] |= fell[i]
         growth[first:last] += np.where(counts, np.diff(np.interp(times[first : last + 1], when, raw)), 0.0)
         watchers[first:last] += counts
         silent[first:last] |= ~counts
     steps = np.maximum(0.0, growth / np.maximum(1, watchers))
     unknown = [
-        Unknown(float(times[start]), float(times[end]), SILENT) for start, end in _runs(silent & (watchers == 0))
+        Unknown(float(times[start]), float(times[end]), JUMPED if anew[start:end].any() else SILENT)
+        for start, end in _runs(silent & (watchers == 0))
     ]
     return Series(times, np.concatenate([[0.0], np.cumsum(steps)]), unknown)
 

@@ -13,6 +13,7 @@ from greenllm.meter.estimate import Estimate, Parameter, unseen
 from greenllm.meter.ledger import HOST_COLUMNS, counter_columns
 from greenllm.meter.sensors import Sensor
 from greenllm.meter.sensors.external import POWER_METHODS, SILENT, SILENT_S
+from greenllm.meter.watching import UNREAD, UNREAD_S
 
 Row = Sequence[float | None]
 
@@ -88,7 +89,7 @@ class Provisional:
     def _counter_growth(self, i: int, sensor: Sensor, row: Row) -> float:
         """Joules since the last reading that succeeded; of a gauge, its power over the time since.
 
-        Where a counter's are unknown, none are counted, and the time since is not covered.
+        Where these are unknown, none are counted, and the time since is not covered.
         """
         if sensor.counter is None and sensor.gauge is None:
             return 0.0
@@ -98,20 +99,22 @@ class Provisional:
         then, before = self._last_read.get(i, (when, raw))
         self._last_read[i] = when, raw
         span_s = when - then
-        if sensor.gauge is not None:
-            self._known_s[i] += span_s
-            self._changed_W[i] += abs(raw - before) * sensor.gauge.unit_W
-            return (raw + before) / 2 * sensor.gauge.unit_W * span_s
-        assert sensor.counter is not None
         try:
-            if sensor.method in POWER_METHODS and span_s > SILENT_S:
-                raise UnknownGrowthError(SILENT)
-            counts = growth(before, raw, span_s, sensor.counter)
+            if sensor.gauge is not None:
+                if span_s > UNREAD_S:
+                    raise UnknownGrowthError(UNREAD)
+                self._changed_W[i] += abs(raw - before) * sensor.gauge.unit_W
+                energy_J = (raw + before) / 2 * sensor.gauge.unit_W * span_s
+            else:
+                if sensor.method in POWER_METHODS and span_s > SILENT_S:
+                    raise UnknownGrowthError(SILENT)
+                assert sensor.counter is not None
+                energy_J = growth(before, raw, span_s, sensor.counter) * sensor.counter.unit_J
         except UnknownGrowthError as unknown:
             self._unknown_why[i] = str(unknown)
             return 0.0
         self._known_s[i] += span_s
-        return counts * sensor.counter.unit_J
+        return energy_J
 
     def _unseen_J(self, i: int, tick_s: Mapping[str, float]) -> float:
         """What readings that are renewed only now and then leave open, in joules (95 %).

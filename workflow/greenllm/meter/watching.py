@@ -16,8 +16,10 @@ RENEWAL_S, LOOK_S = 0.3, 0.005
 RENEWALS_AT_EDGE = 2
 # A gauge that shows the same need not have stood still; after the usual period it has been renewed.
 GAUGE_PERIOD_S = 0.1
-# What does not change is recorded so often all the same: that it was read.
-RECORD_S = 1.0
+# What does not change is recorded so often all the same: that it was read. A gauge that was not for longer than a few
+# times that was not seen; what it would have shown is unknown.
+RECORD_S, UNREAD_S = 1.0, 3.0
+UNREAD = "the power could not be read"
 
 
 @dataclass
