@@ -16,6 +16,7 @@ from hardware.simulated import (
     compile_nvml,
     gpu_environment,
     gpu_uuid,
+    mig_uuid,
 )
 from metering import GREENLLM, meter, start
 
@@ -227,6 +228,22 @@ def test_a_mig_instance_is_null_with_its_reason_and_its_card_counts(tmp_path, en
 
 
 @needs_compiler
+def test_a_mig_instance_that_nvml_does_not_know_satisfies_nobody_and_one_counts_once(tmp_path, env):
+    with_driver = env | gpu_environment(compile_nvml(tmp_path), [SimulatedGpu(mig=1)])
+    known, unknown = mig_uuid(0, 0), mig_uuid(0, 7)
+    for environment, instances, wanted, expected in [
+        (with_driver, unknown, 1, "--device require: --gpus 1 asked"),
+        (env, known, 1, "--device require: --gpus 1 asked"),
+        (with_driver, f"{known},{known}", 2, "there is only 1"),
+    ]:
+        refused = meter(
+            "--gpus", wanted, "--device", "require", "--", "true", env=environment | {"CUDA_VISIBLE_DEVICES": instances}
+        )
+        assert refused.returncode == 2
+        assert expected in refused.stderr
+
+
+@needs_compiler
 def test_no_gpu_ever_has_two_holders_and_none_starves(tmp_path, env):
     environment = env | gpu_environment(compile_nvml(tmp_path), [SimulatedGpu()] * 2)
     wanted = [1, 2, 1, 1, 2, 1, 2, 1]
@@ -253,6 +270,28 @@ def test_under_slurm_its_own_assignment_stands(tmp_path, env):
     assert done.stdout == "1\n"
     assert json.loads((tmp_path / "log.json").read_text())["gpus"] == [{"uuid": gpu_uuid(1), "index": 1}]
     assert not (tmp_path / "locks").exists()
+
+
+@needs_compiler
+@pytest.mark.parametrize(("options", "indices"), [([], []), (["--gpus", 1], [0])], ids=["none asked", "one asked"])
+def test_a_slurm_job_without_gpus_claims_none(tmp_path, env, options, indices):
+    environment = env | gpu_environment(compile_nvml(tmp_path), [SimulatedGpu()] * 2) | {"SLURM_JOB_ID": "7"}
+    assert meter(*options, "--out", tmp_path / "log.json", "--", "true", env=environment).returncode == 0
+    assert [gpu["index"] for gpu in json.loads((tmp_path / "log.json").read_text())["gpus"]] == indices
+
+
+@needs_compiler
+def test_a_driver_whose_python_binding_is_missing_is_told_and_the_job_runs(tmp_path, env):
+    (tmp_path / "missing").mkdir()
+    (tmp_path / "missing/pynvml.py").write_text("raise ImportError('no pynvml')\n")
+    environment = env | gpu_environment(compile_nvml(tmp_path), [SimulatedGpu()])
+    environment |= {"PYTHONPATH": str(tmp_path / "missing"), "CUDA_VISIBLE_DEVICES": mig_uuid(0, 0)}
+    done = meter("--gpus", 1, "--out", tmp_path / "log.json", "--", "echo", "ran", env=environment)
+    assert (done.returncode, done.stdout) == (0, "ran\n")
+    log = json.loads((tmp_path / "log.json").read_text())
+    (component,) = (c for c in log["components"] if c["component"] == "gpu")
+    assert (component["energy_J"], log["partial"]) == (None, True)
+    assert "pip install nvidia-ml-py" in component["reason"]
 
 
 @needs_compiler

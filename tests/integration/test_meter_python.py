@@ -104,7 +104,7 @@ print(meter.id, meter.energy.value)
     assert len(mine.samples) > 3  # the thread took some, too
     assert (tmp_path / "logs" / log["ledger"]).resolve() == mine.path
     (job,) = attribute(tmp_path / "my-ledger").jobs
-    assert log["energy_J"]["value"] == pytest.approx(job.energy.value, rel=0.01)
+    assert log["energy_J"]["value"] == pytest.approx(job.energy.value, rel=0.05)
 
 
 def test_the_readmes_block_works_as_it_stands(tmp_path, run):
