@@ -6,7 +6,8 @@ import signal
 import subprocess
 
 import pytest
-from metering import meter, start, wait_for_lines
+from hardware.simulated import proc_tree
+from metering import meter, start, the_ledger, wait_for_lines
 
 from greenllm.attribution import attribute
 
@@ -46,6 +47,15 @@ def test_when_meter_and_job_are_killed_what_the_ledger_holds_counts_and_the_leas
     assert len(job.attempt.times) >= 8
     assert job.energy.value > 0
     assert meter("--exclusive", "--wait", 5, "--", "echo", "free", env=environment).stdout == "free\n"
+
+
+def test_what_fails_at_the_end_costs_neither_end_record_nor_exit_status(tmp_path, env):
+    proc = proc_tree(tmp_path / "proc")
+    environment = env | {"GREENLLM_PROCFS": str(proc), "GREENLLM_METER_INTERVAL_S": "3600"}
+    done = meter("--out", tmp_path / "log.json", "--", "sh", "-c", f": > {proc}/stat; exit 5", env=environment)
+    assert done.returncode == 5
+    assert "the last sample could not be taken" in done.stderr
+    assert the_ledger(tmp_path)[-1]["exit_code"] == json.loads((tmp_path / "log.json").read_text())["exit_code"] == 5
 
 
 def test_a_job_runs_though_nothing_can_be_written(tmp_path, env):
