@@ -51,7 +51,7 @@ def run(arguments: argparse.Namespace) -> int:
     Run by hand, without a meter around, it first puts itself under one, since only what one meter holds can be
     shared between the server's and the load generator's; the ledger then lies beside the measurement.
     """
-    if "GREENLLM_METER_ID" not in os.environ:
+    if not os.environ.get("GREENLLM_METER_ID"):
         ledger = str((arguments.out.parent / "ledger").absolute())
         options = ("--threads", str(arguments.threads), "--exclusive", "--rule", "deploy", "--ledger", ledger)
         os.execv(sys.executable, [*greenllm("meter", *options, "--"), *sys.orig_argv])
