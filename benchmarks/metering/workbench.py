@@ -42,6 +42,7 @@ class Workbench:
     ) -> dict[str, str]:
         """A host with these GPUs, a /sys (by default an empty one), and ledger and locks of its own."""
         own = Path(tempfile.mkdtemp(dir=self.folder))
+        (own / "sys").mkdir()
         environment = clean_environment(own) | {
             "GREENLLM_SYSFS": str(sysfs or own / "sys"),
             "GREENLLM_METER_INTERVAL_S": str(interval_s),
