@@ -32,9 +32,11 @@ def wait_for_lines(tmp_path: Path, count: int) -> Path:
     """Wait until the ledger has so many lines more than it has now; return its path."""
     (path,) = (tmp_path / "ledger").glob("*/*.jsonl")
     enough = path.read_bytes().count(b"\n") + count
-    while path.read_bytes().count(b"\n") < enough:
+    for _ in range(6000):
+        if path.read_bytes().count(b"\n") >= enough:
+            return path
         time.sleep(0.01)
-    return path
+    raise AssertionError(f"{path}: the meter writes no more")
 
 
 def the_ledger(tmp_path: Path) -> list:

@@ -16,8 +16,10 @@ import greenllm.meter.sensors
 from greenllm.meter.estimate import Estimate, Parameter, ratio, total
 from greenllm.meter.gpus import visible
 from greenllm.meter.ledger import HOST_COLUMNS, LedgerWriter, counter_columns, parse_ledger, read_ledger
+from greenllm.meter.process_tree import ProcessTree
 from greenllm.meter.provisional import Provisional
-from greenllm.meter.sensors import Counter, Sensor, SensorError, Term, cpu_model, dram_model, external
+from greenllm.meter.sampler import Sampler
+from greenllm.meter.sensors import Counter, Sensor, SensorError, Term, cpu_model, dram_model, external, rapl
 from greenllm.meter.sensors.nvml import Gpu
 
 PARAMETERS = {
@@ -194,15 +196,24 @@ def test_watts_are_integrated_by_the_trapezoidal_rule_but_not_over_a_long_silenc
     assert integral.watts(22, 0, now_s=22) == 1500 + 200
     assert integral.watts(23, 50, now_s=23) == 1500 + 200 + 25
     again_s = 23 + external.SILENT_S + 1
-    assert integral.watts(again_s, 50, now_s=again_s) == 0  # a fall: what was used meanwhile is unknown
-    assert integral.watts(again_s + 1, 50, now_s=again_s + 1) == 50
+    anew_J = integral.watts(again_s, 50, now_s=again_s)
+    assert anew_J == 1725 - external.FALL_J  # what was used meanwhile is unknown
+    assert integral.watts(again_s + 1, 50, now_s=again_s + 1) == anew_J + 50
 
 
 def test_an_outside_counter_wraps_where_it_says_so_and_else_was_reset():
-    counts = [90.0, 95.0, 5.0, 7.0]
-    for wrap_J, grown in [(100.0, [0, 5, 15, 17]), (4294967296.0, [0, 5, 0, 2]), (None, [0, 5, 0, 2])]:
+    counts = [990.0, 995.0, 5.0, 7.0]
+    anew = [0, 5, 5 - external.FALL_J, 7 - external.FALL_J]
+    for wrap_J, grown in [(1000.0, [0, 5, 15, 17]), (4294967296.0, anew), (None, anew)]:
         integral = external.Integral(wrap_J)
         assert [integral.joules(when_s, count) for when_s, count in enumerate(counts)] == grown
+
+
+def test_a_slow_command_whose_counter_wraps_early_is_counted_or_unknown_but_never_zero():
+    integral = external.Integral(wrap_J=65536.0)
+    told_J = [integral.joules(when_s, count) for when_s, count in [(0, 0.0), (10, 3000.0), (20, 6000.0), (80, 5000.0)]]
+    assert told_J[:3] == [0, 3000, 6000]
+    assert told_J[3] < 0
 
 
 def test_importing_the_meter_imports_nothing_heavy():
@@ -224,7 +235,7 @@ INTEGRAL = Counter(unit_J=1.0, shared=False)  # of power from outside
         (RAPL, [(0, 0.0), (1, 50e6), (2, 5050e6), (3, 5100e6)], 100, 2 / 3, "began anew"),
         (RAPL, [(0, 0.0), (1, 50e6), (1000, 100e6), (1001, 150e6)], 100, 2 / 1001, "wrapped more than once"),
         (RAPL, [(0, 100e9), (1, 20e6)], None, 0, "began anew"),
-        (INTEGRAL, [(0, 0.0), (1, 50.0), (2, 10.0), (3, 60.0)], 100, 2 / 3, "began anew"),
+        (INTEGRAL, [(0, 0.0), (1, 50.0), (2, 10.0), (3, 60.0)], 100, 2 / 3, "silent"),
         (INTEGRAL, [(0, 0.0), (1, 50.0), (2, None), (900, 50.0), (901, 100.0)], 100, 2 / 901, "silent"),
     ],
 )
@@ -240,3 +251,24 @@ def test_where_it_is_unknown_how_far_a_counter_went_nothing_is_counted(counter, 
     assert (component.energy and component.energy.value) == (energy_J and pytest.approx(energy_J, rel=1e-6))
     assert component.coverage == pytest.approx(coverage)
     assert (component.reason is None) if reason is None else (reason in component.reason)
+
+
+def test_a_counter_that_says_no_range_to_wrap_at_is_not_read(tmp_path, monkeypatch):
+    zone = tmp_path / "class/powercap/intel-rapl:0"
+    zone.mkdir(parents=True)
+    for name, text in [("name", "package-0"), ("energy_uj", "5"), ("max_energy_range_uj", "0")]:
+        (zone / name).write_text(f"{text}\n")
+    monkeypatch.setenv("GREENLLM_SYSFS", str(tmp_path))
+    (sensor,) = rapl.find()
+    assert (sensor.terms, "max_energy_range_uj" in (sensor.reason or "")) == ((), True)
+
+
+@pytest.mark.parametrize("raw", [math.nan, math.inf, None, "12 W"])
+def test_a_sensor_that_says_no_number_is_told_and_ends_no_watch(raw):
+    gain = Parameter(1.0, 0.9, 1.1, "J/J", "test")
+    broken = Sensor("platform", "odd", "odd", "measured", [Term("gain", "counter")], {"gain": gain}, Counter(1.0))
+    broken.read = lambda: raw
+    sampler = Sampler([broken], [], ProcessTree())
+    (row,) = sampler.sample()
+    assert row[-1] is None
+    assert sampler.troubles["odd"]

@@ -130,6 +130,12 @@ def test_what_was_not_read_is_unknown_and_not_counted():
     assert (start_s, end_s) == (9.5, 30)
 
 
+def test_readings_too_far_apart_leave_all_unknown():
+    series = polled_power(np.array([0.0, 10.0, 20.0]), np.full(3, 100.0))
+    assert series.growth(np.array([0.0, 20.0]))[0] == 0
+    assert sum(gap.end_s - gap.start_s for gap in series.unknown) == 20
+
+
 def test_two_meters_readings_make_one_series():
     random = np.random.default_rng(5)
     times, shown_W, truth_J = readings(random, square((1.0, 2.0)), **CARD)

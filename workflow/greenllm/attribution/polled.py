@@ -85,13 +85,15 @@ def polled_power(times: Array, power_W: Array, mean_s: float = 0.0) -> Series:
     cuts = np.flatnonzero(np.diff(times) > UNREAD_S) + 1
     pieces = [(t, w) for t, w in zip(np.split(times, cuts), np.split(power_W, cuts), strict=True) if len(t) > 1]
     parts = [_polled(t, w) for t, w in pieces]
+    bounds = [*times[:1], *(edge for t, _ in pieces for edge in t[[0, -1]]), *times[-1:]]
+    unknown = [Unknown(float(a), float(b), UNREAD) for a, b in zip(bounds[::2], bounds[1::2], strict=True) if b > a]
     if not parts:
-        return Series(times, np.zeros_like(times))
+        return Series(times, np.zeros_like(times), unknown)
     before_J = np.cumsum([0.0, *(part.values[-1] for part in parts)])
     return Stretches(
         np.concatenate([part.times for part in parts]),
         np.concatenate([part.values + energy_J for part, energy_J in zip(parts, before_J, strict=False)]),
-        [Unknown(float(a[-1]), float(b[0]), UNREAD) for (a, _), (b, _) in pairwise(pieces)],
+        unknown,
         parts=parts,
         mean_s=mean_s,
     )

@@ -35,6 +35,7 @@ class _Counter(_Record):
 
 class _Gauge(_Record):
     unit_W: Positive
+    mean_s: Annotated[Number, Field(ge=0)] = 0.0
 
 
 class _Sensor(_Record):

@@ -106,22 +106,19 @@ def merge_integral(attempts: Sequence[Attempt], sensor: dict[str, Any]) -> Serie
     longest_s = SILENT_S if sensor["method"] in POWER_METHODS else np.inf
     times = np.unique(np.concatenate([when for when, _ in readings]))
     growth, watchers = np.zeros(len(times) - 1), np.zeros(len(times) - 1)
-    silent, anew = (np.zeros(len(times) - 1, dtype=bool) for _ in range(2))
+    unread = np.zeros(len(times) - 1, dtype=bool)
     for when, raw in readings:
         first, last = np.searchsorted(times, [when[0], when[-1]])
         counts = np.ones(last - first, dtype=bool)
-        fell = np.diff(raw) < 0
-        for i in np.flatnonzero((np.diff(when) > longest_s) | fell):
-            span = slice(*(np.searchsorted(times, when[i : i + 2]) - first))
-            counts[span] = False
-            anew[first:last][span] |= fell[i]
+        for i in np.flatnonzero((np.diff(when) > longest_s) | (np.diff(raw) < 0)):
+            counts[slice(*(np.searchsorted(times, when[i : i + 2]) - first))] = False
         growth[first:last] += np.where(counts, np.diff(np.interp(times[first : last + 1], when, raw)), 0.0)
         watchers[first:last] += counts
-        silent[first:last] |= ~counts
+        unread[first:last] |= ~counts
     steps = np.maximum(0.0, growth / np.maximum(1, watchers))
     unknown = [
-        Unknown(float(times[start]), float(times[end]), JUMPED if anew[start:end].any() else SILENT)
-        for start, end in _runs(silent & (watchers == 0))
+        Unknown(float(times[start]), float(times[end]), SILENT if sensor["method"] in POWER_METHODS else JUMPED)
+        for start, end in _runs(unread & (watchers == 0))
     ]
     return Series(times, np.concatenate([[0.0], np.cumsum(steps)]), unknown)
 

@@ -51,7 +51,8 @@ def absolute(path: str | os.PathLike[str]) -> Path:
     Raises UserError where that is gone already.
     """
     try:
-        return Path(os.path.abspath(path))  # noqa: PTH100 - `..` must not lead through a folder that goes
+        path = Path(path)
+        return path.parent.resolve() / path.name if path.name not in ("", "..") else path.resolve()
     except OSError:
         raise UserError(f"{os.fspath(path)}: the working directory is gone; go to another, or name it from /") from None
 

@@ -4,6 +4,7 @@ The formula is attribution's (greenllm.attribution.sharing), for a job that is a
 only knows that the host was busy. `greenllm attribute` over all ledgers has the last word.
 """
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -50,6 +51,7 @@ class Provisional:
         self._counted: list[dict[str, float]] = [{} for _ in self._sensors]
         self._unseen: dict[str, Parameter] = {}
         self._changed_W = [0.0] * len(self._sensors)
+        self._least_W, self._most_W = [math.inf] * len(self._sensors), [0.0] * len(self._sensors)
 
     def add(self, row: Row) -> None:
         """Take in the next sample, or readings between samples."""
@@ -104,6 +106,8 @@ class Provisional:
                 if span_s > UNREAD_S:
                     raise UnknownGrowthError(UNREAD)
                 self._changed_W[i] += abs(raw - before) * sensor.gauge.unit_W
+                self._least_W[i] = min(self._least_W[i], raw * sensor.gauge.unit_W)
+                self._most_W[i] = max(self._most_W[i], raw * sensor.gauge.unit_W)
                 energy_J = (raw + before) / 2 * sensor.gauge.unit_W * span_s
             else:
                 if sensor.method in POWER_METHODS and span_s > SILENT_S:
@@ -111,7 +115,7 @@ class Provisional:
                 assert sensor.counter is not None
                 energy_J = growth(before, raw, span_s, sensor.counter) * sensor.counter.unit_J
         except UnknownGrowthError as unknown:
-            self._unknown_why[i] = str(unknown)
+            self._unknown_why[i] = SILENT if sensor.method in POWER_METHODS else str(unknown)
             return 0.0
         self._known_s[i] += span_s
         return energy_J
@@ -124,7 +128,9 @@ class Provisional:
         """
         sensor = self._sensors[i]
         if sensor.gauge is not None:
-            return self._changed_W[i] * REFRESH_S * (1 - WINDOW_PART) / 2
+            # a mean lags by half its length, at both ends
+            lag_J = (self._most_W[i] - self._least_W[i]) * sensor.gauge.mean_s / 2 if self._known_s[i] else 0.0
+            return math.hypot(self._changed_W[i] * REFRESH_S * (1 - WINDOW_PART) / 2, lag_J, lag_J)
         if (period_s := tick_s.get(sensor.device)) is None or not (known_s := self._known_s[i]):
             return 0.0
         return 1.55 * period_s / 2 * sum(self._counted[i].values()) / known_s

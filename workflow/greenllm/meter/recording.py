@@ -26,6 +26,7 @@ from greenllm.meter.sensors.discovery import find_sensors
 from greenllm.meter.sensors.external import POWER_METHODS, SILENT_S
 from greenllm.meter.slots import take_slots
 from greenllm.meter.times import rfc3339
+from greenllm.meter.watching import UNREAD_S
 
 DEFAULT_LEDGER = Path("results/ledger")
 
@@ -273,8 +274,10 @@ def _here() -> str | None:
 def _unambiguous_s(sensor: Sensor) -> float:
     """Return the longest time between two readings that leave no doubt, in seconds.
 
-    In it a counter wraps no more than once, and a power from outside is not taken for silent.
+    In it a counter wraps no more than once, and a power is not taken for one that could not be read.
     """
+    if sensor.gauge is not None:
+        return UNREAD_S / 2
     if sensor.method in POWER_METHODS:
         return SILENT_S / 2
     counter = sensor.counter

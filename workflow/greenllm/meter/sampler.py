@@ -114,10 +114,10 @@ class Sampler:
         assert sensor.read is not None
         try:
             raw = sensor.read()
+            return int(raw) if raw == int(raw) else round(raw, 6)
         except SensorError as error:
             self.troubles[sensor.device] = str(error)
             return None
         except Exception as error:  # a sensor's own mistake must not end the watch over the job
             self.troubles[sensor.device] = f"{type(error).__name__}: {error}"
             return None
-        return int(raw) if raw == int(raw) else round(raw, 6)

@@ -62,12 +62,13 @@ def take_slots(
     threads = min(options.threads or 1, usable)
     exports = {name: str(threads) for name in THREAD_VARIABLES} if options.threads else {}
     named = environment.get("CUDA_VISIBLE_DEVICES")
-    allowed, slurm = visible(gpus, named), "SLURM_JOB_ID" in environment
+    slurm = "SLURM_JOB_ID" in environment
+    given = slurm and not nested  # by SLURM, whose CUDA_VISIBLE_DEVICES stands; without it, it gave no GPU
+    allowed = [] if given and named is None else visible(gpus, named)
     wanted = _gpus_wanted(options, gpus, allowed)
 
     if nested or slurm:
-        given = slurm and not nested  # by SLURM, whose CUDA_VISIBLE_DEVICES stands; without it, it gave no GPU
-        chosen = allowed if given and options.gpus is None and named is not None else allowed[:wanted]
+        chosen = allowed if given and options.gpus is None else allowed[:wanted]
         if options.gpus is not None and not slurm:
             exports |= _cuda(chosen)
         # A nested job's reservation is part of its parent's, as far as it names one.

@@ -4,8 +4,8 @@ Whoever reads a counter that ticks ten times a second is up to a tenth of a seco
 value and the first of the next it was renewed; attribution finds the instants from such pairs.
 """
 
-import itertools
-from dataclasses import dataclass, field
+import math
+from dataclasses import dataclass
 
 Reading = tuple[float, float]  # CLOCK_MONOTONIC in s, raw
 
@@ -24,10 +24,11 @@ UNREAD = "the power could not be read"
 
 @dataclass
 class Watch:
-    """One sensor under watch. `changes`: when it was seen to change since the job's edge (CLOCK_MONOTONIC, s)."""
+    """One sensor under watch. `period_s`: the shortest time between two changes that it was seen to make."""
 
-    changes: list[float] = field(default_factory=list)
     period_s: float | None = None
+    _changes: int = 0
+    _changed_s: float | None = None
     _last: Reading | None = None
     _recorded_s: float = float("-inf")
     _looks: int = 0
@@ -43,8 +44,9 @@ class Watch:
             self._recorded_s = when_s
             return [self._last]
         self._recorded_s = when_s
-        self.changes.append(when_s)
-        self.period_s = min((b - a for a, b in itertools.pairwise(self.changes)), default=self.period_s)
+        if self._changed_s is not None:
+            self.period_s = min(self.period_s or math.inf, when_s - self._changed_s)
+        self._changes, self._changed_s = self._changes + 1, when_s
         return [self._last] if last[0] == recorded else [last, self._last]
 
     def sampled(self, when_s: float, raw: float) -> list[Reading]:
@@ -55,9 +57,8 @@ class Watch:
 
     def begin_edge(self) -> None:
         """Count changes anew."""
-        self.changes.clear()
-        self._looks = 0
+        self._changes = self._looks = 0
 
     def has_changed(self, times: int) -> bool:
         """Whether it was seen to change so often, or, since it does not tick at all, at each of several looks."""
-        return len(self.changes) >= times or (self._looks >= 3 and len(self.changes) >= self._looks - 1)
+        return self._changes >= times or (self._looks >= 3 and self._changes >= self._looks - 1)

@@ -3,7 +3,7 @@
 import argparse
 import json
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ from greenllm.attribution.calibration.counted import (
 )
 from greenllm.attribution.calibration.fit import LAGS_S, PERIODS_PER_WINDOW, CannotCalibrateError, fit
 from greenllm.attribution.calibration.readings import COLUMNS, read_readings, unix_s
+from greenllm.attribution.devices import Device
 from greenllm.attribution.reading import read_attempts
 from greenllm.errors import UserError
 from greenllm.files import sha256_of, write_json
@@ -63,9 +64,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--averaging",
         type=_non_negative,
-        default=0.0,
         metavar="S",
-        help="the devices report a mean over their last S seconds (polled power of NVIDIA cards from Ampere on: 1)",
+        help="the devices report a mean over their last S seconds (default: what their ledgers say; 1 for the power of "
+        "NVIDIA cards from Ampere on, where no instant one can be read)",
     )
     parser.add_argument(
         "--lag",
@@ -94,7 +95,7 @@ def run(arguments: argparse.Namespace) -> int:
             [(start + offset_s, end + offset_s) for start, end in spans_read(devices)],
             window_s=PERIODS_PER_WINDOW * max(float(attempt.start["interval_s"]) for attempt in attempts),
             lags_s=(-arguments.lag, arguments.lag),
-            averaging_s=arguments.averaging,
+            averaging_s=_averaging_s(devices) if arguments.averaging is None else arguments.averaging,
             accuracy=arguments.accuracy / 100,
         )
     except CannotCalibrateError as error:
@@ -212,6 +213,11 @@ def _moment(text: str) -> float:
         return unix_s(text)
     except ValueError:
         raise argparse.ArgumentTypeError(f"{text!r}: expected RFC 3339, as 2026-01-31T12:00:00Z") from None
+
+
+def _averaging_s(devices: Sequence[Device]) -> float:
+    """Return how long a time the devices' powers are the mean of, in seconds."""
+    return max(float((device.sensor.get("gauge") or {}).get("mean_s", 0.0)) for device in devices)
 
 
 def _non_negative(text: str) -> float:

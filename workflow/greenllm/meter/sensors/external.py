@@ -40,8 +40,10 @@ SILENT = f"the source of the power was silent for more than {SILENT_S:.0f} s"
 POWER_METHODS = ("watts-file", "watts-command")
 # By this bound a wrap-around is told from a reset. A counter that is renewed every minute shows a minute's energy at
 # once: of a rack of 140 kW 8.4 MJ, between two samples a tenth of a second apart. Where the counter wraps early, the
-# bound is half of that a second: then the meter samples each second at least, and more than half a wrap is a reset.
+# bound is half of that in the time between two readings, and more than half a wrap is a reset.
 HIGHEST_W = 1e8
+# An integral falls by so much where it begins anew: more than it can have grown meanwhile.
+FALL_J = HIGHEST_W * COMMAND_LIMIT_S
 LONGEST_TEXT = 65536
 # No digits of a name (PSU1), and all that may belong to a number, so that 1,234 or 10.0.0.7 is refused, not cut.
 NUMBER = re.compile(r"(?<![\w.,])[-+]?\.?\d[\d.,]*(?:[eE][-+]?\d+)?")
@@ -65,7 +67,7 @@ def find() -> list[Sensor]:
         sensor.reason = str(error)
         return [sensor]
     if method == "joules-file":
-        sensor.counter = _counter(wrap_J)
+        sensor.counter = _counter(wrap_J, POLL_S)
         sensor.read = lambda: latest()[1]
     else:
         # What a command says is some time old, so that the counts of two meters do not stand in the order of time.
@@ -94,9 +96,9 @@ def _source(name: str, source: str) -> tuple[Callable[[], tuple[float, float]], 
     return reader.latest, reader.close
 
 
-def _counter(wrap_J: float | None) -> Counter:
-    """The source's own counter of joules."""
-    return Counter(unit_J=1.0, wrap=wrap_J, max_W=min(HIGHEST_W, wrap_J / 2) if wrap_J else HIGHEST_W)
+def _counter(wrap_J: float | None, apart_s: float) -> Counter:
+    """The source's own counter of joules, read every `apart_s` at least."""
+    return Counter(unit_J=1.0, wrap=wrap_J, max_W=min(HIGHEST_W, wrap_J / 2 / apart_s) if wrap_J else HIGHEST_W)
 
 
 def _wrap_J() -> float | None:
@@ -165,13 +167,13 @@ def read_file(name: str, path: Path) -> tuple[float, float]:
 class Integral:
     """The energy in joules since the first reading, from readings of a counter that may wrap, or of a power.
 
-    Where it is unknown how much was used (the counter began anew, the power was not told for SILENT_S), it begins anew
-    at zero. It never falls otherwise.
+    Where it is unknown how much was used (the counter began anew, the power was not told for SILENT_S), it falls, by so
+    much that it can't be missed. It never falls otherwise.
     """
 
     def __init__(self, wrap_J: float | None = None) -> None:
         """`wrap_J`: the counter starts again at zero after so many joules; None: where it falls, it was reset."""
-        self._counter = _counter(wrap_J)
+        self._counter = _counter(wrap_J, COMMAND_LIMIT_S + POLL_S)
         self._energy_J = 0.0
         self._last: tuple[float, float] | None = None
         self._told_J = 0.0
@@ -183,7 +185,7 @@ class Integral:
         try:
             self._energy_J += growth(before_J, count_J, when_s - then_s, self._counter)
         except UnknownGrowthError:
-            self._energy_J = 0.0
+            self._energy_J -= FALL_J
         return self._energy_J
 
     def watts(self, when_s: float, power_W: float, now_s: float) -> float:
@@ -195,7 +197,7 @@ class Integral:
         then_s, before_W = self._last or (when_s, power_W)
         self._last = when_s, power_W
         if when_s - then_s > SILENT_S:
-            self._energy_J = self._told_J = 0.0
+            self._energy_J = self._told_J = self._told_J - FALL_J
         else:
             self._energy_J += (power_W + before_W) / 2 * (when_s - then_s)
         self._told_J = max(self._told_J, self._energy_J + power_W * (now_s - when_s))

@@ -1,6 +1,7 @@
 """NVIDIA GPUs through NVML: the total-energy counter, or, where a card has none, its power polled."""
 
 import ctypes
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +19,7 @@ COUNTER, POWER = "nvml-energy-counter", "nvml-power"
 GAIN = (1.0, 0.95, 1.05, "J/J", "arXiv 2312.02741: 5 % per card")
 # A quarter of the usual refresh period (100 ms), so that no renewal is missed and each is known to some milliseconds.
 POLL_S = 0.025
-GA100 = ("A100", "A800", "A30 ")
+GA100 = re.compile(r"\b(A100|A800|A30)\b")
 INSTALL_BINDING = "install it with `pip install nvidia-ml-py`"
 MIG_REASON = "the card does not say what one of its MIG instances draws, only what all of it does"
 
@@ -141,7 +142,7 @@ def _mean_s(pynvml: Any, handle: Any) -> float:
         name = _text(pynvml.nvmlDeviceGetName(handle))
     except pynvml.NVMLError:
         return 0.0
-    return 1.0 if averages and not any(card in name for card in GA100) else 0.0
+    return 1.0 if averages and not GA100.search(name) else 0.0
 
 
 def instance(uuid: str) -> Sensor:

@@ -63,6 +63,8 @@ def _sensor(component: str, device: str, zone: Path, gain: tuple[float, float, f
     try:
         read()
         wrap = float((zone / "max_energy_range_uj").read_bytes())
+        if wrap <= 0:
+            raise ValueError
     except SensorError as error:
         sensor.reason = str(error)
         return sensor
