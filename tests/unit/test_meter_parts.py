@@ -19,7 +19,7 @@ from greenllm.meter.ledger import HOST_COLUMNS, LedgerWriter, counter_columns, p
 from greenllm.meter.process_tree import ProcessTree
 from greenllm.meter.provisional import Provisional
 from greenllm.meter.sampler import Sampler
-from greenllm.meter.sensors import Counter, Sensor, SensorError, Term, cpu_model, dram_model, external, rapl
+from greenllm.meter.sensors import Counter, Gauge, Sensor, SensorError, Term, cpu_model, dram_model, external, rapl
 from greenllm.meter.sensors.nvml import Gpu
 
 PARAMETERS = {
@@ -251,6 +251,18 @@ def test_where_it_is_unknown_how_far_a_counter_went_nothing_is_counted(counter, 
     assert (component.energy and component.energy.value) == (energy_J and pytest.approx(energy_J, rel=1e-6))
     assert component.coverage == pytest.approx(coverage)
     assert (component.reason is None) if reason is None else (reason in component.reason)
+
+
+@pytest.mark.parametrize(("mean_s", "least_J"), [(0.0, 10), (1.0, 150)])
+def test_a_log_says_how_late_a_power_is_that_is_the_mean_of_a_second(mean_s, least_J):
+    gain = Parameter(1.0, 1.0, 1.0, "J/J", "test")
+    sensor = Sensor("gpu", "GPU-a", "nvml-power", "measured", [Term("gain", "counter")], {"gain": gain})
+    sensor.gauge = Gauge(unit_W=1.0, mean_s=mean_s)
+    provisional = Provisional([sensor], [*HOST_COLUMNS, *counter_columns("gpu", "GPU-a")], ["GPU-a"], 4, 1, job_id="x")
+    for t, watts in [(0, 70.0), (1, 400.0), (2, 400.0)]:
+        provisional.add([t, t, 0, 0, 0, t, watts])
+    (component,) = provisional.components("host", 2, [], {}, {})
+    assert least_J < component.energy.high - component.energy.value < 2.5 * max(least_J, 100)
 
 
 def test_a_counter_that_says_no_range_to_wrap_at_is_not_read(tmp_path, monkeypatch):

@@ -5,6 +5,7 @@ import json
 import math
 import os
 import signal
+from pathlib import Path
 
 from greenllm.meter.cgroups import tree_of
 from greenllm.meter.messages import tell
@@ -31,6 +32,7 @@ def run_metered(options: Options) -> int:
     try:
         become_subreaper()
         tree = tree_of(options.cgroups)
+        work_file = absolute(os.environ.get("TMPDIR") or "/tmp") / f"greenllm-{recording.id}.work.json"
         recording.begin(tree)
     except BaseException:
         recording.abandon()
@@ -39,7 +41,7 @@ def run_metered(options: Options) -> int:
     # the meter started (nohup) stay so, for the command too. Blocked to the end, they cannot keep it from the log.
     taken = {s for s in FORWARDED if signal.getsignal(s) != signal.SIG_IGN} | {signal.SIGCHLD}
     mask = signal.pthread_sigmask(signal.SIG_BLOCK, taken)
-    outcome = _Command(options.command, recording, tree, taken, mask).run()
+    outcome = _Command(options.command, work_file, recording, tree, taken, mask).run()
     recording.end(outcome)
     signal.pthread_sigmask(signal.SIG_SETMASK, mask)
     return outcome.exit_code
@@ -51,14 +53,15 @@ class _Command:
     def __init__(
         self,
         command: list[str],
+        work_file: Path,
         recording: Recording,
         tree: ProcessTree,
         taken: set[signal.Signals],
         mask: set[int | signal.Signals],
     ) -> None:
         """The command gets the signal mask `mask`; the signals `taken`, which are blocked, are passed on to it."""
-        self._command, self._recording, self._tree, self._taken, self._mask = command, recording, tree, taken, mask
-        self._work_file = absolute(os.environ.get("TMPDIR") or "/tmp") / f"greenllm-{recording.id}.work.json"
+        self._command, self._work_file, self._recording, self._tree = command, work_file, recording, tree
+        self._taken, self._mask = taken, mask
 
     def run(self) -> Outcome:
         """Run the command to its end."""
