@@ -128,13 +128,15 @@ def test_processes_of_the_tree_that_are_in_the_group_count_once(v2):
 @pytest.fixture
 def box():
     """A real control group (v1), with no process in it."""
-    if os.geteuid() != 0 or not (V1 / "cpuacct.usage").exists():
-        pytest.skip("needs root and a cgroup v1 hierarchy of cpuacct that can be written")
+    if os.geteuid() != 0:
+        pytest.skip("making a control group needs root")
+    if not os.access(V1, os.W_OK):
+        pytest.skip("no cgroup v1 hierarchy of cpuacct that can be written here")
     folder = V1 / f"greenllm-test-{os.getpid()}"
     try:
         folder.mkdir()
     except OSError as error:
-        pytest.skip(f"not even root may make a control group here: {error}")
+        pytest.skip(f"no control group can be made here: {error}")
     yield folder
     for _ in range(1000):  # its last process may be on its way out
         with contextlib.suppress(OSError):
