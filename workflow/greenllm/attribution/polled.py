@@ -16,14 +16,11 @@ from itertools import pairwise
 import numpy as np
 
 from greenllm.attribution.attempt import Array
-from greenllm.attribution.refresh import NARROW, USUAL_S, Indices, changes, number, refresh_period, regular_runs
+from greenllm.attribution.refresh import NARROW, Indices, changes, number, refresh_period, regular_runs
 from greenllm.attribution.series import Series, Unknown
 from greenllm.attribution.steps import Steps, find_steps
-from greenllm.meter.watching import UNREAD, UNREAD_S
+from greenllm.meter.watching import UNREAD, UNREAD_S, USUAL_S, WINDOW_PART
 
-# The part of a refresh period that the power shown is the mean of (same source). A card that averages more of it gets
-# an interval that is too wide; one that shows the mean of a longer time is told apart (`mean_s`).
-WINDOW_PART = 0.25
 # A run of renewals tells its own period where it is longer than so many.
 LONG_RUN = 20
 NORMAL_95 = 1.96

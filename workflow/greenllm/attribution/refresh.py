@@ -12,13 +12,12 @@ import numpy as np
 import numpy.typing as npt
 
 from greenllm.attribution.attempt import Array
+from greenllm.meter.watching import USUAL_S
 
 Indices = npt.NDArray[np.int64]
 
 # Refresh periods of NVIDIA's cards lie between 10 and 100 ms (arXiv 2312.02741, table 2); searched with some room.
 SHORTEST_S, LONGEST_S = 0.008, 0.25
-# Where few changes leave a choice, the usual one (same source).
-USUAL_S = 0.1
 # How many brackets, over which time, the period is first looked for in; and how finely, relative to the bracket.
 SOUGHT_IN, SOUGHT_OVER_S = 60, 30.0
 # A bracket wider than this part of the period says nothing of its phase.

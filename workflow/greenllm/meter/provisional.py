@@ -14,12 +14,9 @@ from greenllm.meter.estimate import Estimate, Parameter, unseen
 from greenllm.meter.ledger import HOST_COLUMNS, counter_columns
 from greenllm.meter.sensors import Sensor
 from greenllm.meter.sensors.external import POWER_METHODS, SILENT, SILENT_S
-from greenllm.meter.watching import UNREAD, UNREAD_S
+from greenllm.meter.watching import UNREAD, UNREAD_S, USUAL_S, WINDOW_PART
 
 Row = Sequence[float | None]
-
-# The usual refresh period of a card, and the part of it that the power shown is the mean of (arXiv 2312.02741, A100).
-REFRESH_S, WINDOW_PART = 0.1, 0.25
 
 
 class Provisional:
@@ -130,7 +127,7 @@ class Provisional:
         if sensor.gauge is not None:
             # a mean lags by half its length, at both ends
             lag_J = (self._most_W[i] - self._least_W[i]) * sensor.gauge.mean_s / 2 if self._known_s[i] else 0.0
-            return math.hypot(self._changed_W[i] * REFRESH_S * (1 - WINDOW_PART) / 2, lag_J, lag_J)
+            return math.hypot(self._changed_W[i] * USUAL_S * (1 - WINDOW_PART) / 2, lag_J, lag_J)
         if (period_s := tick_s.get(sensor.device)) is None or not (known_s := self._known_s[i]):
             return 0.0
         return 1.55 * period_s / 2 * sum(self._counted[i].values()) / known_s

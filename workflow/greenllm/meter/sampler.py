@@ -7,7 +7,7 @@ from greenllm.meter.host import ProcessorTimes
 from greenllm.meter.ledger import HOST_COLUMNS, counter_columns
 from greenllm.meter.process_tree import ProcessTree
 from greenllm.meter.sensors import Sensor, SensorError
-from greenllm.meter.watching import GAUGE_PERIOD_S, LOOK_S, RENEWAL_S, RENEWALS_AT_EDGE, Watch
+from greenllm.meter.watching import LOOK_S, RENEWAL_S, RENEWALS_AT_EDGE, USUAL_S, Watch
 
 Row = list[float | None]
 
@@ -52,8 +52,8 @@ class Sampler:
     def at_edge(self) -> bool:
         """Whether the job's first or last moments are still being looked at."""
         since_s = time.monotonic() - self._edge_s
-        if self._ended and self._gauges and since_s < GAUGE_PERIOD_S:
-            return True
+        if self._ended and self._gauges and since_s < USUAL_S:
+            return True  # a gauge that shows the same need not have stood still: after its period it was renewed
         return since_s < RENEWAL_S and not all(w.has_changed(self._renewals) for w in self._ticking.values())
 
     def begin_edge(self, renewals: int = RENEWALS_AT_EDGE, ended: bool = False) -> None:

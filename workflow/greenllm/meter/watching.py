@@ -14,8 +14,9 @@ Reading = tuple[float, float]  # CLOCK_MONOTONIC in s, raw
 RENEWAL_S, LOOK_S = 0.3, 0.005
 # How long a job's edge is looked at: two renewals after the start tell the period, two after the end the power then.
 RENEWALS_AT_EDGE = 2
-# A gauge that shows the same need not have stood still; after the usual period it has been renewed.
-GAUGE_PERIOD_S = 0.1
+# The usual refresh period of a card, and the part of it that the power shown is the mean of (same source: A100, H100).
+# A card that averages more of it gets an interval that is too wide; a mean of a longer time is told apart (`mean_s`).
+USUAL_S, WINDOW_PART = 0.1, 0.25
 # What does not change is recorded so often all the same: that it was read. A gauge that was not for longer than a few
 # times that was not seen; what it would have shown is unknown.
 RECORD_S, UNREAD_S = 1.0, 3.0
