@@ -30,11 +30,11 @@ from torch.nn import functional  # noqa: E402
 from transformers import AutoModelForCausalLM, TrainerCallback  # noqa: E402
 
 from greenllm.config.models import Training  # noqa: E402
-from greenllm.recipes.batches import Collator, LengthBuckets, Row  # noqa: E402
-from greenllm.recipes.device import precision_of  # noqa: E402
-from greenllm.recipes.sizes import llama_config  # noqa: E402
-from greenllm.recipes.trainer import Run, make_trainer  # noqa: E402
-from greenllm.recipes.work import PlannedBatches  # noqa: E402
+from greenllm.training.batches import Collator, LengthBuckets, Row  # noqa: E402
+from greenllm.training.device import precision_of  # noqa: E402
+from greenllm.training.sizes import llama_config  # noqa: E402
+from greenllm.training.trainer import Run, make_trainer  # noqa: E402
+from greenllm.training.work import PlannedBatches  # noqa: E402
 
 WARMUP = 5  # steps of each round before the clock starts
 VOCABULARY, CONTEXT, SEED = 3000, 256, 1

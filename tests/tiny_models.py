@@ -25,7 +25,7 @@ def make_fp32(folder: Path, *, size: str = "tiny") -> Path:
 
     from greenllm.config.models import TokenizerSettings
     from greenllm.data.tokenizer import save_tokenizer, train_tokenizer
-    from greenllm.recipes.sizes import llama_config
+    from greenllm.training.sizes import llama_config
 
     tokenizer = train_tokenizer(TEXTS * 3, TokenizerSettings(vocabulary=600))
     config = llama_config(size, vocabulary=tokenizer.get_vocab_size(), context=CONTEXT, pad_id=0, eos_id=1)
@@ -45,7 +45,7 @@ def make_int8(fp32: Path, folder: Path) -> Path:
     """Write the onnxruntime-genai folder of a model, as `greenllm compress` does."""
     import shutil
 
-    from greenllm.recipes.int8 import quantize_int8
+    from greenllm.recipes.onnxruntime_builder import quantize_int8
 
     quantize_int8(fp32, folder, threads=1)
     for name in ("tokenizer.json", "tokenizer_config.json"):

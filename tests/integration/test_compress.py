@@ -20,7 +20,7 @@ def trained(tmp_path_factory):
 @pytest.fixture(scope="module")
 def quantized(trained, tmp_path_factory):
     out = tmp_path_factory.mktemp("quantized") / "model"
-    assert main(["compress", "--settings", RECIPE, "--from", str(trained), "--out", str(out)]) == 0
+    assert main(["compress", "--recipe", RECIPE, "--from", str(trained), "--out", str(out)]) == 0
     return out
 
 
@@ -57,7 +57,7 @@ def test_the_quantised_model_answers_as_its_parent_does(trained, quantized):
 
 def test_the_same_model_gives_the_same_bytes(trained, quantized, tmp_path):
     out = tmp_path / "elsewhere" / "model"
-    assert main(["compress", "--settings", RECIPE, "--from", str(trained), "--out", str(out)]) == 0
+    assert main(["compress", "--recipe", RECIPE, "--from", str(trained), "--out", str(out)]) == 0
     assert {file.name: file.read_bytes() for file in out.iterdir()} == {
         file.name: file.read_bytes() for file in quantized.iterdir()
     }

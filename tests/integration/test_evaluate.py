@@ -82,7 +82,7 @@ def test_only_the_first_rows(folder, tmp_path):
 
 
 def test_the_quantised_model_is_evaluated_on_its_own_engine(folder, tmp_path):
-    command = ["compress", "--settings", "{quantize: int8}", "--from", str(folder / "model")]
+    command = ["compress", "--recipe", "{quantize: int8}", "--from", str(folder / "model")]
     assert main([*command, "--out", str(tmp_path / "model")]) == 0
     assert evaluate(tmp_path, tmp_path, data=folder / "data") == 0
     metrics, _ = read(tmp_path)

@@ -97,7 +97,6 @@ def test_all_mistakes_are_told_at_once(capsys, tmp_path):
         """,
     )
     assert told == [
-        "experiments.one.task: 'custmer-service' is not one of the choices; did you mean 'customer-service'?",
         "experiments.one.data.train: is missing: "
         "expected the file to train on; without `test`, a part of it is held out",
         "experiments.one.data.trian: unknown key; did you mean 'train'?",
@@ -108,6 +107,7 @@ def test_all_mistakes_are_told_at_once(capsys, tmp_path):
         "experments: unknown key; did you mean 'experiments'?",
         "recipes.loop.from: a cycle of parents (loop → loop); one must start without `from`",
         "recipes.lost.from: no recipe 'basline'; did you mean 'baseline'?",
+        "experiments.one.task: 'custmer-service' is not one of the choices; did you mean 'customer-service'?",
         "experiments.two.recipes: no recipe 'bseline'; did you mean 'baseline'?",
     ]
 

@@ -8,7 +8,7 @@ import pytest
 from tokenizers import Tokenizer, models, pre_tokenizers
 
 from greenllm.errors import UserError
-from greenllm.recipes.batches import Collator, LengthBuckets, Row, read_rows
+from greenllm.training.batches import Collator, LengthBuckets, Row, read_rows
 
 EOS = 1
 

@@ -2,7 +2,7 @@
 
 import errno
 
-from greenllm.recipes import checkpoints
+from greenllm.training import checkpoints
 
 
 def write(folder, step, whole=True):

@@ -3,7 +3,8 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from greenllm.config.models import Config, Experiment, Recipe, Training, TrainingOverride
+from greenllm.config.models import Config, Decision, Deployment, Evaluation, Experiment, Recipe, Training
+from greenllm.config.section import overridden
 
 
 @dataclass(frozen=True)
@@ -13,24 +14,27 @@ class Plan:
     config: Config
 
     def recipes(self, experiment: str) -> list[str]:
-        """Return an experiment's recipes and the parents they need, parents first."""
+        """Return an experiment's recipes and those they are made from, these first."""
         found: list[str] = []
         for name in self.config.experiments[experiment].recipes:
             found.extend(ancestor for ancestor in self.lineage(name) if ancestor not in found)
         return found
 
     def lineage(self, recipe: str) -> list[str]:
-        """Return the recipe with its ancestors, the oldest first."""
-        parent = self.config.recipes[recipe].parent
-        return [*self.lineage(parent), recipe] if parent else [recipe]
+        """Return the recipe with all that it is made from, each once, the oldest first."""
+        found: list[str] = []
+        for needed in self.needs(recipe):
+            found.extend(name for name in self.lineage(needed) if name not in found)
+        return [*found, recipe]
 
-    def trained(self) -> list[str]:
-        """Return the recipes that train."""
-        return [name for name, recipe in self.config.recipes.items() if recipe.train is not None]
+    def needs(self, recipe: str) -> list[str]:
+        """Return the recipes whose models a recipe reads: its parent, and others such as a teacher."""
+        chosen = self.config.recipes[recipe]
+        return [*([chosen.parent] if chosen.parent else []), *(chosen.step.others if chosen.step else ())]
 
-    def compressed(self) -> list[str]:
-        """Return the recipes that compress."""
-        return [name for name, recipe in self.config.recipes.items() if recipe.quantize is not None]
+    def made_by(self, stage: str) -> list[str]:
+        """Return the recipes whose step is of a stage: train or compress."""
+        return [name for name, recipe in self.config.recipes.items() if recipe.step and recipe.step.stage == stage]
 
     def compared(self) -> Iterator[tuple[str, str, int]]:
         """Yield experiment, recipe and seed of each model that is evaluated and deployed."""
@@ -48,8 +52,7 @@ class Plan:
 
         `recipe` None is the model that the experiment starts from: a folder, or None where that is from scratch.
         """
-        step = self.config.recipes[recipe] if recipe else None
-        if step is None or (step.parent is None and step.train is None and step.quantize is None):
+        if recipe is None or self.config.recipes[recipe].step is None:
             return f"<results>/models/{experiment}/source" if self.starts_from_source(experiment) else None
         return f"<results>/models/{experiment}/{recipe}/seed-{seed}/model"
 
@@ -57,27 +60,49 @@ class Plan:
         """Return the folder of the model that a recipe starts from, None where it starts from scratch."""
         return self.model_folder(experiment, self.config.recipes[recipe].parent, seed)
 
+    def other_folders(self, experiment: str, recipe: str, seed: str) -> dict[str, str]:
+        """Return the folders of the other models that a recipe's step reads, by recipe."""
+        step = self.config.recipes[recipe].step
+        names = step.others if step else ()
+        return {name: folder for name in names if (folder := self.model_folder(experiment, name, seed))}
+
+    def on_cpu(self, recipe: str) -> bool:
+        """Say whether a recipe's model runs on the CPU alone."""
+        step = self.config.recipes[recipe].step
+        return self.config.device == "cpu" or (step is not None and step.on_cpu)
+
     def gpus(self, stage: str, recipe: str | None) -> int:
         """Return the GPUs that a stage leases for a recipe: none where the study or the recipe's engine uses the CPU.
 
         A GPU that is leased belongs to its holder, idle or not: one that an engine can't use would be charged to it.
         """
         asked: int = getattr(self.config.resources, stage).gpu
-        on_cpu = self.config.device == "cpu" or (recipe is not None and self.recipe(recipe).quantize is not None)
-        return 0 if on_cpu else asked
+        return 0 if self.config.device == "cpu" or (recipe is not None and self.on_cpu(recipe)) else asked
 
     def device(self, recipe: str) -> str:
         """Return the device that a recipe's stages are told: its engine may run on the CPU alone."""
-        return "cpu" if self.recipe(recipe).quantize is not None else self.config.device
+        return "cpu" if self.on_cpu(recipe) else self.config.device
+
+    def python(self, recipe: str) -> str:
+        """Return the Python that makes and runs a recipe's model: the project's own, or that of an environment."""
+        step = self.config.recipes[recipe].step
+        return f".venv-{step.environment}/bin/python" if step and step.environment else "python"
 
     def training(self, experiment: str, recipe: str) -> Training:
         """Return the training settings: the study's, then the experiment's, then the recipe's own on top."""
-        settings = self.config.train.model_dump()
-        for override in (self.experiment(experiment).train, self.recipe(recipe).train or TrainingOverride()):
-            # null leaves a setting as it is; only patience has a meaning for it
-            given = override.model_dump(exclude_unset=True).items()
-            settings.update({name: value for name, value in given if value is not None or name == "patience"})
-        return Training(**settings)
+        return overridden(self.config.train, self.experiment(experiment).train, self.recipe(recipe).training)
+
+    def evaluation(self, experiment: str) -> Evaluation:
+        """Return how quality is measured: as the study says, with the experiment's own on top."""
+        return overridden(self.config.evaluate, self.experiment(experiment).evaluate)
+
+    def deployment(self, experiment: str) -> Deployment:
+        """Return how a served model is measured: as the study says, with the experiment's own on top."""
+        return overridden(self.config.deploy, self.experiment(experiment).deploy)
+
+    def decision(self, experiment: str) -> Decision:
+        """Return what a recipe must reach: as the study says, with the experiment's own on top."""
+        return overridden(self.config.decision, self.experiment(experiment).decision)
 
     def experiment(self, name: str) -> Experiment:
         """Return an experiment by name."""

@@ -70,6 +70,24 @@ def parent_model(wildcards):
     return PLAN.parent_folder(wildcards.experiment, wildcards.recipe, wildcards.seed) or []
 
 
+def other_models(wildcards):
+    """Return the folders of the other models that the recipe's step reads."""
+    return list(PLAN.other_folders(wildcards.experiment, wildcards.recipe, wildcards.seed).values())
+
+
+def making(wildcards, input):
+    """Return the options that name the models that the recipe's step reads."""
+    names = PLAN.other_folders(wildcards.experiment, wildcards.recipe, wildcards.seed)
+    others = zip(names, input.others, strict=True)
+    parent = [f"--from {input.parent}"] if input.parent else []
+    return " ".join([*parent, *(f"--other {name}={folder}" for name, folder in others)])
+
+
+def recipe(wildcards):
+    """Return a recipe as JSON text, without what it leaves out: a new kind of step changes no other recipe."""
+    return PLAN.recipe(wildcards.recipe).model_dump_json(by_alias=True, exclude_none=True)
+
+
 def evaluated_model(wildcards):
     """Return the folder of the model that the recipe makes or takes."""
     return PLAN.model_folder(wildcards.experiment, wildcards.recipe, wildcards.seed)

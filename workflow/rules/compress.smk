@@ -1,9 +1,12 @@
-# compress: a trained model → a smaller or faster one, by `recipes.<name>.quantize`.
+# compress: a trained model → a smaller or faster one, by the recipe's step (prune, quantize …); where it trains again,
+# `recipes.<name>.recover` upon the experiment's settings says how.
 
 
 rule compress:
     input:
         parent=parent_model,
+        others=other_models,
+        data=rules.preprocess.output.data,
     output:
         model=directory("<results>/models/{experiment}/{recipe}/seed-{seed}/model"),
         energy="<results>/energy/compress/{experiment}/{recipe}/seed-{seed}.json",
@@ -12,7 +15,7 @@ rule compress:
     benchmark:
         "<benchmarks>/compress/{experiment}/{recipe}/seed-{seed}.tsv"
     wildcard_constraints:
-        recipe=any_of(PLAN.compressed()),
+        recipe=any_of(PLAN.made_by("compress")),
     conda:
         "../../envs/greenllm.yaml"
     threads: STUDY.resources.compress.threads
@@ -24,12 +27,18 @@ rule compress:
     params:
         # Not Snakemake's {threads}, which --cores may lower: other threads would give other weights and answers.
         threads=STUDY.resources.compress.threads,
-        settings=lambda wildcards: settings(PLAN.recipe(wildcards.recipe)),
+        python=lambda wildcards: PLAN.python(wildcards.recipe),
+        recipe=recipe,
+        settings=lambda wildcards: settings(PLAN.training(wildcards.experiment, wildcards.recipe)),
+        models=making,
+        checkpoints=f"{STUDY.results}/models/{{experiment}}/{{recipe}}/seed-{{seed}}/checkpoints",
+        device=lambda wildcards: PLAN.device(wildcards.recipe),
     message:
         "compress {wildcards.experiment}/{wildcards.recipe} seed {wildcards.seed}"
     shell:
         "meter --rule compress --wildcard experiment={wildcards.experiment} --wildcard recipe={wildcards.recipe}"
         " --wildcard seed={wildcards.seed} --attempt {resources.attempt}"
         " --threads {params.threads} --gpus {resources.gpu} --input {input} --output {output} --out {output.energy} --"
-        " python -m greenllm compress --settings {params.settings:q} --from {input.parent} --threads {params.threads}"
-        " --out {output.model} > {log} 2>&1"
+        " {params.python} -m greenllm compress --recipe {params.recipe:q} --settings {params.settings:q}"
+        " {params.models} --data {input.data} --seed {wildcards.seed} --threads {params.threads} --device {params.device}"
+        " --checkpoints {params.checkpoints} --out {output.model} > {log} 2>&1"

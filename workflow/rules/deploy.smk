@@ -29,8 +29,9 @@ rule deploy:
         # Not Snakemake's {threads}, which --cores may lower: other threads would give other weights and answers.
         threads=STUDY.resources.deploy.threads,
         task=lambda wildcards: PLAN.experiment(wildcards.experiment).task,
-        settings=settings(STUDY.deploy),
-        evaluation=settings(STUDY.evaluate),
+        settings=lambda wildcards: settings(PLAN.deployment(wildcards.experiment)),
+        evaluation=lambda wildcards: settings(PLAN.evaluation(wildcards.experiment)),
+        python=lambda wildcards: PLAN.python(wildcards.recipe),
         device=lambda wildcards: PLAN.device(wildcards.recipe),
     message:
         "deploy {wildcards.experiment}/{wildcards.recipe} seed {wildcards.seed}"
@@ -38,7 +39,7 @@ rule deploy:
         "meter --rule deploy --wildcard experiment={wildcards.experiment} --wildcard recipe={wildcards.recipe}"
         " --wildcard seed={wildcards.seed} --attempt {resources.attempt}"
         " --threads {params.threads} --gpus {resources.gpu} --exclusive --input {input} --output {output} --out {output.energy} --"
-        " python -m greenllm deploy --task {params.task} --settings {params.settings:q}"
+        " {params.python} -m greenllm deploy --task {params.task} --settings {params.settings:q}"
         " --evaluation-settings {params.evaluation:q} --model {input.model} --predictions {input.predictions}"
         " --evaluation {input.quality} --threads {params.threads} --device {params.device}"
         " --wildcard experiment={wildcards.experiment} --wildcard recipe={wildcards.recipe}"

@@ -26,7 +26,8 @@ rule evaluate:
         # Not Snakemake's {threads}, which --cores may lower: other threads would give other weights and answers.
         threads=STUDY.resources.evaluate.threads,
         task=lambda wildcards: PLAN.experiment(wildcards.experiment).task,
-        settings=settings(STUDY.evaluate),
+        settings=lambda wildcards: settings(PLAN.evaluation(wildcards.experiment)),
+        python=lambda wildcards: PLAN.python(wildcards.recipe),
         device=lambda wildcards: PLAN.device(wildcards.recipe),
     message:
         "evaluate {wildcards.experiment}/{wildcards.recipe} seed {wildcards.seed}"
@@ -34,6 +35,6 @@ rule evaluate:
         "meter --rule evaluate --wildcard experiment={wildcards.experiment} --wildcard recipe={wildcards.recipe}"
         " --wildcard seed={wildcards.seed} --attempt {resources.attempt}"
         " --threads {params.threads} --gpus {resources.gpu} --exclusive --input {input} --output {output} --out {output.energy} --"
-        " python -m greenllm evaluate --task {params.task} --settings {params.settings:q} --model {input.model} --data {input.data}"
+        " {params.python} -m greenllm evaluate --task {params.task} --settings {params.settings:q} --model {input.model} --data {input.data}"
         " --seed {wildcards.seed} --threads {params.threads} --device {params.device}"
         " --out {output.quality} --predictions {output.predictions} > {log} 2>&1"

@@ -1,12 +1,13 @@
-# train: prepared rows (and the parent's model, if any) → a model folder, by `recipes.<name>.train` upon
-# `experiments.<name>.train` upon `train`. Checkpoints lie beside the model, outside the rule's outputs: Snakemake
-# deletes those of a killed job, and the next run shall resume.
+# train: prepared rows (and the parent's model, if any) → a model folder, by the recipe's step (train, distill, lora …);
+# how it trains: `recipes.<name>.train` upon `experiments.<name>.train` upon `train`. Checkpoints lie
+# beside the model, outside the rule's outputs: Snakemake deletes those of a killed job, and the next run shall resume.
 
 
 rule train:
     input:
         data=rules.preprocess.output.data,
         parent=parent_model,
+        others=other_models,
     output:
         model=directory("<results>/models/{experiment}/{recipe}/seed-{seed}/model"),
         energy="<results>/energy/train/{experiment}/{recipe}/seed-{seed}.json",
@@ -15,7 +16,7 @@ rule train:
     benchmark:
         "<benchmarks>/train/{experiment}/{recipe}/seed-{seed}.tsv"
     wildcard_constraints:
-        recipe=any_of(PLAN.trained()),
+        recipe=any_of(PLAN.made_by("train")),
     conda:
         "../../envs/greenllm.yaml"
     threads: STUDY.resources.train.threads
@@ -27,9 +28,11 @@ rule train:
     params:
         # Not Snakemake's {threads}, which --cores may lower: other threads would give other weights and answers.
         threads=STUDY.resources.train.threads,
+        python=lambda wildcards: PLAN.python(wildcards.recipe),
+        recipe=recipe,
         settings=lambda wildcards: settings(PLAN.training(wildcards.experiment, wildcards.recipe)),
         model=lambda wildcards: settings(PLAN.experiment(wildcards.experiment).model),
-        parent=lambda wildcards, input: f"--from {input.parent}" if input.parent else "",
+        models=making,
         checkpoints=f"{STUDY.results}/models/{{experiment}}/{{recipe}}/seed-{{seed}}/checkpoints",
         device=STUDY.device,
     message:
@@ -38,6 +41,7 @@ rule train:
         "meter --rule train --wildcard experiment={wildcards.experiment} --wildcard recipe={wildcards.recipe}"
         " --wildcard seed={wildcards.seed} --attempt {resources.attempt}"
         " --threads {params.threads} --gpus {resources.gpu} --input {input} --output {output} --out {output.energy} --"
-        " python -m greenllm train --settings {params.settings:q} --model {params.model:q} --data {input.data} {params.parent}"
+        " {params.python} -m greenllm train --recipe {params.recipe:q} --settings {params.settings:q} --model {params.model:q}"
+        " {params.models} --data {input.data}"
         " --seed {wildcards.seed} --threads {params.threads} --device {params.device}"
         " --checkpoints {params.checkpoints} --out {output.model} > {log} 2>&1"

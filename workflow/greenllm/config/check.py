@@ -16,12 +16,13 @@ from greenllm.config.models import (
     FileData,
     Model,
     Recipe,
-    Strict,
     TrainingOverride,
 )
 from greenllm.config.read import ConfigError, nearest, validate
+from greenllm.config.section import Strict
 from greenllm.errors import UserError
 from greenllm.footprint.carbon import grid_factor
+from greenllm.tasks import TASKS
 
 Section = TypeVar("Section", bound=Strict)
 
@@ -89,37 +90,68 @@ def _or(otherwise: Any, values: Any, model: Any) -> Any:
 def _recipes(config: Config) -> list[str]:
     problems = []
     for name, recipe in config.recipes.items():
-        if recipe.parent is not None and recipe.parent not in config.recipes:
-            others = [other for other in config.recipes if other != name]
-            problems.append(f"recipes.{name}.from: no recipe {recipe.parent!r}{nearest(recipe.parent, others)}")
-        elif cycle := _cycle(name, config.recipes):
+        needed = {"from": [recipe.parent] if recipe.parent else [], **{step.key: step.others for step in recipe.steps}}
+        for key, parents in needed.items():
+            for parent in parents:
+                if parent not in config.recipes:
+                    others = [other for other in config.recipes if other != name]
+                    problems.append(f"recipes.{name}.{key}: no recipe {parent!r}{nearest(parent, others)}")
+        if cycle := _cycle(name, config.recipes):
             problems.append(
                 f"recipes.{name}.from: a cycle of parents ({' → '.join(cycle)}); one must start without `from`"
             )
-        if recipe.train is not None and recipe.quantize is not None:
-            problems.append(
-                f"recipes.{name}: both train and quantize; give the quantised one a recipe of its own with `from`"
-            )
-        if recipe.parent is not None and recipe.train is None and recipe.quantize is None:
-            problems.append(f"recipes.{name}: does nothing to its parent; expected train or quantize")
-        if recipe.train is not None and _is_compressed(recipe.parent, config.recipes):
-            problems.append(f"recipes.{name}.from: {recipe.parent!r} is quantised and can't be trained further")
+        problems.extend(f"recipes.{name}{problem}" for problem in _steps(recipe, config.recipes))
     return problems
 
 
-def _is_compressed(name: str | None, recipes: Mapping[str, Recipe]) -> bool:
-    return name is not None and name in recipes and recipes[name].quantize is not None
+def _steps(recipe: Recipe, recipes: Mapping[str, Recipe]) -> list[str]:
+    """Return what is wrong with what a recipe does, each beginning behind the recipe's name."""
+    problems = []
+    keys = [step.key for step in recipe.steps]
+    if len(keys) > 1:
+        problems.append(f": {' and '.join(keys)} in one recipe; give each a recipe of its own, with `from`")
+    step = recipe.step
+    if step is not None and recipe.train is not None and not step.trains:
+        problems.append(
+            f": both train and {step.key}; give the one that does {step.key} a recipe of its own with `from`"
+            if step.key != "prune"
+            else ": both train and prune; the settings of the training after pruning stand under recover"
+        )
+    if recipe.recover is not None and (step is None or step.key != "prune"):
+        problems.append(".recover: is for prune alone; training settings stand under train")
+    if recipe.parent is not None and step is None:
+        problems.append(": does nothing to its parent; expected train or another step")
+    if step is not None:
+        problems.extend(
+            f".from: {name!r} is the end of its chain (quantised, say), and no further step can start from it"
+            for name in (recipe.parent, *step.others)
+            if _is_final(name, recipes) and recipes[name] is not recipe  # a cycle is told elsewhere
+        )
+    return problems
+
+
+def _is_final(name: str | None, recipes: Mapping[str, Recipe]) -> bool:
+    return name is not None and name in recipes and (step := recipes[name].step) is not None and step.final
+
+
+def _needs(name: str, recipes: Mapping[str, Recipe]) -> list[str]:
+    """Return the known recipes that a recipe reads."""
+    parent, step = recipes[name].parent, recipes[name].step
+    return [other for other in ((parent or ""), *(step.others if step else ())) if other in recipes]
 
 
 def _cycle(name: str, recipes: Mapping[str, Recipe]) -> list[str]:
-    """Return the cycle of parents that starts and ends at `name`, or an empty list."""
-    path = [name]
-    while (parent := recipes[path[-1]].parent) is not None and parent in recipes:
-        path.append(parent)
-        if parent == name:
-            return path
-        if len(path) > len(recipes):  # a cycle further up: told at its own recipes
-            return []
+    """Return the shortest cycle of needed recipes that starts and ends at `name`, or an empty list."""
+    paths = [[name]]
+    seen: set[str] = set()
+    while paths:
+        path = paths.pop(0)
+        for needed in _needs(path[-1], recipes):
+            if needed == name:
+                return [*path, needed]
+            if needed not in seen:
+                seen.add(needed)
+                paths.append([*path, needed])
     return []
 
 
@@ -136,6 +168,11 @@ def _experiments(config: Config) -> list[str]:
                     f"experiments.{name}.recipes: {recipe!r} starts without training, but model.init is scratch; "
                     "expected a recipe with train, or a model folder or hub id"
                 )
+        if experiment.task not in TASKS:
+            problems.append(
+                f"experiments.{name}.task: {experiment.task!r} is not one of the choices"
+                f"{nearest(experiment.task, sorted(TASKS))}"
+            )
         if isinstance(experiment.data, EmbeddedData) and experiment.task == "translation":
             problems.extend(
                 f"experiments.{name}.data.languages: no language {language!r} in CLDR; expected codes such as zh, pt_BR"
@@ -152,14 +189,15 @@ def _experiments(config: Config) -> list[str]:
 
 
 def _has_start(name: str, recipes: Mapping[str, Recipe]) -> bool:
-    """Say whether the recipe's chain begins with training (or is broken, which is told elsewhere)."""
+    """Say whether the recipe's chain begins with a step from scratch (or is broken, which is told elsewhere)."""
     seen = set()
     while (parent := recipes[name].parent) is not None:
         if name in seen or parent not in recipes:
             return True
         seen.add(name)
         name = parent
-    return recipes[name].train is not None
+    step = recipes[name].step
+    return step is not None and step.from_scratch
 
 
 def _files(config: Config) -> list[str]:
@@ -177,7 +215,7 @@ def _files(config: Config) -> list[str]:
         init = experiment.model.init
         if is_local(init) and not Path(init, "config.json").expanduser().is_file():
             problems.append(f"experiments.{name}.model.init: no config.json in {init!r}; expected a model folder")
-        if init != "scratch" and not is_local(init) and experiment.model.revision is None:
+        if init != "scratch" and not is_local(init) and not is_endpoint(init) and experiment.model.revision is None:
             problems.append(f"experiments.{name}.model.revision: is missing; expected a commit or tag of {init!r}")
     return problems
 
@@ -185,6 +223,11 @@ def _files(config: Config) -> list[str]:
 def is_local(init: str) -> bool:
     """Say whether `model.init` names a folder (it exists, or looks like a path), not a hub id."""
     return init != "scratch" and (init.startswith((".", "/", "~")) or Path(init).exists())
+
+
+def is_endpoint(init: str) -> bool:
+    """Say whether `model.init` is the address of an OpenAI endpoint."""
+    return init.startswith(("http://", "https://"))
 
 
 def _site(config: Config) -> list[str]:

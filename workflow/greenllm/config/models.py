@@ -1,19 +1,11 @@
 """The typed models of the configuration: the single source of its schema, its defaults and its documentation."""
 
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import BeforeValidator, Field, StringConstraints, create_model
 
-# Names become folders and Snakemake wildcards, so they hold no slash and no blank.
-Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$")]
-Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
-Share = Annotated[float, Field(ge=0, le=1)]
-
-
-class Strict(BaseModel):
-    """A section of the configuration: unknown keys are refused, values are not changed after reading."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
+from greenllm.config.section import Name, Sha256, Share, Strict, override_of
+from greenllm.recipes import STEPS, Step
 
 
 class EmbeddedData(Strict):
@@ -33,9 +25,9 @@ class Mapped(Strict):
     format: Literal["auto", "jsonl", "csv", "parquet", "text"] = Field(
         "auto", description="File format; `auto` goes by the file's ending."
     )
-    columns: dict[Literal["prompt", "completion", "text", "group"], str] = Field(
+    columns: dict[Literal["prompt", "completion", "text", "group", "subset"], str] = Field(
         default_factory=dict,
-        description="Our column → the file's. `group` names rows that must stay in one split.",
+        description="Our column → the file's. Rows of one `group` stay in one split; a `subset` is reported apart.",
     )
     encoding: str = Field("utf-8", description="Text encoding of the file.")
     licence: str | None = Field(None, description="Licence of the data, for its card.")
@@ -76,7 +68,20 @@ class HubData(Mapped):
     test: str | None = Field(None, description="Split to test on.")
 
 
-Data = Annotated[EmbeddedData | FileData | UrlData | HubData, Field(discriminator="source")]
+class GraphData(Strict):
+    """Question answering: a knowledge graph of your own, from whose triples questions and answers are made."""
+
+    source: Literal["graph"]
+    file: str = Field(description="N-Triples, Turtle, or TSV of subject, predicate and object.")
+    format: Literal["auto", "nt", "turtle", "tsv"] = Field("auto", description="`auto` goes by the file's ending.")
+    languages: list[str] = Field(["en"], min_length=1, description="Languages of the labels to ask and answer in.")
+    rows: int = Field(12_000, ge=100, description="Questions to make before cleaning.")
+    seed: int = Field(0, description="Seed of the generator; another seed gives other rows.")
+    licence: str | None = Field(None, description="Licence of the graph, for its card.")
+    origin: str | None = Field(None, description="Who made the graph, for its card.")
+
+
+Data = Annotated[EmbeddedData | FileData | UrlData | HubData | GraphData, Field(discriminator="source")]
 
 
 class TokenizerSettings(Strict):
@@ -103,12 +108,23 @@ class Preprocessing(Strict):
 class Model(Strict):
     """The model an experiment starts from."""
 
-    init: str = Field("scratch", description="`scratch`, a local folder, or a Hugging Face model id.")
+    init: str = Field(
+        "scratch",
+        description="`scratch`, a local folder, a Hugging Face model id, or the address of an OpenAI endpoint that "
+        "runs already, such as http://127.0.0.1:8000/v1.",
+    )
     size: Literal["tiny", "small", "base"] = Field(
         "tiny", description="From scratch: about 1 (tiny), 4 (small) or 20 (base) million parameters."
     )
     context: int = Field(256, ge=16, description="From scratch: longest prompt and completion together, in tokens.")
     revision: str | None = Field(None, description="Hub: commit or tag.")
+    chat: bool = Field(False, description="Put each prompt into the model's chat template, as instruct models need.")
+    system: str | None = Field(None, description="With `chat`: the system message before each prompt.")
+    served_name: str | None = Field(None, description="Endpoint: the model's name there; null takes the first it has.")
+    key_variable: str | None = Field(None, description="Endpoint: environment variable that holds its key.")
+    cgroup: str | None = Field(
+        None, description="Endpoint on this host: control group of its processes, by which its energy is metered."
+    )
 
 
 class Training(Strict):
@@ -129,30 +145,64 @@ class Training(Strict):
         None, ge=1, description="Early stopping: evaluations without a better validation loss; null trains to the end."
     )
     evaluations: int = Field(4, ge=1, description="Validations in the course of training; a checkpoint at each.")
+    processes: int = Field(
+        1, ge=1, description="Data-parallel processes (torchrun): the batch and the threads are divided among them."
+    )
+    budget_J: float | None = Field(None, gt=0, description="Hard budget: stop when the job has used so much energy.")
+    least_gain_per_kJ: float | None = Field(
+        None, gt=0, description="Stop where a further kilojoule lowers the validation loss by less (nats per token)."
+    )
 
 
-class TrainingOverride(Strict):
-    """Training settings that differ from those of the section above."""
+if TYPE_CHECKING:
 
-    epochs: float | None = Field(None, gt=0)
-    batch: int | None = Field(None, ge=1)
-    optimizer: Literal["adamw", "sgd"] | None = None
-    learning_rate: float | None = Field(None, gt=0)
-    schedule: Literal["one-cycle", "cosine", "linear", "constant"] | None = None
-    warmup_share: Share | None = None
-    weight_decay: float | None = Field(None, ge=0)
-    prompt_weight: Share | None = None
-    precision: Literal["auto", "fp32", "bf16"] | None = None
-    patience: int | None = Field(None, ge=1)
-    evaluations: int | None = Field(None, ge=1)
+    class TrainingOverride(Training):
+        """Training settings that differ from those of the section above."""
+
+        def __init__(self, **keys: Any) -> None: ...
+else:
+    TrainingOverride = override_of(Training, "TrainingOverride")
 
 
-class Recipe(Strict):
+class RecipeSteps(Strict):
     """One way to a model: a step upon its parent, or upon the experiment's own model."""
 
     parent: Name | None = Field(None, alias="from", description="The recipe whose model this one starts from.")
     train: TrainingOverride | None = Field(None, description="Train, with these settings instead of the defaults.")
-    quantize: Literal["int8"] | None = Field(None, description="Quantise the weights.")
+    recover: TrainingOverride | None = Field(None, description="After pruning: train again, with these settings.")
+
+    @property
+    def steps(self) -> list[Step]:
+        """What the recipe does, by its keys beside `train`; a sound recipe has one at most."""
+        return [step for key in STEPS if key != "train" and (step := getattr(self, key)) is not None]
+
+    @property
+    def step(self) -> Step | None:
+        """What the recipe does to its parent: None where it takes a model as it is."""
+        if steps := self.steps:
+            return steps[0]
+        return STEPS["train"]() if self.train is not None else None
+
+    @property
+    def training(self) -> TrainingOverride:
+        """The recipe's own training settings."""
+        return self.recover or self.train or TrainingOverride()
+
+
+def _fields_of_steps() -> dict[str, Any]:
+    """Return a field for each step that a file in `recipes/` defines."""
+    described = {key: (step.__doc__ or "").splitlines()[0] for key, step in STEPS.items() if key != "train"}
+    return {key: (STEPS[key] | None, Field(None, description=text)) for key, text in described.items()}
+
+
+if TYPE_CHECKING:
+
+    class Recipe(RecipeSteps):
+        """A recipe with the keys of all steps."""
+
+        def __init__(self, **keys: Any) -> None: ...
+else:
+    Recipe = create_model("Recipe", __base__=RecipeSteps, __doc__=RecipeSteps.__doc__, **_fields_of_steps())
 
 
 class Evaluation(Strict):
@@ -162,21 +212,53 @@ class Evaluation(Strict):
     batch: int = Field(32, ge=1, description="Prompts generated together.")
     max_tokens: int = Field(64, ge=1, description="Longest answer, in tokens.")
     bootstrap: int = Field(1000, ge=100, description="Bootstrap samples behind each 95 % interval.")
+    threshold: Share = Field(0.5, description="Confidence below which an answer is handed over to a person.")
+
+
+def _as_list(given: Any) -> Any:
+    return [given] if isinstance(given, int) else given
 
 
 class Deployment(Strict):
     """How a served model is measured."""
 
-    requests: int = Field(1000, ge=1, description="Requests to send, from the test split.")
-    concurrency: int = Field(1, ge=1, description="Requests under way at once.")
+    concurrency: Annotated[list[Annotated[int, Field(ge=1)]], BeforeValidator(_as_list), Field(min_length=1)] = Field(
+        [1], description="Requests under way at once; several give the batch curve, the first compares."
+    )
     rate_per_s: float | None = Field(
         None, gt=0, description="Arrivals per second (Poisson); null sends the next as soon as one is answered."
     )
+    requests: int = Field(1000, ge=1, description="Least requests at each concurrency, from the test split.")
+    rounds: int = Field(
+        10, ge=1, description="Measurements that these are divided into: their spread is in the interval."
+    )
+    round_s: float = Field(1.0, ge=0, description="Least length of a measurement; more requests are sent where short.")
+    narrow: float = Field(
+        0.02, gt=0, description="Further rounds until energy per request is known to this share (95 %) between rounds."
+    )
+    most_s: float = Field(60.0, gt=0, description="Longest measurement at one concurrency.")
     warmup: int = Field(20, ge=0, description="Requests before the measurement, not counted.")
+    idle_s: float = Field(3.0, ge=0, description="How long the server's idle energy is measured.")
     batch: int = Field(8, ge=1, description="Most requests the server generates together.")
     agreement: Share = Field(
         0.98, description="Least share of answers equal to what evaluate got; below it the stage fails."
     )
+    server: str | None = Field(
+        None,
+        description="Command of another OpenAI server instead of ours, with {model}, {name}, {port} and {context}: "
+        "`.venv-vllm/bin/vllm serve {model} --served-model-name {name} --port {port}`.",
+    )
+
+
+class Decision(Strict):
+    """What a recipe must reach to be recommended, and for how many requests."""
+
+    quality: float | None = Field(None, description="The primary metric must be at least this good.")
+    worse_by: float | None = Field(
+        0.01, ge=0, description="… and at most so much worse than the baseline's (0.01 of an accuracy is a point)."
+    )
+    confidence: float = Field(0.95, gt=0.5, lt=1, description="How sure that must be (one-sided).")
+    requests: int = Field(1_000_000, ge=1, description="Requests expected, over which training is spread.")
 
 
 class Needs(Strict):
@@ -196,7 +278,7 @@ class Resources(Strict):
     collect: Needs = Needs(threads=1, memory_MB=2000)
     preprocess: Needs = Needs(threads=1)
     train: Needs = Needs(gpu=1)
-    compress: Needs = Needs()
+    compress: Needs = Needs(gpu=1)
     evaluate: Needs = Needs(gpu=1)
     deploy: Needs = Needs(gpu=1)
 
@@ -222,14 +304,33 @@ class Metering(Strict):
     )
 
 
+if TYPE_CHECKING:
+
+    class EvaluationOverride(Evaluation):
+        """Evaluation settings of one experiment."""
+
+    class DeploymentOverride(Deployment):
+        """Deployment settings of one experiment."""
+
+    class DecisionOverride(Decision):
+        """Decision settings of one experiment."""
+else:
+    EvaluationOverride = override_of(Evaluation, "EvaluationOverride")
+    DeploymentOverride = override_of(Deployment, "DeploymentOverride")
+    DecisionOverride = override_of(Decision, "DecisionOverride")
+
+
 class Experiment(Strict):
     """One task, its data and model, and the recipes to compare on them."""
 
-    task: Literal["customer-service", "translation"] = Field(description="The application.")
+    task: str = Field(description="The application: one of those in workflow/greenllm/tasks.")
     data: Data = Field(description="Where the data come from.")
     model: Model = Model()
     preprocess: Preprocessing = Preprocessing()
     train: TrainingOverride = Field(TrainingOverride(), description="Training settings of this experiment.")
+    evaluate: EvaluationOverride = Field(EvaluationOverride(), description="How quality is measured here.")
+    deploy: DeploymentOverride = Field(DeploymentOverride(), description="How the served model is measured here.")
+    decision: DecisionOverride = Field(DecisionOverride(), description="What must be reached here.")
     recipes: list[Name] = Field(min_length=1, description="Recipes to compare; parents they need are made as well.")
     seeds: list[int] = Field([1], min_length=1, description="One model is made for each seed.")
 
@@ -247,6 +348,7 @@ class Config(Strict):
     train: Training = Training()
     evaluate: Evaluation = Evaluation()
     deploy: Deployment = Deployment()
+    decision: Decision = Decision()
     resources: Resources = Resources()
     site: Site = Site()
     meter: Metering = Metering()

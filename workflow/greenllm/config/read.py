@@ -84,7 +84,7 @@ def _line(details: ErrorDetails, model: Any, source: str) -> str:
             message = f"{context['tag']!r} is not one of the choices{nearest(str(context['tag']), choices)}"
         case "union_tag_not_found":
             key += ".source"
-            message = "is missing: expected embedded, file, url or hub"
+            message = "is missing: expected embedded, file, url, hub or graph"
         case _:
             message = f"{details['msg'][0].lower()}{details['msg'][1:]}, got {_short(given)}"
     return f"{source}: {key}: {message}"

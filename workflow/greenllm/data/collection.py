@@ -8,7 +8,7 @@ from typing import Any
 
 from tqdm import tqdm
 
-from greenllm.config.models import Data
+from greenllm.config.models import Data, Mapped
 from greenllm.data.records import BadRow
 from greenllm.data.sources import Part, open_source
 from greenllm.data.tables import write_table
@@ -70,8 +70,9 @@ def _kept(rows: Iterable[dict[str, Any] | BadRow], bad: list[BadRow]) -> Iterato
 
 
 def _columns(task: Task, settings: Data) -> tuple[str, ...]:
-    group = settings.source == "embedded" or "group" in settings.columns
-    return ("row", *task.columns, *(("group",) if group else ()))
+    if isinstance(settings, Mapped):
+        return ("row", *task.columns, *(name for name in ("group", "subset") if name in settings.columns))
+    return ("row", *task.columns, "group", *(("subset",) if task.subsets else ()))
 
 
 def _unusable(part: Part, bad: list[BadRow], task: Task) -> str:

@@ -69,7 +69,8 @@ def prepare(task: Task, settings: Preprocessing, data: Path, model: Path | None,
     }
     with replacing_folder(out) as folder:
         for name, rows in splits.items():
-            write_table(folder / f"{name}.parquet", COLUMNS, rows)
+            subset = ("subset",) if any("subset" in row for row in rows) else ()
+            write_table(folder / f"{name}.parquet", (*COLUMNS, *subset), rows)
         if model is None:
             texts = [text for row in train for text in (row["prompt"], row["completion"])]
             tokenizer = train_tokenizer(texts, settings.tokenizer)
@@ -107,13 +108,13 @@ def _usable(
             reason = f"the {' and the '.join(empty)} {'is' if len(empty) == 1 else 'are'} empty"
             bad.append({"file": file, "row": row["row"], "reason": reason})
             continue
-        group = row.get("group") or normalised(texts[task.columns[0]])
         usable.append(
             {
                 "id": f"{part}-{row['row']}",
                 "prompt": task.prompt(texts),
                 "completion": task.completion(texts),
-                "group": group,
+                "group": row.get("group") or normalised(texts[task.columns[0]]),
+                **({"subset": row["subset"]} if row.get("subset") else {}),
             }
         )
     return usable

@@ -67,9 +67,12 @@ class Embedded:
         }
 
     def parts(self) -> Iterator[Part]:
-        """Give the rows as one part."""
-        rows = self._task.rows(self._settings)
-        yield Part("train", "embedded", ({"row": number, **row} for number, row in enumerate(rows, 1)))
+        """Give the rows as one part, or as two where the task itself holds some out."""
+        rows = [{"row": number, **row} for number, row in enumerate(self._task.rows(self._settings), 1)]
+        for name in ("train", "test"):
+            part = [row for row in rows if row.get("split", "train") == name]
+            if part:
+                yield Part(name, "embedded", iter(part))
 
 
 class Files:
@@ -179,8 +182,7 @@ def _file_part(name: str, file: str, path: Path, settings: Mapped, columns: Mapp
 
 
 def _columns(task: Task, settings: Mapped) -> dict[str, str]:
-    """Return our column → the source's, for the columns that the task needs and a group where one is named."""
+    """Return our column → the source's, for what the task needs, and a group and a subset where they are named."""
     columns = {ours: settings.columns.get(ours, ours) for ours in task.columns}  # type: ignore[call-overload]
-    if "group" in settings.columns:
-        columns["group"] = settings.columns["group"]
-    return columns
+    named = {ours: theirs for ours, theirs in settings.columns.items() if ours in ("group", "subset")}
+    return columns | named

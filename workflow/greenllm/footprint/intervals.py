@@ -95,10 +95,7 @@ def paired_difference(
     examples = sorted(set.intersection(*(set(table) for table in tables)))
     if not examples:
         return None
-    sums = [
-        task.sums([t[e]["completion"] for e in examples], [t[e]["prediction"] for e in examples])[metric]
-        for t in tables
-    ]
+    sums = [task.sums([table[example] for example in examples])[metric] for table in tables]
     count = len(examples)
 
     def difference(counts: NDArray[np.float64]) -> NDArray[np.float64]:

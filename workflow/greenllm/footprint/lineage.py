@@ -21,8 +21,6 @@ def steps(plan: Plan, experiment: str, recipe: str, seed: int) -> list[Step]:
     if plan.starts_from_source(experiment):
         found.insert(1, Step("collect_model", experiment))
     for name in plan.lineage(recipe):
-        if plan.recipe(name).train is not None:
-            found.append(Step("train", experiment, name, seed))
-        if plan.recipe(name).quantize is not None:
-            found.append(Step("compress", experiment, name, seed))
+        if step := plan.recipe(name).step:
+            found.append(Step(step.stage, experiment, name, seed))
     return found

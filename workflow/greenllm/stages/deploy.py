@@ -135,7 +135,7 @@ def _measure(
         *metered("serve", wildcards, arguments.energy_serve, *reserved),
         *greenllm("serve", str(arguments.bundle), "--port", "0", "--threads", str(threads)),
         *("--device", arguments.device, "--batch", str(settings.batch), "--max-tokens", str(longest)),
-        *("--queue", str(max(1024, settings.concurrency))),
+        *("--queue", str(max(1024, *settings.concurrency))),
     ]
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder) / "load.json"
@@ -144,7 +144,7 @@ def _measure(
                 # It reserves nothing: what the processors idle meanwhile is the server's.
                 *metered("load", wildcards, arguments.energy_load, "--gpus", "0"),
                 *greenllm("load", "--url", url, "--predictions", str(arguments.predictions), "--out", str(out)),
-                *("--requests", str(settings.requests), "--concurrency", str(settings.concurrency)),
+                *("--requests", str(settings.requests), "--concurrency", str(settings.concurrency[0])),
                 *("--warmup", str(settings.warmup)),
                 *(() if settings.rate_per_s is None else ("--rate", str(settings.rate_per_s))),
             ]

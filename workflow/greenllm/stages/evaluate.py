@@ -3,8 +3,9 @@
 import argparse
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from greenllm.config.models import Evaluation
 from greenllm.config.read import read_settings
@@ -42,30 +43,15 @@ def run(arguments: argparse.Namespace) -> int:
     os.environ["OMP_NUM_THREADS"] = str(threads)  # read once, when the libraries are imported
     engine = load_engine(arguments.model, threads=threads, device=arguments.device)
     completions = _answer(engine, rows, settings, arguments.data / "test.parquet")
+    answers = [_line(row, completion) for row, completion in zip(rows, completions, strict=True)]
 
     from greenllm.tasks.bootstrap import scores_with_intervals
 
     task = TASKS[arguments.task]
-    metrics = scores_with_intervals(
-        task,
-        [row["completion"] for row in rows],
-        [completion.text for completion in completions],
-        settings.bootstrap,
-        arguments.seed,
-    )
+    metrics = scores_with_intervals(task, answers, settings.bootstrap, arguments.seed)
     tokens = sum(completion.tokens for completion in completions)
     with replacing(arguments.predictions) as beside, beside.open("w", encoding="utf-8") as file:
-        for row, completion in zip(rows, completions, strict=True):
-            line = {
-                "id": row["id"],
-                "prompt": row["prompt"],
-                "completion": row["completion"],
-                "prediction": completion.text,
-                "tokens": completion.tokens,
-                "prompt_tokens": completion.prompt_tokens,
-                "finish_reason": completion.finish_reason,
-            }
-            file.write(json.dumps(line, ensure_ascii=False) + "\n")
+        file.writelines(json.dumps(answer, ensure_ascii=False) + "\n" for answer in answers)
     finish = [completion.finish_reason for completion in completions]
     write_json(
         arguments.out,
@@ -89,12 +75,25 @@ def run(arguments: argparse.Namespace) -> int:
     return 0
 
 
+def _line(row: Mapping[str, str], completion: Completion) -> dict[str, Any]:
+    """Return a line of the predictions."""
+    return {
+        **row,
+        "prediction": completion.text,
+        "tokens": completion.tokens,
+        "prompt_tokens": completion.prompt_tokens,
+        "finish_reason": completion.finish_reason,
+    }
+
+
 def _read_rows(path: Path, most: int | None) -> list[dict[str, str]]:
     import pyarrow.parquet
 
     if not path.is_file():
         raise UserError(f"{path}: no such file; expected the folder that `greenllm preprocess` wrote")
-    rows = pyarrow.parquet.read_table(path, columns=["id", "prompt", "completion"]).slice(0, most).to_pylist()
+    known = pyarrow.parquet.read_schema(path).names
+    columns = [name for name in ("id", "prompt", "completion", "subset") if name in known or name != "subset"]
+    rows = pyarrow.parquet.read_table(path, columns=columns).slice(0, most).to_pylist()
     if not rows:
         raise UserError(f"{path}: no rows to test on; raise preprocess.test_share, or give a test file")
     return rows  # type: ignore[no-any-return]
@@ -130,7 +129,7 @@ def _flops(folder: Path, completions: Sequence[Completion]) -> float | None:
     if (folder / FILE).is_file():
         flops = read_manifest(folder).forward_flops
     else:
-        from greenllm.recipes.manifest import read_config, try_to_count
+        from greenllm.training.manifest import read_config, try_to_count
 
         model = try_to_count(read_config(folder))
         flops = model.forward if model else None

@@ -1,9 +1,13 @@
-"""The applications, one file each."""
+"""The applications, one file each, found by being here."""
 
-from greenllm.tasks.customer_service import CustomerService
+import importlib
+import pkgutil
+
 from greenllm.tasks.task import Task
-from greenllm.tasks.translation import Translation
 
-TASKS: dict[str, Task] = {task.name: task for task in (CustomerService(), Translation())}
+for _module in pkgutil.iter_modules(__path__):
+    importlib.import_module(f"{__name__}.{_module.name}")
+
+TASKS: dict[str, Task] = {task.name: task() for task in Task.__subclasses__()}
 
 __all__ = ["TASKS", "Task"]

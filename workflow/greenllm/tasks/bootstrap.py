@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from greenllm.tasks.task import Task
+from greenllm.tasks.task import Answer, Task
 
 CHUNK = 100  # bootstrap samples whose weights are held in memory at once
 
@@ -22,23 +22,21 @@ def resamples(examples: int, samples: int, seed: int) -> Iterator[NDArray[np.flo
 
 
 def scores_with_intervals(
-    task: Task, references: Sequence[str], predictions: Sequence[str], samples: int, seed: int
+    task: Task, answers: Sequence[Answer], samples: int, seed: int
 ) -> dict[str, dict[str, float]]:
     """Return `{metric: {value, low, high}}`, low and high bounding 95 % of `samples` bootstrap samples.
 
-    With each metric a function of sums over the examples, a sample's score needs only the sums weighted by how often
-    each example was drawn. The same samples serve all metrics. Raises ValueError where there are no examples, or not
-    one prediction for each.
+    With each metric a function of sums over the answers, a sample's score needs only the sums weighted by how often
+    each answer was drawn. The same samples serve all metrics. Raises ValueError where there are no answers.
     """
-    n = len(references)
-    if n == 0 or len(predictions) != n:
-        raise ValueError(f"{n} references and {len(predictions)} predictions: expected as many, and at least one")
-    sums = task.sums(references, predictions)
+    if not answers:
+        raise ValueError("no answers; expected at least one")
+    sums = task.sums(answers)
     scores: dict[str, list[np.ndarray]] = {name: [] for name in sums}
-    for counts in resamples(n, samples, seed):
+    for counts in resamples(len(answers), samples, seed):
         for name, metric in sums.items():
             scores[name].append(metric.score(counts @ metric.per_example))
-    values = task.score(references, predictions)
+    values = task.score(answers)
     intervals = {name: np.quantile(np.concatenate(parts), [0.025, 0.975]) for name, parts in scores.items()}
     return {
         name: {"value": value, "low": float(intervals[name][0]), "high": float(intervals[name][1])}

@@ -1,13 +1,17 @@
 """What an application is: where its rows come from, how they become text, how its answers are scored."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from greenllm.config.models import EmbeddedData
+
+# A line of evaluate's predictions: `completion` is the right answer, `prediction` the model's; more in its README.
+Answer = Mapping[str, Any]
 
 
 @dataclass(frozen=True)
@@ -29,17 +33,32 @@ class Sums:
     score: Callable[[NDArray[np.float64]], NDArray[np.float64]]  # sums (samples, k) → scores (samples,)
 
 
-class Task(Protocol):
-    """One application: text in, text out."""
+class Task(ABC):
+    """One application: text in, text out.
 
-    name: str
-    primary: str  # name of the metric that recipes are compared by
-    metrics: Mapping[str, str]  # name → unit and direction
-    columns: tuple[str, ...] = ("prompt", "completion")  # columns that each row of its data must have
-    origin: Origin
+    A file in this folder that defines a subclass adds the task of that name. As they stand here, prompt and completion
+    are the columns of those names, and an answer is right where it is the completion's very text.
+    """
 
+    name: ClassVar[str]
+    origin: ClassVar[Origin]
+    primary: ClassVar[str] = "exact_match"  # name of the metric that recipes are compared by
+    metrics: ClassVar[Mapping[str, str]] = {  # name → unit and direction
+        "exact_match": "share of answers exactly right (0 to 1, higher is better)",
+    }
+    higher_is_better: ClassVar[bool] = True  # of the primary metric
+    columns: ClassVar[tuple[str, ...]] = ("prompt", "completion")  # columns that each row of its data must have
+    subsets: ClassVar[Mapping[str, str]] = {}  # kinds of example that are reported apart → what they are
+    # Whether quality is how likely the model finds the texts, not what it answers: predictions then hold `nats`.
+    scores_texts: ClassVar[bool] = False
+
+    @abstractmethod
     def rows(self, settings: EmbeddedData) -> Iterator[dict[str, str]]:
-        """Make the embedded rows: `prompt`, `completion` and `group`; the same settings give the same rows."""
+        """Make the embedded rows: `prompt`, `completion` and `group`; the same settings give the same rows.
+
+        Rows of one group stay in one split. All rows may hold `subset` (a kind of example, reported apart) and `split`
+        (`train` or `test`), where the task itself holds rows out.
+        """
 
     def prompt(self, row: Mapping[str, str]) -> str:
         """Return the text that the model is given: one line and its end."""
@@ -49,11 +68,23 @@ class Task(Protocol):
         """Return the text that the model is to answer with, as one line."""
         return one_line(row["completion"])
 
-    def score(self, references: Sequence[str], predictions: Sequence[str]) -> dict[str, float]:
-        """Return each metric over all examples."""
+    def score(self, answers: Sequence[Answer]) -> dict[str, float]:
+        """Return each metric over all answers."""
+        return {"exact_match": float(exactly_right(answers).mean())}
 
-    def sums(self, references: Sequence[str], predictions: Sequence[str]) -> dict[str, Sums]:
-        """Return each metric as a sum over the examples, equal to `score` on any resample of them."""
+    def sums(self, answers: Sequence[Answer]) -> dict[str, Sums]:
+        """Return each metric as a sum over the answers, equal to `score` on any resample of them."""
+        return {"exact_match": mean_of(exactly_right(answers))}
+
+
+def exactly_right(answers: Sequence[Answer]) -> NDArray[np.float64]:
+    """Return 1 for each answer that is its completion's very text, white space aside, else 0."""
+    return np.array([one_line(a["completion"]) == one_line(a["prediction"]) for a in answers], dtype=np.float64)
+
+
+def mean_of(per_answer: NDArray[np.float64]) -> Sums:
+    """Return the metric that is the mean of a number for each answer."""
+    return Sums(per_answer[:, None], lambda sums: sums[:, 0] / len(per_answer))
 
 
 def one_line(text: str) -> str:

@@ -8,7 +8,8 @@ the names in a tested list are known from others, that list is not.
 
 import datetime
 import random
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from typing import ClassVar
 
 import babel
 import numpy as np
@@ -18,11 +19,10 @@ from babel.dates import format_date
 from babel.lists import format_list
 from babel.numbers import format_compact_decimal, format_currency, format_decimal, get_currency_precision
 from babel.units import format_unit
-from numpy.typing import NDArray
 
 from greenllm.config.models import EmbeddedData
 from greenllm.errors import UserError
-from greenllm.tasks.task import Origin, Sums, Task, one_line
+from greenllm.tasks.task import Answer, Origin, Sums, Task
 
 CURRENCIES = ("USD", "EUR", "CNY", "JPY", "GBP", "CHF")
 UNITS = ("length-kilometer", "length-meter", "mass-kilogram", "volume-liter", "duration-hour", "duration-day")
@@ -89,8 +89,7 @@ class Translation(Task):
     """English to another language and back."""
 
     name = "translation"
-    primary = "exact_match"
-    metrics: Mapping[str, str] = {
+    metrics: ClassVar = {
         "exact_match": "share of answers exactly right (0 to 1, higher is better)",
         "chrf": "chrF2 of sacrebleu, character n-gram F-score (0 to 100, higher is better)",
     }
@@ -117,24 +116,21 @@ class Translation(Task):
                 "group": identity,
             }
 
-    def score(self, references: Sequence[str], predictions: Sequence[str]) -> dict[str, float]:
+    def score(self, answers: Sequence[Answer]) -> dict[str, float]:
         """Return the share of exact matches and sacrebleu's corpus chrF."""
         from sacrebleu.metrics import CHRF
 
-        return {
-            "exact_match": float(_equal(references, predictions).mean()),
-            "chrf": float(CHRF().corpus_score(list(predictions), [list(references)]).score),
-        }
+        return {**super().score(answers), "chrf": float(CHRF().corpus_score(*_texts(answers)).score)}
 
-    def sums(self, references: Sequence[str], predictions: Sequence[str]) -> dict[str, Sums]:
-        """Return exact matches, and chrF's n-gram counts of each example."""
+    def sums(self, answers: Sequence[Answer]) -> dict[str, Sums]:
+        """Return exact matches, and chrF's n-gram counts of each answer."""
         from sacrebleu.metrics import CHRF
 
         chrf = CHRF()
         # sacrebleu's own bootstrap sums these counts too, but gives no percentiles.
-        counts = chrf._extract_corpus_statistics(list(predictions), [list(references)])
+        counts = chrf._extract_corpus_statistics(*_texts(answers))
         return {
-            "exact_match": Sums(_equal(references, predictions)[:, None], lambda sums: sums[:, 0] / len(references)),
+            **super().sums(answers),
             "chrf": Sums(
                 np.array(counts, dtype=np.float64),
                 lambda sums: np.array([chrf._compute_score_from_stats(list(row)).score for row in sums]),
@@ -142,9 +138,9 @@ class Translation(Task):
         }
 
 
-def _equal(references: Sequence[str], predictions: Sequence[str]) -> NDArray[np.float64]:
-    pairs = zip(references, predictions, strict=True)
-    return np.array([one_line(a) == one_line(b) for a, b in pairs], dtype=np.float64)
+def _texts(answers: Sequence[Answer]) -> tuple[list[str], list[list[str]]]:
+    """Return the predictions, and the one set of references, as sacrebleu takes them."""
+    return [answer["prediction"] for answer in answers], [[answer["completion"] for answer in answers]]
 
 
 def _locale(code: str) -> Locale:

@@ -6,7 +6,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from greenllm.errors import UserError
-from greenllm.recipes.flops import Flops
+from greenllm.training.flops import Flops
 
 FILE = "greenllm.json"
 

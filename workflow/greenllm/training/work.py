@@ -4,8 +4,8 @@ import itertools
 import math
 from dataclasses import dataclass
 
-from greenllm.recipes.batches import LengthBuckets
-from greenllm.recipes.flops import Flops
+from greenllm.training.batches import LengthBuckets
+from greenllm.training.flops import Flops
 
 
 @dataclass(frozen=True)

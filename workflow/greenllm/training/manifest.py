@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from greenllm.errors import UserError
-from greenllm.recipes.flops import ModelFlops, count_flops
+from greenllm.training.flops import ModelFlops, count_flops
 
 
 def manifest(
@@ -14,7 +14,7 @@ def manifest(
 ) -> dict[str, Any]:
     """Return the manifest of a model made from the Hugging Face model in `folder`.
 
-    `forward_flops` are the operations of answering: per token, and per pair of tokens (see `recipes.flops`).
+    `forward_flops` are the operations of answering: per token, and per pair of tokens (see `training.flops`).
 
     Raises `UserError` where `folder` holds no Hugging Face model or does not give its context.
     """

@@ -15,13 +15,13 @@ from transformers.utils.logging import disable_progress_bar
 from greenllm.config.models import Model, Training
 from greenllm.errors import UserError
 from greenllm.files import sha256_of
-from greenllm.recipes import checkpoints
-from greenllm.recipes.batches import LengthBuckets, Rows, read_rows
-from greenllm.recipes.device import Device, be_deterministic, precision_of, prepare_device
-from greenllm.recipes.manifest import context_of, read_config, try_to_count
-from greenllm.recipes.sizes import llama_config
-from greenllm.recipes.trainer import Run, Trainer, make_trainer
-from greenllm.recipes.work import PlannedBatches, Work
+from greenllm.training import checkpoints
+from greenllm.training.batches import LengthBuckets, Rows, read_rows
+from greenllm.training.device import Device, be_deterministic, precision_of, prepare_device
+from greenllm.training.manifest import context_of, read_config, try_to_count
+from greenllm.training.sizes import llama_config
+from greenllm.training.trainer import Run, Trainer, make_trainer
+from greenllm.training.work import PlannedBatches, Work
 
 # On the CPU, attention written out trains rows up to about this long faster than PyTorch's fused kernel (by a quarter
 # at 30 tokens, by a tenth at 256), whose backward pass works in large blocks; beyond, its memory grows with the square.

@@ -17,9 +17,9 @@ from transformers.trainer_utils import EvalLoopOutput
 
 from greenllm.config.models import Training
 from greenllm.errors import UserError
-from greenllm.recipes import checkpoints
-from greenllm.recipes.batches import Collator, LengthBuckets, Row
-from greenllm.recipes.work import PlannedBatches
+from greenllm.training import checkpoints
+from greenllm.training.batches import Collator, LengthBuckets, Row
+from greenllm.training.work import PlannedBatches
 
 # transformers' names of the schedules that it brings; one-cycle is PyTorch's.
 SCHEDULES = {
@@ -118,7 +118,7 @@ class Trainer(HuggingFaceTrainer):  # type: ignore[misc]
         return EvalLoopOutput(predictions=None, label_ids=None, metrics=metrics, num_samples=rows)
 
     def floating_point_ops(self, inputs: dict[str, Any]) -> int:
-        """Count nothing in the hot loop; see `recipes.flops`."""
+        """Count nothing in the hot loop; see `training.flops`."""
         return 0
 
 

@@ -1,0 +1,87 @@
+"""What a recipe's step is: settings that stand in the configuration, and what they do to a model."""
+
+from abc import abstractmethod
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, ClassVar, Literal
+
+from greenllm.config.section import Strict
+from greenllm.errors import UserError
+
+if TYPE_CHECKING:
+    from greenllm.config.models import Model, Training
+    from greenllm.training.work import Work
+
+Device = Literal["auto", "cpu", "require"]
+
+
+@dataclass(frozen=True)
+class Job:
+    """What a step has to work with; what it makes goes to `out` (see `files.replacing_folder`)."""
+
+    out: Path
+    training: "Training"  # the study's settings, with the experiment's and the recipe's own on top
+    parent: Path | None = None  # folder of the model that the step starts from; None from scratch
+    model: "Model | None" = None  # from scratch: size and context
+    others: Mapping[str, Path] = field(default_factory=dict)  # models of the recipes that `Step.others` names
+    data: Path | None = None  # what `greenllm preprocess` wrote
+    checkpoints: Path | None = None  # where an interrupted training leaves off
+    seed: int = 1
+    threads: int = 1
+    device: Device = "auto"
+    report_work: "Callable[[Work], None]" = lambda work: None  # told the work done so far
+
+    def needed_parent(self) -> Path:
+        """Return the parent's folder; raise UserError where there is none."""
+        if self.parent is None:
+            raise UserError("--from: is missing; expected the folder of the model to start from")
+        return self.parent
+
+    def needed_data(self) -> Path:
+        """Return the data's folder; raise UserError where there is none."""
+        if self.data is None:
+            raise UserError("--data: is missing; expected the folder that `greenllm preprocess` wrote")
+        return self.data
+
+    def needed_checkpoints(self) -> Path:
+        """Return the folder for checkpoints; raise UserError where there is none."""
+        if self.checkpoints is None:
+            raise UserError("--checkpoints: is missing; expected a folder from which a killed training resumes")
+        return self.checkpoints
+
+
+class Step(Strict):
+    """One way to make a model from another, or from nothing.
+
+    A file in this folder that defines a subclass adds the key `key` to recipes, with the subclass' fields as its
+    settings. Heavy libraries are imported in `make`: the configuration is read by every job.
+    """
+
+    key: ClassVar[str]
+    stage: ClassVar[Literal["train", "compress"]]
+    # Whether `train` beside it in the recipe sets how it trains.
+    trains: ClassVar[bool] = False
+    # Whether it can start without a parent.
+    from_scratch: ClassVar[bool] = False
+    # Whether no further step can start from its result.
+    final: ClassVar[bool] = False
+
+    @property
+    def others(self) -> tuple[str, ...]:
+        """Names of the recipes, beside the parent, whose models it reads: a teacher."""
+        return ()
+
+    @property
+    def on_cpu(self) -> bool:
+        """Whether its result runs on the CPU alone: a GPU leased for it would be charged to it idle."""
+        return False
+
+    @property
+    def environment(self) -> str | None:
+        """Name of the Python environment that it and its result need (`.venv-<name>`); None for the project's own."""
+        return None
+
+    @abstractmethod
+    def make(self, job: Job) -> None:
+        """Write the model folder `job.out`, with its `greenllm.json`; raise UserError where the input does not fit."""

@@ -1,0 +1,34 @@
+"""A trained model as a folder: weights, tokenizer, greenllm.json and training.json."""
+
+import shutil
+from typing import TYPE_CHECKING
+
+from greenllm.files import replacing_folder, write_json
+from greenllm.training import checkpoints
+from greenllm.training.manifest import manifest
+
+if TYPE_CHECKING:
+    from greenllm.recipes.step import Job
+    from greenllm.training.train import Trained
+
+
+def save(trained: "Trained", job: "Job") -> None:
+    """Write a trained model to `job.out` and remove the job's checkpoints.
+
+    Raises UserError where the disk is full; the checkpoints are kept then.
+    """
+    with replacing_folder(job.out) as folder:
+        try:
+            trained.model.save_pretrained(folder)
+            (folder / "model.safetensors").chmod(0o644)  # safetensors leaves it to its owner alone
+            shutil.copytree(job.needed_data() / "tokenizer", folder, dirs_exist_ok=True)
+            write_json(folder / "greenllm.json", manifest(folder, engine="transformers", precision="fp32"))
+            write_json(folder / "training.json", trained.report)
+        except (OSError, RuntimeError) as error:
+            needed = 4 * trained.report["parameters"]
+            if not checkpoints.no_space(error, folder, needed):
+                raise
+            raise checkpoints.no_space_error(
+                job.out.parent, "the model", needed, "make room and run again: the training is kept"
+            ) from None
+    checkpoints.remove(job.needed_checkpoints())
