@@ -125,13 +125,12 @@ def _steps(recipe: Recipe, recipes: Mapping[str, Recipe]) -> list[str]:
         problems.extend(
             f".from: {name!r} is the end of its chain (quantised, say), and no further step can start from it"
             for name in (recipe.parent, *step.others)
-            if _is_final(name, recipes) and recipes[name] is not recipe  # a cycle is told elsewhere
+            if name in recipes
+            and recipes[name] is not recipe  # a cycle is told elsewhere
+            and (made := recipes[name].step) is not None
+            and made.final
         )
     return problems
-
-
-def _is_final(name: str | None, recipes: Mapping[str, Recipe]) -> bool:
-    return name is not None and name in recipes and (step := recipes[name].step) is not None and step.final
 
 
 def _needs(name: str, recipes: Mapping[str, Recipe]) -> list[str]:
