@@ -121,15 +121,12 @@ def _steps(recipe: Recipe, recipes: Mapping[str, Recipe]) -> list[str]:
         problems.append(".recover: is for prune alone; training settings stand under train")
     if recipe.parent is not None and step is None:
         problems.append(": does nothing to its parent; expected train or another step")
-    if step is not None:
-        problems.extend(
-            f".from: {name!r} is the end of its chain (quantised, say), and no further step can start from it"
-            for name in (recipe.parent, *step.others)
-            if name in recipes
-            and recipes[name] is not recipe  # a cycle is told elsewhere
-            and (made := recipes[name].step) is not None
-            and made.final
-        )
+    for name in [*([recipe.parent] if recipe.parent else []), *(step.others if step else ())]:
+        needed = recipes.get(name)
+        if needed is not None and needed is not recipe and needed.step and needed.step.final:  # itself: told as a cycle
+            problems.append(
+                f".from: {name!r} is the end of its chain (quantised, say): no further step can start from it"
+            )
     return problems
 
 
