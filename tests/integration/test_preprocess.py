@@ -4,6 +4,8 @@ import json
 
 import pyarrow.parquet as pq
 import pytest
+import tiny_models
+from tokenizers import Tokenizer
 
 from greenllm.cli import main
 
@@ -164,3 +166,35 @@ def test_the_tokenizer_of_a_model_is_taken_over(tmp_path, prepare):
     assert report["tokenizer"]["origin"] == "model"
     copied = (tmp_path / "prepared" / "tokenizer" / "tokenizer.json").read_bytes()
     assert copied == (tmp_path / "model" / "tokenizer.json").read_bytes()
+
+
+def test_prompts_in_the_chat_template_of_the_model(tmp_path, prepare):
+    from tokenizers.processors import TemplateProcessing
+
+    model = tiny_models.make_fp32(tmp_path / "model")
+    tokenizer = Tokenizer.from_file(str(model / "tokenizer.json"))
+    tokenizer.add_special_tokens(["<s>"])
+    tokenizer.post_processor = TemplateProcessing(
+        single="<s> $A", special_tokens=[("<s>", tokenizer.token_to_id("<s>"))]
+    )
+    tokenizer.save(str(model / "tokenizer.json"))
+    settings = json.loads((model / "tokenizer_config.json").read_text()) | {"bos_token": "<s>"}
+    (model / "tokenizer_config.json").write_text(json.dumps(settings))
+    (model / "chat_template.jinja").write_text(
+        "{{ bos_token }}{% for m in messages %}[{{ m.role }}]{{ m.content }}{% endfor %}[assistant]"
+    )
+    jsonl(tmp_path / "rows.jsonl", some_rows(400))
+    data = {"source": "file", "train": "rows.jsonl"}
+    status, _, _ = prepare(data, more=["--model", str(model), "--chat", "--system", "Answer shortly."])
+    assert status == 0
+    prompts = [row["prompt"] for row in split(tmp_path, "train")]
+    assert all(prompt.startswith("[system]Answer shortly.[user]") for prompt in prompts)  # the tokenizer adds its <s>
+    assert all(prompt.endswith(" question[assistant]") for prompt in prompts)
+
+    (model / "chat_template.jinja").unlink()
+    settings.pop("chat_template", None)
+    (model / "tokenizer_config.json").write_text(json.dumps(settings))
+    status, _, told = prepare(data, more=["--model", str(model), "--chat"])
+    assert status == 2
+    assert "model.chat:" in told
+    assert "no chat template" in told

@@ -2,6 +2,7 @@
 # Logic beyond paths and resources lives in the package (workflow/greenllm).
 
 import os
+import shlex
 import sys
 from pathlib import Path
 
@@ -81,6 +82,14 @@ def making(wildcards, input):
     others = zip(names, input.others, strict=True)
     parent = [f"--from {input.parent}"] if input.parent else []
     return " ".join([*parent, *(f"--other {name}={folder}" for name, folder in others)])
+
+
+def chat(wildcards):
+    """Return the options by which prompts are put into the model's chat template, if they are."""
+    model = PLAN.experiment(wildcards.experiment).model
+    if not model.chat:
+        return ""
+    return "--chat" if model.system is None else f"--chat --system {shlex.quote(model.system)}"
 
 
 def recipe(wildcards):

@@ -25,10 +25,11 @@ rule preprocess:
         task=lambda wildcards: PLAN.experiment(wildcards.experiment).task,
         settings=lambda wildcards: settings(PLAN.experiment(wildcards.experiment).preprocess),
         model=lambda wildcards, input: f"--model {input.model}" if input.model else "",
+        chat=chat,
     message:
         "preprocess {wildcards.experiment}"
     shell:
         "meter --rule preprocess --wildcard experiment={wildcards.experiment} --attempt {resources.attempt}"
         " --threads {threads} --gpus {resources.gpu} --input {input} --output {output} --out {output.energy} --"
         " python -m greenllm preprocess --task {params.task} --settings {params.settings:q} --data {input.data} {params.model}"
-        " --out {output.data} > {log} 2>&1"
+        " {params.chat} --out {output.data} > {log} 2>&1"

@@ -1,7 +1,7 @@
 """Prepare a collected data set: clean it, split it without leaks, make its tokenizer, report the counts."""
 
 from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,10 +25,18 @@ NAMED = 1000  # bad rows named in the report
 Row = dict[str, str]
 
 
-def prepare(task: Task, settings: Preprocessing, data: Path, model: Path | None, out: Path) -> dict[str, Any]:
+def prepare(
+    task: Task,
+    settings: Preprocessing,
+    data: Path,
+    model: Path | None,
+    out: Path,
+    chat: Callable[[str], str] | None = None,
+) -> dict[str, Any]:
     """Write `out`/{train,validation,test}.parquet, tokenizer/ and report.json; return the report.
 
-    `data` is what `collect` wrote, `model` the folder whose tokenizer is taken over (null: one is trained).
+    `data` is what `collect` wrote, `model` the folder whose tokenizer is taken over (null: one is trained), `chat` what
+    puts a prompt into the model's chat template.
     Raises UserError where too many rows are bad or nothing is left to train on or to test.
     """
     card = read_json(data / "card.json", "expected a folder that `greenllm collect` wrote")
@@ -67,6 +75,10 @@ def prepare(task: Task, settings: Preprocessing, data: Path, model: Path | None,
         "train_rows_dropped_for_test": leaked_test,
         "validation_rows_dropped_for_train": leaked_validation,
     }
+    if chat is not None:
+        for rows in splits.values():
+            for row in rows:
+                row["prompt"] = chat(row["prompt"])
     with replacing_folder(out) as folder:
         for name, rows in splits.items():
             subset = ("subset",) if any("subset" in row for row in rows) else ()

@@ -1,11 +1,13 @@
 """`greenllm preprocess`: clean and split a data set, train its tokenizer."""
 
 import argparse
+from collections.abc import Callable
 from pathlib import Path
 
 from greenllm.config.models import Preprocessing
 from greenllm.config.read import read_settings
 from greenllm.data.preparation import prepare
+from greenllm.errors import UserError
 from greenllm.tasks import TASKS
 from greenllm.work import write_work
 
@@ -21,6 +23,10 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "--model", type=Path, metavar="FOLDER", help="a model whose tokenizer is taken over (default: one is trained)"
     )
     parser.add_argument(
+        "--chat", action="store_true", help="put each prompt into the chat template of --model, as instruct models need"
+    )
+    parser.add_argument("--system", metavar="TEXT", help="with --chat: the system message before each prompt")
+    parser.add_argument(
         "--out", type=Path, required=True, metavar="FOLDER", help="gets the splits, tokenizer/ and report.json"
     )
 
@@ -28,7 +34,18 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Prepare, and tell the meter how many rows (samples) and tokens came out."""
     settings = read_settings(arguments.settings, Preprocessing)
-    report = prepare(TASKS[arguments.task], settings, arguments.data, arguments.model, arguments.out)
+    chat = _chat(arguments)
+    report = prepare(TASKS[arguments.task], settings, arguments.data, arguments.model, arguments.out, chat)
     splits = [split for split in report["splits"].values() if split["rows"]]
     write_work(samples=sum(split["rows"] for split in splits), tokens=sum(split["tokens"]["sum"] for split in splits))
     return 0
+
+
+def _chat(arguments: argparse.Namespace) -> Callable[[str], str] | None:
+    if not arguments.chat:
+        return None
+    if arguments.model is None:
+        raise UserError("--chat: is given without --model, whose chat template it is")
+    from greenllm.data.chat import chat_template
+
+    return chat_template(arguments.model, arguments.system)

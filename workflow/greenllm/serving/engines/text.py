@@ -38,9 +38,13 @@ class Text:
         }
         self._template = _template(folder, settings)
 
+    def token(self, name: str) -> str | None:
+        """Return the text of the special token called `name` ("eos_token", "bos_token"…), None without one."""
+        return self._special.get(name)
+
     def token_id(self, name: str) -> int | None:
-        """Return the id of the special token called `name` ("eos_token", "bos_token"…), None without one."""
-        token = self._special.get(name)
+        """Return the id of the special token called `name`, None without one."""
+        token = self.token(name)
         return None if token is None else self.tokenizer.token_to_id(token)
 
     def prompt_ids(self, prompt: str) -> list[int]:

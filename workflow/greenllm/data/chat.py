@@ -1,0 +1,29 @@
+"""Prompts in a model's chat template, as instruct models were trained on them."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+from greenllm.errors import UserError
+from greenllm.serving.engines import PromptError
+from greenllm.serving.engines.text import Text
+
+
+def chat_template(model: Path, system: str | None) -> Callable[[str], str]:
+    """Return what puts a prompt into the chat template of a model folder, as the user's message after `system`.
+
+    Where both the template and the tokenizer begin a text with the same token, the template's is left out.
+    Raises UserError where the model has no chat template, or its template refuses such messages.
+    """
+    text = Text(model)
+    before = [] if system is None else [{"role": "system", "content": system}]
+
+    def templated(prompt: str) -> str:
+        try:
+            whole = text.chat_prompt([*before, {"role": "user", "content": prompt.rstrip("\n")}])
+        except PromptError as error:
+            raise UserError(f"model.chat: {model}: {error}") from None
+        ids, first = text.tokenizer.encode(whole).ids, text.token("bos_token")
+        doubled = first is not None and len(ids) > 1 and ids[0] == ids[1] == text.tokenizer.token_to_id(first)
+        return whole.removeprefix(first) if doubled and first else whole
+
+    return templated
