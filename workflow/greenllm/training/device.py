@@ -1,6 +1,7 @@
 """What a training computes with: processor or GPU, precision, and algorithms that repeat themselves bit for bit."""
 
 import os
+import resource
 import sys
 from typing import Literal
 
@@ -49,3 +50,10 @@ def be_deterministic(on_gpu: bool) -> None:
     # Filling fresh memory with NaN finds bugs, and costs time at each allocation.
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
     torch.backends.cudnn.benchmark = False
+
+
+def peak_memory_bytes(on_gpu: bool) -> int:
+    """Return the most memory this process has held: on a GPU, its tensors there; else its resident memory."""
+    if on_gpu:
+        return torch.cuda.max_memory_allocated()
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024  # Linux counts in KiB

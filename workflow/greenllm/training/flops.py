@@ -1,5 +1,6 @@
 """Floating-point operations of a decoder, counted once on the meta device: no numbers are computed."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Self
 
@@ -14,6 +15,9 @@ class Flops:
 
     per_token: float
     per_pair: float
+
+    def __add__(self, other: "Flops") -> "Flops":
+        return Flops(self.per_token + other.per_token, self.per_pair + other.per_pair)
 
     def of(self, length: int, sequences: int = 1) -> float:
         """Operations for `sequences` sequences of `length` tokens each, padding included."""
@@ -35,7 +39,7 @@ class ModelFlops:
     training: Flops
 
 
-def count_flops(config: Any) -> ModelFlops:
+def count_flops(config: Any, adapt: Callable[[Any], Any] = lambda network: network) -> ModelFlops:
     """Count a causal language model's operations with PyTorch's FlopCounterMode.
 
     One multiply-add is two operations; only matrix products are counted (norms, activations and the optimiser's
@@ -44,6 +48,7 @@ def count_flops(config: Any) -> ModelFlops:
 
     Args:
         config: a transformers configuration of a causal language model.
+        adapt: what is done to the model before it is trained: frozen weights need no gradients.
     """
     import torch
     from torch.utils.flop_counter import FlopCounterMode
@@ -51,7 +56,7 @@ def count_flops(config: Any) -> ModelFlops:
 
     # Fused attention kernels exist for real devices only, so attention is written out here.
     with torch.device("meta"):
-        model = AutoModelForCausalLM.from_config(config, attn_implementation="eager")
+        model = adapt(AutoModelForCausalLM.from_config(config, attn_implementation="eager"))
     lengths = (8, 16)
     forward, training = [], []
     for length in lengths:

@@ -1,6 +1,7 @@
 """`greenllm.json`: what a model folder says of the model in it."""
 
 import sys
+from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Literal
@@ -56,10 +57,10 @@ def context_of(config: Any, folder: Path) -> int:
     return int(longest)
 
 
-def try_to_count(config: Any) -> ModelFlops | None:
-    """Count a model's operations; None for an architecture that the meta device cannot run."""
+def try_to_count(config: Any, adapt: Callable[[Any], Any] = lambda network: network) -> ModelFlops | None:
+    """Count an adapted model's operations; None for an architecture that the meta device cannot run."""
     try:
-        return count_flops(config)
+        return count_flops(config, adapt)
     except (RuntimeError, NotImplementedError, ValueError, TypeError) as error:
         print(f"the operations of {type(config).__name__} cannot be counted: {error}", file=sys.stderr)
         return None

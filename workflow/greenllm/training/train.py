@@ -1,7 +1,7 @@
 """Training of causal language models on prepared data: reproducible, and resumed after it was killed."""
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,8 +17,10 @@ from greenllm.errors import UserError
 from greenllm.files import sha256_of
 from greenllm.training import checkpoints
 from greenllm.training.batches import LengthBuckets, Rows, read_rows
-from greenllm.training.device import Device, be_deterministic, precision_of, prepare_device
+from greenllm.training.device import Device, be_deterministic, peak_memory_bytes, precision_of, prepare_device
+from greenllm.training.flops import Flops
 from greenllm.training.manifest import context_of, read_config, try_to_count
+from greenllm.training.method import Method
 from greenllm.training.sizes import llama_config
 from greenllm.training.trainer import Run, Trainer, make_trainer
 from greenllm.training.work import PlannedBatches, Work
@@ -46,6 +48,7 @@ def train(
     device: Device = "auto",
     model: Model | None = None,
     parent: Path | None = None,
+    method: Method | None = None,
     report_work: Callable[[Work], None] = lambda work: None,
 ) -> Trained:
     """Train a causal language model on a prepared data set.
@@ -59,6 +62,7 @@ def train(
         device: `auto`, `cpu` or `require` (a GPU).
         model: size and context of a model from scratch.
         parent: folder of the model to start from, instead of `model`.
+        method: how the network learns, where otherwise than from the labels, with all its weights.
         report_work: told at each checkpoint, and at the end, the work done by this process so far.
 
     The same inputs, seed, threads, device and precision give the same weights, byte for byte, resumed or not.
@@ -66,6 +70,7 @@ def train(
     Raises `UserError` where the input cannot be trained on, the device or precision is not there, the disk is full, or
     training diverges.
     """
+    method = method or Method()
     on_gpu = prepare_device(device, threads)
     precision = precision_of(settings.precision, on_gpu)
     run = Run(seed=seed, threads=threads, on_gpu=on_gpu, precision=precision, folder=checkpoint_folder)
@@ -87,14 +92,15 @@ def train(
     context = context_of(network.config, parent or tokenizer_folder)
     rows, validation = _read_splits(data, tokenizer, eos_id=eos_id, context=context, patience=settings.patience)
 
-    flops = try_to_count(network.config)
+    parameters = _count(network.parameters())
     lengths = [len(row) for row in rows.rows]
     if not on_gpu and max(lengths) <= LONGEST_EAGER:
         network.set_attn_implementation("eager")
+    network = method.adapt(network)
     planned = PlannedBatches(
-        LengthBuckets(lengths, settings.batch, seed), settings.epochs, flops.training if flops else None
+        LengthBuckets(lengths, settings.batch, seed), settings.epochs, _training_flops(network.config, method)
     )
-    resume = checkpoints.open_folder(checkpoint_folder, _fingerprint(settings, run, data, model, parent))
+    resume = checkpoints.open_folder(checkpoint_folder, _fingerprint(settings, run, data, model, parent, method))
     first = checkpoints.step_of(resume) if resume else 0
     if resume:
         print(f"train: resuming from {resume}, step {first} of {planned.steps}", file=sys.stderr)
@@ -107,13 +113,18 @@ def train(
         planned=planned,
         pad_id=pad_id,
         done=lambda step: report_work(planned.work(first, step)),
+        criterion=method.criterion,
     )
     _run_to_the_end(trainer, resume)
 
     report_work(planned.work(first, trainer.state.global_step))
     network.eval()
     network.config.use_cache = True  # the Trainer turned the key-value cache off, which answering needs
-    report = _report(trainer, run, planned, truncated_rows=rows.truncated, resumed_from_step=first or None)
+    report = {
+        "schema": "greenllm/training/1",
+        "parameters": parameters,
+        **_report(trainer, run, planned, truncated_rows=rows.truncated, resumed_from_step=first or None),
+    }
     return Trained(model=network, report=report)
 
 
@@ -133,19 +144,32 @@ def _read_splits(
     return rows, validation
 
 
-def _fingerprint(settings: Training, run: Run, data: Path, model: Model | None, parent: Path | None) -> str:
+def _training_flops(config: Any, method: Method) -> Flops | None:
+    flops = try_to_count(config, method.adapt)
+    return flops.training + method.criterion_flops if flops and method.criterion_flops else None
+
+
+def _fingerprint(
+    settings: Training, run: Run, data: Path, model: Model | None, parent: Path | None, method: Method
+) -> str:
     """Return the fingerprint of all that the weights hang on: only checkpoints of the same one are resumed."""
     return checkpoints.fingerprint(
         {
             "settings": settings.model_dump(),
             "model": model.model_dump() if model and not parent else None,
-            "parent": {file.name: sha256_of(file) for file in sorted(parent.glob("*.*"))} if parent else None,
+            "parent": hashes_of(parent) if parent else None,
+            "method": method.depends_on,
             "data": [sha256_of(data / name) for name in ("train.parquet", "validation.parquet")],
             "tokenizer": sha256_of(data / "tokenizer" / "tokenizer.json"),
             "run": [run.seed, run.threads, run.on_gpu, run.precision],
             "torch": torch.__version__,
         }
     )
+
+
+def hashes_of(model: Path) -> dict[str, str]:
+    """Return the SHA-256 of each file of a model folder, by name."""
+    return {file.name: sha256_of(file) for file in sorted(model.glob("*.*"))}
 
 
 def _run_to_the_end(trainer: Trainer, resume: Path | None) -> None:
@@ -155,7 +179,7 @@ def _run_to_the_end(trainer: Trainer, resume: Path | None) -> None:
         trainer.train(resume_from_checkpoint=str(resume) if resume else None)
     except (OSError, RuntimeError, SafetensorError) as error:
         # Weights, gradients and AdamW's two moments, in fp32.
-        needed_bytes = 12 * _parameters(trainer.model)
+        needed_bytes = 12 * _count(trainer.model.parameters())
         if not checkpoints.no_space(error, folder, needed_bytes):
             raise
         checkpoints.remove_broken(folder)
@@ -172,13 +196,13 @@ def _run_to_the_end(trainer: Trainer, resume: Path | None) -> None:
 def _report(
     trainer: Trainer, run: Run, planned: PlannedBatches, *, truncated_rows: int, resumed_from_step: int | None
 ) -> dict[str, Any]:
-    """Return training.json of a finished training; losses are in nats per token."""
+    """Return what training.json says of a finished training; losses are in nats per token."""
     state = trainer.state
     done = planned.work(0, state.global_step)
     validated = _history(state.log_history, "eval_loss")
     return {
-        "schema": "greenllm/training/1",
-        "parameters": _parameters(trainer.model),
+        "trainable_parameters": _count(weight for weight in trainer.model.parameters() if weight.requires_grad),
+        "peak_memory_bytes": peak_memory_bytes(run.on_gpu),
         "steps": state.global_step,
         "epochs": state.global_step / planned.steps_per_epoch,
         "tokens": done.tokens,
@@ -198,8 +222,8 @@ def _report(
     }
 
 
-def _parameters(network: Any) -> int:
-    return sum(parameter.numel() for parameter in network.parameters())
+def _count(weights: Iterable[torch.Tensor]) -> int:
+    return sum(weight.numel() for weight in weights)
 
 
 def _special_ids(folder: Path) -> tuple[int, int]:

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch.nn import functional
 from torch.utils.data import DataLoader
 from tqdm import tqdm
 from transformers import EarlyStoppingCallback, ProgressCallback, TrainerCallback, TrainingArguments
@@ -19,6 +18,7 @@ from greenllm.config.models import Training
 from greenllm.errors import UserError
 from greenllm.training import checkpoints
 from greenllm.training.batches import Collator, LengthBuckets, Row
+from greenllm.training.method import Criterion, cross_entropy, labels_alone
 from greenllm.training.work import PlannedBatches
 
 # transformers' names of the schedules that it brings; one-cycle is PyTorch's.
@@ -44,9 +44,10 @@ class Run:
 class Trainer(HuggingFaceTrainer):  # type: ignore[misc]
     """transformers.Trainer with batches by length, a loss weighted by token, and the one-cycle schedule."""
 
-    def __init__(self, *, settings: Training, buckets: LengthBuckets, **arguments: Any) -> None:
+    def __init__(self, *, settings: Training, buckets: LengthBuckets, criterion: Criterion, **arguments: Any) -> None:
         super().__init__(**arguments)
         self.settings = settings
+        self.criterion = criterion
         self.buckets = buckets
         self.remove_callback(ProgressCallback)
         self.progress = Progress()
@@ -91,10 +92,10 @@ class Trainer(HuggingFaceTrainer):  # type: ignore[misc]
         return_outputs: bool = False,
         num_items_in_batch: Any = None,
     ) -> Any:
-        """Return the mean loss over the step's tokens, each with its weight, in nats."""
+        """Return the criterion's loss; a network of its own computes in the training's precision."""
         output = model(input_ids=inputs["input_ids"], use_cache=False)
-        weights = inputs["weights"]
-        loss = (_losses(output.logits, inputs["targets"]) * weights).sum() / weights.sum().clamp(min=1e-6)
+        with self.accelerator.autocast():
+            loss = self.criterion(output.logits, inputs)
         return (loss, output) if return_outputs else loss
 
     @torch.no_grad()
@@ -111,7 +112,7 @@ class Trainer(HuggingFaceTrainer):  # type: ignore[misc]
         total = count = torch.zeros((), dtype=torch.float64, device=self.args.device)
         for batch in dataloader:
             logits = self.model(input_ids=batch["input_ids"], use_cache=False).logits
-            total = total + (_losses(logits, batch["targets"]) * batch["weights"]).sum()
+            total = total + (cross_entropy(logits, batch["targets"]) * batch["weights"]).sum()
             count = count + batch["weights"].sum()
         metrics = {f"{metric_key_prefix}_loss": (total / count).item()}
         rows = len(dataloader.dataset)  # type: ignore[arg-type]
@@ -120,11 +121,6 @@ class Trainer(HuggingFaceTrainer):  # type: ignore[misc]
     def floating_point_ops(self, inputs: dict[str, Any]) -> int:
         """Count nothing in the hot loop; see `training.flops`."""
         return 0
-
-
-def _losses(logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
-    """Return each target's cross entropy in nats, of the shape of `targets`."""
-    return functional.cross_entropy(logits.flatten(0, 1), targets.flatten(), reduction="none").view_as(targets)
 
 
 class Progress(ProgressCallback):  # type: ignore[misc]
@@ -171,6 +167,7 @@ def make_trainer(
     planned: PlannedBatches,
     pad_id: int,
     done: Callable[[int], None],
+    criterion: Criterion = labels_alone,
 ) -> Trainer:
     """Return the trainer of `network` on `rows`: `done(step)` is called when the checkpoint of a step is whole.
 
@@ -210,6 +207,7 @@ def make_trainer(
     trainer = Trainer(
         settings=settings,
         buckets=planned.buckets,
+        criterion=criterion,
         model=network,
         args=arguments,
         data_collator=Collator(pad_id, settings.prompt_weight),
