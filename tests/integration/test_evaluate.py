@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import statistics
 
 import pyarrow
 import pyarrow.parquet
@@ -15,7 +16,7 @@ from greenllm.cli import main
 def folder(tmp_path_factory):
     """A folder with data and a model that knows some answers and not others."""
     folder = tmp_path_factory.mktemp("trained")
-    assert main(train_command(write_prepared(folder / "data"), folder, epochs=1, evaluations=1)) == 0
+    assert main(train_command(write_prepared(folder / "data", train=200), folder, epochs=1, evaluations=1)) == 0
     return folder
 
 
@@ -73,6 +74,45 @@ def test_answers_do_not_hang_on_the_batch(folder, tmp_path):
     assert evaluate(folder, tmp_path / "many", batch=50) == 0
     (_, one), (_, many) = read(tmp_path / "one"), read(tmp_path / "many")
     assert [line["prediction"] for line in one] == [line["prediction"] for line in many]
+
+
+def test_answers_below_the_threshold_are_handed_over(folder, tmp_path):
+    assert evaluate(folder, tmp_path / "any") == 0
+    threshold = statistics.median(line["confidence"] for line in read(tmp_path / "any")[1])
+    assert evaluate(folder, tmp_path / "some", threshold=threshold) == 0
+    metrics, predictions = read(tmp_path / "some")
+    kept = [line for line in predictions if line["confidence"] >= threshold]
+    assert 0 < len(kept) < len(predictions)
+    hand_over = metrics["hand_over"]
+    assert (hand_over["threshold"], hand_over["examples"]) == (threshold, len(kept))
+    coverage, accuracy = hand_over["coverage"], hand_over["metrics"]["accuracy"]
+    assert coverage["value"] == pytest.approx(len(kept) / len(predictions))
+    assert coverage["low"] < coverage["value"] < coverage["high"]
+    right = sum(line["prediction"] == line["completion"] for line in kept)
+    assert accuracy["value"] == pytest.approx(right / len(kept))
+    # What the model is sure of is right more often; that is what a threshold is for.
+    assert accuracy["value"] > metrics["metrics"]["accuracy"]["value"]
+
+
+def test_a_threshold_that_nothing_reaches_hands_all_over(folder, tmp_path):
+    assert evaluate(folder, tmp_path, threshold=1) == 0
+    hand_over = read(tmp_path)[0]["hand_over"]
+    assert (hand_over["coverage"]["value"], hand_over["examples"], hand_over["metrics"]) == (0, 0, {})
+
+
+def test_each_kind_of_example_has_metrics_of_its_own(folder, tmp_path):
+    data = shutil.copytree(folder / "data", tmp_path / "data")
+    table = pyarrow.parquet.read_table(data / "test.parquet")
+    kinds = pyarrow.array(["seen", "new"] * 25)
+    pyarrow.parquet.write_table(table.append_column("subset", kinds), data / "test.parquet")
+    assert evaluate(folder, tmp_path, data=data) == 0
+    metrics, predictions = read(tmp_path)
+    assert set(metrics["subsets"]) == {"seen", "new"}
+    for kind, quality in metrics["subsets"].items():
+        lines = [line for line in predictions if line["subset"] == kind]
+        right = sum(line["prediction"] == line["completion"] for line in lines)
+        assert quality["examples"] == len(lines) == 25
+        assert quality["metrics"]["accuracy"]["value"] == pytest.approx(right / 25)
 
 
 def test_only_the_first_rows(folder, tmp_path):

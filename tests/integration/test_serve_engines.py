@@ -5,6 +5,7 @@ import os
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -47,6 +48,49 @@ def test_the_baseline_says_what_generate_of_transformers_says(fp32: Path) -> Non
         assert answer.prompt_tokens == ids["input_ids"].shape[1]
 
 
+def test_confidence_is_the_probability_of_the_answers_tokens(fp32: Path) -> None:  # noqa: F811
+    import torch
+    from transformers import AutoModelForCausalLM
+
+    engine = load_engine(fp32, threads=1)
+    tokenizer = Tokenizer.from_file(str(fp32 / "tokenizer.json"))
+    reference = AutoModelForCausalLM.from_pretrained(fp32)
+    for prompt, answer in zip(PROMPTS, engine.generate(PROMPTS, 3, confidence=True), strict=True):
+        ids, expected = tokenizer.encode(prompt).ids, 1.0
+        for _ in range(answer.tokens):
+            with torch.inference_mode():
+                probabilities = reference(torch.tensor([ids])).logits[0, -1].softmax(-1)
+            expected *= float(probabilities.max())
+            ids.append(int(probabilities.argmax()))
+        assert answer.confidence == pytest.approx(expected, rel=1e-3)
+
+
+def test_confidence_counts_the_end_token(fp32: Path, tmp_path: Path) -> None:  # noqa: F811
+    prompt, end = _prompt_with_a_plain_third_token(fp32)[::2]
+    ended = load_engine(_with_end_token(fp32, tmp_path / "model", end), threads=1, device="cpu")
+    whole = load_engine(fp32, threads=1, device="cpu")
+    (stopped,), (plain,) = (engine.generate([prompt], 3, confidence=True) for engine in (ended, whole))
+    assert (stopped.finish_reason, plain.finish_reason) == ("stop", "length")
+    assert stopped.confidence == pytest.approx(plain.confidence)
+
+
+def test_confidence_changes_no_answer_and_hangs_on_no_batch(engine: Engine) -> None:
+    plain, sure = engine.generate(PROMPTS, 12), engine.generate(PROMPTS, 12, confidence=True)
+    assert [replace(answer, confidence=None) for answer in sure] == plain
+    assert {answer.confidence for answer in plain} == {None}
+    for prompt, answer in zip(PROMPTS, sure, strict=True):
+        assert answer.confidence is not None
+        assert 0 < answer.confidence < 1
+        alone = engine.generate([prompt], 12, confidence=True)[0]
+        assert alone.confidence == pytest.approx(answer.confidence, rel=0.01)
+
+
+def test_int8_is_about_as_confident_as_fp32(fp32: Path, int8: Path) -> None:  # noqa: F811
+    plain, quantised = (load_engine(path, threads=1).generate(PROMPTS, 1, confidence=True) for path in (fp32, int8))
+    for one, other in zip(plain, quantised, strict=True):
+        assert other.confidence == pytest.approx(one.confidence, rel=0.2)
+
+
 def test_each_prompt_has_a_limit_of_its_own(engine: Engine) -> None:
     limits = [1 + 3 * index for index in range(len(PROMPTS))]
     answers = engine.generate(PROMPTS, limits)
@@ -79,17 +123,21 @@ def test_the_text_that_comes_while_generating_is_the_answer(engine: Engine) -> N
 def test_an_end_token_ends_an_answer_and_is_no_text(model: Path, tmp_path: Path) -> None:  # noqa: F811
     # Declare a token that this model is known to say to be the end token.
     prompt, said, end = _prompt_with_a_plain_third_token(model)
-    copy = tmp_path / "model"
-    shutil.copytree(model, copy)
+    engine = load_engine(_with_end_token(model, tmp_path / "model", end), threads=1, device="cpu")
+    answer, other = engine.generate([prompt, PROMPTS[-1]], 20)
+    assert (answer.finish_reason, answer.tokens, answer.text) == ("stop", 3, said)
+    assert other == engine.generate([PROMPTS[-1]], 20)[0]
+
+
+def _with_end_token(folder: Path, copy: Path, end: int) -> Path:
+    """Copy a model folder, and declare a further token to be the end token."""
+    shutil.copytree(folder, copy)
     for name, section in (("generation_config.json", None), ("config.json", None), ("genai_config.json", "model")):
         if (copy / name).is_file():
             config = json.loads((copy / name).read_text())
             (config[section] if section else config)["eos_token_id"] = [1, end]
             (copy / name).write_text(json.dumps(config))
-    engine = load_engine(copy, threads=1, device="cpu")
-    answer, other = engine.generate([prompt, PROMPTS[-1]], 20)
-    assert (answer.finish_reason, answer.tokens, answer.text) == ("stop", 3, said)
-    assert other == engine.generate([PROMPTS[-1]], 20)[0]
+    return copy
 
 
 def _prompt_with_a_plain_third_token(model: Path) -> tuple[str, str, int]:  # noqa: F811

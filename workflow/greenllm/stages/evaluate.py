@@ -45,10 +45,10 @@ def run(arguments: argparse.Namespace) -> int:
     completions = _answer(engine, rows, settings, arguments.data / "test.parquet")
     answers = [_line(row, completion) for row, completion in zip(rows, completions, strict=True)]
 
-    from greenllm.tasks.bootstrap import scores_with_intervals
+    from greenllm.tasks.quality import quality_of
 
     task = TASKS[arguments.task]
-    metrics = scores_with_intervals(task, answers, settings.bootstrap, arguments.seed)
+    quality = quality_of(task, answers, settings.threshold, settings.bootstrap, arguments.seed)
     tokens = sum(completion.tokens for completion in completions)
     with replacing(arguments.predictions) as beside, beside.open("w", encoding="utf-8") as file:
         file.writelines(json.dumps(answer, ensure_ascii=False) + "\n" for answer in answers)
@@ -63,7 +63,7 @@ def run(arguments: argparse.Namespace) -> int:
             "examples": len(rows),
             "seed": arguments.seed,
             "primary": task.primary,
-            "metrics": metrics,
+            **quality,
             "bootstrap": settings.bootstrap,
             "tokens": tokens,
             "prompt_tokens": sum(completion.prompt_tokens for completion in completions),
@@ -83,6 +83,7 @@ def _line(row: Mapping[str, str], completion: Completion) -> dict[str, Any]:
         "tokens": completion.tokens,
         "prompt_tokens": completion.prompt_tokens,
         "finish_reason": completion.finish_reason,
+        "confidence": completion.confidence,
     }
 
 
@@ -116,7 +117,7 @@ def _answer(engine: Engine, rows: Sequence[dict[str, str]], settings: Evaluation
         for start in range(0, len(order), settings.batch):
             batch = order[start : start + settings.batch]
             prompts = [rows[index]["prompt"] for index in batch]
-            answers |= zip(batch, engine.generate(prompts, settings.max_tokens), strict=True)
+            answers |= zip(batch, engine.generate(prompts, settings.max_tokens, confidence=True), strict=True)
             progress.update(len(batch))
     return [answers[index] for index in range(len(rows))]
 

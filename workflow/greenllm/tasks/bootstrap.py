@@ -1,11 +1,11 @@
 """Percentile bootstrap intervals of a task's metrics (Efron and Tibshirani, An Introduction to the Bootstrap, 13.3)."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
-from greenllm.tasks.task import Answer, Task
+from greenllm.tasks.task import Answer, Sums, Task
 
 CHUNK = 100  # bootstrap samples whose weights are held in memory at once
 
@@ -26,19 +26,24 @@ def scores_with_intervals(
 ) -> dict[str, dict[str, float]]:
     """Return `{metric: {value, low, high}}`, low and high bounding 95 % of `samples` bootstrap samples.
 
-    With each metric a function of sums over the answers, a sample's score needs only the sums weighted by how often
-    each answer was drawn. The same samples serve all metrics. Raises ValueError where there are no answers.
+    Raises ValueError where there are no answers.
     """
     if not answers:
         raise ValueError("no answers; expected at least one")
-    sums = task.sums(answers)
+    bounds = intervals(task.sums(answers), samples, seed)
+    return {name: {"value": value, **bounds[name]} for name, value in task.score(answers).items()}
+
+
+def intervals(sums: Mapping[str, Sums], samples: int, seed: int) -> dict[str, dict[str, float]]:
+    """Return `{metric: {low, high}}`, which bound 95 % of `samples` bootstrap samples.
+
+    With each metric a function of sums over the examples, a sample's score needs only the sums weighted by how often
+    each example was drawn. The same samples serve all metrics.
+    """
+    examples = {len(metric.per_example) for metric in sums.values()}
     scores: dict[str, list[np.ndarray]] = {name: [] for name in sums}
-    for counts in resamples(len(answers), samples, seed):
+    for counts in resamples(max(examples), samples, seed):
         for name, metric in sums.items():
             scores[name].append(metric.score(counts @ metric.per_example))
-    values = task.score(answers)
-    intervals = {name: np.quantile(np.concatenate(parts), [0.025, 0.975]) for name, parts in scores.items()}
-    return {
-        name: {"value": value, "low": float(intervals[name][0]), "high": float(intervals[name][1])}
-        for name, value in values.items()
-    }
+    bounds = {name: np.quantile(np.concatenate(parts), [0.025, 0.975]) for name, parts in scores.items()}
+    return {name: {"low": float(low), "high": float(high)} for name, (low, high) in bounds.items()}

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import Any, Literal, Protocol
 
 from greenllm.errors import UserError
 from greenllm.serving.engines.manifest import read_manifest
@@ -26,13 +26,15 @@ class Completion:
     """One answer: its text, its length and its prompt's in tokens, and why it ended.
 
     `tokens` counts the end token where one was produced (`finish_reason` "stop"); "length" means that the
-    limit asked for, or the model's context, was reached.
+    limit asked for, or the model's context, was reached. `confidence` is the probability (0 to 1) that the model gives
+    to all tokens of the answer, the end token among them: exp of the sum of their log p; None where not asked for.
     """
 
     text: str
     tokens: int
     prompt_tokens: int
     finish_reason: Literal["stop", "length"]
+    confidence: float | None = None
 
 
 class Engine(Protocol):
@@ -51,6 +53,7 @@ class Engine(Protocol):
         max_tokens: int | Sequence[int],
         on_token: OnToken | None = None,
         cancelled: Cancelled | None = None,
+        confidence: bool = False,
     ) -> list[Completion]:
         """Answer `prompts` together, in their order, with at most `max_tokens` tokens each.
 
@@ -58,6 +61,7 @@ class Engine(Protocol):
         `on_token(i, text)` is told the new text of prompt i as it comes, in whole characters; the pieces
         join up to the answer.
         Where `cancelled(i)` turns true nobody waits for answer i any longer, and it is cut short.
+        With `confidence` each answer tells its own, which takes a little time and changes no answer.
 
         Raises `PromptTooLong` where a prompt fills the context, `PromptError` where it is empty.
         """
@@ -89,6 +93,11 @@ def load_engine(folder: Path, *, threads: int, device: Device = "auto") -> Engin
         from greenllm.serving.engines.onnxruntime_genai import OnnxRuntimeGenAI
 
         return OnnxRuntimeGenAI(folder, manifest, threads=threads, device=device)
+    if manifest.engine in ("classifier-pytorch", "classifier-tensorflow"):
+        from greenllm.serving.engines.classifier import Classifier
+
+        framework: Any = manifest.engine.removeprefix("classifier-")
+        return Classifier(folder, manifest, framework=framework, threads=threads, device=device)
     from greenllm.serving.engines.transformers import Transformers
 
     return Transformers(folder, manifest, threads=threads, device=device)

@@ -1,5 +1,6 @@
 """The book-keeping of a batch that is being decoded: which rows go on, and what they have said."""
 
+import math
 from collections.abc import Sequence
 
 from greenllm.serving.engines import Cancelled, Completion, OnToken
@@ -26,6 +27,7 @@ class Batch:
         self._limits = [min(limit, context - len(row)) for limit, row in zip(asked, rows, strict=True)]
         self._answers = [Answer(text) for _ in rows]
         self._stopped = [False] * len(rows)
+        self._log_probability: dict[int, float] = {}
         self._end = end
         self._on_token = on_token
         self._cancelled = cancelled
@@ -40,11 +42,15 @@ class Batch:
         """Return the most tokens that any row may still get."""
         return max(self._limits[index] - len(self._answers[index].ids) for index in self.going)
 
-    def add(self, indices: Sequence[int], tokens: Sequence[int]) -> None:
-        """Take one token for each row of `indices`; rows that have ended ignore theirs."""
-        for index, token in zip(indices, tokens, strict=True):
+    def add(
+        self, indices: Sequence[int], tokens: Sequence[int], log_probabilities: Sequence[float] | None = None
+    ) -> None:
+        """Take one token, and its log p in nats where wanted, for each row of `indices`; ended rows ignore theirs."""
+        for place, (index, token) in enumerate(zip(indices, tokens, strict=True)):
             if index not in self.going:
                 continue
+            if log_probabilities is not None:
+                self._log_probability[index] = self._log_probability.get(index, 0.0) + log_probabilities[place]
             answer = self._answers[index]
             self._stopped[index] = token in self._end
             piece = "" if self._stopped[index] else answer.add(token)
@@ -60,6 +66,12 @@ class Batch:
     def completions(self) -> list[Completion]:
         """Return the answers, in the order of the prompts."""
         return [
-            Completion(answer.text, len(answer.ids) + stopped, len(row), "stop" if stopped else "length")
-            for answer, row, stopped in zip(self._answers, self._rows, self._stopped, strict=True)
+            Completion(
+                answer.text,
+                len(answer.ids) + stopped,
+                len(row),
+                "stop" if stopped else "length",
+                math.exp(self._log_probability[index]) if index in self._log_probability else None,
+            )
+            for index, (answer, row, stopped) in enumerate(zip(self._answers, self._rows, self._stopped, strict=True))
         ]

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import onnxruntime_genai
+from numpy.typing import NDArray
 
 from greenllm.errors import UserError
 from greenllm.serving.engines import Cancelled, Completion, Device, OnToken
@@ -62,15 +63,16 @@ class OnnxRuntimeGenAI:
         max_tokens: int | Sequence[int],
         on_token: OnToken | None = None,
         cancelled: Cancelled | None = None,
+        confidence: bool = False,
     ) -> list[Completion]:
         """Answer `prompts` together; see `Engine.generate`."""
         rows = self.text.prompts_within(prompts, self.context)
         batch = Batch(self.text, rows, max_tokens, self.context, self._end, on_token, cancelled)
         while batch.going:
-            self._decode(batch)
+            self._decode(batch, confidence)
         return batch.completions()
 
-    def _decode(self, batch: Batch) -> None:
+    def _decode(self, batch: Batch, confidence: bool) -> None:
         """Decode the rows that go on until they end, or until their longest fills the context.
 
         Rows are as long as their padding makes them, so that a short one may be cut off here before its time:
@@ -94,5 +96,15 @@ class OnnxRuntimeGenAI:
         generator = onnxruntime_genai.Generator(self._model, parameters)
         generator.append_tokens(padded)
         while not generator.is_done() and not set(indices).isdisjoint(batch.going):
+            logits = generator.get_logits() if confidence else None  # those of each row's next token
             generator.generate_next_token()
-            batch.add(indices, generator.get_next_tokens().tolist())
+            tokens = generator.get_next_tokens()
+            probabilities = None if logits is None else _log_probabilities(logits[:, -1], tokens).tolist()
+            batch.add(indices, tokens.tolist(), probabilities)
+
+
+def _log_probabilities(logits: NDArray[np.float32], ids: NDArray[np.int32]) -> NDArray[np.float32]:
+    """Return log p, in nats, of `ids`, of shape (...), among the tokens of `logits`, of shape (..., vocabulary)."""
+    shifted = logits - logits.max(axis=-1, keepdims=True)
+    chosen = np.take_along_axis(shifted, ids[..., None], axis=-1)[..., 0]
+    return np.asarray(chosen - np.log(np.exp(shifted).sum(axis=-1)))

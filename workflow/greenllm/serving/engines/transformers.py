@@ -80,6 +80,7 @@ class Transformers:
         max_tokens: int | Sequence[int],
         on_token: OnToken | None = None,
         cancelled: Cancelled | None = None,
+        confidence: bool = False,
     ) -> list[Completion]:
         """Answer `prompts` together; see `Engine.generate`."""
         rows = self.text.prompts_within(prompts, self.context)
@@ -105,9 +106,16 @@ class Transformers:
                 use_cache=True,
                 logits_to_keep=1,
             )
-            ids = output.logits[:, -1].argmax(dim=-1, keepdim=True)
-            batch.add(range(len(rows)), ids[:, 0].tolist())
+            logits = output.logits[:, -1]
+            ids = logits.argmax(dim=-1, keepdim=True)
+            probabilities = _log_probabilities(logits, ids[:, 0]).tolist() if confidence else None
+            batch.add(range(len(rows)), ids[:, 0].tolist(), probabilities)
             if not batch.going:
                 return batch.completions()
             positions = positions[:, -1:] + 1
             length += 1
+
+
+def _log_probabilities(logits: torch.Tensor, ids: torch.Tensor) -> torch.Tensor:
+    """Return log p, in nats, of `ids`, of shape (...), among the tokens of `logits`, of shape (..., vocabulary)."""
+    return logits.float().log_softmax(dim=-1).gather(-1, ids[..., None])[..., 0]

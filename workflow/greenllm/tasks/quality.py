@@ -1,0 +1,41 @@
+"""Quality of a model's answers: over all examples, by kind of example, and of what is not handed over to a person."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from greenllm.tasks.bootstrap import intervals, scores_with_intervals
+from greenllm.tasks.task import Answer, Task, mean_of
+
+
+def quality_of(task: Task, answers: Sequence[Answer], threshold: float, samples: int, seed: int) -> dict[str, Any]:
+    """Return `metrics`, `subsets` and `hand_over` of the predictions, each figure with its 95 % interval.
+
+    `subsets` has the metrics of each kind of example. `hand_over` says what remains where answers with a confidence
+    below `threshold` go to a person: the share that the model answers (`coverage`) and the metrics of those answers;
+    it is None where the engine tells no confidence, or quality is no matter of answers.
+    """
+
+    def metrics(some: Sequence[Answer]) -> dict[str, dict[str, float]]:
+        return scores_with_intervals(task, some, samples, seed) if some else {}
+
+    kinds = sorted({answer["subset"] for answer in answers if answer.get("subset")})
+    by_kind = {kind: [answer for answer in answers if answer.get("subset") == kind] for kind in kinds}
+    quality: dict[str, Any] = {
+        "metrics": metrics(answers),
+        "subsets": {kind: {"examples": len(some), "metrics": metrics(some)} for kind, some in by_kind.items()},
+        "hand_over": None,
+    }
+    if task.scores_texts or any(answer["confidence"] is None for answer in answers):
+        return quality
+    sure = np.array([answer["confidence"] >= threshold for answer in answers])
+    kept = [answer for answer, keep in zip(answers, sure, strict=True) if keep]
+    bounds = intervals({"coverage": mean_of(sure.astype(np.float64))}, samples, seed)["coverage"]
+    quality["hand_over"] = {
+        "threshold": threshold,
+        "coverage": {"value": float(sure.mean()), **bounds},
+        "examples": len(kept),
+        "metrics": metrics(kept),
+    }
+    return quality
