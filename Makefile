@@ -6,7 +6,7 @@ INSTALLED := .venv/installed
 # Cores that this process may use, not those of the whole machine.
 CORES ?= $(shell nproc)
 
-.PHONY: run test check install config
+.PHONY: run test check install tensorflow config
 
 run: $(INSTALLED)
 	$(BIN)/snakemake --cores $(CORES)
@@ -22,6 +22,15 @@ check: $(INSTALLED)
 	$(BIN)/snakemake --lint
 
 install: $(INSTALLED)
+
+# The environment of config/article.yaml's second framework, some 2 GB.
+tensorflow: .venv-tensorflow/installed
+
+.venv-tensorflow/installed: pyproject.toml envs/constraints.txt
+	test -x .venv-tensorflow/bin/python || $(PYTHON) -m venv .venv-tensorflow
+	.venv-tensorflow/bin/pip install --quiet --constraint envs/constraints.txt torch
+	.venv-tensorflow/bin/pip install --quiet --constraint envs/constraints.txt --editable '.[tensorflow]'
+	touch $@
 
 $(INSTALLED): pyproject.toml envs/constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv

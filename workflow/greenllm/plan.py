@@ -2,9 +2,15 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
 from greenllm.config.models import Config, Decision, Deployment, Evaluation, Experiment, Recipe, Training
 from greenllm.config.section import overridden
+
+
+def python_of(environment: str) -> Path:
+    """Return the Python of an environment that stands beside the project's own, in the root of the repository."""
+    return Path(__file__).parents[2] / f".venv-{environment}/bin/python"
 
 
 @dataclass(frozen=True)
@@ -86,7 +92,7 @@ class Plan:
     def python(self, recipe: str) -> str:
         """Return the Python that makes and runs a recipe's model: the project's own, or that of an environment."""
         step = self.config.recipes[recipe].step
-        return f".venv-{step.environment}/bin/python" if step and step.environment else "python"
+        return str(python_of(step.environment)) if step and step.environment else "python"
 
     def training(self, experiment: str, recipe: str) -> Training:
         """Return the training settings: the study's, then the experiment's, then the recipe's own on top."""

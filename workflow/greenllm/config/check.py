@@ -22,6 +22,7 @@ from greenllm.config.read import ConfigError, nearest, validate
 from greenllm.config.section import Strict
 from greenllm.errors import UserError
 from greenllm.footprint.carbon import grid_factor
+from greenllm.plan import python_of
 from greenllm.tasks import TASKS
 
 Section = TypeVar("Section", bound=Strict)
@@ -198,6 +199,12 @@ def _has_start(name: str, recipes: Mapping[str, Recipe]) -> bool:
 
 def _files(config: Config) -> list[str]:
     problems = []
+    for name, recipe in config.recipes.items():
+        environment = recipe.step.environment if recipe.step else None
+        if environment and not python_of(environment).is_file():
+            problems.append(
+                f"recipes.{name}: needs the environment {environment}, which is not there; `make {environment}` sets it up"
+            )
     if Path(config.results).is_file():
         problems.append(f"results: {config.results!r} is a file; expected a folder, or the name of a new one")
     for name, experiment in config.experiments.items():

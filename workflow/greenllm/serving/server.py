@@ -84,7 +84,10 @@ def make_app(engine: Engine, name: str, limits: Limits, served: Served) -> FastA
             )
 
     def submit(prompt: str, asked: int | None, streaming: bool) -> Ticket:
-        tokens = engine.count_tokens(prompt)
+        try:
+            tokens = engine.count_tokens(prompt)
+        except PromptError as error:
+            raise Refused(422, str(error), param="prompt") from None
         room = engine.context - tokens
         if tokens == 0:
             raise Refused(422, "the prompt is empty; expected at least one token", code="empty_prompt")

@@ -17,8 +17,8 @@ class Manifest(BaseModel):
     model_config = ConfigDict(extra="ignore", frozen=True, populate_by_name=True)
 
     schema_: Literal["greenllm/model/1"] = Field("greenllm/model/1", alias="schema")
-    engine: Literal["transformers", "onnxruntime-genai"] = "transformers"
-    precision: Literal["fp32", "bf16", "int8"] = "fp32"
+    engine: Literal["transformers", "onnxruntime-genai", "classifier-pytorch", "classifier-tensorflow"] = "transformers"
+    precision: Literal["fp32", "bf16", "int8", "int4"] = "fp32"
     parameters: int | None = None
     context: int | None = Field(None, ge=1)
     task: str | None = None

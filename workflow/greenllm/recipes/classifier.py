@@ -1,0 +1,100 @@
+"""Recipe step classifier: the article's network of 784, 128 and 10 units, in one of two frameworks."""
+
+import sys
+from typing import ClassVar, Literal
+
+from pydantic import Field
+
+from greenllm.errors import UserError
+from greenllm.files import replacing_folder, write_json
+from greenllm.recipes.step import Job, Step
+
+
+TOKENS = 65  # a row's: 64 grey values and the digit
+
+
+class Classifier(Step):
+    """Train the article's classifier of digits (784-128-10, SGD), instead of a language model."""
+
+    key: ClassVar[str] = "classifier"
+    stage: ClassVar[Literal["train", "compress"]] = "train"
+    from_scratch: ClassVar[bool] = True
+    final: ClassVar[bool] = True
+
+    framework: Literal["pytorch", "tensorflow"] = Field(description="What it is written in; TensorFlow by Keras 3.")
+    epochs: int = Field(10, ge=1, description="Passes over the training images.")
+    batch: int = Field(32, ge=1, description="Images a step.")
+    learning_rate: float = Field(0.01, gt=0, description="Of plain SGD.")
+
+    @property
+    def on_cpu(self) -> bool:
+        """A network of 100,000 weights is compared on the CPU, in both frameworks."""
+        return True
+
+    @property
+    def environment(self) -> str | None:
+        """TensorFlow is too large to come with the project: it has an environment of its own."""
+        return "tensorflow" if self.framework == "tensorflow" else None
+
+    def make(self, job: Job) -> None:
+        """Train and write the network with its training.json."""
+        import numpy as np
+
+        from greenllm.classifier import FORWARD_FLOPS, PARAMETERS, new_network
+        from greenllm.classifier.images import images_of
+        from greenllm.data.tables import read_table
+        from greenllm.training.work import Work
+
+        file = job.needed_data() / "train.parquet"
+        rows = read_table(file)
+        try:
+            images = images_of([row["prompt"] for row in rows])
+            digits = np.array([int(row["completion"]) for row in rows])
+        except ValueError as error:
+            raise UserError(f"{file}: {error}; the recipe classifier is for the task digits") from None
+        network = new_network(self.framework, seed=job.seed, threads=job.threads)
+        losses = []
+
+        def done(epoch: int, loss: float) -> None:
+            losses.append({"epoch": epoch, "loss": loss})
+            print(f"train: epoch {epoch} of {self.epochs}: loss {loss:.4f} nats", file=sys.stderr)
+
+        network.train(images, digits, epochs=self.epochs, batch=self.batch, learning_rate=self.learning_rate, done=done)
+        samples = self.epochs * len(images)
+        work = Work(samples=samples, tokens=samples * TOKENS, flops=3.0 * FORWARD_FLOPS * samples)
+        job.report_work(work)
+        with replacing_folder(job.out) as folder:
+            network.save(folder)
+            write_json(
+                folder / "greenllm.json",
+                {
+                    "schema": "greenllm/model/1",
+                    "engine": f"classifier-{self.framework}",
+                    "precision": "fp32",
+                    "parameters": PARAMETERS,
+                    "context": TOKENS,
+                    "task": "digits",
+                    "forward_flops": {"per_token": FORWARD_FLOPS / (TOKENS - 1), "per_pair": 0.0},
+                },
+            )
+            write_json(
+                folder / "training.json",
+                {
+                    "schema": "greenllm/training/1",
+                    "framework": network.version,
+                    "parameters": PARAMETERS,
+                    "steps": self.epochs * -(-len(images) // self.batch),
+                    "epochs": self.epochs,
+                    "tokens": work.tokens,
+                    "samples": work.samples,
+                    "flops": work.flops,
+                    "precision": "fp32",
+                    "threads": job.threads,
+                    "device": "cpu",
+                    "seed": job.seed,
+                    "world_size": 1,
+                    "resumed_from_step": None,
+                    "stopped_early": False,
+                    "loss": losses,
+                },
+            )
