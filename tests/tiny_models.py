@@ -43,14 +43,15 @@ def make_fp32(folder: Path, *, size: str = "tiny") -> Path:
 
 def make_int8(fp32: Path, folder: Path) -> Path:
     """Write the onnxruntime-genai folder of a model, as `greenllm compress` does."""
-    import shutil
+    return compress(fp32, folder, "quantize: int8")
 
-    from greenllm.recipes.onnxruntime_builder import quantize_int8
 
-    quantize_int8(fp32, folder, threads=1)
-    for name in ("tokenizer.json", "tokenizer_config.json"):
-        shutil.copy(fp32 / name, folder / name)
-    _write_manifest(folder, "onnxruntime-genai", "int8")
+def compress(parent: Path, folder: Path, recipe: str, *options: str) -> Path:
+    """Make a model of another by a recipe, such as `quantize: int4`, with `greenllm compress`."""
+    from greenllm.cli import main
+
+    command = ["compress", "--recipe", recipe, "--from", str(parent), "--out", str(folder), "--device", "cpu"]
+    assert main([*command, *options]) == 0
     return folder
 
 

@@ -3,9 +3,13 @@
 import json
 
 import pytest
-from prepared_data import train_command, write_prepared
+from prepared_data import rows, train_command, write_prepared
+from tiny_models import compress
+from transformers import LlamaConfig, LlamaForCausalLM
 
 from greenllm.cli import main
+from greenllm.serving.engines import load_engine
+from greenllm.serving.engines.manifest import read_manifest
 
 RECIPE = '{"from": "baseline", "quantize": "int8"}'
 
@@ -31,6 +35,20 @@ def refused(capfd, *options):
     return lines[0]
 
 
+def agreement(*folders):
+    """Return how many of 30 prompts all models answer alike."""
+    prompts = [row["prompt"] for row in rows("test", 30)]
+    engines = [load_engine(folder, threads=1, device="cpu") for folder in folders]
+    answers = [[answer.text for answer in engine.generate(prompts, 4)] for engine in engines]
+    return sum(len(set(given)) == 1 for given in zip(*answers, strict=True))
+
+
+def llama(**settings):
+    shape = {"vocab_size": 20, "hidden_size": 64, "intermediate_size": 96, "num_hidden_layers": 2}
+    heads = {"num_attention_heads": 2, "num_key_value_heads": 2, "max_position_embeddings": 32}
+    return LlamaConfig(**shape | heads | settings)
+
+
 def test_an_int8_model_folder_is_written(trained, quantized):
     before, after = (json.loads((folder / "greenllm.json").read_text()) for folder in (trained, quantized))
     assert (after["engine"], after["precision"]) == ("onnxruntime-genai", "int8")
@@ -40,19 +58,31 @@ def test_an_int8_model_folder_is_written(trained, quantized):
     assert report["bytes"]["before"] == (trained / "model.safetensors").stat().st_size
     # 8 bits and a scale of 32 for each 32 weights, instead of 32 bits a weight, and the graph.
     assert report["bytes"]["after"] < 0.4 * report["bytes"]["before"]
-    assert report["parameters"] == before["parameters"]
+    assert report["parameters"] == {"before": before["parameters"], "after": before["parameters"]}
 
 
 def test_the_quantised_model_answers_as_its_parent_does(trained, quantized):
-    from prepared_data import rows
+    assert agreement(trained, quantized) >= 29
 
-    from greenllm.serving.engines import load_engine
 
-    prompts = [row["prompt"] for row in rows("test", 30)]
-    parent, child = (load_engine(folder, threads=1, device="cpu") for folder in (trained, quantized))
-    expected = [answer.text for answer in parent.generate(prompts, 4)]
-    got = [answer.text for answer in child.generate(prompts, 4)]
-    assert sum(a == b for a, b in zip(expected, got, strict=True)) >= 29
+@pytest.mark.parametrize("method", ["default", "k_quant_mixed"])
+def test_an_int4_model_is_smaller_and_answers_much_as_its_parent_does(method, trained, quantized, tmp_path):
+    recipe = f"quantize: {{format: int4, method: {method}, block: 16}}"
+    folder = compress(trained, tmp_path / "int4", recipe)
+    assert read_manifest(folder).precision == "int4"
+    report, int8 = (json.loads((made / "compression.json").read_text()) for made in (folder, quantized))
+    assert (report["recipe"], report["method"], report["block"]) == ("int4", method, 16)
+    assert report["bytes"]["after"] < int8["bytes"]["after"]
+    assert agreement(trained, folder) >= 27
+
+
+def test_int4_of_a_model_whose_layers_are_too_narrow(trained, tmp_path, capfd):
+    narrow = tmp_path / "narrow"
+    LlamaForCausalLM(llama(hidden_size=48, intermediate_size=96)).save_pretrained(narrow)
+    out = tmp_path / "out"
+    said = refused(capfd, "--recipe", "quantize: int4", "--from", str(narrow), "--out", str(out))
+    assert "self_attn.q_proj is 48 wide, which is not a multiple of the 32 weights that share a scale" in said
+    assert not out.exists()
 
 
 def test_the_same_model_gives_the_same_bytes(trained, quantized, tmp_path):
@@ -78,7 +108,7 @@ def test_an_architecture_that_the_builder_does_not_know(trained, tmp_path, capfd
     GPT2LMHeadModel(config).save_pretrained(tmp_path / "gpt2")
     for name in ("tokenizer.json", "tokenizer_config.json"):
         (tmp_path / "gpt2" / name).write_bytes((trained / name).read_bytes())
-    said = refused(capfd, "--settings", RECIPE, "--from", str(tmp_path / "gpt2"), "--out", str(tmp_path / "out"))
+    said = refused(capfd, "--recipe", RECIPE, "--from", str(tmp_path / "gpt2"), "--out", str(tmp_path / "out"))
     assert "does not know this architecture" in said
     assert not (tmp_path / "out").exists()
     assert not list(tmp_path.glob(".out*"))
@@ -86,11 +116,34 @@ def test_an_architecture_that_the_builder_does_not_know(trained, tmp_path, capfd
 
 def test_what_cannot_be_compressed_is_named(trained, quantized, tmp_path, capfd):
     out = str(tmp_path / "out")
-    assert "is quantised already" in refused(capfd, "--settings", RECIPE, "--from", str(quantized), "--out", out)
-    assert "nor config.json in it" in refused(capfd, "--settings", RECIPE, "--from", str(tmp_path), "--out", out)
+    assert "is quantised already" in refused(capfd, "--recipe", RECIPE, "--from", str(quantized), "--out", out)
+    assert "nor config.json in it" in refused(capfd, "--recipe", RECIPE, "--from", str(tmp_path), "--out", out)
     (tmp_path / "greenllm.json").write_text("{")
-    damaged = refused(capfd, "--settings", RECIPE, "--from", str(tmp_path), "--out", out)
+    damaged = refused(capfd, "--recipe", RECIPE, "--from", str(tmp_path), "--out", out)
     assert f"{tmp_path / 'greenllm.json'}: " in damaged
-    no_threads = refused(capfd, "--settings", RECIPE, "--from", str(trained), "--threads", "0", "--out", out)
+    no_threads = refused(capfd, "--recipe", RECIPE, "--from", str(trained), "--threads", "0", "--out", out)
     assert "--threads 0: expected at least 1" in no_threads
-    assert "quantize is missing" in refused(capfd, "--settings", "{train: {}}", "--from", str(trained), "--out", out)
+    nothing = refused(capfd, "--recipe", "{train: {}}", "--from", str(trained), "--out", out)
+    assert "has nothing to compress" in nothing
+
+
+def test_torchaos_int8_is_run_by_pytorch(trained, tmp_path):
+    pytest.importorskip("torchao", reason="the extra `gpu` is not installed")
+    folder = compress(trained, tmp_path / "int8", "quantize: {format: int8, library: torchao}")
+    assert (read_manifest(folder).engine, read_manifest(folder).precision) == ("transformers", "int8")
+    report = json.loads((folder / "compression.json").read_text())
+    assert report["bytes"]["after"] < 0.4 * report["bytes"]["before"]
+    assert agreement(trained, folder) >= 29
+
+
+def test_torchaos_int4_needs_a_gpu(trained, tmp_path, capfd):
+    pytest.importorskip("torchao", reason="the extra `gpu` is not installed")
+    recipe = "quantize: {format: int4, library: torchao}"
+    said = refused(capfd, "--recipe", recipe, "--from", str(trained), "--device", "cpu", "--out", str(tmp_path / "out"))
+    assert "torchao's int4 needs a GPU" in said
+
+
+def test_a_method_is_for_onnx_runtime(trained, tmp_path, capfd):
+    recipe = "quantize: {format: int4, library: torchao, method: k_quant}"
+    said = refused(capfd, "--recipe", recipe, "--from", str(trained), "--out", str(tmp_path / "out"))
+    assert "method is for ONNX Runtime" in said

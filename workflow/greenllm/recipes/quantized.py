@@ -1,12 +1,10 @@
-"""Recipe step quantize: weights in 8 bits, by ONNX Runtime GenAI's model builder."""
+"""Recipe step quantize: weights in 8 or 4 bits, by ONNX Runtime GenAI's model builder or by torchao."""
 
-import shutil
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
-from greenllm.errors import UserError
-from greenllm.files import replacing_folder, write_json
+from greenllm.files import replacing_folder
 from greenllm.recipes.step import Job, Step
 
 
@@ -17,48 +15,65 @@ class Quantize(Step):
     stage: ClassVar[Literal["train", "compress"]] = "compress"
     final: ClassVar[bool] = True
 
-    format: Literal["int8"] = Field(description="Format of the weights.")
+    format: Literal["int8", "int4"] = Field(description="Format of the weights.")
+    library: Literal["onnxruntime", "torchao"] = Field(
+        "onnxruntime", description="ONNX Runtime GenAI for the CPU, or torchao (the extra `gpu`) for a GPU."
+    )
+    method: Literal["default", "rtn", "k_quant", "rtn_last", "k_quant_last", "k_quant_mixed"] = Field(
+        "default",
+        description="ONNX Runtime: round to nearest (`default`, `rtn`) or k-quant; int4 keeps the last layer "
+        "(`…_last`) or all sensitive layers (`k_quant_mixed`) in int8.",
+    )
+    block: Literal[16, 32, 64, 128, 256] = Field(
+        32, description="Weights that share a scale (torchao's int8 has one a row)."
+    )
 
     @model_validator(mode="before")
     @classmethod
     def _from_format(cls, given: Any) -> Any:
         return {"format": given} if isinstance(given, str) else given
 
+    @model_validator(mode="after")
+    def _method_has_a_library(self) -> Self:
+        if self.library == "torchao" and self.method != "default":
+            raise ValueError("method is for ONNX Runtime; leave it out with library: torchao")
+        if self.library == "torchao" and self.format == "int4" and self.block == 16:
+            raise ValueError("torchao's int4 has blocks of 32, 64, 128 or 256 weights")
+        return self
+
     @property
     def on_cpu(self) -> bool:
         """ONNX Runtime GenAI's engine uses the CPU here."""
-        return True
+        return self.library == "onnxruntime"
 
     def make(self, job: Job) -> None:
         """Write the quantised model, with its size before and after.
 
         No work is reported: it reads no samples or tokens, and its operations are not counted.
         """
-        from greenllm.data.tokenizer import TOKENIZER_FILES
-        from greenllm.recipes.onnxruntime_builder import quantize_int8
-        from greenllm.serving.engines.manifest import read_manifest
-        from greenllm.training.manifest import manifest
+        from greenllm.compression.models import describe, require_floating_point, require_whole_blocks
 
         parent = job.needed_parent()
-        if (engine := read_manifest(parent).engine) != "transformers":
-            raise UserError(f"{parent}: is quantised already ({engine}); start from the model it was made of")
-        described = manifest(parent, engine="onnxruntime-genai", precision="int8")
+        require_floating_point(parent)
+        if self.library == "onnxruntime" or self.format == "int4":
+            require_whole_blocks(parent, self.block)
         with replacing_folder(job.out) as folder:
-            quantize_int8(parent, folder, threads=job.threads)
-            for name in TOKENIZER_FILES:
-                (folder / name).unlink(missing_ok=True)  # the builder writes its own version
-                if (parent / name).is_file():
-                    shutil.copy(parent / name, folder / name)
-            write_json(folder / "greenllm.json", described)
-            write_json(
-                folder / "compression.json",
-                {
-                    "schema": "greenllm/compression/1",
-                    "recipe": self.format,
-                    "parameters": described["parameters"],
-                    "bytes": {
-                        "before": sum(file.stat().st_size for file in parent.glob("*.safetensors")),
-                        "after": sum(file.stat().st_size for file in folder.glob("*.onnx*")),
-                    },
-                },
+            if self.library == "onnxruntime":
+                from greenllm.compression.onnxruntime_builder import build
+
+                options = {"algo_config": self.method, "block_size": self.block}
+                build(parent, folder, precision=self.format, options=options, threads=job.threads)
+            else:
+                from greenllm.compression.torchao import quantize
+                from greenllm.training.device import prepare_device
+
+                on_gpu = prepare_device(job.device, job.threads)
+                quantize(parent, folder, precision=self.format, block=self.block, on_gpu=on_gpu)
+            describe(
+                folder,
+                parent,
+                recipe=self.format,
+                engine="onnxruntime-genai" if self.library == "onnxruntime" else "transformers",
+                precision=self.format,
+                **self.model_dump(exclude={"format"}),
             )

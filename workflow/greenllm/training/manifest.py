@@ -11,7 +11,10 @@ from greenllm.training.flops import ModelFlops, count_flops
 
 
 def manifest(
-    folder: Path, *, engine: Literal["transformers", "onnxruntime-genai"], precision: Literal["fp32", "int8"]
+    folder: Path,
+    *,
+    engine: Literal["transformers", "onnxruntime-genai"],
+    precision: Literal["fp32", "bf16", "int8", "int4"],
 ) -> dict[str, Any]:
     """Return the manifest of a model made from the Hugging Face model in `folder`.
 

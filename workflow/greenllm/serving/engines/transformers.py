@@ -19,7 +19,8 @@ from greenllm.serving.engines.decoding import Batch
 from greenllm.serving.engines.manifest import Manifest
 from greenllm.serving.engines.text import Text, read_settings_file, token_ids
 
-PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16}
+# Quantised by torchao: config.json says how, and in what the rest computes.
+PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16, "int8": "auto", "int4": "auto"}
 
 
 class Transformers:
@@ -47,7 +48,7 @@ class Transformers:
             model = AutoModelForCausalLM.from_pretrained(
                 folder, dtype=PRECISIONS[self.precision], local_files_only=True, use_safetensors=True
             )
-        except (OSError, ValueError, RuntimeError, SafetensorError) as error:
+        except (ImportError, OSError, ValueError, RuntimeError, SafetensorError) as error:
             line = " ".join(str(error).split())
             raise UserError(
                 f"{folder}: cannot be loaded by {self.name}: {line[:300]}; expected config.json and "

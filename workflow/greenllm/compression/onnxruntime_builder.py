@@ -1,19 +1,24 @@
-"""Recipe int8: weights quantised to 8 bits in blocks, by ONNX Runtime GenAI's model builder."""
+"""Weights quantised in blocks by ONNX Runtime GenAI's model builder, for its engine on the CPU."""
 
 import os
 import subprocess
 import sys
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Literal
 
 from greenllm.errors import UserError
 
 
-def quantize_int8(model: Path, out: Path, *, threads: int) -> None:
-    """Quantise a Hugging Face model folder's weights to int8 and write an ONNX Runtime GenAI folder for the CPU.
+def build(
+    model: Path, out: Path, *, precision: Literal["int8", "int4"], options: Mapping[str, object], threads: int
+) -> None:
+    """Quantise a Hugging Face model folder's weights and write an ONNX Runtime GenAI folder for the CPU.
 
-    Symmetric, round to nearest, one scale for each block of 32 weights; activations are quantised to int8 on the fly
-    (the builder's defaults for the CPU: MatMulNBits with accuracy level 4). Nothing is fetched from anywhere.
+    `options` are the builder's extra options, such as algo_config and block_size. Unless they say otherwise:
+    symmetric, round to nearest, one scale for each block of 32 weights. Activations are quantised to int8 on the fly
+    (the builder's default for the CPU: MatMulNBits with accuracy level 4). Nothing is fetched from anywhere.
 
     Raises `UserError` where the builder cannot build the model's architecture, or fails.
     """
@@ -27,7 +32,9 @@ def quantize_int8(model: Path, out: Path, *, threads: int) -> None:
     }
     with tempfile.TemporaryDirectory() as cache:
         command = [sys.executable, "-m", "onnxruntime_genai.models.builder"]
-        command += ["-i", str(model), "-o", str(out), "-p", "int8", "-e", "cpu", "-c", cache]
+        command += ["-i", str(model), "-o", str(out), "-p", precision, "-e", "cpu", "-c", cache]
+        if options:
+            command += ["--extra_options", *(f"{name}={value}" for name, value in options.items())]
         # What the builder says of its progress goes to our standard error as it comes.
         done = subprocess.run(command, env=environment, text=True, stdout=2, stderr=subprocess.PIPE, check=False)
     if done.returncode == 0:
@@ -35,8 +42,8 @@ def quantize_int8(model: Path, out: Path, *, threads: int) -> None:
     last = (done.stderr.strip().splitlines() or ["no message"])[-1]
     if last.startswith("NotImplementedError"):
         raise UserError(
-            f"{model}: ONNX Runtime GenAI's model builder does not know this architecture; leave the recipe int8 out "
-            f"for this model ({last})"
+            f"{model}: ONNX Runtime GenAI's model builder does not know this architecture; leave the recipe "
+            f"{precision} out for this model ({last})"
         )
     sys.stderr.write(done.stderr)
     raise UserError(f"{model}: ONNX Runtime GenAI's model builder failed: {last}")

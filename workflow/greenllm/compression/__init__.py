@@ -1,0 +1,1 @@
+"""Compression of trained models: quantising, cutting, and what is written down of it."""

@@ -1,0 +1,75 @@
+"""Models that are to be compressed: read, and written down with what was done to them."""
+
+import shutil
+from pathlib import Path
+from typing import Any, Literal
+
+from greenllm.data.tokenizer import TOKENIZER_FILES
+from greenllm.errors import UserError
+from greenllm.files import write_json
+from greenllm.serving.engines.manifest import read_manifest
+from greenllm.training.manifest import manifest, read_config
+
+
+def require_floating_point(folder: Path) -> None:
+    """Raise `UserError` where the weights of the model in `folder` are quantised: they cannot be changed further."""
+    known = read_manifest(folder)
+    if known.engine != "transformers" or known.precision in ("int8", "int4"):
+        raise UserError(
+            f"{folder}: is quantised already ({known.precision}, {known.engine}); start from the model it was made of"
+        )
+
+
+def require_whole_blocks(folder: Path, block: int) -> None:
+    """Raise `UserError` where a linear layer's input is not a multiple of `block`, the weights that share a scale."""
+    import torch
+    from torch import nn
+    from transformers import AutoModelForCausalLM
+
+    with torch.device("meta"):
+        model = AutoModelForCausalLM.from_config(read_config(folder))
+    for name, module in model.named_modules():
+        if isinstance(module, nn.Linear) and module.in_features % block:
+            raise UserError(
+                f"{folder}: the layer {name} is {module.in_features} wide, which is not a multiple of the {block} "
+                "weights that share a scale; set quantize.block to a number that divides it, or leave this recipe out"
+            )
+
+
+def describe(
+    folder: Path,
+    parent: Path,
+    *,
+    recipe: str,
+    engine: Literal["transformers", "onnxruntime-genai"],
+    precision: Literal["fp32", "bf16", "int8", "int4"],
+    **details: Any,
+) -> None:
+    """Write what belongs to the weights in `folder`: `parent`'s tokenizer, greenllm.json and compression.json.
+
+    `details` are further keys of compression.json.
+    """
+    for name in TOKENIZER_FILES:
+        (folder / name).unlink(missing_ok=True)  # a builder may have written its own version
+        if (parent / name).is_file():
+            shutil.copy(parent / name, folder / name)
+    before = manifest(parent, engine="transformers", precision="fp32")
+    # ONNX Runtime's folder has no config.json, and quantising changes no shape.
+    shaped = parent if precision in ("int8", "int4") else folder
+    after = manifest(shaped, engine=engine, precision=precision)
+    write_json(folder / "greenllm.json", after)
+    write_json(
+        folder / "compression.json",
+        {
+            "schema": "greenllm/compression/1",
+            "recipe": recipe,
+            "parameters": {"before": before["parameters"], "after": after["parameters"]},
+            "bytes": {"before": _bytes(parent), "after": _bytes(folder)},
+            **details,
+        },
+    )
+
+
+def _bytes(folder: Path) -> int:
+    """Return the size of a model's weights on disk (with ONNX: of the graph, too)."""
+    return sum(file.stat().st_size for end in ("*.safetensors", "*.onnx*") for file in folder.glob(end))
