@@ -207,7 +207,8 @@ def test_a_study_that_is_not_there_is_told_with_its_option(capsys, tmp_path):
 
 def test_pins_cover_what_the_project_asks_for_and_conda_has_the_same():
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    asked = {_name(name) for name in project["dependencies"] + project["optional-dependencies"]["dev"]}
+    extras = project["optional-dependencies"].values()
+    asked = {_name(name) for names in (project["dependencies"], *extras) for name in names}
     lines = (ROOT / "envs/constraints.txt").read_text().splitlines()
     reasons = {_name(line.split("==")[0]): line for line in lines if "==" in line and "#" in line}
     assert asked == set(reasons), "each package asked for has a pin with its reason, and no other has one"
