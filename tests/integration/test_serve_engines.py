@@ -14,7 +14,7 @@ from tiny_models import CONTEXT, PROMPTS
 from tokenizers import Tokenizer
 
 from greenllm.errors import UserError
-from greenllm.serving.engines import Engine, PromptError, PromptTooLong, load_engine
+from greenllm.serving.engines import Engine, Likelihood, PromptError, PromptTooLong, ScoresTexts, load_engine
 
 
 @pytest.fixture(scope="module")
@@ -89,6 +89,60 @@ def test_int8_is_about_as_confident_as_fp32(fp32: Path, int8: Path) -> None:  # 
     plain, quantised = (load_engine(path, threads=1).generate(PROMPTS, 1, confidence=True) for path in (fp32, int8))
     for one, other in zip(plain, quantised, strict=True):
         assert other.confidence == pytest.approx(one.confidence, rel=0.2)
+
+
+def _nats_of(model: Path, ids: list[int]) -> float:
+    """-log p of all tokens but the first, as transformers computes it in its loss."""
+    import torch
+    from transformers import AutoModelForCausalLM
+
+    with torch.inference_mode():
+        given = torch.tensor([ids])
+        loss = AutoModelForCausalLM.from_pretrained(model)(given, labels=given).loss
+    return float(loss) * (len(ids) - 1)
+
+
+def test_a_texts_likelihood_is_that_of_all_its_tokens_but_the_first(fp32: Path) -> None:  # noqa: F811
+    tokenizer = Tokenizer.from_file(str(fp32 / "tokenizer.json"))
+    for text, found in zip(PROMPTS, scoring_engine(fp32).score(PROMPTS), strict=True):
+        ids = tokenizer.encode(text).ids
+        assert found.nats == pytest.approx(_nats_of(fp32, ids), rel=1e-4)
+        assert found.tokens == len(ids) - 1
+        assert found.bytes == len(text.encode()) - len(tokenizer.decode(ids[:1]).encode())
+
+
+def test_a_text_longer_than_the_context_is_scored_in_windows(fp32: Path) -> None:  # noqa: F811
+    text = PROMPTS[-1] * 8
+    ids = Tokenizer.from_file(str(fp32 / "tokenizer.json")).encode(text).ids
+    assert len(ids) > 2 * CONTEXT
+    windows = [ids[start : start + CONTEXT] for start in range(0, len(ids), CONTEXT - 1)]
+    found = scoring_engine(fp32).score([text])[0]
+    assert found.tokens == len(ids) - 1
+    assert found.nats == pytest.approx(sum(_nats_of(fp32, window) for window in windows), rel=1e-4)
+
+
+def test_a_likelihood_hangs_on_no_other_text(model: Path) -> None:  # noqa: F811
+    engine = scoring_engine(model)
+    texts = [*PROMPTS, "x", "", PROMPTS[-1] * 8]
+    together = engine.score(texts * 5)
+    for text, found in zip(texts, together[-len(texts) :], strict=True):
+        alone = engine.score([text])[0]
+        assert (found.tokens, found.bytes) == (alone.tokens, alone.bytes)
+        assert found.nats == pytest.approx(alone.nats, rel=1e-3)
+    assert engine.score(["x", ""]) == [Likelihood(0, 0, 0)] * 2
+
+
+def test_int8_finds_texts_about_as_likely_as_fp32(fp32: Path, int8: Path) -> None:  # noqa: F811
+    texts = [*PROMPTS, PROMPTS[-1] * 8]
+    for one, other in zip(scoring_engine(fp32).score(texts), scoring_engine(int8).score(texts), strict=True):
+        assert (other.tokens, other.bytes) == (one.tokens, one.bytes)
+        assert other.nats == pytest.approx(one.nats, rel=0.05)
+
+
+def scoring_engine(path: Path) -> ScoresTexts:
+    engine = load_engine(path, threads=1, device="cpu")
+    assert isinstance(engine, ScoresTexts)
+    return engine
 
 
 def test_each_prompt_has_a_limit_of_its_own(engine: Engine) -> None:

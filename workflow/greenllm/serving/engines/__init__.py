@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, runtime_checkable
 
 from greenllm.errors import UserError
 from greenllm.serving.engines.manifest import read_manifest
@@ -35,6 +35,16 @@ class Completion:
     prompt_tokens: int
     finish_reason: Literal["stop", "length"]
     confidence: float | None = None
+
+
+@dataclass(frozen=True)
+class Likelihood:
+    """How likely a model finds a text: -log p of its scored tokens in all, and how much text these are."""
+
+    nats: float
+    tokens: int
+    bytes: int
+    """Length of the scored characters in UTF-8."""
 
 
 class Engine(Protocol):
@@ -75,6 +85,21 @@ class Engine(Protocol):
         """Return the prompt that the model's chat template makes of `messages` (role and content).
 
         Raises `PromptError` where the model has no chat template, or its template refuses the messages.
+        """
+        ...
+
+
+@runtime_checkable
+class ScoresTexts(Protocol):
+    """An engine that can also say how likely it finds a given text."""
+
+    def score(self, texts: Sequence[str]) -> list[Likelihood]:
+        """Return the likelihood of each text: of every token but the first, after all tokens before it.
+
+        The first token is only what the others follow; it is the model's own begin token where the tokenizer puts one
+        there, and then all characters are scored. Where a text is longer than the context, it is scored in windows
+        that overlap by one token: each token but the first is scored once, after those of its window. No end token is
+        added, and none scored.
         """
         ...
 

@@ -9,9 +9,10 @@ import onnxruntime_genai
 from numpy.typing import NDArray
 
 from greenllm.errors import UserError
-from greenllm.serving.engines import Cancelled, Completion, Device, OnToken
+from greenllm.serving.engines import Cancelled, Completion, Device, Likelihood, OnToken
 from greenllm.serving.engines.decoding import Batch
 from greenllm.serving.engines.manifest import Manifest
+from greenllm.serving.engines.scoring import likelihoods
 from greenllm.serving.engines.text import Text, read_settings_file, token_ids
 
 # No token, so no prompt holds it by chance: the library masks every id equal to the padding, also where a
@@ -79,28 +80,46 @@ class OnnxRuntimeGenAI:
         it goes on in a next call, from what it has said.
         """
         indices = list(batch.going)[:MOST_TOGETHER]
-        rows = [batch.ids(index) for index in indices]
-        longest = max(map(len, rows))
-        # Padded on the right: the attention kernel (GroupQueryAttention) counts a row's tokens from its
-        # start, and answers wrongly, without a word, where the padding comes first.
-        padded = np.full((len(rows), longest), PADDING, dtype=np.int32)
-        for line, row in zip(padded, rows, strict=True):
-            line[: len(row)] = row
-        parameters = onnxruntime_genai.GeneratorParams(self._model)
-        parameters.set_search_options(
-            batch_size=len(rows),
-            max_length=min(longest + batch.left(), self.context),
-            do_sample=False,
-            num_beams=1,
-        )
-        generator = onnxruntime_genai.Generator(self._model, parameters)
-        generator.append_tokens(padded)
+        padded = _padded([batch.ids(index) for index in indices])
+        generator = self._reading(padded, max_length=min(padded.shape[1] + batch.left(), self.context))
         while not generator.is_done() and not set(indices).isdisjoint(batch.going):
             logits = generator.get_logits() if confidence else None  # those of each row's next token
             generator.generate_next_token()
             tokens = generator.get_next_tokens()
             probabilities = None if logits is None else _log_probabilities(logits[:, -1], tokens).tolist()
             batch.add(indices, tokens.tolist(), probabilities)
+
+    def _reading(self, padded: NDArray[np.int32], max_length: int) -> onnxruntime_genai.Generator:
+        """Return a generator that has read rows of token ids."""
+        parameters = onnxruntime_genai.GeneratorParams(self._model)
+        parameters.set_search_options(batch_size=len(padded), max_length=max_length, do_sample=False, num_beams=1)
+        generator = onnxruntime_genai.Generator(self._model, parameters)
+        generator.append_tokens(padded)
+        return generator
+
+    def score(self, texts: Sequence[str]) -> list[Likelihood]:
+        """Return the likelihood of each text; see `ScoresTexts.score`."""
+        return likelihoods(texts, self.text, self.context, self._nats, most_together=MOST_TOGETHER)
+
+    def _nats(self, rows: list[list[int]]) -> list[float]:
+        """Return -log p of all tokens of each row but the first."""
+        padded = _padded(rows)
+        # Of all positions, unlike get_logits, which gives those of each row's last.
+        logits = self._reading(padded, max_length=padded.shape[1]).get_output("logits")[:, :-1]
+        found = _log_probabilities(logits.astype(np.float32, copy=False), padded[:, 1:])
+        return [-float(line[: len(row) - 1].sum(dtype=np.float64)) for line, row in zip(found, rows, strict=True)]
+
+
+def _padded(rows: Sequence[Sequence[int]]) -> NDArray[np.int32]:
+    """Return rows of token ids, of shape (rows, longest), padded on the right.
+
+    The attention kernel (GroupQueryAttention) counts a row's tokens from its start, and answers wrongly, without a
+    word, where the padding comes first.
+    """
+    padded = np.full((len(rows), max(map(len, rows))), PADDING, dtype=np.int32)
+    for line, row in zip(padded, rows, strict=True):
+        line[: len(row)] = row
+    return padded
 
 
 def _log_probabilities(logits: NDArray[np.float32], ids: NDArray[np.int32]) -> NDArray[np.float32]:

@@ -10,17 +10,21 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 import torch
 from safetensors import SafetensorError
+from torch.nn.utils.rnn import pad_sequence
 from transformers import AutoModelForCausalLM, DynamicCache
 from transformers.utils import logging
 
 from greenllm.errors import UserError
-from greenllm.serving.engines import Cancelled, Completion, Device, OnToken
+from greenllm.serving.engines import Cancelled, Completion, Device, Likelihood, OnToken
 from greenllm.serving.engines.decoding import Batch
 from greenllm.serving.engines.manifest import Manifest
+from greenllm.serving.engines.scoring import likelihoods
 from greenllm.serving.engines.text import Text, read_settings_file, token_ids
 
 # Quantised by torchao: config.json says how, and in what the rest computes.
 PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16, "int8": "auto", "int4": "auto"}
+
+MOST_SCORED = 256  # windows scored together
 
 
 class Transformers:
@@ -115,6 +119,18 @@ class Transformers:
                 return batch.completions()
             positions = positions[:, -1:] + 1
             length += 1
+
+    def score(self, texts: Sequence[str]) -> list[Likelihood]:
+        """Return the likelihood of each text; see `ScoresTexts.score`."""
+        return likelihoods(texts, self.text, self.context, self._nats, most_together=MOST_SCORED)
+
+    @torch.inference_mode()
+    def _nats(self, rows: list[list[int]]) -> list[float]:
+        """Return -log p of all tokens of each row but the first; padding behind a row is seen by none of them."""
+        ids = pad_sequence([torch.tensor(row) for row in rows], batch_first=True).to(self.device)
+        logits = self._model(input_ids=ids[:, :-1], use_cache=False).logits
+        found = _log_probabilities(logits, ids[:, 1:]).double().cpu()
+        return [-float(line[: len(row) - 1].sum()) for line, row in zip(found, rows, strict=True)]
 
 
 def _log_probabilities(logits: torch.Tensor, ids: torch.Tensor) -> torch.Tensor:
