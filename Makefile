@@ -6,7 +6,7 @@ INSTALLED := .venv/installed
 # Cores that this process may use, not those of the whole machine.
 CORES ?= $(shell nproc)
 
-.PHONY: run test check install tensorflow config
+.PHONY: run test check install gpu vllm tensorflow config
 
 run: $(INSTALLED)
 	$(BIN)/snakemake --cores $(CORES)
@@ -22,6 +22,17 @@ check: $(INSTALLED)
 	$(BIN)/snakemake --lint
 
 install: $(INSTALLED)
+
+# What config/gpu.yaml needs beside: torchao, and vLLM in an environment of its own.
+gpu: $(INSTALLED)
+	$(BIN)/pip install --quiet --constraint envs/constraints.txt --editable '.[gpu]'
+
+vllm: .venv-vllm/installed
+
+.venv-vllm/installed: envs/vllm.txt
+	test -x .venv-vllm/bin/python || $(PYTHON) -m venv .venv-vllm
+	.venv-vllm/bin/pip install --quiet --requirement envs/vllm.txt
+	touch $@
 
 # The environment of config/article.yaml's second framework, some 2 GB.
 tensorflow: .venv-tensorflow/installed
