@@ -6,11 +6,11 @@ import re
 import shutil
 import signal
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 from prepared_data import MODEL, train_command, write_prepared
+from training_process import start, wait_for_checkpoint
 
 from greenllm.cli import main
 
@@ -28,23 +28,6 @@ def trained(data, tmp_path_factory):
     _, messages = done.communicate()
     assert done.returncode == 0, messages
     return folder
-
-
-def start(command, work=None):
-    environment = os.environ | ({"GREENLLM_WORK": str(work)} if work else {})
-    return subprocess.Popen(
-        [sys.executable, "-m", "greenllm", *command], env=environment, stderr=subprocess.PIPE, text=True
-    )
-
-
-def wait_for_checkpoint(process):
-    """Read what the training says until its first checkpoint is written."""
-    said = ""
-    for line in process.stderr:
-        said += line
-        if re.search(r"checkpoint of step \d+ written", line):
-            return
-    pytest.fail(f"no checkpoint was written:\n{said}")
 
 
 def bytes_of(folder):

@@ -1,6 +1,8 @@
 """A trained model as a folder: weights, tokenizer, greenllm.json and training.json."""
 
 import shutil
+from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from greenllm.files import replacing_folder, write_json
@@ -12,15 +14,21 @@ if TYPE_CHECKING:
     from greenllm.training.train import Trained
 
 
-def save(trained: "Trained", job: "Job") -> None:
+def save(trained: "Trained", job: "Job", adapter: Callable[[Path], None] | None = None) -> None:
     """Write a trained model to `job.out` and remove the job's checkpoints.
+
+    `adapter` writes what was trained, where that is not the whole model, to the folder `adapter` in it.
 
     Raises UserError where the disk is full; the checkpoints are kept then.
     """
     with replacing_folder(job.out) as folder:
         try:
             trained.model.save_pretrained(folder)
-            (folder / "model.safetensors").chmod(0o644)  # safetensors leaves it to its owner alone
+            if adapter:
+                (folder / "adapter").mkdir()
+                adapter(folder / "adapter")
+            for file in folder.rglob("*.safetensors"):
+                file.chmod(0o644)  # safetensors leaves it to its owner alone
             shutil.copytree(job.needed_data() / "tokenizer", folder, dirs_exist_ok=True)
             write_json(folder / "greenllm.json", manifest(folder, engine="transformers", precision="fp32"))
             write_json(folder / "training.json", trained.report)

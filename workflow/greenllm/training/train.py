@@ -118,7 +118,7 @@ def train(
     _run_to_the_end(trainer, resume)
 
     report_work(planned.work(first, trainer.state.global_step))
-    network.eval()
+    network = trainer.accelerator.unwrap_model(network, keep_fp32_wrapper=False).eval()  # no more autocast
     network.config.use_cache = True  # the Trainer turned the key-value cache off, which answering needs
     report = {
         "schema": "greenllm/training/1",

@@ -1,0 +1,48 @@
+"""Recipe step lora: train a low-rank adapter over the parent's frozen weights, and merge it into them."""
+
+from dataclasses import replace
+from typing import ClassVar, Literal
+
+from pydantic import Field
+
+from greenllm.recipes.step import Job, Step
+
+
+class Lora(Step):
+    """Train a low-rank adapter (LoRA) alone, and merge it; `train` beside it says how."""
+
+    key: ClassVar[str] = "lora"
+    stage: ClassVar[Literal["train", "compress"]] = "train"
+    trains: ClassVar[bool] = True
+
+    rank: int = Field(8, ge=1, description="Rank of the matrix that is added to each layer's.")
+    alpha: float = Field(16, gt=0, description="The added matrix is scaled by alpha / rank.")
+    dropout: float = Field(0.0, ge=0, lt=1, description="Share of the adapter's inputs dropped in training.")
+    modules: list[str] | None = Field(
+        None,
+        min_length=1,
+        description="Linear layers to adapt, such as q_proj; null takes all of attention and feed-forward.",
+    )
+
+    def make(self, job: Job) -> None:
+        """Write the merged model, with the adapter itself in `adapter/` and the merge's error in training.json."""
+        from greenllm.training.adapter import adapt, merge
+        from greenllm.training.method import Method
+        from greenllm.training.saving import save
+        from greenllm.training.train import train
+
+        settings = self.model_dump()
+        trained = train(
+            job.training,
+            data=job.needed_data(),
+            checkpoint_folder=job.needed_checkpoints(),
+            seed=job.seed,
+            threads=job.threads,
+            device=job.device,
+            parent=job.needed_parent(),
+            method=Method(adapt=lambda network: adapt(network, **settings), depends_on={"lora": settings}),
+            report_work=job.report_work,
+        )
+        merged = merge(trained.model)
+        report = trained.report | {"adapter": settings | {"largest_difference": merged.largest_difference}}
+        save(replace(trained, model=merged.network, report=report), job, adapter=merged.adapter.save)
