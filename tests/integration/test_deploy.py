@@ -19,6 +19,8 @@ from tiny_models import CONTEXT, PROMPTS
 from greenllm.serving.engines import load_engine
 
 GREENLLM = [sys.executable, "-m", "greenllm"]
+# Three rounds of ten requests, and no more.
+SETTINGS = {"requests": 30, "rounds": 3, "round_s": 0, "most_s": 1e-6, "warmup": 2, "idle_s": 0.3}
 WILDCARDS = ["--wildcard", "experiment=support", "--wildcard", "recipe=int8", "--wildcard", "seed=1"]
 EVALUATION = {
     "schema": "greenllm/evaluation/1",
@@ -51,7 +53,7 @@ def deploy(tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
         (tmp_path / "evaluation.json").write_text(json.dumps(EVALUATION))
         command = [*GREENLLM, "deploy", "--task", "customer-service", "--model", str(model)]
         command += ["--threads", str(threads)]
-        command += ["--settings", json.dumps({"requests": 30, "warmup": 2} | settings), "--device", "cpu", *WILDCARDS]
+        command += ["--settings", json.dumps(SETTINGS | settings), "--device", "cpu", *WILDCARDS]
         command += ["--evaluation-settings", '{"max_tokens": 6}', "--predictions", str(tmp_path / "predictions.jsonl")]
         command += ["--evaluation", str(tmp_path / "evaluation.json"), "--bundle", str(tmp_path / "bundle")]
         command += ["--energy-serve", str(tmp_path / "serve.json"), "--energy-load", str(tmp_path / "load.json")]
@@ -82,27 +84,21 @@ def until_loaded(tmp_path: Path) -> None:
         assert time.monotonic() < deadline_s, "the load generator never came"
 
 
-@pytest.mark.parametrize("concurrency", [1, 4])
 def test_deploying_measures_the_served_model_and_checks_its_answers(
     deploy: Callable[..., subprocess.CompletedProcess[str]],
     int8: Path,  # noqa: F811
     tmp_path: Path,
-    concurrency: int,
 ) -> None:
-    done = deploy(int8, concurrency=concurrency)
+    done = deploy(int8, concurrency=[1, 4])
     assert done.returncode == 0, done.stderr
-    assert "greenllm serve: stopped after 32 requests" in done.stderr  # the server's log is in ours
+    assert "greenllm serve: stopped after 64 requests" in done.stderr  # the server's log is in ours
     measured = json.loads((tmp_path / "measurement.json").read_text())
-    assert measured["schema"] == "greenllm/deployment/1"
+    assert measured["schema"] == "greenllm/deployment/2"
     assert (measured["engine"], measured["precision"]) == ("onnxruntime-genai", "int8")
-    assert (measured["requests"], measured["answered"], measured["failed"]) == (30, 30, 0)
-    assert measured["concurrency"] == concurrency
-    assert measured["agreement"] == {"equal": 30, "compared": 30, "share": 1.0}
-    assert measured["completion_tokens"] == 180
+    assert measured["agreement"] == {"equal": 60, "compared": 60, "share": 1.0}
     assert measured["model_bytes"] > (int8 / "model.onnx.data").stat().st_size
-    assert 0 < measured["time_to_first_token_s"]["p50"] < measured["latency_s"]["p50"] <= measured["latency_s"]["p99"]
-    window = measured["window"]
-    assert window["boot_id"] == Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+    assert 20e6 < measured["memory_bytes"] < 2e9  # Python and the model
+    assert measured["memory_reason"] is measured["energy_reason"] is None
 
     serve, load = (json.loads((tmp_path / name).read_text()) for name in ("serve.json", "load.json"))
     assert (serve["job"]["rule"], load["job"]["rule"]) == ("serve", "load")
@@ -110,14 +106,49 @@ def test_deploying_measures_the_served_model_and_checks_its_answers(
     assert (serve["id"], load["id"]) == (measured["serve_id"], measured["load_id"])
     assert serve["parent"] == load["parent"] is not None
     assert (serve["status"], load["status"]) == ("succeeded", "succeeded")
-    assert (serve["work"]["requests"], load["work"]["requests"]) == (32, 30)  # the server counts the warm-up
+    assert serve["work"]["requests"] == load["work"]["requests"] == 64  # with the warm-ups
 
-    energy, request = measured["energy_J"], measured["energy_per_request_J"]
-    assert 0 < energy["value"] < serve["energy_J"]["value"] * 1.5
-    for bound in ("value", "low", "high"):
-        assert request[bound] == pytest.approx(energy[bound] / 30)
-        assert measured["energy_per_token_J"][bound] == pytest.approx(energy[bound] / 180)
+    idle = measured["idle"]
+    assert idle["duration_s"] == pytest.approx(0.3, abs=0.2)
+    assert 0 <= idle["energy_J"]["value"] == pytest.approx(idle["power_W"]["value"] * idle["duration_s"])
+    ended_s = idle["window"]["monotonic_end_s"]
+    assert [point["concurrency"] for point in measured["points"]] == [1, 4]
+    for point in measured["points"]:
+        assert (point["requests"], point["answered"], point["failed"]) == (30, 30, 0)
+        assert (point["completion_tokens"], point["stopped"]) == (180, "limit")
+        assert 0 < point["time_to_first_token_s"]["p50"] < point["latency_s"]["p50"] <= point["latency_s"]["p99"]
+        assert [round["answered"] for round in point["rounds"]] == [10, 10, 10]
+        for round in point["rounds"]:
+            window = round["window"]
+            assert window["boot_id"] == Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+            assert ended_s < window["monotonic_start_s"] < window["monotonic_end_s"]  # none overlaps another
+            ended_s = window["monotonic_end_s"]
+        energy = point["energy_J"]
+        assert energy["value"] == pytest.approx(sum(round["energy_J"]["value"] for round in point["rounds"]))
+        assert 0 < energy["value"] < serve["energy_J"]["value"]
+        for unit, work in (("request", 30), ("token", 180)):
+            per = point[f"energy_per_{unit}_J"]
+            assert per["value"] == pytest.approx(energy["value"] / work)
+            # The spread between the rounds comes on top of the sensor's own uncertainty.
+            assert per["low"] < energy["low"] / work < energy["high"] / work < per["high"]
     assert of_this_test(tmp_path) == []
+
+
+def test_rounds_last_as_long_as_asked_and_end_when_they_are_narrow(
+    deploy: Callable[..., subprocess.CompletedProcess[str]],
+    int8: Path,  # noqa: F811
+    tmp_path: Path,
+) -> None:
+    assert deploy(int8, requests=4, rounds=2, round_s=0.3, narrow=1000, most_s=60).returncode == 0
+    (point,) = json.loads((tmp_path / "measurement.json").read_text())["points"]
+    assert point["stopped"] == "narrow"
+    windows = [round["window"] for round in point["rounds"]]
+    assert [window["monotonic_end_s"] - window["monotonic_start_s"] >= 0.3 for window in windows] == [True, True]
+    assert point["requests"] > 4  # more than asked for, since they are answered in less
+    assert deploy(int8, requests=4, rounds=2, round_s=0.1, narrow=1e-9, most_s=0.5).returncode == 0
+    (point,) = json.loads((tmp_path / "measurement.json").read_text())["points"]
+    assert point["stopped"] == "limit"
+    assert 3 <= len(point["rounds"]) <= 5
 
 
 def test_the_bundle_serves_by_itself_and_says_what_it_is(
@@ -130,7 +161,7 @@ def test_the_bundle_serves_by_itself_and_says_what_it_is(
     model = tmp_path / "model"
     shutil.copytree(fp32, model)
     (model / "pytorch_model.bin").write_bytes(b"a pickle")
-    assert deploy(model, requests=2, warmup=0).returncode == 0
+    assert deploy(model, requests=2, rounds=1, warmup=0).returncode == 0
     bundle = tmp_path / "bundle"
     shutil.rmtree(model)
     assert not (bundle / "pytorch_model.bin").exists()
@@ -160,7 +191,7 @@ def test_the_same_model_makes_the_same_bundle(
 ) -> None:
     contents = []
     for _ in range(2):
-        assert deploy(int8, requests=1, warmup=0).returncode == 0
+        assert deploy(int8, requests=1, rounds=1, warmup=0).returncode == 0
         files = sorted((tmp_path / "bundle").iterdir())
         contents.append([(file.name, file.read_bytes()) for file in files])
     assert contents[0] == contents[1]
@@ -174,13 +205,13 @@ def test_answers_that_differ_from_evaluates_fail_the_stage(
     engine = load_engine(int8, threads=1)
     predictions = [answer.text for answer in engine.generate(PROMPTS, 6)]
     predictions[3] = "another answer"
-    done = deploy(int8, predictions, requests=len(PROMPTS))
+    done = deploy(int8, predictions, rounds=1, requests=len(PROMPTS))
     assert done.returncode == 1
     last = done.stderr.splitlines()[-1]
     assert "7 of 8 answers are those of evaluate" in last
     assert "1 differ, the first (id test-3)" in last
     assert not (tmp_path / "measurement.json").exists()
-    done = deploy(int8, predictions, requests=len(PROMPTS), agreement=0.8)
+    done = deploy(int8, predictions, rounds=1, requests=len(PROMPTS), agreement=0.8)
     assert done.returncode == 0
     assert json.loads((tmp_path / "measurement.json").read_text())["agreement"]["equal"] == 7
 
@@ -193,7 +224,7 @@ def test_requests_that_fail_are_not_evaluates_answers_either(
     prompts = [*PROMPTS, "longer than the model's context " * CONTEXT]
     engine = load_engine(int8, threads=1)
     predictions = [*(answer.text for answer in engine.generate(PROMPTS, 6)), "an answer"]
-    done = deploy(int8, predictions, prompts=prompts, requests=len(prompts), warmup=0)
+    done = deploy(int8, predictions, prompts=prompts, requests=len(prompts), rounds=1, warmup=0)
     assert done.returncode == 1
     last = done.stderr.splitlines()[-1]
     assert "8 of 9 answers are those of evaluate" in last
@@ -207,7 +238,7 @@ def test_no_more_threads_than_processors(
     tmp_path: Path,
 ) -> None:
     usable = len(os.sched_getaffinity(0))
-    done = deploy(int8, requests=2, warmup=0, threads=usable + 1)
+    done = deploy(int8, requests=2, rounds=1, warmup=0, threads=usable + 1)
     assert done.returncode == 0, done.stderr
     assert f"--threads {usable + 1}: uses {usable}, " in done.stderr
     assert json.loads((tmp_path / "measurement.json").read_text())["threads"] == usable

@@ -1,5 +1,6 @@
-"""Percentiles of times."""
+"""Percentiles of times, and how well a mean is known."""
 
+import math
 from collections.abc import Sequence
 
 
@@ -11,3 +12,17 @@ def percentiles(values: Sequence[float]) -> dict[str, float | None]:
         return {"p50": None, "p95": None, "p99": None}
     p50, p95, p99 = np.percentile(np.asarray(values, dtype=float), [50, 95, 99])
     return {"p50": float(p50), "p95": float(p95), "p99": float(p99)}
+
+
+def relative_halfwidth(values: Sequence[float]) -> float:
+    """Return half the width of the mean's 95 % t-interval over the mean; infinite for fewer than two values.
+
+    The values are taken as independent and normal (GUM, JCGM 100:2008, 4.2 and G.3).
+    """
+    import numpy as np
+    from scipy.special import stdtrit  # the quantile alone: scipy.stats takes a second to import
+
+    if len(values) < 2:
+        return math.inf
+    mean, deviation = np.mean(values), np.std(values, ddof=1)
+    return float(stdtrit(len(values) - 1, 0.975) * deviation / math.sqrt(len(values)) / mean)

@@ -3,10 +3,9 @@
 import argparse
 import os
 import signal
-import subprocess
 import sys
-import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,12 +13,19 @@ from greenllm.config.models import Deployment, Evaluation
 from greenllm.config.read import read_settings
 from greenllm.errors import UserError
 from greenllm.files import read_json, write_json
+from greenllm.serving import measurement
 from greenllm.serving.bundle import make_bundle, model_bytes
+from greenllm.serving.energy import UNKNOWN, JobEnergy
 from greenllm.serving.engines.manifest import read_manifest
 from greenllm.serving.load import read_predictions
-from greenllm.serving.processes import greenllm, metered, running_server
+from greenllm.serving.measurement import Point
+from greenllm.serving.memory import resident_bytes
+from greenllm.serving.processes import greenllm, metered, running_load, running_server
+from greenllm.serving.rounds import Answered
 from greenllm.threads import usable_threads
 from greenllm.work import write_work
+
+SCHEMA = "greenllm/deployment/2"
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -73,51 +79,50 @@ def _deploy(arguments: argparse.Namespace) -> int:
         raise UserError(f"{arguments.predictions}: a line without the key prediction; expected what evaluate wrote")
     evaluation = read_json(arguments.evaluation, "expected what `greenllm evaluate` wrote")
     make_bundle(arguments.model, {**evaluation, "task": arguments.task}, wildcards, arguments.bundle)
-    load = _measure(arguments, settings, longest, wildcards, threads)
-
     manifest = read_manifest(arguments.bundle)
-    answers = load.pop("answers")
-    # No answer is not evaluate's answer either.
-    failed = [answer for answer in answers if answer["error"] is not None]
-    answered = [answer for answer in answers if answer["error"] is None]
-    differing = [answer for answer in answered if answer["text"] != predictions[answer["id"]]]
-    equal = len(answered) - len(differing)
-    share = equal / len(answers)
-    if share < settings.agreement:
-        reasons = []
-        if failed:
-            reasons.append(f"{len(failed)} failed, the first (id {failed[0]['id']}): {failed[0]['error']}")
-        if differing:
-            first = differing[0]
-            instead = f"{first['text']!r} instead of {predictions[first['id']]!r}"
-            reasons.append(f"{len(differing)} differ, the first (id {first['id']}): {instead}")
-        print(
-            f"greenllm deploy: {equal} of {len(answers)} answers are those of evaluate, fewer than "
-            f"deploy.agreement {settings.agreement} allows: {'; '.join(reasons)}",
-            file=sys.stderr,
-        )
+    energy = JobEnergy("serve")
+    points, idle, memory = _measure(arguments, settings, longest, wildcards, threads, energy)
+
+    agreement = _agreement(
+        [answer for point in points for round in point.rounds for answer in round.answers], predictions
+    )
+    if agreement.share < settings.agreement:
+        print(f"greenllm deploy: {agreement.told(settings.agreement)}", file=sys.stderr)
         return 1
     serve_id, load_id = (
         read_json(log, "expected the energy log of `greenllm meter`")["id"]
         for log in (arguments.energy_serve, arguments.energy_load)
     )
+    # Once more, since the ledgers have ended: what the report will find.
+    windows = [*([idle] if idle else []), *(round.window for point in points for round in point.rounds)]
+    energies = iter(energy.between(windows))
+    described_idle = measurement.described_idle(idle, next(energies)) if idle else None
+    described = [
+        measurement.described(point, settings.rate_per_s, [next(energies) for _ in point.rounds]) for point in points
+    ]
     write_json(
         arguments.out,
         {
-            **load,
-            "schema": "greenllm/deployment/1",
+            "schema": SCHEMA,
             "engine": manifest.engine,
             "precision": manifest.precision,
             "batch": settings.batch,
             "threads": threads,
             "serve_id": serve_id,
             "load_id": load_id,
-            "agreement": {"equal": equal, "compared": len(answers), "share": share},
+            "agreement": {"equal": agreement.equal, "compared": agreement.compared, "share": agreement.share},
             "model_bytes": model_bytes(arguments.bundle),
-            **_energy(Path(os.environ["GREENLLM_LEDGER"]), serve_id, load),
+            "memory_bytes": memory[0],
+            "memory_reason": memory[1],
+            "energy_reason": None if all(point["energy_J"] for point in described) else UNKNOWN,
+            "idle": described_idle,
+            "points": described,
         },
     )
-    write_work(requests=load["answered"], tokens=load["completion_tokens"])
+    write_work(
+        requests=sum(point["answered"] for point in described),
+        tokens=sum(point["completion_tokens"] or 0 for point in described),
+    )
     return 0
 
 
@@ -127,8 +132,9 @@ def _measure(
     longest: int,
     wildcards: Mapping[str, str],
     threads: int,
-) -> dict[str, Any]:
-    """Serve the bundle, send the requests, and return what `greenllm load` wrote."""
+    energy: JobEnergy,
+) -> tuple[list[Point], dict[str, Any] | None, tuple[int | None, str | None]]:
+    """Serve the bundle and send it the load; return the points, the window of idling, and the server's memory."""
     gpus = [index for index in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",") if index]
     reserved = ("--threads", str(threads), "--gpus", str(len(gpus)))
     serve = [
@@ -137,50 +143,59 @@ def _measure(
         *("--device", arguments.device, "--batch", str(settings.batch), "--max-tokens", str(longest)),
         *("--queue", str(max(1024, *settings.concurrency))),
     ]
-    with tempfile.TemporaryDirectory() as folder:
-        out = Path(folder) / "load.json"
-        with running_server(serve) as url:
-            load = [
-                # It reserves nothing: what the processors idle meanwhile is the server's.
-                *metered("load", wildcards, arguments.energy_load, "--gpus", "0"),
-                *greenllm("load", "--url", url, "--predictions", str(arguments.predictions), "--out", str(out)),
-                *("--requests", str(settings.requests), "--concurrency", str(settings.concurrency[0])),
-                *("--warmup", str(settings.warmup)),
-                *(() if settings.rate_per_s is None else ("--rate", str(settings.rate_per_s))),
-            ]
-            status = _run(load)
-            if status != 0:
-                raise UserError(f"greenllm load ended with status {status}; its message is above")
-        return read_json(out, "expected what `greenllm load` wrote")
+    with running_server(serve) as server:
+        load = [
+            # It reserves nothing: what the processors idle meanwhile is the server's.
+            *metered("load", wildcards, arguments.energy_load, "--gpus", "0"),
+            *greenllm("load", "--url", server.url, "--predictions", str(arguments.predictions)),
+        ]
+        with running_load(load) as generator:
+            # At a rate there is one point: how many requests are under way follows from it.
+            concurrencies = settings.concurrency if settings.rate_per_s is None else [None]
+            measurement.warm_up(generator.round, settings, concurrencies[0])
+            memory = resident_bytes(server.meter_pid)
+            idle = measurement.idle(settings)
+            points: list[Point] = []
+            for concurrency in concurrencies:
+                if points:
+                    measurement.warm_up(generator.round, settings, concurrency)
+                points.append(measurement.measure(generator.round, settings, concurrency, energy.between))
+    return points, idle, memory
 
 
-def _run(command: list[str]) -> int:
-    """Run a command to its end; where we are stopped, stop it too and wait for it."""
-    with subprocess.Popen(command, stdin=subprocess.DEVNULL) as process:
-        try:
-            return process.wait()
-        except BaseException:
-            process.terminate()
-            raise
+@dataclass(frozen=True)
+class Agreement:
+    """How many answers are those that evaluate got. No answer is not evaluate's answer either."""
+
+    equal: int
+    compared: int
+    reasons: Sequence[str]
+
+    @property
+    def share(self) -> float:
+        """Share of equal answers."""
+        return self.equal / self.compared
+
+    def told(self, least: float) -> str:
+        """Return in one line that the share is less than `least`, and why."""
+        return (
+            f"{self.equal} of {self.compared} answers are those of evaluate, fewer than "
+            f"deploy.agreement {least} allows: {'; '.join(self.reasons)}"
+        )
 
 
-def _energy(ledger: Path, serve_id: str, load: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the server's energy between the first request and the last answer, in all and per unit of work."""
-    from greenllm.attribution import attribute
-
-    window = load["window"]
-    energy = attribute(ledger).energy_between(serve_id, window["monotonic_start_s"], window["monotonic_end_s"])
-    if energy is None:
-        reason = "the sensors were not read within the window, or there are none"
-        return dict.fromkeys(("energy_J", "energy_per_request_J", "energy_per_token_J")) | {"energy_reason": reason}
-    return {
-        "energy_J": energy.to_json(),
-        "energy_per_request_J": energy.scaled(1 / load["answered"]).to_json(),
-        "energy_per_token_J": energy.scaled(1 / load["completion_tokens"]).to_json()
-        if load["completion_tokens"]
-        else None,
-        "energy_reason": None,
-    }
+def _agreement(answers: Sequence[Answered], predictions: Mapping[str, str | None]) -> Agreement:
+    failed = [answer for answer in answers if answer.error is not None]
+    answered = [answer for answer in answers if answer.error is None]
+    differing = [answer for answer in answered if answer.text != predictions[answer.id]]
+    reasons = []
+    if failed:
+        reasons.append(f"{len(failed)} failed, the first (id {failed[0].id}): {failed[0].error}")
+    if differing:
+        first = differing[0]
+        instead = f"{first.text!r} instead of {predictions[first.id]!r}"
+        reasons.append(f"{len(differing)} differ, the first (id {first.id}): {instead}")
+    return Agreement(len(answered) - len(differing), len(answers), reasons)
 
 
 def _wildcards(pairs: list[str]) -> dict[str, str]:
