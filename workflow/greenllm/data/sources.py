@@ -1,18 +1,20 @@
 """Where data come from: made here, files, downloads, the Hugging Face hub. Each gives its parts and a card."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
 from greenllm import __version__
-from greenllm.config.models import Download, EmbeddedData, FileData, HubData, Mapped, UrlData
+from greenllm.config.models import Download, EmbeddedData, FileData, GraphData, HubData, Mapped, UrlData
 from greenllm.data import formats, hub
 from greenllm.data.download import download
 from greenllm.data.records import BadRow, Raw, check_columns, mapped
 from greenllm.errors import UserError
 from greenllm.files import sha256_of
+from greenllm.graph.reading import read_graph
 from greenllm.tasks import Task
+from greenllm.tasks.question_answering import QuestionAnswering
 
 
 @dataclass(frozen=True)
@@ -48,6 +50,8 @@ def open_source(task: Task, settings: Any, base: Path, downloads: Path) -> Sourc
             return Urls(task, settings, downloads)
         case HubData():
             return Hub(task, settings)
+        case GraphData():
+            return Questions(task, settings, base)
         case _:
             raise TypeError(f"no source for {type(settings).__name__}")
 
@@ -68,11 +72,34 @@ class Embedded:
 
     def parts(self) -> Iterator[Part]:
         """Give the rows as one part, or as two where the task itself holds some out."""
-        rows = [{"row": number, **row} for number, row in enumerate(self._task.rows(self._settings), 1)]
-        for name in ("train", "test"):
-            part = [row for row in rows if row.get("split", "train") == name]
-            if part:
-                yield Part(name, "embedded", iter(part))
+        return _made_parts("embedded", self._task.rows(self._settings))
+
+
+class Questions:
+    """Questions about a knowledge graph of the user's."""
+
+    def __init__(self, task: Task, settings: GraphData, base: Path) -> None:
+        if not isinstance(task, QuestionAnswering):
+            raise UserError(f"data.source: graph is for the task {QuestionAnswering.name}, not for {task.name}")
+        self._task, self._settings = task, settings
+        path = base / Path(settings.file).expanduser()
+        self._graph = read_graph(path, settings.file, settings.format, settings.languages)
+        self.card: dict[str, Any] = {
+            "origin": settings.origin or "local file",
+            "licence": settings.licence,
+            "near_duplicates": task.origin.near_duplicates,
+            "graph": {
+                "file": settings.file,
+                "sha256": sha256_of(path),
+                "triples": len(self._graph.triples),
+                "entities": len(self._graph.entities),
+            },
+            "settings": settings.model_dump(),
+        }
+
+    def parts(self) -> Iterator[Part]:
+        """Give the questions to train on, then those to test on."""
+        return _made_parts(self._settings.file, self._task.rows_about(self._graph, self._settings))
 
 
 class Files:
@@ -171,6 +198,22 @@ def _hub_rows(data: Any, columns: Mapping[str, str]) -> Iterator[Raw]:
             if values[name] is not None and values[name] >= 0:
                 values[name] = label.int2str(values[name])
         yield Raw(number, values)
+
+
+def _made_parts(file: str, made: Iterable[dict[str, str]]) -> Iterator[Part]:
+    rows = [{"row": number, **row} for number, row in enumerate(made, 1)]
+    for name in ("train", "test"):
+        part = [row for row in rows if row.get("split", "train") == name]
+        if part:
+            yield Part(name, file, iter(part), _linking(part))
+
+
+def _linking(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Return how well the questions of rows were linked to a graph's entities, where they were."""
+    linked = [row["linked"] for row in rows if "linked" in row]
+    ambiguous = sum(row.get("ambiguous") == "yes" for row in rows)
+    share = linked.count("yes") / len(linked) if linked else 0
+    return {"linking": {"right": share, "ambiguous": ambiguous}} if linked else {}
 
 
 def _file_part(name: str, file: str, path: Path, settings: Mapped, columns: Mapping[str, str]) -> Part:
