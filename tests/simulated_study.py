@@ -4,6 +4,7 @@ Nothing here is a result: the ledgers hold raw samples, and every joule of a tes
 """
 
 import datetime
+import itertools
 import json
 import random
 import string
@@ -181,7 +182,8 @@ class Simulation:
         """Write a model folder's greenllm.json."""
         self.write(
             f"models/{experiment}/{recipe}/seed-{seed}/model/greenllm.json",
-            {"schema": "greenllm/model/1", "engine": engine, "precision": precision, "parameters": 1_214_000},
+            {"schema": "greenllm/model/1", "engine": engine, "precision": precision, "parameters": 1_214_000}
+            | {"forward_flops": {"per_token": 2.1e6, "per_pair": 512.0}},
         )
 
     def compress(self, experiment: str, recipe: str, seed: int) -> None:
@@ -216,37 +218,78 @@ class Simulation:
         path = self.results / folder / f"seed-{seed}.predictions.jsonl"
         path.write_text("".join(json.dumps(row) + "\n" for row in rows))
 
-    def deploy(self, experiment: str, recipe: str, seed: int, seconds: float, status: str = "succeeded") -> str:
-        """Run deploy: a server that is busy for `seconds` to answer 1,000 requests, and a load generator beside it."""
+    def deploy(
+        self,
+        experiment: str,
+        recipe: str,
+        seed: int,
+        seconds: float,
+        status: str = "succeeded",
+        concurrency: tuple[int, ...] = (1,),
+        rounds: int = 10,
+    ) -> str:
+        """Run deploy: a server that is idle, then busy for `seconds` to answer 1,000 requests, and a load generator.
+
+        At a concurrency of c the requests take 1 / sqrt(c) of the time. Rounds differ in length by 1 %.
+        """
         names = {"experiment": experiment, "recipe": recipe, "seed": seed}
+        idle_s = 2.0
+        each = [seconds / many**0.5 * concurrency[0] ** 0.5 for many in concurrency]
+        whole_s = sum(each)
         began, busy = self.now_s, self.busy_s
-        parent = self.job("deploy", seconds + 6, 1.6, status=status, **names)
+        parent = self.job("deploy", whole_s + idle_s + 4, 1.6, status=status, **names)
         after = self.busy_s
-        self.busy_s = busy
         # The children's tree times are part of the parent's; all meters read the same busy time of the host.
         self.busy_s = busy + 1 * 1.6
-        serve = self.job("serve", seconds + 4, 1.45, work={"requests": 1000}, parent=parent, at_s=began + 1, **names)
+        work = {"requests": 1000 * len(concurrency)}
+        serve = self.job("serve", whole_s + idle_s + 2, 1.45, work=work, parent=parent, at_s=began + 1, **names)
         self.busy_s = busy + 3 * 1.6
-        load = self.job("load", seconds + 1, 0.1, work={"requests": 1000}, parent=parent, at_s=began + 3, **names)
+        load = self.job("load", whole_s + idle_s, 0.1, work=work, parent=parent, at_s=began + 3, **names)
         self.busy_s = after
         if status != "succeeded":
             return parent
-        start, end = began + 3, began + 3 + seconds
-        mean = seconds / 1000
+        start = began + 3
+        idle = {"window": self.window(start, start + idle_s), "duration_s": idle_s, "energy_J": None, "power_W": None}
+        start += idle_s
+        points = []
+        for many, lasting in zip(concurrency, each, strict=True):
+            points.append(self.point(start, lasting, many, rounds))
+            start += lasting
         self.write(
             f"deployments/{experiment}/{recipe}/seed-{seed}/measurement.json",
-            {"schema": "greenllm/deployment/1", "engine": "transformers", "precision": "fp32", "requests": 1000}
-            | {"answered": 1000, "failed": 0, "concurrency": 1, "rate_per_s": None, "serve_id": serve, "load_id": load}
-            | {"window": {"started": self.utc(start), "ended": self.utc(end), "monotonic_start_s": start}
-               | {"monotonic_end_s": end, "boot_id": f"boot-{self.host}"}}
-            | {"latency_s": {"mean": mean, "p50": mean * 0.96, "p95": mean * 1.3, "p99": mean * 1.7}}
-            | {"time_to_first_token_s": {"p50": mean * 0.4, "p95": mean * 0.6, "p99": mean * 0.8}}
-            | {"throughput": {"requests_per_s": 1 / mean, "tokens_per_s": 4 / mean}, "prompt_tokens": 14000}
-            | {"completion_tokens": 4000, "agreement": {"equal": 1000, "compared": 1000, "share": 1.0}}
+            {"schema": "greenllm/deployment/2", "engine": "transformers", "precision": "fp32", "batch": 8}
+            | {"threads": CPUS, "serve_id": serve, "load_id": load, "energy_reason": None, "idle": idle}
+            | {"agreement": {"equal": 1000, "compared": 1000, "share": 1.0}, "points": points}
             | {"model_bytes": 5_100_000 if recipe != "int8" else 2_300_000}
-            | {"energy_J": None, "energy_per_request_J": None, "energy_per_token_J": None},
-        )  # fmt: skip
+            | {"memory_bytes": 310_000_000 if recipe != "int8" else 120_000_000, "memory_reason": None},
+        )
         return parent
+
+    def window(self, start_s: float, end_s: float) -> dict[str, Any]:
+        """Return a window of this host's time as measurements name it."""
+        return {
+            "started": self.utc(start_s), "ended": self.utc(end_s), "monotonic_start_s": start_s,
+            "monotonic_end_s": end_s, "boot_id": f"boot-{self.host}",
+        }  # fmt: skip
+
+    def point(self, start_s: float, lasting_s: float, concurrency: int, rounds: int) -> dict[str, Any]:
+        """Return what 1,000 requests at one concurrency are written as, divided into rounds."""
+        weights = [1 + 0.01 * (-1) ** number for number in range(rounds)]
+        edges = [start_s + lasting_s * part / sum(weights) for part in itertools.accumulate(weights, initial=0)]
+        mean = lasting_s / 1000 * concurrency
+        return {
+            "concurrency": concurrency, "rate_per_s": None, "requests": 1000, "answered": 1000, "failed": 0,
+            "prompt_tokens": 14000, "completion_tokens": 4000, "stopped": "narrow",
+            "rounds": [
+                {"window": self.window(*edge), "answered": 1000 // rounds, "failed": 0, "energy_J": None}
+                | {"completion_tokens": 4000 // rounds, "prompt_tokens": 14000 // rounds}
+                for edge in itertools.pairwise(edges)
+            ],
+            "latency_s": {"mean": mean, "p50": mean * 0.96, "p95": mean * 1.3, "p99": mean * 1.7},
+            "time_to_first_token_s": {"p50": mean * 0.4, "p95": mean * 0.6, "p99": mean * 0.8},
+            "throughput": {"requests_per_s": 1000 / lasting_s, "tokens_per_s": 4000 / lasting_s},
+            "energy_J": None, "energy_per_request_J": None, "energy_per_token_J": None,
+        }  # fmt: skip
 
 
 def whole_study(results: Path, seeds: list[int] | None = None, measured: bool = False) -> Simulation:

@@ -16,8 +16,9 @@ from greenllm.errors import UserError
 from greenllm.footprint.account import account
 from greenllm.footprint.carbon import carbon_g, grid_factor
 from greenllm.footprint.efficiency import efficiency_index, units_of_work
-from greenllm.footprint.intervals import paired_difference, verdict, widened
+from greenllm.footprint.intervals import verdict, widened
 from greenllm.footprint.power import series
+from greenllm.footprint.quality import paired_difference
 from greenllm.footprint.study import read_study
 from greenllm.tasks import TASKS
 
@@ -177,7 +178,7 @@ def test_a_recipe_that_costs_more_is_a_loss(tmp_path: Path) -> None:
     found = row(accounted(study), "support", "int8")
     assert found["verdict"] == "loss"
     assert found["times_less"]["high"] < 1
-    assert found["break_even_requests"] is None
+    assert found["break_even_requests"] == "never"
 
 
 def test_seeds_that_disagree_leave_a_difference_unresolved(tmp_path: Path) -> None:
@@ -191,14 +192,12 @@ def test_seeds_that_disagree_leave_a_difference_unresolved(tmp_path: Path) -> No
     assert found["verdict"] == "not resolvable"
 
 
-def test_one_seed_alone_is_not_widened() -> None:
-    sensor = {"value": 2.0, "low": 1.5, "high": 2.5}
-    assert widened(sensor, [2.0]) == sensor
-    wide = widened(sensor, [1.9, 2.1])
-    assert wide["low"] < 1.5
-    assert wide["high"] > 2.5
-    # t(0.975, 1) = 12.706, s / sqrt(2) of the logarithms of 1.9 and 2.1 is 0.05004
-    assert wide["high"] == pytest.approx(2 * math.exp(math.hypot(math.log(1.25), 12.706 * 0.050042)), rel=1e-3)
+def test_sensor_and_spread_add_as_squares_of_logarithms() -> None:
+    sensor = {"value": 2.0, "low": 1.6, "high": 2.5}
+    assert widened(sensor, 0.0) == sensor
+    wide = widened(sensor, 0.3)
+    assert wide["high"] == pytest.approx(2 * math.exp(math.hypot(math.log(1.25), 0.3)))
+    assert wide["low"] == pytest.approx(2 / math.exp(math.hypot(math.log(1.25), 0.3)))
 
 
 def test_break_even_is_extra_cost_over_saving(study: dict[str, Any]) -> None:
@@ -227,11 +226,13 @@ def test_pairing_resolves_what_two_intervals_would_not() -> None:
     worse = answers([i % 2 == 0 and i >= 24 for i in range(400)])
     found = paired_difference(task, "exact_match", [baseline], [worse])
     assert found is not None
-    assert found["value"] == pytest.approx(-12 / 400)
-    assert found["high"] < 0, "12 answers of 400 were lost and none won"
-    assert found["low"] > -0.06
+    assert found.value == pytest.approx(-12 / 400)
+    assert found.high(0.975) < 0, "12 answers of 400 were lost and none won"
+    assert found.low(0.975) > -0.06
     same = paired_difference(task, "exact_match", [baseline], [baseline])
-    assert same == {"value": 0, "low": 0, "high": 0}
+    assert same is not None
+    assert same.interval() == {"value": 0, "low": 0, "high": 0}
+    assert same.p_value == 1
     assert paired_difference(task, "exact_match", [baseline], [[]]) is None
 
 

@@ -52,8 +52,10 @@ class Attribution:
         """Return one attempt's energy. Raises KeyError for an id that no ledger has."""
         return self._by_id[job_id]
 
-    def energy_between(self, job_id: str, start_s: float, end_s: float) -> Estimate | None:
-        """Return a job's own energy (gpu + cpu + dram) in a window of CLOCK_MONOTONIC seconds of its boot.
+    def energy_between(
+        self, job_id: str, start_s: float, end_s: float, components: Sequence[str] = SUMMED
+    ) -> Estimate | None:
+        """Return a job's own energy (of these components) in a window of CLOCK_MONOTONIC seconds of its boot.
 
         Linear between the job's samples. None where the job was not sampled within the window, or has no energy.
         Raises KeyError for an unknown id.
@@ -65,7 +67,7 @@ class Attribution:
         terms: dict[str, float] = {}
         for key, energy in course.items():
             component, _, _, parameter = key.split("\t")
-            if component in SUMMED:
+            if component in components:
                 at_start, at_end = np.interp([start_s, end_s], times, energy)
                 name = self._names[job.attempt.boot_id].get(parameter, parameter)
                 terms[name] = terms.get(name, 0.0) + float(at_end - at_start)
@@ -75,7 +77,7 @@ class Attribution:
         open_J = {
             device.identity[1]: device.unseen_J(max(start_s, float(times[0])), min(end_s, float(times[-1])))
             for device in self._host(job).devices
-            if device.identity[1] in job.attempt.gpus
+            if device.component in components and device.identity[1] in job.attempt.gpus
         }
         return total(
             [

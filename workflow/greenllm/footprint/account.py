@@ -14,7 +14,8 @@ from greenllm.attribution.waste import UNSUCCESSFUL
 from greenllm.config.models import Config
 from greenllm.footprint.attempts import Attempt, attempts
 from greenllm.footprint.carbon import grid_factor
-from greenllm.footprint.comparison import comparison_of
+from greenllm.footprint.comparison import Comparison, compared
+from greenllm.footprint.decision import decided
 from greenllm.footprint.efficiency import efficiency_rows
 from greenllm.footprint.intervals import energy_of
 from greenllm.footprint.lineage import Step, steps
@@ -40,6 +41,7 @@ def account(study: Study, attribution: "Attribution", packages: Mapping[str, str
     year = datetime.datetime.fromisoformat(ended).year if ended else datetime.datetime.now(datetime.UTC).year
     factor = grid_factor(study.config.site, year)
     models = {key: model_of(key, study, found, current, attribution, factor) for key in study.plan.compared()}
+    comparisons = compared(study, models)
     ordered = _as_configured(found, study.config)
     return {
         "schema": SCHEMA,
@@ -59,20 +61,30 @@ def account(study: Study, attribution: "Attribution", packages: Mapping[str, str
                 "task": experiment.task,
                 "metrics": dict(TASKS[experiment.task].metrics),
                 "primary": TASKS[experiment.task].primary,
+                "higher_is_better": TASKS[experiment.task].higher_is_better,
                 "card": study.cards.get(name),
                 "preparation": study.preparations.get(name),
-                "comparison": comparison_of(name, study, {k: m for k, m in models.items() if k[0] == name}),
+                **_compared(comparisons[name], study),
             }
             for name, experiment in study.config.experiments.items()
         },
         "models": [without_estimates(model) for model in models.values()],
         "spent": spent_by(ordered, factor, study.config),
         "jobs": [_job(attempt) for attempt in found],
-        "efficiency": efficiency_rows(ordered, study, models),
+        "efficiency": efficiency_rows(ordered, models),
         "impact": impact_rows(ordered, factor, study.config),
         "methods": _methods(found),
         "power": _power(found, attribution),
         "missing": _missing(study, found),
+    }
+
+
+def _compared(comparison: Comparison, study: Study) -> dict[str, Any]:
+    rows, recommendation = decided(comparison, study.plan.decision(comparison.experiment))
+    seeds = study.config.experiments[comparison.experiment].seeds
+    return {
+        "comparison": {"baseline": comparison.baseline, "seeds": seeds, "recipes": rows},
+        "recommendation": recommendation,
     }
 
 

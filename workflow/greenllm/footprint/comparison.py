@@ -1,71 +1,258 @@
-"""An experiment's recipes beside its baseline: energy, quality, speed, cost to produce, break-even."""
+"""An experiment's recipes beside its baseline: energy, quality, speed, size, cost to produce, break-even."""
 
-import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
-from greenllm.footprint import intervals
-from greenllm.footprint.intervals import Interval, interval
+from greenllm.footprint.break_even import break_even
+from greenllm.footprint.intervals import Interval, Quantity, interval, verdict
+from greenllm.footprint.quality import Uncertain, paired_difference, quality
+from greenllm.footprint.serving import Point
+from greenllm.footprint.spread import Repeated, Spread
 from greenllm.footprint.study import Key, Study
-from greenllm.meter.estimate import Estimate, ratio, total
-from greenllm.tasks import TASKS
+from greenllm.meter.estimate import Estimate, total
+from greenllm.tasks import TASKS, Task
+
+J_PER_Wh = 3600.0
+Model = Mapping[str, Any]
 
 
-def comparison_of(experiment: str, study: Study, models: Mapping[Key, Mapping[str, Any]]) -> dict[str, Any]:
-    """Compare an experiment's recipes with its baseline: the recipe of that name, else the first it lists."""
-    recipes = study.config.experiments[experiment].recipes
-    baseline = "baseline" if "baseline" in recipes else recipes[0]
-    rows = [_compared(experiment, baseline, recipe, study, models) for recipe in recipes]
-    return {"baseline": baseline, "seeds": study.config.experiments[experiment].seeds, "recipes": rows}
+@dataclass(frozen=True)
+class Comparison:
+    """An experiment's models, by recipe and seed, and what follows from them for each recipe."""
+
+    experiment: str
+    study: Study
+    models: Mapping[str, Mapping[int, Model]]  # recipe → seed → model
+
+    @property
+    def recipes(self) -> list[str]:
+        """The recipes that are compared, in the configuration's order."""
+        return self.study.config.experiments[self.experiment].recipes
+
+    @property
+    def baseline(self) -> str:
+        """The recipe of that name, else the first that the experiment lists."""
+        return "baseline" if "baseline" in self.recipes else self.recipes[0]
+
+    @property
+    def task(self) -> Task:
+        """The experiment's task."""
+        return TASKS[self.study.config.experiments[self.experiment].task]
+
+    def measured(self, of: Callable[[Point], Repeated | None], point: int = 0) -> Quantity:
+        """Return a quantity of the measurements at the `point`-th concurrency."""
+        return Quantity(
+            {
+                recipe: {
+                    seed: found
+                    for seed, model in self.models[recipe].items()
+                    if (serving := model["_serving"])
+                    and len(serving.points) > point
+                    and (found := of(serving.points[point])) is not None
+                }
+                for recipe in self.recipes
+            }
+        )
+
+    @cached_property
+    def request(self) -> Quantity:
+        """The energy per request, in J."""
+        return self.measured(lambda point: point.energy_per("answered"))
+
+    @cached_property
+    def produce(self) -> dict[str, dict[int, Estimate]]:
+        """What each seed's model cost to produce here, in J; without a model that all started from."""
+        return {
+            recipe: {
+                seed: model["_cost_here"]
+                for seed, model in self.models[recipe].items()
+                if model["_cost_here"] is not None
+            }
+            for recipe in self.recipes
+        }
+
+    @cached_property
+    def total(self) -> Quantity:
+        """The energy per request with that to produce the model spread over the expected requests, in J."""
+        requests = self.study.plan.decision(self.experiment).requests
+        return Quantity(
+            {
+                recipe: {
+                    seed: found.plus(self.produce[recipe][seed].scaled(1 / requests))
+                    for seed, found in by_seed.items()
+                    if seed in self.produce[recipe]
+                }
+                for recipe, by_seed in self.request.recipes.items()
+            }
+        )
+
+    @cached_property
+    def quality(self) -> dict[str, Uncertain | None]:
+        """Each recipe's primary metric; None where no seed has predictions."""
+        return {
+            recipe: quality(self.task, self.task.primary, [answers for answers in self._answers(recipe) if answers])
+            for recipe in self.recipes
+        }
+
+    @cached_property
+    def differences(self) -> dict[str, Uncertain | None]:
+        """Each recipe's primary metric less the baseline's, over the seeds that both have predictions of."""
+        found: dict[str, Uncertain | None] = {}
+        for recipe in self.recipes:
+            pairs = zip(self._answers(self.baseline), self._answers(recipe), strict=True)
+            both = [pair for pair in pairs if all(pair)]
+            sides = ([pair[side] for pair in both] for side in (0, 1))
+            found[recipe] = paired_difference(self.task, self.task.primary, *sides)
+        return found
+
+    def _answers(self, recipe: str) -> list[list[dict[str, Any]]]:
+        return [self._predictions[recipe, seed] for seed in self.models[recipe]]
+
+    @cached_property
+    def _predictions(self) -> dict[tuple[str, int], list[dict[str, Any]]]:
+        return {
+            (recipe, seed): self.study.predictions((self.experiment, recipe, seed)) if model["quality"] else []
+            for recipe in self.recipes
+            for seed, model in self.models[recipe].items()
+        }
+
+    def rows(self) -> list[dict[str, Any]]:
+        """Return what is known of each recipe."""
+        return [self._row(recipe) for recipe in self.recipes]
+
+    def _row(self, recipe: str) -> dict[str, Any]:
+        baseline, same = self.baseline, recipe == self.baseline
+        own = list(self.models[recipe].values())
+        served = [model["serving"] for model in own if model["serving"] is not None]
+        factor = None if same else self.request.times_less(baseline, recipe)
+        produced = {
+            seed: Repeated(cost, (cost.value,))
+            for seed, cost in self.produce[recipe].items()
+            if not self.models[recipe][seed]["cost_to_produce"]["missing"]
+        }
+        accelerator = self.measured(lambda point: point.accelerator_per_request).mean(recipe)
+        return {
+            "recipe": recipe,
+            "is_baseline": same,
+            "seeds_measured": sorted(self.request.recipes[recipe]),
+            "engine": _first(model["engine"] for model in own),
+            "precision": _first(model["precision"] for model in own),
+            "parameters": _mean(model["parameters"] for model in own),
+            "model_bytes": _mean(model["model_bytes"] for model in own),
+            "memory_bytes": _mean(serving["memory_bytes"] for serving in served),
+            "memory_reason": _first(serving["memory_reason"] for serving in served),
+            "flops_per_token": _mean(model["flops_per_token"] for model in own),
+            **self._quality(recipe),
+            "energy_per_request_J": self.request.mean(recipe),
+            "energy_per_token_J": self.measured(lambda point: point.energy_per("completion_tokens")).mean(recipe),
+            "energy_quality": _first(serving["quality"] for serving in served),
+            "energy_spread": _spread(self.request, recipe),
+            "times_less": factor,
+            "verdict": "baseline" if same else verdict(factor),
+            "curve": self._curve(recipe),
+            "idle_power_W": _mean_interval(model["_serving"].idle_power for model in own if model["_serving"]),
+            "accelerator_Wh_per_1000_requests": accelerator
+            and {bound: joules * 1000 / J_PER_Wh for bound, joules in accelerator.items()},
+            "latency_p50_s": _mean(_within(serving["latency_s"], "p50") for serving in served),
+            "latency_p95_s": _mean(_within(serving["latency_s"], "p95") for serving in served),
+            "requests_per_s": _mean(_within(serving["throughput"], "requests_per_s") for serving in served),
+            "cost_to_produce_J": Quantity({recipe: produced}).mean(recipe),
+            "total_energy_per_request_J": self.total.mean(recipe),
+            "break_even_requests": None if same else break_even(self.request, self.produce, baseline, recipe),
+            "reason": _first(serving["reason"] for serving in served) if served else "not deployed",
+        }
+
+    def _quality(self, recipe: str) -> dict[str, Any]:
+        evaluated = [model["quality"] for model in self.models[recipe].values() if model["quality"] is not None]
+        metric = self.task.primary
+        written = _mean_table([found["metrics"][metric] for found in evaluated if metric in found["metrics"]])
+        if len(evaluated) > 1 and (found := self.quality[recipe]) is not None:
+            written = found.interval()  # the seeds' spread as well
+        difference = None if recipe == self.baseline else self.differences[recipe]
+        return {
+            "quality": written and {"metric": metric, **written, "examples": evaluated[0]["examples"]},
+            "quality_difference": difference and self._written(difference),
+            "subsets": _mean_table(
+                [
+                    {
+                        name: {**subset["metrics"], "examples": subset["examples"]}
+                        for name, subset in found["subsets"].items()
+                    }
+                    for found in evaluated
+                ]
+            )
+            or {},
+            "hand_over": _mean_table([found["hand_over"] for found in evaluated if found["hand_over"]]),
+        }
+
+    def _written(self, difference: Uncertain) -> dict[str, Any]:
+        found, several = difference.interval(), difference.seeds > 1
+        return {
+            **found,
+            "metric": self.task.primary,
+            "method": "paired bootstrap over the test examples" + (", and the variance between seeds" * several),
+            "resolved": found["low"] > 0 or found["high"] < 0,
+            "p_value": difference.p_value,
+            "test": "t test over examples and seeds" if several else "paired permutation test over the examples",
+        }
+
+    def _curve(self, recipe: str) -> list[dict[str, Any]]:
+        """Return energy and speed at each concurrency, the first one first."""
+        servings = [serving for model in self.models[recipe].values() if (serving := model["_serving"])]
+        curve = []
+        for index in range(min((len(serving.points) for serving in servings), default=0)):
+            written = [serving.points[index].written for serving in servings]
+            curve.append(
+                {
+                    "concurrency": written[0]["concurrency"],
+                    "energy_per_request_J": self.measured(lambda p: p.energy_per("answered"), index).mean(recipe),
+                    "energy_per_token_J": self.measured(lambda p: p.energy_per("completion_tokens"), index).mean(
+                        recipe
+                    ),
+                    "requests_per_s": _mean(_within(point["throughput"], "requests_per_s") for point in written),
+                    "latency_p50_s": _mean(_within(point["latency_s"], "p50") for point in written),
+                }
+            )
+        return curve
 
 
-def _by_seed(models: Mapping[Key, Mapping[str, Any]], recipe: str, energy: str) -> dict[int, Estimate]:
+def compared(study: Study, models: Mapping[Key, Model]) -> dict[str, Comparison]:
+    """Return the comparison of each experiment's recipes."""
     return {
-        seed: estimate
-        for (_, name, seed), model in models.items()
-        if name == recipe and (estimate := model["_energies"].get(energy)) is not None
+        name: Comparison(
+            name,
+            study,
+            {recipe: {seed: models[name, recipe, seed] for seed in experiment.seeds} for recipe in experiment.recipes},
+        )
+        for name, experiment in study.config.experiments.items()
     }
 
 
-def _compared(
-    experiment: str, baseline: str, recipe: str, study: Study, models: Mapping[Key, Mapping[str, Any]]
-) -> dict[str, Any]:
-    task = TASKS[study.config.experiments[experiment].task]
-    own = [model for (_, name, _), model in models.items() if name == recipe]
-    served = [model["serving"] for model in own if model["serving"] is not None]
-    request = _by_seed(models, recipe, "request")
-    produce = _by_seed(models, recipe, "produce")
-    same = recipe == baseline
-    factor = None if same else intervals.times_less(_by_seed(models, baseline, "request"), request)
-    quality = _quality_over_seeds([model["quality"] for model in own if model["quality"] is not None], task.primary)
-    difference = None if same else _quality_difference(experiment, baseline, recipe, study, models)
-    return {
-        "recipe": recipe,
-        "is_baseline": same,
-        "seeds_measured": sorted(request),
-        "engine": next((model["engine"] for model in own if model["engine"]), None),
-        "precision": next((model["precision"] for model in own if model["precision"]), None),
-        "quality": quality,
-        "quality_difference": difference,
-        "energy_per_request_J": intervals.mean_over_seeds(request),
-        "energy_per_token_J": _mean_interval([serving["energy_per_token_J"] for serving in served]),
-        "energy_quality": next((serving["quality"] for serving in served if serving["quality"]), None),
-        "times_less": factor,
-        "verdict": "baseline" if same else intervals.verdict(factor),
-        "latency_p50_s": _mean([_within(serving["latency_s"], "p50") for serving in served]),
-        "latency_p95_s": _mean([_within(serving["latency_s"], "p95") for serving in served]),
-        "requests_per_s": _mean([_within(serving["throughput"], "requests_per_s") for serving in served]),
-        "model_bytes": _mean([model["model_bytes"] for model in own]),
-        "cost_to_produce_J": intervals.mean_over_seeds(produce),
-        "break_even_requests": None if same else _break_even(models, baseline, recipe),
-        "reason": next((serving["reason"] for serving in served if serving["reason"]), None)
-        if served
-        else "not deployed",
-    }
+def _spread(quantity: Quantity, recipe: str) -> dict[str, Any] | None:
+    """Return what the spread in an interval is over, with a note of what it leaves out; None without an energy."""
+    if not quantity.recipes[recipe]:
+        return None
+    spread: Spread | None = quantity.spreads[recipe]
+    if spread is None:
+        note = "measured once, in one round: the interval is the sensors' alone and says nothing of how far runs differ"
+        return {"over": None, "count": 1, "relative_error": None, "pooled": False, "note": note}
+    note = (
+        f"{spread.count} rounds of one run: how far other seeds and deployments would differ is not in the interval"
+        if spread.over == "rounds"
+        else f"{spread.count} seeds" + (", their variance pooled over the recipes" if spread.pooled else "")
+    )
+    found = {"over": spread.over, "count": spread.count, "relative_error": spread.error, "pooled": spread.pooled}
+    return {**found, "note": note}
 
 
 def _within(table: Mapping[str, Any] | None, name: str) -> float | None:
     return None if table is None else table.get(name)
+
+
+def _first(values: Iterable[Any]) -> Any:
+    return next((value for value in values if value), None)
 
 
 def _mean(values: Iterable[float | None]) -> float | None:
@@ -73,65 +260,19 @@ def _mean(values: Iterable[float | None]) -> float | None:
     return sum(known) / len(known) if known else None
 
 
-def _mean_interval(values: Iterable[Interval | None]) -> Interval | None:
-    """Return the mean of intervals whose errors are shared (same sensors), widened by their spread."""
-    known = [value for value in values if value is not None]
-    if not known:
-        return None
-    mean = {name: sum(value[name] for value in known) / len(known) for name in ("value", "low", "high")}
-    return intervals.widened(mean, [value["value"] for value in known])
+def _mean_interval(estimates: Iterable[Estimate | None]) -> Interval | None:
+    """Return the mean of estimates, their sensors' error shared; None where none is known."""
+    known = [estimate for estimate in estimates if estimate is not None]
+    return interval(total(known).scaled(1 / len(known))) if known else None
 
 
-def _quality_over_seeds(qualities: Sequence[Mapping[str, Any]], primary: str) -> dict[str, Any] | None:
-    """Return the primary metric's mean over seeds; all seeds share one test set, so its error does not average out."""
-    values = [quality["metrics"][primary] for quality in qualities if primary in quality["metrics"]]
-    if not values:
-        return None
-    mean = {name: sum(value[name] for value in values) / len(values) for name in ("value", "low", "high")}
-    return {"metric": primary, **mean, "examples": qualities[0]["examples"]}
+def _mean_table(tables: Sequence[Any]) -> Any:
+    """Return the mean of tables of numbers with the same keys, level by level; None where there are none.
 
-
-def _quality_difference(
-    experiment: str, baseline: str, recipe: str, study: Study, models: Mapping[Key, Mapping[str, Any]]
-) -> dict[str, Any] | None:
-    task = TASKS[study.config.experiments[experiment].task]
-    both = [
-        seed
-        for seed in study.config.experiments[experiment].seeds
-        if models[experiment, baseline, seed]["quality"] and models[experiment, recipe, seed]["quality"]
-    ]
-    if not both:
-        return None
-    answers = {name: [study.predictions((experiment, name, seed)) for seed in both] for name in (baseline, recipe)}
-    difference = intervals.paired_difference(task, task.primary, answers[baseline], answers[recipe])
-    method = "paired bootstrap over the test examples"
-    if difference is None:
-        means = [
-            _quality_over_seeds([models[experiment, name, seed]["quality"] for seed in both], task.primary)
-            for name in (baseline, recipe)
-        ]
-        if means[0] is None or means[1] is None:
-            return None
-        difference = intervals.unpaired_difference(means[0], means[1])
-        method = "difference of two intervals (predictions are not there)"
-    resolved = difference["low"] > 0 or difference["high"] < 0
-    return {**difference, "metric": task.primary, "method": method, "resolved": resolved}
-
-
-def _break_even(models: Mapping[Key, Mapping[str, Any]], baseline: str, recipe: str) -> dict[str, Any] | None:
-    """Return the requests after which a recipe's extra cost to produce has been saved; None where it saves nothing.
-
-    Extra energy over saving a request, both from the same seed; the bounds let shared parameters cancel.
+    All seeds answer one test set, so its error, the intervals' width, does not average out.
     """
-    tables = [_by_seed(models, name, energy) for name in (baseline, recipe) for energy in ("produce", "request")]
-    seeds = sorted(set.intersection(*(set(table) for table in tables)))
-    if not seeds:
+    if not tables:
         return None
-    sums = [total(table[seed] for seed in seeds) for table in tables]
-    extra, saving = sums[2] + sums[0].scaled(-1), sums[1] + sums[3].scaled(-1)
-    if saving.value <= 0 or saving.low <= 0:
-        return None
-    if extra.value <= 0:
-        return {"value": 0.0, "low": 0.0, "high": 0.0}
-    found = ratio(extra, saving)
-    return interval(found) if math.isfinite(found.high) else None
+    if isinstance(tables[0], Mapping):
+        return {name: _mean_table([table[name] for table in tables if name in table]) for name in tables[0]}
+    return _mean(tables)

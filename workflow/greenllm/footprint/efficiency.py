@@ -10,7 +10,7 @@ from typing import Any
 
 from greenllm.footprint.attempts import Attempt
 from greenllm.footprint.intervals import energy_of
-from greenllm.footprint.study import Key, Study
+from greenllm.footprint.study import Key
 from greenllm.meter.estimate import Estimate
 
 
@@ -49,26 +49,22 @@ def units_of_work(work: Mapping[str, float | None]) -> dict[str, float | None]:
     return {unit.name: (amount / unit.size if (amount := work.get(unit.work)) else None) for unit in UNITS}
 
 
-def efficiency_rows(
-    found: Sequence[Attempt], study: Study, models: Mapping[Key, Mapping[str, Any]]
-) -> list[dict[str, Any]]:
-    """Return the rows of the table `efficiency`: E = C/R of each stage, and of the server within its window."""
+def efficiency_rows(found: Sequence[Attempt], models: Mapping[Key, Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Return the rows of the table `efficiency`: E = C/R of each stage, and of the server while it was measured."""
     rows = []
     for attempt in found:
         if attempt.standing != "current" or attempt.experiment is None:
             continue
         units = units_of_work(attempt.work)
         rows.append(_efficiency_row(attempt, "whole stage", attempt.energy_J, units))
-    by_id = {attempt.id: attempt for attempt in found}
-    for key, model in models.items():
-        measurement, serving = study.measurements.get(key), model["serving"]
-        if measurement is None or serving is None or measurement["serve_id"] not in by_id:
+    for model in models.values():
+        if (serving := model["_serving"]) is None or serving.server is None:
             continue
-        server = by_id[measurement["serve_id"]]
-        units = units_of_work({"requests": measurement["answered"], "tokens": measurement["completion_tokens"]})
-        request = model["_energies"].get("request")
-        energy = None if request is None else request.scaled(measurement["answered"])
-        rows.append(_efficiency_row(server, "server, measurement window", energy, units))
+        point = serving.compared
+        units = units_of_work({"requests": point.written["answered"], "tokens": point.written["completion_tokens"]})
+        row = _efficiency_row(serving.server, "server, measurement window", point.energy, units)
+        spread_too = {f"J_per_{unit}": model["serving"][f"energy_per_{unit}_J"] for unit in ("request", "token")}
+        rows.append(row | spread_too)
     return rows
 
 

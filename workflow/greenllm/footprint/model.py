@@ -6,15 +6,19 @@ from typing import TYPE_CHECKING, Any
 from greenllm.attribution.waste import UNSUCCESSFUL
 from greenllm.footprint.attempts import Attempt, total
 from greenllm.footprint.carbon import GridFactor
-from greenllm.footprint.efficiency import index_of
-from greenllm.footprint.intervals import energy_of
+from greenllm.footprint.intervals import Interval, Quantity, energy_of
 from greenllm.footprint.lineage import Step, steps
+from greenllm.footprint.serving import Point, Serving, serving_of
 from greenllm.footprint.spending import impact_of
+from greenllm.footprint.spread import Repeated
 from greenllm.footprint.study import Key, Study
 from greenllm.meter.estimate import Estimate
 
 if TYPE_CHECKING:
     from greenllm.attribution import Attribution
+
+WORK = {"request": "answered", "token": "completion_tokens"}  # unit of serving → the measurement's name for its amount
+ELSEWHERE = "the training of the model it started from was done elsewhere"
 
 
 def model_of(
@@ -25,15 +29,14 @@ def model_of(
     attribution: "Attribution",
     factor: GridFactor | None,
 ) -> dict[str, Any]:
-    """Return what is known of one model; `_energies` holds estimates for comparing it, dropped in the output."""
+    """Return what is known of one model; names with a `_` hold what it is compared by, dropped in the output."""
     experiment, recipe, seed = key
     evaluation, measurement = study.evaluations.get(key), study.measurements.get(key)
     training, about = study.trainings.get(key), study.models.get(key, {})
     cost, cost_parts = _cost_to_produce(key, study, found, current)
-    serving, window = _serving(measurement, {attempt.id: attempt for attempt in found}, attribution)
-    energies = {"produce": None if cost_parts["missing"] else cost}
-    if window is not None and measurement is not None:
-        energies["request"] = window.scaled(1 / measurement["answered"]) if measurement["answered"] else None
+    serving = None
+    if measurement is not None:
+        serving = serving_of(measurement, {attempt.id: attempt for attempt in found}, attribution)
     return {
         "experiment": experiment,
         "recipe": recipe,
@@ -42,6 +45,7 @@ def model_of(
         "engine": (evaluation or measurement or about).get("engine"),
         "precision": (evaluation or measurement or about).get("precision"),
         "parameters": about.get("parameters"),
+        "flops_per_token": (about.get("forward_flops") or {}).get("per_token"),
         "model_bytes": (measurement or {}).get("model_bytes"),
         "quality": None
         if evaluation is None
@@ -51,6 +55,8 @@ def model_of(
             "examples": evaluation["examples"],
             "bootstrap": evaluation["bootstrap"],
             "finish": evaluation.get("finish"),
+            "subsets": evaluation.get("subsets") or {},
+            "hand_over": evaluation.get("hand_over"),
         },
         "training": None
         if training is None
@@ -67,14 +73,15 @@ def model_of(
                 "stopped_early",
             )
         },
-        "serving": serving,
+        "serving": None if serving is None or measurement is None else _served(serving, measurement),
         "cost_to_produce": {**impact_of(cost, factor, study.config), **cost_parts},
-        "_energies": energies,
+        "_serving": serving,
+        "_cost_here": None if set(cost_parts["missing"]) - {ELSEWHERE} else cost,
     }
 
 
 def without_estimates(model: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a model as it is written: without the estimates it is compared by."""
+    """Return a model as it is written: without what it is compared by."""
     return {name: value for name, value in model.items() if not name.startswith("_")}
 
 
@@ -108,37 +115,39 @@ def _cost_to_produce(
             {"rule": step.rule, "recipe": step.recipe, "ids": [a.id for a in chosen], "energy_J": energy_of(energy)}
         )
     if study.plan.starts_from_source(experiment):
-        missing.append("the training of the model it started from was done elsewhere")
+        missing.append(ELSEWHERE)
     return total(energies), {"steps": parts, "missing": missing}
 
 
-def _serving(
-    measurement: Mapping[str, Any] | None, by_id: Mapping[str, Attempt], attribution: "Attribution"
-) -> tuple[dict[str, Any] | None, Estimate | None]:
-    """Return what the load measurement found, and the server's energy in its window."""
-    if measurement is None:
-        return None, None
-    window, server = measurement["window"], by_id.get(measurement["serve_id"] or "")
-    energy = reason = None
-    if server is None:
-        reason = "the server's ledger is not there"
-    elif not server.comparable:
-        reason = "; ".join(server.unknown)
-    else:
-        energy = attribution.energy_between(server.id, window["monotonic_start_s"], window["monotonic_end_s"])
-        if energy is None:
-            reason = "no sensor was read within the window"
-    per: dict[str, Any] = {}
-    for unit, work in (("request", measurement["answered"]), ("token", measurement["completion_tokens"])):
-        per[f"energy_per_{unit}_J"] = index_of(energy_of(energy), work)
-    names = ("requests", "answered", "failed", "concurrency", "rate_per_s", "latency_s", "time_to_first_token_s")
+def _served(found: Serving, measurement: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what the load measurement found: at the concurrency that is compared, and in `points` at each."""
+    points = [_point(point) for point in found.points]
+    names = ("agreement", "memory_bytes", "memory_reason")
     return {
-        "energy_J": energy_of(energy),
-        **per,
-        "reason": reason,
-        "method": None if server is None else server.method,
-        "quality": None if server is None else server.quality,
-        "duration_s": window["monotonic_end_s"] - window["monotonic_start_s"],
+        **points[0],
+        "points": points,
+        "reason": found.reason,
+        "method": found.server and found.server.method,
+        "quality": found.server and found.server.quality,
+        "idle_power_W": energy_of(found.idle_power),
         **{name: measurement.get(name) for name in names},
-        **{name: measurement.get(name) for name in ("throughput", "prompt_tokens", "completion_tokens", "agreement")},
-    }, energy
+    }
+
+
+def _point(point: Point) -> dict[str, Any]:
+    names = (
+        "requests", "answered", "failed", "concurrency", "rate_per_s", "latency_s", "time_to_first_token_s",
+        "throughput", "prompt_tokens", "completion_tokens", "stopped",
+    )  # fmt: skip
+    return {
+        "energy_J": energy_of(point.energy),
+        **{f"energy_per_{unit}_J": _over_rounds(point.energy_per(work)) for unit, work in WORK.items()},
+        "rounds": len(point.written["rounds"]),
+        "duration_s": point.duration_s,
+        **{name: point.written.get(name) for name in names},
+    }
+
+
+def _over_rounds(quantity: Repeated | None) -> Interval | None:
+    """Return one deployment's quantity with the sensors' error and the spread between its rounds."""
+    return None if quantity is None else Quantity({"": {0: quantity}}).mean("")

@@ -11,6 +11,7 @@ from greenllm.files import read_json
 from greenllm.plan import Plan
 
 Key = tuple[str, str, int]  # experiment, recipe, seed
+DEPLOYMENT = "greenllm/deployment/2"  # schema of measurement.json
 
 
 @dataclass(frozen=True)
@@ -73,6 +74,11 @@ def read_study(config: Config, results: Path) -> Study:
         ):
             if (value := _read(path)) is not None:
                 table[key] = value
+                if table is study.measurements and value.get("schema") != DEPLOYMENT:
+                    raise UserError(
+                        f"{path}: schema {value.get('schema')!r}, expected {DEPLOYMENT!r}; "
+                        "remove the file and run deploy again"
+                    )
     for experiment in config.experiments:
         data = results / "data" / experiment
         if (value := _read(data / "collected" / "card.json")) is not None:

@@ -1,0 +1,55 @@
+"""After how many requests a recipe's extra energy to produce has been saved."""
+
+import math
+from collections.abc import Mapping
+from typing import Literal
+
+import numpy as np
+from scipy import stats
+
+from greenllm.footprint.intervals import Interval, Quantity, interval, verdict, widened
+from greenllm.footprint.spread import of_ratio
+from greenllm.meter.estimate import Estimate, ratio, total
+
+Produced = Mapping[int, Estimate]  # seed → what its model cost to produce, in J
+
+
+def break_even(
+    request: Quantity, produce: Mapping[str, Produced], baseline: str, recipe: str
+) -> Interval | Literal["never"] | None:
+    """Return the requests {value, low, high} after which `recipe` has saved what it cost more than `baseline`.
+
+    Extra energy to produce over energy saved a request, in J each, over the seeds that have both; shared parameters
+    cancel, and the spread of both differences adds. "never" where a request takes more than with the baseline, None
+    where energies are unknown or whether it saves is not resolvable.
+    """
+    found = verdict(request.times_less(baseline, recipe))
+    if found == "loss":
+        return "never"
+    tables = [table for name in (baseline, recipe) for table in (request.recipes[name], produce[name])]
+    seeds = sorted(set.intersection(*(set(table) for table in tables)))
+    if found != "saves" or not seeds:
+        return None
+    before, after = ([request.recipes[name][seed].estimate for seed in seeds] for name in (baseline, recipe))
+    extras = [produce[recipe][seed] + produce[baseline][seed].scaled(-1) for seed in seeds]
+    extra, saving = total(extras), total(before) + total(after).scaled(-1)
+    if extra.value <= 0:
+        return {"value": 0.0, "low": 0.0, "high": 0.0}
+    requests = ratio(extra, saving)
+    if saving.low <= 0 or not math.isfinite(requests.high):
+        return None
+    spread = of_ratio(
+        request.recipes[baseline], request.recipes[recipe], (request.spreads[baseline], request.spreads[recipe])
+    )
+    # d(saving) / saving is at most d(ratio) / ratio times what the baseline takes over what is saved.
+    of_saving = spread.half * total(before).value / saving.value if spread else 0.0
+    of_extra = _half([one.value for one in extras])
+    return widened(interval(requests), math.hypot(of_saving, of_extra))
+
+
+def _half(values: list[float]) -> float:
+    """Return half the 95 % interval of the mean, relative to it."""
+    if len(values) < 2:
+        return 0.0
+    error = float(np.std(values, ddof=1)) / math.sqrt(len(values))
+    return float(stats.t.ppf(0.975, len(values) - 1)) * error / float(np.mean(values))
