@@ -91,14 +91,14 @@ def test_int8_is_about_as_confident_as_fp32(fp32: Path, int8: Path) -> None:  # 
         assert other.confidence == pytest.approx(one.confidence, rel=0.2)
 
 
-def _nats_of(model: Path, ids: list[int]) -> float:
+def _nats_of(folder: Path, ids: list[int]) -> float:
     """-log p of all tokens but the first, as transformers computes it in its loss."""
     import torch
     from transformers import AutoModelForCausalLM
 
     with torch.inference_mode():
         given = torch.tensor([ids])
-        loss = AutoModelForCausalLM.from_pretrained(model)(given, labels=given).loss
+        loss = AutoModelForCausalLM.from_pretrained(folder)(given, labels=given).loss
     return float(loss) * (len(ids) - 1)
 
 

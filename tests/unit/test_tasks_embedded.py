@@ -1,5 +1,6 @@
 """The embedded data of each task: what they hold, that a seed fixes them, that a group never leaks."""
 
+import json
 from collections import defaultdict
 
 import pytest
@@ -10,17 +11,20 @@ from greenllm.config.models import EmbeddedData
 from greenllm.errors import UserError
 from greenllm.tasks import TASKS
 from greenllm.tasks.customer_messages import INTENTS
+from greenllm.tasks.language_modelling import passages
 
 SETTINGS = EmbeddedData(source="embedded", rows=3000)
 
 
 @pytest.mark.parametrize("task", TASKS.values(), ids=TASKS.keys())
 def test_a_seed_fixes_the_rows(task):
-    rows = list(task.rows(SETTINGS))
-    assert len(rows) == 3000
-    assert rows == list(task.rows(SETTINGS))
-    assert rows != list(task.rows(EmbeddedData(source="embedded", rows=3000, seed=1)))
-    assert all(row[column].strip() for row in rows for column in ("prompt", "completion", "group"))
+    settings = EmbeddedData(source="embedded", rows=1500)
+    rows = list(task.rows(settings))
+    assert len(rows) == 1500
+    assert rows == list(task.rows(settings))
+    assert rows != list(task.rows(settings.model_copy(update={"seed": 1})))
+    assert all(row[column].strip() for row in rows for column in (*task.columns, "group"))
+    assert {row.get("subset") for row in rows} <= {*task.subsets, None}
 
 
 def test_equal_translation_prompts_are_of_one_group():
@@ -30,7 +34,9 @@ def test_equal_translation_prompts_are_of_one_group():
     assert all(len(of_prompt) == 1 for of_prompt in groups.values())
 
 
-@pytest.mark.parametrize("task", TASKS.values(), ids=TASKS.keys())
+@pytest.mark.parametrize(
+    "task", [task for task in TASKS.values() if "prompt" in task.columns], ids=lambda task: task.name
+)
 def test_a_prompt_is_one_line_that_ends_in_a_line_break(task):
     assert task.prompt({"prompt": " two\r\nlines\u202fhere "}) == "two lines here\n"
     assert task.completion({"completion": "a\nb "}) == "a b"
@@ -85,3 +91,40 @@ def test_a_value_keeps_its_group_across_languages_and_directions():
 def test_a_language_that_is_none_is_refused(code):
     with pytest.raises(UserError, match=r"data\.languages"):
         list(TASKS["translation"].rows(EmbeddedData(source="embedded", languages=[code])))
+
+
+def test_prompt_and_completion_are_the_passage():
+    task = TASKS["language-modelling"]
+    texts = [
+        "The assert statement\n\n   inserts assertions",
+        "word",
+        "x",
+        "断言语句是在程序中插入调试断言的便捷方式" * 9,
+    ]
+    texts += ["a " * 100, *(row["text"] for row in task.rows(SETTINGS))]
+    for text in texts:
+        prompt, completion = task.prompt({"text": text}), task.completion({"text": text})
+        assert prompt + completion == text
+        assert prompt
+        assert len(prompt) <= 80
+        assert completion or len(text) == 1
+
+
+def test_passages_fit_a_small_context_and_end_where_paragraphs_or_lines_do():
+    paragraphs = "\n\n".join(f"Paragraph {number}.\n" + "word " * number for number in range(55))
+    lines = "\n".join(f"Line {number} of a long paragraph." for number in range(55))
+    for text, beginning in ((paragraphs, "Paragraph"), (lines, "Line"), ("word " * 200, "word")):
+        cut = list(passages(text, 300))
+        assert "".join("".join(cut).split()) == "".join(text.split())
+        assert max(map(len, cut)) <= 300
+        assert all(passage.startswith(beginning) for passage in cut)
+    assert list(passages("x" * 500, 300)) == ["x" * 500]
+
+
+def test_the_language_models_corpus_holds_documents_whole_under_one_group():
+    rows = list(TASKS["language-modelling"].rows(EmbeddedData(source="embedded", rows=100_000)))
+    assert {row["subset"] for row in rows} == {"topics", "docstrings"}
+    assert sum(len(row["text"]) for row in rows) > 1_000_000
+    encoder = "\n".join(row["text"] for row in rows if row["group"] == "docstrings:json.encoder")
+    assert " ".join(json.JSONEncoder.__doc__.split()) in " ".join(encoder.split())
+    assert any(row["group"] == "topics:assert" and "AssertionError" in row["text"] for row in rows)

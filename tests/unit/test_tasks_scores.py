@@ -1,5 +1,7 @@
 """Metrics and their bootstrap intervals."""
 
+import math
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -15,7 +17,14 @@ TEXTS = st.sampled_from(["card_lost", "pin_change", "order_status", "2024年5月
 
 def answers(references, predictions):
     return [
-        {"completion": a, "prediction": b, "nats": 1.0 + len(b)} for a, b in zip(references, predictions, strict=True)
+        {
+            "completion": a,
+            "prediction": b,
+            "nats": 1.0 + len(b),
+            "scored_tokens": 2 + len(a),
+            "scored_bytes": 2 + len(a.encode()),
+        }
+        for a, b in zip(references, predictions, strict=True)
     ]
 
 
@@ -33,6 +42,14 @@ def test_translation_is_scored_by_sacrebleu():
     scores = TASKS["translation"].score(answers(references, predictions))
     assert scores["exact_match"] == 0.5
     assert scores["chrf"] == CHRF().corpus_score(predictions, [references]).score
+
+
+def test_language_modelling_counts_each_byte_and_each_token_alike():
+    likely = [
+        {"nats": 8 * math.log(2), "scored_tokens": 3, "scored_bytes": 12},
+        {"nats": 4 * math.log(2), "scored_tokens": 1, "scored_bytes": 4},
+    ]
+    assert TASKS["language-modelling"].score(likely) == pytest.approx({"bits_per_byte": 12 / 16, "perplexity": 2**3})
 
 
 @settings(max_examples=50, deadline=None)

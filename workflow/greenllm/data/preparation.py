@@ -61,11 +61,11 @@ def prepare(
         kept, held = hold_out([row["group"] for row in rest], settings.test_share, settings.seed, "test")
         rest, test = [rest[index] for index in kept], [rest[index] for index in held]
     near = settings.near_duplicate if card["near_duplicates"] else None
-    rest, leaked_test = _without_leaks(rest, test, near)
+    rest, leaked_test = _without_leaks(rest, test, near, task.compares)
     kept, held = hold_out([row["group"] for row in rest], settings.validation_share, settings.seed, "validation")
     train, validation = [rest[index] for index in kept], [rest[index] for index in held]
     # Here it is the held-out side that gives way: validation only watches the training.
-    validation, leaked_validation = _without_leaks(validation, train, near)
+    validation, leaked_validation = _without_leaks(validation, train, near, task.compares)
     splits = {"train": train, "validation": validation, "test": _shuffled(test, settings.seed)}
     for name in ("train", "test"):
         if not splits[name]:
@@ -160,11 +160,14 @@ def _contradictory(rows: Sequence[Row]) -> int:
     return sum(len(completions[row["prompt"]]) > 1 for row in rows)
 
 
-def _without_leaks(rows: Sequence[Row], against: Sequence[Row], near: float | None) -> tuple[list[Row], dict[str, int]]:
-    """Return the rows that are in no group of `against` and neither equal nor nearly equal to one of its prompts."""
+def _without_leaks(
+    rows: Sequence[Row], against: Sequence[Row], near: float | None, columns: Sequence[str]
+) -> tuple[list[Row], dict[str, int]]:
+    """Return the rows that are in no group of `against`, and whose `columns` neither equal nor nearly equal those."""
     groups = {row["group"] for row in against}
     apart = [row for row in rows if row["group"] not in groups]
-    equal, nearly = leaking([row["prompt"] for row in apart], [row["prompt"] for row in against], near)
+    texts, held_out = (["".join(row[name] for name in columns) for row in some] for some in (apart, against))
+    equal, nearly = leaking(texts, held_out, near)
     kept = [row for index, row in enumerate(apart) if index not in equal and index not in nearly]
     counts = {"same_group": len(rows) - len(apart), "equal": len(equal), "nearly_equal": len(nearly)}
     return kept, counts

@@ -1,6 +1,7 @@
 """`greenllm evaluate`: measure a model's quality on the test split, on the engine that will serve it."""
 
 import argparse
+import itertools
 import json
 import os
 from collections.abc import Mapping, Sequence
@@ -11,7 +12,7 @@ from greenllm.config.models import Evaluation
 from greenllm.config.read import read_settings
 from greenllm.errors import UserError
 from greenllm.files import replacing, write_json
-from greenllm.serving.engines import Completion, Engine, load_engine
+from greenllm.serving.engines import Completion, Engine, Likelihood, ScoresTexts, load_engine
 from greenllm.serving.engines.manifest import FILE, read_manifest
 from greenllm.tasks import TASKS
 from greenllm.threads import usable_threads
@@ -39,15 +40,17 @@ def run(arguments: argparse.Namespace) -> int:
     """Answer the test rows; write the metrics and every answer."""
     settings = read_settings(arguments.settings, Evaluation)
     threads = usable_threads(arguments.threads)
-    rows = _read_rows(arguments.data / "test.parquet", settings.rows)
+    test = arguments.data / "test.parquet"
+    rows = _read_rows(test, settings.rows)
     os.environ["OMP_NUM_THREADS"] = str(threads)  # read once, when the libraries are imported
     engine = load_engine(arguments.model, threads=threads, device=arguments.device)
-    completions = _answer(engine, rows, settings, arguments.data / "test.parquet")
-    answers = [_line(row, completion) for row, completion in zip(rows, completions, strict=True)]
+    task = TASKS[arguments.task]
+    scored = _likelihoods(engine, rows, settings.batch, test) if task.scores_texts else []
+    completions = _answer(engine, rows, settings, test)
+    answers = [_line(*parts) for parts in itertools.zip_longest(rows, completions, scored)]
 
     from greenllm.tasks.quality import quality_of
 
-    task = TASKS[arguments.task]
     quality = quality_of(task, answers, settings.threshold, settings.bootstrap, arguments.seed)
     tokens = sum(completion.tokens for completion in completions)
     with replacing(arguments.predictions) as beside, beside.open("w", encoding="utf-8") as file:
@@ -70,14 +73,14 @@ def run(arguments: argparse.Namespace) -> int:
             "finish": {"stop": finish.count("stop"), "length": finish.count("length")},
         },
     )
-    flops = _flops(arguments.model, completions)
+    flops = _flops(arguments.model, completions, scored)
     write_work(samples=len(rows), tokens=tokens, **({} if flops is None else {"flops": flops}))
     return 0
 
 
-def _line(row: Mapping[str, str], completion: Completion) -> dict[str, Any]:
+def _line(row: Mapping[str, str], completion: Completion, scored: Likelihood | None) -> dict[str, Any]:
     """Return a line of the predictions."""
-    return {
+    line = {
         **row,
         "prediction": completion.text,
         "tokens": completion.tokens,
@@ -85,6 +88,9 @@ def _line(row: Mapping[str, str], completion: Completion) -> dict[str, Any]:
         "finish_reason": completion.finish_reason,
         "confidence": completion.confidence,
     }
+    if scored is not None:
+        line |= {"nats": scored.nats, "scored_tokens": scored.tokens, "scored_bytes": scored.bytes}
+    return line
 
 
 def _read_rows(path: Path, most: int | None) -> list[dict[str, str]]:
@@ -122,8 +128,23 @@ def _answer(engine: Engine, rows: Sequence[dict[str, str]], settings: Evaluation
     return [answers[index] for index in range(len(rows))]
 
 
-def _flops(folder: Path, completions: Sequence[Completion]) -> float | None:
-    """Return the operations of all answers, each as one pass over its prompt and answer; None where unknown.
+def _likelihoods(engine: Engine, rows: Sequence[dict[str, str]], batch: int, path: Path) -> list[Likelihood]:
+    """Return how likely the engine finds each row's prompt and completion together."""
+    if not isinstance(engine, ScoresTexts):
+        raise UserError(f"the engine {engine.name} tells no likelihood of a given text; evaluate another task on it")
+    texts = [row["prompt"] + row["completion"] for row in rows]
+    order = sorted(range(len(rows)), key=lambda index: -len(texts[index]))
+    found: dict[int, Likelihood] = {}
+    for start in range(0, len(order), batch):
+        some = order[start : start + batch]
+        found |= zip(some, engine.score([texts[index] for index in some]), strict=True)
+    if not any(likelihood.tokens for likelihood in found.values()):
+        raise UserError(f"{path}: no text of two tokens or more; expected texts that a model could go on with")
+    return [found[index] for index in range(len(rows))]
+
+
+def _flops(folder: Path, completions: Sequence[Completion], scored: Sequence[Likelihood]) -> float | None:
+    """Return the operations of all answers and scored texts, each as one pass over its tokens; None where unknown.
 
     The key-value cache spares earlier tokens from being computed again, so one pass is what answering takes.
     """
@@ -136,5 +157,6 @@ def _flops(folder: Path, completions: Sequence[Completion]) -> float | None:
         flops = model.forward if model else None
     if flops is None:
         return None
-    # The last token of an answer is produced, not read.
-    return sum(flops.of(completion.prompt_tokens + completion.tokens - 1) for completion in completions)
+    # The last token of an answer, or of a scored text, is not read.
+    read = [completion.prompt_tokens + completion.tokens - 1 for completion in completions]
+    return sum(map(flops.of, [*read, *(likelihood.tokens for likelihood in scored)]))

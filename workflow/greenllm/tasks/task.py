@@ -48,6 +48,8 @@ class Task(ABC):
     }
     higher_is_better: ClassVar[bool] = True  # of the primary metric
     columns: ClassVar[tuple[str, ...]] = ("prompt", "completion")  # columns that each row of its data must have
+    # Columns of the prepared rows whose text, joined, a training row must not share with a test row.
+    compares: ClassVar[tuple[str, ...]] = ("prompt",)
     subsets: ClassVar[Mapping[str, str]] = {}  # kinds of example that are reported apart → what they are
     # Whether quality is how likely the model finds the texts, not what it answers: predictions then hold `nats`.
     scores_texts: ClassVar[bool] = False

@@ -1,0 +1,151 @@
+"""Language modelling: how well does a model predict a text, token by token?
+
+The embedded corpus is what every Python brings along: its documentation's topics and the docstrings of its standard
+library, which are read from the source files; no module is imported.
+"""
+
+import ast
+import functools
+import math
+import platform
+import random
+import sys
+import sysconfig
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import ClassVar
+
+import numpy as np
+
+from greenllm.config.models import EmbeddedData
+from greenllm.tasks.task import Answer, Origin, Sums, Task
+
+PASSAGE = 400  # characters of a passage, about 110 tokens of a small vocabulary: what a small model's context holds
+BEGINNING = 80  # characters that a model is given to go on from
+# Programs and leftovers rather than library.
+LEFT_OUT = {"antigravity", "distutils", "idlelib", "lib2to3", "this", "turtledemo"}
+
+
+class LanguageModelling(Task):
+    """A passage of text, whose beginning is the prompt and whose rest is the completion.
+
+    Quality is the likelihood of the whole passage on the engine that will serve the model: of every token but the
+    first, each after those before it, without an end token (`ScoresTexts.score`). Bits per byte are those tokens'
+    -log2 p over the UTF-8 bytes of their characters, so that tokenizers compare; a token's perplexity is exp of their
+    mean -log p. Both are ratios of sums over the passages, so that each token, or byte, counts alike.
+    """
+
+    name = "language-modelling"
+    primary = "bits_per_byte"
+    metrics: ClassVar = {
+        "bits_per_byte": "bits that the model needs for a byte of text (lower is better)",
+        "perplexity": "exp of the mean nats per token (1 and above, lower is better; "
+        "comparable between models of one tokenizer alone)",
+    }
+    higher_is_better = False
+    scores_texts = True
+    columns = ("text",)
+    compares = ("prompt", "completion")
+    subsets: ClassVar = {
+        "topics": "topics of the Python documentation",
+        "docstrings": "docstrings of Python's standard library",
+    }
+    origin = Origin(
+        generator=f"documentation topics and docstrings of Python {platform.python_version()}",
+        licence="PSF-2.0",
+        near_duplicates=True,
+    )
+
+    def rows(self, settings: EmbeddedData) -> Iterator[dict[str, str]]:
+        """Cut the corpus into passages, at most `settings.rows`, of documents drawn at random; one group a document."""
+        documents = [(name, kind, text) for kind, texts in _corpus().items() for name, text in texts.items()]
+        random.Random(settings.seed).shuffle(documents)
+        made = (
+            {"text": passage, "group": f"{kind}:{name}", "subset": kind}
+            for name, kind, text in documents
+            for passage in passages(text, PASSAGE)
+        )
+        for _, row in zip(range(settings.rows), made, strict=False):
+            yield row
+
+    def prompt(self, row: Mapping[str, str]) -> str:
+        """Return the passage's beginning: the words within its first characters, and at most half of it."""
+        return row["text"][: _end_of_beginning(row["text"])]
+
+    def completion(self, row: Mapping[str, str]) -> str:
+        """Return the rest: both together are the passage, line breaks and all."""
+        return row["text"][_end_of_beginning(row["text"]) :]
+
+    def score(self, answers: Sequence[Answer]) -> dict[str, float]:
+        """Return bits per byte and perplexity over all passages."""
+        nats, tokens, length = (sum(answer[key] for answer in answers) for key in SCORED)
+        return {"bits_per_byte": nats / length / math.log(2), "perplexity": math.exp(nats / tokens)}
+
+    def sums(self, answers: Sequence[Answer]) -> dict[str, Sums]:
+        """Return nats, tokens and bytes of each passage."""
+        scored = np.array([[answer[key] for key in SCORED] for answer in answers], dtype=np.float64)
+        return {
+            "bits_per_byte": Sums(scored, lambda sums: sums[:, 0] / sums[:, 2] / math.log(2)),
+            "perplexity": Sums(scored, lambda sums: np.exp(sums[:, 0] / sums[:, 1])),
+        }
+
+
+SCORED = ("nats", "scored_tokens", "scored_bytes")  # keys of the predictions
+
+
+def passages(text: str, longest: int, separators: Sequence[str] = ("\n\n", "\n", " ")) -> Iterator[str]:
+    """Cut a text into passages of at most `longest` characters: between paragraphs, else lines, else words.
+
+    A word that is longer stays whole.
+    """
+    if len(text) <= longest or not separators:
+        yield text
+        return
+    separator, *finer = separators
+    held = ""
+    for part in text.split(separator):
+        if held and len(held) + len(separator) + len(part) > longest:
+            yield held
+            held = ""
+        *whole, part = passages(part, longest, finer)
+        yield from whole
+        held = f"{held}{separator}{part}" if held else part
+    if held:
+        yield held
+
+
+def _end_of_beginning(text: str) -> int:
+    most = max(1, min(BEGINNING, len(text) // 2))
+    end = max(text.rfind(space, 1, most + 1) for space in " \n")
+    return most if end < 0 else end
+
+
+@functools.cache
+def _corpus() -> dict[str, dict[str, str]]:
+    """Return the documents by kind and name, in a fixed order."""
+    from pydoc_data.topics import topics
+
+    return {"topics": dict(sorted(topics.items())), "docstrings": dict(_docstrings())}
+
+
+def _docstrings() -> Iterator[tuple[str, str]]:
+    """Yield each public module of the standard library with all its docstrings, in the order of its source."""
+    root = Path(sysconfig.get_path("stdlib"))
+    for name in sorted(sys.stdlib_module_names - LEFT_OUT):
+        for file in sorted([root / f"{name}.py", *(root / name).rglob("*.py")]):
+            module = file.relative_to(root).with_suffix("").parts
+            public = file.is_file() and all(_is_public(part) for part in module)
+            if public and (found := list(_docstrings_of(ast.parse(file.read_bytes())))):
+                yield ".".join(module), "\n\n".join(found)
+
+
+def _is_public(part: str) -> bool:
+    return part == "__init__" or not (part.startswith("_") or part in ("test", "tests"))
+
+
+def _docstrings_of(node: ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef) -> Iterator[str]:
+    if text := ast.get_docstring(node):
+        yield text
+    for child in node.body:
+        if isinstance(child, ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
+            yield from _docstrings_of(child)
