@@ -9,9 +9,10 @@ import pytest
 from simulated_study import UNKNOWN, Simulation, config, whole_study
 
 from greenllm.cli import main
-from greenllm.report.findings import findings
+from greenllm.report.figures import quality_energy
 from greenllm.report.numbers import quantity
-from greenllm.report.tables import Column, Table
+from greenllm.report.table import Column, Table
+from greenllm.report.tables import comparison, hand_over, recommendation, sizes, subsets
 
 
 def make(results: Path, study: Simulation) -> Path:
@@ -54,11 +55,11 @@ class Reader(HTMLParser):
 
 def test_page_is_whole_and_self_contained(report: Path) -> None:
     page = Reader((report / "index.html").read_text())
-    assert page.tags.count("figure") == 3
+    assert page.tags.count("figure") == 3, "no batch curve of one concurrency"
     assert [link for link in page.fetched if not link.startswith(("#", "data:"))] == []
     assert len(page.ids) == len(set(page.ids)), "no id twice, also in the figures"
-    assert "int8 needs" in page.text
-    assert "times less energy per request than baseline" in page.text
+    assert "support: deploy int8. A request takes" in page.text
+    assert "times less energy than with baseline" in page.text
     assert "outdated" in page.text
     assert "<客服>" in page.text, "text from the data card is escaped, and shown as it stands"
 
@@ -140,7 +141,7 @@ def test_partial_results_still_make_a_page(tmp_path: Path) -> None:
     assert "Asked for and not there" in page.text
     assert "failed in attempt 1 (exit status 1)" in page.text
     assert "energy_uj can only be read by root" in page.text
-    assert "Nothing can be recommended yet" in page.text
+    assert "nothing can be recommended yet" in page.text
     assert "Of it wasteunknown" in page.text
 
 
@@ -151,61 +152,101 @@ def test_an_empty_ledger_still_makes_a_page(tmp_path: Path) -> None:
     assert "Of it wastenone" in page.text
 
 
-# --- sentences ---
+# --- what an account holds, in tables and figures ---
 
 
-def finding(**changes: Any) -> dict[str, str]:
-    """Return the finding on int8 beside a baseline of accuracy 0.9, with these changes."""
-    quality = {"metric": "accuracy", "value": 0.9, "low": 0.88, "high": 0.92}
-    same = {"energy_quality": "measured", "seeds_measured": [1], "reason": None, "break_even_requests": None}
-    baseline = same | {"recipe": "baseline", "is_baseline": True, "quality": quality, "verdict": "baseline"}
-    row = same | {
-        "recipe": "int8",
-        "is_baseline": False,
-        "quality": quality,
-        "quality_difference": {"metric": "accuracy", "value": 0.0, "low": -0.01, "high": 0.01, "resolved": False},
-        "times_less": {"value": 5.2, "low": 4.1, "high": 6.0},
-        "verdict": "saves",
-    }
-    row |= changes
-    account = {"experiments": {"support": {"primary": "accuracy", "comparison": {"recipes": [baseline, row]}}}}
-    return findings(account)[0]
+@pytest.fixture
+def account(report: Path) -> dict[str, Any]:
+    """The whole study's account, to be changed."""
+    found: dict[str, Any] = json.loads((report.parent / "account/account.json").read_text())
+    return found
 
 
-def test_a_saving_can_be_acted_on() -> None:
-    found = finding(break_even_requests={"value": 350.0, "low": 300.0, "high": 410.0})
-    assert found["finding"] == (
-        "int8 needs 5.2 times less energy per request than baseline (4.1 to 6.0) at accuracy 0.900 (0.880 to 0.920) "
-        "against 0.900: the difference in quality is not resolvable (−0.010 to 0.010)."
-    )
-    assert found["advice"].startswith("Choose int8. Its extra energy to produce is saved after 350 requests")
+def compared(account: dict[str, Any], experiment: str, recipe: str) -> dict[str, Any]:
+    rows: list[dict[str, Any]] = account["experiments"][experiment]["comparison"]["recipes"]
+    return next(row for row in rows if row["recipe"] == recipe)
 
 
-def test_a_loss_is_named() -> None:
-    found = finding(times_less={"value": 0.8, "low": 0.7, "high": 0.9}, verdict="loss")
-    assert (
-        "int8 is a loss: it needs 1.25 times more energy per request than baseline (1.11 to 1.43)" in found["finding"]
-    )
-    assert found["advice"] == "Keep baseline."
+def of(frame: pd.DataFrame, experiment: str, recipe: str) -> pd.DataFrame:
+    return frame[(frame["experiment"] == experiment) & (frame["recipe"] == recipe)]
 
 
-def test_what_the_interval_hides_is_not_resolvable() -> None:
-    found = finding(times_less={"value": 1.05, "low": 0.9, "high": 1.2}, verdict="not resolvable")
-    assert "not resolvable (ratio 1.05, 0.90 to 1.20)" in found["finding"]
-    assert "no reason to prefer either" in found["advice"]
+def test_several_concurrencies_give_a_batch_curve(tmp_path: Path) -> None:
+    study = Simulation(tmp_path, config(["baseline"]))
+    study.prepare("support")
+    study.train("support", "baseline", 1)
+    study.evaluate("support", "baseline", 1, 0.9)
+    study.deploy("support", "baseline", 1, 9, concurrency=(1, 4))
+    folder = make(tmp_path, study)
+    page = Reader((folder / "index.html").read_text())
+    assert page.tags.count("figure") == 4
+    assert (folder / "figures/batch-curve.svg").is_file()
+    assert "support: deploy baseline, the only recipe." in page.text
+    serving = pd.read_csv(folder / "tables/serving.csv")
+    assert serving["concurrency"].tolist() == [1, 4]
+    first, second = serving["energy_per_request_J"]
+    assert second < 0.6 * first
+    size = of(pd.read_csv(folder / "tables/sizes.csv"), "support", "baseline")
+    assert size["time_per_token_s"].item() == pytest.approx(9 / 4000), "of the concurrency that is compared"
 
 
-def test_a_saving_that_costs_quality_is_conditional() -> None:
-    worse = {"metric": "accuracy", "value": -0.04, "low": -0.06, "high": -0.02, "resolved": True}
-    found = finding(quality_difference=worse)
-    assert "lower by 0.040 (0.020 to 0.060)" in found["finding"]
-    assert found["advice"] == "Choose int8 only where 0.040 less accuracy is acceptable."
+def test_sizes_say_what_a_model_takes(report: Path) -> None:
+    frame = pd.read_csv(report / "tables/sizes.csv")
+    baseline, int8 = (of(frame, "support", recipe).iloc[0] for recipe in ("baseline", "int8"))
+    assert int8["model_bytes"] < baseline["model_bytes"]
+    assert int8["memory_bytes"] < baseline["memory_bytes"]
+    assert int8["time_per_token_s"] < 0.3 * baseline["time_per_token_s"]
+    assert baseline["idle_power_W_low"] < baseline["idle_power_W"] < baseline["idle_power_W_high"]
+    assert "Accelerators, 1000 requests" not in (report / "index.html").read_text(), "no accelerator, no column"
 
 
-def test_nothing_is_recommended_without_energy() -> None:
-    found = finding(times_less=None, verdict="unknown", reason="no sensor", energy_quality=None)
-    assert "unknown (no sensor)" in found["finding"]
-    assert found["advice"] == "Nothing can be recommended yet."
+def test_where_less_is_better_the_axis_stands_on_its_head(account: dict[str, Any]) -> None:
+    support = account["experiments"]["support"]
+    drawn = quality_energy(account)
+    assert not drawn.figure.axes[0].yaxis_inverted()
+    support["higher_is_better"] = False
+    drawn = quality_energy(account)
+    assert drawn.figure.axes[0].yaxis_inverted()
+    assert not drawn.figure.axes[1].yaxis_inverted()
+    assert "where less is better" in drawn.caption
+    assert f"support, {support['recommendation']['recipe']}" in drawn.alt
+    assert drawn.alt.count("recommended") == len(account["experiments"])
+
+
+def test_never_is_not_unknown(account: dict[str, Any], tmp_path: Path) -> None:
+    compared(account, "support", "int8")["break_even_requests"] = "never"
+    compared(account, "dates", "int8")["break_even_requests"] = None
+    table = recommendation(account)
+    table.write(tmp_path / "recommendation")
+    frame = pd.read_csv(tmp_path / "recommendation.csv")
+    assert of(frame, "support", "int8")["break_even_requests"].item() == float("inf")
+    assert of(frame, "dates", "int8")["break_even_requests"].isna().all()
+    assert "| never" in (tmp_path / "recommendation.md").read_text()
+    position = [column.key for column in table.columns].index("break_even_requests")
+    assert [row[position].sort for row in table.cells()].count("Infinity") == 1
+
+
+def test_what_is_null_is_unknown(account: dict[str, Any]) -> None:
+    for experiment in account["experiments"].values():
+        for row in experiment["comparison"]["recipes"]:
+            row |= dict.fromkeys(("quality", "quality_difference", "total_energy_per_request_J", "memory_bytes"))
+    for table, title in ((recommendation, "In all, per request"), (sizes, "Server's memory"), (comparison, "Quality")):
+        position = [column.title for column in table(account).columns].index(title)
+        assert {row[position].text for row in table(account).cells()} == {"unknown"}
+    assert quality_energy(account).alt == "No data."
+
+
+def test_kinds_of_example_and_handed_over_answers_have_a_row_each(account: dict[str, Any]) -> None:
+    share = {"value": 0.8, "low": 0.7, "high": 0.9}
+    row = compared(account, "support", "int8")
+    row["subsets"] = {"held_out": {"accuracy": share, "macro_f1": share, "examples": 120}}
+    row["hand_over"] = {"threshold": 0.5, "coverage": share, "examples": 320, "metrics": {"accuracy": share}}
+    kinds = subsets(account).frame()
+    assert kinds["subset"].tolist() == ["held out"] * 2
+    assert kinds["metric"].tolist() == ["accuracy", "macro-F1"]
+    assert kinds["examples"].tolist() == [120, 120]
+    kept = hand_over(account).frame().iloc[0]
+    assert (kept["recipe"], kept["threshold"], kept["coverage_low"], kept["value"]) == ("int8", 0.5, 0.7, 0.8)
 
 
 # --- numbers and tables ---

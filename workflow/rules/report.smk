@@ -21,6 +21,18 @@ rule report:
             category="Tables",
             labels={"table": "comparison"},
         ),
+        recommendation=report(
+            "<results>/report/tables/recommendation.csv",
+            caption="../report/recommendation.rst",
+            category="Tables",
+            labels={"table": "recommendation"},
+        ),
+        sizes=report(
+            "<results>/report/tables/sizes.csv",
+            caption="../report/sizes.rst",
+            category="Tables",
+            labels={"table": "sizes"},
+        ),
         quality_energy=report(
             "<results>/report/figures/quality-energy.svg",
             caption="../report/quality-energy.rst",

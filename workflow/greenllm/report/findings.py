@@ -1,138 +1,214 @@
-"""The comparison in sentences that a person can act on, no surer than the intervals are."""
+"""What to deploy, in sentences that a person can act on, no surer than the intervals are."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from greenllm.report.contents import metric_name
-from greenllm.report.numbers import bounds_text, quantity, value_text
+from greenllm.report.names import metric_name, points_per_unit
+from greenllm.report.numbers import about, bounds_text, percent, quantity, signed, value_text
 
 Row = Mapping[str, Any]
 
 
-def findings(account: Mapping[str, Any]) -> list[dict[str, str]]:
-    """Return, for each experiment and recipe, {experiment, recipe, verdict, finding, advice, note}."""
-    found = []
-    for name, experiment in account["experiments"].items():
-        rows = experiment["comparison"]["recipes"]
-        baseline = next(row for row in rows if row["is_baseline"])
-        others = [row for row in rows if not row["is_baseline"]]
-        for row in others:
-            found.append(
-                {"experiment": name, "recipe": row["recipe"], "verdict": row["verdict"]} | _finding(row, baseline)
-            )
-        if not others:
-            found.append({"experiment": name, "recipe": baseline["recipe"], "verdict": "baseline"} | _alone(baseline))
-    return found
+def findings(account: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Return for each experiment {experiment, recipe, verdict, sentence, others, note}.
+
+    `recipe` is the one to deploy or None; `verdict` is "saves", "baseline" (nothing beats it), "not resolvable", "loss"
+    or "unknown"; `sentence` says what to deploy and why, `others` which recipes disappoint, `note` what was asked for.
+    """
+    return [{"experiment": name} | _finding(experiment) for name, experiment in account["experiments"].items()]
 
 
-def _alone(row: Row) -> dict[str, str]:
-    energy = quantity(row["energy_per_request_J"], "J", " to ")
-    finding = f"{row['recipe']} needs {energy} per request{_quality_clause(row)}."
+def _finding(experiment: Mapping[str, Any]) -> dict[str, Any]:
+    rows: Sequence[Row] = experiment["comparison"]["recipes"]
+    advice = experiment["recommendation"]
+    baseline = next(row for row in rows if row["is_baseline"])
+    chosen = next((row for row in rows if row["recipe"] == advice["recipe"]), None)
+    needed = _needed(experiment)
+    found: dict[str, Any] = {"recipe": None, "verdict": "unknown"}
+    if chosen is None:
+        found["sentence"] = _nothing(rows, advice, needed, experiment)
+    elif _useless(chosen, experiment):
+        found["sentence"] = f"deploy none of these yet: {chosen['recipe']}, the most frugal, answers nothing right."
+    else:
+        sentence = _keep(baseline, rows) if chosen is baseline else _deploy(chosen, baseline, advice)
+        found = {"recipe": chosen["recipe"], "verdict": chosen["verdict"], "sentence": sentence}
+    others = [said for row in rows if row is not chosen and (said := _other(row, baseline, chosen, advice))]
+    return {**found, "others": others, "note": _note(advice, needed)}
+
+
+# --- what to deploy ---
+
+
+def _deploy(row: Row, baseline: Row, advice: Mapping[str, Any]) -> str:
+    reasons = f"{_energy_against(row, baseline, advice)}{_quality_against(row, baseline)}"
+    return f"deploy {row['recipe']}. {reasons}{_paid_back(row, advice)}."
+
+
+def _energy_against(row: Row, baseline: Row, advice: Mapping[str, Any]) -> str:
+    other, factor = baseline["recipe"], row["times_less"]
     if row["energy_per_request_J"] is None:
-        finding = f"the energy per request of {row['recipe']} is unknown ({row['reason']})."
-    return {"finding": finding, "advice": "There is no second recipe to compare it with.", "note": _note(row)}
+        return f"The energy of a request is unknown ({row['reason']})"
+    if factor is None:
+        return f"A request takes {_energy(row)}; the energy it takes with {other} is unknown ({baseline['reason']})"
+    how = row["energy_quality"]
+    if row["verdict"] == "saves":
+        return f"A request takes {value_text(factor)} times less energy than with {other} ({_bounds(factor)}, {how})"
+    in_all = ""
+    if total := advice["total_times_less"]:
+        requests = about(advice["requests"])
+        in_all = f"; making it included, {value_text(total)} times less over {requests} requests ({_bounds(total)})"
+    if row["verdict"] == "loss":
+        more = _inverse(factor)
+        return f"A request takes {value_text(more)} times the energy of {other} ({_bounds(more)}, {how}){in_all}"
+    ratio = f"{value_text(factor)} times, {_bounds(factor)}, {how}"
+    return f"Whether a request takes less energy than with {other} is not resolvable ({ratio}){in_all}"
 
 
-def _quality_clause(row: Row) -> str:
+def _quality_against(row: Row, baseline: Row) -> str:
+    own, reference, difference = row["quality"], baseline["quality"], row["quality_difference"]
+    if own is None:
+        return ", its quality unknown (not evaluated)"
+    if reference is None or difference is None:
+        return f", {_quality(row)}"
+    name = f", {metric_name(own['metric'])} {value_text(own)}"
+    if difference["value"] == difference["low"] == difference["high"] == 0:
+        return f"{name}, as with {baseline['recipe']} on every example"
+    return f"{name} against {value_text(reference)} ({_difference(difference)})"
+
+
+def _paid_back(row: Row, advice: Mapping[str, Any]) -> str:
+    requests = advice["break_even_requests"]
+    if requests == "never":
+        return "; what it cost to make is never paid back"
+    if requests is None:
+        return "; when what it cost to make is paid back is unknown" if row["verdict"] == "saves" else ""
+    if requests["value"] == 0:
+        return "; it cost no more to make"
+    known = requests["low"] is not None and requests["high"] is not None
+    bounds = f" ({about(requests['low'])} to {about(requests['high'])})" if known else ""
+    return f"; what it cost to make is paid back after {about(requests['value'])} requests{bounds}"
+
+
+def _keep(baseline: Row, rows: Sequence[Row]) -> str:
+    name = baseline["recipe"]
+    if len(rows) == 1:
+        return f"deploy {name}, the only recipe. {_takes(baseline)}."
+    others_are_good = any(row["qualifies"] == "yes" for row in rows if row is not baseline)
+    lacking = "that is good enough is shown to take less energy" if others_are_good else "is shown to be good enough"
+    return f"deploy {name}: no other recipe {lacking}. {_takes(baseline)}."
+
+
+def _takes(row: Row) -> str:
+    if row["energy_per_request_J"] is None:
+        return f"The energy of a request is unknown ({row['reason']}), {_quality(row)}"
+    return f"A request takes {_energy(row)}, {_quality(row)}"
+
+
+def _nothing(rows: Sequence[Row], advice: Mapping[str, Any], needed: str, experiment: Mapping[str, Any]) -> str:
+    """Say why nothing can be recommended."""
+    evaluated = [row for row in rows if row["quality"] is not None]
+    good = [row for row in evaluated if row["qualifies"] == "yes"]
+    open_ = [row for row in evaluated if row["qualifies"] == "not resolvable"]
+    if needed and evaluated and all(row["qualifies"] == "no" for row in evaluated):
+        better = max if experiment["higher_is_better"] else min
+        best = better(evaluated, key=lambda row: row["quality"]["value"])
+        return f"deploy none of these: none reaches {needed}. The best is {best['recipe']} with {_quality(best)}."
+    reason = advice["reason"]
+    if not evaluated:
+        reason = "no recipe was evaluated"
+    elif not good and open_:
+        said = _listed([f"{row['recipe']} ({_quality(row)})" for row in open_])
+        reason = f"whether {said} reaches {needed or 'the quality needed'} is not resolvable; more examples may tell"
+    elif good and all(row["energy_per_request_J"] is None for row in good):
+        names = _listed([row["recipe"] for row in good])
+        reason = f"{names} would be good enough, but energy is unknown ({good[0]['reason']})"
+    return f"nothing can be recommended yet: {reason}."
+
+
+def _useless(row: Row, experiment: Mapping[str, Any]) -> bool:
+    higher_is_better = experiment["higher_is_better"]
+    return bool(higher_is_better and row["quality"] is not None and row["quality"]["high"] <= 0)
+
+
+# --- the other recipes ---
+
+
+def _other(row: Row, baseline: Row, chosen: Row | None, advice: Mapping[str, Any]) -> str:
+    """Say what a recipe that was not chosen disappoints by; empty where there is nothing to warn of."""
+    name, factor = row["recipe"], row["times_less"]
+    if row is baseline:
+        return f"{name} itself is not good enough: {_quality(row)}." if row["qualifies"] == "no" and chosen else ""
+    if factor is None:
+        reason = row["reason"] if row["energy_per_request_J"] is None else baseline["reason"]
+        return f"{name}: its energy against {baseline['recipe']}'s is unknown ({reason})."
+    more = _inverse(factor)
+    times = f"it takes {value_text(more)} times the energy of {baseline['recipe']} ({_bounds(more)})"
+    if row["verdict"] == "loss":
+        return f"{name} is a loss: {times}."
+    if name in advice["losses"]:
+        total, other = (quantity(one["total_energy_per_request_J"], "J", " to ") for one in (row, baseline))
+        return f"{name} is a loss: making it included, a request takes {total} against {other}."
+    if row["verdict"] == "not resolvable":
+        return f"{name} saves nothing that could be resolved: {times}."
+    saves = f"{name} takes {value_text(factor)} times less ({_bounds(factor)})"
+    if row["quality"] is None:
+        return f"{saves}, but was not evaluated."
+    if row["qualifies"] == "no":
+        return f"{saves}, but is not good enough: {_quality(row)}."
+    if row["qualifies"] == "not resolvable":
+        return f"{saves}, but whether it is good enough is not resolvable: {_quality(row)}."
+    if chosen is baseline:
+        return f"{saves} a request, but is not shown to do so with what it cost to make."
+    if chosen and (best := chosen["times_less"]) and factor["high"] >= best["low"]:
+        return f"{name} does as well, as far as can be resolved: {value_text(factor)} times less ({_bounds(factor)})."
+    return ""
+
+
+# --- parts of sentences ---
+
+
+def _needed(experiment: Mapping[str, Any]) -> str:
+    """Return the quality asked for, such as "accuracy of at least 0.89"; empty where nothing was."""
+    if (bound := experiment["recommendation"]["quality_bound"]) is None:
+        return ""
+    side = "at least" if experiment["higher_is_better"] else "at most"
+    return f"{metric_name(experiment['primary'])} of {side} {value_text(bound)}"
+
+
+def _note(advice: Mapping[str, Any], needed: str) -> str:
+    asked = f"Needed: {needed}, {percent(advice['confidence'])} sure. " if needed else ""
+    return f"{asked}Expected: {about(advice['requests'])} requests."
+
+
+def _energy(row: Row) -> str:
+    return quantity(row["energy_per_request_J"], "J", " to ").removesuffix(")") + f", {row['energy_quality']})"
+
+
+def _quality(row: Row) -> str:
     quality = row["quality"]
-    return f" at {metric_name(quality['metric'])} {_with_bounds(quality)}" if quality else ""
+    return f"{metric_name(quality['metric'])} {_with_bounds(quality)}" if quality else "quality unknown (not evaluated)"
+
+
+def _difference(difference: Mapping[str, Any]) -> str:
+    """Return the bounds of a difference in quality, in points where the metric has them."""
+    points = points_per_unit(difference["metric"])
+    low, high = (difference[bound] * (points or 1) for bound in ("low", "high"))
+    places = (1 if max(abs(low), abs(high)) >= 0.1 else 2) if points else 3
+    return f"{signed(low, places)} to {signed(high, places)}" + (" points" if points else "")
+
+
+def _inverse(factor: Mapping[str, float]) -> dict[str, float]:
+    return {"value": 1 / factor["value"], "low": 1 / factor["high"], "high": 1 / factor["low"]}
+
+
+def _bounds(value: Mapping[str, Any]) -> str:
+    return bounds_text(value, 1, " to ")
 
 
 def _with_bounds(value: Mapping[str, Any]) -> str:
-    bounds = bounds_text(value, 1, " to ")
+    bounds = _bounds(value)
     return f"{value_text(value)} ({bounds})" if bounds else value_text(value)
 
 
-def _finding(row: Row, baseline: Row) -> dict[str, str]:
-    one, other = row["recipe"], baseline["recipe"]
-    return {
-        "finding": f"{_energy(row, one, other)}{_quality(row, baseline)}.",
-        "advice": _advice(row, one, other),
-        "note": _note(row),
-    }
-
-
-def _energy(row: Row, one: str, other: str) -> str:
-    factor = row["times_less"]
-    if factor is None:
-        return f"the energy of {one} against {other} is unknown ({row['reason'] or f'{other} was not measured'})"
-    if row["verdict"] == "saves":
-        return (
-            f"{one} needs {value_text(factor)} times less energy per request than {other} "
-            f"({bounds_text(factor, 1, ' to ')})"
-        )
-    if row["verdict"] == "loss":
-        more = {"value": 1 / factor["value"], "low": 1 / factor["high"], "high": 1 / factor["low"]}
-        return (
-            f"{one} is a loss: it needs {value_text(more)} times more energy per request than {other} "
-            f"({bounds_text(more, 1, ' to ')})"
-        )
-    return (
-        f"whether {one} or {other} needs less energy per request is not resolvable "
-        f"(ratio {value_text(factor)}, {bounds_text(factor, 1, ' to ')})"
-    )
-
-
-def _quality(row: Row, baseline: Row) -> str:
-    own, reference, difference = row["quality"], baseline["quality"], row["quality_difference"]
-    if own is None or reference is None:
-        return "; its quality is unknown (not evaluated)" if own is None else _quality_clause(row)
-    clause = f"{_quality_clause(row)} against {value_text(reference)}"
-    if difference is None:
-        return clause
-    if difference["value"] == 0 and difference["low"] == 0 and difference["high"] == 0:
-        return f"{clause}: every answer is as right or wrong as before"
-    if not difference["resolved"]:
-        return f"{clause}: the difference in quality is not resolvable ({bounds_text(difference, 1, ' to ')})"
-    size, word = _size(difference)
-    return f"{clause}: {word} by {_with_bounds(size)}"
-
-
-def _size(difference: Mapping[str, Any]) -> tuple[dict[str, float], str]:
-    if difference["value"] >= 0:
-        return {name: difference[name] for name in ("value", "low", "high")}, "higher"
-    return {"value": -difference["value"], "low": -difference["high"], "high": -difference["low"]}, "lower"
-
-
-def _advice(row: Row, one: str, other: str) -> str:
-    difference = row["quality_difference"]
-    lower = difference is not None and difference["resolved"] and difference["value"] < 0
-    higher = difference is not None and difference["resolved"] and difference["value"] > 0
-    if row["quality"] is not None and row["quality"]["high"] <= 0:
-        return f"{one} answers nothing right: its model is of no use yet, whatever energy it takes."
-    match row["verdict"]:
-        case "saves":
-            if difference is None:
-                return f"Evaluate {one} before choosing it: its quality beside {other}'s is unknown."
-            if lower:
-                size, _ = _size(difference)
-                loss = f"{value_text(size)} less {metric_name(difference['metric'])}"
-                return f"Choose {one} only where {loss} is acceptable."
-            return f"Choose {one}.{_payback(row)}"
-        case "loss":
-            return f"Keep {other}" + (f", unless the better quality is worth the energy of {one}." if higher else ".")
-        case "not resolvable":
-            worse = f" The quality of {one} is lower." if lower else ""
-            return f"Energy gives no reason to prefer either; more requests or seeds may.{worse}"
-        case _:
-            return "Nothing can be recommended yet."
-
-
-def _payback(row: Row) -> str:
-    requests = row["break_even_requests"]
-    if requests is None:
-        return ""
-    if requests["value"] == 0:
-        return " It costs no more to produce, so it saves from the first request."
-    bounds = bounds_text(requests, 1, " to ")
-    return f" Its extra energy to produce is saved after {value_text(requests)} requests ({bounds})."
-
-
-def _note(row: Row) -> str:
-    quality = row["energy_quality"]
-    if quality is None:
-        return "Energy unknown"
-    seeds = len(row["seeds_measured"])
-    if seeds == 1:
-        return f"Energy {quality}, one run: the interval leaves out how much runs differ from each other."
-    return f"Energy {quality}, {seeds} seeds: the interval holds the spread between them."
+def _listed(names: Sequence[str]) -> str:
+    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"

@@ -2,8 +2,10 @@
 
 import math
 from collections.abc import Iterable, Mapping
+from typing import Literal
 
-Value = float | Mapping[str, float | None] | None
+# A number, one with an interval, a count that is never reached, or unknown.
+Value = float | Mapping[str, float | None] | Literal["never"] | None
 
 THIN = "\u202f"  # narrow no-break space: groups digits, and parts a number from its unit
 _PREFIXES = ((1e9, "G"), (1e6, "M"), (1e3, "k"), (1.0, ""), (1e-3, "m"), (1e-6, "µ"), (1e-9, "n"))
@@ -28,6 +30,8 @@ def split(value: Value) -> tuple[float | None, float | None, float | None]:
     """Return (value, low, high) of a number or an interval."""
     if value is None:
         return None, None, None
+    if value == "never":
+        return math.inf, None, None
     if isinstance(value, Mapping):
         return value["value"], value.get("low"), value.get("high")
     return float(value), None, None
@@ -50,6 +54,22 @@ def plain(number: float, places: int) -> str:
     """Return a number with grouped digits, and a real minus sign."""
     text = f"{number:,.{places}f}".replace(",", THIN)
     return text.replace("-", "−")
+
+
+def signed(number: float, places: int) -> str:
+    """Return a number with its sign, also where that is a plus."""
+    text = plain(number, places)
+    return text if number <= 0 else f"+{text}"
+
+
+def about(count: float) -> str:
+    """Return a count to two significant digits."""
+    return plain(float(f"{count:.2g}"), 0)
+
+
+def percent(share: float) -> str:
+    """Return a share as a percentage, such as "95 %"."""
+    return f"{100 * share:.3g}{THIN}%"
 
 
 def prefix_for(values: Iterable[Value], unit: str) -> tuple[float, str]:
@@ -76,6 +96,8 @@ def value_text(value: Value, scale: float = 1.0) -> str:
     middle, low, high = split(value)
     if middle is None:
         return "unknown"
+    if math.isinf(middle):
+        return "never"
     if 0 < abs(middle / scale) < 0.0005 and low is None:
         return f"<{THIN}0.001"
     parts = [None if part is None else part / scale for part in (middle, low, high)]

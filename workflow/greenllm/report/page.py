@@ -11,16 +11,16 @@ import jinja2
 from markupsafe import Markup
 
 from greenllm.files import replacing, write_json
-from greenllm.report import contents, figures
+from greenllm.report import figures, tables
 from greenllm.report.findings import findings
 from greenllm.report.numbers import quantity
-from greenllm.report.tables import Column
+from greenllm.report.table import Column
 
 
 def write_report(account: Mapping[str, Any], folder: Path) -> None:
     """Write index.html, figures/, tables/ and summary.json into `folder`; files of other names there stay."""
-    tables = [make(account) for make in contents.PAGE]
-    for table in tables:
+    written = [make(account) for make in tables.PAGE]
+    for table in written:
         table.write(folder / "tables" / table.name)
     drawings = figures.draw_all(account, folder / "figures")
     sentences = findings(account)
@@ -29,21 +29,13 @@ def write_report(account: Mapping[str, Any], folder: Path) -> None:
         {"schema": "greenllm/summary/1", "findings": sentences}
         | {name: value for name, value in account.items() if name not in ("schema", "power")},
     )
-    shown = {table.name: table for table in tables} | {name: make(account) for name, make in contents.NAMED.items()}
+    named = [make(account) for make in tables.NAMED.values()]
     page = _template().render(
         account=account,
         css=_text("page.css"),
         js=_text("page.js"),
-        tables=shown,
-        figures={
-            drawing.name: {
-                "name": drawing.name,
-                "title": drawing.title,
-                "caption": drawing.caption,
-                "inline": figures.inline(drawing),
-            }
-            for drawing in drawings
-        },
+        tables={table.name: table for table in (*written, *named)},
+        figures=drawings,
         findings=sentences,
         quantity=quantity,
         mark=_mark,
@@ -73,8 +65,8 @@ def _mark(column: Column, text: str) -> str:
     """Return the class of a cell that is shown as a label, empty for others."""
     if column.title == "Energy is":
         return {"measured": "measured", "modelled": "modelled", "partly modelled": "modelled"}.get(text, "")
-    if column.key == "verdict":
-        return {"saves": "saves", "loss": "loss", "not resolvable": "open"}.get(text, "")
+    if column.key in ("verdict", "decision"):
+        return {"saves": "saves", "recommended": "saves", "loss": "loss", "not resolvable": "open"}.get(text, "")
     return ""
 
 

@@ -23,9 +23,9 @@ def run(arguments: argparse.Namespace) -> int:
     from greenllm.errors import UserError
     from greenllm.files import read_json
     from greenllm.footprint.account import SCHEMA
-    from greenllm.report.contents import NAMED
     from greenllm.report.page import write_report
-    from greenllm.report.tables import ENDINGS
+    from greenllm.report.table import ENDINGS
+    from greenllm.report.tables import NAMED
 
     account = read_json(arguments.account, "run `greenllm account` first")
     if account.get("schema") != SCHEMA:

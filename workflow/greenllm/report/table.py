@@ -1,5 +1,6 @@
 """Tables: one model of a table, written as CSV, Parquet, Markdown and LaTeX, and shown on the page."""
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,7 +20,8 @@ class Column:
     """A column: `key` in the rows, its title, and for quantities the unit of the raw values.
 
     `absent` stands in a cell without a value: "unknown" where there must be one, "–" where there can't be.
-    `like` names a column whose prefix this one shares; a column that is not `on_page` is in the files only.
+    `like` names a column whose prefix this one shares; a column that is not `on_page` is in the files only, and so is
+    one to be shown `if_known` where no row has a value.
     """
 
     key: str
@@ -29,6 +31,7 @@ class Column:
     absent: str = "–"
     like: str | None = None
     on_page: bool = True
+    if_known: bool = False
 
 
 @dataclass(frozen=True)
@@ -42,7 +45,10 @@ class Cell:
 
 @dataclass(frozen=True)
 class Table:
-    """A table: raw rows, and how to show their columns. Quantities of one column share a prefixed unit."""
+    """A table: raw rows, and how to show their columns. Quantities of one column share a prefixed unit.
+
+    A row may lack a key that it has no value for.
+    """
 
     name: str
     caption: str
@@ -51,7 +57,11 @@ class Table:
     notes: Sequence[str] = field(default_factory=tuple)
 
     def _scale(self, column: Column) -> tuple[float, str]:
-        return prefix_for([row[column.like or column.key] for row in self.rows], column.unit or "")
+        return prefix_for([row.get(column.like or column.key) for row in self.rows], column.unit or "")
+
+    def is_shown(self, column: Column) -> bool:
+        """Return whether the page shows a column."""
+        return column.on_page and not (column.if_known and all(row.get(column.key) in (None, "") for row in self.rows))
 
     def headings(self) -> list[tuple[str, str]]:
         """Return each column's title and prefixed unit (empty where it has none)."""
@@ -61,14 +71,15 @@ class Table:
         """Return the cells as shown, row by row."""
         scales = [self._scale(column)[0] if column.unit else 1.0 for column in self.columns]
         return [
-            [_cell(row[c.key], c, scale) for c, scale in zip(self.columns, scales, strict=True)] for row in self.rows
+            [_cell(row.get(c.key), c, scale) for c, scale in zip(self.columns, scales, strict=True)]
+            for row in self.rows
         ]
 
     def frame(self) -> pd.DataFrame:
         """Return the raw values; an interval `x` becomes the columns `x`, `x_low` and `x_high`."""
         data: dict[str, list[Any]] = {}
         for column in self.columns:
-            values = [row[column.key] for row in self.rows]
+            values = [row.get(column.key) for row in self.rows]
             if column.kind == "interval":
                 for index, ending in enumerate(("", "_low", "_high")):
                     data[column.key + ending] = [split(value)[index] for value in values]
@@ -126,6 +137,8 @@ def _cell(value: Any, column: Column, scale: float) -> Cell:
     middle = split(value)[0]
     if middle is None:
         return Cell(column.absent)
+    if math.isinf(middle):
+        return Cell(value_text(middle), sort="Infinity")
     if column.unit is None:  # a count or a year: digits as they stand
         return Cell(f"{middle:.0f}", sort=middle)
     return Cell(value_text(value, scale), bounds_text(value, scale), middle)

@@ -1,0 +1,40 @@
+"""The stages of a study in figures: their colours, names and order."""
+
+from greenllm.report.figures.style import BLUE
+
+# Told apart also by people with a colour vision deficiency: hue and lightness both change.
+_COLOURS = {
+    "collect": "#c9b458",
+    "collect_model": "#e3d18a",
+    "preprocess": "#a88a2c",
+    "train": BLUE,
+    "compress": "#7a5195",
+    "evaluate": "#38a3a5",
+    "deploy": "#b9c4c9",
+    "serve": "#d1495b",
+    "load": "#efa6a0",
+}
+_OTHER = "#8d979c"
+_NAMES = {"collect_model": "collect model", "deploy": "deploy (rest)", "serve": "server", "load": "load generator"}
+
+
+def stage_colour(stage: str) -> str:
+    """Return a stage's colour."""
+    return _COLOURS.get(stage, _OTHER)
+
+
+def stage_order(stage: str) -> tuple[int, str]:
+    """Return what stages are sorted by: the course of a study."""
+    names = list(_COLOURS)
+    return (names.index(stage) if stage in names else len(names), stage)
+
+
+def stage_name(stage: str) -> str:
+    """Return a stage's name as a reader knows it."""
+    return _NAMES.get(stage, stage)
+
+
+def label_order(label: str) -> tuple[bool, tuple[int, str]]:
+    """Return what a legend's labels are sorted by: stages as in `stage_order`, waste last."""
+    stages = {stage_name(stage): stage for stage in _COLOURS}
+    return label == "waste", stage_order(stages.get(label, label))

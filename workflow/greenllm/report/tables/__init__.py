@@ -1,0 +1,23 @@
+"""The tables of a study: which columns of its account each shows, and under which title. One file a subject."""
+
+from collections.abc import Callable
+
+from greenllm.report.table import Table
+from greenllm.report.tables.comparison import comparison
+from greenllm.report.tables.efficiency import efficiency
+from greenllm.report.tables.methods import conservation, methods, parameters
+from greenllm.report.tables.provenance import data, ledgers, missing
+from greenllm.report.tables.quality import hand_over, quality, subsets
+from greenllm.report.tables.recommendation import recommendation
+from greenllm.report.tables.serving import serving
+from greenllm.report.tables.shared import Account
+from greenllm.report.tables.sizes import sizes
+from greenllm.report.tables.spending import impact, produced, spent
+
+# Tables that have a rule of their own, so that they can be made without the page.
+NAMED: dict[str, Callable[[Account], Table]] = {"efficiency": efficiency, "impact": impact}
+# Tables written with the page.
+PAGE: tuple[Callable[[Account], Table], ...] = (
+    comparison, recommendation, sizes, quality, subsets, hand_over, serving, produced, spent, methods, parameters,
+    conservation, data, ledgers, missing,
+)  # fmt: skip
