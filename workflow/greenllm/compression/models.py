@@ -2,13 +2,16 @@
 
 import shutil
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from greenllm.data.tokenizer import TOKENIZER_FILES
 from greenllm.errors import UserError
 from greenllm.files import write_json
 from greenllm.serving.engines.manifest import read_manifest
 from greenllm.training.manifest import manifest, read_config
+
+if TYPE_CHECKING:
+    import torch
 
 
 def require_floating_point(folder: Path) -> None:
@@ -36,34 +39,58 @@ def require_whole_blocks(folder: Path, block: int) -> None:
             )
 
 
+def load(folder: Path, dtype: "torch.dtype | None" = None) -> Any:
+    """Load the weights of a model folder that are not quantised, as `dtype`, or fp32 where that is None.
+
+    Raises `UserError` where there are none that can be read.
+    """
+    import torch
+    from safetensors import SafetensorError
+    from transformers import AutoModelForCausalLM
+
+    require_floating_point(folder)
+    read_config(folder)
+    try:
+        return AutoModelForCausalLM.from_pretrained(
+            folder, dtype=dtype or torch.float32, local_files_only=True, use_safetensors=True
+        ).eval()
+    except (OSError, ValueError, RuntimeError, SafetensorError) as error:
+        raise UserError(f"{folder}: cannot be loaded: {' '.join(str(error).split())[:300]}") from None
+
+
+def save(model: Any, folder: Path) -> None:
+    """Write a model's weights and configuration into `folder`."""
+    model.save_pretrained(folder)
+    for file in folder.glob("*.safetensors"):
+        file.chmod(0o644)  # safetensors leaves it to its owner alone
+
+
 def describe(
     folder: Path,
     parent: Path,
     *,
-    recipe: str,
     engine: Literal["transformers", "onnxruntime-genai"],
     precision: Literal["fp32", "bf16", "int8", "int4"],
-    **details: Any,
 ) -> None:
-    """Write what belongs to the weights in `folder`: `parent`'s tokenizer, greenllm.json and compression.json.
-
-    `details` are further keys of compression.json.
-    """
+    """Write what a model made of `parent` needs beside its weights in `folder`: tokenizer and greenllm.json."""
     for name in TOKENIZER_FILES:
         (folder / name).unlink(missing_ok=True)  # a builder may have written its own version
         if (parent / name).is_file():
             shutil.copy(parent / name, folder / name)
-    before = manifest(parent, engine="transformers", precision="fp32")
     # ONNX Runtime's folder has no config.json, and quantising changes no shape.
     shaped = parent if precision in ("int8", "int4") else folder
-    after = manifest(shaped, engine=engine, precision=precision)
-    write_json(folder / "greenllm.json", after)
+    write_json(folder / "greenllm.json", manifest(shaped, engine=engine, precision=precision))
+
+
+def report(folder: Path, parent: Path, *, recipe: str, **details: Any) -> None:
+    """Write compression.json: parameters and bytes before and after, and `details`, further keys of it."""
+    before = manifest(parent, engine="transformers", precision="fp32")
     write_json(
         folder / "compression.json",
         {
             "schema": "greenllm/compression/1",
             "recipe": recipe,
-            "parameters": {"before": before["parameters"], "after": after["parameters"]},
+            "parameters": {"before": before["parameters"], "after": read_manifest(folder).parameters},
             "bytes": {"before": _bytes(parent), "after": _bytes(folder)},
             **details,
         },

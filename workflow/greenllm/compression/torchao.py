@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Literal
 
+from greenllm.compression.models import save
 from greenllm.errors import UserError
 
 
@@ -42,6 +43,4 @@ def quantize(model: Path, out: Path, *, precision: Literal["int8", "int4"], bloc
         use_safetensors=True,
         quantization_config=TorchAoConfig(chosen),
     )
-    quantized.save_pretrained(out)
-    for file in out.glob("*.safetensors"):
-        file.chmod(0o644)  # safetensors leaves it to its owner alone
+    save(quantized, out)

@@ -3,6 +3,7 @@
 from typing import Any, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
+from pydantic_core import PydanticCustomError
 
 from greenllm.files import replacing_folder
 from greenllm.recipes.step import Job, Step
@@ -36,9 +37,9 @@ class Quantize(Step):
     @model_validator(mode="after")
     def _method_has_a_library(self) -> Self:
         if self.library == "torchao" and self.method != "default":
-            raise ValueError("method is for ONNX Runtime; leave it out with library: torchao")
+            raise PydanticCustomError("method", "method is for ONNX Runtime; leave it out with library: torchao")
         if self.library == "torchao" and self.format == "int4" and self.block == 16:
-            raise ValueError("torchao's int4 has blocks of 32, 64, 128 or 256 weights")
+            raise PydanticCustomError("block", "torchao's int4 has blocks of 32, 64, 128 or 256 weights")
         return self
 
     @property
@@ -51,7 +52,7 @@ class Quantize(Step):
 
         No work is reported: it reads no samples or tokens, and its operations are not counted.
         """
-        from greenllm.compression.models import describe, require_floating_point, require_whole_blocks
+        from greenllm.compression.models import describe, report, require_floating_point, require_whole_blocks
 
         parent = job.needed_parent()
         require_floating_point(parent)
@@ -69,11 +70,8 @@ class Quantize(Step):
 
                 on_gpu = prepare_device(job.device, job.threads)
                 quantize(parent, folder, precision=self.format, block=self.block, on_gpu=on_gpu)
-            describe(
-                folder,
-                parent,
-                recipe=self.format,
-                engine="onnxruntime-genai" if self.library == "onnxruntime" else "transformers",
-                precision=self.format,
-                **self.model_dump(exclude={"format"}),
+            engine: Literal["transformers", "onnxruntime-genai"] = (
+                "onnxruntime-genai" if self.library == "onnxruntime" else "transformers"
             )
+            describe(folder, parent, engine=engine, precision=self.format)
+            report(folder, parent, recipe=self.format, **self.model_dump(exclude={"format"}))

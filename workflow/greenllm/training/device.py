@@ -32,14 +32,17 @@ def precision_of(asked: str, on_gpu: bool) -> str:
 
     Raises `UserError` where it is asked for and the GPU does not compute in it.
     """
-    if on_gpu:
-        has_bf16 = torch.cuda.is_bf16_supported(including_emulation=False)
-    else:
-        can = torch.cpu.get_capabilities()
-        has_bf16 = bool(can.get("avx512_bf16") or can.get("amx_bf16") or can.get("bf16"))
-    if asked == "bf16" and on_gpu and not has_bf16:
+    if asked == "bf16" and on_gpu and not has_bf16(on_gpu):
         raise UserError("train.precision: bf16, but this GPU does not compute in it; set auto or fp32")
-    return "fp32" if asked == "fp32" or (asked == "auto" and not has_bf16) else "bf16"
+    return "fp32" if asked == "fp32" or (asked == "auto" and not has_bf16(on_gpu)) else "bf16"
+
+
+def has_bf16(on_gpu: bool) -> bool:
+    """Say whether the GPU, or the processor, computes in bf16 itself."""
+    if on_gpu:
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
+    can = torch.cpu.get_capabilities()
+    return bool(can.get("avx512_bf16") or can.get("amx_bf16") or can.get("bf16"))
 
 
 def be_deterministic(on_gpu: bool) -> None:

@@ -1,0 +1,126 @@
+"""A smaller decoder made of the more important parts of a larger one: an ordinary model of the same architecture."""
+
+import copy
+from collections.abc import Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import TYPE_CHECKING, Any
+
+from greenllm.compression.decoder import Decoder, Shape
+from greenllm.compression.importance import Importance
+from greenllm.errors import UserError
+
+if TYPE_CHECKING:
+    import torch
+
+# Feed-forward widths stay multiples of what kernels and quantisers take at once.
+NEURONS = 32
+# Keys of configurations that hold one entry a layer.
+PER_LAYER = ("layer_types", "no_rope_layers", "mlp_layer_types")
+
+
+@dataclass(frozen=True)
+class Kept:
+    """What stays of one layer, as indices in ascending order."""
+
+    layer: int
+    groups: list[int]
+    neurons: list[int]
+
+
+def choose(importance: Importance, shape: Shape, *, heads: float, feed_forward: float, layers: float) -> list[Kept]:
+    """Return what stays where the least important shares (0 to 1) of heads, neurons and layers go.
+
+    Raises `UserError` where a share is of no whole number of key-value groups or layers.
+    """
+    deep = shape.layers - _whole(layers, shape.layers, "layers", "layers")
+    broad = shape.groups - _whole(heads, shape.groups, "heads", f"key-value groups of {shape.heads_per_group} heads")
+    wide = shape.feed_forward - _neurons(feed_forward, shape.feed_forward)
+    return [
+        Kept(layer, _best(importance.groups[layer], broad), _best(importance.neurons[layer], wide))
+        for layer in _best(importance.layers, deep)
+    ]
+
+
+def cut(decoder: Decoder, kept: Sequence[Kept]) -> Any:
+    """Return a new network of the kept parts, in the same architecture, its configuration adapted."""
+    from transformers import AutoModelForCausalLM
+
+    config = copy.deepcopy(decoder.network.config)
+    shape = decoder.shape
+    config.num_hidden_layers = len(kept)
+    config.num_key_value_heads = len(kept[0].groups)
+    config.num_attention_heads = len(kept[0].groups) * shape.heads_per_group
+    config.head_dim = shape.head_width
+    config.intermediate_size = len(kept[0].neurons)
+    for name in PER_LAYER:
+        if entries := getattr(config, name, None):
+            setattr(config, name, [entries[one.layer] for one in kept])
+    weights = decoder.network.state_dict()
+    inside = f"{decoder.prefix}."
+    chosen = {name: weight for name, weight in weights.items() if not name.startswith(inside)}
+    for index, one in enumerate(kept):
+        old = f"{inside}{one.layer}."
+        for name, weight in weights.items():
+            if name.startswith(old):
+                part = name.removeprefix(old)
+                chosen[f"{inside}{index}.{part}"] = _part(part, weight, one, shape)
+    smaller = AutoModelForCausalLM.from_config(config, dtype=decoder.network.dtype)
+    try:
+        smaller.load_state_dict(chosen)
+    except RuntimeError as error:
+        raise UserError(
+            f"prune: {type(decoder.network).__name__} has weights that are shared out in a way not known here; leave "
+            f"this recipe out for this model ({' '.join(str(error).split())[:200]})"
+        ) from None
+    smaller.generation_config = copy.deepcopy(decoder.network.generation_config)
+    return smaller.eval()
+
+
+def _whole(share: float, count: int, key: str, what: str) -> int:
+    """Return how many of `count` parts a share is; raise `UserError` where that is not a whole number."""
+    wanted = share * count
+    if abs(wanted - round(wanted)) < 1e-6 and round(wanted) < count:
+        return round(wanted)
+    possible = ", ".join(str(Fraction(part, count)) for part in range(1, count))
+    raise UserError(
+        f"prune.{key}: {share:g} of {count} {what} is no whole number of them; "
+        + (f"expected a share such as {possible}" if possible else "none can be removed; leave it out")
+    )
+
+
+def _neurons(share: float, count: int) -> int:
+    """Return how many of `count` neurons go: a multiple of `NEURONS` stays, where it was one."""
+    step = NEURONS if count % NEURONS == 0 else 1
+    removed = round(share * count / step) * step
+    if share and not 0 < removed < count:
+        raise UserError(
+            f"prune.feed_forward: {share:g} of {count} neurons removes {'nothing' if not removed else 'everything'}, "
+            f"in steps of {step}; expected a share from {step / count:.2g} to {1 - step / count:.2g}"
+        )
+    return removed
+
+
+def _best(importance: "torch.Tensor", count: int) -> list[int]:
+    """Return the indices of the `count` most important, ascending; of equals the first."""
+    order = importance.argsort(descending=True, stable=True)
+    return sorted(order[:count].tolist())
+
+
+def _part(name: str, weight: "torch.Tensor", kept: Kept, shape: Shape) -> "torch.Tensor":
+    """Return what stays of a weight or bias of a layer."""
+    module, _, kind = name.rpartition(".")
+    module = module.rpartition(".")[2]
+    keys = _ranges(kept.groups, shape.head_width)
+    queries = _ranges(kept.groups, shape.head_width * shape.heads_per_group)
+    rows = {"q_proj": queries, "k_proj": keys, "v_proj": keys, "gate_proj": kept.neurons, "up_proj": kept.neurons}
+    columns = {"o_proj": queries, "down_proj": kept.neurons}
+    if module in rows:
+        return weight[rows[module]]
+    if module in columns and kind == "weight":
+        return weight[:, columns[module]]
+    return weight
+
+
+def _ranges(blocks: Sequence[int], width: int) -> list[int]:
+    return [index for block in blocks for index in range(block * width, (block + 1) * width)]

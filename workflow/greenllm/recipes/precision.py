@@ -1,0 +1,43 @@
+"""Recipe step precision: weights stored in bf16, and inference computed in it."""
+
+from typing import Any, ClassVar, Literal
+
+from pydantic import Field, model_validator
+
+from greenllm.errors import UserError
+from greenllm.files import replacing_folder
+from greenllm.recipes.step import Job, Step
+
+
+class Precision(Step):
+    """Store the weights in another precision and compute in it: `precision: bf16`."""
+
+    key: ClassVar[str] = "precision"
+    stage: ClassVar[Literal["train", "compress"]] = "compress"
+
+    format: Literal["bf16"] = Field(description="Format of weights and arithmetic, where the hardware has it.")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _from_format(cls, given: Any) -> Any:
+        return {"format": given} if isinstance(given, str) else given
+
+    def make(self, job: Job) -> None:
+        """Write the model with its weights rounded; no work is reported, since nothing is computed with it."""
+        import torch
+
+        from greenllm.compression.models import describe, load, report, save
+        from greenllm.training.device import has_bf16, prepare_device
+
+        parent = job.needed_parent()
+        on_gpu = prepare_device(job.device, job.threads)
+        if not has_bf16(on_gpu):
+            raise UserError(
+                f"precision: bf16, but this {'GPU' if on_gpu else 'processor'} does not compute in it, and emulation "
+                "would cost more than fp32; leave this recipe out here"
+            )
+        model = load(parent, torch.bfloat16)
+        with replacing_folder(job.out) as folder:
+            save(model, folder)
+            describe(folder, parent, engine="transformers", precision="bf16")
+            report(folder, parent, recipe="bf16")

@@ -1,0 +1,124 @@
+"""Recipe step prune: heads, feed-forward neurons and layers removed by importance, then trained again."""
+
+import tempfile
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
+
+from pydantic import Field, model_validator
+from pydantic_core import PydanticCustomError
+
+from greenllm.compression.shares import Removed
+from greenllm.files import replacing_folder
+from greenllm.recipes.step import Job, Step
+
+if TYPE_CHECKING:
+    from greenllm.compression.cutting import Kept
+    from greenllm.compression.decoder import Shape
+
+
+class Prune(Step):
+    """Structured pruning and training again (`recover` says how): the result is an ordinary smaller model."""
+
+    key: ClassVar[str] = "prune"
+    stage: ClassVar[Literal["train", "compress"]] = "compress"
+
+    structured: Removed | None = Field(
+        None, description="Share of each layer's heads and of its feed-forward neurons to remove."
+    )
+    heads: Removed | None = Field(
+        None, description="Share of the heads alone, in whole key-value groups; overrides `structured`."
+    )
+    feed_forward: Removed | None = Field(
+        None, description="Share of the feed-forward neurons alone; overrides `structured`."
+    )
+    layers: Removed | None = Field(None, description="Share of the layers to remove whole.")
+    calibration_rows: int = Field(256, ge=1, description="Training rows on which importance is measured.")
+
+    @model_validator(mode="after")
+    def _removes_something(self) -> Self:
+        if not any((self.structured, self.heads, self.feed_forward, self.layers)):
+            raise PydanticCustomError(
+                "prune", "removes nothing; expected structured, heads, feed_forward or layers, such as 0.5"
+            )
+        return self
+
+    def make(self, job: Job) -> None:
+        """Write the pruned model, trained again, with its training.json and compression.json.
+
+        The cut hangs on the parent, the data and the threads alone: a killed training finds the same model again.
+        The work reported is that of the training; the forward passes of `calibration_rows` rows are not counted.
+        """
+        from greenllm.compression.cutting import choose, cut
+        from greenllm.compression.decoder import decoder_of
+        from greenllm.compression.importance import FORMULAS, measure
+        from greenllm.compression.models import load, report, save
+        from greenllm.training.device import be_deterministic, prepare_device
+        from greenllm.training.manifest import context_of
+        from greenllm.training.saving import save as save_trained
+        from greenllm.training.train import train
+
+        parent, data, checkpoints = job.needed_parent(), job.needed_data(), job.needed_checkpoints()
+        on_gpu = prepare_device(job.device, job.threads)
+        be_deterministic(on_gpu)
+        decoder = decoder_of(load(parent).to("cuda" if on_gpu else "cpu"), parent)
+        rows = _calibration_rows(data, context_of(decoder.network.config, parent), self.calibration_rows)
+        removed = {
+            "heads": self.heads or self.structured or 0,
+            "feed_forward": self.feed_forward or self.structured or 0,
+            "layers": self.layers or 0,
+        }
+        kept = choose(measure(decoder, rows), decoder.shape, **removed)
+        with tempfile.TemporaryDirectory() as place:
+            smaller = Path(place)
+            save(cut(decoder, kept), smaller)
+            trained = train(
+                job.training,
+                data=data,
+                checkpoint_folder=checkpoints,
+                seed=job.seed,
+                threads=job.threads,
+                device=job.device,
+                parent=smaller,
+                report_work=job.report_work,
+            )
+        with replacing_folder(job.out) as folder:
+            save_trained(trained, replace(job, out=folder))
+            report(
+                folder,
+                parent,
+                recipe="pruned",
+                shares=removed,
+                importance={name: FORMULAS[name] for name, share in removed.items() if share},
+                calibration_rows=len(rows),
+                removed=_removed(kept, decoder.shape),
+            )
+
+
+def _calibration_rows(data: Path, context: int, most: int) -> list[list[int]]:
+    """Return the inputs (token ids) of at most `most` training rows, evenly spread over the data."""
+    from tokenizers import Tokenizer
+
+    from greenllm.training.batches import read_rows
+
+    tokenizer = Tokenizer.from_file(str(data / "tokenizer" / "tokenizer.json"))
+    tokenizer.no_padding()
+    tokenizer.no_truncation()
+    # The last token of a row, the end token, is a target only: which one it is does not matter here.
+    inputs = [row.ids[:-1] for row in read_rows(data / "train.parquet", tokenizer, eos_id=0, context=context).rows]
+    whole = [ids for ids in inputs if ids]
+    step = max(1, len(whole) // most)
+    return whole[::step][:most]
+
+
+def _removed(kept: "list[Kept]", shape: "Shape") -> list[dict[str, Any]]:
+    """Return what was removed of each layer: the whole layer, or its heads by index and its neurons by number."""
+    by_layer = {one.layer: one for one in kept}
+    heads = range(shape.groups * shape.heads_per_group)
+    told = []
+    for layer in range(shape.layers):
+        one = by_layer.get(layer)
+        gone = [head for head in heads if one is None or head // shape.heads_per_group not in one.groups]
+        neurons = shape.feed_forward - (len(one.neurons) if one else 0)
+        told.append({"layer": layer, "whole": one is None, "heads": gone, "feed_forward_neurons": neurons})
+    return told

@@ -1,0 +1,55 @@
+"""Recipe step sparsify: the smallest weights set to zero where they stand. Ordinary kernels gain nothing from it."""
+
+from pathlib import Path
+from typing import Any, ClassVar, Literal
+
+from pydantic import Field
+
+from greenllm.compression.shares import Removed
+from greenllm.errors import UserError
+from greenllm.files import replacing_folder
+from greenllm.recipes.step import Job, Step
+
+
+class Sparsify(Step):
+    """Unstructured pruning, the negative control: parameters, bytes and time stay as they are."""
+
+    key: ClassVar[str] = "sparsify"
+    stage: ClassVar[Literal["train", "compress"]] = "compress"
+
+    share: Removed = Field(description="Share of each linear layer's weights to set to zero, the smallest first.")
+
+    def make(self, job: Job) -> None:
+        """Write the model with zeros in it; no work is reported, since nothing is computed with it."""
+        from greenllm.compression.models import describe, load, report, save
+
+        parent = job.needed_parent()
+        model = load(parent)
+        before = _nonzero(model)
+        _zero_smallest(model, self.share, parent)
+        with replacing_folder(job.out) as folder:
+            save(model, folder)
+            describe(folder, parent, engine="transformers", precision="fp32")
+            nonzero = {"before": before, "after": _nonzero(model)}
+            report(folder, parent, recipe="sparse", share=self.share, nonzero_parameters=nonzero)
+
+
+def _zero_smallest(model: Any, share: float, folder: Path) -> None:
+    """Set the smallest weights of each linear layer to zero (by magnitude: Han et al. 2015, arXiv 1506.02626).
+
+    An output layer that is the embedding, too, is left alone.
+    """
+    from torch import nn
+    from torch.nn.utils import prune
+
+    embedding = model.get_input_embeddings().weight
+    layers = [module for module in model.modules() if isinstance(module, nn.Linear) and module.weight is not embedding]
+    if not layers:
+        raise UserError(f"{folder}: no linear layers in this architecture; leave the recipe out for this model")
+    for layer in layers:
+        prune.l1_unstructured(layer, "weight", amount=share)  # type: ignore[no-untyped-call]
+        prune.remove(layer, "weight")  # type: ignore[no-untyped-call]
+
+
+def _nonzero(model: Any) -> int:
+    return sum(int(weight.count_nonzero()) for weight in model.parameters())
