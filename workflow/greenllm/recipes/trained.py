@@ -16,6 +16,7 @@ class Train(Step):
     def make(self, job: Job) -> None:
         """Train and write the model with its training.json."""
         from greenllm.training.saving import save
+        from greenllm.training.sizes import SIZES, Decoder
         from greenllm.training.train import train
 
         trained = train(
@@ -25,7 +26,7 @@ class Train(Step):
             seed=job.seed,
             threads=job.threads,
             device=job.device,
-            model=job.model,
+            model=Decoder(SIZES[job.model.size], job.model.context) if job.model else None,
             parent=job.parent,
             report_work=job.report_work,
         )

@@ -4,6 +4,7 @@ import argparse
 import os
 import sys
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -12,6 +13,7 @@ from greenllm.config.read import read_settings
 from greenllm.errors import UserError
 from greenllm.recipes import Job, Step
 from greenllm.threads import usable_threads
+from greenllm.training import parallel
 from greenllm.work import write_work
 
 if TYPE_CHECKING:
@@ -56,22 +58,26 @@ def make(arguments: argparse.Namespace, stage: Literal["train", "compress"]) -> 
     os.environ.setdefault("TQDM_MININTERVAL", "5")
     settings = read_settings(arguments.settings, Training)
     model = read_settings(arguments.model, Model, option="--model") if arguments.model else None
+    job = Job(
+        out=arguments.out,
+        training=settings,
+        parent=arguments.parent,
+        model=model,
+        others=_others(arguments.other),
+        data=arguments.data,
+        checkpoints=arguments.checkpoints,
+        seed=arguments.seed,
+        threads=threads,
+        device=arguments.device,
+        report_work=_report_work,
+    )
+    trains = step.trains or recipe.recover is not None
     try:
-        step.make(
-            Job(
-                out=arguments.out,
-                training=settings,
-                parent=arguments.parent,
-                model=model,
-                others=_others(arguments.other),
-                data=arguments.data,
-                checkpoints=arguments.checkpoints,
-                seed=arguments.seed,
-                threads=threads,
-                device=arguments.device,
-                report_work=_report_work,
+        if trains and settings.processes > 1:
+            return parallel.launch(
+                partial(step.make, job), settings.processes, threads=threads, device=arguments.device
             )
-        )
+        step.make(job)
     except KeyboardInterrupt:
         resume = f" to resume from the newest checkpoint in {arguments.checkpoints}" if arguments.checkpoints else ""
         print(f"greenllm {stage}: interrupted; run again{resume}", file=sys.stderr)

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from greenllm.errors import UserError
+from greenllm.training.parallel import ALONE, Rank
 
 if TYPE_CHECKING:
     import torch
@@ -97,26 +98,42 @@ class LengthBuckets:
 
 @dataclass(frozen=True)
 class Collator:
-    """Makes a batch's tensors: `input_ids`, the `targets` one token on, and each target's weight in the loss."""
+    """Makes a batch's tensors: `input_ids`, the `targets` one token on, and each target's weight in the loss.
+
+    Of processes that train together, each takes every n-th row, so that all get rows about as long. `share` is the
+    weight of its tokens in the batch's, times n: a mean loss times its share, averaged over the processes as their
+    gradients are, is the mean over all tokens of the batch, however they are divided.
+    """
 
     pad_id: int
     prompt_weight: float
+    rank: Rank = ALONE
 
     def __call__(self, rows: Sequence[Row]) -> "dict[str, torch.Tensor]":
-        """Return tensors of shape (rows, longest − 1), padded on the right with weight 0.
+        """Return tensors of shape (rows, longest − 1), padded on the right with weight 0, and the scalar `share`.
 
         No attention mask is needed: under causal attention no token sees the padding behind it.
         """
         import torch
         from torch.nn.utils.rnn import pad_sequence
 
-        ids = pad_sequence([torch.tensor(row.ids) for row in rows], batch_first=True, padding_value=self.pad_id)
-        lengths = torch.tensor([len(row) for row in rows])
-        prompts = torch.tensor([row.prompt_length for row in rows])
+        own = rows[self.rank.index :: self.rank.count]
+        weight, all_weight = self._weight(own), self._weight(rows)
+        own = own or rows[:1]  # fewer rows than processes: one computes what does not count
+        ids = pad_sequence([torch.tensor(row.ids) for row in own], batch_first=True, padding_value=self.pad_id)
+        lengths = torch.tensor([len(row) for row in own])
+        prompts = torch.tensor([row.prompt_length for row in own])
         position = torch.arange(1, ids.shape[1])  # of the targets
         weights = torch.where(position < prompts[:, None], self.prompt_weight, 1.0)
         return {
             "input_ids": ids[:, :-1].contiguous(),
             "targets": ids[:, 1:].contiguous(),
             "weights": weights * (position < lengths[:, None]),
+            "share": torch.tensor(self.rank.count * weight / all_weight if all_weight else 1.0),
         }
+
+    def _weight(self, rows: Sequence[Row]) -> float:
+        """Return the sum of the rows' targets' weights."""
+        asked = sum(max(row.prompt_length - 1, 0) for row in rows)
+        answered = sum(len(row) - 1 for row in rows) - asked
+        return self.prompt_weight * asked + answered

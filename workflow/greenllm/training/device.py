@@ -8,12 +8,13 @@ from typing import Literal
 import torch
 
 from greenllm.errors import UserError
+from greenllm.training.parallel import ALONE, Rank
 
 Device = Literal["auto", "cpu", "require"]
 
 
-def prepare_device(device: Device, threads: int) -> bool:
-    """Set the threads and return whether to train on a GPU: the first of those this job may use.
+def prepare_device(device: Device, threads: int, rank: Rank = ALONE) -> bool:
+    """Set this process's threads and return whether to train on a GPU: one alone takes the first that it may use.
 
     Raises `UserError` where a GPU is required and there is none.
     """
@@ -22,8 +23,8 @@ def prepare_device(device: Device, threads: int) -> bool:
         if device == "require":
             raise UserError("train: device `require`, but PyTorch sees no GPU; check the driver, or set device: auto")
         return False
-    if torch.cuda.device_count() > 1:
-        print(f"train: uses one of the {torch.cuda.device_count()} GPUs that it may use", file=sys.stderr)
+    if torch.cuda.device_count() > rank.count and rank.is_first:
+        print(f"train: uses {rank.count} of the {torch.cuda.device_count()} GPUs that it may use", file=sys.stderr)
     return True
 
 

@@ -2,7 +2,7 @@
 
 import sys
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,7 @@ from tokenizers import Tokenizer
 from transformers import AutoModelForCausalLM, AutoTokenizer, set_seed
 from transformers.utils.logging import disable_progress_bar
 
-from greenllm.config.models import Model, Training
+from greenllm.config.models import Training
 from greenllm.errors import UserError
 from greenllm.files import sha256_of
 from greenllm.training import checkpoints
@@ -21,7 +21,8 @@ from greenllm.training.device import Device, be_deterministic, peak_memory_bytes
 from greenllm.training.flops import Flops
 from greenllm.training.manifest import context_of, read_config, try_to_count
 from greenllm.training.method import Method
-from greenllm.training.sizes import llama_config
+from greenllm.training.parallel import backend, rank_of, threads_each
+from greenllm.training.sizes import Decoder, llama_config
 from greenllm.training.trainer import Run, Trainer, make_trainer
 from greenllm.training.work import PlannedBatches, Work
 
@@ -46,21 +47,21 @@ def train(
     seed: int,
     threads: int,
     device: Device = "auto",
-    model: Model | None = None,
+    model: Decoder | None = None,
     parent: Path | None = None,
     method: Method | None = None,
     report_work: Callable[[Work], None] = lambda work: None,
 ) -> Trained:
-    """Train a causal language model on a prepared data set.
+    """Train a causal language model on a prepared data set; of several processes the first alone returns.
 
     Args:
         settings: how to train.
         data: folder with train.parquet, validation.parquet and tokenizer/.
         checkpoint_folder: where checkpoints go; a training that was killed resumes from the newest whole one.
         seed: of the initial weights and the order of batches.
-        threads: CPU threads; another number rounds sums otherwise, and so gives other weights.
+        threads: CPU threads of all processes; another number rounds sums otherwise, and so gives other weights.
         device: `auto`, `cpu` or `require` (a GPU).
-        model: size and context of a model from scratch.
+        model: the model to train from scratch.
         parent: folder of the model to start from, instead of `model`.
         method: how the network learns, where otherwise than from the labels, with all its weights.
         report_work: told at each checkpoint, and at the end, the work done by this process so far.
@@ -71,9 +72,10 @@ def train(
     training diverges.
     """
     method = method or Method()
-    on_gpu = prepare_device(device, threads)
+    rank = rank_of(settings.processes)
+    on_gpu = prepare_device(device, threads_each(rank.count, threads), rank)
     precision = precision_of(settings.precision, on_gpu)
-    run = Run(seed=seed, threads=threads, on_gpu=on_gpu, precision=precision, folder=checkpoint_folder)
+    run = Run(seed=seed, threads=threads, on_gpu=on_gpu, precision=precision, folder=checkpoint_folder, rank=rank)
     be_deterministic(on_gpu)
     tokenizer_folder = data / "tokenizer"
     eos_id, pad_id = _special_ids(tokenizer_folder)
@@ -82,7 +84,7 @@ def train(
     tokenizer.no_truncation()
     disable_progress_bar()  # those of loading and saving; training's own stays
     set_seed(seed)
-    network = _load(parent) if parent else _from_scratch(model, tokenizer.get_vocab_size(), pad_id, eos_id)
+    network = load(parent) if parent else _from_scratch(model, tokenizer.get_vocab_size(), pad_id, eos_id)
     known = network.get_input_embeddings().weight.shape[0]
     if tokenizer.get_vocab_size() > known:
         raise UserError(
@@ -100,9 +102,10 @@ def train(
     planned = PlannedBatches(
         LengthBuckets(lengths, settings.batch, seed), settings.epochs, _training_flops(network.config, method)
     )
-    resume = checkpoints.open_folder(checkpoint_folder, _fingerprint(settings, run, data, model, parent, method))
+    fingerprint = _fingerprint(settings, run, data, model, parent, method)
+    resume = rank.first(lambda: checkpoints.open_folder(checkpoint_folder, fingerprint))
     first = checkpoints.step_of(resume) if resume else 0
-    if resume:
+    if resume and rank.is_first:
         print(f"train: resuming from {resume}, step {first} of {planned.steps}", file=sys.stderr)
     trainer = make_trainer(
         network,
@@ -117,6 +120,7 @@ def train(
     )
     _run_to_the_end(trainer, resume)
 
+    rank.leave_to_first()
     report_work(planned.work(first, trainer.state.global_step))
     network = trainer.accelerator.unwrap_model(network, keep_fp32_wrapper=False).eval()  # no more autocast
     network.config.use_cache = True  # the Trainer turned the key-value cache off, which answering needs
@@ -150,13 +154,13 @@ def _training_flops(config: Any, method: Method) -> Flops | None:
 
 
 def _fingerprint(
-    settings: Training, run: Run, data: Path, model: Model | None, parent: Path | None, method: Method
+    settings: Training, run: Run, data: Path, model: Decoder | None, parent: Path | None, method: Method
 ) -> str:
     """Return the fingerprint of all that the weights hang on: only checkpoints of the same one are resumed."""
     return checkpoints.fingerprint(
         {
             "settings": settings.model_dump(),
-            "model": model.model_dump() if model and not parent else None,
+            "model": asdict(model) if model and not parent else None,
             "parent": hashes_of(parent) if parent else None,
             "method": method.depends_on,
             "data": [sha256_of(data / name) for name in ("train.parquet", "validation.parquet")],
@@ -182,7 +186,8 @@ def _run_to_the_end(trainer: Trainer, resume: Path | None) -> None:
         needed_bytes = 12 * _count(trainer.model.parameters())
         if not checkpoints.no_space(error, folder, needed_bytes):
             raise
-        checkpoints.remove_broken(folder)
+        if trainer.rank.is_first:
+            checkpoints.remove_broken(folder)
         raise checkpoints.no_space_error(
             folder,
             f"the checkpoint of step {trainer.state.global_step}",
@@ -213,7 +218,9 @@ def _report(
         "threads": run.threads,
         "device": torch.cuda.get_device_name() if run.on_gpu else "cpu",
         "seed": run.seed,
-        "world_size": 1,
+        "world_size": run.rank.count,
+        "wrapper": type(trainer.model_wrapped).__name__ if run.rank.count > 1 else None,
+        "backend": backend(),
         "resumed_from_step": resumed_from_step,
         "stopped_early": state.global_step < planned.steps,
         "loss": _history(state.log_history, "loss"),
@@ -239,14 +246,15 @@ def _special_ids(folder: Path) -> tuple[int, int]:
     return eos_id, eos_id if tokenizer.pad_token_id is None else int(tokenizer.pad_token_id)
 
 
-def _from_scratch(model: Model | None, vocabulary: int, pad_id: int, eos_id: int) -> Any:
+def _from_scratch(model: Decoder | None, vocabulary: int, pad_id: int, eos_id: int) -> Any:
     if model is None:
         raise UserError("train: neither --from nor --model; expected a model folder, or the size of a new model")
     config = llama_config(model.size, vocabulary=vocabulary, context=model.context, pad_id=pad_id, eos_id=eos_id)
     return AutoModelForCausalLM.from_config(config, dtype=torch.float32)
 
 
-def _load(folder: Path) -> Any:
+def load(folder: Path) -> Any:
+    """Return the transformers model in a folder, in fp32; raise `UserError` where there is none."""
     read_config(folder)
     try:
         return AutoModelForCausalLM.from_pretrained(

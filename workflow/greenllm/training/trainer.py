@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from accelerate.data_loader import prepare_data_loader  # type: ignore[import-untyped]
+from torch.nn.parallel import DistributedDataParallel
 from torch.utils.data import DataLoader
 from tqdm import tqdm
 from transformers import EarlyStoppingCallback, ProgressCallback, TrainerCallback, TrainingArguments
@@ -19,6 +21,7 @@ from greenllm.errors import UserError
 from greenllm.training import checkpoints
 from greenllm.training.batches import Collator, LengthBuckets, Row
 from greenllm.training.method import Criterion, cross_entropy, labels_alone
+from greenllm.training.parallel import ALONE, Rank
 from greenllm.training.work import PlannedBatches
 
 # transformers' names of the schedules that it brings; one-cycle is PyTorch's.
@@ -39,13 +42,17 @@ class Run:
     on_gpu: bool
     precision: str
     folder: Path
+    rank: Rank = ALONE
 
 
 class Trainer(HuggingFaceTrainer):  # type: ignore[misc]
     """transformers.Trainer with batches by length, a loss weighted by token, and the one-cycle schedule."""
 
-    def __init__(self, *, settings: Training, buckets: LengthBuckets, criterion: Criterion, **arguments: Any) -> None:
+    def __init__(
+        self, *, settings: Training, buckets: LengthBuckets, criterion: Criterion, rank: Rank, **arguments: Any
+    ) -> None:
         super().__init__(**arguments)
+        self.rank = rank
         self.settings = settings
         self.criterion = criterion
         self.buckets = buckets
@@ -54,11 +61,15 @@ class Trainer(HuggingFaceTrainer):  # type: ignore[misc]
         self.add_callback(self.progress)
         # The loss is a mean over the step's tokens already.
         self.loss_is_scaled_for_ga = True
+        if rank.count > 1:
+            self.accelerator.ddp_handler.gradient_as_bucket_view = True  # saves a copy of the gradients
+            self.add_callback(Together(self))
 
     def get_train_dataloader(self) -> DataLoader[Any]:
         """Return the training batches, grouped by length."""
-        loader = DataLoader(self.train_dataset, batch_sampler=self.buckets, collate_fn=self.data_collator)
-        return self.accelerator.prepare(loader)  # type: ignore[no-any-return]
+        return self._on_device(
+            DataLoader(self.train_dataset, batch_sampler=self.buckets, collate_fn=self.data_collator)
+        )
 
     def get_eval_dataloader(self, eval_dataset: Any = None) -> DataLoader[Any]:
         """Return the validation batches, sorted by length."""
@@ -66,8 +77,14 @@ class Trainer(HuggingFaceTrainer):  # type: ignore[misc]
         order = sorted(range(len(rows)), key=lambda index: len(rows[index]))
         size = self.buckets.batch_size
         batches = [order[start : start + size] for start in range(0, len(order), size)]
-        loader = DataLoader(rows, batch_sampler=batches, collate_fn=Collator(self.data_collator.pad_id, 0.0))
-        return self.accelerator.prepare(loader)  # type: ignore[no-any-return]
+        own = batches[self.rank.index :: self.rank.count]
+        return self._on_device(DataLoader(rows, batch_sampler=own, collate_fn=Collator(self.data_collator.pad_id, 0.0)))
+
+    def _on_device(self, loader: DataLoader[Any]) -> DataLoader[Any]:
+        """Return a loader that puts its batches, each this process's share already, on the device."""
+        device = self.accelerator.device
+        prepared = prepare_data_loader(loader, device, num_processes=1, process_index=0, put_on_device=True)
+        return prepared  # type: ignore[no-any-return]
 
     def create_scheduler(self, num_training_steps: int, optimizer: Any = None) -> Any:
         """Return the learning-rate schedule; one-cycle (Smith and Topin 2017, arXiv 1708.07120) is PyTorch's."""
@@ -95,7 +112,7 @@ class Trainer(HuggingFaceTrainer):  # type: ignore[misc]
         """Return the criterion's loss; a network of its own computes in the training's precision."""
         output = model(input_ids=inputs["input_ids"], use_cache=False)
         with self.accelerator.autocast():
-            loss = self.criterion(output.logits, inputs)
+            loss = self.criterion(output.logits, inputs) * inputs["share"]
         return (loss, output) if return_outputs else loss
 
     @torch.no_grad()
@@ -114,6 +131,7 @@ class Trainer(HuggingFaceTrainer):  # type: ignore[misc]
             logits = self.model(input_ids=batch["input_ids"], use_cache=False).logits
             total = total + (cross_entropy(logits, batch["targets"]) * batch["weights"]).sum()
             count = count + batch["weights"].sum()
+        total, count = self.rank.sum(torch.stack([total, count]))
         metrics = {f"{metric_key_prefix}_loss": (total / count).item()}
         rows = len(dataloader.dataset)  # type: ignore[arg-type]
         return EvalLoopOutput(predictions=None, label_ids=None, metrics=metrics, num_samples=rows)
@@ -144,14 +162,34 @@ class Progress(ProgressCallback):  # type: ignore[misc]
             self.training_bar.close()
 
 
+class Together(TrainerCallback):  # type: ignore[misc]
+    """Makes sure that the processes train one model, and not each its own."""
+
+    def __init__(self, trainer: Trainer) -> None:
+        self.trainer = trainer
+
+    def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        """Raise RuntimeError where gradients would not be exchanged."""
+        wrapped, known = self.trainer.model_wrapped, self.trainer.accelerator.num_processes
+        if not isinstance(wrapped, DistributedDataParallel) or known != self.trainer.rank.count:
+            raise RuntimeError(
+                f"{self.trainer.rank.count} processes, but the Trainer knows of {known} and trains a "
+                f"{type(wrapped).__name__}, not a DistributedDataParallel"
+            )
+
+
 class Checkpointing(TrainerCallback):  # type: ignore[misc]
     """Marks each checkpoint when its last file has been written, and tells what has been done so far."""
 
-    def __init__(self, done: Callable[[int], None]) -> None:
+    def __init__(self, done: Callable[[int], None], rank: Rank) -> None:
         self.done = done
+        self.rank = rank
 
     def on_save(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-        """Mark the checkpoint just written."""
+        """Mark the checkpoint just written: each process has put its random state there."""
+        self.rank.wait()
+        if not self.rank.is_first:
+            return
         checkpoints.mark_whole(Path(args.output_dir) / f"checkpoint-{state.global_step}")
         self.done(state.global_step)
         tqdm.write(f"train: checkpoint of step {state.global_step} written", file=sys.stderr)
@@ -200,6 +238,7 @@ def make_trainer(
         logging_steps=log_every,
         logging_nan_inf_filter=False,
         dataloader_pin_memory=run.on_gpu,
+        ddp_find_unused_parameters=False,
         remove_unused_columns=False,
         report_to="none",
     )
@@ -208,12 +247,13 @@ def make_trainer(
         settings=settings,
         buckets=planned.buckets,
         criterion=criterion,
+        rank=run.rank,
         model=network,
         args=arguments,
-        data_collator=Collator(pad_id, settings.prompt_weight),
+        data_collator=Collator(pad_id, settings.prompt_weight, run.rank),
         train_dataset=rows,
         eval_dataset=validation or None,
-        callbacks=[Checkpointing(done)],
+        callbacks=[Checkpointing(done, run.rank)],
     )
     if settings.patience:
         trainer.add_callback(EarlyStoppingCallback(settings.patience))

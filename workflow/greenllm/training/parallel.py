@@ -1,0 +1,216 @@
+"""Data-parallel training by torchrun: several processes take a share of each batch and average their gradients."""
+
+import os
+import signal
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
+
+from greenllm.errors import UserError
+
+if TYPE_CHECKING:
+    import torch
+    from torch.distributed.elastic.multiprocessing.errors import ProcessFailure
+
+Value = TypeVar("Value")
+
+# What ends a job: passed on to all of its processes.
+ENDING = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT)
+USERS_MISTAKE = 2
+# A process that lost its peer waits so long before it fails, so that the launcher sees the peer's end first (s).
+AFTER_PEER_S = 3.0
+
+
+@dataclass(frozen=True)
+class Rank:
+    """This process among those that train together; alone by default."""
+
+    index: int = 0
+    count: int = 1
+
+    @property
+    def is_first(self) -> bool:
+        """Whether it is the one that writes and speaks."""
+        return self.index == 0
+
+    def wait(self) -> None:
+        """Wait until all are here."""
+        if self.count > 1:
+            import torch.distributed
+
+            torch.distributed.barrier()
+
+    def sum(self, values: "torch.Tensor") -> "torch.Tensor":
+        """Return the sum of all processes' tensors, the same bits in each."""
+        if self.count > 1:
+            import torch.distributed
+
+            torch.distributed.all_reduce(values)
+        return values
+
+    def first(self, make: Callable[[], Value]) -> Value:
+        """Have the first process alone call `make`, and return what it made in all."""
+        if self.count == 1:
+            return make()
+        import torch.distributed
+
+        made: list[Any] = [make() if self.is_first else None]
+        torch.distributed.broadcast_object_list(made, device=torch.device("cpu"))
+        value: Value = made[0]
+        return value
+
+    def leave_to_first(self) -> None:
+        """End this process here, unless it is the first: what follows is done once."""
+        if not self.is_first:
+            import torch.distributed
+
+            torch.distributed.destroy_process_group()
+            sys.exit(0)
+
+
+ALONE = Rank()
+
+
+def this_rank() -> Rank:
+    """Return this process's rank among those that `launch` started; alone where it did not."""
+    import torch.distributed as dist
+
+    return Rank(dist.get_rank(), dist.get_world_size()) if dist.is_initialized() else ALONE
+
+
+def rank_of(processes: int) -> Rank:
+    """Return this process's rank; raise RuntimeError where it is not one of `processes`: it would train otherwise."""
+    rank = this_rank()
+    if rank.count != processes:
+        raise RuntimeError(f"one of {rank.count} process(es), but train.processes is {processes}")
+    return rank
+
+
+def backend() -> str | None:
+    """Return by which library the processes exchange gradients; None in a single one."""
+    import torch.distributed as dist
+
+    if not dist.is_initialized():
+        return None
+    return "nccl" if "nccl" in dist.get_backend_config() else "gloo"
+
+
+def threads_each(processes: int, threads: int) -> int:
+    """Return the threads of one process; raise UserError where they can't be divided among the processes."""
+    if threads % processes:
+        raise UserError(
+            f"train.processes: {processes} processes can't share {threads} thread(s) evenly; "
+            "set a number that divides the threads (resources.train.threads), which is at most the processors"
+        )
+    return threads // processes
+
+
+def launch(work: Callable[[], None], processes: int, *, threads: int, device: Literal["auto", "cpu", "require"]) -> int:
+    """Run `work` in so many processes of this machine, by torchrun's agent; return the exit status of them all.
+
+    Args:
+        work: what each does; it is pickled.
+        processes: how many; where there are GPUs, each has one.
+        threads: CPU threads of all together.
+        device: `cpu` leaves GPUs alone.
+
+    The first process that fails ends all: what it says is told in one line. A signal that ends this process ends
+    them. Raises UserError for the user's mistakes, in them too.
+    """
+    os.environ["OMP_NUM_THREADS"] = str(threads_each(processes, threads))
+    # All are on this machine: no name server or firewall has a say.
+    os.environ.setdefault("GLOO_SOCKET_IFNAME", "lo")
+    import logging
+
+    from torch.distributed.elastic.multiprocessing.api import DefaultLogsSpecs, SignalException
+    from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
+    from torch.distributed.launcher.api import LaunchConfig, elastic_launch
+
+    uses_gpus = _uses_gpus(processes, device)
+    logging.disable(logging.ERROR)  # the agent's own account of what we tell in one line
+    before = {number: signal.getsignal(number) for number in ENDING}
+    passed_on = [number.name for number, handler in before.items() if handler != signal.SIG_IGN]
+    ended_by = failure = None
+    with tempfile.TemporaryDirectory(prefix="greenllm-train-") as folder:
+        config = LaunchConfig(
+            min_nodes=1,
+            max_nodes=1,
+            nproc_per_node=processes,
+            run_id=Path(folder).name,
+            rdzv_backend="c10d",
+            rdzv_endpoint="127.0.0.1:0",  # a free port
+            local_addr="127.0.0.1",
+            max_restarts=0,
+            logs_specs=DefaultLogsSpecs(log_dir=folder),
+            signals_to_handle=",".join(passed_on),
+        )
+        try:
+            elastic_launch(config, _run_rank)(work, uses_gpus)
+        except SignalException as error:
+            ended_by = error.sigval
+        except ChildFailedError as error:
+            failure = error.get_first_failure()[1]
+        finally:
+            logging.disable(logging.NOTSET)
+            for number, handler in before.items():
+                signal.signal(number, handler)
+    if ended_by is not None:
+        signal.raise_signal(ended_by)
+        return 128 + ended_by
+    return 0 if failure is None else _tell(failure, processes)
+
+
+def _uses_gpus(processes: int, device: Literal["auto", "cpu", "require"]) -> bool:
+    import torch
+
+    if device == "cpu" or not torch.cuda.is_available():
+        return False
+    if (gpus := torch.cuda.device_count()) < processes:
+        raise UserError(
+            f"train.processes: {processes} processes need a GPU each, but this job has {gpus}; "
+            f"set resources.train.gpu: {processes}, or fewer processes, or device: cpu"
+        )
+    return True
+
+
+def _run_rank(work: Callable[[], None], uses_gpus: bool) -> None:
+    """Do the work of one process; the launcher is told why it fails."""
+    for number in ENDING:  # the launcher tells of them, once
+        if signal.getsignal(number) != signal.SIG_IGN:
+            signal.signal(number, signal.SIG_DFL)
+    import torch
+    from torch.distributed.elastic.multiprocessing.errors import get_error_handler
+
+    if uses_gpus:
+        torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
+    torch.distributed.init_process_group("cpu:gloo,cuda:nccl" if uses_gpus else "gloo")
+    try:
+        work()
+    except UserError as error:
+        get_error_handler().record_exception(error)
+        sys.exit(USERS_MISTAKE)
+    except Exception:
+        time.sleep(AFTER_PEER_S)
+        raise
+    torch.distributed.destroy_process_group()
+
+
+def _tell(failure: "ProcessFailure", processes: int) -> int:
+    """Tell in one line why a process failed, and return the exit status; raise UserError for the user's mistakes."""
+    said = failure.message["message"] if isinstance(failure.message, dict) else failure.message
+    if failure.exitcode == USERS_MISTAKE:
+        raise UserError(said.removeprefix("UserError: "))
+    if isinstance(failure.message, dict):  # a mistake of ours: where it was
+        sys.stderr.write(failure.message["extraInfo"]["py_callstack"])
+    how = (
+        f"was ended by {failure.signal_name()}" if failure.exitcode < 0 else f"failed ({' '.join(said.split())[:300]})"
+    )
+    print(
+        f"greenllm train: error: process {failure.local_rank + 1} of {processes} {how}; the others were stopped",
+        file=sys.stderr,
+    )
+    return 1
