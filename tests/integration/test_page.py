@@ -160,6 +160,15 @@ def test_what_is_unknown_sorts_last_either_way(page: Any) -> None:
         assert shown[: len(known)] == known
 
 
+@pytest.mark.parametrize("page", [390], indirect=True)
+def test_the_recipe_stays_in_sight_where_a_table_is_wider_than_a_phone(page: Any) -> None:
+    table = page.locator(".table", has=page.locator("#table-comparison"))
+    table.evaluate("one => { one.scrollLeft = one.scrollWidth; }")
+    assert table.evaluate("one => one.scrollLeft") > 0
+    for cell in page.locator("#table-comparison td.recipe").all():
+        assert 0 <= cell.bounding_box()["x"] < 100
+
+
 def test_modelled_is_said_in_words(page: Any) -> None:
     labels = page.locator("#table-comparison td.modelled .label").all_inner_texts()
     assert len(labels) == page.locator("#table-comparison tbody tr").count()

@@ -247,6 +247,8 @@ def test_kinds_of_example_and_handed_over_answers_have_a_row_each(account: dict[
     assert kinds["examples"].tolist() == [120, 120]
     kept = hand_over(account).frame().iloc[0]
     assert (kept["recipe"], kept["threshold"], kept["coverage_low"], kept["value"]) == ("int8", 0.5, 0.7, 0.8)
+    row["hand_over"] |= {"examples": 0, "metrics": {}}
+    assert hand_over(account).frame()["examples"].tolist() == [0], "all handed over is told as well"
 
 
 # --- numbers and tables ---

@@ -93,7 +93,7 @@ def _panel(
         axis.invert_yaxis()
     axis.yaxis.set_major_locator(MaxNLocator(5))
     axis.set_xlabel(f"server's energy per request ({unit})")
-    axis.set_ylabel(metric_name(rows[0]["quality"]["metric"]))
+    axis.set_ylabel(metric_name(rows[0]["quality"]["metric"]) + (" (less is better)" if lower_is_better else ""))
 
 
 def _limits(axis: Axes, rows: Sequence[Row], scale: float) -> None:

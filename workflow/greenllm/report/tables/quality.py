@@ -67,7 +67,7 @@ def hand_over(account: Account) -> Table:
     for row, _ in recipes(account):
         if found := row["hand_over"]:
             kept = only(found, "threshold", "coverage", "examples")
-            rows += [row | kept | one for one in _by_metric(found["metrics"])]
+            rows += [row | kept | one for one in list(_by_metric(found["metrics"])) or [{}]]  # none, where none is kept
     return Table(
         "hand-over",
         "Where answers below a confidence are handed over to a person",
