@@ -1,0 +1,75 @@
+"""Distillation: a student learns a teacher's probabilities beside the labels (Hinton et al. 2015, arXiv 1503.02531)."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from tokenizers import Tokenizer
+from torch.nn import functional
+
+from greenllm.errors import UserError
+from greenllm.training.manifest import context_of, read_config
+from greenllm.training.method import labels_alone, weighted_mean
+from greenllm.training.train import load
+
+
+class Distillation:
+    """A criterion: the labels' loss and the teacher's, which runs on each batch.
+
+    The teacher's is T²·KL(teacher ‖ student) of the probabilities at temperature T, a mean over the step's tokens,
+    each with its weight; T² keeps its gradients as large as the labels' whatever the temperature is.
+    """
+
+    def __init__(self, teacher: Any, *, temperature: float, soft_weight: float) -> None:
+        self.teacher = teacher.eval().requires_grad_(False)
+        self.temperature = temperature
+        self.soft_weight = soft_weight
+
+    def __call__(self, logits: torch.Tensor, batch: Mapping[str, torch.Tensor]) -> torch.Tensor:
+        """Return the loss in nats."""
+        if self.teacher.device != logits.device:
+            self.teacher.to(logits.device)
+        with torch.no_grad():
+            taught = self.teacher(input_ids=batch["input_ids"], use_cache=False).logits
+        tokens = min(logits.shape[-1], taught.shape[-1])  # either may be padded beyond the tokenizer's
+        divergence = functional.kl_div(
+            functional.log_softmax(logits[..., :tokens].float() / self.temperature, dim=-1),
+            functional.log_softmax(taught[..., :tokens].float() / self.temperature, dim=-1),
+            reduction="none",
+            log_target=True,
+        ).sum(-1)
+        soft = self.temperature**2 * weighted_mean(divergence, batch["weights"])
+        return self.soft_weight * soft + (1 - self.soft_weight) * labels_alone(logits, batch)
+
+
+def load_teacher(folder: Path, *, data: Path, student: Path | None) -> Any:
+    """Return the teacher in `folder`: it must know the data's tokens, and see as many at once as the student.
+
+    `student` is the model that is to learn, None where that begins from scratch, with the teacher's context.
+
+    Raises UserError where the teacher knows other tokens or sees fewer, or `folder` holds no transformers model.
+    """
+    teacher = load(folder)
+    theirs, ours = _vocabulary(folder), _vocabulary(data / "tokenizer")
+    if theirs != ours:
+        raise UserError(
+            f"distill.teacher: {folder} has another tokenizer than the data in {data} ({len(theirs)} and {len(ours)} "
+            f"tokens, {len(theirs.items() & ours.items())} of them the same); expected a teacher with the data's "
+            "tokenizer, or data prepared by `greenllm preprocess --model` with the teacher's"
+        )
+    if student is not None:
+        context, needed = context_of(teacher.config, folder), context_of(read_config(student), student)
+        if context < needed:
+            raise UserError(
+                f"distill.teacher: its context of {context} tokens is shorter than the student's of {needed}; "
+                "expected one at least as long"
+            )
+    return teacher
+
+
+def _vocabulary(folder: Path) -> dict[str, int]:
+    file = folder / "tokenizer.json"
+    if not file.is_file():
+        raise UserError(f"{file}: no such file; expected the tokenizer that teacher and student share")
+    return Tokenizer.from_file(str(file)).get_vocab()
