@@ -1,4 +1,5 @@
 import pytest
+from deploying import deploy  # noqa: F401 - a fixture
 from hardware.simulated import clean_environment
 
 

@@ -126,12 +126,12 @@ def test_without_a_network_it_says_so(greenllm, tmp_path):
         "collect", "--task", "translation", "--settings", settings, "--out", tmp_path / "out", endpoint=nobody
     )
     assert f"{nobody} can't be reached" in one_line(result)
-    result = greenllm("collect-model", "--init", "own/model", "--out", tmp_path / "out", endpoint=nobody)
+    result = greenllm("collect-model", "--settings", "{init: own/model}", "--out", tmp_path / "out", endpoint=nobody)
     assert f"{nobody} can't be reached" in one_line(result)
 
 
 def test_a_model_comes_without_pickles_and_code(hub, greenllm, tmp_path):
-    result = greenllm("collect-model", "--init", "own/model", "--out", tmp_path / "out")
+    result = greenllm("collect-model", "--settings", "{init: own/model}", "--out", tmp_path / "out")
     assert result.returncode == 0, result.stderr
     names = sorted(path.name for path in (tmp_path / "out").iterdir())
     assert names == ["config.json", "model.safetensors", "source.json", "tokenizer.json"]
@@ -146,7 +146,7 @@ def test_a_model_comes_without_pickles_and_code(hub, greenllm, tmp_path):
     [("own/none", "has no such model"), ("own/pickled", "no *.safetensors"), ("./gone", "no such model folder")],
 )
 def test_what_makes_no_model_is_told_in_one_line(greenllm, tmp_path, init, message):
-    assert message in one_line(greenllm("collect-model", "--init", init, "--out", tmp_path / "out"))
+    assert message in one_line(greenllm("collect-model", "--settings", f"init: {init}", "--out", tmp_path / "out"))
 
 
 def test_a_local_folder_is_copied_and_its_shards_are_checked(greenllm, tmp_path):
@@ -154,10 +154,10 @@ def test_a_local_folder_is_copied_and_its_shards_are_checked(greenllm, tmp_path)
     folder.mkdir()
     for name in ("config.json", "model.safetensors", "tokenizer.json", "pytorch_model.bin"):
         (folder / name).write_bytes(MODEL[name])
-    result = greenllm("collect-model", "--init", folder, "--out", tmp_path / "out")
+    result = greenllm("collect-model", "--settings", f"init: {folder}", "--out", tmp_path / "out")
     assert result.returncode == 0, result.stderr
     assert (tmp_path / "out" / "model.safetensors").read_bytes() == b"weights"
     assert not (tmp_path / "out" / "pytorch_model.bin").exists()
     (folder / "model.safetensors.index.json").write_text('{"weight_map": {"a": "model-00002-of-00002.safetensors"}}')
-    result = greenllm("collect-model", "--init", folder, "--out", tmp_path / "again")
+    result = greenllm("collect-model", "--settings", f"init: {folder}", "--out", tmp_path / "again")
     assert "names model-00002-of-00002.safetensors, which is not there" in one_line(result)

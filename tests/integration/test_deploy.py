@@ -6,82 +6,17 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import psutil
 import pytest
+from deploying import GREENLLM, of_this_test, until_loaded
 from serving_fixtures import fp32, int8  # noqa: F401
 from tiny_models import CONTEXT, PROMPTS
 
 from greenllm.serving.engines import load_engine
-
-GREENLLM = [sys.executable, "-m", "greenllm"]
-# Three rounds of ten requests, and no more.
-SETTINGS = {"requests": 30, "rounds": 3, "round_s": 0, "most_s": 1e-6, "warmup": 2, "idle_s": 0.3}
-WILDCARDS = ["--wildcard", "experiment=support", "--wildcard", "recipe=int8", "--wildcard", "seed=1"]
-EVALUATION = {
-    "schema": "greenllm/evaluation/1",
-    "task": "customer-service",
-    "examples": len(PROMPTS),
-    "metrics": {"accuracy": {"value": 0.9, "low": 0.8, "high": 0.95}},
-}
-
-
-@pytest.fixture
-def deploy(tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
-    """Runs the stage on a model, with predictions that are the engine's own answers unless given."""
-
-    def run(
-        model: Path,
-        predictions: list[str] | None = None,
-        start: Callable[..., Any] = subprocess.run,
-        prompts: Sequence[str] = PROMPTS,
-        threads: int = 1,
-        **settings: object,
-    ) -> Any:
-        if predictions is None:
-            engine = load_engine(model, threads=1, device="cpu")
-            predictions = [answer.text for answer in engine.generate(PROMPTS, 6)]
-        lines = [
-            json.dumps({"id": f"test-{i}", "prompt": prompt, "completion": "", "prediction": prediction})
-            for i, (prompt, prediction) in enumerate(zip(prompts, predictions, strict=True))
-        ]
-        (tmp_path / "predictions.jsonl").write_text("\n".join(lines) + "\n")
-        (tmp_path / "evaluation.json").write_text(json.dumps(EVALUATION))
-        command = [*GREENLLM, "deploy", "--task", "customer-service", "--model", str(model)]
-        command += ["--threads", str(threads)]
-        command += ["--settings", json.dumps(SETTINGS | settings), "--device", "cpu", *WILDCARDS]
-        command += ["--evaluation-settings", '{"max_tokens": 6}', "--predictions", str(tmp_path / "predictions.jsonl")]
-        command += ["--evaluation", str(tmp_path / "evaluation.json"), "--bundle", str(tmp_path / "bundle")]
-        command += ["--energy-serve", str(tmp_path / "serve.json"), "--energy-load", str(tmp_path / "load.json")]
-        locks = tmp_path / "locks"  # of its own, so as not to wait for others on this host
-        locks.mkdir(exist_ok=True)
-        environment = os.environ | {"GREENLLM_LOCKS": str(locks), "GREENLLM_METER_INTERVAL_S": "0.1"}
-        environment.pop("GREENLLM_METER_ID", None)
-        outcome = {"capture_output": True} if start is subprocess.run else {"stderr": subprocess.PIPE}
-        return start([*command, "--out", str(tmp_path / "measurement.json")], text=True, env=environment, **outcome)
-
-    return run
-
-
-def of_this_test(tmp_path: Path, *words: str) -> list[psutil.Process]:
-    """Running processes whose command line begins with these words and names a file of this test."""
-    return [
-        process
-        for process in psutil.process_iter(["cmdline"])
-        if any(str(tmp_path) in word for word in process.info["cmdline"] or [])
-        and process.info["cmdline"][: len(words)] == list(words)
-    ]
-
-
-def until_loaded(tmp_path: Path) -> None:
-    """Return when the server has answered some requests of the load generator."""
-    deadline_s = time.monotonic() + 60
-    while not (loads := of_this_test(tmp_path, *GREENLLM, "load")) or not loads[0].net_connections():
-        assert time.monotonic() < deadline_s, "the load generator never came"
 
 
 def test_deploying_measures_the_served_model_and_checks_its_answers(

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from greenllm.config.models import Config, Decision, Deployment, Evaluation, Experiment, Recipe, Training
 from greenllm.config.section import overridden
+from greenllm.serving.endpoint import is_endpoint
 
 
 def python_of(environment: str) -> Path:
@@ -52,6 +53,10 @@ class Plan:
     def starts_from_source(self, experiment: str) -> bool:
         """Say whether the experiment starts from a model that somebody trained before."""
         return self.config.experiments[experiment].model.init != "scratch"
+
+    def runs_elsewhere(self, experiment: str) -> bool:
+        """Say whether the experiment's model runs already, behind an endpoint: it has no weights or tokenizer here."""
+        return is_endpoint(self.config.experiments[experiment].model.init)
 
     def model_folder(self, experiment: str, recipe: str | None, seed: str) -> str | None:
         """Return the folder of a recipe's model below the results, as a pattern with the pathvar `<results>`.

@@ -1,5 +1,6 @@
 # collect: a data set with its card, from where `experiments.<name>.data` says; a model that is already trained, from
-# `experiments.<name>.model`.
+# `experiments.<name>.model`. Both run where the workflow was started, never through a cluster's scheduler: they alone
+# touch a network, which compute nodes often lack. The hub's HF_TOKEN and HF_HOME are those of the caller's environment.
 
 
 rule collect:
@@ -10,6 +11,7 @@ rule collect:
         "<logs>/collect/{experiment}.log",
     benchmark:
         "<benchmarks>/collect/{experiment}.tsv"
+    localrule: True
     conda:
         "../../envs/greenllm.yaml"
     threads: STUDY.resources.collect.threads
@@ -39,6 +41,7 @@ rule collect_model:
         "<logs>/collect_model/{experiment}.log",
     benchmark:
         "<benchmarks>/collect_model/{experiment}.tsv"
+    localrule: True
     conda:
         "../../envs/greenllm.yaml"
     threads: STUDY.resources.collect.threads
@@ -48,12 +51,10 @@ rule collect_model:
         runtime=STUDY.resources.collect.runtime_min,
         attempt=current_attempt,
     params:
-        init=lambda wildcards: PLAN.experiment(wildcards.experiment).model.init,
-        revision=lambda wildcards: PLAN.experiment(wildcards.experiment).model.revision or "main",
+        settings=lambda wildcards: settings(PLAN.experiment(wildcards.experiment).model),
     message:
         "collect the model of {wildcards.experiment}"
     shell:
         "meter --rule collect_model --wildcard experiment={wildcards.experiment} --attempt {resources.attempt}"
         " --threads {threads} --gpus {resources.gpu} --input --output {output} --out {output.energy} --"
-        " python -m greenllm collect-model --init {params.init:q} --revision {params.revision:q}"
-        " --out {output.model} > {log} 2>&1"
+        " python -m greenllm collect-model --settings {params.settings:q} --out {output.model} > {log} 2>&1"

@@ -58,11 +58,15 @@ def any_of(names):
 
 def gpus(stage):
     """Return the GPUs of a stage, by wildcards: none where the study or the recipe's engine runs on the CPU."""
-    return lambda wildcards: PLAN.gpus(stage, wildcards.get("recipe"))
+    return lambda wildcards: (
+        0 if PLAN.runs_elsewhere(wildcards.experiment) else PLAN.gpus(stage, wildcards.get("recipe"))
+    )
 
 
 def source_model(wildcards):
-    """Return the folder of the model that the experiment starts from, if it does."""
+    """Return the folder of the model whose tokenizer the experiment takes over, if it does."""
+    if PLAN.runs_elsewhere(wildcards.experiment):
+        return []
     return PLAN.model_folder(wildcards.experiment, None, "") or []
 
 
@@ -87,9 +91,15 @@ def making(wildcards, input):
 def chat(wildcards):
     """Return the options by which prompts are put into the model's chat template, if they are."""
     model = PLAN.experiment(wildcards.experiment).model
-    if not model.chat:
+    if not model.chat or PLAN.runs_elsewhere(wildcards.experiment):
         return ""
     return "--chat" if model.system is None else f"--chat --system {shlex.quote(model.system)}"
+
+
+def claimed(wildcards):
+    """Return the meter's option that claims the processes of the experiment's endpoint, where they are on this host."""
+    group = PLAN.experiment(wildcards.experiment).model.cgroup
+    return "" if group is None else f"--cgroup {shlex.quote(group)}"
 
 
 def recipe(wildcards):

@@ -7,6 +7,7 @@ rule deploy:
         model=evaluated_model,
         quality=rules.evaluate.output.quality,
         predictions=rules.evaluate.output.predictions,
+        data=rules.preprocess.output.data,
     output:
         bundle=directory("<results>/deployments/{experiment}/{recipe}/seed-{seed}/bundle"),
         measurement="<results>/deployments/{experiment}/{recipe}/seed-{seed}/measurement.json",
@@ -33,15 +34,16 @@ rule deploy:
         evaluation=lambda wildcards: settings(PLAN.evaluation(wildcards.experiment)),
         python=lambda wildcards: PLAN.python(wildcards.recipe),
         device=lambda wildcards: PLAN.device(wildcards.recipe),
+        claimed=claimed,
     message:
         "deploy {wildcards.experiment}/{wildcards.recipe} seed {wildcards.seed}"
     shell:
         "meter --rule deploy --wildcard experiment={wildcards.experiment} --wildcard recipe={wildcards.recipe}"
         " --wildcard seed={wildcards.seed} --attempt {resources.attempt}"
-        " --threads {params.threads} --gpus {resources.gpu} --exclusive --input {input} --output {output} --out {output.energy} --"
+        " --threads {params.threads} --gpus {resources.gpu} --exclusive {params.claimed} --input {input} --output {output} --out {output.energy} --"
         " {params.python} -m greenllm deploy --task {params.task} --settings {params.settings:q}"
         " --evaluation-settings {params.evaluation:q} --model {input.model} --predictions {input.predictions}"
-        " --evaluation {input.quality} --threads {params.threads} --device {params.device}"
+        " --evaluation {input.quality} --data {input.data} --threads {params.threads} --device {params.device}"
         " --wildcard experiment={wildcards.experiment} --wildcard recipe={wildcards.recipe}"
         " --wildcard seed={wildcards.seed} --energy-serve {output.energy_serve} --energy-load {output.energy_load}"
         " --bundle {output.bundle} --out {output.measurement} > {log} 2>&1"

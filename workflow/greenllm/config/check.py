@@ -23,6 +23,7 @@ from greenllm.config.section import Strict
 from greenllm.errors import UserError
 from greenllm.footprint.carbon import grid_factor
 from greenllm.plan import python_of
+from greenllm.serving.endpoint import is_endpoint
 from greenllm.tasks import TASKS
 
 Section = TypeVar("Section", bound=Strict)
@@ -226,11 +227,6 @@ def _files(config: Config) -> list[str]:
 def is_local(init: str) -> bool:
     """Say whether `model.init` names a folder (it exists, or looks like a path), not a hub id."""
     return init != "scratch" and (init.startswith((".", "/", "~")) or Path(init).exists())
-
-
-def is_endpoint(init: str) -> bool:
-    """Say whether `model.init` is the address of an OpenAI endpoint."""
-    return init.startswith(("http://", "https://"))
 
 
 def _site(config: Config) -> list[str]:

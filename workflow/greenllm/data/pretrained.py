@@ -6,9 +6,12 @@ from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
+from greenllm.config.models import Model
 from greenllm.data import hub
 from greenllm.errors import UserError
 from greenllm.files import replacing_folder, sha256_of, write_json
+from greenllm.serving.endpoint import Endpoint, served_names, with_version
+from greenllm.serving.engines.manifest import FILE, Manifest
 
 # Weights, settings and tokenizer. Python files stay out: code that comes with a model is never run.
 PATTERNS = ("*.safetensors", "*.json", "*.jinja", "*.model", "merges.txt", "vocab.txt")
@@ -39,6 +42,31 @@ def collect_model(init: str, revision: str | None, out: Path) -> dict[str, Any]:
         }
         write_json(copy / "source.json", card)
     return card
+
+
+def note_endpoint(model: Model, out: Path) -> None:
+    """Write a model folder that says how the endpoint `model.init` is asked; the key is not in it, nor any weights.
+
+    Raises UserError where the endpoint can't be reached, wants a key, or has no such model.
+    """
+    endpoint = Endpoint(
+        url=with_version(model.init),
+        served_name=model.served_name,
+        chat=model.chat,
+        system=model.system,
+        key_variable=model.key_variable,
+        cgroup=model.cgroup,
+    )
+    names = served_names(endpoint)
+    if not names:
+        raise UserError(f"{endpoint.url}: serves no model; start it with one")
+    name = model.served_name or names[0]
+    if name not in names:
+        raise UserError(f"{endpoint.url}: model.served_name: no model {name!r} there; it has {', '.join(names)}")
+    endpoint = endpoint.model_copy(update={"served_name": name})
+    manifest = Manifest(engine="openai-endpoint", precision=None, name=name, endpoint=endpoint)
+    with replacing_folder(out) as folder:
+        write_json(folder / FILE, manifest.model_dump(by_alias=True))
 
 
 def _wanted(name: str) -> bool:

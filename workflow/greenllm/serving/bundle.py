@@ -2,7 +2,6 @@
 
 import os
 import shutil
-import textwrap
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -10,18 +9,28 @@ from typing import Any
 from greenllm.files import replacing_folder, write_json
 from greenllm.serving.engines.manifest import FILE, read_manifest
 from greenllm.serving.engines.text import read_settings_file
+from greenllm.serving.replies import FILE as REPLIES
+from greenllm.serving.replies import Replies
 
 CARD = "README.md"
 SERVE = "serve"
+OURS = (FILE, CARD, SERVE, REPLIES)
 # Formats that run code when they are read (pickle), or that no engine here reads.
 LEFT_OUT = {".bin", ".pt", ".pth", ".ckpt", ".pkl", ".h5", ".msgpack", ".ot"}
 
 
-def make_bundle(model: Path, evaluation: Mapping[str, Any], wildcards: Mapping[str, str], out: Path) -> None:
+def make_bundle(
+    model: Path,
+    evaluation: Mapping[str, Any],
+    wildcards: Mapping[str, str],
+    out: Path,
+    replies: Replies | None = None,
+) -> None:
     """Make a bundle of a model folder; the same inputs give the same bytes.
 
     Files are hard links where the file system has them (change none in place), else copies. `evaluation` is what
-    `greenllm evaluate` wrote, `wildcards` say which experiment, recipe and seed the model is.
+    `greenllm evaluate` wrote, `wildcards` say which experiment, recipe and seed the model is, `replies` what a chat is
+    answered with by the intent that the model names.
     Raises `UserError` where `model` is no model folder.
     """
     manifest = read_manifest(model)
@@ -31,27 +40,31 @@ def make_bundle(model: Path, evaluation: Mapping[str, Any], wildcards: Mapping[s
         for file in sorted(model.rglob("*")):
             # Hidden files are others': linked, Snakemake's time stamp of the bundle would be the model's too.
             hidden = file.name.startswith(".")
-            if file.is_file() and not hidden and file.suffix not in LEFT_OUT and file.name not in (FILE, CARD, SERVE):
+            if file.is_file() and not hidden and file.suffix not in LEFT_OUT and file.name not in OURS:
                 _link(file.resolve(), beside / file.relative_to(model))
         # What others have written into the manifest stays in it.
         known = read_settings_file(model / FILE) or manifest.model_dump(by_alias=True)
         known |= {"task": task, "name": name}
         write_json(beside / FILE, known)
-        (beside / CARD).write_text(_card(name, known, evaluation, wildcards), encoding="utf-8")
-        script = beside / SERVE
-        script.write_text(
-            "#!/bin/sh\n"
-            "# Serves this folder over an OpenAI-compatible HTTP interface; needs the command greenllm.\n"
-            'exec greenllm serve "$(dirname "$0")" "$@"\n'
-        )
-        script.chmod(0o755)
+        if replies:
+            write_json(beside / REPLIES, replies.model_dump())
+        (beside / CARD).write_text(_card(name, known, evaluation, wildcards, replies), encoding="utf-8")
+        if manifest.endpoint is None:
+            _write_script(beside / SERVE)
+
+
+def _write_script(script: Path) -> None:
+    script.write_text(
+        "#!/bin/sh\n"
+        "# Serves this folder over an OpenAI-compatible HTTP interface; needs the command greenllm.\n"
+        'exec greenllm serve "$(dirname "$0")" "$@"\n'
+    )
+    script.chmod(0o755)
 
 
 def model_bytes(bundle: Path) -> int:
     """Return the size of a bundle's model, tokenizer and configuration, in bytes."""
-    return sum(
-        file.stat().st_size for file in bundle.rglob("*") if file.is_file() and file.name not in (CARD, SERVE, FILE)
-    )
+    return sum(file.stat().st_size for file in bundle.rglob("*") if file.is_file() and file.name not in OURS)
 
 
 def _link(source: Path, target: Path) -> None:
@@ -62,7 +75,13 @@ def _link(source: Path, target: Path) -> None:
         shutil.copyfile(source, target)
 
 
-def _card(name: str, manifest: Mapping[str, Any], evaluation: Mapping[str, Any], wildcards: Mapping[str, str]) -> str:
+def _card(
+    name: str,
+    manifest: Mapping[str, Any],
+    evaluation: Mapping[str, Any],
+    wildcards: Mapping[str, str],
+    replies: Replies | None,
+) -> str:
     """Return a model card with the metadata that the Hugging Face hub reads."""
     from huggingface_hub import EvalResult, ModelCardData  # not with every `greenllm serve`
 
@@ -71,7 +90,7 @@ def _card(name: str, manifest: Mapping[str, Any], evaluation: Mapping[str, Any],
     data = ModelCardData(
         library_name=manifest["engine"],
         pipeline_tag="text-generation",
-        tags=["greenllm", manifest["precision"], *([task] if task else [])],
+        tags=[tag for tag in ("greenllm", manifest["precision"], task) if tag],
         model_name=name,
         eval_results=[
             EvalResult(
@@ -99,17 +118,20 @@ def _card(name: str, manifest: Mapping[str, Any], evaluation: Mapping[str, Any],
         f"| {metric} | {interval['value']:.4g} | {interval['low']:.4g} to {interval['high']:.4g} |"
         for metric, interval in metrics.items()
     )
-    body = f"""\
-        # {name}
-
-        ## Use
-
-            ./serve --port 8000
-
-        serves the model at http://127.0.0.1:8000/v1 for every client of the OpenAI interface. It needs
-        the command `greenllm`. Decoding is greedy.
-        """
-    return f"---\n{data.to_yaml()}\n---\n\n{textwrap.dedent(body)}\n" + (
+    endpoint = manifest.get("endpoint")
+    use = (
+        f"The model runs behind {endpoint['url']}, where it is called {endpoint['served_name']}."
+        if endpoint
+        else "    ./serve --port 8000\n\nserves the model at http://127.0.0.1:8000/v1 for every client of the OpenAI "
+        "interface. It needs\nthe command `greenllm`. Decoding is greedy."
+    )
+    scripted = (
+        ""
+        if replies is None
+        else f"A chat is answered with the reply that `{REPLIES}` has for the intent the model names, and handed over "
+        f"to a person where its confidence is below {replies.threshold:g}; `/v1/completions` gives the intent.\n\n"
+    )
+    return f"---\n{data.to_yaml()}\n---\n\n# {name}\n\n## Use\n\n{use}\n\n{scripted}" + (
         f"## Model\n\n| | |\n| --- | --- |\n{rows}\n\n"
         + (
             f"## Quality\n\nOn the {evaluation['examples']} examples of the test split, with 95 % intervals.\n\n"

@@ -42,6 +42,22 @@ class Endpoint(BaseModel):
             raise UserError(f"{self.url}: model.key_variable: ${self.key_variable} is not set; set it to the key")
         return {"Authorization": f"Bearer {key}"}
 
+    def unreachable(self, error: Exception) -> UserError:
+        """Return what tells that the endpoint does not answer."""
+        reason = " ".join(str(error).split()) or type(error).__name__
+        return UserError(f"{self.url}: can't be reached ({reason}); is the endpoint running?")
+
+    def refused(self, status: int, content: bytes) -> UserError:
+        """Return what tells that the endpoint answers with an HTTP error."""
+        remedy = ""
+        if status in (401, 403):
+            remedy = (
+                "; model.key_variable names the environment variable of its key"
+                if self.key_variable is None
+                else f"; is ${self.key_variable} its key?"
+            )
+        return UserError(f"{self.url}: {error_of(status, content)}{remedy}")
+
     def body(self, prompt: str, max_tokens: int | None, *, stream: bool = False) -> dict[str, Any]:
         """Return the body of a request: greedy decoding; `max_tokens` None leaves the limit to the server."""
         body: dict[str, Any] = {"temperature": 0}
@@ -57,6 +73,11 @@ class Endpoint(BaseModel):
         if stream:
             body |= {"stream": True, "stream_options": {"include_usage": True}}
         return body
+
+
+def is_endpoint(address: str) -> bool:
+    """Say whether `model.init` is the address of an OpenAI endpoint."""
+    return address.startswith(("http://", "https://"))
 
 
 def with_version(url: str) -> str:
@@ -80,3 +101,26 @@ def error_of(status: int, content: bytes) -> str:
     except (ValueError, KeyError, TypeError):
         pass
     return f"HTTP {status}: {' '.join(text.split())[:300]}".removesuffix(": ")
+
+
+def served_names(endpoint: Endpoint, timeout_s: float = 20) -> list[str]:
+    """Return the names of the models that an endpoint has (GET /models).
+
+    Raises UserError where it can't be reached, or does not answer so.
+    """
+    import httpx
+
+    with httpx.Client(timeout=timeout_s, trust_env=False) as client:
+        try:
+            response = client.get(f"{endpoint.url}/models", headers=endpoint.headers())
+        except (httpx.HTTPError, httpx.InvalidURL) as error:
+            raise endpoint.unreachable(error) from None
+    if response.status_code != 200:
+        raise endpoint.refused(response.status_code, response.content)
+    try:
+        return [str(model["id"]) for model in response.json()["data"]]
+    except (ValueError, KeyError, TypeError):
+        raise UserError(
+            f"{endpoint.url}/models: no list of models as OpenAI's interface has it; expected the address of such an "
+            "endpoint, with its version: http://127.0.0.1:8000/v1"
+        ) from None

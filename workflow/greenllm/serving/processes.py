@@ -2,6 +2,7 @@
 
 import contextlib
 import ctypes
+import importlib
 import json
 import signal
 import subprocess
@@ -29,6 +30,8 @@ DEATH_s = 2
 LOOK_s = 0.1
 SHOWN_LINES = 100
 PR_SET_PDEATHSIG = 1
+# What measuring needs, and takes a second to import: meanwhile the server starts.
+NEEDED_LATER = ("greenllm.attribution", "scipy.special")
 
 
 @dataclass(frozen=True)
@@ -98,6 +101,25 @@ def running_other_server(command: Sequence[str], url: str, ready_s: float) -> It
 
 
 @contextlib.contextmanager
+def metering_cgroup(meter: Sequence[str]) -> Iterator[None]:
+    """Run a meter that claims a control group for the time of the block, around a command that does nothing.
+
+    Raises `UserError` with the meter's message where it refuses.
+    """
+
+    def ready(process: "subprocess.Popen[str]") -> str | None:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        with contextlib.suppress(BrokenPipeError):
+            process.stdin.write("\n")
+            process.stdin.flush()
+        return process.stdout.readline() or None  # cat gives it back once the meter has taken its first sample
+
+    with _running([*meter, "cat"], ready, stdout=subprocess.PIPE):
+        yield
+
+
+@contextlib.contextmanager
 def _running(
     command: Sequence[str],
     ready: Callable[["subprocess.Popen[str]"], str | None],
@@ -117,6 +139,8 @@ def _running(
         )
         asked_to_stop = False
         try:
+            for module in NEEDED_LATER:
+                importlib.import_module(module)
             url = ready(process)
             if url is None:
                 raise UserError(f"the server ended with status {process.wait()} before it was ready: {_tail(log)}")

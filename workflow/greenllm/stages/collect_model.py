@@ -1,23 +1,32 @@
-"""`greenllm collect-model`: fetch a model that is already trained."""
+"""`greenllm collect-model`: fetch a model that is already trained, or note how one is asked that runs already."""
 
 import argparse
 from pathlib import Path
 
-from greenllm.data.pretrained import collect_model
+from greenllm.config.models import Model
+from greenllm.config.read import read_settings
+from greenllm.data.pretrained import collect_model, note_endpoint
+from greenllm.serving.endpoint import is_endpoint
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
     parser.add_argument(
-        "--init", required=True, metavar="ID_OR_FOLDER", help="a local folder, or a Hugging Face model id"
+        "--settings",
+        required=True,
+        help="the experiment's `model` section: JSON or YAML, or a file of it; init is a local folder, a Hugging Face "
+        "model id, or the address of an OpenAI endpoint",
     )
-    parser.add_argument("--revision", help="hub: commit or tag (default: the newest; the one taken is noted)")
     parser.add_argument(
         "--out", type=Path, required=True, metavar="FOLDER", help="gets the model's files and source.json"
     )
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Fetch or copy the model."""
-    collect_model(arguments.init, arguments.revision, arguments.out)
+    """Fetch or copy the model; of an endpoint, note how it is asked."""
+    settings = read_settings(arguments.settings, Model)
+    if is_endpoint(settings.init):
+        note_endpoint(settings, arguments.out)
+    else:
+        collect_model(settings.init, settings.revision, arguments.out)
     return 0

@@ -52,10 +52,13 @@ class Engine(Protocol):
 
     name: str
     """The engine's name in `greenllm.json`."""
-    precision: str
-    """Precision of the weights: fp32, bf16 or int8."""
     context: int
     """Longest prompt and answer together, in tokens."""
+
+    @property
+    def precision(self) -> str | None:
+        """Precision of the weights: fp32, bf16, int8 or int4; None where it is unknown."""
+        ...
 
     def generate(
         self,
@@ -123,6 +126,10 @@ def load_engine(folder: Path, *, threads: int, device: Device = "auto") -> Engin
 
         framework: Any = manifest.engine.removeprefix("classifier-")
         return Classifier(folder, manifest, framework=framework, threads=threads, device=device)
+    if manifest.engine == "openai-endpoint":
+        from greenllm.serving.engines.openai_endpoint import OpenAIEndpoint
+
+        return OpenAIEndpoint(folder, manifest)
     from greenllm.serving.engines.transformers import Transformers
 
     return Transformers(folder, manifest, threads=threads, device=device)

@@ -6,6 +6,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from greenllm.errors import UserError
+from greenllm.serving.endpoint import Endpoint
 from greenllm.training.flops import Flops
 
 FILE = "greenllm.json"
@@ -17,8 +18,11 @@ class Manifest(BaseModel):
     model_config = ConfigDict(extra="ignore", frozen=True, populate_by_name=True)
 
     schema_: Literal["greenllm/model/1"] = Field("greenllm/model/1", alias="schema")
-    engine: Literal["transformers", "onnxruntime-genai", "classifier-pytorch", "classifier-tensorflow"] = "transformers"
-    precision: Literal["fp32", "bf16", "int8", "int4"] = "fp32"
+    engine: Literal[
+        "transformers", "onnxruntime-genai", "classifier-pytorch", "classifier-tensorflow", "openai-endpoint"
+    ] = "transformers"
+    precision: Literal["fp32", "bf16", "int8", "int4"] | None = "fp32"
+    """Precision of the weights; None where it is unknown."""
     parameters: int | None = None
     context: int | None = Field(None, ge=1)
     task: str | None = None
@@ -26,6 +30,8 @@ class Manifest(BaseModel):
     """Operations of answering; None where they could not be counted."""
     name: str | None = None
     """The model's name in the HTTP interface; the folder's where there is none."""
+    endpoint: Endpoint | None = None
+    """Where the model runs already, with the engine openai-endpoint."""
 
 
 def read_manifest(folder: Path) -> Manifest:

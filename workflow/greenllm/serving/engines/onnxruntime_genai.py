@@ -31,7 +31,7 @@ class OnnxRuntimeGenAI:
     def __init__(self, folder: Path, manifest: Manifest, *, threads: int, device: Device) -> None:
         if device == "require":
             raise UserError(f"{folder}: device `require`, but the engine {self.name} runs on the CPU here; use `auto`")
-        self.precision: str = manifest.precision
+        self.precision = manifest.precision
         settings = read_settings_file(folder / "genai_config.json").get("model", {})
         limits = [limit for limit in (manifest.context, settings.get("context_length")) if limit]
         if not limits:
