@@ -14,11 +14,15 @@ import pytest
 import uvicorn
 
 from greenllm.serving.engines import Completion, PromptError
+from greenllm.serving.replies import Replies
 from greenllm.serving.server import Limits, Served, make_app
 
 
 class Parrot:
-    """An engine that repeats the prompt, a word a token, while `free` is set; it notes its batches."""
+    """An engine that repeats the prompt, a word a token, while `free` is set; it notes its batches.
+
+    The longer an answer, the less sure it is: one token has confidence 1, two have 1/2, three 1/3.
+    """
 
     name, precision, context = "parrot", "fp32", 20
 
@@ -35,6 +39,7 @@ class Parrot:
         max_tokens: int | Sequence[int],
         on_token: Callable[[int, str], None] | None = None,
         cancelled: Callable[[int], bool] | None = None,
+        confidence: bool = False,
     ) -> list[Completion]:
         self.batches.append(list(prompts))
         self.busy.release()
@@ -52,7 +57,9 @@ class Parrot:
                 if word == self.pause_after:
                     self.free.wait()
             reason = "stop" if len(words) <= limit else "length"
-            completions.append(Completion("".join(words[:limit]), min(len(words), limit), len(words), reason))  # type: ignore[arg-type]
+            tokens = min(len(words), limit)
+            sure = 1 / tokens if confidence else None
+            completions.append(Completion("".join(words[:limit]), tokens, len(words), reason, sure))  # type: ignore[arg-type]
         return completions
 
     def count_tokens(self, text: str) -> int:
@@ -65,12 +72,12 @@ class Parrot:
 
 
 class Server:
-    def __init__(self, limits: Limits) -> None:
+    def __init__(self, limits: Limits, replies: Replies | None = None) -> None:
         self.engine = Parrot()
         self.served = Served()
         listener = socket.create_server(("127.0.0.1", 0))
         self.url = f"http://127.0.0.1:{listener.getsockname()[1]}"
-        app = make_app(self.engine, "parrot", limits, self.served)
+        app = make_app(self.engine, "parrot", limits, self.served, replies)
         self.uvicorn = uvicorn.Server(uvicorn.Config(app, log_level="critical", lifespan="on"))
         self.thread = threading.Thread(target=lambda: asyncio.run(self.uvicorn.serve([listener])))
         self.thread.start()
@@ -79,6 +86,10 @@ class Server:
 
     def complete(self, prompt: str, **more: object) -> httpx.Response:
         return self.client.post("/v1/completions", json={"prompt": prompt} | more)
+
+    def chat(self, text: str, **more: object) -> httpx.Response:
+        messages = [{"role": "user", "content": text}]
+        return self.client.post("/v1/chat/completions", json={"messages": messages} | more)
 
     def metric(self, name: str) -> float:
         lines = self.client.get("/metrics").text.splitlines()
@@ -105,8 +116,8 @@ class Server:
 def serve() -> Iterator[Callable[..., Server]]:
     with contextlib.ExitStack() as stack:
 
-        def start(**limits: int) -> Server:
-            server = Server(Limits(**limits))
+        def start(replies: Replies | None = None, **limits: int) -> Server:
+            server = Server(Limits(**limits), replies)
             stack.callback(server.close)
             return server
 
@@ -341,3 +352,49 @@ def test_prometheus_reads_requests_tokens_and_latency(serve: Callable[..., Serve
     assert server.metric("greenllm_prompt_tokens_total") == 5
     assert server.metric("greenllm_request_duration_seconds_count") == 2
     assert server.metric("greenllm_time_to_first_token_seconds_count") == 1
+
+
+REPLIES = Replies(threshold=0.5, hand_over="A person will answer.", replies={"card lost": "Block the card."})
+
+
+@pytest.mark.parametrize(
+    ("said", "content", "told"),
+    [
+        ("Card  LOST", "Block the card.", {"intent": "Card LOST", "confidence": 0.5, "handed_over": False}),
+        ("unheard of", "A person will answer.", {"intent": "unheard of", "confidence": 0.5, "handed_over": True}),
+        (
+            "card lost now",
+            "A person will answer.",
+            {"intent": "card lost now", "confidence": 1 / 3, "handed_over": True},
+        ),
+    ],
+)
+@pytest.mark.parametrize("stream", [False, True])
+def test_a_chat_gets_the_scripted_reply_or_a_person_where_the_model_is_not_sure(
+    serve: Callable[..., Server], said: str, content: str, told: Mapping[str, object], stream: bool
+) -> None:
+    response = serve(replies=REPLIES).chat(said, max_tokens=1, stream=stream)
+    if stream:
+        events = [line.removeprefix("data: ") for line in response.text.splitlines() if line]
+        assert events.pop() == "[DONE]"
+        chunks = [json.loads(event) for event in events]
+        assert "".join(chunk["choices"][0]["delta"].get("content", "") for chunk in chunks) == content
+        answer, reason = chunks[-1], chunks[-1]["choices"][0]["finish_reason"]
+    else:
+        answer = response.json()
+        reason = answer["choices"][0]["finish_reason"]
+        assert answer["choices"][0]["message"]["content"] == content
+        assert answer["usage"]["completion_tokens"] == len(said.split())  # the work done, not the reply's length
+    assert answer["greenllm"] == pytest.approx(told)
+    assert reason == "stop"
+
+
+def test_replies_leave_completions_as_they_are_and_a_server_without_them_its_chats(
+    serve: Callable[..., Server],
+) -> None:
+    completion = serve(replies=REPLIES).complete("card lost").json()
+    assert completion["choices"][0]["text"] == "card lost "
+    assert "greenllm" not in completion
+    chat = serve().chat("card lost").json()
+    assert chat["choices"][0]["message"]["content"] == "card lost "
+    assert "greenllm" not in chat

@@ -25,9 +25,10 @@ class Mapped(Strict):
     format: Literal["auto", "jsonl", "csv", "parquet", "text"] = Field(
         "auto", description="File format; `auto` goes by the file's ending."
     )
-    columns: dict[Literal["prompt", "completion", "text", "group", "subset"], str] = Field(
+    columns: dict[Literal["prompt", "completion", "text", "group", "subset", "reply"], str] = Field(
         default_factory=dict,
-        description="Our column → the file's. Rows of one `group` stay in one split; a `subset` is reported apart.",
+        description="Our column → the file's. Rows of one `group` stay in one split, a `subset` is reported apart, and "
+        "`reply` is the text that a chat is answered with where the model gives this completion.",
     )
     encoding: str = Field("utf-8", description="Text encoding of the file.")
     licence: str | None = Field(None, description="Licence of the data, for its card.")

@@ -10,7 +10,7 @@ from tqdm import tqdm
 
 from greenllm.config.models import Data, Mapped
 from greenllm.data.records import BadRow
-from greenllm.data.sources import Part, open_source
+from greenllm.data.sources import OPTIONAL, Part, open_source
 from greenllm.data.tables import write_table
 from greenllm.errors import UserError
 from greenllm.files import replacing_folder, write_json
@@ -71,7 +71,7 @@ def _kept(rows: Iterable[dict[str, Any] | BadRow], bad: list[BadRow]) -> Iterato
 
 def _columns(task: Task, settings: Data) -> tuple[str, ...]:
     if isinstance(settings, Mapped):
-        return ("row", *task.columns, *(name for name in ("group", "subset") if name in settings.columns))
+        return ("row", *task.columns, *(name for name in OPTIONAL if name in settings.columns))
     return ("row", *task.columns, "group", *(("subset",) if task.subsets else ()))
 
 

@@ -83,6 +83,8 @@ def prepare(
         for name, rows in splits.items():
             subset = ("subset",) if any("subset" in row for row in rows) else ()
             write_table(folder / f"{name}.parquet", (*COLUMNS, *subset), rows)
+        if replies := task.replies if card["source"] == "embedded" else _replies(usable["train"], files["train"]):
+            write_json(folder / "replies.json", {"hand_over": task.hand_over, "replies": replies})
         if model is None:
             texts = [text for row in train for text in (row["prompt"], row["completion"])]
             tokenizer = train_tokenizer(texts, settings.tokenizer)
@@ -126,10 +128,24 @@ def _usable(
                 "prompt": task.prompt(texts),
                 "completion": task.completion(texts),
                 "group": row.get("group") or normalised(texts[task.columns[0]]),
-                **({"subset": row["subset"]} if row.get("subset") else {}),
+                **{name: row[name] for name in ("subset", "reply") if row.get(name)},
             }
         )
     return usable
+
+
+def _replies(rows: Sequence[Row], file: str) -> dict[str, str]:
+    """Return the reply to each completion, where the rows have a column of them."""
+    replies: dict[str, str] = {}
+    for row in rows:
+        if reply := row.get("reply"):
+            known = replies.setdefault(row["completion"], reply)
+            if known != reply:
+                raise UserError(
+                    f"{file}: row {row['id'].rpartition('-')[2]}: {row['completion']!r} has another reply here "
+                    f"({reply[:60]!r}) than before ({known[:60]!r}); expected one for each completion"
+                )
+    return replies
 
 
 def _check_share_of_bad_rows(bad: Sequence[Mapping[str, Any]], count: int, rows: int, most: float) -> None:

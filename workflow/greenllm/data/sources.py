@@ -16,6 +16,8 @@ from greenllm.graph.reading import read_graph
 from greenllm.tasks import Task
 from greenllm.tasks.question_answering import QuestionAnswering
 
+OPTIONAL = ("group", "subset", "reply")  # columns that are read where data.columns names them
+
 
 @dataclass(frozen=True)
 class Part:
@@ -225,7 +227,7 @@ def _file_part(name: str, file: str, path: Path, settings: Mapped, columns: Mapp
 
 
 def _columns(task: Task, settings: Mapped) -> dict[str, str]:
-    """Return our column → the source's, for what the task needs, and a group and a subset where they are named."""
+    """Return our column → the source's, for what the task needs, and for others where they are named."""
     columns = {ours: settings.columns.get(ours, ours) for ours in task.columns}  # type: ignore[call-overload]
-    named = {ours: theirs for ours, theirs in settings.columns.items() if ours in ("group", "subset")}
+    named = {ours: theirs for ours, theirs in settings.columns.items() if ours in OPTIONAL}
     return columns | named

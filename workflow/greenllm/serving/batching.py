@@ -26,6 +26,7 @@ class Ticket:
     prompt: str
     max_tokens: int
     streaming: bool
+    confidence: bool
     loop: asyncio.AbstractEventLoop
     news: "asyncio.Queue[str | Completion | EngineFailed]" = field(default_factory=asyncio.Queue)
     cancelled: bool = False
@@ -89,9 +90,9 @@ class Batcher:
         """Return how many requests wait for the engine."""
         return len(self._waiting)
 
-    def submit(self, prompt: str, max_tokens: int, *, streaming: bool) -> Ticket:
+    def submit(self, prompt: str, max_tokens: int, *, streaming: bool, confidence: bool = False) -> Ticket:
         """Queue a request of the running event loop; raise QueueFull where too many wait already."""
-        ticket = Ticket(prompt, max_tokens, streaming, asyncio.get_running_loop())
+        ticket = Ticket(prompt, max_tokens, streaming, confidence, asyncio.get_running_loop())
         with self._changed:
             if len(self._waiting) >= self._queue:
                 raise QueueFull
@@ -137,6 +138,7 @@ class Batcher:
             [ticket.max_tokens for ticket in batch],
             on_token if any(ticket.streaming for ticket in batch) else None,
             lambda index: batch[index].cancelled,
+            confidence=any(ticket.confidence for ticket in batch),
         )
         for ticket, completion in zip(batch, completions, strict=True):
             ticket.tell(completion)

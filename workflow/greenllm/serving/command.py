@@ -85,6 +85,7 @@ def _serve(arguments: argparse.Namespace, listener: socket.socket) -> None:
 
     from greenllm.serving.engines import load_engine
     from greenllm.serving.engines.manifest import read_manifest
+    from greenllm.serving.replies import read_replies
     from greenllm.serving.server import Limits, Served, make_app
 
     threads = usable_threads(arguments.threads or len(os.sched_getaffinity(0)))
@@ -92,7 +93,7 @@ def _serve(arguments: argparse.Namespace, listener: socket.socket) -> None:
     limits = Limits(arguments.batch, arguments.queue, arguments.max_tokens, arguments.max_body)
     served = Served()
     name = arguments.name or read_manifest(arguments.folder).name or arguments.folder.resolve().name
-    app = make_app(engine, name, limits, served)
+    app = make_app(engine, name, limits, served, read_replies(arguments.folder))
     host, port = listener.getsockname()[:2]
     url = f"http://{f'[{host}]' if ':' in host else host}:{port}"
 

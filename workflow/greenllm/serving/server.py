@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import dataclasses
 import json
 import time
 from collections.abc import AsyncIterator
@@ -21,6 +22,7 @@ from greenllm.serving.batching import Batcher, EngineFailed, QueueFull, Ticket
 from greenllm.serving.engines import Completion, Engine, PromptError
 from greenllm.serving.limits import BodyLimit
 from greenllm.serving.metrics import CountRequests, Metrics
+from greenllm.serving.replies import Replies
 
 
 @dataclass(frozen=True)
@@ -54,8 +56,11 @@ class Refused(Exception):  # noqa: N818
         self.status, self.message, self.param, self.code = status, message, param, code
 
 
-def make_app(engine: Engine, name: str, limits: Limits, served: Served) -> FastAPI:
-    """Return the application that serves `engine` under the model name `name`, and counts its work in `served`."""
+def make_app(engine: Engine, name: str, limits: Limits, served: Served, replies: Replies | None = None) -> FastAPI:
+    """Return the application that serves `engine` under the model name `name`, and counts its work in `served`.
+
+    With `replies` a chat is answered with one of them, by the intent that the model names and its confidence.
+    """
     metrics = Metrics(lambda: batcher.waiting())
     batcher = Batcher(engine, batch=limits.batch, queue=limits.queue, on_batch=metrics.batch.observe)
 
@@ -83,7 +88,7 @@ def make_app(engine: Engine, name: str, limits: Limits, served: Served) -> FastA
                 code="model_not_found",
             )
 
-    def submit(prompt: str, asked: int | None, streaming: bool) -> Ticket:
+    def submit(prompt: str, asked: int | None, streaming: bool, confidence: bool) -> Ticket:
         try:
             tokens = engine.count_tokens(prompt)
         except PromptError as error:
@@ -102,7 +107,9 @@ def make_app(engine: Engine, name: str, limits: Limits, served: Served) -> FastA
         if asked and asked > limits.max_tokens:
             raise Refused(422, f"this server answers with at most {limits.max_tokens} tokens", param="max_tokens")
         try:
-            return batcher.submit(prompt, asked or min(limits.max_tokens, room), streaming=streaming)
+            return batcher.submit(
+                prompt, asked or min(limits.max_tokens, room), streaming=streaming, confidence=confidence
+            )
         except QueueFull:
             raise Refused(429, "too many requests wait already; try again later", code="queue_full") from None
 
@@ -115,10 +122,16 @@ def make_app(engine: Engine, name: str, limits: Limits, served: Served) -> FastA
         metrics.latency_s.observe(time.perf_counter() - began)
 
     async def answer(
-        http: HttpRequest, request: openai.Request, prompt: str, asked: int | None, form: openai.Answer
+        http: HttpRequest,
+        request: openai.Request,
+        prompt: str,
+        asked: int | None,
+        form: openai.Answer,
+        replies: Replies | None = None,
     ) -> Response:
         began = time.perf_counter()
-        ticket = submit(prompt, asked, request.stream)
+        # What is replied hangs on the whole answer.
+        ticket = submit(prompt, asked, request.stream and replies is None, confidence=replies is not None)
         if not request.stream:
             completion = await _completion_unless_gone(http, ticket)
             if completion is None:
@@ -126,7 +139,8 @@ def make_app(engine: Engine, name: str, limits: Limits, served: Served) -> FastA
                 metrics.dropped.inc()
                 return Response(status_code=499)  # nobody reads it; nginx's code for a client that went away
             count(completion, began)
-            return JSONResponse(form.whole(completion))
+            told, more = _scripted(completion, replies)
+            return JSONResponse(form.whole(told) | more)
 
         async def events() -> AsyncIterator[bytes]:
             first = True
@@ -141,7 +155,10 @@ def make_app(engine: Engine, name: str, limits: Limits, served: Served) -> FastA
                         continue
                     finished = True
                     count(news, began)
-                    last = [_event(form.chunk("", news.finish_reason))]
+                    told, more = _scripted(news, replies)
+                    if replies is not None:
+                        yield _event(form.chunk(told.text))
+                    last = [_event(form.chunk("", told.finish_reason) | more)]
                     if request.stream_options and request.stream_options.include_usage:
                         last.append(_event(form.usage_chunk(news)))
                     yield b"".join([*last, b"data: [DONE]\n\n"])
@@ -170,7 +187,9 @@ def make_app(engine: Engine, name: str, limits: Limits, served: Served) -> FastA
         except PromptError as error:
             raise Refused(422, str(error), param="messages") from None
         form = openai.Answer("chat.completion", name)
-        return await answer(http, request, prompt, request.max_completion_tokens or request.max_tokens, form)
+        # A limit is meant for the text that comes, and does not cut the name of the intent behind a scripted one.
+        asked = None if replies else request.max_completion_tokens or request.max_tokens
+        return await answer(http, request, prompt, asked, form, replies)
 
     @app.get("/v1/models")
     async def models() -> dict[str, Any]:
@@ -188,6 +207,14 @@ def make_app(engine: Engine, name: str, limits: Limits, served: Served) -> FastA
         return Response(metrics.text(), media_type=CONTENT_TYPE_LATEST)
 
     return app
+
+
+def _scripted(completion: Completion, replies: Replies | None) -> tuple[Completion, dict[str, Any]]:
+    """Return what the client is told instead of the model's answer, and a field that says why, beside OpenAI's own."""
+    if replies is None:
+        return completion, {}
+    reply = replies.to(completion)
+    return dataclasses.replace(completion, text=reply.text, finish_reason="stop"), {"greenllm": reply.described()}
 
 
 async def _completion_unless_gone(http: HttpRequest, ticket: Ticket) -> Completion | None:

@@ -7,6 +7,7 @@ import numpy as np
 
 from greenllm.config.models import EmbeddedData
 from greenllm.tasks.customer_messages import messages
+from greenllm.tasks.customer_replies import HAND_OVER, REPLIES
 from greenllm.tasks.task import Answer, Origin, Sums, Task, mean_of, one_line
 
 
@@ -19,6 +20,8 @@ class CustomerService(Task):
         "accuracy": "share of messages given exactly the right intent, case ignored (0 to 1, higher is better)",
         "macro_f1": "mean over the intents of their F1 score (0 to 1, higher is better)",
     }
+    replies = REPLIES
+    hand_over = HAND_OVER
     origin = Origin(
         generator="grammar of bank and shop customers' intents, part of GreenLLM",
         licence="Apache-2.0",

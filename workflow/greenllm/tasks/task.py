@@ -51,6 +51,9 @@ class Task(ABC):
     # Columns of the prepared rows whose text, joined, a training row must not share with a test row.
     compares: ClassVar[tuple[str, ...]] = ("prompt",)
     subsets: ClassVar[Mapping[str, str]] = {}  # kinds of example that are reported apart → what they are
+    # What a chat is answered with, for each completion (intent) of the embedded data, and where a person takes over.
+    replies: ClassVar[Mapping[str, str]] = {}
+    hand_over: ClassVar[str] = "A person will answer you."
     # Whether quality is how likely the model finds the texts, not what it answers: predictions then hold `nats`.
     scores_texts: ClassVar[bool] = False
 
