@@ -1,0 +1,87 @@
+"""Question answering through the command line: a user's graph and a user's rows, collected and prepared."""
+
+import json
+
+import pyarrow.parquet as pq
+import pytest
+
+from greenllm.cli import main
+
+LINES = [f"Person {n}\t{relation}\t{thing} {n % 9}" for n in range(90) for relation, thing in (("employer", "Firm"),)]
+LINES += [f"Firm {n}\tcity\tTown {n % 4}" for n in range(9)]
+
+
+@pytest.fixture
+def greenllm(tmp_path, capsys):
+    """Run a stage into tmp_path/<stage>; return its exit status and what it said on stderr."""
+
+    def run(stage, settings, *options, task="question-answering"):
+        command = [stage, "--task", task, "--settings", json.dumps(settings), "--out", str(tmp_path / stage), *options]
+        status = main(command)
+        return status, capsys.readouterr().err
+
+    def collect(settings, **keys):
+        return run("collect", settings, "--base", str(tmp_path), **keys)
+
+    def preprocess(settings):
+        return run("preprocess", settings, "--data", str(tmp_path / "collect"))
+
+    run.collect, run.preprocess = collect, preprocess
+    return run
+
+
+def test_a_graph_becomes_questions_in_splits_with_subsets(tmp_path, greenllm):
+    (tmp_path / "firms.tsv").write_text("\n".join(LINES))
+    settings = {"source": "graph", "file": "firms.tsv", "rows": 600, "licence": "CC0-1.0"}
+    assert greenllm.collect(settings) == (0, "")
+    card = json.loads((tmp_path / "collect" / "card.json").read_text())
+    assert (card["source"], card["licence"], card["graph"]["triples"]) == ("graph", "CC0-1.0", 99)
+    assert [part["part"] for part in card["files"]] == ["train", "test"]
+    for part in card["files"]:
+        assert 0.9 < part["linking"]["right"] <= 1
+        assert part["linking"]["ambiguous"] == 0
+    assert greenllm.preprocess({"tokenizer": {"vocabulary": 400}}) == (0, "")
+    rows = pq.read_table(tmp_path / "preprocess" / "test.parquet").to_pylist()
+    assert {row["subset"] for row in rows} >= {"seen", "held-out phrasings", "outside the graph"}
+    assert any(row["prompt"].startswith("Person ") and row["prompt"].endswith("\n") for row in rows)
+    report = json.loads((tmp_path / "preprocess" / "report.json").read_text())
+    assert not any(report["leaks"]["train_rows_dropped_for_test"].values())
+
+
+@pytest.mark.parametrize(
+    ("content", "settings", "message"),
+    [
+        ("\n".join([*LINES, "Firm 1\tcity"]), {}, "firms.tsv: line 100: 2 columns; expected subject, predicate"),
+        ("", {}, "firms.tsv: no triples"),
+        ("\n".join(LINES), {"format": "nt"}, "firms.tsv: line 1: not a triple: 'Person 0"),
+        ("\n".join(LINES), {"file": "other.tsv"}, "other.tsv: can't be read"),
+        ("\n".join(LINES), {"languages": []}, "languages"),
+    ],
+)
+def test_a_broken_graph_is_told_in_one_line_and_leaves_nothing(tmp_path, greenllm, content, settings, message):
+    (tmp_path / "firms.tsv").write_text(content)
+    status, said = greenllm.collect({"source": "graph", "file": "firms.tsv"} | settings)
+    assert status == 2
+    assert message in said
+    assert len(said.splitlines()) == 1
+    assert [path.name for path in tmp_path.iterdir()] == ["firms.tsv"]
+
+
+def test_a_graph_is_for_question_answering_alone(tmp_path, greenllm):
+    (tmp_path / "firms.tsv").write_text("\n".join(LINES))
+    status, said = greenllm.collect({"source": "graph", "file": "firms.tsv"}, task="translation")
+    assert (status, len(said.splitlines())) == (2, 1)
+    assert "question-answering, not for translation" in said
+
+
+def test_rows_of_ones_own_with_their_columns_named(tmp_path, greenllm):
+    rows = [{"q": f"Person {n} (city: Town {n % 3}) Where is Person {n}?", "a": f"Town {n % 3}", "kind": "easy"}
+            for n in range(50)]  # fmt: skip
+    (tmp_path / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    columns = {"prompt": "q", "completion": "a", "subset": "kind"}
+    assert greenllm.collect({"source": "file", "train": "rows.jsonl", "columns": columns})[0] == 0
+    status, _ = greenllm.preprocess({"near_duplicate": 1, "tokenizer": {"vocabulary": 300}})
+    assert status == 0
+    prepared = pq.read_table(tmp_path / "preprocess" / "test.parquet").to_pylist()
+    assert {row["subset"] for row in prepared} == {"easy"}
+    assert prepared[0]["completion"] in ("Town 0", "Town 1", "Town 2")
