@@ -145,6 +145,7 @@ def test_nothing_is_good_enough() -> None:
         "(0.900 to 0.920)."
     )
     assert (found["recipe"], found["verdict"]) == (None, "unknown")
+    assert found["others"] == ["int4 takes 9.10 times less (8.74 to 9.46) than baseline."]
 
 
 def test_good_enough_or_not_cannot_be_resolved() -> None:
@@ -162,6 +163,7 @@ def test_unknown_energy_recommends_nothing() -> None:
         "nothing can be recommended yet: baseline and int4 would be good enough, but energy is unknown "
         "(no sensor can be read)."
     )
+    assert found["others"] == []
 
 
 def test_without_evaluations_nothing_is_recommended() -> None:

@@ -134,10 +134,12 @@ def _useless(row: Row, experiment: Mapping[str, Any]) -> bool:
 
 
 def _other(row: Row, baseline: Row, chosen: Row | None, advice: Mapping[str, Any]) -> str:
-    """Say what a recipe that was not chosen disappoints by; empty where there is nothing to warn of."""
+    """Say why another recipe was not chosen, where numbers beside it would not tell; empty where they do."""
     name, factor = row["recipe"], row["times_less"]
     if row is baseline:
         return f"{name} itself is not good enough: {_quality(row)}." if row["qualifies"] == "no" and chosen else ""
+    if factor is None and chosen is None:
+        return ""  # the sentence above says what is unknown
     if factor is None:
         reason = row["reason"] if row["energy_per_request_J"] is None else baseline["reason"]
         return f"{name}: its energy against {baseline['recipe']}'s is unknown ({reason})."
@@ -151,6 +153,8 @@ def _other(row: Row, baseline: Row, chosen: Row | None, advice: Mapping[str, Any
     if row["verdict"] == "not resolvable":
         return f"{name} saves nothing that could be resolved: {times}."
     saves = f"{name} takes {value_text(factor)} times less ({_bounds(factor)})"
+    if chosen is None:
+        return f"{saves} than {baseline['recipe']}."
     if row["quality"] is None:
         return f"{saves}, but was not evaluated."
     if row["qualifies"] == "no":
@@ -159,7 +163,7 @@ def _other(row: Row, baseline: Row, chosen: Row | None, advice: Mapping[str, Any
         return f"{saves}, but whether it is good enough is not resolvable: {_quality(row)}."
     if chosen is baseline:
         return f"{saves} a request, but is not shown to do so with what it cost to make."
-    if chosen and (best := chosen["times_less"]) and factor["high"] >= best["low"]:
+    if (best := chosen["times_less"]) and factor["high"] >= best["low"]:
         return f"{name} does as well, as far as can be resolved: {value_text(factor)} times less ({_bounds(factor)})."
     return ""
 
