@@ -9,6 +9,8 @@ from tokenizers import Tokenizer, models, pre_tokenizers
 
 from greenllm.errors import UserError
 from greenllm.training.batches import Collator, LengthBuckets, Row, read_rows
+from greenllm.training.method import weighted_mean
+from greenllm.training.parallel import Rank
 
 EOS = 1
 
@@ -95,3 +97,15 @@ def test_targets_are_one_token_on_and_weighted():
     assert batch["input_ids"].tolist() == [[5, 6, 7], [8, EOS, 0]]
     assert batch["targets"].tolist() == [[6, 7, EOS], [EOS, 0, 0]]
     assert batch["weights"].tolist() == [[0.25, 1, 1], [1, 0, 0]]
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 4])
+@pytest.mark.parametrize("rows", [[Row([5, 6, 7, EOS], 2), Row([8] * 9, 1), Row([9, EOS], 1)], [Row([9, 8, EOS], 2)]])
+def test_however_a_batch_is_divided_its_loss_is_the_mean_over_all_its_tokens(rows, count):
+    def mean_loss(batch):
+        return weighted_mean(batch["targets"].float(), batch["weights"]).item()  # the target stands for its loss
+
+    batches = [Collator(pad_id=0, prompt_weight=0.25, rank=Rank(index, count))(rows) for index in range(count)]
+    averaged = sum(mean_loss(batch) * batch["share"].item() for batch in batches) / count
+    assert averaged == pytest.approx(mean_loss(Collator(pad_id=0, prompt_weight=0.25)(rows)), rel=1e-6)
+    assert sum(len(batch["targets"]) for batch in batches if batch["share"]) == len(rows)

@@ -17,9 +17,11 @@ from greenllm.errors import UserError
 from greenllm.files import sha256_of
 from greenllm.training import checkpoints
 from greenllm.training.batches import LengthBuckets, Rows, read_rows
+from greenllm.training.budget import EnergyStopping, curve
 from greenllm.training.device import Device, be_deterministic, peak_memory_bytes, precision_of, prepare_device
 from greenllm.training.flops import Flops
-from greenllm.training.manifest import context_of, read_config, try_to_count
+from greenllm.training.loading import load
+from greenllm.training.manifest import context_of, try_to_count
 from greenllm.training.method import Method
 from greenllm.training.parallel import backend, rank_of, threads_each
 from greenllm.training.sizes import Decoder, llama_config
@@ -92,7 +94,7 @@ def train(
             f"{known}; preprocess the data with `--model {parent}`"
         )
     context = context_of(network.config, parent or tokenizer_folder)
-    rows, validation = _read_splits(data, tokenizer, eos_id=eos_id, context=context, patience=settings.patience)
+    rows, validation = _read_splits(data, tokenizer, eos_id=eos_id, context=context, settings=settings)
 
     parameters = _count(network.parameters())
     lengths = [len(row) for row in rows.rows]
@@ -107,6 +109,7 @@ def train(
     first = checkpoints.step_of(resume) if resume else 0
     if resume and rank.is_first:
         print(f"train: resuming from {resume}, step {first} of {planned.steps}", file=sys.stderr)
+    stopping = EnergyStopping(settings, checkpoint_folder, rank)
     trainer = make_trainer(
         network,
         settings,
@@ -117,6 +120,7 @@ def train(
         pad_id=pad_id,
         done=lambda step: report_work(planned.work(first, step)),
         criterion=method.criterion,
+        callbacks=[stopping],
     )
     _run_to_the_end(trainer, resume)
 
@@ -127,24 +131,25 @@ def train(
     report = {
         "schema": "greenllm/training/1",
         "parameters": parameters,
-        **_report(trainer, run, planned, truncated_rows=rows.truncated, resumed_from_step=first or None),
+        **_report(trainer, run, planned, stopping, truncated_rows=rows.truncated, resumed_from_step=first or None),
     }
     return Trained(model=network, report=report)
 
 
 def _read_splits(
-    data: Path, tokenizer: Tokenizer, *, eos_id: int, context: int, patience: int | None
+    data: Path, tokenizer: Tokenizer, *, eos_id: int, context: int, settings: Training
 ) -> tuple[Rows, Rows]:
     """Return the rows to train on and those to validate on; only without early stopping may the latter be none."""
     rows = read_rows(data / "train.parquet", tokenizer, eos_id=eos_id, context=context)
     validation = read_rows(data / "validation.parquet", tokenizer, eos_id=eos_id, context=context)
     if not rows.rows:
         raise UserError(f"{data / 'train.parquet'}: no rows; expected at least one to train on")
-    if patience and not validation.rows:
-        raise UserError(
-            f"{data / 'validation.parquet'}: no rows, but train.patience needs some to validate on; "
-            "raise preprocess.validation_share, or set patience to null"
-        )
+    for key in ("patience", "least_gain_per_kJ"):
+        if getattr(settings, key) is not None and not validation.rows:
+            raise UserError(
+                f"{data / 'validation.parquet'}: no rows, but train.{key} needs some to validate on; "
+                f"raise preprocess.validation_share, or set {key} to null"
+            )
     return rows, validation
 
 
@@ -199,11 +204,18 @@ def _run_to_the_end(trainer: Trainer, resume: Path | None) -> None:
 
 
 def _report(
-    trainer: Trainer, run: Run, planned: PlannedBatches, *, truncated_rows: int, resumed_from_step: int | None
+    trainer: Trainer,
+    run: Run,
+    planned: PlannedBatches,
+    stopping: EnergyStopping,
+    *,
+    truncated_rows: int,
+    resumed_from_step: int | None,
 ) -> dict[str, Any]:
     """Return what training.json says of a finished training; losses are in nats per token."""
     state = trainer.state
     done = planned.work(0, state.global_step)
+    stopped_early = state.global_step < planned.steps
     validated = _history(state.log_history, "eval_loss")
     return {
         "trainable_parameters": _count(weight for weight in trainer.model.parameters() if weight.requires_grad),
@@ -222,9 +234,11 @@ def _report(
         "wrapper": type(trainer.model_wrapped).__name__ if run.rank.count > 1 else None,
         "backend": backend(),
         "resumed_from_step": resumed_from_step,
-        "stopped_early": state.global_step < planned.steps,
+        "stopped_early": stopped_early,
+        "stop_reason": (stopping.reason or "patience") if stopped_early else None,
         "loss": _history(state.log_history, "loss"),
         "validation_loss": validated,
+        "energy_J": curve(state.log_history) or None,
         "best_step": min(validated, key=lambda entry: entry["loss"])["step"] if validated else None,
     }
 
@@ -251,17 +265,6 @@ def _from_scratch(model: Decoder | None, vocabulary: int, pad_id: int, eos_id: i
         raise UserError("train: neither --from nor --model; expected a model folder, or the size of a new model")
     config = llama_config(model.size, vocabulary=vocabulary, context=model.context, pad_id=pad_id, eos_id=eos_id)
     return AutoModelForCausalLM.from_config(config, dtype=torch.float32)
-
-
-def load(folder: Path) -> Any:
-    """Return the transformers model in a folder, in fp32; raise `UserError` where there is none."""
-    read_config(folder)
-    try:
-        return AutoModelForCausalLM.from_pretrained(
-            folder, dtype=torch.float32, local_files_only=True, use_safetensors=True
-        )
-    except (OSError, ValueError, RuntimeError, SafetensorError) as error:
-        raise UserError(f"{folder}: cannot be loaded for training: {' '.join(str(error).split())[:300]}") from None
 
 
 def _history(log: list[dict[str, Any]], key: str) -> list[dict[str, float]]:

@@ -2,7 +2,7 @@
 
 import math
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -206,6 +206,7 @@ def make_trainer(
     pad_id: int,
     done: Callable[[int], None],
     criterion: Criterion = labels_alone,
+    callbacks: Sequence[TrainerCallback] = (),
 ) -> Trainer:
     """Return the trainer of `network` on `rows`: `done(step)` is called when the checkpoint of a step is whole.
 
@@ -253,7 +254,7 @@ def make_trainer(
         data_collator=Collator(pad_id, settings.prompt_weight, run.rank),
         train_dataset=rows,
         eval_dataset=validation or None,
-        callbacks=[Checkpointing(done, run.rank)],
+        callbacks=[Checkpointing(done, run.rank), *callbacks],
     )
     if settings.patience:
         trainer.add_callback(EarlyStoppingCallback(settings.patience))

@@ -1,0 +1,169 @@
+"""`greenllm train` in several processes: the same training, and no process left behind however it ends."""
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from prepared_data import train_command, write_prepared
+
+from greenllm.cli import main
+
+# 401 rows: the last batch of an epoch has one row, which two processes can't share.
+SETTINGS = {"precision": "fp32", "epochs": 2}
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    return write_prepared(tmp_path_factory.mktemp("data") / "prepared", train=401)
+
+
+@pytest.fixture(scope="module")
+def alone(data, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("alone")
+    assert main(train_command(data, folder, **SETTINGS)) == 0
+    return folder
+
+
+@pytest.fixture(scope="module")
+def together(data, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("together")
+    process = start(data, folder)
+    _, said = process.communicate()
+    assert process.returncode == 0, said
+    return folder
+
+
+def start(data, folder, processes=2):
+    command = train_command(data, folder, "--threads", "2", processes=processes, **SETTINGS)
+    environment = os.environ | {"GREENLLM_WORK": str(folder / "work.json")}
+    # A session of its own, by which its processes are found.
+    return subprocess.Popen(
+        [sys.executable, "-m", "greenllm", *command],
+        env=environment,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+
+
+def wait_for_checkpoint(process):
+    said = ""
+    for line in process.stderr:
+        said += line
+        if re.search(r"checkpoint of step \d+ written", line):
+            return
+    pytest.fail(f"no checkpoint was written:\n{said}")
+
+
+def processes_of(session):
+    """Return {process id: command line} of what still runs in a session."""
+    found = {}
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            stat = (folder / "stat").read_text().rpartition(")")[2].split()
+            if int(stat[3]) == session and stat[0] != "Z":
+                found[int(folder.name)] = (folder / "cmdline").read_bytes().decode()
+        except OSError:
+            continue
+    return found
+
+
+def ranks_of(process):
+    return [pid for pid, command in processes_of(process.pid).items() if "spawn_main" in command]
+
+
+def nothing_is_left(process):
+    for _ in range(100):
+        if not processes_of(process.pid):
+            return True
+        time.sleep(0.1)
+    return False
+
+
+def report(folder):
+    return json.loads((folder / "model" / "training.json").read_text())
+
+
+def test_two_processes_train_as_one_does(alone, together):
+    one, two = report(alone), report(together)
+    assert (two["world_size"], two["wrapper"], two["backend"]) == (2, "DistributedDataParallel", "gloo")
+    assert (one["world_size"], one["wrapper"], one["backend"]) == (1, None, None)
+    same = ("steps", "samples", "tokens", "flops", "threads", "best_step")
+    assert {key: two[key] for key in same} == {key: one[key] for key in same} | {"threads": 2}
+    for curve in ("loss", "validation_loss"):
+        assert [entry["step"] for entry in two[curve]] == [entry["step"] for entry in one[curve]]
+        losses = [entry["loss"] for entry in one[curve]]
+        assert [entry["loss"] for entry in two[curve]] == pytest.approx(losses, rel=1e-2)
+    assert json.loads((together / "work.json").read_text())["samples"] == two["samples"] == 802
+
+
+def test_a_process_that_dies_ends_all_and_the_next_run_resumes_to_the_same_weights(data, together, tmp_path):
+    process = start(data, tmp_path)
+    wait_for_checkpoint(process)
+    os.kill(ranks_of(process)[1], signal.SIGKILL)
+    said = process.stderr.read()
+    assert process.wait() == 1
+    (line,) = [line for line in said.splitlines() if "error:" in line]
+    assert re.fullmatch(
+        r"greenllm train: error: process \d of 2 was ended by SIGKILL; the others were stopped", line.strip()
+    )
+    assert "Traceback" not in said
+    assert nothing_is_left(process)
+    assert not (tmp_path / "model").exists()
+
+    process = start(data, tmp_path)
+    _, said = process.communicate()
+    assert process.returncode == 0, said
+    assert said.count("resuming from") == 1
+    assert report(tmp_path)["resumed_from_step"]
+    weights = (tmp_path / "model" / "model.safetensors").read_bytes()
+    assert weights == (together / "model" / "model.safetensors").read_bytes()
+
+
+@pytest.mark.parametrize(("sent", "status"), [(signal.SIGTERM, -signal.SIGTERM), (signal.SIGINT, 130)])
+def test_a_signal_ends_all_processes(data, tmp_path, sent, status):
+    process = start(data, tmp_path)
+    wait_for_checkpoint(process)
+    process.send_signal(sent)
+    said = process.stderr.read()
+    assert process.wait() == status
+    assert nothing_is_left(process)
+    assert said.count("interrupted; run again to resume") == (sent == signal.SIGINT)
+    assert "Traceback" not in said
+
+
+def test_a_killed_launcher_leaves_nothing_behind(data, tmp_path):
+    process = start(data, tmp_path)
+    wait_for_checkpoint(process)
+    process.kill()
+    process.communicate()
+    assert nothing_is_left(process)
+
+
+def refused(capfd, command):
+    assert main(command) == 2
+    (line,) = [line for line in capfd.readouterr().err.splitlines() if "error: " in line]
+    return line
+
+
+def test_a_mistake_is_told_once(data, tmp_path, capfd):
+    uneven = train_command(data, tmp_path, "--threads", "2", processes=3)
+    assert "train.processes: 3 processes can't share 2 thread(s) evenly" in refused(capfd, uneven)
+    nowhere = train_command(tmp_path / "nowhere", tmp_path, "--threads", "2", processes=2)
+    assert "greenllm train: error: " in (line := refused(capfd, nowhere))
+    assert "nowhere/tokenizer/tokenizer.json: no such file" in line
+    assert not (tmp_path / "model").exists()
+
+
+def test_several_processes_are_never_one_in_silence(data, tmp_path):
+    from greenllm.config.models import Training
+    from greenllm.training.train import train
+
+    with pytest.raises(RuntimeError, match=r"one of 1 process\(es\), but train\.processes is 2"):
+        train(Training(processes=2), data=data, checkpoint_folder=tmp_path, seed=1, threads=2, device="cpu")

@@ -1,0 +1,121 @@
+"""Stopping a training by its energy: where a budget is used up, or a further kilojoule buys too little."""
+
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from transformers import TrainerCallback
+
+from greenllm.attribution import Estimate
+from greenllm.config.models import Training
+from greenllm.errors import UserError
+from greenllm.training.energy import TrainingEnergy, UnknownEnergyError
+from greenllm.training.parallel import Rank
+
+# Longest time without a look at the energy (s).
+MOST_S = 60.0
+
+
+class EnergyStopping(TrainerCallback):  # type: ignore[misc]
+    """Notes the energy at each validation, and stops the training where its settings say so.
+
+    `reason` then says why. The first process reads for all. A budget is overrun by no more than what is used in the
+    meter's sampling interval and a step, unless the power more than doubles from one look to the next.
+    """
+
+    def __init__(self, settings: Training, checkpoints: Path, rank: Rank) -> None:
+        """Raises UserError where a setting needs the energy, but it is unknown."""
+        self.budget_J = settings.budget_J
+        self.least_gain_per_kJ = settings.least_gain_per_kJ
+        self.rank = rank
+        self.reason: str | None = None
+        self._energy: TrainingEnergy | None = None
+        if self.least_gain_per_kJ and settings.evaluations < 2:
+            raise UserError("train.least_gain_per_kJ: compares validations; set train.evaluations to 2 or more")
+        if rank.is_first:
+            try:
+                self._energy = TrainingEnergy(checkpoints)
+            except UnknownEnergyError as error:
+                self._refuse_unknown(error)
+
+    def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        """Read the energy for the first time."""
+        self._first_step = state.global_step + 1
+        self._seen_s, self._seen_J = time.monotonic(), 0.0
+        self._next_look_s = self._seen_s
+        if (used := self._read()) is not None:
+            self._seen_J = used.value
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        """Stop where the budget is used up; raise UserError where the first step used it up."""
+        if self.budget_J is not None:
+            self._stop(control, self.rank.first(lambda: self._over_budget(state.global_step)))
+
+    def on_evaluate(self, args: Any, state: Any, control: Any, metrics: Any = None, **_: Any) -> None:
+        """Note the energy; stop where a kilojoule since the last validation bought less than it must."""
+        before = curve(state.log_history)
+        if (used := self._read()) is not None:
+            point = {"step": state.global_step, "energy_J": used.to_json(), "validation_loss": metrics["eval_loss"]}
+            state.log_history.append(point)
+        if self.least_gain_per_kJ is not None:
+            self._stop(control, self.rank.first(lambda: self._too_little(before, curve(state.log_history)[-1:])))
+
+    def _stop(self, control: Any, reason: str | None) -> None:
+        if reason is not None:
+            self.reason = reason
+            control.should_training_stop = True
+
+    def _over_budget(self, step: int) -> str | None:
+        assert self.budget_J is not None
+        assert self._energy is not None
+        now_s = time.monotonic()
+        if now_s < self._next_look_s and step > self._first_step:
+            return None
+        used = self._read()
+        if used is None:
+            return None
+        left_J = self.budget_J - used.value
+        if left_J <= 0:
+            if step == 1:
+                raise UserError(
+                    f"train.budget_J: {self.budget_J:g} J, but after the first step {used.value:.4g} J were used, "
+                    "loading and earlier attempts included; set more"
+                )
+            return f"budget: {used.value:.4g} J used of {self.budget_J:g} J"
+        power_W = (used.value - self._seen_J) / max(now_s - self._seen_s, self._energy.interval_s)
+        self._seen_s, self._seen_J = now_s, used.value
+        half_s = left_J / power_W / 2 if power_W > 0 else 0.0
+        self._next_look_s = now_s + min(max(half_s, self._energy.interval_s), MOST_S)
+        return None
+
+    def _too_little(self, before: Sequence[dict[str, Any]], now: Sequence[dict[str, Any]]) -> str | None:
+        """Compare with the last validation at which less energy was used: two may lie between two samples."""
+        assert self.least_gain_per_kJ is not None
+        for point in now:
+            used_J = point["energy_J"]["value"]
+            for earlier in reversed(before):
+                if (more_J := used_J - earlier["energy_J"]["value"]) > 0:
+                    gain = (earlier["validation_loss"] - point["validation_loss"]) / more_J * 1000
+                    if gain >= self.least_gain_per_kJ:
+                        return None
+                    return f"gain: {gain:.3g} nats per token and kJ, less than {self.least_gain_per_kJ:g}"
+        return None
+
+    def _read(self) -> Estimate | None:
+        try:
+            return self._energy.read() if self._energy else None
+        except UnknownEnergyError as error:
+            self._energy = None
+            self._refuse_unknown(error)
+            return None
+
+    def _refuse_unknown(self, error: UnknownEnergyError) -> None:
+        for key in ("budget_J", "least_gain_per_kJ"):
+            if getattr(self, key) is not None:
+                raise UserError(f"train.{key}: the energy of this job is unknown: {error}") from None
+
+
+def curve(log_history: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return the course of a training: [{step, energy_J {value, low, high}, validation_loss}]."""
+    return [entry for entry in log_history if "energy_J" in entry]
