@@ -47,6 +47,12 @@ RAPL = {
     "terms": [{"parameter": "rapl.gain", "of": "counter", "factor": 1.0}],
 }  # fmt: skip
 RAPL_GAIN = {"rapl.gain": {"value": 1.0, "low": 0.97, "high": 1.03, "unit": "1", "source": "simulated"}}
+GPU = {
+    "component": "gpu", "device": "GPU-0", "method": "nvml-energy-counter", "quality": "measured", "reason": None,
+    "counter": {"unit_J": 1e-6, "wrap": None, "shared": True},
+    "terms": [{"parameter": "nvml.gain@GPU-0", "of": "counter", "factor": 1.0}],
+}  # fmt: skip
+GPU_GAIN = {"nvml.gain@GPU-0": {"value": 1.0, "low": 0.95, "high": 1.05, "unit": "1", "source": "simulated"}}
 UNKNOWN = {
     "component": "cpu", "device": "package-0", "method": "rapl", "quality": "measured", "counter": None,
     "reason": "energy_uj can only be read by root", "terms": [],
@@ -101,9 +107,14 @@ class Simulation:
         parent: str | None = None,
         at_s: float | None = None,
         config_hash: str = "same",
+        beside: float = 0.0,
+        on_gpu: bool = True,
         **wildcards: Any,
     ) -> str:
-        """Write one attempt's ledger: `busy_cpus` CPUs busy for `duration_s`; return its id."""
+        """Write one attempt's ledger: `busy_cpus` CPUs busy for `duration_s`; return its id.
+
+        Others keep `beside` CPUs busy meanwhile. Where the host has a GPU, the job holds it if it is `on_gpu`.
+        """
         self.jobs += 1
         name = f"{parent}.{rule}" if parent else f"{self.run_id}-{self.jobs:03d}"
         start_s = self.now_s if at_s is None else at_s
@@ -115,16 +126,18 @@ class Simulation:
             "record": "start", "schema": SCHEMA, "id": name, "parent": parent, "run_id": self.run_id, "host": self.host,
             "boot_id": f"boot-{self.host}", "cpus": CPUS, "columns": columns, "sensors": self.sensors,
             "parameters": self.parameters, "interval_s": 1.0, "started": self.utc(start_s), "monotonic_s": start_s,
-            "wall_s": EPOCH_s + start_s, "threads": CPUS, "reserved_cpus": CPUS, "gpus": [], "config_hash": config_hash,
+            "wall_s": EPOCH_s + start_s, "threads": CPUS, "reserved_cpus": CPUS,
+            "gpus": [{"uuid": s["device"], "index": 0} for s in self.sensors if on_gpu and s["component"] == "gpu"],
+            "config_hash": config_hash,
             "job": {"rule": rule, "wildcards": {k: str(v) for k, v in wildcards.items()}, "attempt": attempt},
         }  # fmt: skip
         lines: list[Any] = [begin]
         steps = max(2, round(duration_s) + 1)
         for index in range(steps):
             passed = duration_s * index / (steps - 1)
-            host_busy = self.busy_s + passed * busy_cpus
+            host_busy = self.busy_s + passed * (busy_cpus + beside)
             row = [start_s + passed, EPOCH_s + start_s + passed, host_busy, 0.0, passed * busy_cpus]
-            for _ in counters:  # the simulated package draws 3 W and 6 W more for each busy CPU
+            for _ in counters:  # the simulated package or GPU draws 3 W and 6 W more for each busy CPU
                 row += [start_s + passed, 1e6 * (3.0 * (start_s + passed) + 6.0 * host_busy)]
             lines.append([round(value, 6) for value in row])
         if status != "lost":
@@ -232,7 +245,7 @@ class Simulation:
 
         At a concurrency of c the requests take 1 / sqrt(c) of the time. Rounds differ in length by 1 %.
         """
-        names = {"experiment": experiment, "recipe": recipe, "seed": seed}
+        names: dict[str, Any] = {"experiment": experiment, "recipe": recipe, "seed": seed}
         idle_s = 2.0
         each = [seconds / many**0.5 * concurrency[0] ** 0.5 for many in concurrency]
         whole_s = sum(each)
@@ -242,9 +255,10 @@ class Simulation:
         # The children's tree times are part of the parent's; all meters read the same busy time of the host.
         self.busy_s = busy + 1 * 1.6
         work = {"requests": 1000 * len(concurrency)}
-        serve = self.job("serve", whole_s + idle_s + 2, 1.45, work=work, parent=parent, at_s=began + 1, **names)
+        child = {"work": work, "parent": parent, **names}
+        serve = self.job("serve", whole_s + idle_s + 2, 1.45, at_s=began + 1, beside=0.15, **child)
         self.busy_s = busy + 3 * 1.6
-        load = self.job("load", whole_s + idle_s, 0.1, work=work, parent=parent, at_s=began + 3, **names)
+        load = self.job("load", whole_s + idle_s, 0.1, at_s=began + 3, beside=1.5, on_gpu=False, **child)
         self.busy_s = after
         if status != "succeeded":
             return parent

@@ -22,6 +22,8 @@ COMMANDS = {
     "serve": ("greenllm.serving.command", "serve a bundle over an OpenAI-compatible HTTP interface"),
     "load": ("greenllm.serving.load", "send requests to a server and time the answers"),
     "account": ("greenllm.stages.account", "attribute the ledgers' joules, make the efficiency and impact tables"),
+    "recommend": ("greenllm.stages.recommend", "say which recipe to deploy, at a quality and number of requests"),
+    "compare": ("greenllm.stages.compare", "set the same experiment on several hosts or devices side by side"),
     "report": ("greenllm.stages.report", "make the report page, its figures and summary.json"),
     "meter": ("greenllm.meter.command", "run any command under the energy meter"),
     "attribute": ("greenllm.attribution.command", "share out the joules of all ledgers among their jobs"),

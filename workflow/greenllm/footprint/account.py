@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from greenllm.attribution.waste import UNSUCCESSFUL
 from greenllm.config.models import Config
 from greenllm.footprint.attempts import Attempt, attempts
-from greenllm.footprint.carbon import grid_factor
+from greenllm.footprint.carbon import GridFactor, grid_factor
 from greenllm.footprint.comparison import Comparison, compared
 from greenllm.footprint.decision import decided
 from greenllm.footprint.efficiency import efficiency_rows
@@ -22,7 +22,7 @@ from greenllm.footprint.lineage import Step, steps
 from greenllm.footprint.model import model_of, without_estimates
 from greenllm.footprint.power import Piece, series
 from greenllm.footprint.spending import impact_rows, spent_by
-from greenllm.footprint.study import Study
+from greenllm.footprint.study import Key, Study
 from greenllm.meter.estimate import UNSEEN
 from greenllm.tasks import TASKS
 
@@ -36,17 +36,16 @@ def account(study: Study, attribution: "Attribution", packages: Mapping[str, str
     """Return the account of a study as a JSON object (its shape: results/README.md, `account/account.json`)."""
     raw = attribution.to_json()
     found = attempts(raw)
-    current = {step: attempt for attempt in found if attempt.standing == "current" and (step := attempt.step)}
     ended = max((attempt.ended or attempt.started for attempt in found), default=None)
     year = datetime.datetime.fromisoformat(ended).year if ended else datetime.datetime.now(datetime.UTC).year
     factor = grid_factor(study.config.site, year)
-    models = {key: model_of(key, study, found, current, attribution, factor) for key in study.plan.compared()}
+    models = models_of(study, attribution, found, factor)
     comparisons = compared(study, models)
     ordered = _as_configured(found, study.config)
     return {
         "schema": SCHEMA,
         "until": ended,
-        "config": study.config.model_dump(mode="json", by_alias=True, exclude_none=True),
+        "config": study.config.model_dump(mode="json", by_alias=True, exclude_unset=True),
         "policy": raw["policy"],
         "parameters": raw["parameters"],
         "hosts": raw["hosts"],
@@ -77,6 +76,14 @@ def account(study: Study, attribution: "Attribution", packages: Mapping[str, str
         "power": _power(found, attribution),
         "missing": _missing(study, found),
     }
+
+
+def models_of(
+    study: Study, attribution: "Attribution", found: Sequence[Attempt], factor: GridFactor | None
+) -> dict[Key, dict[str, Any]]:
+    """Return what is known of each model that the study compares."""
+    current = {step: attempt for attempt in found if attempt.standing == "current" and (step := attempt.step)}
+    return {key: model_of(key, study, found, current, attribution, factor) for key in study.plan.compared()}
 
 
 def _compared(comparison: Comparison, study: Study) -> dict[str, Any]:

@@ -76,6 +76,7 @@ def model_of(
         "serving": None if serving is None or measurement is None else _served(serving, measurement),
         "cost_to_produce": {**impact_of(cost, factor, study.config), **cost_parts},
         "_serving": serving,
+        "_training": current.get(Step("train", experiment, recipe, seed)),
         "_cost_here": None if set(cost_parts["missing"]) - {ELSEWHERE} else cost,
     }
 

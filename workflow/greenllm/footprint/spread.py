@@ -11,7 +11,8 @@ from scipy import stats
 
 from greenllm.meter.estimate import Estimate
 
-STANDS_OUT = 0.05  # significance at which a recipe's spread is larger than the others', or seeds move two alike
+STANDS_OUT = 0.1  # significance at which a recipe's spread counts as larger than the others'
+ALIKE = 0.025  # significance at which seeds count as moving two recipes alike
 
 
 @dataclass(frozen=True)
@@ -144,4 +145,4 @@ def of_ratio(first: BySeed, second: BySeed, own: tuple[Spread | None, Spread | N
 def _move_alike(first: NDArray[np.float64], second: NDArray[np.float64]) -> bool:
     if len(first) < 3 or not np.ptp(first) or not np.ptp(second):
         return False
-    return bool(stats.pearsonr(first, second, alternative="greater").pvalue < STANDS_OUT)
+    return bool(stats.pearsonr(first, second, alternative="greater").pvalue < ALIKE)

@@ -1,0 +1,264 @@
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+import pytest
+from simulated_study import GPU, GPU_GAIN, MODELLED, PARAMETERS, UNKNOWN, Simulation, config
+
+from greenllm.attribution import attribute
+from greenllm.cli import main
+from greenllm.footprint.account import account
+from greenllm.footprint.study import read_study
+from greenllm.tasks import TASKS
+from greenllm.tasks.bootstrap import scores_with_intervals
+
+
+def study_of(
+    results: Path,
+    seconds: dict[str, float],
+    accuracy: dict[str, float] | None = None,
+    seeds: tuple[int, ...] = (1,),
+    examples: int = 1200,
+    **sections: Any,
+) -> Simulation:
+    """Write a study of one experiment whose recipes take `seconds` for 1,000 requests, with an `accuracy` of 0.9."""
+    study = Simulation(results, config(list(seconds), list(seeds), **sections))
+    study.prepare("support")
+    for seed in seeds:
+        for recipe, lasting in seconds.items():
+            if recipe == "int8":
+                study.compress("support", recipe, seed)
+            else:
+                study.train("support", recipe, seed, 200 if recipe == "long" else 60)
+            study.evaluate("support", recipe, seed, (accuracy or {}).get(recipe, 0.9), examples)
+            study.deploy("support", recipe, seed, lasting + 0.05 * seed)
+    return study
+
+
+def decided(study: Simulation) -> dict[str, Any]:
+    found = account(read_study(study.config, study.results), attribute(study.results / "ledger"), {})
+    experiment: dict[str, Any] = json.loads(json.dumps(found, allow_nan=False))["experiments"]["support"]
+    return experiment
+
+
+def rows(experiment: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    return {row["recipe"]: row for row in experiment["comparison"]["recipes"]}
+
+
+def test_the_least_energy_at_the_quality_asked_for(tmp_path: Path) -> None:
+    study = study_of(tmp_path, {"baseline": 20, "int8": 5, "long": 12})
+    experiment = decided(study)
+    advice, recipes = experiment["recommendation"], rows(experiment)
+    assert advice["recipe"] == "int8"
+    assert advice["reason"] is None
+    assert advice["quality_bound"] == pytest.approx(recipes["baseline"]["quality"]["value"] - 0.01)
+    assert advice["times_less"] == recipes["int8"]["times_less"]
+    assert {recipe: row["qualifies"] for recipe, row in recipes.items()} == dict.fromkeys(recipes, "yes")
+    assert advice["losses"] == []
+
+
+def test_energy_in_all_spreads_production_over_the_requests(tmp_path: Path) -> None:
+    experiment = decided(study_of(tmp_path, {"baseline": 20, "long": 12}, decision={"requests": 1000}))
+    for row in rows(experiment).values():
+        in_all = row["energy_per_request_J"]["value"] + row["cost_to_produce_J"]["value"] / 1000
+        assert row["total_energy_per_request_J"]["value"] == pytest.approx(in_all)
+    advice, long = experiment["recommendation"], rows(experiment)["long"]
+    assert long["verdict"] == "saves"
+    assert long["break_even_requests"]["low"] > 1000
+    assert advice["recipe"] == "baseline", "1,000 requests don't pay for the longer training"
+    assert advice["losses"] == ["long"]
+
+
+def test_the_same_study_over_more_requests_recommends_the_longer_training(tmp_path: Path) -> None:
+    experiment = decided(study_of(tmp_path, {"baseline": 20, "long": 12}, decision={"requests": 10**6}))
+    advice = experiment["recommendation"]
+    assert advice["recipe"] == "long"
+    assert advice["break_even_requests"]["high"] < 10**6
+    assert 1 < advice["total_times_less"]["value"] < advice["times_less"]["value"]
+
+
+def test_a_recipe_that_costs_more_is_named_a_loss_and_never_pays_back(tmp_path: Path) -> None:
+    experiment = decided(study_of(tmp_path, {"baseline": 10, "long": 14}))
+    advice = experiment["recommendation"]
+    assert advice["recipe"] == "baseline"
+    assert advice["losses"] == ["long"]
+    assert rows(experiment)["long"]["break_even_requests"] == "never"
+    assert advice["times_less"] is None
+
+
+def test_no_energy_is_saved_by_worse_answers(tmp_path: Path) -> None:
+    experiment = decided(study_of(tmp_path, {"baseline": 20, "int8": 5}, {"int8": 0.8}))
+    assert rows(experiment)["int8"]["qualifies"] == "no"
+    assert experiment["recommendation"]["recipe"] == "baseline"
+    assert experiment["recommendation"]["front"] == ["baseline", "int8"]
+
+
+def test_too_few_examples_leave_the_quality_open(tmp_path: Path) -> None:
+    study = study_of(tmp_path, {"baseline": 20, "int8": 5}, {"int8": 0.89}, examples=60)
+    experiment = decided(study)
+    assert rows(experiment)["int8"]["qualifies"] == "not resolvable"
+    assert experiment["recommendation"]["recipe"] == "baseline"
+
+
+def test_an_absolute_bound_that_nothing_reaches_recommends_nothing(tmp_path: Path) -> None:
+    study = study_of(tmp_path, {"baseline": 20, "int8": 5}, decision={"quality": 0.97, "worse_by": None})
+    advice = decided(study)["recommendation"]
+    assert advice["recipe"] is None
+    assert advice["quality_bound"] == 0.97
+    assert advice["reason"] == "no recipe's quality is as asked"
+
+
+def test_unknown_energy_recommends_nothing(tmp_path: Path) -> None:
+    study = Simulation(tmp_path, config(), sensors=[UNKNOWN])
+    for recipe in ("baseline", "int8"):
+        study.evaluate("support", recipe, 1, 0.9)
+        study.deploy("support", recipe, 1, 5)
+    advice = decided(study)["recommendation"]
+    assert advice["recipe"] is None
+    assert "only be read by root" in advice["reason"]
+
+
+def test_a_server_elsewhere_has_no_energy_and_says_why(tmp_path: Path) -> None:
+    study = study_of(tmp_path, {"baseline": 20})
+    path = tmp_path / "deployments/support/baseline/seed-1/measurement.json"
+    written = json.loads(path.read_text())
+    path.write_text(json.dumps(written | {"serve_id": None, "energy_reason": "the endpoint runs elsewhere"}))
+    experiment = decided(study)
+    row = rows(experiment)["baseline"]
+    assert row["energy_per_request_J"] is None
+    assert row["reason"] == "the endpoint runs elsewhere"
+    assert row["requests_per_s"] is not None
+    assert "the endpoint runs elsewhere" in experiment["recommendation"]["reason"]
+
+
+def test_rounds_are_the_spread_of_one_seed_and_seeds_that_of_several(tmp_path: Path) -> None:
+    one = rows(decided(study_of(tmp_path / "one", {"baseline": 20, "int8": 5})))["int8"]["energy_spread"]
+    assert (one["over"], one["count"], one["pooled"]) == ("rounds", 10, False)
+    three = rows(decided(study_of(tmp_path / "three", {"baseline": 20, "int8": 5}, seeds=(1, 2, 3))))
+    assert three["int8"]["energy_spread"]["over"] == "seeds"
+    assert three["int8"]["energy_spread"]["count"] == 3
+    assert three["int8"]["quality_difference"]["test"] == "t test over examples and seeds"
+
+
+def test_one_round_of_one_seed_says_nothing_of_the_spread(tmp_path: Path) -> None:
+    study = Simulation(tmp_path, config())
+    study.deploy("support", "baseline", 1, 20, rounds=1)
+    spread = rows(decided(study))["baseline"]["energy_spread"]
+    assert spread["over"] is None
+    assert "says nothing of how far runs differ" in spread["note"]
+
+
+def test_batch_curve_idle_power_and_sizes(tmp_path: Path) -> None:
+    study = Simulation(tmp_path, config())
+    study.train("support", "baseline", 1)
+    study.deploy("support", "baseline", 1, 20, concurrency=(1, 4, 16))
+    row = rows(decided(study))["baseline"]
+    assert [point["concurrency"] for point in row["curve"]] == [1, 4, 16]
+    energies = [point["energy_per_request_J"]["value"] for point in row["curve"]]
+    assert energies == pytest.approx([energies[0], energies[0] / 2, energies[0] / 4], rel=0.02)
+    assert row["curve"][0]["energy_per_request_J"] == row["energy_per_request_J"]
+    assert row["curve"][1]["requests_per_s"] == pytest.approx(100)
+    assert 0 < row["idle_power_W"]["low"] < row["idle_power_W"]["value"] < 2 * 2 + 8 * 0.3 + 2 * 5
+    assert row["memory_bytes"] == 310_000_000
+    assert row["flops_per_token"] == 2.1e6
+    assert row["accelerator_Wh_per_1000_requests"] is None, "no GPU"
+
+
+def test_the_accelerators_part_of_a_request(tmp_path: Path) -> None:
+    study = Simulation(tmp_path, config(), sensors=[*MODELLED, GPU], parameters={**PARAMETERS, **GPU_GAIN})
+    study.deploy("support", "baseline", 1, 36)
+    row = rows(decided(study))["baseline"]
+    # 3 W and 6 W for each of 1.6 busy CPUs, over 36 s: the server holds the GPU, so all of it is its
+    assert row["accelerator_Wh_per_1000_requests"]["value"] == pytest.approx(36 * (3 + 6 * 1.6) / 3600, rel=1e-3)
+    assert row["energy_per_request_J"]["value"] > row["accelerator_Wh_per_1000_requests"]["value"] * 3.6
+
+
+def test_of_bits_per_byte_fewer_are_better(tmp_path: Path) -> None:
+    recipes = {"baseline": (1.0, 20), "int8": (0.9, 10), "long": (1.2, 5)}  # bits per byte, s for 1,000 requests
+    texts = {"task": "language-modelling", "data": {"source": "embedded"}, "recipes": list(recipes)}
+    study = Simulation(tmp_path, config(experiments={"support": texts}))
+    study.prepare("support")
+    task = TASKS["language-modelling"]
+    for recipe, (bits, seconds) in recipes.items():
+        study.train("support", recipe, 1)
+        study.compress("support", recipe, 1)
+        answers = [
+            {"id": str(row), "nats": bits * math.log(2) * 100 * (1 + row % 7 / 100)}
+            | {"scored_bytes": 100, "scored_tokens": 25}
+            for row in range(200)
+        ]
+        study.write(
+            f"evaluations/support/{recipe}/seed-1.json",
+            {"task": task.name, "engine": "transformers", "precision": "fp32", "examples": 200, "bootstrap": 200}
+            | {"primary": task.primary, "metrics": scores_with_intervals(task, answers, 200, 1)},
+        )
+        path = tmp_path / f"evaluations/support/{recipe}/seed-1.predictions.jsonl"
+        path.write_text("".join(json.dumps(answer) + "\n" for answer in answers))
+        study.deploy("support", recipe, 1, seconds)
+    experiment = decided(study)
+    assert {recipe: row["qualifies"] for recipe, row in rows(experiment).items()} == {
+        "baseline": "yes", "int8": "yes", "long": "no",
+    }  # fmt: skip
+    assert experiment["recommendation"]["recipe"] == "int8"
+    assert experiment["recommendation"]["front"] == ["int8", "long"]
+    bits = rows(experiment)["baseline"]["quality"]["value"]
+    assert experiment["recommendation"]["quality_bound"] == pytest.approx(bits + 0.01)
+
+
+def accounted(study: Simulation) -> Path:
+    """Run `greenllm account` on a study; return its results folder."""
+    settings = study.config.model_dump_json(by_alias=True, exclude_unset=True)
+    results = study.results
+    assert main(["account", "--config", settings, "--results", str(results), "--out", str(results / "account")]) == 0
+    return results
+
+
+@pytest.fixture(scope="module")
+def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("study")
+    return accounted(study_of(folder, {"baseline": 20, "int8": 5, "long": 12}, {"int8": 0.87, "long": 0.93}))
+
+
+def recommended(results: Path, capsys: pytest.CaptureFixture[str], *options: str) -> dict[str, Any]:
+    capsys.readouterr()
+    assert main(["recommend", str(results), "--json", "--experiment", "support", *options]) == 0
+    found: dict[str, Any] = json.loads(capsys.readouterr().out)["support"]
+    return found
+
+
+def test_recommend_decides_anew(results: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert recommended(results, capsys)["recipe"] == "long"
+    lax = recommended(results, capsys, "--worse-by", "0.1")
+    assert lax["recipe"] == "int8"
+    assert "deploy int8" in lax["sentence"]
+    assert recommended(results, capsys, "--requests", "1000")["recipe"] == "baseline"
+    assert recommended(results, capsys, "--quality", "0.99")["recipe"] is None
+
+
+def test_recommend_prints_a_sentence_for_each_experiment(results: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    capsys.readouterr()
+    assert main(["recommend", str(results)]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split(":")[0] for line in lines] == ["support", "dates"]
+    assert lines[0].startswith("support: deploy long. ")
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--confidence", "2"], "confidence: input should be less than 1"),
+        (["--requests", "0"], "requests: input should be greater than or equal to 1"),
+        (["--experiment", "suport"], "did you mean 'support'?"),
+    ],
+)
+def test_recommend_refuses_what_cannot_be_asked(
+    results: Path, capsys: pytest.CaptureFixture[str], options: list[str], message: str
+) -> None:
+    assert main(["recommend", str(results), *options]) == 2
+    assert message in capsys.readouterr().err
+
+
+def test_recommend_needs_an_account(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["recommend", str(tmp_path)]) == 2
+    assert "account.json: no such file" in capsys.readouterr().err

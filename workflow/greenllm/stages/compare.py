@@ -1,0 +1,60 @@
+"""`greenllm compare`: the same experiment on several hosts or devices, side by side per unit of work."""
+
+import argparse
+import json
+import string
+import sys
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Add the options of the command."""
+    parser.add_argument(
+        "results", type=Path, nargs="+", metavar="RESULTS",
+        help="results folders of the same experiment, each with its account/ and ledger/; ratios are to the first",
+    )  # fmt: skip
+    parser.add_argument("--json", action="store_true", help="print all figures (energies in joules)")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Print each quantity on each host, with its 95 % interval, and how many times less than on the first it is."""
+    from greenllm.errors import UserError
+    from greenllm.footprint.hardware import side_by_side
+    from greenllm.footprint.results import read_results
+
+    if len(arguments.results) < 2:
+        raise UserError(f"{arguments.results[0]} alone: expected two results folders or more to compare")
+    found = side_by_side([read_results(folder) for folder in arguments.results])
+    if arguments.json:
+        json.dump(found, sys.stdout, indent=2, ensure_ascii=False, allow_nan=False)
+        print()
+        return 0
+    from tabulate import tabulate
+
+    names = [string.ascii_uppercase[place % 26] for place in range(len(found["results"]))]
+    for name, one in zip(names, found["results"], strict=True):
+        print(f"{name}  {one['folder']}: {', '.join(one['hosts']) or 'not served'}; {', '.join(one['devices'])}")
+    print()
+    headers = ["experiment", "recipe", "", *names, *(f"{name} against {names[0]}" for name in names[1:])]
+    print(tabulate([list(_cells(row)) for row in found["rows"]], headers=headers, disable_numparse=True))
+    if any(row["measured_once"] for row in found["rows"]):
+        print("\n* measured once on each: the interval is the sensors' alone and leaves out how far runs differ")
+    return 0
+
+
+def _cells(row: Mapping[str, Any]) -> Iterator[str]:
+    from greenllm.report.numbers import bounds_text, quantity, value_text
+
+    yield from (row["experiment"], row["recipe"], row["quantity"] + (" *" if row["measured_once"] else ""))
+    yield from (quantity(energy, "J", " to ") for energy in row["energy_J"])
+    for ratio, verdict in zip(row["times_less"][1:], row["verdict"][1:], strict=True):
+        if ratio is None:
+            yield verdict
+        elif verdict == "loss":
+            more = {"value": 1 / ratio["value"], "low": 1 / ratio["high"], "high": 1 / ratio["low"]}
+            yield f"{value_text(more)} times more ({bounds_text(more, 1, ' to ')})"
+        else:
+            times = f"{value_text(ratio)} times less ({bounds_text(ratio, 1, ' to ')})"
+            yield times if verdict == "saves" else f"not resolvable: {times}"

@@ -1,0 +1,57 @@
+"""`greenllm recommend`: which recipe to deploy, decided anew from a results folder; nothing is run."""
+
+import argparse
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+ASKED = ("quality", "worse_by", "confidence", "requests")  # options that are keys of the section `decision`
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Add the options of the command."""
+    parser.add_argument("results", type=Path, metavar="RESULTS", help="results folder, with its account/ and ledger/")
+    parser.add_argument("--experiment", metavar="NAME", help="only this experiment")
+    parser.add_argument("--quality", type=float, metavar="Q", help="the primary metric must be at least this good")
+    parser.add_argument(
+        "--worse-by", type=float, metavar="W", help="and at most so much worse than the baseline's (0.01: a point)"
+    )
+    parser.add_argument("--confidence", type=float, metavar="C", help="how sure that must be (0.95: 95 %%, one-sided)")
+    parser.add_argument("--requests", type=int, metavar="N", help="requests expected, over which training is spread")
+    parser.add_argument("--json", action="store_true", help="print all that was decided (energies in joules)")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Print one sentence for each experiment; what an option leaves out stays as the study has it."""
+    from greenllm.footprint.results import read_results
+    from greenllm.report.findings import findings
+
+    asked = {key: value for key in ASKED if (value := getattr(arguments, key)) is not None}
+    found = read_results(arguments.results, asked).account()
+    chosen = _chosen(arguments, list(found["experiments"]))
+    sentences = {finding["experiment"]: finding for finding in findings(found)}
+    if arguments.json:
+        decided: dict[str, Any] = {
+            name: {**found["experiments"][name]["recommendation"], "sentence": sentences[name]["sentence"]}
+            for name in chosen
+        }
+        json.dump(decided, sys.stdout, indent=2, ensure_ascii=False, allow_nan=False)
+        print()
+        return 0
+    for name in chosen:
+        print(f"{name}: {sentences[name]['sentence']} {sentences[name]['note']}")
+    return 0
+
+
+def _chosen(arguments: argparse.Namespace, known: list[str]) -> list[str]:
+    from greenllm.config.read import nearest
+    from greenllm.errors import UserError
+
+    if arguments.experiment is None:
+        return known
+    if arguments.experiment not in known:
+        raise UserError(
+            f"--experiment: {arguments.results} has no {arguments.experiment!r}{nearest(arguments.experiment, known)}"
+        )
+    return [arguments.experiment]
