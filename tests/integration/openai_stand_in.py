@@ -80,10 +80,11 @@ def main() -> None:
     parser.add_argument("--port", type=int, required=True)
     parser.add_argument("--max-model-len", type=int, help="as vLLM's; more than the model's is an error there")
     parser.add_argument("--never-ready", action="store_true")
+    parser.add_argument("--alone", action="store_true", help="without a worker")
     arguments = parser.parse_args()
     if not Path(arguments.model).is_dir():
         sys.exit(f"stand-in: no model {arguments.model}")
-    if os.fork() == 0:  # a worker of its own, as vLLM's engine is; it outlives its parent
+    if not arguments.alone and os.fork() == 0:  # a worker of its own, as vLLM's engine is; it outlives its parent
         time.sleep(600)
         os._exit(0)
     if arguments.never_ready:
