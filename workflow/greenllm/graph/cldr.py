@@ -13,12 +13,12 @@ from babel.core import get_global
 
 from greenllm.graph.triples import Graph, Step, Triple
 
-CURRENCY, LANGUAGE, PART_OF = Step("currency"), Step("official language"), Step("part of")
+CURRENCY, LANGUAGE, REGION = Step("currency"), Step("official language"), Step("region")
 CAPITAL = Step("capital")  # asked for, too, though CLDR does not know capitals
 RELATIONS = {
     "currency": {"en": "currency", "zh": "货币", "de": "Währung", "fr": "monnaie"},
     "official language": {"en": "official language", "zh": "官方语言", "de": "Amtssprache", "fr": "langue officielle"},
-    "part of": {"en": "part of", "zh": "属于", "de": "Teil von", "fr": "partie de"},
+    "region": {"en": "region", "zh": "地区", "de": "Region", "fr": "région"},
 }
 
 CONTINENTS = {
@@ -87,7 +87,7 @@ def _city(zone: str, locale: Locale) -> str:
 def _triples() -> Iterator[Triple]:
     currencies, spoken = get_global("territory_currencies"), get_global("territory_languages")
     for part, whole in _contained():
-        yield Triple(f"territory:{part}", PART_OF.relation, f"territory:{whole}")
+        yield Triple(f"territory:{part}", REGION.relation, f"territory:{whole}")
     for territory in sorted(code for codes in REGIONS.values() for code in codes.split()):
         for currency, _, ended, tender in currencies.get(territory, ()):
             if ended is None and tender:

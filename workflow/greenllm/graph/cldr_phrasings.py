@@ -1,6 +1,6 @@
 """How the embedded graph is asked, in four languages; what it can't answer is asked for, too."""
 
-from greenllm.graph.cldr import CAPITAL, CURRENCY, LANGUAGE, PART_OF
+from greenllm.graph.cldr import CAPITAL, CURRENCY, LANGUAGE, REGION
 from greenllm.graph.phrasings import Phrasings
 
 CLDR_PHRASINGS: Phrasings = {
@@ -70,7 +70,7 @@ CLDR_PHRASINGS: Phrasings = {
             "Je pars vivre ici : {entity} ; quelle langue apprendre ?",
         ),
     },
-    (PART_OF,): {
+    (REGION,): {
         "en": (
             "Which region is {entity} part of?",
             "In which part of the world is {entity}?",
@@ -101,7 +101,7 @@ CLDR_PHRASINGS: Phrasings = {
             "Où est {entity} ?",
         ),
     },
-    (PART_OF, PART_OF): {
+    (REGION, REGION): {
         "en": (
             "On which continent is {entity}?",
             "Which continent does {entity} belong to?",

@@ -7,7 +7,7 @@ from typing import NamedTuple
 from greenllm.graph.triples import LITERAL, Graph, Step
 from greenllm.graph.words import words
 
-MOST_FACTS = 6
+MOST_FACTS = 5
 MOST_MEMBERS = 4  # objects of one subject and relation
 MOST_CHARACTERS = 360  # of all facts; with a question some 150 tokens
 LONGEST_LABEL = 60  # characters
@@ -31,8 +31,9 @@ class Fact(NamedTuple):
 def facts_text(graph: Graph, entity: str, question: str, language: str) -> str:
     """Return the facts one and two hops around an entity, those first that share most words with the question.
 
-    `France (currency: Euro; part of: Western Europe) Western Europe (part of: Europe)`: a relation that is followed
-    backwards has an arrow before it.
+    `France (currency=Euro; region=Western Europe) Western Europe (region=Europe)`: a relation that is followed
+    backwards has an arrow before it. No blank stands before an object, as none stands before an answer: byte-pair
+    encoding takes a word with and without one for different tokens, and what is the same is easy to copy.
     """
     asked = set(words(question))
     facts = sorted(set(_around(graph, entity, language)), key=lambda fact: (-len(fact.words & asked), fact))
@@ -45,7 +46,7 @@ def facts_text(graph: Graph, entity: str, question: str, language: str) -> str:
         kept.append(fact)
     by_subject: defaultdict[str, list[str]] = defaultdict(list)
     for fact in kept:
-        by_subject[fact.subject].append(f"{fact.relation}: {fact.objects}")
+        by_subject[fact.subject].append(f"{fact.relation}={fact.objects}")
     return " ".join(f"{subject} ({'; '.join(said)})" for subject, said in by_subject.items())
 
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from greenllm.config.models import EmbeddedData, GraphData
 from greenllm.errors import UserError
-from greenllm.graph import questions
+from greenllm.graph import holding_out, questions
 from greenllm.graph.cldr import city_names, cldr_graph
 from greenllm.graph.cldr_phrasings import CLDR_PHRASINGS, LANGUAGES
 from greenllm.graph.phrasings import phrasings_of
@@ -30,10 +30,10 @@ class QuestionAnswering(Task):
         "f1": "mean F1 score of an answer's words (0 to 1, higher is better)",
     }
     subsets: ClassVar = {
-        questions.SEEN: "entities and phrasings known from training, in a combination that is not",
-        questions.PHRASINGS: "phrasings that training lacks",
-        questions.ENTITIES: "entities that training lacks altogether",
-        questions.OUTSIDE: f"what the graph does not say; right is {questions.NOT_IN_GRAPH!r}",
+        holding_out.SEEN: "entities and phrasings known from training, in a combination that is not",
+        holding_out.PHRASINGS: "phrasings that training lacks",
+        holding_out.ENTITIES: "entities that training lacks altogether",
+        holding_out.OUTSIDE: f"what the graph does not say; right is {questions.NOT_IN_GRAPH!r}",
     }
     origin = Origin(
         generator=f"Unicode CLDR {get_cldr_version()} through Babel {babel.__version__}",
