@@ -16,8 +16,13 @@ def git_oid(content: bytes) -> str:
 
 
 @contextlib.contextmanager
-def fake_hub(repositories: Mapping[str, Mapping[str, bytes]]) -> Iterator[tuple[str, list[str]]]:
-    """Serve repositories (`datasets/owner/name` or `models/owner/name` → files); give the address and a request log."""
+def fake_hub(
+    repositories: Mapping[str, Mapping[str, bytes]], private: Mapping[str, str] = {}
+) -> Iterator[tuple[str, list[str]]]:
+    """Serve repositories (`datasets/owner/name` or `models/owner/name` → files); give the address and a request log.
+
+    Those in `private` (→ token) are there only for who sends their token, as on the real hub.
+    """
     requests: list[str] = []
 
     class Handler(BaseHTTPRequestHandler):
@@ -43,6 +48,9 @@ def fake_hub(repositories: Mapping[str, Mapping[str, bytes]]) -> Iterator[tuple[
             posted = self.rfile.read(length)
             for repository, files in repositories.items():
                 kind, id = repository.split("/", 1)
+                token = private.get(repository)
+                if token is not None and self.headers.get("Authorization") != f"Bearer {token}":
+                    continue
                 if path.startswith(f"api/{repository}"):
                     return self.api(id, files, path.removeprefix(f"api/{repository}").strip("/"), posted)
                 resolve = (repository if kind == "datasets" else id) + "/resolve/"

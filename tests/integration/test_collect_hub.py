@@ -43,12 +43,16 @@ REPOSITORIES = {
     "datasets/own/pairs": {"README.md": CARD, "train.jsonl": PAIRS},
     "models/own/model": MODEL,
     "models/own/pickled": {"config.json": b"{}", "pytorch_model.bin": b"pickled"},
+    "models/own/private": MODEL,
+    "datasets/own/private": {"README.md": CARD, "train.jsonl": PAIRS},
 }
+TOKEN = "hf_a_token_of_ours"
+PRIVATE = {"models/own/private": TOKEN, "datasets/own/private": TOKEN}
 
 
 @pytest.fixture(scope="module")
 def hub():
-    with fake_hub(REPOSITORIES) as (address, requests):
+    with fake_hub(REPOSITORIES, PRIVATE) as (address, requests):
         yield address, requests
 
 
@@ -56,12 +60,13 @@ def hub():
 def greenllm(hub, tmp_path):
     """Run a greenllm command that sees the hub on loopback and has a cache of its own."""
 
-    def run(*arguments, endpoint=hub[0]):
+    def run(*arguments, endpoint=hub[0], **variables):
         # The endpoint is read when huggingface_hub is imported: a process of its own.
         environment = os.environ | {
             "HF_ENDPOINT": endpoint,
             "HF_HOME": str(tmp_path / "cache"),
             "NO_PROXY": "127.0.0.1",
+            **variables,
         }
         return subprocess.run(
             [sys.executable, "-m", "greenllm", *map(str, arguments)],
@@ -139,6 +144,33 @@ def test_a_model_comes_without_pickles_and_code(hub, greenllm, tmp_path):
     assert fetched
     assert not [request for request in fetched if request.endswith((".bin", ".py", ".onnx"))]
     assert json.loads((tmp_path / "out" / "source.json").read_text())["revision"] == COMMIT
+
+
+def test_what_is_private_needs_the_token(greenllm, tmp_path):
+    model = ["collect-model", "--settings", "{init: own/private, revision: main}", "--out", tmp_path / "model"]
+    columns = {"prompt": "pair.en", "completion": "pair.de"}
+    settings = json.dumps({"source": "hub", "id": "own/private", "revision": "main", "columns": columns})
+    data = ["collect", "--task", "translation", "--settings", settings, "--out", tmp_path / "data"]
+    for command in (model, data):
+        assert "a private one needs HF_TOKEN" in one_line(greenllm(*command, HF_TOKEN=""))
+        result = greenllm(*command, HF_TOKEN=TOKEN)
+        assert result.returncode == 0, result.stderr
+    written = [path.read_bytes() for name in ("model", "data") for path in (tmp_path / name).iterdir()]
+    assert not [content for content in written if TOKEN.encode() in content]
+
+
+def test_what_is_in_the_cache_needs_no_network(hub, greenllm, tmp_path):
+    settings = f"{{init: own/model, revision: {COMMIT}}}"
+    cache = str(tmp_path / "shared")
+    result = greenllm("collect-model", "--settings", settings, "--out", tmp_path / "out", HF_HOME=cache)
+    assert result.returncode == 0, result.stderr
+    assert list((tmp_path / "shared" / "hub" / "models--own--model").rglob("model.safetensors"))
+    asked = len(hub[1])
+    offline = {"HF_HOME": cache, "HF_HUB_OFFLINE": "1"}
+    result = greenllm("collect-model", "--settings", settings, "--out", tmp_path / "again", **offline)
+    assert result.returncode == 0, result.stderr
+    assert (tmp_path / "again" / "model.safetensors").read_bytes() == b"weights"
+    assert len(hub[1]) == asked
 
 
 @pytest.mark.parametrize(
