@@ -22,7 +22,7 @@ rule account:
         gpu=0,
         attempt=current_attempt,
     params:
-        study=settings(STUDY),
+        study=lambda wildcards: settings(STUDY),  # a function: its text may hold braces of its own
         folder=lambda wildcards, output: Path(output.account).parent,
     message:
         "account for every joule"
