@@ -29,7 +29,7 @@ from greenllm.tasks import TASKS
 if TYPE_CHECKING:
     from greenllm.attribution import Attribution
 
-SCHEMA = "greenllm/account/1"
+SCHEMA = "greenllm/account/2"
 
 
 def account(study: Study, attribution: "Attribution", packages: Mapping[str, str]) -> dict[str, Any]:
