@@ -180,6 +180,7 @@ def test_early_stopping_keeps_the_best_weights(data, tmp_path):
     assert main(train_command(data, tmp_path, **wild)) == 0
     told = report(tmp_path)
     assert told["stopped_early"]
+    assert told["stop_reason"] == "patience"
     assert told["steps"] < 125
     assert told["best_step"] < told["steps"]
     # To train on from the best weights without moving them validates to the best loss.
