@@ -8,6 +8,7 @@ from simulated_study import GPU, GPU_GAIN, MODELLED, PARAMETERS, UNKNOWN, Simula
 
 from greenllm.attribution import attribute
 from greenllm.cli import main
+from greenllm.errors import UserError
 from greenllm.footprint.account import account
 from greenllm.footprint.study import read_study
 from greenllm.tasks import TASKS
@@ -130,6 +131,36 @@ def test_a_server_elsewhere_has_no_energy_and_says_why(tmp_path: Path) -> None:
     assert row["reason"] == "the endpoint runs elsewhere"
     assert row["requests_per_s"] is not None
     assert "the endpoint runs elsewhere" in experiment["recommendation"]["reason"]
+
+
+def test_an_endpoint_that_tells_no_tokens_has_an_energy_per_request_alone(tmp_path: Path) -> None:
+    study = study_of(tmp_path, {"baseline": 20})
+    path = tmp_path / "deployments/support/baseline/seed-1/measurement.json"
+    written = json.loads(path.read_text())
+    for part in (point := written["points"][0], *point["rounds"]):
+        part["completion_tokens"] = None
+    path.write_text(json.dumps(written))
+    row = rows(decided(study))["baseline"]
+    assert row["energy_per_request_J"] is not None
+    assert row["energy_per_token_J"] is None
+
+
+def test_a_measurement_of_an_earlier_version_is_refused_by_name(tmp_path: Path) -> None:
+    study = study_of(tmp_path, {"baseline": 20})
+    path = tmp_path / "deployments/support/baseline/seed-1/measurement.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"schema": "greenllm/deployment/1"}))
+    with pytest.raises(UserError, match=r"measurement\.json: schema 'greenllm/deployment/1', expected"):
+        decided(study)
+
+
+def test_a_seed_that_one_recipe_lacks_is_left_out_of_their_ratio(tmp_path: Path) -> None:
+    study = study_of(tmp_path, {"baseline": 20, "int8": 5}, seeds=(1, 2, 3))
+    for seed in (2, 3):
+        (tmp_path / f"deployments/support/int8/seed-{seed}/measurement.json").unlink()
+    found = rows(decided(study))["int8"]
+    assert found["seeds_measured"] == [1]
+    assert found["energy_spread"]["over"] == "rounds"
+    assert found["times_less"]["value"] == pytest.approx(20 / 5, rel=0.02)
 
 
 def test_rounds_are_the_spread_of_one_seed_and_seeds_that_of_several(tmp_path: Path) -> None:

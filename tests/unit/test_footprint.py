@@ -18,7 +18,7 @@ from greenllm.footprint.carbon import carbon_g, grid_factor
 from greenllm.footprint.efficiency import efficiency_index, units_of_work
 from greenllm.footprint.intervals import verdict, widened
 from greenllm.footprint.power import series
-from greenllm.footprint.quality import paired_difference
+from greenllm.footprint.quality import paired_difference, quality
 from greenllm.footprint.study import read_study
 from greenllm.tasks import TASKS
 
@@ -231,9 +231,20 @@ def test_pairing_resolves_what_two_intervals_would_not() -> None:
     assert found.low(0.975) > -0.06
     same = paired_difference(task, "exact_match", [baseline], [baseline])
     assert same is not None
-    assert same.interval() == {"value": 0, "low": 0, "high": 0}
-    assert same.p_value == 1
+    assert (same.value, same.p_value) == (0, 1)
     assert paired_difference(task, "exact_match", [baseline], [[]]) is None
+
+
+@pytest.mark.parametrize("count", [30, 300])
+def test_what_no_example_shows_may_still_be(count: int) -> None:
+    """Of `count` answers alike, others may differ in a share of up to 3 / count (95 %, one-sided: rule of three)."""
+    same = [answers([True] * count)] * 2
+    found = paired_difference(TASKS["translation"], "exact_match", *([side] for side in same))
+    alone = quality(TASKS["translation"], "exact_match", [same[0]])
+    assert found is not None
+    assert alone is not None
+    assert 1.5 / count < -found.low(0.95) < 4.5 / count
+    assert 1.5 / count < 1 - alone.low(0.95) < 4.5 / count
 
 
 def test_quality_difference_is_that_of_the_evaluations(study: dict[str, Any]) -> None:

@@ -63,7 +63,7 @@ def quality(task: Task, metric: str, recipe: Sequence[Answers]) -> Uncertain | N
     """Return a metric's mean over the seeds' predictions; None where there are none."""
     if (tables := _common(recipe)) is None:
         return None
-    return _uncertain(*_bootstrapped([task.sums(answers)[metric] for answers in tables]))
+    return _uncertain(*_bootstrapped([task.sums(answers)[metric] for answers in tables], [1] * len(tables)))
 
 
 def paired_difference(
@@ -84,8 +84,8 @@ def paired_difference(
         raise ValueError(f"{len(baseline)} and {len(recipe)} seeds; expected the same seeds on both sides")
     if (tables := _common([*baseline, *recipe])) is None:
         return None
-    values, drawn = _bootstrapped(sums := [task.sums(answers)[metric] for answers in tables])
-    seeds = len(baseline)
+    sums, seeds = [task.sums(answers)[metric] for answers in tables], len(baseline)
+    values, drawn = _bootstrapped(sums, [1] * seeds + [0] * seeds)
     found = _uncertain(values[seeds:] - values[:seeds], drawn[seeds:] - drawn[:seeds])
     return replace(found, p_value=_permutation_p(*sums) if seeds == 1 else _t_p(found))
 
@@ -97,14 +97,24 @@ def _common(predictions: Sequence[Answers]) -> list[list[Mapping[str, Any]]] | N
     return [[table[example] for example in examples] for table in tables] if examples else None
 
 
-def _bootstrapped(sums: Sequence[Sums]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def _bootstrapped(sums: Sequence[Sums], imagined: Sequence[int]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Return each metric's score, shape (metrics,), and its bootstrap samples, shape (metrics, samples).
 
-    The same examples are drawn for all, and for whatever else has as many examples.
+    The same examples are drawn for all, and for whatever else has as many examples. Where they are right or wrong,
+    samples are drawn from two more: one that is as `imagined` for each metric (1 right, 0 wrong), and its opposite.
+    Otherwise a test set without a single error, or without one answer that differs, would leave no doubt of others (as
+    Agresti and Min 2005, doi 10.1002/sim.1781, do for matched proportions).
     """
     count = len(sums[0].per_example)
     values = [one.score(np.ones((1, count)) @ one.per_example)[0] for one in sums]
-    chunks = [[one.score(drawn @ one.per_example) for one in sums] for drawn in _chunks(_draws(count))]
+    examples = [one.per_example for one in sums]
+    if all(own.shape[1] == 1 and np.isin(own, (0, 1)).all() for own in examples):
+        examples = [np.vstack([own, [[right], [1 - right]]]) for own, right in zip(examples, imagined, strict=True)]
+    share = count / len(examples[0])
+    chunks = [
+        [one.score(share * (drawn @ own)) for one, own in zip(sums, examples, strict=True)]
+        for drawn in _chunks(_draws(len(examples[0])))
+    ]
     return np.array(values, dtype=np.float64), np.concatenate(chunks, axis=1)
 
 

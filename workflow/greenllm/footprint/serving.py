@@ -46,7 +46,7 @@ class Point:
 
     def _per(self, energies: Sequence[Estimate], work: str) -> Repeated | None:
         done = [written[work] for written in self.written["rounds"]]
-        if not energies or not sum(done):
+        if not energies or None in done or not sum(done):  # an endpoint may not tell its tokens
             return None
         runs = [energy.value / amount for energy, amount in zip(energies, done, strict=True) if amount]
         return Repeated(total(energies).scaled(1 / sum(done)), tuple(runs))

@@ -122,16 +122,15 @@ def of_ratio(first: BySeed, second: BySeed, own: tuple[Spread | None, Spread | N
     that of the seeds' own ratios: a t test of pairs. Elsewhere the two count as independent, their freedom by Welch and
     Satterthwaite: with few seeds, pairs that share nothing would only cost degrees of freedom.
     """
-    one, other = own
+    seeds = sorted(first.keys() & second.keys())
+    one, other = (replace(spread, count=len(seeds)) if spread and spread.over == "seeds" else spread for spread in own)
     if one is None or other is None:
         return None
-    seeds = sorted(first.keys() & second.keys())
     if one.over == other.over == "seeds" and len(seeds) > 1:
         logarithms = [_logarithms([table[seed].estimate.value for seed in seeds]) for table in (first, second)]
         if _move_alike(*logarithms):
             deviation = float((logarithms[0] - logarithms[1]).std(ddof=1))
             return Spread("seeds", deviation, len(seeds), len(seeds) - 1)
-        one, other = replace(one, count=len(seeds)), replace(other, count=len(seeds))
     error = math.hypot(one.error, other.error)
     if one.pooled and other.pooled:  # one and the same variance
         freedom = one.freedom
