@@ -127,11 +127,11 @@ def make_app(engine: Engine, name: str, limits: Limits, served: Served, replies:
         prompt: str,
         asked: int | None,
         form: openai.Answer,
-        replies: Replies | None = None,
+        script: Replies | None = None,
     ) -> Response:
         began = time.perf_counter()
         # What is replied hangs on the whole answer.
-        ticket = submit(prompt, asked, request.stream and replies is None, confidence=replies is not None)
+        ticket = submit(prompt, asked, request.stream and script is None, confidence=script is not None)
         if not request.stream:
             completion = await _completion_unless_gone(http, ticket)
             if completion is None:
@@ -139,7 +139,7 @@ def make_app(engine: Engine, name: str, limits: Limits, served: Served, replies:
                 metrics.dropped.inc()
                 return Response(status_code=499)  # nobody reads it; nginx's code for a client that went away
             count(completion, began)
-            told, more = _scripted(completion, replies)
+            told, more = _scripted(completion, script)
             return JSONResponse(form.whole(told) | more)
 
         async def events() -> AsyncIterator[bytes]:
@@ -155,8 +155,8 @@ def make_app(engine: Engine, name: str, limits: Limits, served: Served, replies:
                         continue
                     finished = True
                     count(news, began)
-                    told, more = _scripted(news, replies)
-                    if replies is not None:
+                    told, more = _scripted(news, script)
+                    if script is not None:
                         yield _event(form.chunk(told.text))
                     last = [_event(form.chunk("", told.finish_reason) | more)]
                     if request.stream_options and request.stream_options.include_usage:
@@ -209,11 +209,11 @@ def make_app(engine: Engine, name: str, limits: Limits, served: Served, replies:
     return app
 
 
-def _scripted(completion: Completion, replies: Replies | None) -> tuple[Completion, dict[str, Any]]:
+def _scripted(completion: Completion, script: Replies | None) -> tuple[Completion, dict[str, Any]]:
     """Return what the client is told instead of the model's answer, and a field that says why, beside OpenAI's own."""
-    if replies is None:
+    if script is None:
         return completion, {}
-    reply = replies.to(completion)
+    reply = script.to(completion)
     return dataclasses.replace(completion, text=reply.text, finish_reason="stop"), {"greenllm": reply.described()}
 
 
