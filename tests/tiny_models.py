@@ -2,6 +2,10 @@
 
 import json
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from greenllm.training.sizes import Size
 
 CONTEXT = 128
 TEXTS = [
@@ -18,7 +22,7 @@ PROMPTS = [f"{text}\n" for text in TEXTS] + [
 ]
 
 
-def make_fp32(folder: Path, *, size: str = "tiny") -> Path:
+def make_fp32(folder: Path, *, size: "Size | str" = "tiny") -> Path:
     """Write a transformers folder, as `greenllm train` does."""
     import torch
     from transformers import LlamaForCausalLM

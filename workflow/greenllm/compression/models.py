@@ -40,22 +40,13 @@ def require_whole_blocks(folder: Path, block: int) -> None:
 
 
 def load(folder: Path, dtype: "torch.dtype | None" = None) -> Any:
-    """Load the weights of a model folder that are not quantised, as `dtype`, or fp32 where that is None.
-
-    Raises `UserError` where there are none that can be read.
-    """
+    """Load the weights of a model folder as `dtype`, fp32 where that is None; `UserError` where they are quantised."""
     import torch
-    from safetensors import SafetensorError
-    from transformers import AutoModelForCausalLM
+
+    from greenllm.training import loading
 
     require_floating_point(folder)
-    read_config(folder)
-    try:
-        return AutoModelForCausalLM.from_pretrained(
-            folder, dtype=dtype or torch.float32, local_files_only=True, use_safetensors=True
-        ).eval()
-    except (OSError, ValueError, RuntimeError, SafetensorError) as error:
-        raise UserError(f"{folder}: cannot be loaded: {' '.join(str(error).split())[:300]}") from None
+    return loading.load(folder, dtype or torch.float32).eval()
 
 
 def save(model: Any, folder: Path) -> None:

@@ -9,9 +9,9 @@ from tokenizers import Tokenizer
 from torch.nn import functional
 
 from greenllm.errors import UserError
+from greenllm.training.loading import load
 from greenllm.training.manifest import context_of, read_config
 from greenllm.training.method import labels_alone, weighted_mean
-from greenllm.training.train import load
 
 
 class Distillation:
