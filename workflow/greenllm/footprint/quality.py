@@ -102,8 +102,8 @@ def _bootstrapped(sums: Sequence[Sums], imagined: Sequence[int]) -> tuple[NDArra
 
     The same examples are drawn for all, and for whatever else has as many examples. Where they are right or wrong,
     samples are drawn from two more: one that is as `imagined` for each metric (1 right, 0 wrong), and its opposite.
-    Otherwise a test set without a single error, or without one answer that differs, would leave no doubt of others (as
-    Agresti and Min 2005, doi 10.1002/sim.1781, do for matched proportions).
+    Otherwise a test set without a single error, or without one answer that differs, would leave no doubt of others
+    (after Agresti and Min 2005, Statistics in Medicine 24, 729-740, who add half an example to each kind of pair).
     """
     count = len(sums[0].per_example)
     values = [one.score(np.ones((1, count)) @ one.per_example)[0] for one in sums]
