@@ -2,7 +2,7 @@
 
 from typing import Annotated
 
-from pydantic import AfterValidator
+from pydantic import AfterValidator, Field
 from pydantic_core import PydanticCustomError
 
 
@@ -13,4 +13,9 @@ def _some_but_not_all(share: float) -> float:
     return share
 
 
-Removed = Annotated[float, AfterValidator(_some_but_not_all)]
+# The bounds in the schema are for editors.
+Removed = Annotated[
+    float,
+    AfterValidator(_some_but_not_all),
+    Field(json_schema_extra={"exclusiveMinimum": 0, "exclusiveMaximum": 1}),
+]

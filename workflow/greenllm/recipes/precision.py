@@ -1,26 +1,22 @@
 """Recipe step precision: weights stored in bf16, and inference computed in it."""
 
-from typing import Any, ClassVar, Literal
+from typing import ClassVar, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field
 
+from greenllm.compression.formats import ByFormat
 from greenllm.errors import UserError
 from greenllm.files import replacing_folder
 from greenllm.recipes.step import Job, Step
 
 
-class Precision(Step):
+class Precision(ByFormat, Step):
     """Store the weights in another precision and compute in it: `precision: bf16`."""
 
     key: ClassVar[str] = "precision"
     stage: ClassVar[Literal["train", "compress"]] = "compress"
 
     format: Literal["bf16"] = Field(description="Format of weights and arithmetic, where the hardware has it.")
-
-    @model_validator(mode="before")
-    @classmethod
-    def _from_format(cls, given: Any) -> Any:
-        return {"format": given} if isinstance(given, str) else given
 
     def make(self, job: Job) -> None:
         """Write the model with its weights rounded; no work is reported, since nothing is computed with it."""

@@ -1,15 +1,16 @@
 """Recipe step quantize: weights in 8 or 4 bits, by ONNX Runtime GenAI's model builder or by torchao."""
 
-from typing import Any, ClassVar, Literal, Self
+from typing import ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 from pydantic_core import PydanticCustomError
 
+from greenllm.compression.formats import ByFormat
 from greenllm.files import replacing_folder
 from greenllm.recipes.step import Job, Step
 
 
-class Quantize(Step):
+class Quantize(ByFormat, Step):
     """Quantise the weights; `quantize: int8` is short for `quantize: {format: int8}`."""
 
     key: ClassVar[str] = "quantize"
@@ -28,11 +29,6 @@ class Quantize(Step):
     block: Literal[16, 32, 64, 128, 256] = Field(
         32, description="Weights that share a scale (torchao's int8 has one a row)."
     )
-
-    @model_validator(mode="before")
-    @classmethod
-    def _from_format(cls, given: Any) -> Any:
-        return {"format": given} if isinstance(given, str) else given
 
     @model_validator(mode="after")
     def _method_has_a_library(self) -> Self:
