@@ -132,13 +132,13 @@ def timed(rounds: Sequence[Round]) -> dict[str, Any]:
 
 async def _run(arguments: argparse.Namespace, endpoint: Endpoint, rows: Sequence[dict[str, Any]]) -> list[Answered]:
     """Send what is asked for; return the requests that were answered, without the warm-up."""
-    import httpx  # not with every `greenllm deploy`, which only reads predictions from here
+    import aiohttp  # not with every `greenllm deploy`, which only reads predictions from here
 
-    limits = httpx.Limits(max_connections=None, max_keepalive_connections=None)
-    async with httpx.AsyncClient(
-        base_url=endpoint.url, headers=endpoint.headers(), timeout=arguments.timeout, limits=limits, trust_env=False
-    ) as client:
-        sender = Sender(client, endpoint, rows, max_tokens=arguments.max_tokens, seed=arguments.seed)
+    timeout = aiohttp.ClientTimeout(total=arguments.timeout)
+    async with aiohttp.ClientSession(
+        connector=aiohttp.TCPConnector(limit=0), headers=endpoint.headers(), timeout=timeout
+    ) as session:
+        sender = Sender(session, endpoint, rows, max_tokens=arguments.max_tokens, seed=arguments.seed)
         return await (_follow_orders(sender) if arguments.orders else _send_once(arguments, sender))
 
 

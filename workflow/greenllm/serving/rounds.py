@@ -14,7 +14,7 @@ from greenllm.meter.host import boot_id
 from greenllm.serving.endpoint import Endpoint, error_of, text_of
 
 if TYPE_CHECKING:
-    import httpx
+    import aiohttp
 
 
 @dataclass(frozen=True)
@@ -97,15 +97,15 @@ class Sender:
 
     def __init__(
         self,
-        client: "httpx.AsyncClient",
+        session: "aiohttp.ClientSession",
         endpoint: Endpoint,
         rows: Sequence[Mapping[str, Any]],
         *,
         max_tokens: int | None,
         seed: int,
     ) -> None:
-        """The client's base address is the endpoint's; `seed` is that of the arrival times."""
-        self._client, self._endpoint, self._rows, self._max_tokens = client, endpoint, rows, max_tokens
+        """`max_tokens` None leaves the longest answer to the server; `seed` is that of the arrival times."""
+        self._session, self._endpoint, self._rows, self._max_tokens = session, endpoint, rows, max_tokens
         self._chance = random.Random(seed)
 
     async def round(self, order: Order, on_answer: Callable[[], object] = lambda: None) -> Round:
@@ -163,24 +163,25 @@ class Sender:
 
     async def _ask(self, row: Mapping[str, Any], began_s: float) -> tuple[Answered, bytes]:
         """Send one request as a stream, which alone shows when the first text comes; return it with what came."""
-        import httpx
+        import aiohttp
 
         answer = Answered(row["id"])
         received: list[bytes] = []
-        body = self._endpoint.body(row["prompt"], self._max_tokens, stream=True)
+        endpoint = self._endpoint
+        body = endpoint.body(row["prompt"], self._max_tokens, stream=True)
         try:
-            async with self._client.stream("POST", self._endpoint.path, json=body) as response:
-                if response.status_code != 200:
-                    answer.error = error_of(response.status_code, await response.aread())
+            async with self._session.post(endpoint.url + endpoint.path, json=body) as response:
+                if response.status != 200:
+                    answer.error = error_of(response.status, await response.read())
                     return answer, b""
-                async for part in response.aiter_raw():
+                async for part in response.content.iter_any():
                     if not received:
                         answer.time_to_first_token_s = time.perf_counter() - began_s
                     received.append(part)
                 answer.latency_s = time.perf_counter() - began_s
-        except httpx.ConnectError as error:
+        except aiohttp.ClientConnectorError as error:
             raise ConnectionError(str(error)) from None  # nothing listens: the rest would only fail as fast as it can
-        except httpx.HTTPError as error:
+        except (aiohttp.ClientError, TimeoutError) as error:
             answer.error = f"{type(error).__name__}: {error}".removesuffix(": ")
         return answer, b"".join(received)
 
