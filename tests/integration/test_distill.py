@@ -150,6 +150,7 @@ def test_what_does_not_fit_is_named(data, teacher, tmp_path, capfd):
     recipe = json.dumps({"distill": {"teacher": "large"}})
     missing = train_command(data, tmp_path, "--recipe", recipe, model=None)
     assert "--other large=FOLDER: is missing" in refused(capfd, missing)
+    assert "expected tiny, small, base, or a shape" in refused(capfd, distill(data, teacher, tmp_path, student="huge"))
     narrow = distill(data, teacher, tmp_path, student={"hidden": 100})
     assert "distill.student" in refused(capfd, narrow)
     assert "multiple of 32" in refused(capfd, narrow)

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 from pydantic import Field, model_validator
+from pydantic_core import PydanticCustomError
 
 from greenllm.config.section import Name, Share, Strict
 from greenllm.errors import UserError
@@ -24,7 +25,11 @@ class Student(Strict):
     @model_validator(mode="before")
     @classmethod
     def _from_size(cls, given: Any) -> Any:
-        return asdict(SIZES[given]) if isinstance(given, str) and given in SIZES else given
+        if not isinstance(given, str):
+            return given
+        if given not in SIZES:
+            raise PydanticCustomError("size", "expected tiny, small, base, or a shape")
+        return asdict(SIZES[given])
 
 
 class Distill(Step):
