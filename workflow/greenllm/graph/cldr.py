@@ -5,7 +5,6 @@ Babel brings CLDR's territories, currencies and languages, but not its containme
 """
 
 import re
-from collections import defaultdict
 from collections.abc import Iterator, Sequence
 
 from babel import Locale
@@ -56,18 +55,17 @@ OFFICIAL = ("official", "de_facto_official")  # in the whole territory
 
 
 def cldr_graph(languages: Sequence[str]) -> Graph:
-    """Return the graph, labelled in `languages` (CLDR codes)."""
+    """Return the graph of all that has a name in each of `languages` (CLDR codes)."""
     triples = list(_triples())
-    nodes = {node for triple in triples for node in (triple.subject, triple.object)}
-    locales = {language: Locale.parse(language) for language in languages}
-    labels: dict[str, dict[str, list[str]]] = defaultdict(dict)
-    for language, locale in locales.items():
-        for relation, names in RELATIONS.items():
-            labels[relation][language] = [names.get(language, names["en"])]
-        for node in nodes:
-            if label := _label(node, locale):
-                labels[node][language] = [label]
-    return Graph(triples, labels)
+    nodes = sorted({node for triple in triples for node in (triple.subject, triple.object)})
+    labels: dict[str, dict[str, list[str]]] = {}
+    for node in nodes:
+        names = {language: _label(node, Locale.parse(language)) for language in languages}
+        labels[node] = {language: [name] for language, name in names.items() if name}
+    nameless = {node for node in nodes if len(labels[node]) < len(languages)}
+    for relation, names_of in RELATIONS.items():
+        labels[relation] = {language: [name] for language, name in names_of.items()}
+    return Graph(triples, labels).without(nameless)
 
 
 def city_names(graph: Graph, languages: Sequence[str]) -> list[tuple[str, ...]]:
