@@ -7,8 +7,8 @@
 
 Each model answers in a process of its own, on the engine that serves it, one prompt at a time; they take turns, and
 times are medians over the rounds. Nothing is trained again after pruning: that changes no shape, and so no time.
-Target: half of each layer (structured pruning by half) takes at most 0.6 of the time per token where weights
-dominate (base and large). Exit status 1 where it is missed.
+Target: structured pruning by half, within each layer or of whole layers, takes at most 0.6 of the time per token.
+Exit status 1 where both miss it.
 """
 
 import argparse
@@ -38,7 +38,7 @@ from greenllm.training.sizes import SIZES, Size
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 SIZES_HERE = SIZES | {"large": Size(hidden=768, layers=12, feed_forward=2048, heads=12)}
-MOST = 0.6  # time per token of half of each layer, over that of the whole model
+MOST = 0.6  # time per token of a model pruned by half, over that of the whole model
 HALVED = "half of each layer"
 PRUNED = {
     HALVED: {"heads": 0.5, "feed_forward": 0.5, "layers": 0.0},
@@ -100,12 +100,12 @@ def main() -> int:
         f"\n{arguments.model or arguments.size}, one prompt at a time, {threads} threads, {arguments.rounds} rounds\n"
     )
     print(tabulate(rows, headers, tablefmt="github", floatfmt=("", ".2f", ".2f", ".2f", ".0f", ".3f", ".2f", "")))
-    ratio = statistics.median(a / b for a, b in zip(times[HALVED], times["fp32"], strict=True))
-    if arguments.size == "tiny" and not arguments.model:
-        print(f"\n{HALVED}: {ratio:.2f} of the time (no target: a model so small spends its time outside its weights)")
-        return 0
-    print(f"\n{HALVED}: {ratio:.2f} of the time, target at most {MOST}: {'met' if ratio <= MOST else 'MISSED'}")
-    return 0 if ratio <= MOST else 1
+    ratios = {name: _time(times[name], times["fp32"])[1] for name in PRUNED}
+    told = ", ".join(f"{name} {ratio:.2f}" for name, ratio in ratios.items())
+    met = min(ratios.values()) <= MOST
+    print(f"\nStructured pruning by half, time per token over that of fp32: {told}")
+    print(f"Target: at most {MOST} by one of the two: {'met' if met else 'MISSED'}")
+    return 0 if met else 1
 
 
 def _models(whole: Path, place: Path) -> dict[str, Path]:
