@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from greenllm.attribution import Estimate
 
 SAMPLING_s = 0.2
-"""Time between two samples: several in a window of a second, at 0.3 % of a processor."""
+"""Time between two samples: several in a window of a second, at less than 0.1 % of a processor."""
 PATIENCE_s = 10
 """How long a sample is waited for."""
 MODIFIED_s = 60

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 
 from greenllm.config.models import Deployment
 from greenllm.errors import UserError
-from greenllm.serving.energy import UNKNOWN
 from greenllm.serving.load import timed
 from greenllm.serving.rounds import Order, Round, Window
 from greenllm.serving.statistics import relative_halfwidth
@@ -117,7 +116,6 @@ def described_idle(window: dict[str, Any] | None, energy: "Estimate | None") -> 
         "duration_s": duration_s,
         "energy_J": None if energy is None else energy.to_json(),
         "power_W": None if energy is None else energy.scaled(1 / duration_s).to_json(),
-        "reason": UNKNOWN if energy is None else None,
     }
 
 

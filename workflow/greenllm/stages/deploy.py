@@ -91,7 +91,8 @@ def _deploy(arguments: argparse.Namespace) -> int:
     if None in predictions.values():
         raise UserError(f"{arguments.predictions}: a line without the key prediction; expected what evaluate wrote")
     evaluation = read_json(arguments.evaluation, "expected what `greenllm evaluate` wrote")
-    replies = _replies(arguments.data, evaluation_settings.threshold)
+    elsewhere = read_manifest(arguments.model).endpoint is not None  # then nobody here could give the replies
+    replies = None if elsewhere else _replies(arguments.data, evaluation_settings.threshold)
     make_bundle(arguments.model, {**evaluation, "task": arguments.task}, wildcards, arguments.bundle, replies)
     deployed = Deployed(
         bundle=arguments.bundle,
