@@ -219,3 +219,23 @@ def test_pins_cover_what_the_project_asks_for_and_conda_has_the_same():
 
 def _name(package: str) -> str:
     return re.sub(r"[-_.]+", "-", package).lower()
+
+
+def test_an_endpoint_is_taken_as_it_is(capsys, tmp_path):
+    told = problems(
+        capsys,
+        tmp_path,
+        """
+        experiments:
+          one:
+            task: customer-service
+            data: {source: embedded}
+            model: {init: "http://127.0.0.1:8000/v1"}
+            recipes: [original, int8]
+        recipes:
+          original: {}
+          int8: {from: original, quantize: int8}
+        """,
+    )
+    (problem,) = told
+    assert problem.startswith("experiments.one.recipes: 'int8' makes a model, but model.init is an endpoint")

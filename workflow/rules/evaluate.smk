@@ -29,12 +29,13 @@ rule evaluate:
         settings=lambda wildcards: settings(PLAN.evaluation(wildcards.experiment)),
         python=lambda wildcards: PLAN.python(wildcards.recipe),
         device=lambda wildcards: PLAN.device(wildcards.recipe),
+        claimed=claimed,
     message:
         "evaluate {wildcards.experiment}/{wildcards.recipe} seed {wildcards.seed}"
     shell:
         "meter --rule evaluate --wildcard experiment={wildcards.experiment} --wildcard recipe={wildcards.recipe}"
         " --wildcard seed={wildcards.seed} --attempt {resources.attempt}"
-        " --threads {params.threads} --gpus {resources.gpu} --exclusive --input {input} --output {output} --out {output.energy} --"
+        " --threads {params.threads} --gpus {resources.gpu} --exclusive {params.claimed} --input {input} --output {output} --out {output.energy} --"
         " {params.python} -m greenllm evaluate --task {params.task} --settings {params.settings:q} --model {input.model} --data {input.data}"
         " --seed {wildcards.seed} --threads {params.threads} --device {params.device}"
         " --out {output.quality} --predictions {output.predictions} > {log} 2>&1"

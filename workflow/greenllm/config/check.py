@@ -161,6 +161,11 @@ def _experiments(config: Config) -> list[str]:
                 problems.append(
                     f"experiments.{name}.recipes: no recipe {recipe!r}{nearest(recipe, list(config.recipes))}"
                 )
+            elif is_endpoint(experiment.model.init) and config.recipes[recipe].step is not None:
+                problems.append(
+                    f"experiments.{name}.recipes: {recipe!r} makes a model, but model.init is an endpoint, which is taken "
+                    "as it is; expected a recipe without a step, such as original: {}"
+                )
             elif experiment.model.init == "scratch" and not _has_start(recipe, config.recipes):
                 problems.append(
                     f"experiments.{name}.recipes: {recipe!r} starts without training, but model.init is scratch; "

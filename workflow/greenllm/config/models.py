@@ -235,9 +235,9 @@ class Deployment(Strict):
     )
     round_s: float = Field(1.0, ge=0, description="Least length of a measurement; more requests are sent where short.")
     narrow: float = Field(
-        0.02, gt=0, description="Further rounds until energy per request is known to this share (95 %) between rounds."
+        0.05, gt=0, description="Further rounds until energy per request is known to this share (95 %) between rounds."
     )
-    most_s: float = Field(60.0, gt=0, description="Longest measurement at one concurrency.")
+    most_s: float = Field(20.0, gt=0, description="Seconds at one concurrency after which no further round begins.")
     warmup: int = Field(20, ge=0, description="Requests before the measurement, not counted.")
     idle_s: float = Field(3.0, ge=0, description="How long the server's idle energy is measured.")
     batch: int = Field(8, ge=1, description="Most requests the server generates together.")
