@@ -11,9 +11,11 @@ from babel import localedata
 from greenllm.config.default import DEFAULT
 from greenllm.config.models import (
     Config,
+    Data,
     EmbeddedData,
     Experiment,
     FileData,
+    GraphData,
     Model,
     Recipe,
     TrainingOverride,
@@ -176,6 +178,8 @@ def _experiments(config: Config) -> list[str]:
                 f"experiments.{name}.task: {experiment.task!r} is not one of the choices"
                 f"{nearest(experiment.task, sorted(TASKS))}"
             )
+        if isinstance(experiment.data, GraphData) and experiment.task != "question-answering":
+            problems.append(f"experiments.{name}.data.source: graph is for the task question-answering alone")
         if isinstance(experiment.data, EmbeddedData) and experiment.task == "translation":
             problems.extend(
                 f"experiments.{name}.data.languages: no language {language!r} in CLDR; expected codes such as zh, pt_BR"
@@ -214,19 +218,29 @@ def _files(config: Config) -> list[str]:
     if Path(config.results).is_file():
         problems.append(f"results: {config.results!r} is a file; expected a folder, or the name of a new one")
     for name, experiment in config.experiments.items():
-        if isinstance(data := experiment.data, FileData):
-            for field, value in (("train", data.train), ("test", data.test)):
-                if value is not None and not (path := Path(config.data_folder, value)).is_file():
-                    problems.append(
-                        f"experiments.{name}.data.{field}: no file {str(path)!r}; expected a path from data_folder "
-                        f"({config.data_folder!r}), which --config data_folder=… sets"
-                    )
+        for field, value in _own_files(experiment.data):
+            if not (path := Path(config.data_folder, value)).is_file():
+                problems.append(
+                    f"experiments.{name}.data.{field}: no file {str(path)!r}; expected a path from data_folder "
+                    f"({config.data_folder!r}), which --config data_folder=… sets"
+                )
         init = experiment.model.init
         if is_local(init) and not Path(init, "config.json").expanduser().is_file():
             problems.append(f"experiments.{name}.model.init: no config.json in {init!r}; expected a model folder")
         if init != "scratch" and not is_local(init) and not is_endpoint(init) and experiment.model.revision is None:
             problems.append(f"experiments.{name}.model.revision: is missing; expected a commit or tag of {init!r}")
     return problems
+
+
+def _own_files(data: Data) -> list[tuple[str, str]]:
+    """Return the files on this machine that data come from, each with its key."""
+    match data:
+        case FileData():
+            return [("train", data.train), *([] if data.test is None else [("test", data.test)])]
+        case GraphData():
+            return [("file", data.file)]
+        case _:
+            return []
 
 
 def is_local(init: str) -> bool:

@@ -15,7 +15,9 @@ class EmbeddedData(Strict):
     rows: int = Field(12_000, ge=100, description="Rows to make before cleaning.")
     seed: int = Field(0, description="Seed of the generator; another seed gives other rows.")
     languages: list[str] = Field(
-        ["zh", "de", "fr"], min_length=1, description="Translation: languages beside English (CLDR codes)."
+        ["zh", "de", "fr"],
+        min_length=1,
+        description="Translation, question answering: languages beside English (CLDR codes).",
     )
 
 
