@@ -126,7 +126,8 @@ class Benchmark:
         """Time the same in several processes."""
         with tempfile.TemporaryDirectory() as folder:
             told = Path(folder) / "turn.json"
-            if launch(partial(self._one_of, processes, told), processes, threads=self.threads, device="cpu"):
+            training = Training(batch=self.batch, processes=processes)
+            if launch(partial(self._one_of, processes, told), training, threads=self.threads, device="cpu"):
                 sys.exit("a process failed; its message is above")
             return Turn(**json.loads(told.read_text()))
 

@@ -110,9 +110,7 @@ def test_a_process_that_dies_ends_all_and_the_next_run_resumes_to_the_same_weigh
     said = process.stderr.read()
     assert process.wait() == 1
     (line,) = [line for line in said.splitlines() if "error:" in line]
-    assert re.fullmatch(
-        r"greenllm train: error: process \d of 2 was ended by SIGKILL; the others were stopped", line.strip()
-    )
+    assert re.fullmatch(r"greenllm: error: process \d of 2 was ended by SIGKILL; the others were stopped", line.strip())
     assert "Traceback" not in said
     assert nothing_is_left(process)
     assert not (tmp_path / "model").exists()
@@ -155,6 +153,8 @@ def refused(capfd, command):
 def test_a_mistake_is_told_once(data, tmp_path, capfd):
     uneven = train_command(data, tmp_path, "--threads", "2", processes=3)
     assert "train.processes: 3 processes can't share 2 thread(s) evenly" in refused(capfd, uneven)
+    odd = train_command(data, tmp_path, "--threads", "2", processes=2, batch=15)
+    assert "train.batch: 15 rows can't be divided among 2 processes; set a multiple of 2" in refused(capfd, odd)
     nowhere = train_command(tmp_path / "nowhere", tmp_path, "--threads", "2", processes=2)
     assert "greenllm train: error: " in (line := refused(capfd, nowhere))
     assert "nowhere/tokenizer/tokenizer.json: no such file" in line

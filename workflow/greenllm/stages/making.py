@@ -74,9 +74,7 @@ def make(arguments: argparse.Namespace, stage: Literal["train", "compress"]) -> 
     trains = step.trains or recipe.recover is not None
     try:
         if trains and settings.processes > 1:
-            return parallel.launch(
-                partial(step.make, job), settings.processes, threads=threads, device=arguments.device
-            )
+            return parallel.launch(partial(step.make, job), settings, threads=threads, device=arguments.device)
         step.make(job)
     except KeyboardInterrupt:
         resume = f" to resume from the newest checkpoint in {arguments.checkpoints}" if arguments.checkpoints else ""

@@ -54,12 +54,11 @@ class EnergyStopping(TrainerCallback):  # type: ignore[misc]
 
     def on_evaluate(self, args: Any, state: Any, control: Any, metrics: Any = None, **_: Any) -> None:
         """Note the energy; stop where a kilojoule since the last validation bought less than it must."""
-        before = curve(state.log_history)
         if (used := self._read()) is not None:
             point = {"step": state.global_step, "energy_J": used.to_json(), "validation_loss": metrics["eval_loss"]}
             state.log_history.append(point)
         if self.least_gain_per_kJ is not None:
-            self._stop(control, self.rank.first(lambda: self._too_little(before, curve(state.log_history)[-1:])))
+            self._stop(control, self.rank.first(lambda: self._too_little(curve(state.log_history), state.global_step)))
 
     def _stop(self, control: Any, reason: str | None) -> None:
         if reason is not None:
@@ -89,18 +88,19 @@ class EnergyStopping(TrainerCallback):  # type: ignore[misc]
         self._next_look_s = now_s + min(max(half_s, self._energy.interval_s), MOST_S)
         return None
 
-    def _too_little(self, before: Sequence[dict[str, Any]], now: Sequence[dict[str, Any]]) -> str | None:
+    def _too_little(self, course: Sequence[dict[str, Any]], step: int) -> str | None:
         """Compare with the last validation at which less energy was used: two may lie between two samples."""
         assert self.least_gain_per_kJ is not None
-        for point in now:
-            used_J = point["energy_J"]["value"]
-            for earlier in reversed(before):
-                if (more_J := used_J - earlier["energy_J"]["value"]) > 0:
-                    gain = (earlier["validation_loss"] - point["validation_loss"]) / more_J * 1000
-                    if gain >= self.least_gain_per_kJ:
-                        return None
-                    return f"gain: {gain:.3g} nats per token and kJ, less than {self.least_gain_per_kJ:g}"
-        return None
+        if not course or course[-1]["step"] != step:
+            return None
+        used_J, loss = course[-1]["energy_J"]["value"], course[-1]["validation_loss"]
+        earlier = [point for point in course if point["energy_J"]["value"] < used_J]
+        if not earlier:
+            return None
+        gain = (earlier[-1]["validation_loss"] - loss) / (used_J - earlier[-1]["energy_J"]["value"]) * 1000
+        if gain >= self.least_gain_per_kJ:
+            return None
+        return f"gain: {gain:.3g} nats per token and kJ, less than {self.least_gain_per_kJ:g}"
 
     def _read(self) -> Estimate | None:
         try:

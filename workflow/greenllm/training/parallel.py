@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     import torch
     from torch.distributed.elastic.multiprocessing.errors import ProcessFailure
 
+    from greenllm.config.models import Training
+
 Value = TypeVar("Value")
 
 # What ends a job: passed on to all of its processes.
@@ -99,29 +101,38 @@ def backend() -> str | None:
     return "nccl" if "nccl" in dist.get_backend_config() else "gloo"
 
 
-def threads_each(processes: int, threads: int) -> int:
-    """Return the threads of one process; raise UserError where they can't be divided among the processes."""
+def _check(training: "Training", threads: int) -> None:
+    """Raise UserError where threads or rows can't be divided among the processes."""
+    processes = training.processes
     if threads % processes:
         raise UserError(
             f"train.processes: {processes} processes can't share {threads} thread(s) evenly; "
             "set a number that divides the threads (resources.train.threads), which is at most the processors"
         )
-    return threads // processes
+    if training.batch % processes:
+        raise UserError(
+            f"train.batch: {training.batch} rows can't be divided among {processes} processes; "
+            f"set a multiple of {processes}"
+        )
 
 
-def launch(work: Callable[[], None], processes: int, *, threads: int, device: Literal["auto", "cpu", "require"]) -> int:
-    """Run `work` in so many processes of this machine, by torchrun's agent; return the exit status of them all.
+def launch(
+    work: Callable[[], None], training: "Training", *, threads: int, device: Literal["auto", "cpu", "require"]
+) -> int:
+    """Run `work` in several processes of this machine, by torchrun's agent; return the exit status of them all.
 
     Args:
         work: what each does; it is pickled.
-        processes: how many; where there are GPUs, each has one.
+        training: how many processes, and their batch; where there are GPUs, each has one.
         threads: CPU threads of all together.
         device: `cpu` leaves GPUs alone.
 
     The first process that fails ends all: what it says is told in one line. A signal that ends this process ends
     them. Raises UserError for the user's mistakes, in them too.
     """
-    os.environ["OMP_NUM_THREADS"] = str(threads_each(processes, threads))
+    _check(training, threads)
+    processes = training.processes
+    os.environ["OMP_NUM_THREADS"] = str(threads // processes)
     # All are on this machine: no name server or firewall has a say.
     os.environ.setdefault("GLOO_SOCKET_IFNAME", "lo")
     import logging
@@ -210,7 +221,7 @@ def _tell(failure: "ProcessFailure", processes: int) -> int:
         f"was ended by {failure.signal_name()}" if failure.exitcode < 0 else f"failed ({' '.join(said.split())[:300]})"
     )
     print(
-        f"greenllm train: error: process {failure.local_rank + 1} of {processes} {how}; the others were stopped",
+        f"greenllm: error: process {failure.local_rank + 1} of {processes} {how}; the others were stopped",
         file=sys.stderr,
     )
     return 1

@@ -23,7 +23,7 @@ from greenllm.training.flops import Flops
 from greenllm.training.loading import load
 from greenllm.training.manifest import context_of, try_to_count
 from greenllm.training.method import Method
-from greenllm.training.parallel import backend, rank_of, threads_each
+from greenllm.training.parallel import backend, rank_of
 from greenllm.training.sizes import Decoder, llama_config
 from greenllm.training.trainer import Run, Trainer, make_trainer
 from greenllm.training.work import PlannedBatches, Work
@@ -75,7 +75,7 @@ def train(
     """
     method = method or Method()
     rank = rank_of(settings.processes)
-    on_gpu = prepare_device(device, threads_each(rank.count, threads), rank)
+    on_gpu = prepare_device(device, threads // rank.count, rank)
     precision = precision_of(settings.precision, on_gpu)
     run = Run(seed=seed, threads=threads, on_gpu=on_gpu, precision=precision, folder=checkpoint_folder, rank=rank)
     be_deterministic(on_gpu)
