@@ -62,10 +62,10 @@ class PyTorch:
         optimizer = torch.optim.SGD(self._network.parameters(), lr=learning_rate)
         for epoch in range(1, epochs + 1):
             total = 0.0
-            for rows in torch.randperm(len(inputs)).split(batch):
+            for rows in torch.split(torch.randperm(len(inputs)), batch):
                 loss = nn.functional.cross_entropy(self._network(inputs[rows]), targets[rows])
                 optimizer.zero_grad()
-                loss.backward()
+                loss.backward()  # type: ignore[no-untyped-call]
                 optimizer.step()
                 total += loss.item() * len(rows)
             done(epoch, total / len(inputs))

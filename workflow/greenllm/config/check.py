@@ -165,8 +165,8 @@ def _experiments(config: Config) -> list[str]:
                 )
             elif is_endpoint(experiment.model.init) and config.recipes[recipe].step is not None:
                 problems.append(
-                    f"experiments.{name}.recipes: {recipe!r} makes a model, but model.init is an endpoint, which is taken "
-                    "as it is; expected a recipe without a step, such as original: {}"
+                    f"experiments.{name}.recipes: {recipe!r} makes a model, but model.init is an endpoint, taken as "
+                    "it is; expected a recipe without a step, such as original: {}"
                 )
             elif experiment.model.init == "scratch" and not _has_start(recipe, config.recipes):
                 problems.append(
@@ -213,7 +213,7 @@ def _files(config: Config) -> list[str]:
         environment = recipe.step.environment if recipe.step else None
         if environment and not python_of(environment).is_file():
             problems.append(
-                f"recipes.{name}: needs the environment {environment}, which is not there; `make {environment}` sets it up"
+                f"recipes.{name}: needs the environment {environment}, which is not there; `make {environment}` makes it"
             )
     if Path(config.results).is_file():
         problems.append(f"results: {config.results!r} is a file; expected a folder, or the name of a new one")

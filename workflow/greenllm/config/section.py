@@ -2,7 +2,15 @@
 
 from typing import Annotated, Any, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, create_model
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    SerializerFunctionWrapHandler,
+    StringConstraints,
+    create_model,
+    model_serializer,
+)
 
 # Names become folders and Snakemake wildcards, so they hold no slash and no blank.
 Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$")]
@@ -16,6 +24,14 @@ class Strict(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
 
 
+class Override(Strict):
+    """A section whose keys may all be left out; written, it has those that were set, so that it reads back the same."""
+
+    @model_serializer(mode="wrap")
+    def _what_is_set(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        return {key: value for key, value in handler(self).items() if key in self.model_fields_set}
+
+
 Section = TypeVar("Section", bound=Strict)
 
 
@@ -26,7 +42,7 @@ def override_of(section: type[Strict], name: str) -> type[Strict]:
         own: Any = Annotated[field.annotation, *field.metadata] if field.metadata else field.annotation
         fields[key] = (own | None, Field(None, alias=field.alias, description=field.description))
     documented = f"{(section.__doc__ or '').splitlines()[0].removesuffix('.')}; what is left out stays as it is."
-    return create_model(name, __base__=Strict, __doc__=documented, **fields)
+    return create_model(name, __base__=Override, __doc__=documented, **fields)
 
 
 def overridden(section: Section, *overrides: Strict) -> Section:
