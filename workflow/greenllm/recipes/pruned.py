@@ -55,6 +55,7 @@ class Prune(Step):
         from greenllm.compression.models import load, report, save
         from greenllm.training.device import be_deterministic, prepare_device
         from greenllm.training.manifest import context_of
+        from greenllm.training.parallel import this_rank
         from greenllm.training.saving import save as save_trained
         from greenllm.training.train import train
 
@@ -70,8 +71,11 @@ class Prune(Step):
         }
         kept = choose(measure(decoder, rows), decoder.shape, **removed)
         with tempfile.TemporaryDirectory() as place:
-            smaller = Path(place)
-            save(cut(decoder, kept), smaller)
+            rank = this_rank()
+            smaller = rank.first(lambda: Path(place))
+            if rank.is_first:
+                save(cut(decoder, kept), smaller)
+            rank.wait()
             trained = train(
                 job.training,
                 data=data,
