@@ -213,7 +213,7 @@ def _files(config: Config) -> list[str]:
         environment = recipe.step.environment if recipe.step else None
         if environment and not python_of(environment).is_file():
             problems.append(
-                f"recipes.{name}: needs the environment {environment}, which is not there; `make {environment}` makes it"
+                f"recipes.{name}: needs the environment {environment}, which is missing; `make {environment}` makes it"
             )
     if Path(config.results).is_file():
         problems.append(f"results: {config.results!r} is a file; expected a folder, or the name of a new one")
