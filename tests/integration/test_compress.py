@@ -128,7 +128,7 @@ def test_what_cannot_be_compressed_is_named(trained, quantized, tmp_path, capfd)
 
 
 def test_torchaos_int8_is_run_by_pytorch(trained, tmp_path):
-    pytest.importorskip("torchao", reason="the extra `gpu` is not installed")
+    pytest.importorskip("torchao", reason="torchao is not installed (make gpu)")
     folder = compress(trained, tmp_path / "int8", "quantize: {format: int8, library: torchao}")
     assert (read_manifest(folder).engine, read_manifest(folder).precision) == ("transformers", "int8")
     report = json.loads((folder / "compression.json").read_text())
@@ -137,7 +137,7 @@ def test_torchaos_int8_is_run_by_pytorch(trained, tmp_path):
 
 
 def test_torchaos_int4_needs_a_gpu(trained, tmp_path, capfd):
-    pytest.importorskip("torchao", reason="the extra `gpu` is not installed")
+    pytest.importorskip("torchao", reason="torchao is not installed (make gpu)")
     recipe = "quantize: {format: int4, library: torchao}"
     said = refused(capfd, "--recipe", recipe, "--from", str(trained), "--device", "cpu", "--out", str(tmp_path / "out"))
     assert "torchao's int4 needs a GPU" in said
