@@ -76,6 +76,10 @@ def test_the_order_of_the_lines_does_not_matter(read):
         ("a.nt", NTRIPLES.replace(" .", ""), "line 1"),
         ("a.ttl", TURTLE.replace("ex:riverAt ex:", "ex:riverAt ["), "line 6"),
         ("a.ttl", TURTLE.replace("@prefix ex:", "@prefix other:"), "line 5"),
+        ("a.nt", NTRIPLES + '<a:b> <a:c> "\\U11223344" .\n', "line 4: not a triple"),
+        ("a.ttl", TURTLE + 'ex:Ulm ex:in """two\nlines', "not Turtle: expected a text"),
+        ("a.ttl", TURTLE + "ex:Ulm ex:in ( 1 2", "not Turtle: expected a text or a list"),
+        ("a.ttl", "(" * 5000, "line 1: not Turtle"),
         ("a.tsv", "a\tb\tc\na\tb\n", "line 2: 2 columns; expected subject"),
         ("a.tsv", "a\tb\tc\td\n", "line 1: 4 columns"),
         ("a.tsv", "a\tb\tc\n\na\t\tc\n", "line 3: an empty column"),
@@ -91,6 +95,19 @@ def test_what_can_not_be_read_is_told_in_one_line(read, name, content, message):
         read(name, content)
     assert str(told.value).startswith(f"{name}: ")
     assert "\n" not in str(told.value)
+
+
+def test_a_value_that_its_datatype_does_not_allow_is_a_text_without_a_warning(read, caplog):
+    graph = read("a.ttl", TURTLE + 'ex:Vienna ex:founded "about 1150"^^<http://www.w3.org/2001/XMLSchema#date> .')
+    assert any(triple.object == '"about 1150' for triple in graph.triples)
+    assert not caplog.records
+
+
+def test_relative_names_do_not_hold_where_the_file_lies(read, tmp_path, monkeypatch):
+    turtle = "<Ulm> <in> <Germany> ."
+    here = read("a.ttl", turtle).triples
+    monkeypatch.chdir(tmp_path)
+    assert read("a.ttl", turtle).triples == here
 
 
 def test_a_missing_file_and_labels_in_other_languages_alone_are_told(read, tmp_path):

@@ -1,6 +1,7 @@
 """Reading of a user's graph: N-Triples and Turtle through rdflib, and tab-separated triples."""
 
 import io
+import logging
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
@@ -32,6 +33,8 @@ def read_graph(path: Path, name: str, format: str, languages: Sequence[str]) -> 
     if format == "auto" and ending not in ENDINGS:
         raise UserError(f"{name}: unknown ending {ending!r}; name the format, as in data.format: nt (or turtle, tsv)")
     text = _text(path, name)
+    # rdflib warns, by a traceback, of each value that its datatype does not allow; here it is a text like any other.
+    logging.getLogger("rdflib.term").setLevel(logging.ERROR)
     match ENDINGS[ending] if format == "auto" else format:
         case "tsv":
             graph = _plain(_tab_separated(text, name))
@@ -80,13 +83,19 @@ def _plain(triples: Iterable[Triple]) -> Graph:
 
 def _turtle(text: str, name: str) -> "Iterator[tuple[Node, Node, Node]]":
     import rdflib
-    from rdflib.plugins.parsers.notation3 import BadSyntax
+    from rdflib.plugins.parsers.notation3 import BadSyntax, RDFSink, SinkParser
 
     graph = rdflib.Graph()
+    # Relative names are the same wherever the file lies.
+    parser = SinkParser(RDFSink(graph), baseURI="file:///", turtle=True)
     try:
-        graph.parse(data=text, format="turtle")
+        parser.loadBuf(text)
     except BadSyntax as error:
         raise UserError(f"{name}: line {error.lines + 1}: not Turtle: {error._why}") from None
+    except (AssertionError, IndexError, RecursionError, ValueError):  # as rdflib tells of a file that is cut off
+        raise UserError(
+            f"{name}: line {parser.lines + 1}: not Turtle: expected a text or a list that begins here to end"
+        ) from None
     yield from graph
 
 
@@ -106,7 +115,7 @@ def _ntriples(text: str, name: str) -> "Iterator[tuple[Node, Node, Node]]":
     for number, line in enumerate(io.StringIO(text), 1):
         try:
             parser.parsestring(line)
-        except ParserError:
+        except (ParserError, ValueError):  # the second of an escape that is no character
             raise UserError(
                 f"{name}: line {number}: not a triple: {line.strip()[:80]!r}; expected <subject> <predicate> <object> ."
             ) from None
