@@ -223,3 +223,25 @@ def test_an_unmeasured_baseline_leaves_the_saving_unknown() -> None:
         "deploy int4. A request takes 50 mJ (35 to 65, modelled); the energy it takes with baseline is unknown "
         "(no sensor can be read), accuracy 0.897"
     )
+
+
+def test_a_ratio_that_may_be_nothing_has_no_upper_bound_turned_round() -> None:
+    factor = {"value": 0.8, "low": 0.0, "high": 2.0}
+    found = said(BASELINE, recipe("int4"), recipe("sparse", times_less=factor, verdict="not resolvable"))
+    assert found["others"] == [
+        "sparse saves nothing that could be resolved: it takes 1.25 times the energy of baseline (at least 0.500)."
+    ]
+
+
+def test_energies_that_are_known_but_can_not_be_compared_say_why() -> None:
+    found = said(BASELINE, recipe("int4", times_less=None, verdict="unknown"))
+    assert "how much less than with baseline is unknown (no seed of both was measured" in found["sentence"]
+    found = said(BASELINE, recipe("int4"), recipe("int8", times_less=None, verdict="unknown"))
+    assert found["others"][0].startswith("int8: its energy against baseline's is unknown (no seed of both")
+
+
+def test_a_difference_in_token_f1_is_told_in_points() -> None:
+    difference = {"metric": "f1", "value": -0.003, "low": -0.007, "high": 0.001, "resolved": False}
+    quality = {"metric": "f1", "value": 0.897, "low": 0.88, "high": 0.91}
+    found = said(recipe("baseline", quality=quality), recipe("int4", quality=quality, quality_difference=difference))
+    assert "token F1 0.897 against 0.897 (−0.7 to +0.1 points)" in found["sentence"]

@@ -88,9 +88,7 @@ def _recommendation(
         "losses": [
             row["recipe"]
             for row in rows
-            if row["verdict"] == "loss"
-            or row["break_even_requests"] == "never"
-            or ((ratio := in_all.get(row["recipe"])) and ratio["high"] < 1)
+            if row["verdict"] == "loss" or ((ratio := in_all.get(row["recipe"])) and ratio["high"] < 1)
         ],
     }
 

@@ -74,6 +74,7 @@ class Quantity:
         found = ratio(*(total(table[seed].estimate for seed in seeds) for table in (first, second)))
         if not math.isfinite(found.high):
             return None
+        found = found._replace(low=max(0.0, found.low))  # of two positive energies
         spread = of_ratio(first, second, (self.spreads[baseline], self.spreads[recipe]))
         return widened(interval(found), spread.half if spread else 0.0)
 

@@ -103,7 +103,9 @@ def _cost_to_produce(
             missing.append(f"{name}: no attempt in the ledgers succeeded")
             continue
         chosen = [last]
-        training = study.trainings.get((experiment, step.recipe or "", seed)) if step.rule in ("train", "compress") else None
+        training = (
+            study.trainings.get((experiment, step.recipe or "", seed)) if step.rule in ("train", "compress") else None
+        )
         if training is not None and training.get("resumed_from_step") is not None:
             before = [attempt for attempt in found if attempt.step == step and attempt.started < last.started]
             successes = [index for index, attempt in enumerate(before) if attempt.status == "succeeded"]

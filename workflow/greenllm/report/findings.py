@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from greenllm.report.names import metric_name, points_per_unit
-from greenllm.report.numbers import about, bounds_text, percent, quantity, signed, value_text
+from greenllm.report.numbers import about, bounds_text, inverse, percent, quantity, signed, value_text
 
 Row = Mapping[str, Any]
 
@@ -47,9 +47,12 @@ def _deploy(row: Row, baseline: Row, advice: Mapping[str, Any]) -> str:
 def _energy_against(row: Row, baseline: Row, advice: Mapping[str, Any]) -> str:
     other, factor = baseline["recipe"], row["times_less"]
     if row["energy_per_request_J"] is None:
-        return f"The energy of a request is unknown ({row['reason']})"
+        return f"The energy of a request is unknown ({_why_unknown(row, baseline)})"
     if factor is None:
-        return f"A request takes {_energy(row)}; the energy it takes with {other} is unknown ({baseline['reason']})"
+        why = _why_unknown(row, baseline)
+        if baseline["energy_per_request_J"] is None:
+            return f"A request takes {_energy(row)}; the energy it takes with {other} is unknown ({why})"
+        return f"A request takes {_energy(row)}; how much less than with {other} is unknown ({why})"
     how = row["energy_quality"]
     if row["verdict"] == "saves":
         return f"A request takes {value_text(factor)} times less energy than with {other} ({_bounds(factor)}, {how})"
@@ -58,7 +61,7 @@ def _energy_against(row: Row, baseline: Row, advice: Mapping[str, Any]) -> str:
         requests = about(advice["requests"])
         in_all = f"; making it included, {value_text(total)} times less over {requests} requests ({_bounds(total)})"
     if row["verdict"] == "loss":
-        more = _inverse(factor)
+        more = inverse(factor)
         return f"A request takes {value_text(more)} times the energy of {other} ({_bounds(more)}, {how}){in_all}"
     ratio = f"{value_text(factor)} times, {_bounds(factor)}, {how}"
     return f"Whether a request takes less energy than with {other} is not resolvable ({ratio}){in_all}"
@@ -100,7 +103,7 @@ def _keep(baseline: Row, rows: Sequence[Row]) -> str:
 
 def _takes(row: Row) -> str:
     if row["energy_per_request_J"] is None:
-        return f"The energy of a request is unknown ({row['reason']}), {_quality(row)}"
+        return f"The energy of a request is unknown ({_why_unknown(row)}), {_quality(row)}"
     return f"A request takes {_energy(row)}, {_quality(row)}"
 
 
@@ -121,7 +124,7 @@ def _nothing(rows: Sequence[Row], advice: Mapping[str, Any], needed: str, experi
         reason = f"whether {said} reaches {needed or 'the quality needed'} is not resolvable; more examples may tell"
     elif good and all(row["energy_per_request_J"] is None for row in good):
         names = _listed([row["recipe"] for row in good])
-        reason = f"{names} would be good enough, but energy is unknown ({good[0]['reason']})"
+        reason = f"{names} would be good enough, but energy is unknown ({_why_unknown(good[0])})"
     return f"nothing can be recommended yet: {reason}."
 
 
@@ -141,9 +144,8 @@ def _other(row: Row, baseline: Row, chosen: Row | None, advice: Mapping[str, Any
     if factor is None and chosen is None:
         return ""  # the sentence above says what is unknown
     if factor is None:
-        reason = row["reason"] if row["energy_per_request_J"] is None else baseline["reason"]
-        return f"{name}: its energy against {baseline['recipe']}'s is unknown ({reason})."
-    more = _inverse(factor)
+        return f"{name}: its energy against {baseline['recipe']}'s is unknown ({_why_unknown(row, baseline)})."
+    more = inverse(factor)
     times = f"it takes {value_text(more)} times the energy of {baseline['recipe']} ({_bounds(more)})"
     if row["verdict"] == "loss":
         return f"{name} is a loss: {times}."
@@ -184,6 +186,14 @@ def _note(advice: Mapping[str, Any], needed: str) -> str:
     return f"{asked}Expected: {about(advice['requests'])} requests."
 
 
+def _why_unknown(*rows: Row) -> str:
+    """Say why the energy of a request is unknown, or that of one beside another's."""
+    for row in rows:
+        if row["energy_per_request_J"] is None:
+            return row["reason"] or "no request was answered"
+    return "no seed of both was measured, or the sensor may have read nothing"
+
+
 def _energy(row: Row) -> str:
     return quantity(row["energy_per_request_J"], "J", " to ").removesuffix(")") + f", {row['energy_quality']})"
 
@@ -199,10 +209,6 @@ def _difference(difference: Mapping[str, Any]) -> str:
     low, high = (difference[bound] * (points or 1) for bound in ("low", "high"))
     places = (1 if max(abs(low), abs(high)) >= 0.1 else 2) if points else 3
     return f"{signed(low, places)} to {signed(high, places)}" + (" points" if points else "")
-
-
-def _inverse(factor: Mapping[str, float]) -> dict[str, float]:
-    return {"value": 1 / factor["value"], "low": 1 / factor["high"], "high": 1 / factor["low"]}
 
 
 def _bounds(value: Mapping[str, Any]) -> str:

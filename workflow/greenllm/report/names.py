@@ -3,8 +3,8 @@
 import datetime
 
 # Metrics that are shares of something or out of a hundred: a difference of theirs is told in points.
-_POINTS = {"accuracy": 100.0, "macro_f1": 100.0, "exact_match": 100.0, "token_f1": 100.0, "chrf": 1.0}
-_METRICS = {"macro_f1": "macro-F1", "token_f1": "token F1", "chrf": "chrF"}
+_POINTS = {"accuracy": 100.0, "macro_f1": 100.0, "exact_match": 100.0, "f1": 100.0, "chrf": 1.0}
+_METRICS = {"macro_f1": "macro-F1", "f1": "token F1", "chrf": "chrF"}
 
 
 def metric_name(metric: str) -> str:

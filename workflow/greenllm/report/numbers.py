@@ -56,6 +56,15 @@ def plain(number: float, places: int) -> str:
     return text.replace("-", "−")
 
 
+def inverse(ratio: Mapping[str, float]) -> dict[str, float | None]:
+    """Return 1 / ratio with its bounds; without an upper one where the ratio may be 0."""
+    return {
+        "value": 1 / ratio["value"],
+        "low": 1 / ratio["high"],
+        "high": 1 / ratio["low"] if ratio["low"] > 0 else None,
+    }
+
+
 def signed(number: float, places: int) -> str:
     """Return a number with its sign, also where that is a plus."""
     text = plain(number, places)
@@ -105,10 +114,12 @@ def value_text(value: Value, scale: float = 1.0) -> str:
 
 
 def bounds_text(value: Value, scale: float = 1.0, between: str = "–") -> str:
-    """Return the interval alone, such as "0.41–0.63"; empty where there is none."""
+    """Return the interval alone, such as "0.41–0.63", or "at least 0.41"; empty where there is none."""
     middle, low, high = split(value)
-    if middle is None or low is None or high is None:
+    if middle is None or low is None:
         return ""
+    if high is None:
+        return f"at least {plain(low / scale, decimals(low / scale))}"
     places = decimals(middle / scale, low / scale, high / scale)
     if between == "–" and low < 0:
         between = " to "

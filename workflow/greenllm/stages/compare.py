@@ -45,7 +45,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _cells(row: Mapping[str, Any]) -> Iterator[str]:
-    from greenllm.report.numbers import bounds_text, quantity, value_text
+    from greenllm.report.numbers import bounds_text, inverse, quantity, value_text
 
     yield from (row["experiment"], row["recipe"], row["quantity"] + (" *" if row["measured_once"] else ""))
     yield from (quantity(energy, "J", " to ") for energy in row["energy_J"])
@@ -53,7 +53,7 @@ def _cells(row: Mapping[str, Any]) -> Iterator[str]:
         if ratio is None:
             yield verdict
         elif verdict == "loss":
-            more = {"value": 1 / ratio["value"], "low": 1 / ratio["high"], "high": 1 / ratio["low"]}
+            more = inverse(ratio)
             yield f"{value_text(more)} times more ({bounds_text(more, 1, ' to ')})"
         else:
             times = f"{value_text(ratio)} times less ({bounds_text(ratio, 1, ' to ')})"
