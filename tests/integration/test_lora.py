@@ -11,6 +11,7 @@ from training_process import start, wait_for_checkpoint
 from transformers import AutoModelForCausalLM
 
 from greenllm.cli import main
+from greenllm.serving.bundle import make_bundle
 from greenllm.serving.engines import load_engine
 
 RANK = 4
@@ -92,6 +93,9 @@ def test_the_result_is_an_ordinary_model(pretrained, adapted, tmp_path):
         for folder in (adapted, int8)
     )
     assert sum(map(str.__eq__, fp32, quantised)) >= 18
+    make_bundle(adapted, {}, {}, tmp_path / "bundle")
+    files = {path.name for path in adapted.iterdir()} - {"adapter"}
+    assert {path.name for path in (tmp_path / "bundle").iterdir()} == files | {"README.md", "serve"}
 
 
 def test_a_killed_training_resumes_with_its_own_adapter_only(data, pretrained, adapted, tmp_path):

@@ -11,6 +11,7 @@ from greenllm.serving.engines.manifest import FILE, read_manifest
 from greenllm.serving.engines.text import read_settings_file
 from greenllm.serving.replies import FILE as REPLIES
 from greenllm.serving.replies import Replies
+from greenllm.training.saving import ADAPTER
 
 CARD = "README.md"
 SERVE = "serve"
@@ -40,8 +41,10 @@ def make_bundle(
         for file in sorted(model.rglob("*")):
             # Hidden files are others': linked, Snakemake's time stamp of the bundle would be the model's too.
             hidden = file.name.startswith(".")
-            if file.is_file() and not hidden and file.suffix not in LEFT_OUT and file.name not in OURS:
-                _link(file.resolve(), beside / file.relative_to(model))
+            place = file.relative_to(model)
+            merged = place.parts[0] == ADAPTER
+            if file.is_file() and not (hidden or merged or file.suffix in LEFT_OUT or file.name in OURS):
+                _link(file.resolve(), beside / place)
         # What others have written into the manifest stays in it.
         known = read_settings_file(model / FILE) or manifest.model_dump(by_alias=True)
         known |= {"task": task, "name": name}

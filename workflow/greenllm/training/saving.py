@@ -13,11 +13,14 @@ if TYPE_CHECKING:
     from greenllm.recipes.step import Job
     from greenllm.training.train import Trained
 
+# Folder of a low-rank adapter, beside the model that it is merged into.
+ADAPTER = "adapter"
+
 
 def save(trained: "Trained", job: "Job", adapter: Callable[[Path], None] | None = None) -> None:
     """Write a trained model to `job.out` and remove the job's checkpoints.
 
-    `adapter` writes what was trained, where that is not the whole model, to the folder `adapter` in it.
+    `adapter` writes what was trained, where that is not the whole model, to the folder `ADAPTER` in it.
 
     Raises UserError where the disk is full; the checkpoints are kept then.
     """
@@ -25,8 +28,8 @@ def save(trained: "Trained", job: "Job", adapter: Callable[[Path], None] | None 
         try:
             trained.model.save_pretrained(folder)
             if adapter:
-                (folder / "adapter").mkdir()
-                adapter(folder / "adapter")
+                (folder / ADAPTER).mkdir()
+                adapter(folder / ADAPTER)
             for file in folder.rglob("*.safetensors"):
                 file.chmod(0o644)  # safetensors leaves it to its owner alone
             shutil.copytree(job.needed_data() / "tokenizer", folder, dirs_exist_ok=True)
