@@ -21,6 +21,8 @@ STUDY = {
     "experiments": {"support": {"task": "customer-service", "data": {"source": "embedded"}, "recipes": ["small"]}},
     "recipes": {"small": {"from": "baseline", "quantize": "int8"}, "baseline": {"train": {"epochs": 2}}},
 }
+TRAINED = {"base": {"train": {}}, "teacher": {"train": {}}}
+STUDENT = {"teacher": "teacher", "student": "tiny"}
 
 
 def problems(capsys: pytest.CaptureFixture[str], tmp_path: Path, text: str, *options: str) -> list[str]:
@@ -120,6 +122,13 @@ def test_all_mistakes_are_told_at_once(capsys, tmp_path):
         ({"recipes": {"small": {"train": {}, "quantize": "int8"}}}, "both train and quantize"),
         ({"recipes": {"small": {}}}, "starts without training"),
         ({"recipes": {"small": {"from": "base"}, "base": {"train": {}}}}, "does nothing to its parent"),
+        ({"recipes": {**TRAINED, "small": {"from": "base", "prune": {"heads": 0.5}, "train": {}}}}, "under recover"),
+        ({"recipes": {**TRAINED, "small": {"from": "base", "train": {}, "recover": {}}}}, "is for prune alone"),
+        ({"recipes": {**TRAINED, "small": {"from": "base", "distill": STUDENT}}}, "both from and distill.student"),
+        (
+            {"recipes": {**TRAINED, "teacher": {"from": "base", "quantize": "int8"}, "small": {"distill": STUDENT}}},
+            "recipes.small.distill: 'teacher' is the end of its chain",
+        ),
         ({"site": {"carbon_g_per_kWh": 30}}, "go together"),
         ({"site": {"country": "Germany"}}, "site.country"),
         ({"site": {"country": "USB"}}, "site.country: 'USB' has no grid factor"),

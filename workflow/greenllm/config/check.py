@@ -1,7 +1,7 @@
 """The checks that need more than one key: parents, cycles, files, GPUs."""
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import date
 from pathlib import Path
 from typing import Any, TypeVar
@@ -25,6 +25,7 @@ from greenllm.config.section import Strict
 from greenllm.errors import UserError
 from greenllm.footprint.carbon import grid_factor
 from greenllm.plan import python_of
+from greenllm.recipes.distilled import Distill
 from greenllm.serving.endpoint import is_endpoint
 from greenllm.tasks import TASKS
 
@@ -94,8 +95,7 @@ def _or(otherwise: Any, values: Any, model: Any) -> Any:
 def _recipes(config: Config) -> list[str]:
     problems = []
     for name, recipe in config.recipes.items():
-        needed = {"from": [recipe.parent] if recipe.parent else [], **{step.key: step.others for step in recipe.steps}}
-        for key, parents in needed.items():
+        for key, parents in _needed(recipe).items():
             for parent in parents:
                 if parent not in config.recipes:
                     others = [other for other in config.recipes if other != name]
@@ -115,29 +115,38 @@ def _steps(recipe: Recipe, recipes: Mapping[str, Recipe]) -> list[str]:
     if len(keys) > 1:
         problems.append(f": {' and '.join(keys)} in one recipe; give each a recipe of its own, with `from`")
     step = recipe.step
-    if step is not None and recipe.train is not None and not step.trains:
+    if step is not None and recipe.train is not None and step.trains_by != "train":
         problems.append(
             f": both train and {step.key}; give the one that does {step.key} a recipe of its own with `from`"
-            if step.key != "prune"
-            else ": both train and prune; the settings of the training after pruning stand under recover"
+            if step.trains_by is None
+            else f": both train and {step.key}; the settings of the training after it stand under recover"
         )
-    if recipe.recover is not None and (step is None or step.key != "prune"):
+    if recipe.recover is not None and (step is None or step.trains_by != "recover"):
         problems.append(".recover: is for prune alone; training settings stand under train")
     if recipe.parent is not None and step is None:
         problems.append(": does nothing to its parent; expected train or another step")
-    for name in [*([recipe.parent] if recipe.parent else []), *(step.others if step else ())]:
-        needed = recipes.get(name)
-        if needed is not None and needed is not recipe and needed.step and needed.step.final:  # itself: told as a cycle
-            problems.append(
-                f".from: {name!r} is the end of its chain (quantised, say): no further step can start from it"
-            )
+    if isinstance(step, Distill) and step.student is not None and recipe.parent is not None:
+        problems.append(": both from and distill.student; leave out the one that the student does not start from")
+    for key, names in _needed(recipe).items():
+        for name in names:
+            needed = recipes.get(name)
+            # A recipe that needs itself is told as a cycle.
+            if needed is not None and needed is not recipe and needed.step and needed.step.final:
+                problems.append(
+                    f".{key}: {name!r} is the end of its chain (quantised, say): no further step can start from it"
+                )
     return problems
+
+
+def _needed(recipe: Recipe) -> dict[str, Sequence[str]]:
+    """Return the recipes that a recipe reads, by the key that names them."""
+    parent = [recipe.parent] if recipe.parent else []
+    return {"from": parent, **{step.key: step.others for step in recipe.steps}}
 
 
 def _needs(name: str, recipes: Mapping[str, Recipe]) -> list[str]:
     """Return the known recipes that a recipe reads."""
-    parent, step = recipes[name].parent, recipes[name].step
-    return [other for other in ((parent or ""), *(step.others if step else ())) if other in recipes]
+    return [other for others in _needed(recipes[name]).values() for other in others if other in recipes]
 
 
 def _cycle(name: str, recipes: Mapping[str, Recipe]) -> list[str]:

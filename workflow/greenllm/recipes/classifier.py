@@ -9,7 +9,6 @@ from greenllm.errors import UserError
 from greenllm.files import replacing_folder, write_json
 from greenllm.recipes.step import Job, Step
 
-
 TOKENS = 65  # a row's: 64 grey values and the digit
 
 

@@ -37,7 +37,7 @@ class Distill(Step):
 
     key: ClassVar[str] = "distill"
     stage: ClassVar[Literal["train", "compress"]] = "train"
-    trains: ClassVar[bool] = True
+    trains_by: ClassVar[Literal["train", "recover"] | None] = "train"
     from_scratch: ClassVar[bool] = True
 
     teacher: Name = Field(description="The recipe whose model teaches.")

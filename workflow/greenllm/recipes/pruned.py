@@ -22,6 +22,7 @@ class Prune(Step):
 
     key: ClassVar[str] = "prune"
     stage: ClassVar[Literal["train", "compress"]] = "compress"
+    trains_by: ClassVar[Literal["train", "recover"] | None] = "recover"
 
     structured: Removed | None = Field(
         None, description="Share of each layer's heads and of its feed-forward neurons to remove."

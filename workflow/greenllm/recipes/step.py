@@ -60,8 +60,8 @@ class Step(Strict):
 
     key: ClassVar[str]
     stage: ClassVar[Literal["train", "compress"]]
-    # Whether `train` beside it in the recipe sets how it trains.
-    trains: ClassVar[bool] = False
+    # The recipe's key beside it that says how it trains; None where it does not.
+    trains_by: ClassVar[Literal["train", "recover"] | None] = None
     # Whether it can start without a parent.
     from_scratch: ClassVar[bool] = False
     # Whether no further step can start from its result.

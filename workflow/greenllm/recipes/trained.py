@@ -10,7 +10,7 @@ class Train(Step):
 
     key: ClassVar[str] = "train"
     stage: ClassVar[Literal["train", "compress"]] = "train"
-    trains: ClassVar[bool] = True
+    trains_by: ClassVar[Literal["train", "recover"] | None] = "train"
     from_scratch: ClassVar[bool] = True
 
     def make(self, job: Job) -> None:

@@ -71,9 +71,8 @@ def make(arguments: argparse.Namespace, stage: Literal["train", "compress"]) -> 
         device=arguments.device,
         report_work=_report_work,
     )
-    trains = step.trains or recipe.recover is not None
     try:
-        if trains and settings.processes > 1:
+        if step.trains_by is not None and settings.processes > 1:
             return parallel.launch(partial(step.make, job), settings, threads=threads, device=arguments.device)
         step.make(job)
     except KeyboardInterrupt:
