@@ -151,9 +151,18 @@ class Training(Strict):
     processes: int = Field(
         1, ge=1, description="Data-parallel processes (torchrun): the batch and the threads are divided among them."
     )
-    budget_J: float | None = Field(None, gt=0, description="Hard budget: stop when the job has used so much energy.")
+    budget_J: float | None = Field(
+        None,
+        gt=0,
+        description="Hard budget: stop when the job has used so much energy. Training ends wherever the budget does: "
+        "one-cycle, cosine and linear still have a high learning rate there, so set epochs to about what it pays for, "
+        "or schedule: constant.",
+    )
     least_gain_per_kJ: float | None = Field(
-        None, gt=0, description="Stop where a further kilojoule lowers the validation loss by less (nats per token)."
+        None,
+        gt=0,
+        description="Stop where a further kilojoule lowers the validation loss by less (nats per token). Compares "
+        "neighbouring validations; place them several sampling intervals apart.",
     )
 
 
@@ -231,7 +240,7 @@ class Deployment(Strict):
     rate_per_s: float | None = Field(
         None, gt=0, description="Arrivals per second (Poisson); null sends the next as soon as one is answered."
     )
-    requests: int = Field(1000, ge=1, description="Least requests at each concurrency, from the test split.")
+    requests: int = Field(300, ge=1, description="Least requests at each concurrency, from the test split.")
     rounds: int = Field(
         10, ge=1, description="Measurements that these are divided into: their spread is in the interval."
     )
