@@ -319,9 +319,9 @@ def whole_study(results: Path, seeds: list[int] | None = None, measured: bool = 
             study.train(experiment, "baseline", seed, 60 * scale, killed)
             if killed:
                 study.run_id, study.now_s = "run-2", study.now_s + 3600
-            study.evaluate(experiment, "baseline", seed, 0.9 if experiment == "support" else 0.7)
+            study.evaluate(experiment, "baseline", seed, 0.9 if experiment == "support" else 0.7, 2000)
             study.deploy(experiment, "baseline", seed, 26 * scale + seed)
             study.compress(experiment, "int8", seed)
-            study.evaluate(experiment, "int8", seed, 0.9 if experiment == "support" else 0.62)
+            study.evaluate(experiment, "int8", seed, 0.9 if experiment == "support" else 0.62, 2000)
             study.deploy(experiment, "int8", seed, 5 * scale + 0.1 * seed)
     return study
