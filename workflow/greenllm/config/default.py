@@ -39,7 +39,7 @@ DEFAULT = Config(
             data=EmbeddedData(source="embedded", languages=["zh", "de", "fr"]),
             model=Model(init="scratch", size="tiny", context=128),
             preprocess=Preprocessing(tokenizer=TokenizerSettings(kind="characters")),
-            train=TrainingOverride(epochs=4, batch=32, learning_rate=3e-3, prompt_weight=0.1),
+            train=TrainingOverride(epochs=3, batch=32, learning_rate=3e-3, prompt_weight=0.1),
             recipes=["baseline", "int8"],
             seeds=[1],
         ),

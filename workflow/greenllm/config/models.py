@@ -248,7 +248,7 @@ class Deployment(Strict):
     narrow: float = Field(
         0.05, gt=0, description="Further rounds until energy per request is known to this share (95 %) between rounds."
     )
-    most_s: float = Field(20.0, gt=0, description="Seconds at one concurrency after which no further round begins.")
+    most_s: float = Field(15.0, gt=0, description="Seconds at one concurrency after which no further round begins.")
     warmup: int = Field(20, ge=0, description="Requests before the measurement, not counted.")
     idle_s: float = Field(3.0, ge=0, description="How long the server's idle energy is measured.")
     batch: int = Field(8, ge=1, description="Most requests the server generates together.")
