@@ -83,6 +83,17 @@ def test_the_interval_is_that_of_a_plain_bootstrap():
         assert found[name]["low"] < found[name]["value"] < found[name]["high"]
 
 
+@pytest.mark.parametrize("right", [True, False])
+def test_that_all_are_right_or_all_are_wrong_leaves_a_doubt_of_others(right):
+    given = answers(["a"] * 100, ["a" if right else "b"] * 100)
+    found = scores_with_intervals(TASKS["customer-service"], given, samples=1000, seed=1)["accuracy"]
+    if not right:
+        found = {"value": 1 - found["value"], "low": 1 - found["high"], "high": 1 - found["low"]}
+    assert found["value"] == 1
+    assert 0.99 < found["high"] <= 1
+    assert 0.94 < found["low"] < 0.98
+
+
 def test_a_seed_fixes_the_interval_and_examples_are_needed():
     task = TASKS["translation"]
     given = answers(["a b", "c d", "e f"], ["a b", "c x", "e f"])

@@ -16,7 +16,7 @@ from scipy import stats
 
 from greenllm.footprint.intervals import Interval
 from greenllm.tasks import Task
-from greenllm.tasks.bootstrap import CHUNK, resamples
+from greenllm.tasks.bootstrap import CHUNK, resamples, with_imagined
 from greenllm.tasks.task import Sums
 
 SAMPLES = 2000  # bootstrap samples, and permutations, behind each figure
@@ -100,17 +100,12 @@ def _common(predictions: Sequence[Answers]) -> list[list[Mapping[str, Any]]] | N
 def _bootstrapped(sums: Sequence[Sums], imagined: Sequence[int]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Return each metric's score, shape (metrics,), and its bootstrap samples, shape (metrics, samples).
 
-    The same examples are drawn for all, and for whatever else has as many examples. Where they are right or wrong,
-    samples are drawn from two more: one that is as `imagined` for each metric (1 right, 0 wrong), and its opposite.
-    Otherwise a test set without a single error, or without one answer that differs, would leave no doubt of others
-    (after Agresti and Min 2005, Statistics in Medicine 24, 729-740, who add half an example to each kind of pair).
+    The same examples are drawn for all, and for whatever else has as many examples, and as many imagined ones: for each
+    metric one that is as `imagined` (1 right, 0 wrong), and its opposite.
     """
     count = len(sums[0].per_example)
     values = [one.score(np.ones((1, count)) @ one.per_example)[0] for one in sums]
-    examples = [one.per_example for one in sums]
-    if all(own.shape[1] == 1 and np.isin(own, (0, 1)).all() for own in examples):
-        examples = [np.vstack([own, [[right], [1 - right]]]) for own, right in zip(examples, imagined, strict=True)]
-    share = count / len(examples[0])
+    examples, share = with_imagined([one.per_example for one in sums], imagined)
     chunks = [
         [one.score(share * (drawn @ own)) for one, own in zip(sums, examples, strict=True)]
         for drawn in _chunks(_draws(len(examples[0])))

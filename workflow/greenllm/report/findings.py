@@ -130,7 +130,7 @@ def _nothing(rows: Sequence[Row], advice: Mapping[str, Any], needed: str, experi
 
 def _useless(row: Row, experiment: Mapping[str, Any]) -> bool:
     higher_is_better = experiment["higher_is_better"]
-    return bool(higher_is_better and row["quality"] is not None and row["quality"]["high"] <= 0)
+    return bool(higher_is_better and row["quality"] is not None and row["quality"]["value"] <= 0)
 
 
 # --- the other recipes ---

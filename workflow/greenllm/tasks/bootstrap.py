@@ -1,6 +1,7 @@
 """Percentile bootstrap intervals of a task's metrics (Efron and Tibshirani, An Introduction to the Bootstrap, 13.3)."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -38,12 +39,26 @@ def intervals(sums: Mapping[str, Sums], samples: int, seed: int) -> dict[str, di
     """Return `{metric: {low, high}}`, which bound 95 % of `samples` bootstrap samples.
 
     With each metric a function of sums over the examples, a sample's score needs only the sums weighted by how often
-    each example was drawn. The same samples serve all metrics.
+    each example was drawn.
     """
-    examples = {len(metric.per_example) for metric in sums.values()}
-    scores: dict[str, list[np.ndarray]] = {name: [] for name in sums}
-    for counts in resamples(max(examples), samples, seed):
-        for name, metric in sums.items():
-            scores[name].append(metric.score(counts @ metric.per_example))
-    bounds = {name: np.quantile(np.concatenate(parts), [0.025, 0.975]) for name, parts in scores.items()}
-    return {name: {"low": float(low), "high": float(high)} for name, (low, high) in bounds.items()}
+    bounds = {}
+    for name, metric in sums.items():
+        (examples,), share = with_imagined([metric.per_example], [1])
+        scores = [metric.score(share * (counts @ examples)) for counts in resamples(len(examples), samples, seed)]
+        low, high = np.quantile(np.concatenate(scores), [0.025, 0.975])
+        bounds[name] = {"low": float(low), "high": float(high)}
+    return bounds
+
+
+def with_imagined(examples: Sequence[NDArray[Any]], right: Sequence[int]) -> tuple[list[NDArray[Any]], float]:
+    """Return each metric's examples, shape (examples, k), to draw from, and what a sample's sums are to be scaled by.
+
+    Where they are right or wrong these are two more: one that is as `right` for each metric (1 right, 0 wrong), and its
+    opposite. Otherwise a test set without a single error, or without one answer that differs, would leave no doubt of
+    others (after Agresti and Min 2005, Statistics in Medicine 24, 729-740, who add half an example to each kind of
+    pair).
+    """
+    if not all(own.shape[1] == 1 and np.isin(own, (0, 1)).all() for own in examples):
+        return list(examples), 1.0
+    more = [np.vstack([own, [[one], [1 - one]]]) for own, one in zip(examples, right, strict=True)]
+    return more, len(examples[0]) / len(more[0])
