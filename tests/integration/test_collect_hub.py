@@ -11,6 +11,8 @@ import pyarrow.parquet as pq
 import pytest
 from fake_hub import COMMIT, fake_hub
 
+from greenllm.serving.engines.manifest import read_manifest
+
 
 def parquet(table: pa.Table) -> bytes:
     buffer = io.BytesIO()
@@ -30,8 +32,17 @@ LABELLED = pa.table({"text": ["my card is gone", "a new PIN please"], "label": p
 LABELLED = LABELLED.replace_schema_metadata({"huggingface": json.dumps(FEATURES)})
 PAIRS = b'{"pair": {"en": "three", "de": "drei"}}\n{"pair": {"en": "two", "de": "zwei"}}\n'
 CARD = b"---\nlicense: cc-by-4.0\n---\n"
+CONFIG = {
+    "model_type": "llama",
+    "max_position_embeddings": 64,
+    "vocab_size": 96,
+    "hidden_size": 32,
+    "intermediate_size": 64,
+    "num_hidden_layers": 1,
+    "num_attention_heads": 2,
+}
 MODEL = {
-    "config.json": b"{}",
+    "config.json": json.dumps(CONFIG).encode(),
     "model.safetensors": b"weights",
     "tokenizer.json": b"{}",
     "pytorch_model.bin": b"pickled",
@@ -139,7 +150,12 @@ def test_a_model_comes_without_pickles_and_code(hub, greenllm, tmp_path):
     result = greenllm("collect-model", "--settings", "{init: own/model}", "--out", tmp_path / "out")
     assert result.returncode == 0, result.stderr
     names = sorted(path.name for path in (tmp_path / "out").iterdir())
-    assert names == ["config.json", "model.safetensors", "source.json", "tokenizer.json"]
+    assert names == ["config.json", "greenllm.json", "model.safetensors", "source.json", "tokenizer.json"]
+    known = read_manifest(tmp_path / "out")
+    assert (known.engine, known.precision, known.context) == ("transformers", "fp32", 64)
+    # Embedding and output layer; four projections, three of feed-forward and two norms; the last norm.
+    assert known.parameters == 2 * 96 * 32 + 4 * 32 * 32 + 3 * 32 * 64 + 2 * 32 + 32
+    assert known.forward_flops
     fetched = [request for request in hub[1] if "own/model/resolve" in request]
     assert fetched
     assert not [request for request in fetched if request.endswith((".bin", ".py", ".onnx"))]
@@ -193,3 +209,11 @@ def test_a_local_folder_is_copied_and_its_shards_are_checked(greenllm, tmp_path)
     (folder / "model.safetensors.index.json").write_text('{"weight_map": {"a": "model-00002-of-00002.safetensors"}}')
     result = greenllm("collect-model", "--settings", f"init: {folder}", "--out", tmp_path / "again")
     assert "names model-00002-of-00002.safetensors, which is not there" in one_line(result)
+    (folder / "model.safetensors.index.json").write_text("{")
+    result = greenllm("collect-model", "--settings", f"init: {folder}", "--out", tmp_path / "again")
+    assert "model.safetensors.index.json: expected a JSON object" in one_line(result)
+    (folder / "model.safetensors.index.json").unlink()
+    (folder / "config.json").write_text('{"model_type": "t5"}')
+    result = greenllm("collect-model", "--settings", f"init: {folder}", "--out", tmp_path / "again")
+    assert "config.json: t5 is no causal language model" in one_line(result)
+    assert not (tmp_path / "again").exists()

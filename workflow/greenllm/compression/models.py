@@ -8,7 +8,7 @@ from greenllm.data.tokenizer import TOKENIZER_FILES
 from greenllm.errors import UserError
 from greenllm.files import write_json
 from greenllm.serving.engines.manifest import read_manifest
-from greenllm.training.manifest import manifest, read_config
+from greenllm.training.manifest import manifest, without_weights
 
 if TYPE_CHECKING:
     import torch
@@ -25,13 +25,9 @@ def require_floating_point(folder: Path) -> None:
 
 def require_whole_blocks(folder: Path, block: int) -> None:
     """Raise `UserError` where a linear layer's input is not a multiple of `block`, the weights that share a scale."""
-    import torch
     from torch import nn
-    from transformers import AutoModelForCausalLM
 
-    with torch.device("meta"):
-        model = AutoModelForCausalLM.from_config(read_config(folder))
-    for name, module in model.named_modules():
+    for name, module in without_weights(folder).named_modules():
         if isinstance(module, nn.Linear) and module.in_features % block:
             raise UserError(
                 f"{folder}: the layer {name} is {module.in_features} wide, which is not a multiple of the {block} "

@@ -1,6 +1,5 @@
 """A model that is already trained, from a local folder or the Hugging Face hub: safetensors, never pickled weights."""
 
-import json
 import shutil
 from fnmatch import fnmatch
 from pathlib import Path
@@ -9,9 +8,10 @@ from typing import Any
 from greenllm.config.models import Model
 from greenllm.data import hub
 from greenllm.errors import UserError
-from greenllm.files import replacing_folder, sha256_of, write_json
+from greenllm.files import read_json, replacing_folder, sha256_of, write_json
 from greenllm.serving.endpoint import Endpoint, served_names, with_version
 from greenllm.serving.engines.manifest import FILE, Manifest
+from greenllm.training.manifest import manifest
 
 # Weights, settings and tokenizer. Python files stay out: code that comes with a model is never run.
 PATTERNS = ("*.safetensors", "*.json", "*.jinja", "*.model", "merges.txt", "vocab.txt")
@@ -22,7 +22,10 @@ LEFT_OUT = ("*/*", "consolidated*.safetensors")
 def collect_model(init: str, revision: str | None, out: Path) -> dict[str, Any]:
     """Copy the model `init` (folder, or hub id at `revision`) to `out` and return the card, `out`/source.json.
 
-    Raises UserError where there is no such folder or id, no network, or no config.json and safetensors in it.
+    What is known of the model goes to `out`/greenllm.json, unless it brings that.
+
+    Raises UserError where there is no such folder or id, no network, no config.json and safetensors in it, or where
+    it is no causal language model.
     """
     folder = Path(init).expanduser()
     card: dict[str, Any] = {"schema": "greenllm/model-card/1", "id": init, "revision": revision, "licence": None}
@@ -41,6 +44,8 @@ def collect_model(init: str, revision: str | None, out: Path) -> dict[str, Any]:
             name: {"bytes": (copy / name).stat().st_size, "sha256": sha256_of(copy / name)} for name in names
         }
         write_json(copy / "source.json", card)
+        if FILE not in names:
+            write_json(copy / FILE, manifest(copy, engine="transformers", precision="fp32"))
     return card
 
 
@@ -104,6 +109,6 @@ def _check(init: str, folder: Path | None, names: list[str]) -> None:
         )
     index = "model.safetensors.index.json"
     if folder is not None and index in names:
-        shards = set(json.loads((folder / index).read_text(encoding="utf-8"))["weight_map"].values())
+        shards = set(read_json(folder / index, "fetch the model again").get("weight_map", {}).values())
         if missing := sorted(shards - set(names)):
             raise UserError(f"{init}: {index} names {missing[0]}, which is not there; fetch the model again")

@@ -20,14 +20,10 @@ def manifest(
 
     `forward_flops` are the operations of answering: per token, and per pair of tokens (see `training.flops`).
 
-    Raises `UserError` where `folder` holds no Hugging Face model or does not give its context.
+    Raises `UserError` where `folder` holds no causal language model of Hugging Face or does not give its context.
     """
-    import torch
-    from transformers import AutoModelForCausalLM
-
     config = read_config(folder)
-    with torch.device("meta"):
-        parameters = sum(weight.numel() for weight in AutoModelForCausalLM.from_config(config).parameters())
+    parameters = sum(weight.numel() for weight in without_weights(folder).parameters())
     flops = try_to_count(config)
     return {
         "schema": "greenllm/model/1",
@@ -50,6 +46,22 @@ def read_config(folder: Path) -> Any:
         return AutoConfig.from_pretrained(folder, local_files_only=True)
     except (OSError, ValueError) as error:
         raise UserError(f"{folder / 'config.json'}: {' '.join(str(error).split())[:300]}") from None
+
+
+def without_weights(folder: Path) -> Any:
+    """Return the network of a model folder on the meta device; `UserError` where it is no causal language model."""
+    import torch
+    from transformers import AutoModelForCausalLM
+
+    config = read_config(folder)
+    try:
+        with torch.device("meta"):
+            return AutoModelForCausalLM.from_config(config)
+    except ValueError:
+        raise UserError(
+            f"{folder / 'config.json'}: {config.model_type} is no causal language model that transformers knows; "
+            "expected one such as Llama, Qwen or Gemma"
+        ) from None
 
 
 def context_of(config: Any, folder: Path) -> int:
