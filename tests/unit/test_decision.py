@@ -88,6 +88,26 @@ def test_a_recipe_that_costs_more_is_named_a_loss_and_never_pays_back(tmp_path: 
     assert advice["times_less"] is None
 
 
+def test_what_cost_about_as_much_to_make_may_have_cost_more(tmp_path: Path) -> None:
+    def found(name: str, training_s: list[float]) -> dict[str, float]:
+        study = Simulation(tmp_path / name, config(["baseline", "long"], [1, 2, 3]))
+        study.prepare("support")
+        for seed, seconds in enumerate(training_s, 1):
+            for recipe, trained, served in (("baseline", 60, 20), ("long", seconds, 5)):
+                study.train("support", recipe, seed, trained)
+                study.evaluate("support", recipe, seed, 0.9, 1200)
+                study.deploy("support", recipe, seed, served + 0.05 * seed)
+        requests: dict[str, float] = rows(decided(study))["long"]["break_even_requests"]
+        return requests
+
+    assert found("less", [40.0, 41.0, 39.0]) == {"value": 0.0, "low": 0.0, "high": 0.0}
+    unsure = found("unsure", [40.0, 75.0, 60.0])
+    assert (unsure["value"], unsure["low"]) == (0.0, 0.0)
+    assert 100 < unsure["high"] < 10_000
+    more = found("more", [75.0, 80.0, 60.0])
+    assert 0 <= more["low"] < more["value"] < more["high"]
+
+
 def test_no_energy_is_saved_by_worse_answers(tmp_path: Path) -> None:
     experiment = decided(study_of(tmp_path, {"baseline": 20, "int8": 5}, {"int8": 0.8}))
     assert rows(experiment)["int8"]["qualifies"] == "no"

@@ -84,7 +84,10 @@ def test_the_first_line_can_be_acted_on() -> None:
         ({"value": 0.0, "low": 0.0, "high": 0.0}, "; it cost no more to make."),
         ("never", "; what it cost to make is never paid back."),
         (None, "; when what it cost to make is paid back is unknown."),
-        ({"value": 1213.0, "low": 904.0, "high": None}, "; what it cost to make is paid back after 1 200 requests."),
+        (
+            {"value": 0.0, "low": 0.0, "high": 310.0},
+            "; it cost hardly more to make, if at all: paid back after at most 310 requests.",
+        ),
     ],
 )
 def test_when_it_is_paid_back(requests: Any, words: str) -> None:

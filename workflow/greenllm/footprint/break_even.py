@@ -33,8 +33,13 @@ def break_even(
     before, after = ([request.recipes[name][seed].estimate for seed in seeds] for name in (baseline, recipe))
     extras = [produce[recipe][seed] + produce[baseline][seed].scaled(-1) for seed in seeds]
     extra, saving = total(extras), total(before) + total(after).scaled(-1)
+    spread_J = _half([one.value for one in extras])
     if extra.value <= 0:
-        return {"value": 0.0, "low": 0.0, "high": 0.0}
+        # It may have cost more all the same, as far as its bounds go.
+        most = extra.value + math.hypot(extra.high - extra.value, len(seeds) * spread_J)
+        if most > 0 and saving.low <= 0:
+            return None
+        return {"value": 0.0, "low": 0.0, "high": most / saving.low if most > 0 else 0.0}
     requests = ratio(extra, saving)
     if saving.low <= 0 or not math.isfinite(requests.high):
         return None
@@ -43,13 +48,14 @@ def break_even(
     )
     # d(saving) / saving is at most d(ratio) / ratio times what the baseline takes over what is saved.
     of_saving = spread.half * total(before).value / saving.value if spread else 0.0
-    of_extra = _half([one.value for one in extras])
-    return widened(interval(requests), math.hypot(of_saving, of_extra))
+    of_extra = spread_J * len(seeds) / extra.value
+    sensors = requests._replace(low=max(0.0, requests.low))
+    return widened(interval(sensors), math.hypot(of_saving, of_extra))
 
 
 def _half(values: list[float]) -> float:
-    """Return half the 95 % interval of the mean, relative to it."""
+    """Return half the 95 % interval of the mean, in the values' unit; 0 of a single one."""
     if len(values) < 2:
         return 0.0
     error = float(np.std(values, ddof=1)) / math.sqrt(len(values))
-    return float(stats.t.ppf(0.975, len(values) - 1)) * error / float(np.mean(values))
+    return float(stats.t.ppf(0.975, len(values) - 1)) * error

@@ -274,5 +274,6 @@ def _mean_table(tables: Sequence[Any]) -> Any:
     if not tables:
         return None
     if isinstance(tables[0], Mapping):
-        return {name: _mean_table([table[name] for table in tables if name in table]) for name in tables[0]}
+        names = dict.fromkeys(name for table in tables for name in table)
+        return {name: _mean_table([table[name] for table in tables if name in table]) for name in names}
     return _mean(tables)

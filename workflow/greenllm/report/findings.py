@@ -85,11 +85,12 @@ def _paid_back(row: Row, advice: Mapping[str, Any]) -> str:
         return "; what it cost to make is never paid back"
     if requests is None:
         return "; when what it cost to make is paid back is unknown" if row["verdict"] == "saves" else ""
-    if requests["value"] == 0:
+    if requests["high"] == 0:
         return "; it cost no more to make"
-    known = requests["low"] is not None and requests["high"] is not None
-    bounds = f" ({about(requests['low'])} to {about(requests['high'])})" if known else ""
-    return f"; what it cost to make is paid back after {about(requests['value'])} requests{bounds}"
+    if requests["value"] == 0:
+        return f"; it cost hardly more to make, if at all: paid back after at most {about(requests['high'])} requests"
+    bounds = f"{about(requests['low'])} to {about(requests['high'])}"
+    return f"; what it cost to make is paid back after {about(requests['value'])} requests ({bounds})"
 
 
 def _keep(baseline: Row, rows: Sequence[Row]) -> str:
