@@ -121,6 +121,7 @@ def test_all_mistakes_are_told_at_once(capsys, tmp_path):
         ({"recipes": {"a": {"from": "b", "quantize": "int8"}, "b": {"from": "a", "quantize": "int8"}}}, "a → b → a"),
         ({"recipes": {"small": {"train": {}, "quantize": "int8"}}}, "both train and quantize"),
         ({"recipes": {"small": {}}}, "starts without training"),
+        ({"recipes": {"small": {"distill": STUDENT}, "teacher": {}}}, "starts without training"),
         ({"recipes": {"small": {"from": "base"}, "base": {"train": {}}}}, "does nothing to its parent"),
         ({"recipes": {**TRAINED, "small": {"from": "base", "prune": {"heads": 0.5}, "train": {}}}}, "under recover"),
         ({"recipes": {**TRAINED, "small": {"from": "base", "train": {}, "recover": {}}}}, "is for prune alone"),
@@ -155,6 +156,10 @@ def test_an_entry_twice_in_a_list_is_refused(field, value):
     [
         ({"model": {"init": "owner/name"}}, "model.revision: is missing"),
         ({"model": {"init": "./nowhere"}}, "model.init: no config.json in './nowhere'"),
+        ({"model": {"chat": True}}, "model.chat: a model from scratch has no chat template"),
+        ({"model": {"system": "Be brief."}}, "model.system: is read with chat: true alone"),
+        ({"model": {"cgroup": "own.slice"}}, "model.cgroup: is read of an endpoint alone, but init is 'scratch'"),
+        ({"deploy": {"concurrency": [1, 4], "rate_per_s": 2}}, "support.deploy.concurrency: several values"),
         ({"task": "translation", "data": {"source": "embedded", "languages": ["xx"]}}, "no language 'xx'"),
     ],
 )

@@ -24,7 +24,7 @@ from greenllm.config.read import ConfigError, nearest, validate
 from greenllm.config.section import Strict
 from greenllm.errors import UserError
 from greenllm.footprint.carbon import grid_factor
-from greenllm.plan import python_of
+from greenllm.plan import Plan, python_of
 from greenllm.recipes.distilled import Distill
 from greenllm.serving.endpoint import is_endpoint
 from greenllm.tasks import TASKS
@@ -195,6 +195,13 @@ def _experiments(config: Config) -> list[str]:
                 for language in experiment.data.languages
                 if not localedata.exists(language)
             )
+        problems.extend(f"experiments.{name}.model.{problem}" for problem in _model(experiment.model))
+        deployment = Plan(config).deployment(name)
+        if deployment.rate_per_s is not None and len(deployment.concurrency) > 1:
+            problems.append(
+                f"experiments.{name}.deploy.concurrency: several values, but with rate_per_s the arrivals say how many "
+                "requests are under way; leave one of the two out"
+            )
         for field, values in (("recipes", experiment.recipes), ("seeds", experiment.seeds)):
             for value, count in Counter(values).items():
                 if count > 1:
@@ -205,15 +212,35 @@ def _experiments(config: Config) -> list[str]:
 
 
 def _has_start(name: str, recipes: Mapping[str, Recipe]) -> bool:
-    """Say whether the recipe's chain begins with a step from scratch (or is broken, which is told elsewhere)."""
-    seen = set()
-    while (parent := recipes[name].parent) is not None:
-        if name in seen or parent not in recipes:
-            return True
+    """Say whether all that the recipe is made from begins with a step from scratch; other breaks are told elsewhere."""
+    seen: set[str] = set()
+    waiting = [name]
+    while waiting:
+        name = waiting.pop()
+        if name in seen:
+            continue
         seen.add(name)
-        name = parent
-    step = recipes[name].step
-    return step is not None and step.from_scratch
+        step = recipes[name].step
+        if recipes[name].parent is None and not (step is not None and step.from_scratch):
+            return False
+        waiting.extend(_needs(name, recipes))
+    return True
+
+
+def _model(model: Model) -> list[str]:
+    """Return which keys of a model nothing would read, each with what is wrong."""
+    problems = []
+    if model.chat and model.init == "scratch":
+        problems.append("chat: a model from scratch has no chat template; leave it out")
+    if model.system is not None and not model.chat:
+        problems.append("system: is read with chat: true alone")
+    if not is_endpoint(model.init):
+        problems.extend(
+            f"{key}: is read of an endpoint alone, but init is {model.init!r}"
+            for key in ("served_name", "key_variable", "cgroup")
+            if getattr(model, key) is not None
+        )
+    return problems
 
 
 def _files(config: Config) -> list[str]:
