@@ -32,8 +32,8 @@ def options(data, folder, **settings):
     return ["--data", str(data), "--settings", settings, "--checkpoints", str(folder / "checkpoints")]
 
 
-def prune(parent, data, folder, recipe, **settings):
-    return compress(parent, folder / "model", f"prune: {{{recipe}}}", *options(data, folder, **settings))
+def prune(parent, data, folder, recipe, more=(), **settings):
+    return compress(parent, folder / "model", f"prune: {{{recipe}}}", *options(data, folder, **settings), *more)
 
 
 @pytest.fixture(scope="module")
@@ -89,6 +89,13 @@ def test_whole_layers(trained, data, tmp_path):
     assert sum(layer["whole"] for layer in report["removed"]) == 2
     assert set(report["importance"]) == {"layers"}
     assert right(folder) >= 0.9
+
+
+def test_several_processes_recover_one_model(trained, data, tmp_path):
+    """The training settings alone say so: `recover` may be left out."""
+    prune(trained, data, tmp_path, "structured: 0.5", processes=2, more=["--threads", "2"])
+    report = json.loads((tmp_path / "model" / "training.json").read_text())
+    assert (report["world_size"], report["wrapper"]) == (2, "DistributedDataParallel")
 
 
 def test_a_training_that_stopped_goes_on_with_the_same_cut(trained, data, tmp_path, capfd):

@@ -99,7 +99,7 @@ def test_neurons_that_hardly_ever_speak_go_however_heavy_their_weights():
         ),
         (
             {"layers": 0.3},
-            "prune.layers: 0.3 of 4 layers is no whole number of them; expected a share such as 1/4, 1/2",
+            "prune.layers: 0.3 of 4 layers is no whole number of them; expected a share such as 0.25, 0.5",
         ),
         ({"feed_forward": 0.01}, "prune.feed_forward: 0.01 of 128 neurons removes nothing, in steps of 32; expected a"),
         ({"feed_forward": 0.99}, "removes everything"),
@@ -110,6 +110,12 @@ def test_a_share_that_does_not_divide(shares, said):
     importance = measure(whole, ROWS)
     with pytest.raises(UserError, match=re.escape(said)):
         choose(importance, whole.shape, **{"heads": 0, "feed_forward": 0, "layers": 0} | shares)
+
+
+def test_a_third_may_be_given_in_three_digits():
+    whole = decoder("llama", num_hidden_layers=3)
+    kept = choose(measure(whole, ROWS), whole.shape, heads=0, feed_forward=0, layers=0.333)
+    assert len(kept) == 2
 
 
 def test_one_key_value_group_cannot_be_halved():

@@ -3,7 +3,6 @@
 import copy
 from collections.abc import Sequence
 from dataclasses import dataclass
-from fractions import Fraction
 from typing import TYPE_CHECKING, Any
 
 from greenllm.compression.decoder import Decoder, Shape
@@ -15,6 +14,8 @@ if TYPE_CHECKING:
 
 # Feed-forward widths stay multiples of what kernels and quantisers take at once.
 NEURONS = 32
+# How exactly a share is given: 0.333 is one of three.
+HALF_A_THOUSANDTH = 5e-4
 # Keys of configurations that hold one entry a layer.
 PER_LAYER = ("layer_types", "no_rope_layers", "mlp_layer_types")
 
@@ -79,10 +80,10 @@ def cut(decoder: Decoder, kept: Sequence[Kept]) -> Any:
 
 def _whole(share: float, count: int, key: str, what: str) -> int:
     """Return how many of `count` parts a share is; raise `UserError` where that is not a whole number."""
-    wanted = share * count
-    if abs(wanted - round(wanted)) < 1e-6 and round(wanted) < count:
-        return round(wanted)
-    possible = ", ".join(str(Fraction(part, count)) for part in range(1, count))
+    part = round(share * count)
+    if share == 0 or (abs(part / count - share) < HALF_A_THOUSANDTH and 0 < part < count):
+        return part
+    possible = ", ".join(f"{part / count:.3g}" for part in range(1, count))
     raise UserError(
         f"prune.{key}: {share:g} of {count} {what} is no whole number of them; "
         + (f"expected a share such as {possible}" if possible else "none can be removed; leave it out")
