@@ -125,6 +125,9 @@ def test_what_cannot_be_compressed_is_named(trained, quantized, tmp_path, capfd)
     assert "--threads 0: expected at least 1" in no_threads
     nothing = refused(capfd, "--recipe", "{train: {}}", "--from", str(trained), "--out", out)
     assert "has nothing to compress" in nothing
+    two = "{quantize: int8, sparsify: {share: 0.5}}"
+    both = refused(capfd, "--recipe", two, "--from", str(trained), "--out", out)
+    assert "--recipe: quantize and sparsify in one recipe" in both
 
 
 def test_torchaos_int8_is_run_by_pytorch(trained, tmp_path):

@@ -84,6 +84,12 @@ def test_no_more_threads_than_processors(data, tmp_path, capfd):
     assert report(tmp_path)["threads"] == usable
 
 
+def test_the_recipes_own_settings_come_on_top(data, tmp_path):
+    recipe = "{train: {epochs: 0.5, schedule: null}}"
+    assert main(train_command(data, tmp_path, "--recipe", recipe, evaluations=1)) == 0
+    assert report(tmp_path)["epochs"] == pytest.approx(0.5, abs=0.04)
+
+
 def test_another_seed_gives_other_weights(trained, data, tmp_path):
     assert main(train_command(data, tmp_path, "--seed", "2")) == 0
     weights = (tmp_path / "model" / "model.safetensors").read_bytes()

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Literal
 
 from greenllm.config.models import Model, Recipe, Training
 from greenllm.config.read import read_settings
+from greenllm.config.section import overridden
 from greenllm.errors import UserError
 from greenllm.recipes import Job, Step
 from greenllm.threads import usable_threads
@@ -47,6 +48,9 @@ def make(arguments: argparse.Namespace, stage: Literal["train", "compress"]) -> 
     Raises UserError where the recipe has no step of this stage, or the step can't be done.
     """
     recipe = read_settings(arguments.recipe, Recipe, option="--recipe")
+    if len(recipe.steps) > 1:
+        keys = " and ".join(step.key for step in recipe.steps)
+        raise UserError(f"--recipe: {keys} in one recipe; make a model by each, the second with --from the first's")
     step: Step | None = recipe.step
     if step is None or step.stage != stage:
         raise UserError(f"--recipe: has nothing to {stage}; expected a step such as {_example(stage)}")
@@ -56,7 +60,8 @@ def make(arguments: argparse.Namespace, stage: Literal["train", "compress"]) -> 
     os.environ["HF_HUB_OFFLINE"] = "1"
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     os.environ.setdefault("TQDM_MININTERVAL", "5")
-    settings = read_settings(arguments.settings, Training)
+    # The workflow's settings have the recipe's own on top already.
+    settings = overridden(read_settings(arguments.settings, Training), recipe.training)
     model = read_settings(arguments.model, Model, option="--model") if arguments.model else None
     job = Job(
         out=arguments.out,

@@ -107,7 +107,7 @@ def _check(training: "Training", threads: int) -> None:
     if threads % processes:
         raise UserError(
             f"train.processes: {processes} processes can't share {threads} thread(s) evenly; "
-            "set a number that divides the threads (resources.train.threads), which is at most the processors"
+            "set a number that divides the stage's threads (resources.train or resources.compress), at most the processors"
         )
     if training.batch % processes:
         raise UserError(
@@ -183,7 +183,7 @@ def _uses_gpus(processes: int, device: Literal["auto", "cpu", "require"]) -> boo
     if (gpus := torch.cuda.device_count()) < processes:
         raise UserError(
             f"train.processes: {processes} processes need a GPU each, but this job has {gpus}; "
-            f"set resources.train.gpu: {processes}, or fewer processes, or device: cpu"
+            f"set gpu: {processes} in resources.train or resources.compress, or fewer processes, or device: cpu"
         )
     return True
 
