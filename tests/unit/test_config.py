@@ -161,6 +161,10 @@ def test_an_entry_twice_in_a_list_is_refused(field, value):
         ({"model": {"cgroup": "own.slice"}}, "model.cgroup: is read of an endpoint alone, but init is 'scratch'"),
         ({"deploy": {"concurrency": [1, 4], "rate_per_s": 2}}, "support.deploy.concurrency: several values"),
         ({"task": "translation", "data": {"source": "embedded", "languages": ["xx"]}}, "no language 'xx'"),
+        ({"task": "translation", "data": {"source": "embedded", "languages": ["en"]}}, "'en' is English"),
+        ({"task": "question-answering", "data": {"source": "embedded", "languages": ["es"]}}, "not in 'es'"),
+        ({"data": {"source": "embedded", "languages": ["zh", "zh"]}}, "data.languages: 'zh' stands there 2 times"),
+        ({"deploy": {"concurrency": [4, 4]}}, "deploy.concurrency: 4 stands there 2 times"),
     ],
 )
 def test_a_mistake_in_an_experiment_is_told_before_anything_runs(change, told):

@@ -6,8 +6,6 @@ from datetime import date
 from pathlib import Path
 from typing import Any, TypeVar
 
-from babel import localedata
-
 from greenllm.config.default import DEFAULT
 from greenllm.config.models import (
     Config,
@@ -189,12 +187,11 @@ def _experiments(config: Config) -> list[str]:
             )
         if isinstance(experiment.data, GraphData) and experiment.task != "question-answering":
             problems.append(f"experiments.{name}.data.source: graph is for the task question-answering alone")
-        if isinstance(experiment.data, EmbeddedData) and experiment.task == "translation":
-            problems.extend(
-                f"experiments.{name}.data.languages: no language {language!r} in CLDR; expected codes such as zh, pt_BR"
-                for language in experiment.data.languages
-                if not localedata.exists(language)
-            )
+        if isinstance(experiment.data, EmbeddedData) and experiment.task in TASKS:
+            try:
+                TASKS[experiment.task].check(experiment.data)
+            except UserError as error:
+                problems.append(f"experiments.{name}.{error}")
         problems.extend(f"experiments.{name}.model.{problem}" for problem in _model(experiment.model))
         deployment = Plan(config).deployment(name)
         if deployment.rate_per_s is not None and len(deployment.concurrency) > 1:
@@ -202,7 +199,13 @@ def _experiments(config: Config) -> list[str]:
                 f"experiments.{name}.deploy.concurrency: several values, but with rate_per_s the arrivals say how many "
                 "requests are under way; leave one of the two out"
             )
-        for field, values in (("recipes", experiment.recipes), ("seeds", experiment.seeds)):
+        languages = experiment.data.languages if isinstance(experiment.data, EmbeddedData | GraphData) else []
+        for field, values in (
+            ("recipes", experiment.recipes),
+            ("seeds", experiment.seeds),
+            ("data.languages", languages),
+            ("deploy.concurrency", deployment.concurrency),
+        ):
             for value, count in Counter(values).items():
                 if count > 1:
                     problems.append(

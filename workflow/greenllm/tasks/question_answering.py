@@ -49,6 +49,10 @@ class QuestionAnswering(Task):
         cities = city_names(graph, languages)
         return questions.questions(graph, phrasings, cities, languages, rows=settings.rows, seed=settings.seed)
 
+    def check(self, settings: EmbeddedData) -> None:
+        """Raise UserError where one of the languages is none that the embedded questions are in."""
+        _languages(settings.languages)
+
     def rows_about(self, graph: Graph, settings: GraphData) -> Iterator[dict[str, str]]:
         """Make questions about a graph of any subject."""
         graph, unknown = questions.leave_out(graph, settings.languages, settings.seed)

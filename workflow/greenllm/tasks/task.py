@@ -65,6 +65,9 @@ class Task(ABC):
         (`train` or `test`), where the task itself holds rows out.
         """
 
+    def check(self, settings: EmbeddedData) -> None:  # noqa: B027
+        """Raise UserError, which names the key, where no rows can be made by these settings."""
+
     def prompt(self, row: Mapping[str, str]) -> str:
         """Return the text that the model is given: one line and its end."""
         return one_line(row["prompt"]) + "\n"

@@ -116,6 +116,11 @@ class Translation(Task):
                 "group": identity,
             }
 
+    def check(self, settings: EmbeddedData) -> None:
+        """Raise UserError where CLDR lacks one of the languages, or it is English."""
+        for code in settings.languages:
+            _locale(code)
+
     def score(self, answers: Sequence[Answer]) -> dict[str, float]:
         """Return the share of exact matches and sacrebleu's corpus chrF."""
         from sacrebleu.metrics import CHRF
