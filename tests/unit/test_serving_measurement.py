@@ -74,6 +74,13 @@ def test_the_sensors_uncertainty_and_the_spread_between_rounds_add_in_quadrature
     assert per["high"] - per["value"] == pytest.approx(per["value"] * math.hypot(0.1, between))
 
 
+def test_no_energy_is_below_zero() -> None:
+    simulated = Simulated(0.5)
+    point = measure(simulated.send, Deployment(requests=20, rounds=2, most_s=1), 1, simulated.energies)
+    per = described(point, None, simulated.energies([{}] * len(point.rounds)))["energy_per_request_J"]
+    assert (per["low"], per["high"] > 2 * per["value"]) == (0, True)
+
+
 def test_a_first_round_without_an_answer_ends_it(settings: Deployment) -> None:
     simulated = Simulated(0, error="HTTP 401: no key")
     with pytest.raises(UserError, match="none of 100 requests was answered; the first: HTTP 401: no key"):

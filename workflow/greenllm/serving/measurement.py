@@ -123,7 +123,8 @@ def _per(energy: "Estimate | None", work: int | None, spread: float) -> dict[str
     """Return the energy per unit of work in joules, with 95 % bounds.
 
     The sensor's uncertainty and the spread between the rounds (`spread`, relative) are independent, so they add in
-    quadrature (GUM, JCGM 100:2008, 5.1.2). The spread is left out where there is but one round: it is unknown then.
+    quadrature (GUM, JCGM 100:2008, 5.1.2); no energy is below 0. The spread is left out where there is but one round:
+    it is unknown then.
     """
     if energy is None or not work:
         return None
@@ -131,6 +132,6 @@ def _per(energy: "Estimate | None", work: int | None, spread: float) -> dict[str
     between_J = value * spread if math.isfinite(spread) else 0.0
     return {
         "value": value / work,
-        "low": (value - math.hypot(value - energy.low, between_J)) / work,
+        "low": max(0.0, value - math.hypot(value - energy.low, between_J)) / work,
         "high": (value + math.hypot(energy.high - value, between_J)) / work,
     }

@@ -107,7 +107,8 @@ def _check(training: "Training", threads: int) -> None:
     if threads % processes:
         raise UserError(
             f"train.processes: {processes} processes can't share {threads} thread(s) evenly; "
-            "set a number that divides the stage's threads (resources.train or resources.compress), at most the processors"
+            "set a number that divides the stage's threads (in resources.train or resources.compress), of which there "
+            "are at most as many as processors"
         )
     if training.batch % processes:
         raise UserError(
