@@ -20,9 +20,10 @@ README = (PACKAGE / "recipes" / "README.md").read_text()
 
 
 def test_a_file_and_a_line_of_configuration_are_a_recipe(tmp_path):
-    (code,) = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
-    (configuration,) = re.findall(r"```yaml\n(.*?)```", README, re.DOTALL)
-    (file,) = re.findall(r"`workflow/greenllm/(recipes/\w+\.py)`:", README)
+    example = README.partition("## A step of your own")[2]
+    (code,) = re.findall(r"```python\n(.*?)```", example, re.DOTALL)
+    (configuration,) = re.findall(r"```yaml\n(.*?)```", example, re.DOTALL)
+    (file,) = re.findall(r"`workflow/greenllm/(recipes/\w+\.py)`:", example)
     assert len((code + configuration).splitlines()) <= 40
 
     shutil.copytree(PACKAGE, tmp_path / "greenllm", ignore=shutil.ignore_patterns("__pycache__"))
