@@ -300,6 +300,7 @@ def test_recommend_prints_a_sentence_for_each_experiment(results: Path, capsys: 
     [
         (["--confidence", "2"], "confidence: input should be less than 1"),
         (["--requests", "0"], "requests: input should be greater than or equal to 1"),
+        (["--quality", "nan"], "quality: input should be a finite number"),
         (["--experiment", "suport"], "did you mean 'support'?"),
     ],
 )

@@ -100,6 +100,13 @@ def test_the_same_answers_are_called_the_same() -> None:
     assert ", accuracy 0.897, as with baseline on every example;" in sentence
 
 
+def test_a_small_difference_is_told_by_two_digits() -> None:
+    bits = {"metric": "bits_per_byte", "value": 0.0003, "low": 0.00012, "high": 0.00045, "resolved": True}
+    quality = {"metric": "bits_per_byte", "value": 2.39, "low": 2.36, "high": 2.42}
+    found = said(recipe("baseline", quality=quality), recipe("int4", quality=quality, quality_difference=bits))
+    assert "bits per byte 2.39 against 2.39 (+0.00012 to +0.00045)" in found["sentence"]
+
+
 def test_less_is_better_is_said_of_bits_per_byte() -> None:
     quality = {"metric": "bits_per_byte", "value": 2.21, "low": 2.19, "high": 2.23}
     difference = {"metric": "bits_per_byte", "value": 0.012, "low": 0.008, "high": 0.016, "resolved": True}

@@ -21,7 +21,7 @@ Share = Annotated[float, Field(ge=0, le=1)]
 class Strict(BaseModel):
     """A section of the configuration: unknown keys are refused, values are not changed after reading."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True, allow_inf_nan=False)
 
 
 class Override(Strict):

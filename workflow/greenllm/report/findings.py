@@ -1,5 +1,6 @@
 """What to deploy, in sentences that a person can act on, no surer than the intervals are."""
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -208,7 +209,8 @@ def _difference(difference: Mapping[str, Any]) -> str:
     """Return the bounds of a difference in quality, in points where the metric has them."""
     points = points_per_unit(difference["metric"])
     low, high = (difference[bound] * (points or 1) for bound in ("low", "high"))
-    places = (1 if max(abs(low), abs(high)) >= 0.1 else 2) if points else 3
+    largest = max(abs(low), abs(high)) or 1.0
+    places = (1 if points else 3) if largest >= 0.1 else max(2 if points else 3, 1 - math.floor(math.log10(largest)))
     return f"{signed(low, places)} to {signed(high, places)}" + (" points" if points else "")
 
 
