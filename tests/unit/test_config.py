@@ -130,6 +130,8 @@ def test_all_mistakes_are_told_at_once(capsys, tmp_path):
             {"recipes": {**TRAINED, "teacher": {"from": "base", "quantize": "int8"}, "small": {"distill": STUDENT}}},
             "recipes.small.distill: 'teacher' is the end of its chain",
         ),
+        ({"recipes": {"small": {"train": {"processes": 3, "batch": 3}}}}, "3 processes can't share 2 thread(s) evenly"),
+        ({"recipes": {"small": {"train": {"processes": 2, "batch": 7}}}}, "recipes.small: in experiments.support: tr"),
         ({"site": {"carbon_g_per_kWh": 30}}, "go together"),
         ({"site": {"country": "Germany"}}, "site.country"),
         ({"site": {"country": "USB"}}, "site.country: 'USB' has no grid factor"),

@@ -15,6 +15,7 @@ from greenllm.config.models import (
     FileData,
     GraphData,
     Model,
+    Needs,
     Recipe,
     TrainingOverride,
 )
@@ -26,6 +27,7 @@ from greenllm.plan import Plan, python_of
 from greenllm.recipes.distilled import Distill
 from greenllm.serving.endpoint import is_endpoint
 from greenllm.tasks import TASKS
+from greenllm.training.parallel import require_divisible
 
 Section = TypeVar("Section", bound=Strict)
 
@@ -43,7 +45,8 @@ def check_config(values: Mapping[str, Any], source: str, gpu_limit: int | None =
         config: Config = validate(values, Config, source)
     except ConfigError as error:
         problems, config = error.problems, _sound_study(values)
-    found = [*_recipes(config), *_experiments(config), *_files(config), *_site(config), *_gpus(config, gpu_limit)]
+    found = [*_recipes(config), *_experiments(config), *_processes(config), *_files(config), *_site(config)]
+    found += _gpus(config, gpu_limit)
     problems = [*problems, *(f"{source}: {problem}" for problem in found)]
     if problems:
         raise ConfigError(problems)
@@ -211,6 +214,22 @@ def _experiments(config: Config) -> list[str]:
                     problems.append(
                         f"experiments.{name}.{field}: {value!r} stands there {count} times; expected each once"
                     )
+    return problems
+
+
+def _processes(config: Config) -> list[str]:
+    """Return which recipes can't be trained by as many processes as they ask for."""
+    problems = []
+    plan = Plan(config)
+    for name, experiment in config.experiments.items():
+        for recipe in filter(config.recipes.get, experiment.recipes):
+            step = config.recipes[recipe].step
+            if step is not None and step.trains_by is not None:
+                needs: Needs = getattr(config.resources, step.stage)
+                try:
+                    require_divisible(plan.training(name, recipe), needs.threads)
+                except UserError as error:
+                    problems.append(f"recipes.{recipe}: in experiments.{name}: {error}")
     return problems
 
 

@@ -101,7 +101,7 @@ def backend() -> str | None:
     return "nccl" if "nccl" in dist.get_backend_config() else "gloo"
 
 
-def _check(training: "Training", threads: int) -> None:
+def require_divisible(training: "Training", threads: int) -> None:
     """Raise UserError where threads or rows can't be divided among the processes."""
     processes = training.processes
     if threads % processes:
@@ -131,7 +131,7 @@ def launch(
     The first process that fails ends all: what it says is told in one line. A signal that ends this process ends
     them. Raises UserError for the user's mistakes, in them too.
     """
-    _check(training, threads)
+    require_divisible(training, threads)
     processes = training.processes
     os.environ["OMP_NUM_THREADS"] = str(threads // processes)
     # All are on this machine: no name server or firewall has a say.
