@@ -55,11 +55,11 @@ def test_it_learns_the_digits_and_serves_them(data, tmp_path, framework):
 
     if framework == "pytorch":
         first = json.loads(predictions.read_text().splitlines()[0])
-        with running_server([*greenllm, "serve", str(tmp_path / "model"), "--port", "0"]) as url:
+        with running_server([*greenllm, "serve", str(tmp_path / "model"), "--port", "0"]) as server:
             body = {"prompt": first["prompt"], "max_tokens": 1}
-            answer = httpx.post(f"{url}/v1/completions", json=body).json()
+            answer = httpx.post(f"{server.url}/v1/completions", json=body).json()
             assert answer["choices"][0]["text"] == first["prediction"]
-            refused = httpx.post(f"{url}/v1/completions", json={"prompt": "hello"})
+            refused = httpx.post(f"{server.url}/v1/completions", json={"prompt": "hello"})
         assert refused.status_code == 422
         assert "expected an image" in refused.text
 
@@ -93,3 +93,13 @@ def test_what_is_no_image_is_named(tmp_path, data, capfd):
     assert main(["train", "--recipe", recipe, "--data", str(tmp_path), "--out", str(tmp_path / "model")]) == 2
     assert "'0 1 2\\n': expected an image: 64 numbers from 0 to 16" in capfd.readouterr().err
     assert not (tmp_path / "model").exists()
+
+
+def test_a_label_that_is_no_digit_is_named(tmp_path, data, capfd):
+    import pyarrow.parquet as pq
+
+    table = pq.read_table(data / "train.parquet").slice(0, 2)
+    pq.write_table(table.set_column(2, "completion", [["3", "12"]]), tmp_path / "train.parquet")
+    recipe = '{"classifier": {"framework": "pytorch"}}'
+    assert main(["train", "--recipe", recipe, "--data", str(tmp_path), "--out", str(tmp_path / "model")]) == 2
+    assert "'12': expected a digit from 0 to 9" in capfd.readouterr().err

@@ -63,14 +63,20 @@ def model_of(
         else {
             name: training.get(name)
             for name in (
+                "parameters",
                 "steps",
                 "epochs",
                 "tokens",
                 "samples",
                 "flops",
                 "precision",
+                "trainable_parameters",
+                "peak_memory_bytes",
+                "world_size",
+                "wrapper",
                 "resumed_from_step",
                 "stopped_early",
+                "stop_reason",
             )
         },
         "serving": None if serving is None or measurement is None else _served(serving, measurement),

@@ -66,10 +66,12 @@ def read_study(config: Config, results: Path) -> Study:
     for key in study.plan.compared():
         experiment, recipe, seed = key
         model = results / "models" / experiment / recipe / f"seed-{seed}" / "model"
+        # That of a recipe which takes the experiment's model as it is.
+        taken = study.plan.model_folder(experiment, recipe, str(seed)) or ""
         for table, path in (
             (study.evaluations, results / "evaluations" / experiment / recipe / f"seed-{seed}.json"),
             (study.measurements, results / "deployments" / experiment / recipe / f"seed-{seed}" / "measurement.json"),
-            (study.models, model / "greenllm.json"),
+            (study.models, Path(taken.replace("<results>", str(results)), "greenllm.json")),
             (study.trainings, model / "training.json"),
         ):
             if (value := _read(path)) is not None:

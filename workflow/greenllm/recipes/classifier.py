@@ -10,6 +10,7 @@ from greenllm.files import replacing_folder, write_json
 from greenllm.recipes.step import Job, Step
 
 TOKENS = 65  # a row's: 64 grey values and the digit
+DIGITS = tuple("0123456789")
 
 
 class Classifier(Step):
@@ -48,7 +49,7 @@ class Classifier(Step):
         rows = read_table(file)
         try:
             images = images_of([row["prompt"] for row in rows])
-            digits = np.array([int(row["completion"]) for row in rows])
+            digits = np.array([_digit(row["completion"]) for row in rows])
         except ValueError as error:
             raise UserError(f"{file}: {error}; the recipe classifier is for the task digits") from None
         network = new_network(self.framework, seed=job.seed, threads=job.threads)
@@ -97,3 +98,9 @@ class Classifier(Step):
                     "loss": losses,
                 },
             )
+
+
+def _digit(text: str) -> int:
+    if text.strip() not in DIGITS:
+        raise ValueError(f"{text!r}: expected a digit from 0 to 9")
+    return int(text)

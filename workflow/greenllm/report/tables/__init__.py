@@ -13,11 +13,12 @@ from greenllm.report.tables.serving import serving
 from greenllm.report.tables.shared import Account
 from greenllm.report.tables.sizes import sizes
 from greenllm.report.tables.spending import impact, produced, spent
+from greenllm.report.tables.training import training
 
 # Tables that have a rule of their own, so that they can be made without the page.
 NAMED: dict[str, Callable[[Account], Table]] = {"efficiency": efficiency, "impact": impact}
 # Tables written with the page.
 PAGE: tuple[Callable[[Account], Table], ...] = (
-    comparison, recommendation, sizes, quality, subsets, hand_over, serving, produced, spent, methods, parameters,
-    conservation, data, ledgers, missing,
+    comparison, recommendation, sizes, quality, subsets, hand_over, serving, training, produced, spent, methods,
+    parameters, conservation, data, ledgers, missing,
 )  # fmt: skip
