@@ -1,13 +1,22 @@
 """What tests of all kinds share; lying here, it also lets them import `simulated_study` beside it."""
 
 import os
-from collections.abc import Generator
+from collections.abc import Generator, Iterator
 
 import pytest
 
-# What only some machines have. Where a word of $GREENLLM_REQUIRE (`compiler`, `root`, `Chromium`) stands in the reason
+# What only some machines have. Where a word of $GREENLLM_REQUIRE (`compiler`, `root`, …) stands in the reason
 # of a skip, the machine was to have it, and the test fails instead.
 REQUIRED = os.environ.get("GREENLLM_REQUIRE", "").split()
+
+
+@pytest.fixture(autouse=True, scope="module")
+def environment_of_its_own() -> Iterator[None]:
+    """Give each file the environment that the run began with: commands called in-process set what their jobs need."""
+    before = dict(os.environ)
+    yield
+    os.environ.clear()
+    os.environ.update(before)
 
 
 @pytest.hookimpl(wrapper=True)
