@@ -119,7 +119,7 @@ def test_the_preset_runs_on_tiny_models_of_its_architectures(hub, tmp_path):
         assert source["revision"] == COMMIT
         predictions = (results / f"evaluations/{name}/adapted/seed-1.predictions.jsonl").read_text().splitlines()
         prompt = json.loads(predictions[0])["prompt"]
-        assert prompt.endswith(TEMPLATES[name].rpartition("%}")[2].rstrip())  # Jinja drops a template's last line break
+        assert prompt.rstrip().endswith(TEMPLATES[name].rpartition("%}")[2].rstrip())
         assert ("Name the intent" in prompt) == (name != "gemma")
         measured = json.loads((results / f"deployments/{name}/adapted/seed-1/measurement.json").read_text())
         assert measured["points"][0]["answered"] >= 6
