@@ -1,4 +1,4 @@
-"""The study that `config/config.yaml` holds: four applications and seven recipes, minutes on two cores."""
+"""The study that `config/config.yaml` holds: four applications and four recipes, minutes on two cores."""
 
 from greenllm.config.models import (
     Config,
@@ -20,7 +20,7 @@ DEFAULT = Config(
             data=EmbeddedData(source="embedded"),
             model=Model(init="scratch", size="tiny", context=128),
             train=TrainingOverride(epochs=4),
-            recipes=["baseline", "int8", "int4", "sparse", "pruned-int8"],
+            recipes=["baseline", "int8", "int4", "sparse"],
             seeds=[1],
         ),
         "questions": Experiment(
@@ -39,7 +39,8 @@ DEFAULT = Config(
             data=EmbeddedData(source="embedded", languages=["zh", "de", "fr"]),
             model=Model(init="scratch", size="tiny", context=128),
             preprocess=Preprocessing(tokenizer=TokenizerSettings(kind="characters")),
-            train=TrainingOverride(epochs=3, batch=32, learning_rate=3e-3, prompt_weight=0.1),
+            train=TrainingOverride(epochs=4, batch=32, learning_rate=3e-3, prompt_weight=0.1),
+            deploy=DeploymentOverride(requests=100),
             recipes=["baseline", "int8"],
             seeds=[1],
         ),
@@ -47,9 +48,9 @@ DEFAULT = Config(
             task="language-modelling",
             data=EmbeddedData(source="embedded"),
             model=Model(init="scratch", size="tiny"),
-            train=TrainingOverride(epochs=1, batch=16, learning_rate=3e-3, prompt_weight=1, evaluations=2),
+            train=TrainingOverride(epochs=0.8, batch=16, learning_rate=3e-3, prompt_weight=1, evaluations=2),
             evaluate=EvaluationOverride(max_tokens=16, rows=400),
-            deploy=DeploymentOverride(requests=200),
+            deploy=DeploymentOverride(requests=100),
             recipes=["baseline", "int8"],
             seeds=[1],
         ),
@@ -59,7 +60,5 @@ DEFAULT = Config(
         "int8": Recipe(parent="baseline", quantize="int8"),
         "int4": Recipe(parent="baseline", quantize="int4"),
         "sparse": Recipe(parent="baseline", sparsify={"share": 0.5}),
-        "pruned": Recipe(parent="baseline", prune={"structured": 0.5}, recover=TrainingOverride(epochs=1)),
-        "pruned-int8": Recipe(parent="pruned", quantize="int8"),
     },
 )
