@@ -58,20 +58,14 @@ class Distill(Step):
         from greenllm.training.manifest import context_of, try_to_count
         from greenllm.training.method import Method
         from greenllm.training.saving import save
-        from greenllm.training.train import hashes_of, train
+        from greenllm.training.train import hashes_of
 
         parent = None if self.student else job.parent
         folder = self._teacher_folder(job)
         teacher = load_teacher(folder, data=job.needed_data(), student=parent)
         shape = self.student or Student()
         flops = try_to_count(teacher.config)
-        trained = train(
-            job.training,
-            data=job.needed_data(),
-            checkpoint_folder=job.needed_checkpoints(),
-            seed=job.seed,
-            threads=job.threads,
-            device=job.device,
+        trained = job.train(
             model=Decoder(Size(**shape.model_dump()), context_of(teacher.config, folder)),
             parent=parent,
             method=Method(
@@ -79,7 +73,6 @@ class Distill(Step):
                 criterion_flops=flops.forward if flops else None,
                 depends_on={"distill": self.model_dump(exclude={"teacher", "student"}), "teacher": hashes_of(folder)},
             ),
-            report_work=job.report_work,
         )
         save(trained, job)
 

@@ -29,20 +29,10 @@ class Lora(Step):
         from greenllm.training.adapter import adapt, merge
         from greenllm.training.method import Method
         from greenllm.training.saving import save
-        from greenllm.training.train import train
 
         settings = self.model_dump()
-        trained = train(
-            job.training,
-            data=job.needed_data(),
-            checkpoint_folder=job.needed_checkpoints(),
-            seed=job.seed,
-            threads=job.threads,
-            device=job.device,
-            parent=job.needed_parent(),
-            method=Method(adapt=lambda network: adapt(network, **settings), depends_on={"lora": settings}),
-            report_work=job.report_work,
-        )
+        method = Method(adapt=lambda network: adapt(network, **settings), depends_on={"lora": settings})
+        trained = job.train(parent=job.needed_parent(), method=method)
         merged = merge(trained.model)
         report = trained.report | {"adapter": settings | {"largest_difference": merged.largest_difference}}
         save(replace(trained, model=merged.network, report=report), job, adapter=merged.adapter.save)

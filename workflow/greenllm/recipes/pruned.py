@@ -58,9 +58,9 @@ class Prune(Step):
         from greenllm.training.manifest import context_of
         from greenllm.training.parallel import this_rank
         from greenllm.training.saving import save as save_trained
-        from greenllm.training.train import train
 
-        parent, data, checkpoints = job.needed_parent(), job.needed_data(), job.needed_checkpoints()
+        parent, data = job.needed_parent(), job.needed_data()
+        job.needed_checkpoints()  # told before anything is computed
         on_gpu = prepare_device(job.device, job.threads)
         be_deterministic(on_gpu)
         decoder = decoder_of(load(parent).to("cuda" if on_gpu else "cpu"), parent)
@@ -77,16 +77,7 @@ class Prune(Step):
             if rank.is_first:
                 save(cut(decoder, kept), smaller)
             rank.wait()
-            trained = train(
-                job.training,
-                data=data,
-                checkpoint_folder=checkpoints,
-                seed=job.seed,
-                threads=job.threads,
-                device=job.device,
-                parent=smaller,
-                report_work=job.report_work,
-            )
+            trained = job.train(parent=smaller)
         with replacing_folder(job.out) as folder:
             save_trained(trained, replace(job, out=folder))
             report(
@@ -102,13 +93,9 @@ class Prune(Step):
 
 def _calibration_rows(data: Path, context: int, most: int) -> list[list[int]]:
     """Return the inputs (token ids) of at most `most` training rows, evenly spread over the data."""
-    from tokenizers import Tokenizer
+    from greenllm.training.batches import read_rows, read_tokenizer
 
-    from greenllm.training.batches import read_rows
-
-    tokenizer = Tokenizer.from_file(str(data / "tokenizer" / "tokenizer.json"))
-    tokenizer.no_padding()
-    tokenizer.no_truncation()
+    tokenizer = read_tokenizer(data / "tokenizer")
     # The last token of a row, the end token, is a target only: which one it is does not matter here.
     inputs = [row.ids[:-1] for row in read_rows(data / "train.parquet", tokenizer, eos_id=0, context=context).rows]
     whole = [ids for ids in inputs if ids]

@@ -11,9 +11,11 @@ from greenllm.errors import UserError
 
 if TYPE_CHECKING:
     from greenllm.config.models import Model, Training
+    from greenllm.training.device import Device
+    from greenllm.training.method import Method
+    from greenllm.training.sizes import Decoder
+    from greenllm.training.train import Trained
     from greenllm.training.work import Work
-
-Device = Literal["auto", "cpu", "require"]
 
 
 @dataclass(frozen=True)
@@ -29,7 +31,7 @@ class Job:
     checkpoints: Path | None = None  # where an interrupted training leaves off
     seed: int = 1
     threads: int = 1
-    device: Device = "auto"
+    device: "Device" = "auto"
     report_work: "Callable[[Work], None]" = lambda work: None  # told the work done so far
 
     def needed_parent(self) -> Path:
@@ -49,6 +51,25 @@ class Job:
         if self.checkpoints is None:
             raise UserError("--checkpoints: is missing; expected a folder from which a killed training resumes")
         return self.checkpoints
+
+    def train(
+        self, *, model: "Decoder | None" = None, parent: Path | None = None, method: "Method | None" = None
+    ) -> "Trained":
+        """Train on the job's data, as its settings say; see `training.train`."""
+        from greenllm.training.train import train
+
+        return train(
+            self.training,
+            data=self.needed_data(),
+            checkpoint_folder=self.needed_checkpoints(),
+            seed=self.seed,
+            threads=self.threads,
+            device=self.device,
+            model=model,
+            parent=parent,
+            method=method,
+            report_work=self.report_work,
+        )
 
 
 class Step(Strict):

@@ -17,17 +17,6 @@ class Train(Step):
         """Train and write the model with its training.json."""
         from greenllm.training.saving import save
         from greenllm.training.sizes import SIZES, Decoder
-        from greenllm.training.train import train
 
-        trained = train(
-            job.training,
-            data=job.needed_data(),
-            checkpoint_folder=job.needed_checkpoints(),
-            seed=job.seed,
-            threads=job.threads,
-            device=job.device,
-            model=Decoder(SIZES[job.model.size], job.model.context) if job.model else None,
-            parent=job.parent,
-            report_work=job.report_work,
-        )
-        save(trained, job)
+        model = Decoder(SIZES[job.model.size], job.model.context) if job.model else None
+        save(job.train(model=model, parent=job.parent), job)

@@ -32,6 +32,16 @@ class Rows:
     truncated: int
 
 
+def read_tokenizer(folder: Path) -> "Tokenizer":
+    """Return the tokenizer of prepared data; it neither pads nor cuts, which batches do by themselves."""
+    from tokenizers import Tokenizer
+
+    tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
+    tokenizer.no_padding()
+    tokenizer.no_truncation()
+    return tokenizer
+
+
 def read_rows(path: Path, tokenizer: "Tokenizer", *, eos_id: int, context: int) -> Rows:
     """Read the prompts and completions of a Parquet file as tokens.
 

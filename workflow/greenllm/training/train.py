@@ -16,7 +16,7 @@ from greenllm.config.models import Training
 from greenllm.errors import UserError
 from greenllm.files import sha256_of
 from greenllm.training import checkpoints
-from greenllm.training.batches import LengthBuckets, Rows, read_rows
+from greenllm.training.batches import LengthBuckets, Rows, read_rows, read_tokenizer
 from greenllm.training.budget import EnergyStopping, curve
 from greenllm.training.device import Device, be_deterministic, peak_memory_bytes, precision_of, prepare_device
 from greenllm.training.flops import Flops
@@ -81,9 +81,7 @@ def train(
     be_deterministic(on_gpu)
     tokenizer_folder = data / "tokenizer"
     eos_id, pad_id = _special_ids(tokenizer_folder)
-    tokenizer = Tokenizer.from_file(str(tokenizer_folder / "tokenizer.json"))
-    tokenizer.no_padding()
-    tokenizer.no_truncation()
+    tokenizer = read_tokenizer(tokenizer_folder)
     disable_progress_bar()  # those of loading and saving; training's own stays
     set_seed(seed)
     network = load(parent) if parent else _from_scratch(model, tokenizer.get_vocab_size(), pad_id, eos_id)
