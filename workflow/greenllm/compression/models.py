@@ -8,7 +8,7 @@ from greenllm.data.tokenizer import TOKENIZER_FILES
 from greenllm.errors import UserError
 from greenllm.files import write_json
 from greenllm.serving.engines.manifest import read_manifest
-from greenllm.training.manifest import manifest, without_weights
+from greenllm.training.manifest import manifest, parameters_of, without_weights
 
 if TYPE_CHECKING:
     import torch
@@ -71,13 +71,12 @@ def describe(
 
 def report(folder: Path, parent: Path, *, recipe: str, **details: Any) -> None:
     """Write compression.json: parameters and bytes before and after, and `details`, further keys of it."""
-    before = manifest(parent, engine="transformers", precision="fp32")
     write_json(
         folder / "compression.json",
         {
             "schema": "greenllm/compression/1",
             "recipe": recipe,
-            "parameters": {"before": before["parameters"], "after": read_manifest(folder).parameters},
+            "parameters": {"before": parameters_of(parent), "after": read_manifest(folder).parameters},
             "bytes": {"before": _bytes(parent), "after": _bytes(folder)},
             **details,
         },

@@ -23,17 +23,21 @@ def manifest(
     Raises `UserError` where `folder` holds no causal language model of Hugging Face or does not give its context.
     """
     config = read_config(folder)
-    parameters = sum(weight.numel() for weight in without_weights(folder).parameters())
     flops = try_to_count(config)
     return {
         "schema": "greenllm/model/1",
         "engine": engine,
         "precision": precision,
-        "parameters": parameters,
+        "parameters": parameters_of(folder),
         "context": context_of(config, folder),
         "task": None,
         "forward_flops": asdict(flops.forward) if flops else None,
     }
+
+
+def parameters_of(folder: Path) -> int:
+    """Return the number of a model's parameters; raise `UserError` as `manifest` does."""
+    return sum(weight.numel() for weight in without_weights(folder).parameters())
 
 
 def read_config(folder: Path) -> Any:
