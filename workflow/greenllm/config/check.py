@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from datetime import date
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 from greenllm.config.default import DEFAULT
 from greenllm.config.models import (
@@ -20,7 +20,7 @@ from greenllm.config.models import (
     TrainingOverride,
 )
 from greenllm.config.read import ConfigError, nearest, validate
-from greenllm.config.section import Strict
+from greenllm.config.section import Section
 from greenllm.errors import UserError
 from greenllm.footprint.carbon import grid_factor
 from greenllm.plan import Plan, python_of
@@ -28,8 +28,6 @@ from greenllm.recipes.distilled import Distill
 from greenllm.serving.endpoint import is_endpoint
 from greenllm.tasks import TASKS
 from greenllm.training.parallel import require_divisible
-
-Section = TypeVar("Section", bound=Strict)
 
 
 def check_config(values: Mapping[str, Any], source: str, gpu_limit: int | None = None) -> Config:

@@ -4,12 +4,10 @@ import math
 from collections.abc import Mapping
 from typing import Literal
 
-import numpy as np
-from scipy import stats
-
 from greenllm.footprint.intervals import Interval, Quantity, interval, verdict, widened
 from greenllm.footprint.spread import of_ratio
 from greenllm.meter.estimate import Estimate, ratio, total
+from greenllm.serving.statistics import halfwidth
 
 Produced = Mapping[int, Estimate]  # seed → what its model cost to produce, in J
 
@@ -33,7 +31,8 @@ def break_even(
     before, after = ([request.recipes[name][seed].estimate for seed in seeds] for name in (baseline, recipe))
     extras = [produce[recipe][seed] + produce[baseline][seed].scaled(-1) for seed in seeds]
     extra, saving = total(extras), total(before) + total(after).scaled(-1)
-    spread_J = _half([one.value for one in extras])
+    # A single seed says nothing of how far seeds differ.
+    spread_J = halfwidth([one.value for one in extras]) if len(extras) > 1 else 0.0
     if extra.value <= 0:
         # It may have cost more all the same, as far as its bounds go.
         most = extra.value + math.hypot(extra.high - extra.value, len(seeds) * spread_J)
@@ -51,11 +50,3 @@ def break_even(
     of_extra = spread_J * len(seeds) / extra.value
     sensors = requests._replace(low=max(0.0, requests.low))
     return widened(interval(sensors), math.hypot(of_saving, of_extra))
-
-
-def _half(values: list[float]) -> float:
-    """Return half the 95 % interval of the mean, in the values' unit; 0 of a single one."""
-    if len(values) < 2:
-        return 0.0
-    error = float(np.std(values, ddof=1)) / math.sqrt(len(values))
-    return float(stats.t.ppf(0.975, len(values) - 1)) * error

@@ -14,8 +14,8 @@ def percentiles(values: Sequence[float]) -> dict[str, float | None]:
     return {"p50": float(p50), "p95": float(p95), "p99": float(p99)}
 
 
-def relative_halfwidth(values: Sequence[float]) -> float:
-    """Return half the width of the mean's 95 % t-interval over the mean; infinite for fewer than two values.
+def halfwidth(values: Sequence[float]) -> float:
+    """Return half the width of the mean's 95 % t-interval, in the values' unit; infinite for fewer than two.
 
     The values are taken as independent and normal (GUM, JCGM 100:2008, 4.2 and G.3).
     """
@@ -24,5 +24,11 @@ def relative_halfwidth(values: Sequence[float]) -> float:
 
     if len(values) < 2:
         return math.inf
-    mean, deviation = np.mean(values), np.std(values, ddof=1)
-    return float(stdtrit(len(values) - 1, 0.975) * deviation / math.sqrt(len(values)) / mean)
+    return float(stdtrit(len(values) - 1, 0.975) * np.std(values, ddof=1) / math.sqrt(len(values)))
+
+
+def relative_halfwidth(values: Sequence[float]) -> float:
+    """Return half the width of the mean's 95 % t-interval over the mean; infinite for fewer than two values."""
+    import numpy as np
+
+    return float(halfwidth(values) / np.mean(values)) if len(values) > 1 else math.inf
