@@ -17,13 +17,14 @@ def chat_template(model: Path, system: str | None) -> Callable[[str], str]:
     text = Text(model)
     before = [] if system is None else [{"role": "system", "content": system}]
 
-    def templated(prompt: str) -> str:
+    def whole(prompt: str) -> str:
         try:
-            whole = text.chat_prompt([*before, {"role": "user", "content": prompt.rstrip("\n")}])
+            return text.chat_prompt([*before, {"role": "user", "content": prompt.rstrip("\n")}])
         except PromptError as error:
             raise UserError(f"model.chat: {model}: {error}") from None
-        ids, first = text.tokenizer.encode(whole).ids, text.token("bos_token")
-        doubled = first is not None and len(ids) > 1 and ids[0] == ids[1] == text.tokenizer.token_to_id(first)
-        return whole.removeprefix(first) if doubled and first else whole
 
-    return templated
+    # How a text begins hangs on the template and the tokenizer alone: one prompt tells it of all.
+    probe = whole("x")
+    doubled = len(text.prompt_ids(probe)) < len(text.tokenizer.encode(probe).ids)
+    first = (text.token("bos_token") or "") if doubled else ""
+    return lambda prompt: whole(prompt).removeprefix(first)
