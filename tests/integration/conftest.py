@@ -1,9 +1,16 @@
 import pytest
 from deploying import deploy  # noqa: F401 - a fixture
 from hardware.simulated import clean_environment
+from prepared_data import write_prepared
 
 
 @pytest.fixture
 def env(tmp_path):
     """The environment of a meter under test."""
     return clean_environment(tmp_path)
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    """A folder as `greenllm preprocess` writes it."""
+    return write_prepared(tmp_path_factory.mktemp("data") / "prepared")

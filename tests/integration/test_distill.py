@@ -5,7 +5,7 @@ import shutil
 
 import pytest
 import torch
-from prepared_data import train_command, write_prepared
+from prepared_data import train_command
 from torch.distributions import Categorical, kl_divergence
 from training_process import start, wait_for_checkpoint
 from transformers import AutoModelForCausalLM, LlamaConfig, LlamaForCausalLM
@@ -13,11 +13,6 @@ from transformers import AutoModelForCausalLM, LlamaConfig, LlamaForCausalLM
 from greenllm.cli import main
 
 SHAPE = {"hidden": 96, "layers": 1, "feed_forward": 64, "heads": 1}
-
-
-@pytest.fixture(scope="module")
-def data(tmp_path_factory):
-    return write_prepared(tmp_path_factory.mktemp("data") / "prepared")
 
 
 @pytest.fixture(scope="module")

@@ -6,7 +6,7 @@ import shutil
 import pytest
 import torch
 from peft import PeftModel
-from prepared_data import WORDS, rows, train_command, write_prepared
+from prepared_data import WORDS, rows, train_command
 from training_process import start, wait_for_checkpoint
 from transformers import AutoModelForCausalLM
 
@@ -15,11 +15,6 @@ from greenllm.serving.bundle import make_bundle
 from greenllm.serving.engines import load_engine
 
 RANK = 4
-
-
-@pytest.fixture(scope="module")
-def data(tmp_path_factory):
-    return write_prepared(tmp_path_factory.mktemp("data") / "prepared")
 
 
 @pytest.fixture(scope="module")

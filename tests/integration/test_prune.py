@@ -4,7 +4,7 @@ import json
 
 import pytest
 import torch
-from prepared_data import TRAINING, rows, train_command, write_prepared
+from prepared_data import TRAINING, rows, train_command
 from tiny_models import compress
 from training_process import start, wait_for_checkpoint
 from transformers import AutoModelForCausalLM, GPT2Config, GPT2LMHeadModel
@@ -13,11 +13,6 @@ from greenllm.cli import main
 from greenllm.serving.engines import load_engine
 from greenllm.serving.engines.manifest import read_manifest
 from greenllm.training.device import has_bf16
-
-
-@pytest.fixture(scope="module")
-def data(tmp_path_factory):
-    return write_prepared(tmp_path_factory.mktemp("prepared") / "data")
 
 
 @pytest.fixture(scope="module")

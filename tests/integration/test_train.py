@@ -16,11 +16,6 @@ from greenllm.cli import main
 
 
 @pytest.fixture(scope="module")
-def data(tmp_path_factory):
-    return write_prepared(tmp_path_factory.mktemp("data") / "prepared")
-
-
-@pytest.fixture(scope="module")
 def trained(data, tmp_path_factory):
     """The model of an uninterrupted training, made by a process of its own."""
     folder = tmp_path_factory.mktemp("trained")

@@ -7,17 +7,12 @@ import subprocess
 import pytest
 from hardware.ledgers import CPU_MODEL, RAPL, Host, samples, start_record
 from metering import GREENLLM
-from prepared_data import train_command, write_prepared
+from prepared_data import train_command
 
 from greenllm.attribution import attribute
 from greenllm.cli import main
 
 INTERVAL_s = 0.1
-
-
-@pytest.fixture(scope="module")
-def data(tmp_path_factory):
-    return write_prepared(tmp_path_factory.mktemp("data") / "prepared")
 
 
 def metered(env, folder, command):

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 from prepared_data import train_command, write_prepared
+from training_process import wait_for_checkpoint
 
 from greenllm.cli import main
 
@@ -50,15 +51,6 @@ def start(data, folder, processes=2):
         text=True,
         start_new_session=True,
     )
-
-
-def wait_for_checkpoint(process):
-    said = ""
-    for line in process.stderr:
-        said += line
-        if re.search(r"checkpoint of step \d+ written", line):
-            return
-    pytest.fail(f"no checkpoint was written:\n{said}")
 
 
 def processes_of(session):
