@@ -1,7 +1,7 @@
 """What tests of all kinds share; lying here, it also lets them import `simulated_study` beside it."""
 
 import os
-from collections.abc import Generator, Iterator
+from collections.abc import Generator
 
 import pytest
 
@@ -10,13 +10,21 @@ import pytest
 REQUIRED = os.environ.get("GREENLLM_REQUIRE", "").split()
 
 
+@pytest.fixture(autouse=True, scope="session")
+def environment_of_the_run() -> dict[str, str]:
+    """What the run began with: made before all other fixtures of the session."""
+    return dict(os.environ)
+
+
 @pytest.fixture(autouse=True, scope="module")
-def environment_of_its_own() -> Iterator[None]:
-    """Give each file the environment that the run began with: commands called in-process set what their jobs need."""
-    before = dict(os.environ)
-    yield
-    os.environ.clear()
-    os.environ.update(before)
+def environment_of_its_own(environment_of_the_run: dict[str, str]) -> None:
+    """Begin each file with the run's environment: commands called in-process set what their jobs need.
+
+    At a file's beginning, not at the end of the one before: a fixture of the session may have called one in between.
+    """
+    for name in os.environ.keys() - environment_of_the_run.keys():
+        del os.environ[name]
+    os.environ.update(environment_of_the_run)
 
 
 @pytest.hookimpl(wrapper=True)
