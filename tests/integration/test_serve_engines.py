@@ -35,6 +35,15 @@ def test_a_batch_larger_than_a_library_takes_is_answered_whole(engine: Engine) -
     assert answers[39] == engine.generate(prompts[39:], 4)[0]
 
 
+def test_an_answer_hangs_on_nothing_answered_before(model: Path) -> None:  # noqa: F811
+    engine = load_engine(model, threads=1, device="cpu")
+    for prompts in (PROMPTS[:1], PROMPTS[1:2], PROMPTS[:2], PROMPTS[1:3], PROMPTS[2:3]):
+        fresh = load_engine(model, threads=1, device="cpu")
+        assert engine.generate(prompts, 12, confidence=True) == fresh.generate(prompts, 12, confidence=True)
+        if isinstance(engine, ScoresTexts) and isinstance(fresh, ScoresTexts):
+            assert engine.score(prompts) == fresh.score(prompts)
+
+
 def test_the_baseline_says_what_generate_of_transformers_says(fp32: Path) -> None:  # noqa: F811
     from transformers import AutoModelForCausalLM, AutoTokenizer
 

@@ -102,9 +102,10 @@ def _serve(arguments: argparse.Namespace, listener: socket.socket) -> None:
             await super().startup(sockets)
             print(f"{READY}{url}", flush=True)
 
-    server = Server(uvicorn.Config(app, log_level="warning", access_log=False, lifespan="on"))
+    config = uvicorn.Config(app, log_level="warning", access_log=False, lifespan="on")
     try:
-        asyncio.run(server.serve(sockets=[listener]))
+        with asyncio.Runner(loop_factory=config.get_loop_factory()) as runner:
+            runner.run(Server(config).serve(sockets=[listener]))
     finally:
         write_work(requests=served.requests, tokens=served.tokens, prompt_tokens=served.prompt_tokens)
         print(f"greenllm serve: stopped after {served.requests} requests", file=sys.stderr)

@@ -24,6 +24,9 @@ from greenllm.serving.limits import BodyLimit
 from greenllm.serving.metrics import CountRequests, Metrics
 from greenllm.serving.replies import Replies
 
+EVENTS = "text/event-stream"
+NOT_STORED = {"Cache-Control": "no-cache"}
+
 
 @dataclass(frozen=True)
 class Limits:
@@ -132,7 +135,7 @@ def make_app(engine: Engine, name: str, limits: Limits, served: Served, replies:
         began = time.perf_counter()
         # What is replied hangs on the whole answer.
         ticket = submit(prompt, asked, request.stream and script is None, confidence=script is not None)
-        if not request.stream:
+        if script is not None or not request.stream:
             completion = await _completion_unless_gone(http, ticket)
             if completion is None:
                 batcher.cancel(ticket)
@@ -140,7 +143,11 @@ def make_app(engine: Engine, name: str, limits: Limits, served: Served, replies:
                 return Response(status_code=499)  # nobody reads it; nginx's code for a client that went away
             count(completion, began)
             told, more = _scripted(completion, script)
-            return JSONResponse(form.whole(told) | more)
+            if not request.stream:
+                return JSONResponse(form.whole(told) | more)
+            metrics.first_token_s.observe(time.perf_counter() - began)
+            content = _event(form.chunk(told.text)) + _last_events(request, form, told, more)
+            return Response(content, media_type=EVENTS, headers=NOT_STORED)
 
         async def events() -> AsyncIterator[bytes]:
             first = True
@@ -155,13 +162,7 @@ def make_app(engine: Engine, name: str, limits: Limits, served: Served, replies:
                         continue
                     finished = True
                     count(news, began)
-                    told, more = _scripted(news, script)
-                    if script is not None:
-                        yield _event(form.chunk(told.text))
-                    last = [_event(form.chunk("", told.finish_reason) | more)]
-                    if request.stream_options and request.stream_options.include_usage:
-                        last.append(_event(form.usage_chunk(news)))
-                    yield b"".join([*last, b"data: [DONE]\n\n"])
+                    yield _last_events(request, form, news, {})
             except EngineFailed:
                 finished = True
                 yield _event(openai.error("the engine failed; see the server's log", "server_error"))
@@ -170,7 +171,7 @@ def make_app(engine: Engine, name: str, limits: Limits, served: Served, replies:
                     batcher.cancel(ticket)
                     metrics.dropped.inc()
 
-        return StreamingResponse(events(), media_type="text/event-stream", headers={"Cache-Control": "no-cache"})
+        return StreamingResponse(events(), media_type=EVENTS, headers=NOT_STORED)
 
     @app.post("/v1/completions", response_model=None)
     async def completions(http: HttpRequest, request: openai.CompletionRequest) -> Response:
@@ -232,6 +233,14 @@ async def _completion_unless_gone(http: HttpRequest, ticket: Ticket) -> Completi
 async def _disconnect(http: HttpRequest) -> None:
     while (await http.receive())["type"] != "http.disconnect":
         pass
+
+
+def _last_events(request: openai.Request, form: openai.Answer, told: Completion, more: dict[str, Any]) -> bytes:
+    """Return what ends a stream: why the answer ended, the token counts where they are asked for, and the end."""
+    last = [_event(form.chunk("", told.finish_reason) | more)]
+    if request.stream_options and request.stream_options.include_usage:
+        last.append(_event(form.usage_chunk(told)))
+    return b"".join([*last, b"data: [DONE]\n\n"])
 
 
 def _event(content: object) -> bytes:

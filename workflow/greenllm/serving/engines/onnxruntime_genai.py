@@ -1,6 +1,7 @@
 """ONNX Runtime GenAI: models from its model builder. Imports neither torch nor transformers."""
 
 import json
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -21,6 +22,9 @@ PADDING = -1
 
 # The library refuses larger batches; what is left over goes into a next one.
 MOST_TOGETHER = 32
+
+# A generator's length is a multiple of this, so that the next batch finds its length too.
+LENGTH_STEP = 128
 
 
 class OnnxRuntimeGenAI:
@@ -49,6 +53,7 @@ class OnnxRuntimeGenAI:
             self._model = onnxruntime_genai.Model(config)
         except Exception as error:  # the library raises bare Exceptions and RuntimeErrors
             raise UserError(f"{folder}: cannot be loaded by {self.name}: {error}") from None
+        self._last: tuple[tuple[int, int], onnxruntime_genai.Generator] | None = None
 
     def count_tokens(self, text: str) -> int:
         """Return the number of tokens that `text` has as a prompt."""
@@ -90,12 +95,30 @@ class OnnxRuntimeGenAI:
             batch.add(indices, tokens.tolist(), probabilities)
 
     def _reading(self, padded: NDArray[np.int32], max_length: int) -> onnxruntime_genai.Generator:
-        """Return a generator that has read rows of token ids."""
-        parameters = onnxruntime_genai.GeneratorParams(self._model)
-        parameters.set_search_options(batch_size=len(padded), max_length=max_length, do_sample=False, num_beams=1)
-        generator = onnxruntime_genai.Generator(self._model, parameters)
+        """Return a generator that has read rows of token ids, and goes on until `max_length` tokens or later."""
+        shape = (len(padded), min(math.ceil(max_length / LENGTH_STEP) * LENGTH_STEP, self.context))
+        generator = self._rewound(shape)
+        if generator is None:
+            parameters = onnxruntime_genai.GeneratorParams(self._model)
+            parameters.set_search_options(batch_size=shape[0], max_length=shape[1], do_sample=False, num_beams=1)
+            generator = onnxruntime_genai.Generator(self._model, parameters)
         generator.append_tokens(padded)
+        self._last = shape, generator
         return generator
+
+    def _rewound(self, shape: tuple[int, int]) -> onnxruntime_genai.Generator | None:
+        """Return the last generator, as new, where it has this shape (rows, length).
+
+        To make one takes as long as a small model takes to read its prompt.
+        """
+        last, self._last = self._last, None
+        if last is None or last[0] != shape:
+            return None
+        try:
+            last[1].rewind_to(0)
+        except Exception:  # not every kind of cache can be rewound
+            return None
+        return last[1]
 
     def score(self, texts: Sequence[str]) -> list[Likelihood]:
         """Return the likelihood of each text; see `ScoresTexts.score`."""
@@ -124,6 +147,8 @@ def _padded(rows: Sequence[Sequence[int]]) -> NDArray[np.int32]:
 
 def _log_probabilities(logits: NDArray[np.float32], ids: NDArray[np.int32]) -> NDArray[np.float32]:
     """Return log p, in nats, of `ids`, of shape (...), among the tokens of `logits`, of shape (..., vocabulary)."""
-    shifted = logits - logits.max(axis=-1, keepdims=True)
-    chosen = np.take_along_axis(shifted, ids[..., None], axis=-1)[..., 0]
-    return np.asarray(chosen - np.log(np.exp(shifted).sum(axis=-1)))
+    # Row by row of a matrix: take_along_axis takes as long as all the rest.
+    rows = logits.reshape(-1, logits.shape[-1])
+    shifted = rows - rows.max(axis=-1, keepdims=True)
+    chosen = shifted[np.arange(len(rows)), ids.reshape(-1)]
+    return np.asarray(chosen - np.log(np.exp(shifted).sum(axis=-1))).reshape(ids.shape)

@@ -3,6 +3,7 @@
 Deliberately without transformers, whose import takes longer than a small model's whole start.
 """
 
+import functools
 import json
 from collections.abc import Mapping, Sequence
 from datetime import datetime
@@ -17,6 +18,8 @@ from tokenizers.decoders import DecodeStream
 from greenllm.errors import UserError
 from greenllm.files import read_json
 from greenllm.serving.engines import PromptError, PromptTooLong
+
+RECENT = 32  # prompts whose token ids are remembered
 
 
 class Text:
@@ -37,6 +40,8 @@ class Text:
             if key.endswith("_token") and isinstance(value, str | dict)
         }
         self._template = _template(folder, settings)
+        # A server counts a prompt's tokens before it takes the prompt on, and the engine reads them after.
+        self._prompt_ids = functools.lru_cache(maxsize=RECENT)(self._encode)
 
     def token(self, name: str) -> str | None:
         """Return the text of the special token called `name` ("eos_token", "bos_token"…), None without one."""
@@ -52,6 +57,9 @@ class Text:
 
         A chat template often writes the first token out, so a doubled one is taken off again.
         """
+        return list(self._prompt_ids(prompt))
+
+    def _encode(self, prompt: str) -> list[int]:
         ids: list[int] = self.tokenizer.encode(prompt).ids
         if len(ids) > 1 and ids[0] == ids[1] == self.token_id("bos_token"):
             del ids[0]
