@@ -32,6 +32,9 @@ SCHEDULES = {
     "constant": "constant_with_warmup",
 }
 
+# Gradients are exchanged in so many parts at least: the first goes while the others are still being computed.
+BUCKETS = 4
+
 
 @dataclass(frozen=True)
 class Run:
@@ -62,7 +65,10 @@ class Trainer(HuggingFaceTrainer):  # type: ignore[misc]
         # The loss is a mean over the step's tokens already.
         self.loss_is_scaled_for_ga = True
         if rank.count > 1:
-            self.accelerator.ddp_handler.gradient_as_bucket_view = True  # saves a copy of the gradients
+            exchange = self.accelerator.ddp_handler
+            exchange.gradient_as_bucket_view = True  # saves a copy of the gradients
+            exchange.broadcast_buffers = False  # rotary frequencies, the same in all
+            exchange.bucket_cap_mb = min(exchange.bucket_cap_mb, _gradients_MB(self.model) / BUCKETS)
             self.add_callback(Together(self))
 
     def get_train_dataloader(self) -> DataLoader[Any]:
@@ -139,6 +145,11 @@ class Trainer(HuggingFaceTrainer):  # type: ignore[misc]
     def floating_point_ops(self, inputs: dict[str, Any]) -> int:
         """Count nothing in the hot loop; see `training.flops`."""
         return 0
+
+
+def _gradients_MB(network: torch.nn.Module) -> float:
+    sizes = (weight.numel() * weight.element_size() for weight in network.parameters() if weight.requires_grad)
+    return sum(sizes) / 2**20
 
 
 class Progress(ProgressCallback):  # type: ignore[misc]
@@ -240,6 +251,7 @@ def make_trainer(
         logging_nan_inf_filter=False,
         dataloader_pin_memory=run.on_gpu,
         ddp_find_unused_parameters=False,
+        average_tokens_across_devices=False,  # each batch knows its share already: one exchange a step less
         remove_unused_columns=False,
         report_to="none",
     )
