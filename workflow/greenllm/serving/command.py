@@ -1,7 +1,6 @@
 """`greenllm serve`: a model folder behind HTTP, until SIGTERM or Ctrl-C."""
 
 import argparse
-import asyncio
 import os
 import signal
 import socket
@@ -102,10 +101,9 @@ def _serve(arguments: argparse.Namespace, listener: socket.socket) -> None:
             await super().startup(sockets)
             print(f"{READY}{url}", flush=True)
 
-    config = uvicorn.Config(app, log_level="warning", access_log=False, lifespan="on")
+    server = Server(uvicorn.Config(app, log_level="warning", access_log=False, lifespan="on"))
     try:
-        with asyncio.Runner(loop_factory=config.get_loop_factory()) as runner:
-            runner.run(Server(config).serve(sockets=[listener]))
+        server.run(sockets=[listener])
     finally:
         write_work(requests=served.requests, tokens=served.tokens, prompt_tokens=served.prompt_tokens)
         print(f"greenllm serve: stopped after {served.requests} requests", file=sys.stderr)
