@@ -3,11 +3,14 @@
 import argparse
 import errno
 import importlib
+import io
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 
 from greenllm import __version__
 from greenllm.errors import UserError
+from greenllm.paths import expanded
 
 # Subcommand → (module, help). The module has `configure(parser)` and `run(arguments) -> exit status`, and is
 # imported only when its command is called: `greenllm meter` starts with every job and must stay light.
@@ -32,13 +35,17 @@ COMMANDS = {
     "config": ("greenllm.config.command", "check a configuration file, or write the schema"),
 }
 
-# A full or read-only disk, a quota, a missing permission: not ours to explain with a traceback.
-THE_USERS_TO_MEND = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM)
+# A full or read-only disk, a quota, a missing permission, a name that can be none: no traceback explains them.
+THE_USERS_TO_MEND = (
+    errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.ENAMETOOLONG, errno.ENOTDIR,
+    errno.EISDIR, errno.ELOOP, errno.EBUSY, errno.EFBIG,
+)  # fmt: skip
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one subcommand and return its exit status (2 for a user's mistake, told in one line)."""
     argv = list(sys.argv[1:] if argv is None else argv)
+    _replace_what_cannot_be_shown()
     parser = argparse.ArgumentParser(prog="greenllm", description=__doc__)
     parser.add_argument("--version", action="version", version=f"greenllm {__version__}")
     subparsers = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
@@ -49,6 +56,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             importlib.import_module(module).configure(subparser)
     arguments = parser.parse_args(argv)
     try:
+        _expand_home(arguments)
         return int(importlib.import_module(COMMANDS[arguments.command][0]).run(arguments))
     except UserError as error:
         print(f"greenllm {arguments.command}: error: {error}", file=sys.stderr)
@@ -64,3 +72,19 @@ def main(argv: Sequence[str] | None = None) -> int:
             raise
         print(f"greenllm {arguments.command}: error: {error.filename or 'output'}: {error.strerror}", file=sys.stderr)
         return 2
+
+
+def _replace_what_cannot_be_shown() -> None:
+    """Have characters that the terminal's encoding lacks, or halves of one, replaced instead of raised."""
+    for stream, errors in ((sys.stdout, "replace"), (sys.stderr, "backslashreplace")):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors=errors)
+
+
+def _expand_home(arguments: argparse.Namespace) -> None:
+    """Take `~` in paths for the home folder, as in the configuration: no shell does so in `--out=~/folder`."""
+    for name, value in vars(arguments).items():
+        if isinstance(value, Path):
+            setattr(arguments, name, expanded(value))
+        elif isinstance(value, list):
+            setattr(arguments, name, [expanded(one) if isinstance(one, Path) else one for one in value])

@@ -1,52 +1,187 @@
-"""Files that are either whole or not there: written beside, then renamed."""
+"""Files and folders to write: either whole or not there, written beside and then renamed; nothing else is replaced."""
 
 import contextlib
 import hashlib
 import json
 import os
+import re
 import shutil
+import stat
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 from greenllm.errors import UserError
+from greenllm.written import not_written_by, note_written
+
+# What the kernel shows of a process's open files: /dev/stdout and /dev/fd/1 lead there, too.
+OPEN_FILE = re.compile(r"/proc/(\d+)/(?:task/\d+/)?fd/(\d+)")
+MOST_LINKS = 40  # as the kernel follows
+SHOWN_CHARACTERS = 40  # of a name, in that of the file beside it: a whole name may be as long as a name may be
 
 
 def require_writable(folder: Path) -> None:
     """Raise UserError where nothing can be written into `folder` or, where there is none yet, to where it would be."""
-    there = next(path for path in (folder.absolute(), *folder.absolute().parents) if path.exists())
+    there = next(path for path in (folder.absolute(), *folder.absolute().parents) if os.path.lexists(path))
+    if not there.is_dir():
+        raise UserError(f"{folder}: {there} is no folder; name one that is, or a new one")
     if not os.access(there, os.W_OK | os.X_OK):
         raise UserError(
             f"{folder}: can't write to {there}; make it writable (it may be another user's, or mounted read-only)"
         )
 
 
+def require_replaceable(folder: Path, stage: str, inputs: Iterable[Path | None] = ()) -> Path:
+    """Return where `folder` really is, links followed, once it is sure that `greenllm STAGE` may put its result there.
+
+    Raises UserError where that would lose something: `folder` holds what this stage did not write, is or contains one
+    of `inputs`, is the current folder or around it, no folder, or can't be written to.
+    """
+    try:
+        place = folder.resolve()
+        if folder.is_symlink() and not place.exists():
+            raise UserError(f"{folder}: is a link to {place}, which is not there; expected a folder")
+        if place.exists() and not place.is_dir():
+            raise UserError(f"{folder}: is a file; expected a folder, or the name of a new one")
+        if Path.cwd().is_relative_to(place):
+            raise UserError(f"{folder}: is the current folder, or around it; name a new folder in it")
+        if place.is_mount():
+            raise UserError(f"{folder}: is where a file system is mounted; name a new folder in it")
+        for given in inputs:
+            if given is not None and given.resolve().is_relative_to(place):
+                raise UserError(f"{folder}: would take the place of its own input {given}; name another folder")
+        require_writable(place)
+        if place.is_dir() and (other := not_written_by(place, stage)) is not None:
+            raise UserError(
+                f"{folder}: holds {other!r}, which `greenllm {stage}` did not write, or not as it is now; name a new "
+                "folder, or move that away"
+            )
+    except (OSError, RuntimeError) as error:  # pathlib's word for links that lead in a circle is RuntimeError
+        raise UserError(f"{folder}: can't be written to ({getattr(error, 'strerror', None) or error})") from None
+    return place
+
+
 @contextlib.contextmanager
-def replacing(path: Path) -> Iterator[Path]:
-    """Yield a path beside `path` to write to; on success it takes `path`'s place, on failure it is removed."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_name(f".{path.name}.{os.getpid()}.partial")
+def replacing_folder(path: Path, stage: str) -> Iterator[Path]:
+    """Yield an empty folder beside `path`; on success it takes `path`'s place, on failure it is removed.
+
+    The result says that `greenllm STAGE` wrote it. Raises UserError as `require_replaceable` does.
+    """
+    place = require_replaceable(path, stage)
+    place.parent.mkdir(parents=True, exist_ok=True)
+    beside = _beside(place)
+    beside.mkdir()
+    before = beside.with_suffix(".replaced")
     try:
         yield beside
-        beside.replace(path)
+        note_written(beside, stage)
+        require_replaceable(path, stage)  # anew: making the result may have taken hours
+        if place.exists():
+            place.rename(before)
+        try:
+            beside.rename(place)
+        except OSError:
+            if before.exists():
+                before.rename(place)
+            raise
+    finally:
+        shutil.rmtree(beside, ignore_errors=True)
+        shutil.rmtree(before, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """Yield a path to write to; on success what was written takes `path`'s place, on failure it is removed.
+
+    Links are followed: the file that they lead to is replaced, and they stay. What is there and is no regular file (a
+    pipe, /dev/stdout, a terminal) is written to. Raises UserError where `path` can't be written.
+    """
+    place = require_replaceable_file(path)
+    if place is None:
+        beside = _beside(Path(tempfile.gettempdir(), "greenllm"))
+    else:
+        place.parent.mkdir(parents=True, exist_ok=True)
+        beside = _beside(place)
+    try:
+        yield beside
+        if place is None:
+            _write_into(path, beside.read_bytes())
+            return
+        with contextlib.suppress(FileNotFoundError):
+            beside.chmod(stat.S_IMODE(place.stat().st_mode))
+        beside.replace(place)
     finally:
         beside.unlink(missing_ok=True)
 
 
-@contextlib.contextmanager
-def replacing_folder(path: Path) -> Iterator[Path]:
-    """Yield an empty folder beside `path`; on success it takes `path`'s place, on failure it is removed."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    beside = Path(tempfile.mkdtemp(prefix=f".{path.name}.", suffix=".partial", dir=path.parent))
-    beside.chmod(0o755)
+def require_replaceable_file(path: Path) -> Path | None:
+    """Return the file that `path` leads to, links followed; None where it is no regular file, but can be written to.
+
+    Raises UserError where it is a folder, a disk or a socket, may not be written to, or its links lead in a circle.
+    """
     try:
-        yield beside
-        if path.exists():
-            shutil.rmtree(path)
-        beside.replace(path)
-    finally:
-        shutil.rmtree(beside, ignore_errors=True)
+        if _open_file(path) is not None:
+            return None
+        mode = path.stat().st_mode
+    except FileNotFoundError:
+        mode = stat.S_IFREG
+    except (OSError, RuntimeError) as error:  # pathlib's word for links that lead in a circle is RuntimeError
+        raise UserError(f"{path}: can't be written ({getattr(error, 'strerror', None) or error})") from None
+    if stat.S_ISFIFO(mode) or stat.S_ISCHR(mode):
+        return None
+    if not stat.S_ISREG(mode):
+        kind = "a folder" if stat.S_ISDIR(mode) else "a disk" if stat.S_ISBLK(mode) else "a socket"
+        raise UserError(f"{path}: is {kind}; expected a file, or the name of a new one")
+    place = path.resolve()
+    if place.exists() and not os.access(place, os.W_OK):
+        raise UserError(f"{path}: is read-only; make it writable, or name another file")
+    require_writable(place.parent)
+    return place
+
+
+def held(path: Path) -> Path:
+    """Return a path that leads to what `path` does, also once this process has closed its standard streams.
+
+    Raises UserError as `require_replaceable_file` does.
+    """
+    require_replaceable_file(path)
+    descriptor = _open_file(path)
+    if descriptor is None:
+        return path
+    try:
+        return Path(f"/proc/{os.getpid()}/fd/{os.dup(descriptor)}")
+    except OSError as error:
+        raise UserError(f"{path}: can't be written ({error.strerror})") from None
+
+
+def _open_file(path: Path) -> int | None:
+    """Return the number of this process's open file that `path` leads to, None where it leads elsewhere."""
+    for _ in range(MOST_LINKS):
+        place = path.parent.resolve() / path.name
+        if found := OPEN_FILE.fullmatch(str(place)):
+            return int(found[2]) if int(found[1]) == os.getpid() else None
+        if not place.is_symlink():
+            return None
+        path = place.parent / place.readlink()
+    return None
+
+
+def _write_into(path: Path, content: bytes) -> None:
+    """Write to what is there already and is no regular file."""
+    own = _open_file(path)
+    try:
+        descriptor = os.dup(own) if own is not None else os.open(path, os.O_WRONLY | os.O_NOCTTY)
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(content)
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        raise UserError(f"{path}: can't be written ({error.strerror})") from None
+
+
+def _beside(place: Path) -> Path:
+    return place.with_name(f".{place.name[:SHOWN_CHARACTERS]}.{os.getpid()}-{os.urandom(4).hex()}.partial")
 
 
 def write_json(path: Path, value: Any) -> None:

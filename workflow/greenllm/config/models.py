@@ -4,11 +4,20 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, StringConstraints, create_model
 
-from greenllm.config.section import Name, Sha256, Share, Strict, override_of
+from greenllm.config.section import Name, Sha256, Share, Strict, UserPath, override_of
 from greenllm.recipes import STEPS, Step
 
 
-class EmbeddedData(Strict):
+class DataSection(Strict):
+    """Where data come from."""
+
+    @property
+    def files(self) -> dict[str, str]:
+        """The files on this machine that the data come from, by the key that names them."""
+        return {}
+
+
+class EmbeddedData(DataSection):
     """Data that the project makes itself, without a network."""
 
     source: Literal["embedded"]
@@ -21,7 +30,7 @@ class EmbeddedData(Strict):
     )
 
 
-class Mapped(Strict):
+class Mapped(DataSection):
     """How the columns of a data set that somebody else made are to be read."""
 
     format: Literal["auto", "jsonl", "csv", "parquet", "text"] = Field(
@@ -41,8 +50,13 @@ class FileData(Mapped):
     """Files on this machine."""
 
     source: Literal["file"]
-    train: str = Field(description="The file to train on; without `test`, a part of it is held out.")
-    test: str | None = Field(None, description="A test file of its own, never trained on.")
+    train: UserPath = Field(description="The file to train on; without `test`, a part of it is held out.")
+    test: UserPath | None = Field(None, description="A test file of its own, never trained on.")
+
+    @property
+    def files(self) -> dict[str, str]:
+        """The files to train and to test on."""
+        return {"train": self.train} | ({} if self.test is None else {"test": self.test})
 
 
 class Download(Strict):
@@ -71,17 +85,22 @@ class HubData(Mapped):
     test: str | None = Field(None, description="Split to test on.")
 
 
-class GraphData(Strict):
+class GraphData(DataSection):
     """Question answering: a knowledge graph of your own, from whose triples questions and answers are made."""
 
     source: Literal["graph"]
-    file: str = Field(description="N-Triples, Turtle, or TSV of subject, predicate and object.")
+    file: UserPath = Field(description="N-Triples, Turtle, or TSV of subject, predicate and object.")
     format: Literal["auto", "nt", "turtle", "tsv"] = Field("auto", description="`auto` goes by the file's ending.")
     languages: list[str] = Field(["en"], min_length=1, description="Languages of the labels to ask and answer in.")
     rows: int = Field(12_000, ge=100, description="Questions to make before cleaning.")
     seed: int = Field(0, description="Seed of the generator; another seed gives other rows.")
     licence: str | None = Field(None, description="Licence of the graph, for its card.")
     origin: str | None = Field(None, description="Who made the graph, for its card.")
+
+    @property
+    def files(self) -> dict[str, str]:
+        """The graph's file."""
+        return {"file": self.file}
 
 
 Data = Annotated[EmbeddedData | FileData | UrlData | HubData | GraphData, Field(discriminator="source")]
@@ -111,7 +130,7 @@ class Preprocessing(Strict):
 class Model(Strict):
     """The model an experiment starts from."""
 
-    init: str = Field(
+    init: UserPath = Field(
         "scratch",
         description="`scratch`, a local folder, a Hugging Face model id, or the address of an OpenAI endpoint that "
         "runs already, such as http://127.0.0.1:8000/v1.",
@@ -350,8 +369,8 @@ class Experiment(Strict):
 class Config(Strict):
     """A GreenLLM study."""
 
-    results: str = Field("results", min_length=1, description="Folder for everything computed.")
-    data_folder: str = Field(".", description="Folder that relative paths of `file` data start from.")
+    results: UserPath = Field("results", min_length=1, description="Folder for everything computed.")
+    data_folder: UserPath = Field(".", description="Folder that relative paths of `file` data start from.")
     device: Literal["auto", "cpu", "require"] = Field(
         "auto", description="`auto` uses a GPU where there is one, `cpu` never, `require` refuses to run without."
     )

@@ -1,8 +1,10 @@
 """What every section of the configuration is made of."""
 
+from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
 from pydantic import (
+    AfterValidator,
     BaseModel,
     ConfigDict,
     Field,
@@ -11,10 +13,25 @@ from pydantic import (
     create_model,
     model_serializer,
 )
+from pydantic_core import PydanticCustomError
+
+from greenllm.errors import UserError
+from greenllm.paths import expanded
 
 # Names become folders and Snakemake wildcards, so they hold no slash and no blank.
 Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$")]
 Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
+
+
+def _home_expanded(text: str) -> str:
+    try:
+        return str(expanded(Path(text))) if text.startswith("~") else text
+    except UserError as error:
+        raise PydanticCustomError("home", "{message}", {"message": str(error)}) from None
+
+
+# A path of the user's: `~` is the home folder, in every key.
+UserPath = Annotated[str, AfterValidator(_home_expanded)]
 Share = Annotated[float, Field(ge=0, le=1)]
 
 

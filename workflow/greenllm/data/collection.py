@@ -13,9 +13,10 @@ from greenllm.data.records import BadRow
 from greenllm.data.sources import OPTIONAL, Part, open_source
 from greenllm.data.tables import write_table
 from greenllm.errors import UserError
-from greenllm.files import replacing_folder, write_json
+from greenllm.files import SHOWN_CHARACTERS, replacing_folder, require_replaceable, write_json
 from greenllm.tasks import Task
 
+STAGE = "collect"
 SHOWN = 5  # bad rows named on the terminal
 NAMED = 1000  # bad rows named in the card
 
@@ -26,7 +27,8 @@ def collect(task: Task, settings: Data, base: Path, out: Path) -> dict[str, Any]
     Rows that can't be read are left out and named in the card, since only `preprocess` knows how many are too many.
     Raises UserError where a source or a whole file is unusable.
     """
-    downloads = out.parent / f".{out.name}.downloads"
+    place = require_replaceable(out, STAGE, [base / file for file in settings.files.values()])
+    downloads = place.parent / f".{place.name[:SHOWN_CHARACTERS]}.downloads"
     source = open_source(task, settings, base, downloads)
     card: dict[str, Any] = {
         "schema": "greenllm/card/1",
@@ -36,7 +38,7 @@ def collect(task: Task, settings: Data, base: Path, out: Path) -> dict[str, Any]
     }
     bad: list[BadRow] = []
     files = []
-    with replacing_folder(out) as folder:
+    with replacing_folder(out, STAGE) as folder:
         for part in source.parts():
             before = len(bad)
             rows = tqdm(_kept(part.rows, bad), desc=f"collect {part.name}", unit=" rows", mininterval=5, delay=2)

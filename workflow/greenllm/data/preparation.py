@@ -15,9 +15,10 @@ from greenllm.data.splitting import hold_out
 from greenllm.data.tables import read_table, write_table
 from greenllm.data.tokenizer import copy_tokenizer, save_tokenizer, train_tokenizer
 from greenllm.errors import UserError
-from greenllm.files import read_json, replacing_folder, write_json
+from greenllm.files import read_json, replacing_folder, require_replaceable, write_json
 from greenllm.tasks import Task
 
+STAGE = "preprocess"
 COLUMNS = ("id", "prompt", "completion", "group")
 SHOWN = 3  # reasons given where too many rows are bad, each with its first row
 NAMED = 1000  # bad rows named in the report
@@ -39,6 +40,7 @@ def prepare(
     puts a prompt into the model's chat template.
     Raises UserError where too many rows are bad or nothing is left to train on or to test.
     """
+    require_replaceable(out, STAGE, [data, model])
     card = read_json(data / "card.json", "expected a folder that `greenllm collect` wrote")
     report: dict[str, Any] = {"schema": "greenllm/preprocessing/1", "task": task.name}
     parts = {name: read_table(data / f"{name}.parquet") for name in _parts(data)}
@@ -79,7 +81,7 @@ def prepare(
         for rows in splits.values():
             for row in rows:
                 row["prompt"] = chat(row["prompt"])
-    with replacing_folder(out) as folder:
+    with replacing_folder(out, STAGE) as folder:
         for name, rows in splits.items():
             subset = ("subset",) if any("subset" in row for row in rows) else ()
             write_table(folder / f"{name}.parquet", (*COLUMNS, *subset), rows)

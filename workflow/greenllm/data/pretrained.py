@@ -8,11 +8,13 @@ from typing import Any
 from greenllm.config.models import Model
 from greenllm.data import hub
 from greenllm.errors import UserError
-from greenllm.files import read_json, replacing_folder, sha256_of, write_json
+from greenllm.files import read_json, replacing_folder, require_replaceable, sha256_of, write_json
+from greenllm.paths import expanded
 from greenllm.serving.endpoint import Endpoint, served_names, with_version
 from greenllm.serving.engines.manifest import FILE, Manifest
 from greenllm.training.manifest import manifest
 
+STAGE = "collect-model"
 # Weights, settings and tokenizer. Python files stay out: code that comes with a model is never run.
 PATTERNS = ("*.safetensors", "*.json", "*.jinja", "*.model", "merges.txt", "vocab.txt")
 # Weights once more in another layout.
@@ -27,7 +29,8 @@ def collect_model(init: str, revision: str | None, out: Path) -> dict[str, Any]:
     Raises UserError where there is no such folder or id, no network, no config.json and safetensors in it, or where
     it is no causal language model.
     """
-    folder = Path(init).expanduser()
+    folder = expanded(Path(init))
+    require_replaceable(out, STAGE, [folder] if folder.exists() else [])
     card: dict[str, Any] = {"schema": "greenllm/model-card/1", "id": init, "revision": revision, "licence": None}
     if folder.is_dir():
         card["revision"] = None
@@ -37,7 +40,7 @@ def collect_model(init: str, revision: str | None, out: Path) -> dict[str, Any]:
         folder = _download(init, revision, card)
     names = sorted(path.name for path in folder.iterdir() if path.is_file() and _wanted(path.name))
     _check(init, folder, names)
-    with replacing_folder(out) as copy:
+    with replacing_folder(out, STAGE) as copy:
         for name in names:
             shutil.copyfile(folder / name, copy / name)
         card["files"] = {
@@ -54,6 +57,7 @@ def note_endpoint(model: Model, out: Path) -> None:
 
     Raises UserError where the endpoint can't be reached, wants a key, or has no such model.
     """
+    require_replaceable(out, STAGE)
     endpoint = Endpoint(
         url=with_version(model.init),
         served_name=model.served_name,
@@ -70,7 +74,7 @@ def note_endpoint(model: Model, out: Path) -> None:
         raise UserError(f"{endpoint.url}: model.served_name: no model {name!r} there; it has {', '.join(names)}")
     endpoint = endpoint.model_copy(update={"served_name": name})
     manifest = Manifest(engine="openai-endpoint", precision=None, name=name, endpoint=endpoint)
-    with replacing_folder(out) as folder:
+    with replacing_folder(out, STAGE) as folder:
         write_json(folder / FILE, manifest.model_dump(by_alias=True))
 
 

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from greenllm.files import write_json
+from greenllm.files import require_replaceable_file, write_json
 from greenllm.meter.component import SUMMED, Component
 from greenllm.meter.estimate import Estimate, Parameter, total
 from greenllm.meter.fingerprints import as_text
@@ -30,6 +30,7 @@ def write_energy_log(
 ) -> None:
     """Write the log of an attempt from its start and end record. Raises OSError where it cannot be written."""
     energy = energy_of(components)
+    place = require_replaceable_file(path.absolute())
     log = {
         "schema": SCHEMA,
         **{name: start[name] for name in ("id", "parent", "run_id", "host", "boot_id", "job", "command")},
@@ -37,7 +38,8 @@ def write_energy_log(
         **{name: end[name] for name in ("outputs", "ended", "duration_s", "status", "exit_code")},
         "threads": start["threads"],
         "gpus": start["gpus"],
-        "ledger": as_text(os.path.relpath(ledger.path, path.absolute().parent)),
+        # What is no regular file (a pipe) has no place that another could be told from.
+        "ledger": as_text(os.path.relpath(ledger.path, place.parent) if place else str(ledger.path)),
         "energy_J": None if energy is None else energy.to_json(),
         "partial": any(c.energy is None for c in components) or bool(ledger.lost),
         "provisional": True,

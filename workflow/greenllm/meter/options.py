@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from greenllm.errors import UserError
+from greenllm.files import held, require_replaceable_file
 from greenllm.meter.cgroups import check
 
 
@@ -13,7 +14,7 @@ from greenllm.meter.cgroups import check
 class Options:
     """The meter's options. `gpus`, `threads`, `config`, `inputs` and `outputs` are None where they were not given.
 
-    Raises UserError where a number is out of its range, or a control group can be none.
+    Raises UserError where a number is out of its range, a control group can be none, or `out` can't be written.
     """
 
     command: list[str]
@@ -43,6 +44,8 @@ class Options:
                 raise UserError(f"--{name} {number}: expected a number of at least {lowest}")
         for group in self.cgroups:
             check(group)
+        if self.out is not None:
+            require_replaceable_file(self.out)
 
 
 def absolute(path: str | os.PathLike[str]) -> Path:
@@ -130,11 +133,13 @@ def options_of(arguments: argparse.Namespace) -> Options:
         raise UserError("no command given; expected `greenllm meter [options] -- COMMAND ...`")
     if command[0].startswith("-") and len(arguments.words) == len(command):
         raise UserError(f"unknown option {command[0]}; a command that begins with a dash comes after `--`")
-    wildcards = {}
+    wildcards: dict[str, str] = {}
     for text in arguments.wildcard:
         name, equals, value = text.partition("=")
         if not equals or not name:
             raise UserError(f"--wildcard {text!r}: expected NAME=VALUE, as in `--wildcard seed=1`")
+        if name in wildcards:
+            raise UserError(f"--wildcard {text!r}: {name} is {wildcards[name]!r} already; expected each wildcard once")
         wildcards[name] = value
     return Options(
         command=command,
@@ -145,7 +150,7 @@ def options_of(arguments: argparse.Namespace) -> Options:
         rule=arguments.rule,
         wildcards=wildcards,
         attempt=arguments.attempt,
-        out=None if arguments.out is None else absolute(arguments.out),
+        out=None if arguments.out is None else held(absolute(arguments.out)),
         ledger=None if arguments.ledger is None else absolute(arguments.ledger),
         wait_s=arguments.wait,
         config=arguments.config,

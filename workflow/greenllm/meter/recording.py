@@ -301,7 +301,8 @@ def _carrying_on(trouble: str) -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        _warn(f"{trouble} ({getattr(error, 'strerror', None) or error!r})")
+        reason = str(error) if isinstance(error, UserError) else getattr(error, "strerror", None) or repr(error)
+        _warn(f"{trouble} ({reason})")
 
 
 def _warn(message: str) -> None:

@@ -6,7 +6,7 @@ from typing import ClassVar, Literal
 from pydantic import Field
 
 from greenllm.errors import UserError
-from greenllm.files import replacing_folder, write_json
+from greenllm.files import write_json
 from greenllm.recipes.step import Job, Step
 
 TOKENS = 65  # a row's: 64 grey values and the digit
@@ -63,7 +63,7 @@ class Classifier(Step):
         samples = self.epochs * len(images)
         work = Work(samples=samples, tokens=samples * TOKENS, flops=3.0 * FORWARD_FLOPS * samples)
         job.report_work(work)
-        with replacing_folder(job.out) as folder:
+        with job.writing() as folder:
             network.save(folder)
             write_json(
                 folder / "greenllm.json",

@@ -6,7 +6,6 @@ from pydantic import Field
 
 from greenllm.compression.formats import ByFormat
 from greenllm.errors import UserError
-from greenllm.files import replacing_folder
 from greenllm.recipes.step import Job, Step
 
 
@@ -33,7 +32,7 @@ class Precision(ByFormat, Step):
                 "would cost more than fp32; leave this recipe out here"
             )
         model = load(parent, torch.bfloat16)
-        with replacing_folder(job.out) as folder:
+        with job.writing() as folder:
             save(model, folder)
             describe(folder, parent, engine="transformers", precision="bf16")
             report(folder, parent, recipe="bf16")

@@ -9,7 +9,6 @@ from pydantic import Field, model_validator
 from pydantic_core import PydanticCustomError
 
 from greenllm.compression.shares import Removed
-from greenllm.files import replacing_folder
 from greenllm.recipes.step import Job, Step
 
 if TYPE_CHECKING:
@@ -78,7 +77,7 @@ class Prune(Step):
                 save(cut(decoder, kept), smaller)
             rank.wait()
             trained = job.train(parent=smaller)
-        with replacing_folder(job.out) as folder:
+        with job.writing() as folder:
             save_trained(trained, replace(job, out=folder))
             report(
                 folder,

@@ -6,7 +6,6 @@ from pydantic import Field, model_validator
 from pydantic_core import PydanticCustomError
 
 from greenllm.compression.formats import ByFormat
-from greenllm.files import replacing_folder
 from greenllm.recipes.step import Job, Step
 
 
@@ -54,7 +53,7 @@ class Quantize(ByFormat, Step):
         require_floating_point(parent)
         if self.library == "onnxruntime" or self.format == "int4":
             require_whole_blocks(parent, self.block)
-        with replacing_folder(job.out) as folder:
+        with job.writing() as folder:
             if self.library == "onnxruntime":
                 from greenllm.compression.onnxruntime_builder import build
 

@@ -7,7 +7,6 @@ from pydantic import Field
 
 from greenllm.compression.shares import Removed
 from greenllm.errors import UserError
-from greenllm.files import replacing_folder
 from greenllm.recipes.step import Job, Step
 
 
@@ -27,7 +26,7 @@ class Sparsify(Step):
         model = load(parent)
         before = _nonzero(model)
         _zero_smallest(model, self.share, parent)
-        with replacing_folder(job.out) as folder:
+        with job.writing() as folder:
             save(model, folder)
             describe(folder, parent, engine="transformers", precision="fp32")
             nonzero = {"before": before, "after": _nonzero(model)}

@@ -2,12 +2,14 @@
 
 from abc import abstractmethod
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 from greenllm.config.section import Strict
 from greenllm.errors import UserError
+from greenllm.files import replacing_folder
 
 if TYPE_CHECKING:
     from greenllm.config.models import Model, Training
@@ -20,9 +22,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Job:
-    """What a step has to work with; what it makes goes to `out` (see `files.replacing_folder`)."""
+    """What a step has to work with; what it makes goes to `out`, through `writing`."""
 
     out: Path
+    stage: Literal["train", "compress"]  # the command that does it
     training: "Training"  # the study's settings, with the experiment's and the recipe's own on top
     parent: Path | None = None  # folder of the model that the step starts from; None from scratch
     model: "Model | None" = None  # from scratch: size and context
@@ -33,6 +36,15 @@ class Job:
     threads: int = 1
     device: "Device" = "auto"
     report_work: "Callable[[Work], None]" = lambda work: None  # told the work done so far
+
+    @property
+    def inputs(self) -> tuple[Path | None, ...]:
+        """The folders that the step reads or goes on from."""
+        return (self.parent, self.data, self.checkpoints, *self.others.values())
+
+    def writing(self) -> AbstractContextManager[Path]:
+        """Yield an empty folder to write the model to, which then takes the place of `out`, or is removed."""
+        return replacing_folder(self.out, self.stage)
 
     def needed_parent(self) -> Path:
         """Return the parent's folder; raise UserError where there is none."""

@@ -12,6 +12,7 @@ from greenllm.serving.engines.text import read_settings_file
 from greenllm.serving.replies import FILE as REPLIES
 from greenllm.serving.replies import Replies
 from greenllm.training.saving import ADAPTER
+from greenllm.written import RECORD
 
 CARD = "README.md"
 SERVE = "serve"
@@ -37,7 +38,7 @@ def make_bundle(
     manifest = read_manifest(model)
     name = "-".join(wildcards.values()) or model.resolve().name
     task = evaluation.get("task")
-    with replacing_folder(out) as beside:
+    with replacing_folder(out, "deploy") as beside:
         for file in sorted(model.rglob("*")):
             # Hidden files are others': linked, Snakemake's time stamp of the bundle would be the model's too.
             hidden = file.name.startswith(".")
@@ -67,7 +68,7 @@ def _write_script(script: Path) -> None:
 
 def model_bytes(bundle: Path) -> int:
     """Return the size of a bundle's model, tokenizer and configuration, in bytes."""
-    return sum(file.stat().st_size for file in bundle.rglob("*") if file.is_file() and file.name not in OURS)
+    return sum(file.stat().st_size for file in bundle.rglob("*") if file.is_file() and file.name not in (*OURS, RECORD))
 
 
 def _link(source: Path, target: Path) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 from greenllm.config.models import Deployment, Evaluation
 from greenllm.config.read import read_settings
 from greenllm.errors import UserError
-from greenllm.files import read_json, write_json
+from greenllm.files import read_json, require_replaceable, require_replaceable_file, write_json
 from greenllm.serving import measurement
 from greenllm.serving.agreement import agreement_of
 from greenllm.serving.bundle import make_bundle, model_bytes
@@ -68,6 +68,10 @@ def run(arguments: argparse.Namespace) -> int:
     Run by hand, without a meter around, it first puts itself under one, since only what one meter holds can be
     shared between the server's and the load generator's; the ledger then lies beside the measurement.
     """
+    inputs = (arguments.model, arguments.predictions, arguments.evaluation, arguments.data)
+    require_replaceable(arguments.bundle, "deploy", inputs)
+    for path in (arguments.out, arguments.energy_serve, arguments.energy_load):
+        require_replaceable_file(path)
     if not os.environ.get("GREENLLM_METER_ID"):
         ledger = str((arguments.out.parent / "ledger").absolute())
         options = ["--threads", str(arguments.threads), "--exclusive", "--rule", "deploy", "--ledger", ledger]

@@ -12,9 +12,11 @@ from greenllm.config.models import Model, Recipe, Training
 from greenllm.config.read import read_settings
 from greenllm.config.section import overridden
 from greenllm.errors import UserError
+from greenllm.files import require_replaceable
+from greenllm.paths import expanded
 from greenllm.recipes import Job, Step
 from greenllm.threads import usable_threads
-from greenllm.training import parallel
+from greenllm.training import checkpoints, parallel
 from greenllm.work import write_work
 
 if TYPE_CHECKING:
@@ -65,6 +67,7 @@ def make(arguments: argparse.Namespace, stage: Literal["train", "compress"]) -> 
     model = read_settings(arguments.model, Model, option="--model") if arguments.model else None
     job = Job(
         out=arguments.out,
+        stage=stage,
         training=settings,
         parent=arguments.parent,
         model=model,
@@ -76,6 +79,9 @@ def make(arguments: argparse.Namespace, stage: Literal["train", "compress"]) -> 
         device=arguments.device,
         report_work=_report_work,
     )
+    require_replaceable(job.out, stage, job.inputs)
+    if job.checkpoints is not None:
+        checkpoints.require_own(job.checkpoints)
     try:
         if step.trains_by is not None and settings.processes > 1:
             return parallel.launch(partial(step.make, job), settings, threads=threads, device=arguments.device)
@@ -96,10 +102,12 @@ def _example(stage: str) -> str:
 
 
 def _others(pairs: list[str]) -> dict[str, Path]:
-    others = {}
+    others: dict[str, Path] = {}
     for pair in pairs:
         name, equals, folder = pair.partition("=")
         if not (name and equals and folder):
             raise UserError(f"--other {pair}: expected RECIPE=FOLDER")
-        others[name] = Path(folder)
+        if name in others:
+            raise UserError(f"--other {pair}: {name} has a folder already, {others[name]}; expected each recipe once")
+        others[name] = expanded(Path(folder))
     return others

@@ -4,16 +4,22 @@ import errno
 import hashlib
 import json
 import os
+import re
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from greenllm.errors import UserError
-from greenllm.files import write_json
+from greenllm.files import require_writable, write_json
 
 WHOLE = "whole.json"
 TRAINING = "training.sha256"
+# In a checkpoints folder: the meters around the attempts at its training.
+ATTEMPTS = "attempts.json"
+NOTES = (TRAINING, ATTEMPTS)
+# As transformers' Trainer names them.
+CHECKPOINT = re.compile(r"checkpoint-\d+")
 
 
 def fingerprint(parts: Mapping[str, Any]) -> str:
@@ -29,16 +35,29 @@ def mark_whole(checkpoint: Path) -> None:
     write_json(checkpoint / WHOLE, _files(checkpoint))
 
 
+def require_own(folder: Path) -> None:
+    """Raise UserError where `folder` holds anything but a training's checkpoints, or can't be written to."""
+    if folder.is_dir():
+        known = (folder / TRAINING).is_file()
+        strangers = sorted(path.name for path in folder.iterdir() if not (known and _is_own(path)))
+        if strangers:
+            raise UserError(
+                f"{folder}: holds {strangers[0]!r}, which is no checkpoint of `greenllm train`; name a new folder"
+            )
+    require_writable(folder)
+
+
 def open_folder(folder: Path, training: str) -> Path | None:
     """Make `folder` ready for a training and return the newest whole checkpoint to resume from, if there is one.
 
     Half-written checkpoints are removed, as are those of another training (`training` is its fingerprint).
+    Raises UserError where anything else is in it.
     """
-    folder.mkdir(parents=True, exist_ok=True)
+    require_own(folder)
     note = folder / TRAINING
     if not note.is_file() or note.read_text() != training:
         remove(folder)
-        folder.mkdir(parents=True)
+        folder.mkdir(parents=True, exist_ok=True)
         note.write_text(training)
         return None
     remove_broken(folder)
@@ -49,13 +68,28 @@ def remove_broken(folder: Path) -> None:
     """Remove half-written checkpoints."""
     for checkpoint in _checkpoints(folder):
         if not _is_whole(checkpoint):
-            remove(checkpoint)
+            shutil.rmtree(checkpoint)
 
 
 def remove(folder: Path) -> None:
-    """Remove a folder, where it is there."""
-    if folder.exists():
-        shutil.rmtree(folder)
+    """Remove a training's checkpoints and notes, and the folder where nothing else is in it."""
+    if not folder.is_dir():
+        return
+    for path in list(folder.iterdir()):
+        if not _is_own(path):
+            continue
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path)
+        else:
+            path.unlink()
+    if not any(folder.iterdir()) and not folder.is_symlink():
+        folder.rmdir()
+
+
+def _is_own(path: Path) -> bool:
+    """Say whether something in a folder of checkpoints is what a training writes there."""
+    half_written = path.name.startswith(".") and path.name.endswith(".partial")
+    return path.name in NOTES or CHECKPOINT.fullmatch(path.name) is not None or half_written
 
 
 def step_of(checkpoint: Path) -> int:
@@ -84,7 +118,7 @@ def no_space_error(folder: Path, what: str, needed_bytes: int, remedy: str) -> U
 
 
 def _checkpoints(folder: Path) -> list[Path]:
-    return [path for path in folder.glob("checkpoint-*") if path.name.rpartition("-")[2].isdecimal()]
+    return [path for path in folder.glob("checkpoint-*") if CHECKPOINT.fullmatch(path.name)]
 
 
 def _files(checkpoint: Path) -> dict[str, int]:

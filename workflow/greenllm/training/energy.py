@@ -9,9 +9,8 @@ from pathlib import Path
 from greenllm.attribution import Estimate, attribute, attribute_attempts, read_attempts, total
 from greenllm.files import write_json
 from greenllm.meter.ledger import ledger_paths, read_ledger
+from greenllm.training.checkpoints import ATTEMPTS
 
-# In a checkpoints folder: the meters around the attempts at its training.
-ATTEMPTS = "attempts.json"
 # Clocks of a shared file system and of a host may differ by this much (s).
 CLOCKS_S = 60.0
 

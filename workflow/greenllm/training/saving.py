@@ -5,7 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from greenllm.files import replacing_folder, write_json
+from greenllm.files import write_json
 from greenllm.training import checkpoints
 from greenllm.training.manifest import manifest
 
@@ -24,7 +24,7 @@ def save(trained: "Trained", job: "Job", adapter: Callable[[Path], None] | None 
 
     Raises UserError where the disk is full; the checkpoints are kept then.
     """
-    with replacing_folder(job.out) as folder:
+    with job.writing() as folder:
         try:
             trained.model.save_pretrained(folder)
             if adapter:
