@@ -50,4 +50,4 @@ onsuccess:
 
 # What a failed workflow has spent is spent: say it, from the ledgers that its jobs left.
 onerror:
-    shell("python -m greenllm attribute {STUDY.results}/ledger >&2 || true")
+    shell("python -m greenllm attribute {STUDY.results:q}/ledger >&2 || true")

@@ -5,6 +5,9 @@ import sys
 import uuid
 from pathlib import Path
 
+# As `python -P`, for all that is started from here.
+SAFE_PATH = "PYTHONSAFEPATH"
+
 
 def prepare(interval_s: float) -> None:
     """Set what every job of this invocation of the workflow needs.
@@ -15,8 +18,9 @@ def prepare(interval_s: float) -> None:
     """
     os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', os.defpath)}"
     here = str(Path(__file__).parents[1])
-    inherited = os.environ.get("PYTHONPATH", "")
-    if here not in inherited.split(os.pathsep):
-        os.environ["PYTHONPATH"] = f"{here}{os.pathsep}{inherited}".rstrip(os.pathsep)
+    # An empty entry is the current folder, and so is what `python -m` puts first: a file json.py there is not Python's.
+    inherited = [folder for folder in os.environ.get("PYTHONPATH", "").split(os.pathsep) if folder not in ("", here)]
+    os.environ["PYTHONPATH"] = os.pathsep.join([here, *inherited])
+    os.environ[SAFE_PATH] = "1"
     os.environ["GREENLLM_METER_INTERVAL_S"] = str(interval_s)
     os.environ.setdefault("GREENLLM_RUN_ID", str(uuid.uuid4()))

@@ -28,9 +28,9 @@ rule account:
         "account for every joule"
     shell:
         "meter --rule account --attempt {resources.attempt} --threads {threads} --gpus {resources.gpu}"
-        " --input {input} --output {output} --out {output.energy} --"
-        " python -m greenllm account --config {params.study:q} --out {params.folder}"
-        " > {log} 2>&1"
+        " --input {input:q} --output {output:q} --out {output.energy:q} --"
+        " python -m greenllm account --config {params.study:q} --out {params.folder:q}"
+        " > {log:q} 2>&1"
 
 
 rule efficiency:
@@ -57,8 +57,8 @@ rule efficiency:
         "table: energy per unit of work"
     shell:
         "meter --rule efficiency --attempt {resources.attempt} --threads {threads} --gpus {resources.gpu}"
-        " --input {input} --output {output} --out {output.energy} --"
-        " python -m greenllm report --account {input.account} --table efficiency --out {output.csv} > {log} 2>&1"
+        " --input {input:q} --output {output:q} --out {output.energy:q} --"
+        " python -m greenllm report --account {input.account:q} --table efficiency --out {output.csv:q} > {log:q} 2>&1"
 
 
 rule impact:
@@ -85,5 +85,5 @@ rule impact:
         "table: environmental impact"
     shell:
         "meter --rule impact --attempt {resources.attempt} --threads {threads} --gpus {resources.gpu}"
-        " --input {input} --output {output} --out {output.energy} --"
-        " python -m greenllm report --account {input.account} --table impact --out {output.csv} > {log} 2>&1"
+        " --input {input:q} --output {output:q} --out {output.energy:q} --"
+        " python -m greenllm report --account {input.account:q} --table impact --out {output.csv:q} > {log:q} 2>&1"

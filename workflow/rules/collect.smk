@@ -23,14 +23,14 @@ rule collect:
     params:
         task=lambda wildcards: PLAN.experiment(wildcards.experiment).task,
         settings=lambda wildcards: settings(PLAN.experiment(wildcards.experiment).data),
-        base=STUDY.data_folder,
+        base=lambda wildcards: STUDY.data_folder,  # a function: its text may hold braces of its own
     message:
         "collect {wildcards.experiment}"
     shell:
         "meter --rule collect --wildcard experiment={wildcards.experiment} --attempt {resources.attempt}"
-        " --threads {threads} --gpus {resources.gpu} --input --output {output} --out {output.energy} --"
+        " --threads {threads} --gpus {resources.gpu} --input --output {output:q} --out {output.energy:q} --"
         " python -m greenllm collect --task {params.task} --settings {params.settings:q} --base {params.base:q}"
-        " --out {output.data} > {log} 2>&1"
+        " --out {output.data:q} > {log:q} 2>&1"
 
 
 rule collect_model:
@@ -56,5 +56,5 @@ rule collect_model:
         "collect the model of {wildcards.experiment}"
     shell:
         "meter --rule collect_model --wildcard experiment={wildcards.experiment} --attempt {resources.attempt}"
-        " --threads {threads} --gpus {resources.gpu} --input --output {output} --out {output.energy} --"
-        " python -m greenllm collect-model --settings {params.settings:q} --out {output.model} > {log} 2>&1"
+        " --threads {threads} --gpus {resources.gpu} --input --output {output:q} --out {output.energy:q} --"
+        " python -m greenllm collect-model --settings {params.settings:q} --out {output.model:q} > {log:q} 2>&1"

@@ -1,9 +1,13 @@
 # What all stages share: the checked study, the meter's call, the resources of a stage.
 # Logic beyond paths and resources lives in the package (workflow/greenllm).
 
+import sys
+
+# Snakemake imports from the workflow's folder first, where a user's file yaml.py would take a library's place.
+sys.path = [folder for folder in sys.path if folder != workflow.basedir]
+
 import os
 import shlex
-import sys
 from pathlib import Path
 
 from greenllm import environment
@@ -84,8 +88,8 @@ def making(wildcards, input):
     """Return the options that name the models that the recipe's step reads."""
     names = PLAN.other_folders(wildcards.experiment, wildcards.recipe, wildcards.seed)
     others = zip(names, input.others, strict=True)
-    parent = [f"--from {input.parent}"] if input.parent else []
-    return " ".join([*parent, *(f"--other {name}={folder}" for name, folder in others)])
+    parent = ["--from", input.parent] if input.parent else []
+    return shlex.join([*parent, *(word for name, folder in others for word in ("--other", f"{name}={folder}"))])
 
 
 def chat(wildcards):

@@ -38,7 +38,7 @@ rule compress:
     shell:
         "meter --rule compress --wildcard experiment={wildcards.experiment} --wildcard recipe={wildcards.recipe}"
         " --wildcard seed={wildcards.seed} --attempt {resources.attempt}"
-        " --threads {params.threads} --gpus {resources.gpu} --input {input} --output {output} --out {output.energy} --"
-        " {params.python} -m greenllm compress --recipe {params.recipe:q} --settings {params.settings:q}"
-        " {params.models} --data {input.data} --seed {wildcards.seed} --threads {params.threads} --device {params.device}"
-        " --checkpoints {params.checkpoints} --out {output.model} > {log} 2>&1"
+        " --threads {params.threads} --gpus {resources.gpu} --input {input:q} --output {output:q} --out {output.energy:q} --"
+        " {params.python:q} -m greenllm compress --recipe {params.recipe:q} --settings {params.settings:q}"
+        " {params.models} --data {input.data:q} --seed {wildcards.seed} --threads {params.threads} --device {params.device}"
+        " --checkpoints {params.checkpoints:q} --out {output.model:q} > {log:q} 2>&1"

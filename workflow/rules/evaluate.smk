@@ -35,7 +35,7 @@ rule evaluate:
     shell:
         "meter --rule evaluate --wildcard experiment={wildcards.experiment} --wildcard recipe={wildcards.recipe}"
         " --wildcard seed={wildcards.seed} --attempt {resources.attempt}"
-        " --threads {params.threads} --gpus {resources.gpu} --exclusive {params.claimed} --input {input} --output {output} --out {output.energy} --"
-        " {params.python} -m greenllm evaluate --task {params.task} --settings {params.settings:q} --model {input.model} --data {input.data}"
+        " --threads {params.threads} --gpus {resources.gpu} --exclusive {params.claimed} --input {input:q} --output {output:q} --out {output.energy:q} --"
+        " {params.python:q} -m greenllm evaluate --task {params.task} --settings {params.settings:q} --model {input.model:q} --data {input.data:q}"
         " --seed {wildcards.seed} --threads {params.threads} --device {params.device}"
-        " --out {output.quality} --predictions {output.predictions} > {log} 2>&1"
+        " --out {output.quality:q} --predictions {output.predictions:q} > {log:q} 2>&1"

@@ -24,12 +24,12 @@ rule preprocess:
     params:
         task=lambda wildcards: PLAN.experiment(wildcards.experiment).task,
         settings=lambda wildcards: settings(PLAN.experiment(wildcards.experiment).preprocess),
-        model=lambda wildcards, input: f"--model {input.model}" if input.model else "",
+        model=lambda wildcards, input: f"--model {shlex.quote(input.model)}" if input.model else "",
         chat=chat,
     message:
         "preprocess {wildcards.experiment}"
     shell:
         "meter --rule preprocess --wildcard experiment={wildcards.experiment} --attempt {resources.attempt}"
-        " --threads {threads} --gpus {resources.gpu} --input {input} --output {output} --out {output.energy} --"
-        " python -m greenllm preprocess --task {params.task} --settings {params.settings:q} --data {input.data} {params.model}"
-        " {params.chat} --out {output.data} > {log} 2>&1"
+        " --threads {threads} --gpus {resources.gpu} --input {input:q} --output {output:q} --out {output.energy:q} --"
+        " python -m greenllm preprocess --task {params.task} --settings {params.settings:q} --data {input.data:q} {params.model}"
+        " {params.chat} --out {output.data:q} > {log:q} 2>&1"

@@ -68,5 +68,5 @@ rule report:
         "report"
     shell:
         "meter --rule report --attempt {resources.attempt} --threads {threads} --gpus {resources.gpu}"
-        " --input {input} --output {output} --out {output.energy} --"
-        " python -m greenllm report --account {input.account} --out {params.folder} > {log} 2>&1"
+        " --input {input:q} --output {output:q} --out {output.energy:q} --"
+        " python -m greenllm report --account {input.account:q} --out {params.folder:q} > {log:q} 2>&1"

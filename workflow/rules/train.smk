@@ -40,8 +40,8 @@ rule train:
     shell:
         "meter --rule train --wildcard experiment={wildcards.experiment} --wildcard recipe={wildcards.recipe}"
         " --wildcard seed={wildcards.seed} --attempt {resources.attempt}"
-        " --threads {params.threads} --gpus {resources.gpu} --input {input} --output {output} --out {output.energy} --"
-        " {params.python} -m greenllm train --recipe {params.recipe:q} --settings {params.settings:q} --model {params.model:q}"
-        " {params.models} --data {input.data}"
+        " --threads {params.threads} --gpus {resources.gpu} --input {input:q} --output {output:q} --out {output.energy:q} --"
+        " {params.python:q} -m greenllm train --recipe {params.recipe:q} --settings {params.settings:q} --model {params.model:q}"
+        " {params.models} --data {input.data:q}"
         " --seed {wildcards.seed} --threads {params.threads} --device {params.device}"
-        " --checkpoints {params.checkpoints} --out {output.model} > {log} 2>&1"
+        " --checkpoints {params.checkpoints:q} --out {output.model:q} > {log:q} 2>&1"

@@ -31,7 +31,7 @@ def build(
         "PYTHONUNBUFFERED": "1",  # so that its progress comes line by line into a log file, too
     }
     with tempfile.TemporaryDirectory() as cache:
-        command = [sys.executable, "-m", "onnxruntime_genai.models.builder"]
+        command = [sys.executable, "-P", "-m", "onnxruntime_genai.models.builder"]
         command += ["-i", str(model), "-o", str(out), "-p", precision, "-e", "cpu", "-c", cache]
         if options:
             command += ["--extra_options", *(f"{name}={value}" for name, value in options.items())]

@@ -17,6 +17,7 @@ from typing import IO
 
 import psutil
 
+from greenllm.environment import SAFE_PATH
 from greenllm.errors import UserError
 from greenllm.serving.command import READY
 from greenllm.serving.energy import closely_sampled
@@ -51,8 +52,11 @@ def metered(rule: str, wildcards: Mapping[str, str], out: Path, *options: str) -
 
 
 def greenllm(*arguments: str) -> list[str]:
-    """Return the command line of a subcommand, by this interpreter: no PATH or activated environment is needed."""
-    return [sys.executable, "-m", "greenllm", *arguments]
+    """Return the command line of a subcommand, by this interpreter: no PATH or activated environment is needed.
+
+    `-P` keeps the current folder off the import path: a file json.py there is not Python's json.
+    """
+    return [sys.executable, "-P", "-m", "greenllm", *arguments]
 
 
 @contextlib.contextmanager
@@ -96,7 +100,9 @@ def running_other_server(command: Sequence[str], url: str, ready_s: float) -> It
                 time.sleep(LOOK_s)
         return None
 
-    with _running(command, ready, stdout=None, preexec_fn=_end_with_parent) as server:
+    # A script of the user's imports what lies beside it, as usual.
+    environment = {name: value for name, value in closely_sampled().items() if name != SAFE_PATH}
+    with _running(command, ready, stdout=None, preexec_fn=_end_with_parent, environment=environment) as server:
         yield server
 
 
@@ -126,6 +132,7 @@ def _running(
     *,
     stdout: int | None,
     preexec_fn: Callable[[], object] | None = None,
+    environment: Mapping[str, str] | None = None,
 ) -> Iterator[Server]:
     with tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace") as log:
         process = subprocess.Popen(
@@ -134,7 +141,7 @@ def _running(
             stdout=log if stdout is None else stdout,
             stderr=log,
             text=True,
-            env=closely_sampled(),
+            env=closely_sampled() if environment is None else environment,
             preexec_fn=preexec_fn,
         )
         asked_to_stop = False

@@ -134,6 +134,7 @@ def launch(
     require_divisible(training, threads)
     processes = training.processes
     os.environ["OMP_NUM_THREADS"] = str(threads // processes)
+    os.environ["PYTHONSAFEPATH"] = "1"  # as `python -P`: the processes import nothing from the current folder
     # All are on this machine: no name server or firewall has a say.
     os.environ.setdefault("GLOO_SOCKET_IFNAME", "lo")
     import logging
