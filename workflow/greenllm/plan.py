@@ -8,6 +8,9 @@ from greenllm.config.models import Config, Decision, Deployment, Evaluation, Exp
 from greenllm.config.section import overridden
 from greenllm.serving.endpoint import is_endpoint
 
+# The folder of the model that an experiment starts from, beside those of its recipes.
+SOURCE = "source"
+
 
 def python_of(environment: str) -> Path:
     """Return the Python of an environment that stands beside the project's own, in the root of the repository."""
@@ -58,13 +61,30 @@ class Plan:
         """Say whether the experiment's model runs already, behind an endpoint: it has no weights or tokenizer here."""
         return is_endpoint(self.config.experiments[experiment].model.init)
 
+    def source_keys(self, experiment: str) -> set[str]:
+        """Return the keys of the experiment's `model` by which the model that it starts from is fetched, or asked."""
+        if self.runs_elsewhere(experiment):
+            return {"init", "served_name", "chat", "system", "key_variable", "cgroup"}
+        return {"init", "revision"}
+
+    def made_folders(self) -> Iterator[Path]:
+        """Yield the folders that the study makes, and whose content goes when it makes them anew."""
+        results = Path(self.config.results)
+        for experiment in self.config.experiments:
+            for kind in ("data", "deployments"):
+                yield results / kind / experiment
+            yield results / "models" / experiment / SOURCE
+            for recipe in self.config.recipes:
+                yield results / "models" / experiment / recipe
+        yield from (results / name for name in ("report", "account", "energy", "evaluations", "benchmarks"))
+
     def model_folder(self, experiment: str, recipe: str | None, seed: str) -> str | None:
         """Return the folder of a recipe's model below the results, as a pattern with the pathvar `<results>`.
 
         `recipe` None is the model that the experiment starts from: a folder, or None where that is from scratch.
         """
         if recipe is None or self.config.recipes[recipe].step is None:
-            return f"<results>/models/{experiment}/source" if self.starts_from_source(experiment) else None
+            return f"<results>/models/{experiment}/{SOURCE}" if self.starts_from_source(experiment) else None
         return f"<results>/models/{experiment}/{recipe}/seed-{seed}/model"
 
     def parent_folder(self, experiment: str, recipe: str, seed: str) -> str | None:

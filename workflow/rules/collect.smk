@@ -23,7 +23,7 @@ rule collect:
     params:
         task=lambda wildcards: PLAN.experiment(wildcards.experiment).task,
         settings=lambda wildcards: settings(PLAN.experiment(wildcards.experiment).data),
-        base=lambda wildcards: STUDY.data_folder,  # a function: its text may hold braces of its own
+        base=lambda wildcards: STUDY.data_folder if PLAN.experiment(wildcards.experiment).data.files else ".",
     message:
         "collect {wildcards.experiment}"
     shell:
@@ -51,7 +51,9 @@ rule collect_model:
         runtime=STUDY.resources.collect.runtime_min,
         attempt=current_attempt,
     params:
-        settings=lambda wildcards: settings(PLAN.experiment(wildcards.experiment).model),
+        settings=lambda wildcards: settings(
+            PLAN.experiment(wildcards.experiment).model, include=PLAN.source_keys(wildcards.experiment)
+        ),
     message:
         "collect the model of {wildcards.experiment}"
     shell:

@@ -12,14 +12,18 @@ from pathlib import Path
 
 from greenllm import environment
 from greenllm.config.check import check_config
-from greenllm.config.read import ConfigError
+from greenllm.config.read import ConfigError, read_yaml
 from greenllm.errors import UserError
 from greenllm.files import require_writable
 from greenllm.plan import Plan
 
-CONFIG_FILE = ", ".join(map(os.path.relpath, workflow.config_settings.configfiles)) or "config/config.yaml"
+CONFIG_FILES = [*map(os.path.relpath, workflow.config_settings.configfiles)] or ["config/config.yaml"]
+CONFIG_FILE = ", ".join(CONFIG_FILES)
 GPU_LIMIT = workflow.global_resources.get("gpu")
 try:
+    # Read once more, since Snakemake takes the last of two keys of one name, and NO for false, without a word.
+    for file in CONFIG_FILES:
+        read_yaml(Path(file))
     STUDY = check_config(config, CONFIG_FILE, GPU_LIMIT and GPU_LIMIT.value)
 except ConfigError as error:
     print(error, file=sys.stderr)
@@ -45,9 +49,12 @@ shell.prefix(
 environment.prepare(STUDY.meter.interval_s)
 
 
-def settings(section):
-    """Return a section of the study as the JSON text that a stage takes on its command line."""
-    return section.model_dump_json(by_alias=True)
+def settings(section, **chosen):
+    """Return a section of the study as the JSON text that a stage takes on its command line.
+
+    `chosen` are pydantic's `include` or `exclude`: a job has the keys that it reads, so that no other runs it again.
+    """
+    return section.model_dump_json(by_alias=True, **chosen)
 
 
 def current_attempt(wildcards, attempt):
@@ -74,6 +81,12 @@ def source_model(wildcards):
     return PLAN.model_folder(wildcards.experiment, None, "") or []
 
 
+def preprocessing(wildcards):
+    """Return how the data are prepared, as JSON text: without the tokenizer, where the model brings its own."""
+    section = PLAN.experiment(wildcards.experiment).preprocess
+    return settings(section, exclude={"tokenizer"} if source_model(wildcards) else None)
+
+
 def parent_model(wildcards):
     """Return the folder of the model that the recipe starts from, if it does."""
     return PLAN.parent_folder(wildcards.experiment, wildcards.recipe, wildcards.seed) or []
@@ -84,12 +97,28 @@ def other_models(wildcards):
     return list(PLAN.other_folders(wildcards.experiment, wildcards.recipe, wildcards.seed).values())
 
 
+def training(wildcards):
+    """Return how the recipe's step trains, as JSON text: nothing where it does not."""
+    step = PLAN.recipe(wildcards.recipe).step
+    return settings(PLAN.training(wildcards.experiment, wildcards.recipe)) if step.trains_by else "{}"
+
+
+def scratch_model(wildcards, input):
+    """Return the option that describes the model from scratch, where the recipe starts with one."""
+    if input.parent:
+        return ""
+    model = settings(PLAN.experiment(wildcards.experiment).model, include={"size", "context"})
+    return f"--model {shlex.quote(model)}"
+
+
 def making(wildcards, input):
     """Return the options that name the models that the recipe's step reads."""
     names = PLAN.other_folders(wildcards.experiment, wildcards.recipe, wildcards.seed)
     others = zip(names, input.others, strict=True)
     parent = ["--from", input.parent] if input.parent else []
-    return shlex.join([*parent, *(word for name, folder in others for word in ("--other", f"{name}={folder}"))])
+    return shlex.join(
+        [*parent, *(word for name, folder in others for word in ("--other", f"{name}={folder}"))]
+    )
 
 
 def chat(wildcards):

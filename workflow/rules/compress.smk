@@ -29,7 +29,7 @@ rule compress:
         threads=STUDY.resources.compress.threads,
         python=lambda wildcards: PLAN.python(wildcards.recipe),
         recipe=recipe,
-        settings=lambda wildcards: settings(PLAN.training(wildcards.experiment, wildcards.recipe)),
+        settings=training,
         models=making,
         checkpoints=f"{STUDY.results}/models/{{experiment}}/{{recipe}}/seed-{{seed}}/checkpoints",
         device=lambda wildcards: PLAN.device(wildcards.recipe),

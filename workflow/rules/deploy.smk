@@ -31,7 +31,9 @@ rule deploy:
         threads=STUDY.resources.deploy.threads,
         task=lambda wildcards: PLAN.experiment(wildcards.experiment).task,
         settings=lambda wildcards: settings(PLAN.deployment(wildcards.experiment)),
-        evaluation=lambda wildcards: settings(PLAN.evaluation(wildcards.experiment)),
+        evaluation=lambda wildcards: settings(
+            PLAN.evaluation(wildcards.experiment), include={"max_tokens", "threshold"}
+        ),
         python=lambda wildcards: PLAN.python(wildcards.recipe),
         device=lambda wildcards: PLAN.device(wildcards.recipe),
         claimed=claimed,

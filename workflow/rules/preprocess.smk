@@ -23,7 +23,7 @@ rule preprocess:
         attempt=current_attempt,
     params:
         task=lambda wildcards: PLAN.experiment(wildcards.experiment).task,
-        settings=lambda wildcards: settings(PLAN.experiment(wildcards.experiment).preprocess),
+        settings=preprocessing,
         model=lambda wildcards, input: f"--model {shlex.quote(input.model)}" if input.model else "",
         chat=chat,
     message:

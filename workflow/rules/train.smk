@@ -30,8 +30,8 @@ rule train:
         threads=STUDY.resources.train.threads,
         python=lambda wildcards: PLAN.python(wildcards.recipe),
         recipe=recipe,
-        settings=lambda wildcards: settings(PLAN.training(wildcards.experiment, wildcards.recipe)),
-        model=lambda wildcards: settings(PLAN.experiment(wildcards.experiment).model),
+        settings=training,
+        model=scratch_model,
         models=making,
         checkpoints=f"{STUDY.results}/models/{{experiment}}/{{recipe}}/seed-{{seed}}/checkpoints",
         device=STUDY.device,
@@ -41,7 +41,7 @@ rule train:
         "meter --rule train --wildcard experiment={wildcards.experiment} --wildcard recipe={wildcards.recipe}"
         " --wildcard seed={wildcards.seed} --attempt {resources.attempt}"
         " --threads {params.threads} --gpus {resources.gpu} --input {input:q} --output {output:q} --out {output.energy:q} --"
-        " {params.python:q} -m greenllm train --recipe {params.recipe:q} --settings {params.settings:q} --model {params.model:q}"
+        " {params.python:q} -m greenllm train --recipe {params.recipe:q} --settings {params.settings:q} {params.model}"
         " {params.models} --data {input.data:q}"
         " --seed {wildcards.seed} --threads {params.threads} --device {params.device}"
         " --checkpoints {params.checkpoints:q} --out {output.model:q} > {log:q} 2>&1"

@@ -1,5 +1,6 @@
 """The checks that need more than one key: parents, cycles, files, GPUs."""
 
+import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from datetime import date
@@ -9,10 +10,8 @@ from typing import Any
 from greenllm.config.default import DEFAULT
 from greenllm.config.models import (
     Config,
-    Data,
     EmbeddedData,
     Experiment,
-    FileData,
     GraphData,
     Model,
     Needs,
@@ -23,11 +22,15 @@ from greenllm.config.read import ConfigError, nearest, validate
 from greenllm.config.section import Section
 from greenllm.errors import UserError
 from greenllm.footprint.carbon import grid_factor
-from greenllm.plan import Plan, python_of
+from greenllm.plan import SOURCE, Plan, python_of
 from greenllm.recipes.distilled import Distill
 from greenllm.serving.endpoint import is_endpoint
+from greenllm.serving.server_command import server_words
 from greenllm.tasks import TASKS
 from greenllm.training.parallel import require_divisible
+
+# What Snakemake's patterns, or a line of a message, take for something else than a part of a path.
+UNUSABLE = re.compile(r"[{}<>\x00-\x1f\x7f]")
 
 
 def check_config(values: Mapping[str, Any], source: str, gpu_limit: int | None = None) -> Config:
@@ -43,7 +46,10 @@ def check_config(values: Mapping[str, Any], source: str, gpu_limit: int | None =
         config: Config = validate(values, Config, source)
     except ConfigError as error:
         problems, config = error.problems, _sound_study(values)
-    found = [*_recipes(config), *_experiments(config), *_processes(config), *_files(config), *_site(config)]
+    recipes, experiments = _recipes(config), _experiments(config)
+    found = [*recipes, *experiments, *_processes(config), *_files(config), *_site(config)]
+    if not recipes and not experiments:  # else a chain of recipes may have no end
+        found += _undoable(config)
     found += _gpus(config, gpu_limit)
     problems = [*problems, *(f"{source}: {problem}" for problem in found)]
     if problems:
@@ -94,6 +100,11 @@ def _or(otherwise: Any, values: Any, model: Any) -> Any:
 def _recipes(config: Config) -> list[str]:
     problems = []
     for name, recipe in config.recipes.items():
+        if name == SOURCE:
+            problems.append(
+                f"recipes.{name}: is what the folder of the model is called that an experiment starts from; expected "
+                "another name"
+            )
         for key, parents in _needed(recipe).items():
             for parent in parents:
                 if parent not in config.recipes:
@@ -195,6 +206,11 @@ def _experiments(config: Config) -> list[str]:
                 problems.append(f"experiments.{name}.{error}")
         problems.extend(f"experiments.{name}.model.{problem}" for problem in _model(experiment.model))
         deployment = Plan(config).deployment(name)
+        if deployment.server is not None:
+            try:
+                server_words(deployment.server)
+            except UserError as error:
+                problems.append(f"experiments.{name}.{error}")
         if deployment.rate_per_s is not None and len(deployment.concurrency) > 1:
             problems.append(
                 f"experiments.{name}.deploy.concurrency: several values, but with rate_per_s the arrivals say how many "
@@ -226,6 +242,21 @@ def _processes(config: Config) -> list[str]:
                 needs: Needs = getattr(config.resources, step.stage)
                 try:
                     require_divisible(plan.training(name, recipe), needs.threads)
+                except UserError as error:
+                    problems.append(f"recipes.{recipe}: in experiments.{name}: {error}")
+    return problems
+
+
+def _undoable(config: Config) -> list[str]:
+    """Return which steps can't be done in the experiments that ask for them, as far as is known before they are."""
+    problems = []
+    plan = Plan(config)
+    for name, experiment in config.experiments.items():
+        for recipe in plan.recipes(name):
+            *before, step = [config.recipes[one].step for one in plan.lineage(recipe)]
+            if step is not None:
+                try:
+                    step.check(experiment, [one for one in before if one is not None])
                 except UserError as error:
                     problems.append(f"recipes.{recipe}: in experiments.{name}: {error}")
     return problems
@@ -273,14 +304,24 @@ def _files(config: Config) -> list[str]:
             )
     if Path(config.results).is_file():
         problems.append(f"results: {config.results!r} is a file; expected a folder, or the name of a new one")
+    if UNUSABLE.search(config.results) or config.results != config.results.strip() or config.results.startswith("-"):
+        problems.append(
+            f"results: {config.results!r} can be no results folder; expected a path without {{ }} < >, line breaks and "
+            "the like, that begins with no dash and neither begins nor ends with a blank"
+        )
     for name, experiment in config.experiments.items():
-        for field, value in _own_files(experiment.data):
-            if not (path := Path(config.data_folder, value)).is_file():
+        for field, value in experiment.data.files.items():
+            path = Path(config.data_folder, value)
+            if made := _made_around(path, config):
+                problems.append(f"experiments.{name}.data.{field}: {str(path)!r} is in {made}")
+            if not path.is_file():
                 problems.append(
                     f"experiments.{name}.data.{field}: no file {str(path)!r}; expected a path from data_folder "
                     f"({config.data_folder!r}), which --config data_folder=… sets"
                 )
         init = experiment.model.init
+        if is_local(init) and (made := _made_around(Path(init), config)):
+            problems.append(f"experiments.{name}.model.init: {init!r} is in {made}")
         if is_local(init) and not Path(init, "config.json").expanduser().is_file():
             problems.append(f"experiments.{name}.model.init: no config.json in {init!r}; expected a model folder")
         if init != "scratch" and not is_local(init) and not is_endpoint(init) and experiment.model.revision is None:
@@ -288,15 +329,13 @@ def _files(config: Config) -> list[str]:
     return problems
 
 
-def _own_files(data: Data) -> list[tuple[str, str]]:
-    """Return the files on this machine that data come from, each with its key."""
-    match data:
-        case FileData():
-            return [("train", data.train), *([] if data.test is None else [("test", data.test)])]
-        case GraphData():
-            return [("file", data.file)]
-        case _:
-            return []
+def _made_around(path: Path, config: Config) -> str | None:
+    """Return which folder around `path` this study makes anew, if it does, and what to do: what is there goes then."""
+    place = path.resolve()
+    for folder in Plan(config).made_folders():
+        if place.is_relative_to(folder.resolve()):
+            return f"{str(folder)!r}, which this study makes anew; move it elsewhere, or name other results"
+    return None
 
 
 def is_local(init: str) -> bool:

@@ -22,7 +22,7 @@ class EmbeddedData(DataSection):
 
     source: Literal["embedded"]
     rows: int = Field(12_000, ge=100, description="Rows to make before cleaning.")
-    seed: int = Field(0, description="Seed of the generator; another seed gives other rows.")
+    seed: int = Field(0, ge=0, description="Seed of the generator; another seed gives other rows.")
     languages: list[str] = Field(
         ["zh", "de", "fr"],
         min_length=1,
@@ -93,7 +93,7 @@ class GraphData(DataSection):
     format: Literal["auto", "nt", "turtle", "tsv"] = Field("auto", description="`auto` goes by the file's ending.")
     languages: list[str] = Field(["en"], min_length=1, description="Languages of the labels to ask and answer in.")
     rows: int = Field(12_000, ge=100, description="Questions to make before cleaning.")
-    seed: int = Field(0, description="Seed of the generator; another seed gives other rows.")
+    seed: int = Field(0, ge=0, description="Seed of the generator; another seed gives other rows.")
     licence: str | None = Field(None, description="Licence of the graph, for its card.")
     origin: str | None = Field(None, description="Who made the graph, for its card.")
 
@@ -123,7 +123,7 @@ class Preprocessing(Strict):
     near_duplicate: Share = Field(
         0.9, description="Training rows at least this similar (Jaccard, word or character 3-grams) to a test row go."
     )
-    seed: int = Field(0, description="Seed of the split.")
+    seed: int = Field(0, ge=0, description="Seed of the split.")
     tokenizer: TokenizerSettings = TokenizerSettings()
 
 
@@ -317,7 +317,7 @@ class Resources(Strict):
 class Site(Strict):
     """Where the machines stand: what a joule means in grams is bound late, from here."""
 
-    country: Annotated[str, StringConstraints(pattern=r"^[A-Z]{3}$")] | Literal["WORLD"] | None = Field(
+    country: Annotated[str, StringConstraints(pattern=r"^([A-Z]{3}|WORLD)$")] | None = Field(
         "WORLD", description="ISO 3166 alpha-3 code, WORLD for the world's mean (a wide interval), or null (no carbon)."
     )
     carbon_g_per_kWh: float | None = Field(None, gt=0, description="Your own grid factor instead of the country's.")
@@ -363,7 +363,7 @@ class Experiment(Strict):
     deploy: DeploymentOverride = Field(DeploymentOverride(), description="How the served model is measured here.")
     decision: DecisionOverride = Field(DecisionOverride(), description="What must be reached here.")
     recipes: list[Name] = Field(min_length=1, description="Recipes to compare; parents they need are made as well.")
-    seeds: list[int] = Field([1], min_length=1, description="One model is made for each seed.")
+    seeds: list[Annotated[int, Field(ge=0)]] = Field([1], min_length=1, description="One model is made for each seed.")
 
 
 class Config(Strict):

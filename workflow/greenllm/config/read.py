@@ -3,7 +3,8 @@
 import difflib
 import types
 import typing
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,10 @@ import yaml
 from pydantic import BaseModel, TypeAdapter, ValidationError
 from pydantic_core import ErrorDetails
 
+from greenllm.config.yaml_text import load_yaml
 from greenllm.errors import UserError
+
+LARGEST = 2**32 - 1  # what seeds may be (NumPy's and scikit-learn's bound); more of anything else fits no machine
 
 
 class ConfigError(UserError):
@@ -25,13 +29,13 @@ class ConfigError(UserError):
 def read_yaml(path: Path) -> Any:
     """Return the content of a YAML or JSON file; raise ConfigError where it can't be read."""
     try:
-        return yaml.safe_load(path.read_text(encoding="utf-8"))
+        return load_yaml(path.read_text(encoding="utf-8-sig"))
     except FileNotFoundError:
         raise ConfigError([f"{path}: no such file; expected a YAML file"]) from None
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError([f"{path}: can't be read ({error})"]) from None
     except yaml.YAMLError as error:
-        raise ConfigError([f"{path}: not valid YAML ({' '.join(str(error).split())})"]) from None
+        raise ConfigError([f"{path}: {_yaml_problem(error)}"]) from None
 
 
 def read_settings(text: str, model: Any, *, option: str = "--settings") -> Any:
@@ -42,20 +46,53 @@ def read_settings(text: str, model: Any, *, option: str = "--settings") -> Any:
     if not text.lstrip().startswith("{") and Path(text).is_file():
         return validate(read_yaml(Path(text)), model, text)
     try:
-        values = yaml.safe_load(text)
+        values = load_yaml(text)
     except yaml.YAMLError as error:
-        raise ConfigError([f"{option}: not valid YAML or JSON ({' '.join(str(error).split())})"]) from None
+        raise ConfigError([f"{option}: {_yaml_problem(error)}"]) from None
     if isinstance(values, str):
         raise ConfigError([f"{option}: no file {text!r}; expected a YAML file, or settings such as {{key: value}}"])
     return validate({} if values is None else values, model, option)
 
 
+def _yaml_problem(error: yaml.YAMLError) -> str:
+    """Return where a text is no YAML, or none that means what is written there, and why."""
+    if isinstance(error, yaml.constructor.ConstructorError) and error.problem and error.problem_mark:
+        return f"line {error.problem_mark.line + 1}: {error.problem}"
+    text = " ".join(str(error).split())
+    return f"not valid YAML or JSON ({text if len(text) <= 200 else text[:200] + '…'})"
+
+
 def validate(values: Any, model: Any, source: str) -> Any:
     """Return `values` as `model` (any type pydantic knows); raise ConfigError, a line `source: key: …` a mistake."""
+    if problems := [f"{source}: {problem}" for problem in _no_such_numbers(values, model)]:
+        raise ConfigError(problems)
     try:
         return TypeAdapter(model).validate_python(values)
     except ValidationError as error:
         raise ConfigError([_line(details, model, source) for details in error.errors()]) from None
+
+
+def _no_such_numbers(values: Any, model: Any, location: tuple[int | str, ...] = ()) -> Iterator[str]:
+    """Yield a line for each number that no library takes, and for each true or false, to pydantic 1 or 0."""
+    if isinstance(values, Mapping):
+        for key, value in values.items():
+            yield from _no_such_numbers(value, model, (*location, key))
+    elif isinstance(values, list):
+        for index, value in enumerate(values):
+            yield from _no_such_numbers(value, model, (*location, index))
+    elif isinstance(values, int):
+        kinds = _kinds(_follow(model, location))
+        key = ".".join(map(str, location))
+        if isinstance(values, bool) and kinds & {int, float} and not kinds & {bool, str}:
+            yield f"{key}: expected a number, got {str(values).lower()}"
+        elif int in kinds and float not in kinds and abs(values) > LARGEST:
+            yield f"{key}: {values} is too large; expected at most {LARGEST}"
+
+
+def _kinds(annotation: Any) -> set[Any]:
+    """Return the plain types in an annotation, at any depth."""
+    inner = typing.get_args(annotation)
+    return {annotation} if not inner else set().union(*map(_kinds, inner))
 
 
 def nearest(word: str, known: Sequence[str]) -> str:
@@ -68,7 +105,8 @@ def _line(details: ErrorDetails, model: Any, source: str) -> str:
     location, kind, context = details["loc"], details["type"], details.get("ctx", {})
     keys = _known_keys(model, location[:-1]) if location else []
     # A discriminated union puts its tag (`embedded`, `file`, …) into the location: no key of the user's.
-    key = ".".join(str(part) for part in _without_tags(model, location)) or "(top level)"
+    parts = [str(part) for part in _without_tags(model, location) if part != "[key]"]
+    key = ".".join(parts) or "(top level)"
     given = details["input"]
     match kind:
         case "extra_forbidden":
@@ -85,9 +123,22 @@ def _line(details: ErrorDetails, model: Any, source: str) -> str:
         case "union_tag_not_found":
             key += ".source"
             message = "is missing: expected embedded, file, url, hub or graph"
+        case "string_pattern_mismatch":
+            message = f"{_short(given)} is none: expected text that matches {context['pattern']}"
+            message += _expected(model, location).replace(": expected", ",")
+        case "string_type" if given is None:
+            message = f"is empty{_expected(model, location)}"
+        case "string_type" if isinstance(given, bool | int | float | date):
+            message = f"expected text, but without quotes {given} is a {_yaml_kind(given)} to YAML; write it in quotes"
         case _:
             message = f"{details['msg'][0].lower()}{details['msg'][1:]}, got {_short(given)}"
     return f"{source}: {key}: {message}"
+
+
+def _yaml_kind(value: Any) -> str:
+    if isinstance(value, bool):
+        return "truth value"
+    return "date" if isinstance(value, date) else "number"
 
 
 def _expected(model: Any, location: Sequence[int | str]) -> str:
@@ -97,7 +148,8 @@ def _expected(model: Any, location: Sequence[int | str]) -> str:
         for name, field in fields.items():
             if location[-1] in (name, field.alias) and field.description:
                 text = field.description.removesuffix(".")
-                return f": expected {text[0].lower()}{text[1:]}"
+                first = text[0] if text[1:2].isupper() else text[0].lower()
+                return f": expected {first}{text[1:]}"
     return ""
 
 

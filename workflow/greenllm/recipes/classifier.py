@@ -1,13 +1,17 @@
 """Recipe step classifier: the article's network of 784, 128 and 10 units, in one of two frameworks."""
 
 import sys
-from typing import ClassVar, Literal
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 from pydantic import Field
 
 from greenllm.errors import UserError
 from greenllm.files import write_json
 from greenllm.recipes.step import Job, Step
+
+if TYPE_CHECKING:
+    from greenllm.config.models import Experiment
 
 TOKENS = 65  # a row's: 64 grey values and the digit
 DIGITS = tuple("0123456789")
@@ -35,6 +39,11 @@ class Classifier(Step):
     def environment(self) -> str | None:
         """TensorFlow is too large to come with the project: it has an environment of its own."""
         return "tensorflow" if self.framework == "tensorflow" else None
+
+    def check(self, experiment: "Experiment", before: "Sequence[Step]") -> None:
+        """Raise UserError where the experiment's task is not that of digits."""
+        if experiment.task != "digits":
+            raise UserError(f"classifier is for the task digits, not for {experiment.task}")
 
     def make(self, job: Job) -> None:
         """Train and write the network with its training.json."""

@@ -13,6 +13,7 @@ class Lora(Step):
 
     key: ClassVar[str] = "lora"
     stage: ClassVar[Literal["train", "compress"]] = "train"
+    keeps_widths: ClassVar[bool] = True
     trains_by: ClassVar[Literal["train", "recover"] | None] = "train"
 
     rank: int = Field(8, ge=1, description="Rank of the matrix that is added to each layer's.")

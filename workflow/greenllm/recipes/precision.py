@@ -14,6 +14,7 @@ class Precision(ByFormat, Step):
 
     key: ClassVar[str] = "precision"
     stage: ClassVar[Literal["train", "compress"]] = "compress"
+    keeps_widths: ClassVar[bool] = True
 
     format: Literal["bf16"] = Field(description="Format of weights and arithmetic, where the hardware has it.")
 

@@ -1,12 +1,19 @@
 """Recipe step quantize: weights in 8 or 4 bits, by ONNX Runtime GenAI's model builder or by torchao."""
 
-from typing import ClassVar, Literal, Self
+from collections.abc import Sequence
+from importlib.util import find_spec
+from typing import TYPE_CHECKING, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 from pydantic_core import PydanticCustomError
 
 from greenllm.compression.formats import ByFormat
+from greenllm.errors import UserError
 from greenllm.recipes.step import Job, Step
+from greenllm.training.sizes import SIZES
+
+if TYPE_CHECKING:
+    from greenllm.config.models import Experiment
 
 
 class Quantize(ByFormat, Step):
@@ -41,6 +48,21 @@ class Quantize(ByFormat, Step):
     def on_cpu(self) -> bool:
         """ONNX Runtime GenAI's engine uses the CPU here."""
         return self.library == "onnxruntime"
+
+    def check(self, experiment: "Experiment", before: "Sequence[Step]") -> None:
+        """Raise UserError where torchao is asked for and missing, or a layer's width is no multiple of `block`."""
+        if self.library == "torchao" and find_spec("torchao") is None:
+            raise UserError("quantize.library: needs the environment with torchao, which `make gpu` makes")
+        in_blocks = self.library == "onnxruntime" or self.format == "int4"
+        # A step in between may change the widths; a model that somebody trained before is not here yet.
+        if in_blocks and experiment.model.init == "scratch" and all(step.keeps_widths for step in before):
+            size = SIZES[experiment.model.size]
+            for width in (size.hidden, size.feed_forward):
+                if width % self.block:
+                    raise UserError(
+                        f"quantize.block: {self.block} weights share a scale, but a layer of the size "
+                        f"{experiment.model.size} is {width} wide; expected a number that divides it"
+                    )
 
     def make(self, job: Job) -> None:
         """Write the quantised model, with its size before and after.

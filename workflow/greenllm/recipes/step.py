@@ -1,7 +1,7 @@
 """What a recipe's step is: settings that stand in the configuration, and what they do to a model."""
 
 from abc import abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,7 +12,7 @@ from greenllm.errors import UserError
 from greenllm.files import replacing_folder
 
 if TYPE_CHECKING:
-    from greenllm.config.models import Model, Training
+    from greenllm.config.models import Experiment, Model, Training
     from greenllm.training.device import Device
     from greenllm.training.method import Method
     from greenllm.training.sizes import Decoder
@@ -97,6 +97,8 @@ class Step(Strict):
     trains_by: ClassVar[Literal["train", "recover"] | None] = None
     # Whether it can start without a parent.
     from_scratch: ClassVar[bool] = False
+    # Whether the layers of its result are as wide as the size that the experiment names, or as its parent's.
+    keeps_widths: ClassVar[bool] = False
     # Whether no further step can start from its result.
     final: ClassVar[bool] = False
 
@@ -114,6 +116,13 @@ class Step(Strict):
     def environment(self) -> str | None:
         """Name of the Python environment that it and its result need (`.venv-<name>`); None for the project's own."""
         return None
+
+    def check(self, experiment: "Experiment", before: "Sequence[Step]") -> None:
+        """Raise UserError where the configuration alone says that the step can't be done in an experiment.
+
+        What is known here costs nothing; `make` would find it after the steps `before` were paid for.
+        """
+        return
 
     @abstractmethod
     def make(self, job: Job) -> None:

@@ -10,6 +10,7 @@ class Train(Step):
 
     key: ClassVar[str] = "train"
     stage: ClassVar[Literal["train", "compress"]] = "train"
+    keeps_widths: ClassVar[bool] = True
     trains_by: ClassVar[Literal["train", "recover"] | None] = "train"
     from_scratch: ClassVar[bool] = True
 

@@ -1,11 +1,8 @@
 """What a load is sent to: our server, another OpenAI server in its place, or an endpoint that runs already."""
 
 import contextlib
-import re
-import shlex
-import shutil
 import socket
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,6 +14,7 @@ from greenllm.serving.endpoint import Endpoint, with_version
 from greenllm.serving.engines.manifest import Manifest
 from greenllm.serving.memory import resident_bytes
 from greenllm.serving.processes import greenllm, metered, metering_cgroup, running_other_server, running_server
+from greenllm.serving.server_command import filled_in, server_words
 
 ELSEWHERE = "the endpoint runs elsewhere; if it is on this host, name the control group of its processes: model.cgroup"
 NO_GPU_ENERGY = "of the control group's processor time and memory alone: a GPU's energy is not in it"
@@ -99,7 +97,15 @@ def _our_server(deployed: Deployed) -> Iterator[Target]:
 def _other_server(deployed: Deployed, server: str) -> Iterator[Target]:
     port = _free_port()
     name = deployed.manifest.name or deployed.bundle.name
-    command = _filled_in(server, deployed, {"model": str(deployed.bundle), "name": name, "port": str(port)})
+    command = filled_in(
+        server_words(server),
+        {
+            "model": lambda: str(deployed.bundle),
+            "name": lambda: name,
+            "port": lambda: str(port),
+            "context": lambda: str(_context(deployed)),
+        },
+    )
     with running_other_server(
         [*deployed.meter("--gpus", str(deployed.gpus)), *command], f"http://127.0.0.1:{port}", deployed.ready_s
     ) as running:
@@ -123,26 +129,6 @@ def _endpoint(deployed: Deployed, endpoint: Endpoint) -> Iterator[Target]:
         )
     with metering_cgroup(deployed.meter("--gpus", "0", "--cgroup", endpoint.cgroup)):
         yield Target(endpoint, deployed.manifest.engine, deployed.max_tokens, energy_reason=NO_GPU_ENERGY)
-
-
-def _filled_in(server: str, deployed: Deployed, values: dict[str, str]) -> Sequence[str]:
-    """Return the words of a server's command, with what stands in braces filled in."""
-    try:
-        words = shlex.split(server)
-    except ValueError as error:
-        raise UserError(f"deploy.server: {server}: {error}; expected a command as a shell takes it") from None
-    known = {*values, "context"}
-
-    def value(match: re.Match[str]) -> str:
-        if match[1] not in known:
-            braced = ", ".join(f"{{{name}}}" for name in sorted(known))
-            raise UserError(f"deploy.server: {match[0]} is not known; expected {braced}")
-        return values[match[1]] if match[1] in values else str(_context(deployed))
-
-    filled_in = [re.sub(r"\{(\w+)\}", value, word) for word in words]
-    if not filled_in or shutil.which(filled_in[0]) is None:
-        raise UserError(f"deploy.server: command not found: {filled_in[0] if filled_in else server!r}; install it")
-    return filled_in
 
 
 def _context(deployed: Deployed) -> int:
