@@ -115,6 +115,17 @@ def replacing(path: Path) -> Iterator[Path]:
         beside.unlink(missing_ok=True)
 
 
+def require_own(path: Path, mark: str) -> None:
+    """Raise UserError where `path` is there and none of ours: within its first 4,096 bytes each of ours has `mark`.
+
+    For files whose names the user did not choose; what `--out FILE` names is replaced.
+    """
+    if path.is_file() and path.stat().st_size:
+        with path.open("rb") as file:
+            if mark.encode() not in file.read(4096):
+                raise UserError(f"{path}: was not written by GreenLLM; move it away, or name another folder")
+
+
 def require_replaceable_file(path: Path) -> Path | None:
     """Return the file that `path` leads to, links followed; None where it is no regular file, but can be written to.
 
@@ -186,8 +197,9 @@ def _beside(place: Path) -> Path:
 
 def write_json(path: Path, value: Any) -> None:
     """Write `value` as indented UTF-8 JSON, whole or not at all."""
+    text = json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
     with replacing(path) as beside:
-        beside.write_text(json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n", encoding="utf-8")
+        beside.write_bytes(text.encode(errors="backslashreplace"))  # half a character becomes its escape in JSON
 
 
 def read_json(path: Path, remedy: str) -> dict[str, Any]:

@@ -1,7 +1,6 @@
 """`greenllm attribute`: share out the joules of all ledgers among their jobs."""
 
 import argparse
-import json
 import math
 import sys
 from collections.abc import Mapping, Sequence
@@ -16,6 +15,7 @@ from greenllm.attribution.reading import check_folder
 from greenllm.attribution.result import POLICIES, Attribution, attribute
 from greenllm.attribution.spending import Spending
 from greenllm.meter.estimate import Estimate
+from greenllm.printing import print_json
 
 ROWS = 20  # of a table, where not all are asked for
 LOW_COVERAGE = 0.95  # below that a job's row says so
@@ -46,7 +46,7 @@ def run(arguments: argparse.Namespace) -> int:
     for trouble in attribution.troubles:
         print(f"greenllm attribute: warning: {trouble}", file=sys.stderr)
     if arguments.json:
-        print(json.dumps(attribution.to_json(), indent=2, ensure_ascii=False, allow_nan=False))
+        print_json(attribution.to_json())
     else:
         print(as_text(attribution, rows=None if arguments.all else ROWS))
     return 0

@@ -1,7 +1,6 @@
 """`greenllm probe`: what can be measured on this host, by which sensor, and who holds which device."""
 
 import argparse
-import json
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,6 +14,7 @@ from greenllm.meter.sampler import Sampler
 from greenllm.meter.sensors import Sensor
 from greenllm.meter.sensors.discovery import find_sensors
 from greenllm.meter.sensors.nvml import Gpu
+from greenllm.printing import print_json
 
 # The command of a meter outside the host may take its time.
 FIRST_ANSWER_S = 3.0
@@ -35,7 +35,10 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Print what can be measured."""
     found = probe(max(0.05, min(60.0, arguments.seconds)))
-    print(json.dumps(found, indent=2, ensure_ascii=False) if arguments.json else _as_text(found))
+    if arguments.json:
+        print_json(found)
+    else:
+        print(_as_text(found))
     return 0
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import jinja2
 from markupsafe import Markup
 
-from greenllm.files import replacing, write_json
+from greenllm.files import replacing, require_own, write_json
 from greenllm.report import figures, tables
 from greenllm.report.findings import findings
 from greenllm.report.numbers import quantity
@@ -18,7 +18,12 @@ from greenllm.report.table import Column
 
 
 def write_report(account: Mapping[str, Any], folder: Path) -> None:
-    """Write index.html, figures/, tables/ and summary.json into `folder`; files of other names there stay."""
+    """Write index.html, figures/, tables/ and summary.json into `folder`; files of other names there stay.
+
+    Raises UserError where it holds a page or summary of somebody else's.
+    """
+    require_own(folder / "index.html", "<title>GreenLLM report")
+    require_own(folder / "summary.json", '"schema": "greenllm/')
     written = [make(account) for make in tables.PAGE]
     for table in written:
         table.write(folder / "tables" / table.name)

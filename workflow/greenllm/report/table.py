@@ -9,7 +9,7 @@ from typing import Any, Literal
 import pandas as pd
 from tabulate import tabulate
 
-from greenllm.files import replacing
+from greenllm.files import replacing, require_own
 from greenllm.report.numbers import bounds_text, prefix_for, split, value_text
 
 ENDINGS = (".csv", ".parquet", ".md", ".tex")
@@ -96,6 +96,9 @@ class Table:
     def write(self, prefix: Path) -> list[Path]:
         """Write `prefix`.csv and .parquet (raw, SI units) and .md and .tex (as shown); return the paths."""
         paths = [prefix.with_name(prefix.name + ending) for ending in ENDINGS]
+        # The user names one of the four: the others must not take the place of notes of that name.
+        require_own(paths[2], f"**{self.caption[:20]}")
+        require_own(paths[3], f"% {self.caption[:20]}")
         frame = self.frame()
         headings = [f"{title} ({unit})" if unit else title for title, unit in self.headings()]
         shown = [[f"{cell.text} ({cell.bounds})" if cell.bounds else cell.text for cell in row] for row in self.cells()]

@@ -37,11 +37,13 @@ def run(arguments: argparse.Namespace) -> int:
     from greenllm.config.models import Config
     from greenllm.config.read import read_settings
     from greenllm.errors import UserError
-    from greenllm.files import write_json
+    from greenllm.files import require_own, write_json
     from greenllm.footprint.account import account
     from greenllm.footprint.study import read_study
     from greenllm.report.numbers import quantity
 
+    for name in ("attribution.json", "account.json"):
+        require_own(arguments.out / name, '"schema": "greenllm/')
     config = read_settings(arguments.config, Config, option="--config")
     results = arguments.results or Path(config.results)
     study = read_study(config, results)

@@ -1,9 +1,7 @@
 """`greenllm compare`: the same experiment on several hosts or devices, side by side per unit of work."""
 
 import argparse
-import json
 import string
-import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -23,13 +21,13 @@ def run(arguments: argparse.Namespace) -> int:
     from greenllm.errors import UserError
     from greenllm.footprint.hardware import side_by_side
     from greenllm.footprint.results import read_results
+    from greenllm.printing import print_json
 
     if len(arguments.results) < 2:
         raise UserError(f"{arguments.results[0]} alone: expected two results folders or more to compare")
     found = side_by_side([read_results(folder) for folder in arguments.results])
     if arguments.json:
-        json.dump(found, sys.stdout, indent=2, ensure_ascii=False, allow_nan=False)
-        print()
+        print_json(found)
         return 0
     from tabulate import tabulate
 

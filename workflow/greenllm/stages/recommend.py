@@ -1,8 +1,6 @@
 """`greenllm recommend`: which recipe to deploy, decided anew from a results folder; nothing is run."""
 
 import argparse
-import json
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +23,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Print one sentence for each experiment; what an option leaves out stays as the study has it."""
     from greenllm.footprint.results import read_results
+    from greenllm.printing import print_json
     from greenllm.report.findings import findings
 
     asked = {key: value for key in ASKED if (value := getattr(arguments, key)) is not None}
@@ -36,8 +35,7 @@ def run(arguments: argparse.Namespace) -> int:
             name: {**found["experiments"][name]["recommendation"], "sentence": sentences[name]["sentence"]}
             for name in chosen
         }
-        json.dump(decided, sys.stdout, indent=2, ensure_ascii=False, allow_nan=False)
-        print()
+        print_json(decided)
         return 0
     for name in chosen:
         print(f"{name}: {sentences[name]['sentence']} {sentences[name]['note']}")

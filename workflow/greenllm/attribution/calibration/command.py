@@ -1,7 +1,6 @@
 """`greenllm calibrate`: gain and offset of a host's devices, against the readings of an external meter."""
 
 import argparse
-import json
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -27,6 +26,7 @@ from greenllm.meter.calibration import SCHEMA, calibration_file, read_calibratio
 from greenllm.meter.host import boot_id
 from greenllm.meter.machine import differ, machine
 from greenllm.meter.times import rfc3339
+from greenllm.printing import print_json
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -136,7 +136,7 @@ def run(arguments: argparse.Namespace) -> int:
     path = arguments.out or _default_file(host)
     store(path, host, calibration)
     if arguments.json:
-        print(json.dumps(calibration, indent=2, ensure_ascii=False))
+        print_json(calibration)
     else:
         print(_as_text(calibration, path))
     return 0
