@@ -1,0 +1,109 @@
+"""GPUs that a study reserves and can't use: found before anything runs, and then not reserved."""
+
+import os
+import subprocess
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from greenllm import accelerator
+from greenllm.meter.gpus import visible
+from greenllm.meter.sensors import nvml
+from greenllm.plan import USES_NO_GPU, GpuJobs, Plan
+
+# What importing PyTorch may take, from a cold disk.
+ANSWER_S = 120
+
+
+@dataclass(frozen=True)
+class Reservations:
+    """`plan` leases no GPU that can't be used. `lines` say why and how to mend it; `refused`: nothing may run."""
+
+    plan: Plan
+    lines: Sequence[str] = ()
+    refused: bool = False
+
+
+def checked(plan: Plan, environment: Mapping[str, str] = os.environ) -> Reservations:
+    """Return what of the study's reservations jobs on this host can use.
+
+    `device: require` is refused where a job can use no GPU, and so is a training of more processes than it has GPUs.
+    """
+    jobs = list(plan.all_gpu_jobs())
+    lines = list(_more_than_used(plan, jobs))
+    asking = [one for one in jobs if min(one.asked, one.usable)]
+    if not asking:
+        return Reservations(plan, lines)
+    required = plan.config.device == "require"
+    gpus, sensors = nvml.find()
+    if (reason := _none_allowed(gpus, sensors, environment)) is not None:
+        if required:
+            return Reservations(plan, [*lines, f"device: require, but {reason}"], refused=True)
+        return Reservations(plan, [*lines, f"jobs compute on the CPU: {reason}"] if gpus else lines)
+    pythons = dict.fromkeys(one.python for one in asking if one.python is not None)
+    reasons = {python: reason for python in pythons if (reason := _asked(python, environment))}
+    for python, reason in reasons.items():
+        stages = ", ".join(dict.fromkeys(one.stage for one in asking if one.python == python))
+        told = f"device: require, but {stages} can't" if required else f"{stages} lease no GPU and"
+        lines.append(f"{told} compute on {'one' if required else 'the CPU'}: {reason}")
+    too_few = list(_too_few(one for one in asking if one.python not in reasons))
+    return Reservations(
+        replace(plan, without_gpu=frozenset(reasons)),
+        [*lines, *too_few],
+        refused=bool(too_few or (required and reasons)),
+    )
+
+
+def _more_than_used(plan: Plan, jobs: Sequence[GpuJobs]) -> Iterator[str]:
+    """Yield a line for each stage that asks for more GPUs than any of its jobs uses."""
+    for stage, needs in plan.config.resources:
+        if stage in USES_NO_GPU:
+            if needs.gpu:
+                yield f"resources.{stage}.gpu: {needs.gpu}, but {stage} uses no GPU and leases none; leave it out"
+            continue
+        most = max((one.usable for one in jobs if one.stage == stage), default=0)
+        if needs.gpu > max(1, most) and any(one.stage == stage for one in jobs):
+            trains = stage in ("train", "compress")
+            who = "each process of a training (train.processes)" if trains else "the engine"
+            yield f"resources.{stage}.gpu: {needs.gpu}, but {who} uses one: its jobs lease {most} at most"
+
+
+def _too_few(jobs: Iterator[GpuJobs]) -> Iterator[str]:
+    for one in jobs:
+        if one.usable > one.asked and one.stage in ("train", "compress"):
+            yield (
+                f"recipes.{one.recipe}: in experiments.{one.experiment}: train.processes: {one.usable} processes need a "
+                f"GPU each; set gpu: {one.usable} in resources.{one.stage}, or fewer processes, or device: cpu"
+            )
+
+
+def _none_allowed(
+    gpus: Sequence[nvml.Gpu], sensors: Sequence[nvml.Sensor], environment: Mapping[str, str]
+) -> str | None:
+    """Return why jobs can get none of the host's GPUs."""
+    if not gpus:
+        known = "; ".join(sensor.reason for sensor in sensors if sensor.reason)
+        return f"this host has no GPU that can be leased ({known or 'NVML finds none'}); `greenllm probe` says more"
+    named = environment.get("CUDA_VISIBLE_DEVICES")
+    if "SLURM_JOB_ID" in environment and named is None:
+        return "SLURM gave this job no GPU; ask for one (--gpus=1)"
+    if not visible(gpus, named):
+        return f"CUDA_VISIBLE_DEVICES={named} allows none of this host's {len(gpus)}; unset it, or name GPUs in it"
+    return None
+
+
+def _asked(python: str, environment: Mapping[str, str]) -> str | None:
+    """Ask a Python why its PyTorch can't compute on a GPU; None where it can, or doesn't answer: its jobs will say."""
+    source = Path(accelerator.__file__).read_text(encoding="utf-8")
+    try:
+        done = subprocess.run(
+            [python, "-c", source],
+            # Numbered as NVML and the meter do; and nothing is imported from the working folder.
+            env={**environment, "CUDA_DEVICE_ORDER": "PCI_BUS_ID", "PYTHONSAFEPATH": "1"},
+            capture_output=True,
+            text=True,
+            timeout=ANSWER_S,
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return done.stdout.strip() or None if done.returncode == 0 else None
