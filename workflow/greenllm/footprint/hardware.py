@@ -119,7 +119,7 @@ def _by_seed(results: Results, experiment: str, recipe: str, stage: str, work: s
 def _trained(attempt: Attempt | None, work: str) -> Repeated | None:
     """Return a training's energy per unit of its work; None where unknown."""
     amount = attempt and attempt.work.get(work)
-    if attempt is None or attempt.energy_J is None or not attempt.comparable or not amount:
+    if attempt is None or attempt.energy_J is None or attempt.incomparable or not amount:
         return None
     estimate = attempt.energy_J.scaled(1 / amount)
     return Repeated(estimate, (estimate.value,))

@@ -61,7 +61,7 @@ class Sensor:
     """One device, read by one method. Without terms it is a null object: it reads nothing, and `reason` says why.
 
     `read` returns the raw counter, or the raw power of a gauge; it raises SensorError where that fails. `processes`
-    counts the processes on a GPU. `close` ends what reading needed. `poll_s` is how often it must be read at least,
+    counts the processes on a GPU, `memory` is what is used of its memory (bytes, None where it does not say). `close` ends what reading needed. `poll_s` is how often it must be read at least,
     where that is more often than the meter's own interval.
     """
 
@@ -75,6 +75,7 @@ class Sensor:
     gauge: Gauge | None = None
     read: Callable[[], float] | None = None
     processes: Callable[[], int] | None = None
+    memory: Callable[[], float | None] | None = None
     close: Callable[[], None] | None = None
     poll_s: float | None = None
     reason: str | None = None
