@@ -130,7 +130,8 @@ class Plan:
     def gpu_jobs(self, stage: str, experiment: str, recipe: str) -> GpuJobs:
         """Return what a stage asks of GPUs for a recipe, and what it can use of that, whatever this host has."""
         asked: int = getattr(self.config.resources, stage).gpu
-        usable, python = 1, self._interpreter(recipe)
+        usable = 1
+        python: str | None = self._interpreter(recipe)
         step = self.config.recipes[recipe].step
         server = self.deployment(experiment).server if stage == "deploy" else None
         if self.on_cpu(recipe) or self.runs_elsewhere(experiment) or stage in USES_NO_GPU:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from greenllm import accelerator
 from greenllm.meter.gpus import visible
-from greenllm.meter.sensors import nvml
+from greenllm.meter.sensors import Sensor, nvml
 from greenllm.plan import USES_NO_GPU, GpuJobs, Plan
 
 # What importing PyTorch may take, from a cold disk.
@@ -39,13 +39,15 @@ def checked(plan: Plan, environment: Mapping[str, str] = os.environ) -> Reservat
     if (reason := _none_allowed(gpus, sensors, environment)) is not None:
         if required:
             return Reservations(plan, [*lines, f"device: require, but {reason}"], refused=True)
-        return Reservations(plan, [*lines, f"jobs compute on the CPU: {reason}"] if gpus else lines)
+        return Reservations(plan, [*lines, f"no GPU is leased, the CPU computes: {reason}"] if gpus else lines)
     pythons = dict.fromkeys(one.python for one in asking if one.python is not None)
     reasons = {python: reason for python in pythons if (reason := _asked(python, environment))}
     for python, reason in reasons.items():
         stages = ", ".join(dict.fromkeys(one.stage for one in asking if one.python == python))
-        told = f"device: require, but {stages} can't" if required else f"{stages} lease no GPU and"
-        lines.append(f"{told} compute on {'one' if required else 'the CPU'}: {reason}")
+        told = (
+            f"device: require, but no GPU for {stages}" if required else f"{stages}: no GPU is leased, the CPU computes"
+        )
+        lines.append(f"{told}: {reason}")
     too_few = list(_too_few(one for one in asking if one.python not in reasons))
     return Reservations(
         replace(plan, without_gpu=frozenset(reasons)),
@@ -72,14 +74,12 @@ def _too_few(jobs: Iterator[GpuJobs]) -> Iterator[str]:
     for one in jobs:
         if one.usable > one.asked and one.stage in ("train", "compress"):
             yield (
-                f"recipes.{one.recipe}: in experiments.{one.experiment}: train.processes: {one.usable} processes need a "
-                f"GPU each; set gpu: {one.usable} in resources.{one.stage}, or fewer processes, or device: cpu"
+                f"recipes.{one.recipe}: in experiments.{one.experiment}: train.processes: {one.usable} processes "
+                f"need a GPU each; set gpu: {one.usable} in resources.{one.stage}, or fewer processes, or device: cpu"
             )
 
 
-def _none_allowed(
-    gpus: Sequence[nvml.Gpu], sensors: Sequence[nvml.Sensor], environment: Mapping[str, str]
-) -> str | None:
+def _none_allowed(gpus: Sequence[nvml.Gpu], sensors: Sequence[Sensor], environment: Mapping[str, str]) -> str | None:
     """Return why jobs can get none of the host's GPUs."""
     if not gpus:
         known = "; ".join(sensor.reason for sensor in sensors if sensor.reason)

@@ -20,7 +20,7 @@ class Sampler:
     """
 
     def __init__(self, sensors: Sequence[Sensor], leased: Sequence[str], tree: ProcessTree) -> None:
-        """`leased` are the job's own devices: looked at between samples, and at their memory; of others, users count."""
+        """`leased` are the job's own devices: looked at between samples; of other GPUs, the users are counted."""
         self._tree = tree
         self._processors = ProcessorTimes()
         self._counters = [sensor for sensor in sensors if sensor.read is not None]
