@@ -23,11 +23,11 @@ QUANTITIES = {  # what is compared → of which stage, the name of its work ther
 def side_by_side(results: Sequence[Results]) -> dict[str, Any]:
     """Return {results: [{folder, hosts, devices}], rows}, one row an experiment, recipe and quantity, in J.
 
-    A row holds {value, low, high} or null (with its `reason`) for each folder in `energy_J`, and in `times_less` how many times less than
-    on the first it is, with `verdict` ("saves", "loss", "not resolvable", "unknown") for each. Errors of sensors cancel
-    where host and sensor are the same, and add where they are not; what was `measured_once` on each leaves out how far
-    runs differ. Raises UserError where the folders have no
-    experiment or recipe in common, or one of that name has other settings.
+    A row holds {value, low, high} or null (with its `reason`) for each folder in `energy_J`, and in `times_less` how
+    many times less than on the first it is, with `verdict` ("saves", "loss", "not resolvable", "unknown") for each.
+    Errors of sensors cancel where host and sensor are the same, and add where they are not; what was `measured_once` on
+    each leaves out how far runs differ. Raises UserError where the folders have no experiment or recipe in common, or
+    one of that name has other settings.
     """
     first, *others = results
     names = [name for name in first.comparisons if all(name in other.comparisons for other in others)]

@@ -90,7 +90,7 @@ class Task(ABC):
         """Raise UserError, which names the key, where a quality is asked for that the primary metric can't have."""
         least, most = self.range
         span = f"{self.primary} is between {least:g} and {most:g}" if most < math.inf else f"{self.primary} is a number"
-        if decision.quality is not None and not (math.isfinite(decision.quality) and least <= decision.quality <= most):
+        if decision.quality is not None and not least <= decision.quality <= most:
             at_least = f" of at least {least:g}" if most == math.inf and least > -math.inf else ""
             raise UserError(f"quality: {decision.quality:g} can't be reached: {span}{at_least}")
         if decision.worse_by is not None and not decision.worse_by <= most - least:
