@@ -1,6 +1,7 @@
 """GPUs that a study reserves and can't use: said before anything runs, and then not leased."""
 
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -205,3 +206,17 @@ def test_on_a_cluster_the_host_that_submits_is_not_asked(tmp_path, env):
     )
     assert "device: require, but" not in planned.stderr
     assert leases(planned)["train", "baseline"] == 1
+
+
+def test_threads_beyond_the_processors_are_named_and_processes_that_cannot_share_them_refused(tmp_path, env):
+    processors = len(os.sched_getaffinity(0))
+    values = study(resources={"train": {"threads": processors + 1}})
+    said = plan(tmp_path, values, env).stderr
+    assert f"resources: threads of train ({processors + 1}): more than the {processors} processor(s)" in said
+    values["train"] = {"processes": processors + 1, "batch": 2 * (processors + 1)}
+    run = snakemake(tmp_path, values, env)
+    assert run.returncode == 2
+    assert f"recipes.baseline: in experiments.support: train.processes: {processors + 1} processes can't share" in (
+        run.stderr
+    )
+    assert not (tmp_path / "results").exists()

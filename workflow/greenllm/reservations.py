@@ -1,4 +1,4 @@
-"""GPUs that a study reserves and can't use: found before anything runs, and then not reserved."""
+"""What a study reserves of a host and can't use: found before anything runs, and then not reserved."""
 
 import os
 import subprocess
@@ -7,9 +7,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from greenllm import accelerator
+from greenllm.config.models import Needs
+from greenllm.errors import UserError
 from greenllm.meter.gpus import visible
+from greenllm.meter.leases import usable_cpus
 from greenllm.meter.sensors import Sensor, nvml
 from greenllm.plan import USES_NO_GPU, GpuJobs, Plan
+from greenllm.training.parallel import require_divisible
 
 # What importing PyTorch may take, from a cold disk.
 ANSWER_S = 120
@@ -27,10 +31,14 @@ class Reservations:
 def checked(plan: Plan, environment: Mapping[str, str] = os.environ) -> Reservations:
     """Return what of the study's reservations jobs on this host can use.
 
-    `device: require` is refused where a job can use no GPU, and so is a training of more processes than it has GPUs.
+    Refused are `device: require` where a job can use no GPU, and trainings of more processes than they have GPUs, or
+    that can't share the processors which are there.
     """
     jobs = list(plan.all_gpu_jobs())
-    lines = list(_more_than_used(plan, jobs))
+    processors = len(usable_cpus())
+    if undivided := list(_undivided(plan, processors)):
+        return Reservations(plan, undivided, refused=True)
+    lines = [*_more_than_there_are(plan, processors), *_more_than_used(plan, jobs)]
     asking = [one for one in jobs if min(one.asked, one.usable)]
     if not asking:
         return Reservations(plan, lines)
@@ -54,6 +62,29 @@ def checked(plan: Plan, environment: Mapping[str, str] = os.environ) -> Reservat
         [*lines, *too_few],
         refused=bool(too_few or (required and reasons)),
     )
+
+
+def _more_than_there_are(plan: Plan, processors: int) -> Iterator[str]:
+    """Yield a line that names the stages which ask for more threads than there are processors."""
+    if stages := [f"{stage} ({needs.threads})" for stage, needs in plan.config.resources if needs.threads > processors]:
+        yield (
+            f"resources: threads of {', '.join(stages)}: more than the {processors} processor(s) that this process may "
+            "use; jobs lease and use no more than these"
+        )
+
+
+def _undivided(plan: Plan, processors: int) -> Iterator[str]:
+    """Yield which recipes' processes can't share the threads that there are processors for."""
+    for experiment in plan.config.experiments:
+        for recipe in plan.recipes(experiment):
+            step = plan.recipe(recipe).step
+            if step is None or step.trains_by is None:
+                continue
+            needs: Needs = getattr(plan.config.resources, step.stage)
+            try:
+                require_divisible(plan.training(experiment, recipe), min(needs.threads, processors))
+            except UserError as error:
+                yield f"recipes.{recipe}: in experiments.{experiment}: {error}"
 
 
 def _more_than_used(plan: Plan, jobs: Sequence[GpuJobs]) -> Iterator[str]:
