@@ -8,13 +8,14 @@ import itertools
 import json
 import random
 import string
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from greenllm.config.models import Config
 from greenllm.config.read import validate
-from greenllm.meter.ledger import SCHEMA, counter_columns
+from greenllm.meter.ledger import SCHEMA, counter_columns, memory_column
 from greenllm.tasks import TASKS
 from greenllm.tasks.bootstrap import scores_with_intervals
 
@@ -91,6 +92,8 @@ class Simulation:
     busy_s: float = 50.0
     run_id: str = "run-1"
     jobs: int = 0
+    # Whether a job of a rule and recipe uses the GPU that it holds; None: the ledgers don't say, as older ones.
+    uses_gpu: Callable[[str, str | None], bool] | None = None
 
     def utc(self, monotonic_s: float) -> str:
         """Return the wall clock's reading at a monotonic time."""
@@ -122,12 +125,16 @@ class Simulation:
         columns = ["monotonic_s", "wall_s", "busy_s", "steal_s", "cpu_s"]
         for sensor in counters:
             columns += counter_columns(sensor["component"], sensor["device"])
+        held = [s["device"] for s in self.sensors if on_gpu and s["component"] == "gpu"]
+        seen = held if self.uses_gpu is not None else []
+        columns += [memory_column(gpu) for gpu in seen]
+        context_B = 400e6 if self.uses_gpu is not None and self.uses_gpu(rule, wildcards.get("recipe")) else 0.0
         begin = {
             "record": "start", "schema": SCHEMA, "id": name, "parent": parent, "run_id": self.run_id, "host": self.host,
             "boot_id": f"boot-{self.host}", "cpus": CPUS, "columns": columns, "sensors": self.sensors,
             "parameters": self.parameters, "interval_s": 1.0, "started": self.utc(start_s), "monotonic_s": start_s,
             "wall_s": EPOCH_s + start_s, "threads": CPUS, "reserved_cpus": CPUS,
-            "gpus": [{"uuid": s["device"], "index": 0} for s in self.sensors if on_gpu and s["component"] == "gpu"],
+            "gpus": [{"uuid": gpu, "index": 0} for gpu in held],
             "config_hash": config_hash,
             "job": {"rule": rule, "wildcards": {k: str(v) for k, v in wildcards.items()}, "attempt": attempt},
         }  # fmt: skip
@@ -139,6 +146,7 @@ class Simulation:
             row = [start_s + passed, EPOCH_s + start_s + passed, host_busy, 0.0, passed * busy_cpus]
             for _ in counters:  # the simulated package or GPU draws 3 W and 6 W more for each busy CPU
                 row += [start_s + passed, 1e6 * (3.0 * (start_s + passed) + 6.0 * host_busy)]
+            row += [context_B if 0 < index < steps - 1 else 0.0 for _ in seen]
             lines.append([round(value, 6) for value in row])
         if status != "lost":
             end_s = start_s + duration_s

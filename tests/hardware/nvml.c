@@ -434,10 +434,13 @@ nvmlReturn_t nvmlDeviceGetGraphicsRunningProcesses_v3(device_t *device, unsigned
     return SUCCESS;
 }
 typedef struct { unsigned long long total, free, used; } nvmlMemory_t;
+enum { CONTEXT_MB = 400 }; /* what a job that drives a GPU has there */
 nvmlReturn_t nvmlDeviceGetMemoryInfo(device_t *device, nvmlMemory_t *memory) {
     REFUSE_LOST(device);
+    const state_t *state = &states[device->gpu - gpus];
     unsigned long long total = (unsigned long long)MEMORY_MB << 20;
-    *memory = (nvmlMemory_t){total, total, 0};
+    unsigned long long used = state->start_s > state->end_s ? (unsigned long long)CONTEXT_MB << 20 : 0;
+    *memory = (nvmlMemory_t){total, total - used, used};
     return SUCCESS;
 }
 typedef struct { unsigned gpu, memory; } nvmlUtilization_t;

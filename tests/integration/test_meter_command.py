@@ -549,3 +549,22 @@ def test_attribute_prints_tables_and_names_damage(tmp_path, env):
     missing = attributed(str(tmp_path / "nowhere"))
     assert (missing.returncode, missing.stderr.count("\n")) == (2, 1)
     assert "nowhere" in missing.stderr
+
+
+@pytest.mark.parametrize(
+    ("file", "quota"), [("cpu.max", "100000 100000"), ("cpu.max", "30000 100000"), ("cpu/cpu.cfs_quota_us", "100000")]
+)
+@pytest.mark.skipif(len(os.sched_getaffinity(0)) < 2, reason="needs two processors")
+def test_no_more_threads_are_leased_than_the_quota_is_worth(tmp_path, env, file, quota):
+    """A container's quota leaves the host's processors in sight, and only some of their time."""
+    path = tmp_path / "sys/fs/cgroup" / file
+    path.parent.mkdir(parents=True)
+    path.write_text(f"{quota}\n")
+    path.with_name("cpu.cfs_period_us").write_text("100000\n")
+    environment = env | {"GREENLLM_SYSFS": str(tmp_path / "sys")}
+    done = meter("--threads", 2, "--", "sh", "-c", "echo $OMP_NUM_THREADS", env=environment)
+    assert done.stdout == "1\n"
+    (start_record, *_) = the_ledger(tmp_path)
+    assert (start_record["threads"], start_record["reserved_cpus"]) == (1, 1)
+    path.write_text("max 100000\n" if file == "cpu.max" else "-1\n")
+    assert meter("--threads", 2, "--", "sh", "-c", "echo $OMP_NUM_THREADS", env=environment).stdout == "2\n"

@@ -334,3 +334,33 @@ def test_without_a_gpu_a_job_runs_on_the_processors_unless_one_is_required(tmp_p
     assert json.loads((tmp_path / "log.json").read_text())["gpus"] == []
     refused = meter("--gpus", 1, "--device", "require", "--", "echo", "ran", env=environment)
     assert (refused.returncode, refused.stdout, refused.stderr.count("\n")) == (2, "", 1)
+
+
+@needs_compiler
+def test_a_gpu_that_its_holder_never_used_is_named_and_one_that_it_used_is_not(tmp_path, env):
+    """As its memory shows: in a container NVML lists no processes. What is held by neither says nothing."""
+    library = compile_nvml(tmp_path)
+    gpus = [SimulatedGpu(driven=True), SimulatedGpu(driven=True), SimulatedGpu(processes=1)]
+    environment = env | gpu_environment(library, gpus) | {"GREENLLM_METER_INTERVAL_S": "0.1"}
+    drives = python(library, "nvml.simulated_start(0); let_sample(5); nvml.simulated_end(0)")
+    done = meter("--gpus", 2, "--out", tmp_path / "log.json", "--", *drives, env=environment)
+    assert done.returncode == 0, done.stderr
+    assert done.stderr.count("never used") == 1
+    assert f"warning: {gpu_uuid(1)} was leased, but never used" in done.stderr
+    (job,) = attribute(tmp_path / "ledger").jobs
+    used = {c.device: c.used for c in job.components if c.component == "gpu"}
+    assert used == {gpu_uuid(0): True, gpu_uuid(1): False}
+    logged = json.loads((tmp_path / "log.json").read_text())["components"]
+    assert {c["device"]: c["used"] for c in logged if c["component"] == "gpu"} == used
+    table = subprocess.run(
+        [*GREENLLM, "attribute", tmp_path / "ledger"], env=environment, capture_output=True, text=True, timeout=60
+    )
+    assert f"never used {gpu_uuid(1)}" in table.stdout
+
+
+@needs_compiler
+def test_a_job_too_short_to_see_it_is_not_said_to_have_left_its_gpu_idle(tmp_path, env):
+    done = meter("--gpus", 1, "--", "true", env=env | gpu_environment(compile_nvml(tmp_path), [SimulatedGpu()]))
+    assert "never used" not in done.stderr
+    (job,) = attribute(tmp_path / "ledger").jobs
+    assert [c.used for c in job.components if c.component == "gpu"] == [None]

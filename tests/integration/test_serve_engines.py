@@ -313,3 +313,15 @@ def test_a_gpu_is_required_only_where_one_is(fp32: Path, int8: Path) -> None:  #
     for folder in (fp32, int8):
         with pytest.raises(UserError, match="require"):
             load_engine(folder, threads=1, device="require")
+
+
+def test_a_gpu_that_was_given_and_cannot_be_used_is_reported(fp32: Path, monkeypatch, capfd) -> None:  # noqa: F811
+    import torch
+
+    if torch.cuda.is_available():
+        pytest.skip("needs a host without a GPU")
+    load_engine(fp32, threads=1, device="auto")
+    assert capfd.readouterr().err == ""
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0")  # as the meter gives what it has leased
+    load_engine(fp32, threads=1, device="auto")
+    assert "computes on the CPU, and leaves its GPU idle: PyTorch" in capfd.readouterr().err

@@ -135,6 +135,8 @@ def test_all_mistakes_are_told_at_once(capsys, tmp_path):
         ({"site": {"carbon_g_per_kWh": 30}}, "go together"),
         ({"site": {"country": "Germany"}}, "site.country"),
         ({"site": {"country": "USB"}}, "site.country: 'USB' has no grid factor"),
+        ({"decision": {"quality": 95}}, ".decision.quality: 95 can't be reached: accuracy is between 0 and 1"),
+        ({"decision": {"worse_by": 2}}, ".decision.worse_by: 2 is more than the whole range: accuracy is between"),
         ({"resources": {"train": {"gpu": 9}}}, "resources.train.gpu: 9 is more than the run's limit of 2"),
         ({"results": __file__}, "is a file; expected a folder"),
         ({"deploy": {"requests": 0}}, "deploy.requests: input should be greater than or equal to 1, got 0"),

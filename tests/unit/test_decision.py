@@ -314,3 +314,73 @@ def test_recommend_refuses_what_cannot_be_asked(
 def test_recommend_needs_an_account(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["recommend", str(tmp_path)]) == 2
     assert "account.json: no such file" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("accuracy", "decision", "reason"),
+    [
+        (0.0, {}, "the accuracy of baseline itself is 0, and at most 0.01 worse than that is any accuracy"),
+        (0.3, {"worse_by": 0.5}, "the accuracy of baseline itself is 0.3"),
+    ],
+)
+def test_a_bound_that_any_quality_reaches_decides_nothing(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], accuracy: float, decision: dict[str, Any], reason: str
+) -> None:
+    study = study_of(tmp_path, {"baseline": 20, "int8": 5}, {"baseline": accuracy, "int8": 0.0}, decision=decision)
+    experiment = decided(study)
+    advice = experiment["recommendation"]
+    assert (advice["recipe"], advice["quality_bound"]) == (None, None)
+    assert advice["reason"].startswith(reason[:40])
+    assert {row["qualifies"] for row in rows(experiment).values()} == {"not resolvable"}
+    results = accounted(study)
+    capsys.readouterr()
+    assert main(["recommend", str(results), "--experiment", "support"]) == 0
+    said = capsys.readouterr().out
+    assert said.startswith(f"support: nothing can be recommended: {reason[:40]}")
+    assert "of at least" not in said
+    assert "−" not in said
+    assert main(["recommend", str(results), "--experiment", "support", "--quality", "0.9"]) == 0
+    assert "none reaches accuracy of at least 0.9" in capsys.readouterr().out
+
+
+def test_a_recipe_that_answers_nothing_right_is_not_recommended_where_quality_is_left_out(tmp_path: Path) -> None:
+    nothing = {"baseline": 0.0, "int8": 0.0}
+    study = study_of(tmp_path, {"baseline": 20, "int8": 5}, nothing, decision={"worse_by": None})
+    advice = decided(study)["recommendation"]
+    assert (advice["recipe"], advice["reason"]) == (None, "int8, the most frugal, answers nothing right")
+
+
+def test_without_the_baselines_quality_the_others_cannot_be_compared_with_it(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    study = study_of(tmp_path, {"baseline": 20, "int8": 5})
+    (tmp_path / "evaluations/support/baseline/seed-1.json").unlink()
+    advice = decided(study)["recommendation"]
+    assert advice["recipe"] is None
+    assert advice["reason"] == "baseline, whose accuracy the others' is compared with, was not evaluated"
+    results = accounted(study)
+    capsys.readouterr()
+    assert main(["recommend", str(results), "--experiment", "support", "--quality", "0.5"]) == 0
+    assert "which the others' is compared with" not in (said := capsys.readouterr().out)
+    assert "was not evaluated" in said
+    assert "more examples" not in said
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "said"),
+    [
+        ("--quality", "95", "decision.quality: 95 can't be reached: accuracy is between 0 and 1"),
+        ("--quality", "-0.5", "decision.quality: -0.5 can't be reached"),
+        ("--quality", "nan", "input should be a finite number, got nan"),
+        ("--worse-by", "5", "decision.worse_by: 5 is more than the whole range: accuracy is between 0 and 1"),
+    ],
+)
+def test_a_quality_that_the_metric_cannot_have_is_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], option: str, value: str, said: str
+) -> None:
+    results = accounted(study_of(tmp_path, {"baseline": 20, "int8": 5}, examples=50))
+    capsys.readouterr()
+    assert main(["recommend", str(results), "--experiment", "support", option, value]) == 2
+    message = capsys.readouterr().err
+    assert said in message
+    assert len(message.splitlines()) == 1

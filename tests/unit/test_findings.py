@@ -255,3 +255,24 @@ def test_a_difference_in_token_f1_is_told_in_points() -> None:
     quality = {"metric": "f1", "value": 0.897, "low": 0.88, "high": 0.91}
     found = said(recipe("baseline", quality=quality), recipe("int4", quality=quality, quality_difference=difference))
     assert "token F1 0.897 against 0.897 (−0.7 to +0.1 points)" in found["sentence"]
+
+
+@pytest.mark.parametrize(
+    ("requests", "ending"),
+    [
+        ((0.2, 0.1, 0.6), "what it cost to make is paid back by the first request."),
+        ((0.7, 0.2, 3.1), "what it cost to make is paid back after 1 request (1 to 4)."),
+        ((0.0, 0.0, 0.3), "what it cost to make is paid back by the first request."),
+        ((0.0, 0.0, 0.0), "it cost no more to make."),
+    ],
+)
+def test_nothing_is_paid_back_after_no_request(requests: tuple[float, float, float], ending: str) -> None:
+    given = dict(zip(("value", "low", "high"), requests, strict=True))
+    assert said(BASELINE, recipe("int4"), break_even_requests=given)["sentence"].endswith(ending)
+
+
+def test_zero_has_no_sign_and_nearly_sure_is_not_sure() -> None:
+    difference = {"metric": "accuracy", "value": 0.0, "low": -0.00004, "high": 0.02, "resolved": False}
+    found = said(BASELINE, recipe("int4", quality_difference=difference), confidence=0.9999)
+    assert "(0.0 to +2.0 points)" in found["sentence"]
+    assert "99.99 % sure" in found["note"]

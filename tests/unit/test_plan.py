@@ -69,7 +69,7 @@ def test_null_leaves_a_setting_as_it_is_but_turns_early_stopping_off():
 
 
 def test_a_recipe_whose_engine_runs_on_the_cpu_leases_no_gpu():
-    assert PLAN.gpus("evaluate", "tuned") == 1
-    assert PLAN.gpus("evaluate", "tuned-int8") == 0
-    assert PLAN.gpus("collect", None) == 0
+    assert PLAN.gpus("evaluate", "scratch", "tuned") == 1
+    assert PLAN.gpus("evaluate", "scratch", "tuned-int8") == 0
+    assert PLAN.gpus("collect", "scratch", None) == 0
     assert PLAN.device("tuned-int8") == "cpu"

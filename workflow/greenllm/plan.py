@@ -1,5 +1,8 @@
 """What a configuration asks for: what each recipe does, and where each model lies."""
 
+import shlex
+import shutil
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,11 +20,43 @@ def python_of(environment: str) -> Path:
     return Path(__file__).parents[2] / f".venv-{environment}/bin/python"
 
 
+USES_NO_GPU = ("collect", "preprocess")
+
+
+def _interpreter_beside(server: str) -> str | None:
+    """Return the Python of the environment that a server's command lies in, None where it lies in none."""
+    try:
+        command = shutil.which(shlex.split(server)[0])
+    except (ValueError, IndexError):  # reported by deploy
+        return None
+    python = Path(command).with_name("python") if command else None
+    return str(python) if python and python.is_file() else None
+
+
+@dataclass(frozen=True)
+class GpuJobs:
+    """The jobs of one stage, experiment and recipe: the GPUs that are asked for one, and those that it can use.
+
+    `python` is the Python whose PyTorch computes there; None where it is not known: in another server's place.
+    """
+
+    stage: str
+    experiment: str
+    recipe: str
+    asked: int
+    usable: int
+    python: str | None
+
+
 @dataclass(frozen=True)
 class Plan:
-    """The jobs of a study, read from its configuration."""
+    """The jobs of a study, read from its configuration.
+
+    `without_gpu` are the Pythons whose PyTorch can't compute on this host's GPUs: their jobs lease none.
+    """
 
     config: Config
+    without_gpu: frozenset[str] = frozenset()
 
     def recipes(self, experiment: str) -> list[str]:
         """Return an experiment's recipes and those they are made from, these first."""
@@ -102,13 +137,49 @@ class Plan:
         step = self.config.recipes[recipe].step
         return self.config.device == "cpu" or (step is not None and step.on_cpu)
 
-    def gpus(self, stage: str, recipe: str | None) -> int:
-        """Return the GPUs that a stage leases for a recipe: none where the study or the recipe's engine uses the CPU.
+    def gpus(self, stage: str, experiment: str, recipe: str | None) -> int:
+        """Return the GPUs that a stage leases for a recipe: as many as are asked for, if it can use them.
 
-        A GPU that is leased belongs to its holder, idle or not: one that an engine can't use would be charged to it.
+        A GPU that is leased belongs to its holder, idle or not: one that can't be used would be charged to it.
         """
+        if recipe is None:
+            return 0
+        jobs = self.gpu_jobs(stage, experiment, recipe)
+        return 0 if jobs.python in self.without_gpu else min(jobs.asked, jobs.usable)
+
+    def gpu_jobs(self, stage: str, experiment: str, recipe: str) -> GpuJobs:
+        """Return what a stage asks of GPUs for a recipe, and what it can use of that, whatever this host has."""
         asked: int = getattr(self.config.resources, stage).gpu
-        return 0 if self.config.device == "cpu" or (recipe is not None and self.on_cpu(recipe)) else asked
+        usable = 1
+        python: str | None = self._interpreter(recipe)
+        step = self.config.recipes[recipe].step
+        server = self.deployment(experiment).server if stage == "deploy" else None
+        if self.on_cpu(recipe) or self.runs_elsewhere(experiment) or stage in USES_NO_GPU:
+            usable = 0
+        elif server is not None:
+            usable, python = asked, _interpreter_beside(server)
+        elif step is not None and stage == step.stage:
+            usable = 0 if step.made_on_cpu else self._processes(experiment, recipe)
+        return GpuJobs(stage, experiment, recipe, asked, usable, python)
+
+    def all_gpu_jobs(self) -> Iterator[GpuJobs]:
+        """Yield what each stage asks of GPUs for each recipe of each experiment."""
+        for experiment, study in self.config.experiments.items():
+            for recipe in self.recipes(experiment):
+                if (step := self.config.recipes[recipe].step) is not None:
+                    yield self.gpu_jobs(step.stage, experiment, recipe)
+                if recipe in study.recipes:
+                    yield self.gpu_jobs("evaluate", experiment, recipe)
+                    yield self.gpu_jobs("deploy", experiment, recipe)
+
+    def _processes(self, experiment: str, recipe: str) -> int:
+        """Return the processes that make a recipe's model: each uses one GPU."""
+        step = self.config.recipes[recipe].step
+        return self.training(experiment, recipe).processes if step and step.trains_by else 1
+
+    def _interpreter(self, recipe: str) -> str:
+        python = self.python(recipe)
+        return sys.executable if python == "python" else python
 
     def device(self, recipe: str) -> str:
         """Return the device that a recipe's stages are told: its engine may run on the CPU alone."""

@@ -1,13 +1,13 @@
 """How many CPU threads a job uses: no more than there are processors for it."""
 
-import os
 import sys
 
 from greenllm.errors import UserError
+from greenllm.meter.leases import usable_cpus
 
 
 def usable_threads(asked: int) -> int:
-    """Return `asked`, or how many processors this process may use where those are fewer (sched_getaffinity(2)).
+    """Return `asked`, or how many processors this process may use where those are fewer (its affinity, its quota).
 
     It is what `greenllm meter` leases, too. A line on standard error tells where it is less than asked: sums are
     then split otherwise, and so rounded otherwise, hence a training with another number of threads gives other
@@ -17,7 +17,7 @@ def usable_threads(asked: int) -> int:
     """
     if asked < 1:
         raise UserError(f"--threads {asked}: expected at least 1")
-    usable = min(asked, len(os.sched_getaffinity(0)))
+    usable = min(asked, len(usable_cpus()))
     if usable < asked:
         print(
             f"greenllm: --threads {asked}: uses {usable}, since this process may use no more processors",

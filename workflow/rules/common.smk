@@ -16,6 +16,7 @@ from greenllm.config.read import ConfigError, read_yaml
 from greenllm.errors import UserError
 from greenllm.files import require_writable
 from greenllm.plan import Plan
+from greenllm.reservations import Reservations, checked
 
 CONFIG_FILES = [*map(os.path.relpath, workflow.config_settings.configfiles)] or ["config/config.yaml"]
 CONFIG_FILE = ", ".join(CONFIG_FILES)
@@ -28,11 +29,18 @@ try:
 except ConfigError as error:
     print(error, file=sys.stderr)
     sys.exit(2)
-PLAN = Plan(STUDY)
+# What runs on a cluster (`--jobs`, not `--cores`) says for itself whether it can use the GPU that it has.
+HERE = workflow.exec_mode.name == "DEFAULT" and workflow.resource_settings.nodes is None
+RESERVATIONS = checked(Plan(STUDY)) if HERE else Reservations(Plan(STUDY))
+PLAN = RESERVATIONS.plan
+for line in RESERVATIONS.lines:
+    print(f"{CONFIG_FILE}: {line}", file=sys.stderr)
 
 
 # Not before the start: a plan (`--dry-run`) or a report of what is there needs no place to write to.
 onstart:
+    if RESERVATIONS.refused:
+        sys.exit(2)
     try:
         require_writable(Path(STUDY.results))
     except UserError as error:
@@ -68,10 +76,8 @@ def any_of(names):
 
 
 def gpus(stage):
-    """Return the GPUs of a stage, by wildcards: none where the study or the recipe's engine runs on the CPU."""
-    return lambda wildcards: (
-        0 if PLAN.runs_elsewhere(wildcards.experiment) else PLAN.gpus(stage, wildcards.get("recipe"))
-    )
+    """Return the GPUs of a stage, by wildcards: none where its jobs can't use one."""
+    return lambda wildcards: PLAN.gpus(stage, wildcards.experiment, wildcards.get("recipe"))
 
 
 def source_model(wildcards):

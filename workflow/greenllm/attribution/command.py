@@ -207,6 +207,8 @@ def _job_row(job: JobEnergy) -> list[str | None]:
     remarks = ["partial"] if job.partial else []
     if job.coverage < LOW_COVERAGE:
         remarks.append(f"{100 * job.coverage:.0f} % of its time")
+    if job.unused:
+        remarks.append(f"never used {', '.join(job.unused)}")
     qualities = {component.quality for component in job.components if component.energy is not None}
     return [
         job.id,

@@ -10,7 +10,9 @@ from greenllm.attribution.devices import Device
 from greenllm.attribution.hosts import HostEnergy
 from greenllm.meter.component import SUMMED, Component
 from greenllm.meter.estimate import Estimate, Parameter, total, unseen
+from greenllm.meter.ledger import memory_column
 from greenllm.meter.times import rfc3339
+from greenllm.meter.usage import MemoryUse
 
 
 @dataclass(frozen=True)
@@ -49,6 +51,11 @@ class JobEnergy:
     def partial(self) -> bool:
         """Whether a component could not be read."""
         return any(c.energy is None for c in self.components)
+
+    @property
+    def unused(self) -> list[str]:
+        """The GPUs that it held and never used."""
+        return [c.device for c in self.components if c.used is False]
 
     @property
     def coverage(self) -> float:
@@ -165,7 +172,14 @@ def _component(attempt: Attempt, device: Device, energy: Estimate, counted_J: fl
         device.sensor["quality"],
         share if read else None,
         coverage,
+        _used(attempt, name) if component == "gpu" else None,
     )
+
+
+def _used(attempt: Attempt, gpu: str) -> bool | None:
+    """Whether something computed on a GPU while the attempt held it; None where its ledger does not say."""
+    readings_B = attempt.columns.get(memory_column(gpu))
+    return None if readings_B is None else MemoryUse.of(readings_B.tolist()).used
 
 
 def _concerns(attempt: Attempt, sensor: dict[str, Any], found: Sequence[Component]) -> bool:

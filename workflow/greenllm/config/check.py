@@ -204,6 +204,11 @@ def _experiments(config: Config) -> list[str]:
                 TASKS[experiment.task].check(experiment.data)
             except UserError as error:
                 problems.append(f"experiments.{name}.{error}")
+        if experiment.task in TASKS:
+            try:
+                TASKS[experiment.task].check_decision(Plan(config).decision(name))
+            except UserError as error:
+                problems.append(f"experiments.{name}.decision.{error}")
         problems.extend(f"experiments.{name}.model.{problem}" for problem in _model(experiment.model))
         deployment = Plan(config).deployment(name)
         if deployment.server is not None:

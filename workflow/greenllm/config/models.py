@@ -298,7 +298,7 @@ class Needs(Strict):
     threads: int = Field(
         2, ge=1, description="CPU slots; also the most threads its libraries use. Another number trains other weights."
     )
-    gpu: int = Field(0, ge=0, description="GPUs; without one in the host the job runs on the CPU.")
+    gpu: int = Field(0, ge=0, description="GPUs, at most; without one that it can use the job runs on the CPU.")
     memory_MB: int = Field(4000, ge=100, description="Main memory (for SLURM).")
     runtime_min: int = Field(60, ge=1, description="Longest run time (for SLURM).")
 

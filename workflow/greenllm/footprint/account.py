@@ -75,6 +75,7 @@ def account(study: Study, attribution: "Attribution", packages: Mapping[str, str
         "methods": _methods(found),
         "power": _power(found, attribution),
         "missing": _missing(study, found),
+        "unused": [row for attempt in ordered for row in _unused(attempt)],
     }
 
 
@@ -121,15 +122,27 @@ def _job(attempt: Attempt) -> dict[str, Any]:
         "components": [
             {
                 name: part[name]
-                for name in ("component", "device", "method", "quality", "energy_J", "reason")
+                for name in ("component", "device", "method", "quality", "energy_J", "reason", "used")
                 if name in part
             }
             for part in attempt.components
         ],
         "quality": attempt.quality,
         "unknown": list(attempt.unknown),
+        "unused": list(attempt.unused),
         "work": dict(attempt.work),
     }
+
+
+def _unused(attempt: Attempt) -> list[dict[str, Any]]:
+    """Return a row for each GPU that an attempt held and never used, with what it drew meanwhile."""
+    names = ("id", "experiment", "recipe", "seed", "host", "status")
+    return [
+        {name: getattr(attempt, name) for name in names}
+        | {"stage": attempt.rule, "gpu": part["device"], "energy_J": part["energy_J"]}
+        for part in attempt.components
+        if part["device"] in attempt.unused
+    ]
 
 
 def _methods(found: Sequence[Attempt]) -> list[dict[str, Any]]:

@@ -17,7 +17,8 @@ class Attempt:
     settings that have changed since: no waste, but not what the study now shows).
 
     `energy_J` is None where no component of the host could be measured or modelled; `unknown` then, and where only some
-    could, says which and why.
+    could, says which and why. `unused` are the GPUs that it held and never used: their energy was spent, but is none of
+    its work's, so that no ratio rests on it.
     """
 
     id: str
@@ -38,6 +39,7 @@ class Attempt:
     energy_J: Estimate | None
     components: tuple[Mapping[str, Any], ...]
     unknown: tuple[str, ...]
+    unused: tuple[str, ...] = ()
 
     @property
     def step(self) -> Step | None:
@@ -55,9 +57,14 @@ class Attempt:
         return "partly modelled" if len(known) > 1 else next(iter(known), None)
 
     @property
-    def comparable(self) -> bool:
-        """Whether its energy may be compared: with a processor's part unknown it would flatter who uses that most."""
-        return not any(part.startswith(("cpu:", "gpu:")) for part in self.unknown)
+    def incomparable(self) -> str | None:
+        """Why its energy may not be compared; None where it may.
+
+        With a processor's part unknown it would flatter who uses that most; with an idle GPU's, who leased none.
+        """
+        reasons = [part for part in self.unknown if part.startswith(("cpu:", "gpu:"))]
+        reasons += [f"gpu: {gpu} was leased, but never used" for gpu in self.unused]
+        return "; ".join(reasons) or None
 
     @property
     def method(self) -> str:
@@ -151,6 +158,7 @@ def attempts(attribution: Mapping[str, Any]) -> list[Attempt]:
                 energy_J=_energy(job, parameters),
                 components=tuple(job["components"]),
                 unknown=_unknown(job["components"]),
+                unused=tuple(part["device"] for part in job["components"] if part.get("used") is False),
             )
         )
     return found

@@ -25,8 +25,39 @@ def decided(comparison: Comparison, decision: Decision) -> tuple[list[dict[str, 
     return rows, _recommendation(comparison, decision, rows, front)
 
 
+def undecidable(comparison: Comparison, decision: Decision) -> str | None:
+    """Return why the quality asked for, beside the baseline's, says nothing of any recipe; None where it does.
+
+    Where the baseline is so bad that the bound is no better than the worst that the metric can be, all would do.
+    """
+    if decision.worse_by is None or decision.quality is not None or len(comparison.recipes) == 1:
+        return None
+    baseline, metric = comparison.quality[comparison.baseline], comparison.task.primary.replace("_", " ")
+    if baseline is None:
+        if not any(comparison.quality.values()):
+            return None  # nothing was evaluated
+        return f"{comparison.baseline}, whose {metric} the others' is compared with, was not evaluated"
+    if not _says_nothing(comparison, decision, baseline.value):
+        return None
+    worst = f"{metric} of {comparison.baseline} itself is {baseline.value:.3g}"
+    allows = f"at most {decision.worse_by:g} worse than that is any {metric}"
+    remedy = "train the baseline better, or ask for a quality (decision.quality), or a smaller decision.worse_by"
+    return f"the {worst}, and {allows}; {remedy}"
+
+
+def _says_nothing(comparison: Comparison, decision: Decision, baseline: float) -> bool:
+    """Whether any quality is at most `worse_by` worse than the baseline's."""
+    least, most = comparison.task.range
+    if decision.worse_by is None:
+        return True
+    higher = comparison.task.higher_is_better
+    return baseline - decision.worse_by <= least if higher else baseline + decision.worse_by >= most
+
+
 def qualifies(comparison: Comparison, decision: Decision, recipe: str) -> Answer:
     """Say whether a recipe's quality is shown, at `decision.confidence` and one-sided, not to be worse than asked."""
+    if undecidable(comparison, decision):
+        return "not resolvable"
     found = []
     if decision.quality is not None:
         found.append((comparison.quality[recipe], decision.quality))
@@ -71,12 +102,16 @@ def _recommendation(
         for row in rows
         if not row["is_baseline"]
     }
-    chosen, reason = _choice(comparison, rows, in_all)
+    unsaid = undecidable(comparison, decision)
+    chosen, reason = (None, unsaid) if unsaid else _choice(comparison, rows, in_all)
+    if chosen is not None and _useless(comparison, by_recipe[chosen]):
+        chosen, reason = None, f"{chosen}, the most frugal, answers nothing right"
     row = None if chosen in (None, comparison.baseline) else by_recipe[chosen]
     return {
         "recipe": chosen,
         "baseline": comparison.baseline,
         "reason": reason,
+        "undecidable": unsaid is not None,
         "requests": decision.requests,
         "confidence": decision.confidence,
         "quality_bound": _quality_bound(comparison, decision),
@@ -99,7 +134,7 @@ def _choice(
     """Return the recipe to deploy, or why there is none."""
     good = [row for row in rows if row["qualifies"] == "yes"]
     if not good:
-        return None, _why_none(rows)
+        return None, _why_none(comparison, rows)
     known = [row for row in good if row["total_energy_per_request_J"] is not None]
     if not known:
         return None, f"the energy in all of {_listed(good)} is unknown ({_why_unknown(comparison, good[0])})"
@@ -115,14 +150,22 @@ def _choice(
     return _least(shown or [baseline]), None
 
 
+def _useless(comparison: Comparison, row: Mapping[str, Any]) -> bool:
+    """Say whether a recipe's quality is the worst that can be."""
+    least, _ = comparison.task.range
+    return bool(comparison.task.higher_is_better and row["quality"] and row["quality"]["value"] <= least)
+
+
 def _least(rows: Sequence[Mapping[str, Any]]) -> str:
     return str(min(rows, key=lambda row: float(row["total_energy_per_request_J"]["value"]))["recipe"])
 
 
-def _why_none(rows: Sequence[Mapping[str, Any]]) -> str:
+def _why_none(comparison: Comparison, rows: Sequence[Mapping[str, Any]]) -> str:
     unevaluated = [row for row in rows if row["quality"] is None]
     if len(unevaluated) == len(rows):
         return "no recipe was evaluated"
+    if comparison.quality[comparison.baseline] is None and any(row["qualifies"] == "not resolvable" for row in rows):
+        return f"{comparison.baseline}, whose quality the others' is compared with, was not evaluated"
     if open_ := [row for row in rows if row["qualifies"] == "not resolvable" and row not in unevaluated]:
         return f"whether the quality of {_listed(open_)} is as asked is not resolvable; more test examples or seeds may"
     return "no recipe's quality is as asked" + (f" ({_listed(unevaluated)} not evaluated)" if unevaluated else "")
@@ -147,6 +190,10 @@ def _quality_bound(comparison: Comparison, decision: Decision) -> float | None:
     higher = comparison.task.higher_is_better
     bounds = [] if decision.quality is None else [decision.quality]
     baseline = comparison.quality[comparison.baseline]
-    if decision.worse_by is not None and baseline is not None:
+    if (
+        baseline is not None
+        and decision.worse_by is not None
+        and not _says_nothing(comparison, decision, baseline.value)
+    ):
         bounds.append(baseline.value + (-decision.worse_by if higher else decision.worse_by))
     return (max if higher else min)(bounds, default=None)

@@ -82,5 +82,6 @@ def _efficiency_row(
     for unit in UNITS:
         amount = units[unit.name]
         row[f"work_{unit.name}"] = amount
-        row[f"J_per_{unit.name}"] = index_of(row["energy_J"], amount)
-    return {**row, "method": attempt.method, "quality": attempt.quality, "unknown": "; ".join(attempt.unknown) or None}
+        row[f"J_per_{unit.name}"] = None if attempt.unused else index_of(row["energy_J"], amount)
+    why = attempt.incomparable if attempt.unused else "; ".join(attempt.unknown)
+    return {**row, "method": attempt.method, "quality": attempt.quality, "unknown": why or None}

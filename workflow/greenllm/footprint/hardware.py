@@ -23,11 +23,11 @@ QUANTITIES = {  # what is compared → of which stage, the name of its work ther
 def side_by_side(results: Sequence[Results]) -> dict[str, Any]:
     """Return {results: [{folder, hosts, devices}], rows}, one row an experiment, recipe and quantity, in J.
 
-    A row holds {value, low, high} or null for each folder in `energy_J`, and in `times_less` how many times less than
-    on the first it is, with `verdict` ("saves", "loss", "not resolvable", "unknown") for each. Errors of sensors cancel
-    where host and sensor are the same, and add where they are not; what was `measured_once` on each leaves out how far
-    runs differ. Raises UserError where the folders have no
-    experiment or recipe in common, or one of that name has other settings.
+    A row holds {value, low, high} or null (with its `reason`) for each folder in `energy_J`, and in `times_less` how
+    many times less than on the first it is, with `verdict` ("saves", "loss", "not resolvable", "unknown") for each.
+    Errors of sensors cancel where host and sensor are the same, and add where they are not; what was `measured_once` on
+    each leaves out how far runs differ. Raises UserError where the folders have no experiment or recipe in common, or
+    one of that name has other settings.
     """
     first, *others = results
     names = [name for name in first.comparisons if all(name in other.comparisons for other in others)]
@@ -88,7 +88,8 @@ def _flat(prefix: str, value: Any) -> Iterator[tuple[str, Any]]:
 def _rows(results: Sequence[Results], experiment: str, recipe: str) -> Iterator[dict[str, Any]]:
     for name, (stage, work) in QUANTITIES.items():
         found = {str(place): _by_seed(one, experiment, recipe, stage, work) for place, one in enumerate(results)}
-        if not any(found.values()):
+        reasons = [_why_unknown(one, experiment, recipe, stage) for one in results]
+        if not any(found.values()) and not any(reasons):
             continue
         quantity = Quantity(found)
         ratios = [quantity.times_less("0", place) for place in found]
@@ -97,10 +98,21 @@ def _rows(results: Sequence[Results], experiment: str, recipe: str) -> Iterator[
             "recipe": recipe,
             "quantity": name,
             "energy_J": [quantity.mean(place) for place in found],
+            "reason": [None if by_seed else why for by_seed, why in zip(found.values(), reasons, strict=True)],
             "times_less": [None, *ratios[1:]],
             "verdict": ["first", *(verdict(ratio) for ratio in ratios[1:])],
             "measured_once": all(spread is None for spread in quantity.spreads.values()),
         }
+
+
+def _why_unknown(results: Results, experiment: str, recipe: str, stage: str) -> str | None:
+    """Return why a stage's energy can't be compared, None where it can, or where the stage has not run."""
+    for model in results.comparisons[experiment].models[recipe].values():
+        serving, trained = model["_serving"], model["_training"]
+        why: str | None = (serving and serving.reason) if stage == "serve" else (trained and trained.incomparable)
+        if why:
+            return why
+    return None
 
 
 def _by_seed(results: Results, experiment: str, recipe: str, stage: str, work: str) -> BySeed:
@@ -119,7 +131,7 @@ def _by_seed(results: Results, experiment: str, recipe: str, stage: str, work: s
 def _trained(attempt: Attempt | None, work: str) -> Repeated | None:
     """Return a training's energy per unit of its work; None where unknown."""
     amount = attempt and attempt.work.get(work)
-    if attempt is None or attempt.energy_J is None or not attempt.comparable or not amount:
+    if attempt is None or attempt.energy_J is None or attempt.incomparable or not amount:
         return None
     estimate = attempt.energy_J.scaled(1 / amount)
     return Repeated(estimate, (estimate.value,))

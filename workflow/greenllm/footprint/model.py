@@ -119,6 +119,8 @@ def _cost_to_produce(
         energy = total(attempt.energy_J for attempt in chosen)
         if energy is None:
             missing.append(f"{name}: {'; '.join(last.unknown) or 'no energy known'}")
+        elif any(attempt.unused for attempt in chosen):
+            missing.append(f"{name}: {'; '.join(a.incomparable or '' for a in chosen if a.unused)}")
         energies.append(energy)
         parts.append(
             {"rule": step.rule, "recipe": step.recipe, "ids": [a.id for a in chosen], "energy_J": energy_of(energy)}

@@ -14,6 +14,8 @@ from greenllm.footprint.account import SCHEMA, account, models_of
 from greenllm.footprint.attempts import attempts
 from greenllm.footprint.comparison import Comparison, compared
 from greenllm.footprint.study import Study, read_study
+from greenllm.plan import Plan
+from greenllm.tasks import TASKS
 
 if TYPE_CHECKING:
     from greenllm.attribution import Attribution
@@ -44,7 +46,8 @@ class Results:
 def read_results(folder: Path, decision: Mapping[str, Any] | None = None) -> Results:
     """Read a results folder with the configuration in its account; `decision` has settings that replace its own.
 
-    Raises UserError where there is no account, or what it rests on is gone or cannot be read.
+    Raises UserError where there is no account, what it rests on is gone or cannot be read, or a quality is asked for
+    that no recipe can have.
     """
     from greenllm.attribution import attribute
 
@@ -59,6 +62,11 @@ def read_results(folder: Path, decision: Mapping[str, Any] | None = None) -> Res
         for name, experiment in values["experiments"].items()
     }
     config = validate(values, Config, str(path))
+    for name, experiment in config.experiments.items():
+        try:
+            TASKS[experiment.task].check_decision(Plan(config).decision(name))
+        except UserError as error:
+            raise UserError(f"{folder}: experiments.{name}.decision.{error}") from None
     return Results(
         folder,
         read_study(config, folder),

@@ -74,8 +74,8 @@ def serving_of(measurement: Mapping[str, Any], by_id: Mapping[str, Attempt], att
     if server is None:
         reason = measurement.get("energy_reason") if measurement["serve_id"] is None else None
         reason = reason or "the server's ledger is not there"
-    elif not server.comparable:
-        reason = "; ".join(server.unknown)
+    else:
+        reason = server.incomparable
     known = server if reason is None else None
 
     def energies(windows: Sequence[Mapping[str, Any]], components: Sequence[str] = SUMMED) -> Sequence[Estimate]:

@@ -11,7 +11,10 @@ SUMMED = ("gpu", "cpu", "dram")
 
 @dataclass(frozen=True)
 class Component:
-    """A device's part in a job's energy; `energy` is None with a `reason` where it could not be read."""
+    """A device's part in a job's energy; `energy` is None with a `reason` where it could not be read.
+
+    `used`: whether something computed on a GPU while the job held it; None where that is unknown.
+    """
 
     component: str
     host: str
@@ -22,6 +25,7 @@ class Component:
     quality: str
     share: float | None
     coverage: float
+    used: bool | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Return the component as energy log and attribution write it."""
@@ -35,6 +39,7 @@ class Component:
             "quality": self.quality,
             "share": self.share,
             "coverage": self.coverage,
+            **({"used": self.used} if self.component == "gpu" else {}),
             "terms": []
             if self.energy is None
             else [{"parameter": name, "coefficient": c} for name, c in self.energy.terms.items()],

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from greenllm.meter.messages import tell
+from greenllm.meter.quota import quota_cpus
 
 FOLDERS = ("/run/lock/greenllm", "/tmp/greenllm-locks")
 POLL_S = 0.1
@@ -282,8 +283,8 @@ def holder_record(job_id: str, rule: str) -> dict[str, Any]:
 
 
 def usable_cpus() -> list[int]:
-    """Return the processors this process may run on (sched_getaffinity(2))."""
-    return sorted(os.sched_getaffinity(0))
+    """Return the processors this process may run on (sched_getaffinity(2)), no more than its quota is worth."""
+    return sorted(os.sched_getaffinity(0))[: quota_cpus()]
 
 
 def cpu_locks(exclusive: bool) -> list[str]:

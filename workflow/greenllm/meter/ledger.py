@@ -26,6 +26,11 @@ def counter_columns(component: str, device: str) -> tuple[str, str]:
     return f"{component}/{device}.monotonic_s", f"{component}/{device}.raw"
 
 
+def memory_column(gpu: str) -> str:
+    """Return the name of the column of what is used of a GPU's memory, in bytes."""
+    return f"gpu/{gpu}.memory_B"
+
+
 class LedgerWriter:
     """Appends records to one ledger file. Never raises: a job must not stop because its ledger cannot be written.
 

@@ -6,7 +6,7 @@ import math
 import os
 import time
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -139,6 +139,9 @@ class Recording:
                 self._ledger.write(row)
         end = self._end_record(outcome)
         self._ledger.write(end, sync=True)
+        for gpu, memory in self._sampler.memory.items():
+            if memory.used is False and self._parent is None:
+                _warn(f"{gpu} was leased, but never used: what it drew was for nothing; lease it only where it is used")
         if self._ledger.lost:
             _warn(f"{self._ledger.lost} ledger record(s) could not be written ({self._ledger.trouble})")
         if (path := self.options.out) is not None:
@@ -210,9 +213,11 @@ class Recording:
         ended_s, ended_wall_s = float(self._last[0] or 0.0), float(self._last[1] or 0.0)
         duration_s = ended_s - self._start["monotonic_s"]
         with _carrying_on("the provisional energy could not be worked out"):
-            self.components = self._provisional.components(
+            found = self._provisional.components(
                 self._host, duration_s, self._inside(), self._sampler.troubles, self._sampler.tick_s
             )
+            memory = self._sampler.memory
+            self.components = [replace(c, used=memory[c.device].used) if c.device in memory else c for c in found]
         return {
             "record": "end",
             "id": self.id,

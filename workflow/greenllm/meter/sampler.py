@@ -4,33 +4,40 @@ import time
 from collections.abc import Sequence
 
 from greenllm.meter.host import ProcessorTimes
-from greenllm.meter.ledger import HOST_COLUMNS, counter_columns
+from greenllm.meter.ledger import HOST_COLUMNS, counter_columns, memory_column
 from greenllm.meter.process_tree import ProcessTree
 from greenllm.meter.sensors import Sensor, SensorError
+from greenllm.meter.usage import MemoryUse
 from greenllm.meter.watching import LOOK_S, RENEWAL_S, RENEWALS_AT_EDGE, USUAL_S, Watch
 
 Row = list[float | None]
 
 
 class Sampler:
-    """Takes samples, as rows under `columns`. A reading that fails is None in its row, and told in `troubles`."""
+    """Takes samples, as rows under `columns`. A reading that fails is None in its row, and told in `troubles`.
+
+    `memory` is what was seen of each leased GPU's memory.
+    """
 
     def __init__(self, sensors: Sequence[Sensor], leased: Sequence[str], tree: ProcessTree) -> None:
-        """`leased` are the job's own devices: looked at between samples; of others, users are counted."""
+        """`leased` are the job's own devices: looked at between samples; of other GPUs, the users are counted."""
         self._tree = tree
         self._processors = ProcessorTimes()
         self._counters = [sensor for sensor in sensors if sensor.read is not None]
         self._occupied = [s for s in self._counters if s.processes is not None and s.device not in leased]
+        self._used = [s for s in self._counters if s.memory is not None and s.device in leased]
         self._polled = [s for s in self._counters if s.poll_s is not None and s.gauge is None]
         own = [s for s in self._counters if s.device in leased]
         self._gauges = {s.device: Watch() for s in own if s.gauge is not None}
         self._ticking = {s.device: Watch() for s in own if s.counter is not None and s.counter.ticks}
         self._edge_s, self._renewals, self._ended = float("-inf"), 0, False
         self.troubles: dict[str, str] = {}
+        self.memory = {s.device: MemoryUse() for s in self._used}
         self.columns = [
             *HOST_COLUMNS,
             *(name for s in self._counters for name in counter_columns(s.component, s.device)),
             *(f"{s.component}/{s.device}.processes" for s in self._occupied),
+            *(memory_column(s.device) for s in self._used),
         ]
 
     @property
@@ -108,6 +115,10 @@ class Sampler:
             if watch is not None and raw is not None:
                 frames += [self._between(i, reading) for reading in watch.sampled(when_s, raw)]
         row += [float(sensor.processes()) for sensor in self._occupied if sensor.processes]
+        for sensor in self._used:
+            used_B = sensor.memory() if sensor.memory else None
+            self.memory[sensor.device].add(used_B)
+            row.append(used_B)
         return [*frames, row]
 
     def _read(self, sensor: Sensor) -> float | None:

@@ -32,7 +32,7 @@ class Precision(ByFormat, Step):
                 f"precision: bf16, but this {'GPU' if on_gpu else 'processor'} does not compute in it, and emulation "
                 "would cost more than fp32; leave this recipe out here"
             )
-        model = load(parent, torch.bfloat16)
+        model = load(parent, torch.bfloat16).to("cuda" if on_gpu else "cpu")
         with job.writing() as folder:
             save(model, folder)
             describe(folder, parent, engine="transformers", precision="bf16")

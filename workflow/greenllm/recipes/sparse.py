@@ -16,6 +16,7 @@ class Sparsify(Step):
     key: ClassVar[str] = "sparsify"
     stage: ClassVar[Literal["train", "compress"]] = "compress"
     keeps_widths: ClassVar[bool] = True
+    made_on_cpu: ClassVar[bool] = True
 
     share: Removed = Field(description="Share of each linear layer's weights to set to zero, the smallest first.")
 

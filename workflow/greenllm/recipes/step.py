@@ -101,6 +101,8 @@ class Step(Strict):
     keeps_widths: ClassVar[bool] = False
     # Whether no further step can start from its result.
     final: ClassVar[bool] = False
+    # Whether it is made on the CPU, wherever its result runs: a GPU leased for the making would be charged to it idle.
+    made_on_cpu: ClassVar[bool] = False
 
     @property
     def others(self) -> tuple[str, ...]:

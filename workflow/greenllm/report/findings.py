@@ -22,7 +22,7 @@ def findings(account: Mapping[str, Any]) -> list[dict[str, Any]]:
 def _finding(experiment: Mapping[str, Any]) -> dict[str, Any]:
     rows: Sequence[Row] = experiment["comparison"]["recipes"]
     advice = experiment["recommendation"]
-    baseline = next(row for row in rows if row["is_baseline"])
+    baseline = _baseline(rows)
     chosen = next((row for row in rows if row["recipe"] == advice["recipe"]), None)
     needed = _needed(experiment)
     found: dict[str, Any] = {"recipe": None, "verdict": "unknown"}
@@ -35,6 +35,10 @@ def _finding(experiment: Mapping[str, Any]) -> dict[str, Any]:
         found = {"recipe": chosen["recipe"], "verdict": chosen["verdict"], "sentence": sentence}
     others = [said for row in rows if row is not chosen and (said := _other(row, baseline, chosen, advice))]
     return {**found, "others": others, "note": _note(advice, needed)}
+
+
+def _baseline(rows: Sequence[Row]) -> Row:
+    return next(row for row in rows if row["is_baseline"])
 
 
 # --- what to deploy ---
@@ -88,10 +92,14 @@ def _paid_back(row: Row, advice: Mapping[str, Any]) -> str:
         return "; when what it cost to make is paid back is unknown" if row["verdict"] == "saves" else ""
     if requests["high"] == 0:
         return "; it cost no more to make"
+    if requests["high"] <= 1:
+        return "; what it cost to make is paid back by the first request"
+    # A request is answered whole.
+    low, value, high = (about(math.ceil(requests[bound])) for bound in ("low", "value", "high"))
     if requests["value"] == 0:
-        return f"; it cost hardly more to make, if at all: paid back after at most {about(requests['high'])} requests"
-    bounds = f"{about(requests['low'])} to {about(requests['high'])}"
-    return f"; what it cost to make is paid back after {about(requests['value'])} requests ({bounds})"
+        return f"; it cost hardly more to make, if at all: paid back after at most {high} requests"
+    after = "1 request" if value == "1" else f"{value} requests"
+    return f"; what it cost to make is paid back after {after} ({low} to {high})"
 
 
 def _keep(baseline: Row, rows: Sequence[Row]) -> str:
@@ -119,9 +127,11 @@ def _nothing(rows: Sequence[Row], advice: Mapping[str, Any], needed: str, experi
         best = better(evaluated, key=lambda row: row["quality"]["value"])
         return f"deploy none of these: none reaches {needed}. The best is {best['recipe']} with {_quality(best)}."
     reason = advice["reason"]
+    if advice.get("undecidable"):
+        return f"nothing can be recommended: {reason}."
     if not evaluated:
         reason = "no recipe was evaluated"
-    elif not good and open_:
+    elif not good and open_ and _baseline(rows)["quality"] is not None:
         said = _listed([f"{row['recipe']} ({_quality(row)})" for row in open_])
         reason = f"whether {said} reaches {needed or 'the quality needed'} is not resolvable; more examples may tell"
     elif good and all(row["energy_per_request_J"] is None for row in good):

@@ -51,8 +51,8 @@ def decimals(value: float, low: float | None = None, high: float | None = None) 
 
 
 def plain(number: float, places: int) -> str:
-    """Return a number with grouped digits, and a real minus sign."""
-    text = f"{number:,.{places}f}".replace(",", THIN)
+    """Return a number with grouped digits, and a real minus sign; zero has none."""
+    text = f"{number:z,.{places}f}".replace(",", THIN)
     return text.replace("-", "−")
 
 
@@ -66,9 +66,8 @@ def inverse(ratio: Mapping[str, float]) -> dict[str, float | None]:
 
 
 def signed(number: float, places: int) -> str:
-    """Return a number with its sign, also where that is a plus."""
-    text = plain(number, places)
-    return text if number <= 0 else f"+{text}"
+    """Return a number with its sign, also where that is a plus; zero has none."""
+    return plain(number, places) if round(number, places) <= 0 else f"+{plain(number, places)}"
 
 
 def about(count: float) -> str:
@@ -77,8 +76,11 @@ def about(count: float) -> str:
 
 
 def percent(share: float) -> str:
-    """Return a share as a percentage, such as "95 %"."""
-    return f"{100 * share:.3g}{THIN}%"
+    """Return a share as a percentage, such as "95 %"; less than all is never 100 %."""
+    digits = 3
+    while float(f"{100 * share:.{digits}g}") == 100 and share < 1 and digits < 15:
+        digits += 1
+    return f"{100 * share:.{digits}g}{THIN}%"
 
 
 def prefix_for(values: Iterable[Value], unit: str) -> tuple[float, str]:
@@ -107,7 +109,7 @@ def value_text(value: Value, scale: float = 1.0) -> str:
         return "unknown"
     if math.isinf(middle):
         return "never"
-    if 0 < abs(middle / scale) < 0.0005 and low is None:
+    if 0 < middle / scale < 0.0005 and low is None:
         return f"<{THIN}0.001"
     parts = [None if part is None else part / scale for part in (middle, low, high)]
     return plain(middle / scale, decimals(middle / scale, parts[1], parts[2]))

@@ -9,6 +9,7 @@ import threading
 from pathlib import Path
 
 from greenllm.errors import UserError
+from greenllm.meter.leases import usable_cpus
 from greenllm.threads import usable_threads
 from greenllm.work import write_work
 
@@ -87,7 +88,7 @@ def _serve(arguments: argparse.Namespace, listener: socket.socket) -> None:
     from greenllm.serving.replies import read_replies
     from greenllm.serving.server import Limits, Served, make_app
 
-    threads = usable_threads(arguments.threads or len(os.sched_getaffinity(0)))
+    threads = usable_threads(arguments.threads or len(usable_cpus()))
     engine = load_engine(arguments.folder, threads=threads, device=arguments.device)
     limits = Limits(arguments.batch, arguments.queue, arguments.max_tokens, arguments.max_body)
     served = Served()

@@ -37,6 +37,10 @@ def run(arguments: argparse.Namespace) -> int:
     print()
     headers = ["experiment", "recipe", "", *names, *(f"{name} against {names[0]}" for name in names[1:])]
     print(tabulate([list(_cells(row)) for row in found["rows"]], headers=headers, disable_numparse=True))
+    for row in found["rows"]:
+        for name, reason in zip(names, row["reason"], strict=True):
+            if reason is not None:
+                print(f"\n{row['experiment']} {row['recipe']}: {row['quantity']} in {name} is unknown ({reason})")
     if any(row["measured_once"] for row in found["rows"]):
         print("\n* measured once on each: the interval is the sensors' alone and leaves out how far runs differ")
     return 0

@@ -3,6 +3,7 @@
 import argparse
 import itertools
 import json
+import math
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -142,6 +143,11 @@ def _likelihoods(engine: Engine, rows: Sequence[dict[str, str]], batch: int, pat
         found |= zip(some, engine.score([texts[index] for index in some]), strict=True)
     if not any(likelihood.tokens for likelihood in found.values()):
         raise UserError(f"{path}: no text of two tokens or more; expected texts that a model could go on with")
+    if bad := [str(rows[index]["id"]) for index, likelihood in found.items() if not math.isfinite(likelihood.nats)]:
+        raise UserError(
+            f"the model gives no likelihood to {len(bad)} of {len(rows)} texts of {path} (row {min(bad)} …): its "
+            "weights or activations are not finite; train it anew with a lower learning rate, or in fp32"
+        )
     return [found[index] for index in range(len(rows))]
 
 

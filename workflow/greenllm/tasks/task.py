@@ -1,5 +1,6 @@
 """What an application is: where its rows come from, how they become text, how its answers are scored."""
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -8,7 +9,18 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from greenllm.config.models import EmbeddedData
+from greenllm.config.models import Decision, EmbeddedData
+from greenllm.errors import UserError
+
+# Least and most that a metric can be.
+RANGES: Mapping[str, tuple[float, float]] = {
+    "exact_match": (0, 1),
+    "accuracy": (0, 1),
+    "macro_f1": (0, 1),
+    "f1": (0, 1),
+    "chrf": (0, 100),
+    "bits_per_byte": (0, math.inf),
+}
 
 # A line of evaluate's predictions: `completion` is the right answer, `prediction` the model's; more in its README.
 Answer = Mapping[str, Any]
@@ -47,6 +59,7 @@ class Task(ABC):
         "exact_match": "share of answers exactly right (0 to 1, higher is better)",
     }
     higher_is_better: ClassVar[bool] = True  # of the primary metric
+    ranges: ClassVar[Mapping[str, tuple[float, float]]] = RANGES  # metric → least and most; of others nothing is known
     columns: ClassVar[tuple[str, ...]] = ("prompt", "completion")  # columns that each row of its data must have
     # Columns of the prepared rows whose text, joined, a training row must not share with a test row.
     compares: ClassVar[tuple[str, ...]] = ("prompt",)
@@ -67,6 +80,21 @@ class Task(ABC):
 
     def check(self, settings: EmbeddedData) -> None:  # noqa: B027
         """Raise UserError, which names the key, where no rows can be made by these settings."""
+
+    @property
+    def range(self) -> tuple[float, float]:
+        """The least and the most that the primary metric can be."""
+        return self.ranges.get(self.primary, (-math.inf, math.inf))
+
+    def check_decision(self, decision: Decision) -> None:
+        """Raise UserError, which names the key, where a quality is asked for that the primary metric can't have."""
+        least, most = self.range
+        span = f"{self.primary} is between {least:g} and {most:g}" if most < math.inf else f"{self.primary} is a number"
+        if decision.quality is not None and not least <= decision.quality <= most:
+            at_least = f" of at least {least:g}" if most == math.inf and least > -math.inf else ""
+            raise UserError(f"quality: {decision.quality:g} can't be reached: {span}{at_least}")
+        if decision.worse_by is not None and not decision.worse_by <= most - least:
+            raise UserError(f"worse_by: {decision.worse_by:g} is more than the whole range: {span}")
 
     def prompt(self, row: Mapping[str, str]) -> str:
         """Return the text that the model is given: one line and its end."""

@@ -7,6 +7,7 @@ from typing import Literal
 
 import torch
 
+from greenllm.accelerator import uses_gpu
 from greenllm.errors import UserError
 from greenllm.training.parallel import ALONE, Rank
 
@@ -16,12 +17,10 @@ Device = Literal["auto", "cpu", "require"]
 def prepare_device(device: Device, threads: int, rank: Rank = ALONE) -> bool:
     """Set this process's threads and return whether to train on a GPU: one alone takes the first that it may use.
 
-    Raises `UserError` where a GPU is required and there is none.
+    Raises `UserError` where a GPU is required and none can be used.
     """
     torch.set_num_threads(threads)
-    if device == "cpu" or not torch.cuda.is_available():
-        if device == "require":
-            raise UserError("train: device `require`, but PyTorch sees no GPU; check the driver, or set device: auto")
+    if not uses_gpu(device):
         return False
     if torch.cuda.device_count() > rank.count and rank.is_first:
         print(f"train: uses {rank.count} of the {torch.cuda.device_count()} GPUs that it may use", file=sys.stderr)

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
+from greenllm.accelerator import uses_gpu
 from greenllm.errors import UserError
 
 if TYPE_CHECKING:
@@ -180,7 +181,7 @@ def launch(
 def _uses_gpus(processes: int, device: Literal["auto", "cpu", "require"]) -> bool:
     import torch
 
-    if device == "cpu" or not torch.cuda.is_available():
+    if not uses_gpu(device):
         return False
     if (gpus := torch.cuda.device_count()) < processes:
         raise UserError(

@@ -61,8 +61,9 @@ class Sensor:
     """One device, read by one method. Without terms it is a null object: it reads nothing, and `reason` says why.
 
     `read` returns the raw counter, or the raw power of a gauge; it raises SensorError where that fails. `processes`
-    counts the processes on a GPU. `close` ends what reading needed. `poll_s` is how often it must be read at least,
-    where that is more often than the meter's own interval.
+    counts the processes on a GPU; `memory` is what is used of its memory, in bytes, None where it does not say. `close`
+    ends what reading needed. `poll_s` is how often it must be read at least, where that is more often than the meter's
+    own interval.
     """
 
     component: Literal["gpu", "cpu", "dram", "platform"]
@@ -75,6 +76,7 @@ class Sensor:
     gauge: Gauge | None = None
     read: Callable[[], float] | None = None
     processes: Callable[[], int] | None = None
+    memory: Callable[[], float | None] | None = None
     close: Callable[[], None] | None = None
     poll_s: float | None = None
     reason: str | None = None

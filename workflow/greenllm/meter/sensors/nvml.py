@@ -101,6 +101,12 @@ def _sensor(pynvml: Any, handle: Any, uuid: str) -> Sensor:
         except pynvml.NVMLError:
             return 0
 
+    def memory() -> float | None:
+        try:
+            return float(pynvml.nvmlDeviceGetMemoryInfo(handle).used)
+        except pynvml.NVMLError:  # as where the processor's memory is the GPU's
+            return None
+
     parameter = f"nvml.gain@{uuid}"
     sensor = Sensor("gpu", uuid, COUNTER, "measured", [Term(parameter, "counter")], {parameter: Parameter(*GAIN)})
     energy_mJ, power_mW = asked(pynvml.nvmlDeviceGetTotalEnergyConsumption), asked(pynvml.nvmlDeviceGetPowerUsage)
@@ -120,7 +126,7 @@ def _sensor(pynvml: Any, handle: Any, uuid: str) -> Sensor:
             return null(uuid, str(without_counter))
     else:
         sensor.counter, sensor.read = Counter(unit_J=1e-3, ticks=True), energy_mJ
-    sensor.processes = processes
+    sensor.processes, sensor.memory = processes, memory
     return sensor
 
 

@@ -6,7 +6,7 @@ from greenllm.report.table import Table
 from greenllm.report.tables.comparison import comparison
 from greenllm.report.tables.efficiency import efficiency
 from greenllm.report.tables.methods import conservation, methods, parameters
-from greenllm.report.tables.provenance import data, ledgers, missing
+from greenllm.report.tables.provenance import data, ledgers, missing, unused
 from greenllm.report.tables.quality import hand_over, quality, subsets
 from greenllm.report.tables.recommendation import recommendation
 from greenllm.report.tables.serving import serving
@@ -20,5 +20,5 @@ NAMED: dict[str, Callable[[Account], Table]] = {"efficiency": efficiency, "impac
 # Tables written with the page.
 PAGE: tuple[Callable[[Account], Table], ...] = (
     comparison, recommendation, sizes, quality, subsets, hand_over, serving, training, produced, spent, methods,
-    parameters, conservation, data, ledgers, missing,
+    parameters, conservation, data, ledgers, missing, unused,
 )  # fmt: skip

@@ -56,3 +56,24 @@ def missing(account: Account) -> Table:
         [*MODEL, Column("stage", "Stage"), Column("reason", "Reason")],
         account["missing"],
     )
+
+
+def unused(account: Account) -> Table:
+    """One row a GPU that a job held and never used."""
+    return Table(
+        "unused",
+        "GPUs that were leased and never used",
+        [
+            *MODEL,
+            Column("stage", "Stage"),
+            Column("host", "Host"),
+            Column("gpu", "GPU"),
+            Column("energy_J", "It drew", "J", "interval", UNKNOWN),
+        ],
+        [{**row, "recipe": row["recipe"] or "shared"} for row in account.get("unused", [])],
+        [
+            "Nothing was seen in the GPU's memory while the job held it. Its energy was spent and is counted, but no "
+            "ratio rests on the energy of such a job. Mend it: PyTorch's build (README, On a GPU), or lease fewer "
+            "(resources.<stage>.gpu, device: cpu)."
+        ],
+    )

@@ -14,6 +14,7 @@ from torch.nn.utils.rnn import pad_sequence
 from transformers import AutoModelForCausalLM, DynamicCache
 from transformers.utils import logging
 
+from greenllm.accelerator import uses_gpu
 from greenllm.errors import UserError
 from greenllm.serving.engines import Cancelled, Completion, Device, Likelihood, OnToken
 from greenllm.serving.engines.decoding import Batch
@@ -39,9 +40,7 @@ class Transformers:
     def __init__(self, folder: Path, manifest: Manifest, *, threads: int, device: Device) -> None:
         if manifest.precision not in PRECISIONS:
             raise UserError(f"{folder}: precision {manifest.precision} is not for {self.name}; it has {[*PRECISIONS]}")
-        cuda = device != "cpu" and torch.cuda.is_available()
-        if device == "require" and not cuda:
-            raise UserError("device `require`, but PyTorch sees no GPU on this host; check the driver, or use `auto`")
+        cuda = uses_gpu(device)
         torch.set_num_threads(threads)
         self.device = torch.device("cuda" if cuda else "cpu")
         self.precision: str = manifest.precision
