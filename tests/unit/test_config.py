@@ -14,7 +14,7 @@ from greenllm.config.check import check_config
 from greenllm.config.default import DEFAULT
 from greenllm.config.generate import default_yaml, schema
 from greenllm.config.models import Config, Deployment
-from greenllm.config.read import ConfigError, read_settings
+from greenllm.config.read import ConfigError, read_settings, read_yaml
 
 ROOT = Path(__file__).parents[2]
 STUDY = {
@@ -261,3 +261,86 @@ def test_an_endpoint_is_taken_as_it_is(capsys, tmp_path):
     )
     (problem,) = told
     assert problem.startswith("experiments.one.recipes: 'int8' makes a model, but model.init is an endpoint")
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("a: 1\nb: {c: 1, c: 2}\n", "line 2: 'c' is there twice, in line 2, column 5 and in line 2, column 11"),
+        ("a: 1\nb: 2\na: 3\n", "line 3: 'a' is there twice, in line 1, column 1 and in line 3, column 1"),
+        ('{"a": 1, "a": 2}', "line 1: 'a' is there twice"),
+        ("- {x: 1}\n- {x: 1, y: [{z: 1, z: 1}]}\n", "line 2: 'z' is there twice"),
+        ("country: NO\n", "line 1: NO is false to YAML; write it in quotes, 'NO'"),
+        ("on: 1\n", "on is true to YAML"),
+        ("name: 1_0\n", "1_0 is the number 10 to YAML"),
+        ("revision: 0123456\n", "0123456 is the number 42798 to YAML"),
+        ("revision: 12:30:00\n", "12:30:00 is the number 45000 to YAML"),
+        ("revision: 0x1f\n", "0x1f is the number 31 to YAML"),
+        ("revision: 2024-01-01\n", "2024-01-01 is a date to YAML"),
+    ],
+)
+def test_names_that_stand_twice_and_words_that_yaml_reads_otherwise_are_refused(tmp_path, text, said):
+    path = tmp_path / "study.yaml"
+    path.write_text(text)
+    with pytest.raises(ConfigError) as refused:
+        read_yaml(path)
+    (problem,) = refused.value.problems
+    assert problem.startswith(f"{path}: line ")
+    assert said in problem
+
+
+def test_what_yaml_reads_as_its_readers_do_is_read(tmp_path):
+    path = tmp_path / "study.yaml"
+    path.write_text(
+        "a: &base {x: 1_000, y: true, z: -3, w: 1e-3, v: 0.5}\nb: {<<: *base, x: 2}\nc: 'NO'\nd: \"0123\"\n"
+    )
+    base = {"x": 1000, "y": True, "z": -3, "w": "1e-3", "v": 0.5}
+    assert read_yaml(path) == {"a": base, "b": base | {"x": 2}, "c": "NO", "d": "0123"}
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"recipes": {"source": {"train": {}}}}, "recipes.source: "),
+        ({"experiments.a.seeds": [-1]}, "experiments.a.seeds.0: "),
+        ({"experiments.a.seeds": [2**32]}, "experiments.a.seeds.0: "),
+        ({"experiments.a.seeds": [True]}, "experiments.a.seeds.0: expected a number, got true"),
+        ({"experiments.a.data.seed": -1}, "experiments.a.data.seed: "),
+        ({"experiments.a.preprocess": {"seed": 2**40}}, "experiments.a.preprocess.seed: "),
+        ({"train": {"batch": 10**30}}, "train.batch: "),
+        ({"deploy": {"concurrency": True}}, "deploy.concurrency: expected a number, got true"),
+        ({"deploy": {"server": "no-such-server --port {port}"}}, "experiments.a.deploy.server: command not found"),
+        ({"deploy": {"server": "true {prt}"}}, "experiments.a.deploy.server: {prt} is not known"),
+        ({"recipes": {"base": {"classifier": {"framework": "pytorch"}}}}, "recipes.base: in experiments.a: classifier"),
+        (
+            {
+                "recipes": {
+                    "base": {"train": {}},
+                    "int4": {"from": "base", "quantize": {"format": "int4", "block": 256}},
+                },
+                "experiments.a.recipes": ["int4"],
+            },
+            "recipes.int4: in experiments.a: quantize.block: 256",
+        ),
+        ({"site": {"country": False}}, "site.country: expected text, but without quotes False is a truth value"),
+        ({"experiments.a.model": {"init": "x/y", "revision": 42798}}, "experiments.a.model.revision: expected text"),
+        ({"recipes": {10: {"train": {}}}}, "recipes.10: expected text"),
+        ({"data_folder": "~no-such-user/data"}, "data_folder: ~no-such-user/data: no home folder"),
+    ],
+)
+def test_what_the_workflow_could_not_do_is_reported_by_the_check(change, said):
+    study = {
+        "experiments": {"a": {"task": "translation", "data": {"source": "embedded"}, "recipes": ["base"]}},
+        "recipes": {"base": {"train": {}}},
+    }
+    for place, value in change.items():
+        *around, key = place.split(".")
+        section = study
+        for name in around:
+            section = section[name]
+        section[key] = value
+    if "source" in study["recipes"]:
+        study["experiments"]["a"]["recipes"] = ["source"]
+    with pytest.raises(ConfigError) as refused:
+        check_config(study, "study.yaml")
+    assert any(problem.startswith(f"study.yaml: {said}") for problem in refused.value.problems), refused.value.problems

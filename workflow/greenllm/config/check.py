@@ -81,7 +81,9 @@ def _sound(values: Any, otherwise: Section) -> Section:
 
 
 def _members(section: Any) -> list[tuple[str, Any]]:
-    return list(section.items()) if isinstance(section, Mapping) else []
+    if not isinstance(section, Mapping):
+        return []
+    return [(name, member) for name, member in section.items() if isinstance(name, str)]
 
 
 def _bare(recipe: Any) -> Recipe:
