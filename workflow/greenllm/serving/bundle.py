@@ -8,9 +8,9 @@ from typing import Any
 
 from greenllm.files import replacing_folder, write_json
 from greenllm.serving.engines.manifest import FILE, read_manifest
-from greenllm.serving.engines.text import read_settings_file
 from greenllm.serving.replies import FILE as REPLIES
 from greenllm.serving.replies import Replies
+from greenllm.tokens import read_settings_file
 from greenllm.training.saving import ADAPTER
 
 CARD = "README.md"

@@ -58,8 +58,11 @@ class Endpoint(BaseModel):
             )
         return UserError(f"{self.url}: {error_of(status, content)}{remedy}")
 
-    def body(self, prompt: str, max_tokens: int | None, *, stream: bool = False) -> dict[str, Any]:
-        """Return the body of a request: greedy decoding; `max_tokens` None leaves the limit to the server."""
+    def body(self, prompt: str | list[int], max_tokens: int | None, *, stream: bool = False) -> dict[str, Any]:
+        """Return the body of a request: greedy decoding; `max_tokens` None leaves the limit to the server.
+
+        The prompt is a text or, not with `chat`, its token ids.
+        """
         body: dict[str, Any] = {"temperature": 0}
         if self.served_name is not None:
             body["model"] = self.served_name

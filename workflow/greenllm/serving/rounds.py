@@ -93,7 +93,7 @@ class Window:
 
 
 class Sender:
-    """Sends the prompts of `rows` (with `id` and `prompt`) to one endpoint, round by round."""
+    """Sends the prompts of `rows` (with `id`, `prompt` and perhaps `prompt_ids`) to one endpoint, round by round."""
 
     def __init__(
         self,
@@ -168,7 +168,9 @@ class Sender:
         answer = Answered(row["id"])
         received: list[bytes] = []
         endpoint = self._endpoint
-        body = endpoint.body(row["prompt"], self._max_tokens, stream=True)
+        # The ids of a prompt in a chat template: its text would not give the template's special tokens.
+        prompt = row["prompt"] if endpoint.chat else row.get("prompt_ids") or row["prompt"]
+        body = endpoint.body(prompt, self._max_tokens, stream=True)
         try:
             async with self._session.post(endpoint.url + endpoint.path, json=body) as response:
                 if response.status != 200:

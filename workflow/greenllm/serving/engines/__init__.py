@@ -1,9 +1,9 @@
 """Engines: what turns prompts into answers. One protocol, one file an engine; model folders name theirs."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, Protocol, runtime_checkable
+from typing import Any, Literal, Protocol, Self, runtime_checkable
 
 from greenllm.errors import UserError
 from greenllm.serving.engines.manifest import read_manifest
@@ -19,6 +19,21 @@ class PromptError(UserError):
 
 class PromptTooLong(PromptError):  # noqa: N818
     """A prompt that leaves no room for an answer in the model's context."""
+
+
+class Prompt(str):
+    """A prompt with its token ids, made by a chat template or by a client.
+
+    Special tokens are in it by their ids, which no text gives: the same text as a mere `str` would spell them.
+    """
+
+    ids: tuple[int, ...]
+
+    def __new__(cls, text: str, ids: Iterable[int]) -> Self:
+        """Join a text and its token ids, with those that the tokenizer itself puts around a text."""
+        prompt = super().__new__(cls, text)
+        prompt.ids = tuple(ids)
+        return prompt
 
 
 @dataclass(frozen=True)
@@ -70,6 +85,8 @@ class Engine(Protocol):
     ) -> list[Completion]:
         """Answer `prompts` together, in their order, with at most `max_tokens` tokens each.
 
+        A `Prompt` is read by its token ids; in any other text no special token is seen.
+
         An answer ends at the model's end token, at its limit or where the context is full.
         `on_token(i, text)` is told the new text of prompt i as it comes, in whole characters; the pieces
         join up to the answer.
@@ -87,6 +104,7 @@ class Engine(Protocol):
     def chat_prompt(self, messages: Sequence[Mapping[str, str]]) -> str:
         """Return the prompt that the model's chat template makes of `messages` (role and content).
 
+        The template's own special tokens are in it by their ids (`Prompt`); those in the messages are only text.
         Raises `PromptError` where the model has no chat template, or its template refuses the messages.
         """
         ...
