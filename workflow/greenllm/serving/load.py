@@ -81,7 +81,8 @@ def run(arguments: argparse.Namespace) -> int:
 def read_predictions(path: Path) -> list[dict[str, Any]]:
     """Return the rows of a predictions file; raise UserError where it has none, or one without id and prompt."""
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
+        with path.open(encoding="utf-8") as file:
+            lines = list(file)  # str.splitlines would also split at characters that JSON has in its strings
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"{path}: cannot be read ({error}); expected the predictions of `greenllm evaluate`") from None
     rows = []

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from greenllm.meter.host import boot_id
 from greenllm.serving.endpoint import Endpoint, error_of, text_of
+from greenllm.serving.event_stream import data_of
 
 if TYPE_CHECKING:
     import aiohttp
@@ -190,8 +191,7 @@ class Sender:
 
 def _read(answer: Answered, stream: bytes) -> None:
     """Read the server-sent events of a stream."""
-    lines = stream.decode(errors="replace").splitlines()
-    events = [line.removeprefix("data:").strip() for line in lines if line.startswith("data:")]
+    events = [data.strip() for data in data_of(stream)]
     try:
         for event in events:
             if event != "[DONE]":

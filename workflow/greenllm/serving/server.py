@@ -3,7 +3,6 @@
 import asyncio
 import contextlib
 import dataclasses
-import json
 import time
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
@@ -19,12 +18,12 @@ from greenllm.serving import openai
 from greenllm.serving.batching import Batcher, EngineFailed, QueueFull, Ticket
 from greenllm.serving.bodies import read_body, schema_of
 from greenllm.serving.engines import Completion, Engine, PromptError
+from greenllm.serving.event_stream import MEDIA_TYPE, event
 from greenllm.serving.limits import BodyLimit
 from greenllm.serving.metrics import CountRequests, Metrics
 from greenllm.serving.refusals import Refused, report_errors
 from greenllm.serving.replies import Replies
 
-EVENTS = "text/event-stream"
 NOT_STORED = {"Cache-Control": "no-cache"}
 
 
@@ -138,8 +137,8 @@ def make_app(engine: Engine, name: str, limits: Limits, served: Served, replies:
             if not request.stream:
                 return JSONResponse(form.whole(told) | more)
             metrics.first_token_s.observe(time.perf_counter() - began)
-            content = _event(form.chunk(told.text)) + _last_events(request, form, told, more)
-            return Response(content, media_type=EVENTS, headers=NOT_STORED)
+            content = event(form.chunk(told.text)) + _last_events(request, form, told, more)
+            return Response(content, media_type=MEDIA_TYPE, headers=NOT_STORED)
 
         async def events() -> AsyncIterator[bytes]:
             first = True
@@ -150,20 +149,20 @@ def make_app(engine: Engine, name: str, limits: Limits, served: Served, replies:
                         metrics.first_token_s.observe(time.perf_counter() - began)
                         first = False
                     if isinstance(news, str):
-                        yield _event(form.chunk(news))
+                        yield event(form.chunk(news))
                         continue
                     finished = True
                     count(news, began)
                     yield _last_events(request, form, news, {})
             except EngineFailed:
                 finished = True
-                yield _event(openai.error("the engine failed; see the server's log", "server_error"))
+                yield event(openai.error("the engine failed; see the server's log", "server_error"))
             finally:
                 if not finished:
                     batcher.cancel(ticket)
                     metrics.dropped.inc()
 
-        return StreamingResponse(events(), media_type=EVENTS, headers=NOT_STORED)
+        return StreamingResponse(events(), media_type=MEDIA_TYPE, headers=NOT_STORED)
 
     @app.post("/v1/completions", response_model=None, openapi_extra=schema_of(openai.CompletionRequest))
     async def completions(http: HttpRequest) -> Response:
@@ -235,12 +234,7 @@ async def _disconnect(http: HttpRequest) -> None:
 
 def _last_events(request: openai.Request, form: openai.Answer, told: Completion, more: dict[str, Any]) -> bytes:
     """Return what ends a stream: why the answer ended, the token counts where they are asked for, and the end."""
-    last = [_event(form.chunk("", told.finish_reason) | more)]
+    last = [event(form.chunk("", told.finish_reason) | more)]
     if request.stream_options and request.stream_options.include_usage:
-        last.append(_event(form.usage_chunk(told)))
+        last.append(event(form.usage_chunk(told)))
     return b"".join([*last, b"data: [DONE]\n\n"])
-
-
-def _event(content: object) -> bytes:
-    """Return a server-sent event."""
-    return b"data: " + json.dumps(content, ensure_ascii=False, separators=(",", ":")).encode() + b"\n\n"
