@@ -5,10 +5,14 @@ import re
 from collections.abc import Iterator, Sequence
 from typing import Any, NoReturn, TypeVar
 
+from fastapi import FastAPI
 from fastapi import Request as HttpRequest
 from pydantic import BaseModel, ValidationError
+from pydantic.json_schema import models_json_schema
 
 from greenllm.serving.refusals import Refused
+
+SCHEMAS = "#/components/schemas/{model}"
 
 Body = TypeVar("Body", bound=BaseModel)
 
@@ -33,9 +37,23 @@ async def read_body(http: HttpRequest, kind: type[Body]) -> Body:
         raise _invalid(first["loc"], str(first["msg"]).removeprefix("Value error, ")) from None
 
 
-def schema_of(kind: type[BaseModel]) -> dict[str, Any]:
-    """Return what the interface's documentation says of such a body."""
-    return {"requestBody": {"required": True, "content": {"application/json": {"schema": kind.model_json_schema()}}}}
+def body_of(kind: type[BaseModel]) -> dict[str, Any]:
+    """Return what the interface's documentation says of a request with such a body; see `describe`."""
+    schema = {"$ref": SCHEMAS.format(model=kind.__name__)}
+    return {"requestBody": {"required": True, "content": {"application/json": {"schema": schema}}}}
+
+
+def describe(app: FastAPI, *kinds: type[BaseModel]) -> None:
+    """Add these bodies to an application's documentation (/openapi.json)."""
+    _, schema = models_json_schema([(kind, "validation") for kind in kinds], ref_template=SCHEMAS)
+    without = app.openapi
+
+    def openapi() -> dict[str, Any]:
+        document = without()
+        document.setdefault("components", {}).setdefault("schemas", {}).update(schema["$defs"])
+        return document
+
+    app.openapi = openapi  # type: ignore[method-assign] # FastAPI's own way to extend it
 
 
 def _parsed(body: bytes) -> object:

@@ -16,7 +16,7 @@ from prometheus_client import CONTENT_TYPE_LATEST
 from greenllm import __version__
 from greenllm.serving import openai
 from greenllm.serving.batching import Batcher, EngineFailed, QueueFull, Ticket
-from greenllm.serving.bodies import read_body, schema_of
+from greenllm.serving.bodies import body_of, describe, read_body
 from greenllm.serving.engines import Completion, Engine, PromptError
 from greenllm.serving.event_stream import MEDIA_TYPE, event
 from greenllm.serving.limits import BodyLimit
@@ -72,6 +72,7 @@ def make_app(engine: Engine, name: str, limits: Limits, served: Served, replies:
     app.add_middleware(BodyLimit, most_bytes=limits.body_bytes)
     app.add_middleware(CountRequests, metrics=metrics)
     report_errors(app)
+    describe(app, openai.CompletionRequest, openai.ChatRequest)
 
     def check_model(asked: str | None) -> None:
         if asked not in (None, name):
@@ -164,7 +165,7 @@ def make_app(engine: Engine, name: str, limits: Limits, served: Served, replies:
 
         return StreamingResponse(events(), media_type=MEDIA_TYPE, headers=NOT_STORED)
 
-    @app.post("/v1/completions", response_model=None, openapi_extra=schema_of(openai.CompletionRequest))
+    @app.post("/v1/completions", response_model=None, openapi_extra=body_of(openai.CompletionRequest))
     async def completions(http: HttpRequest) -> Response:
         request = await read_body(http, openai.CompletionRequest)
         check_model(request.model)
@@ -172,7 +173,7 @@ def make_app(engine: Engine, name: str, limits: Limits, served: Served, replies:
         assert isinstance(request.prompt, str)
         return await answer(http, request, request.prompt, request.max_tokens, form)
 
-    @app.post("/v1/chat/completions", response_model=None, openapi_extra=schema_of(openai.ChatRequest))
+    @app.post("/v1/chat/completions", response_model=None, openapi_extra=body_of(openai.ChatRequest))
     async def chat_completions(http: HttpRequest) -> Response:
         request = await read_body(http, openai.ChatRequest)
         check_model(request.model)
