@@ -1,12 +1,13 @@
 """Engines: what turns prompts into answers. One protocol, one file an engine; model folders name theirs."""
 
+import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, Protocol, Self, runtime_checkable
 
 from greenllm.errors import UserError
-from greenllm.serving.engines.manifest import read_manifest
+from greenllm.serving.engines.manifest import Manifest, read_manifest
 
 Device = Literal["auto", "cpu", "require"]
 OnToken = Callable[[int, str], None]
@@ -131,9 +132,22 @@ def load_engine(folder: Path, *, threads: int, device: Device = "auto") -> Engin
     A Hugging Face folder without `greenllm.json` is run by transformers in fp32. `device` "auto" takes a GPU
     where the engine can use one, "cpu" never, "require" refuses to run without.
 
-    Raises `UserError` where the folder holds no model, or the device asked for is not there.
+    Raises `UserError` where the folder holds no model, the device asked for is not there, or the
+    engine is not installed.
     """
     manifest = read_manifest(folder)
+    try:
+        return _load(folder, manifest, threads, device)
+    except ModuleNotFoundError as error:
+        if (error.name or "greenllm").startswith("greenllm"):
+            raise
+        raise UserError(
+            f"{folder}: the engine {manifest.engine} needs the Python package {error.name}, which {sys.executable} "
+            "does not have; install it there"
+        ) from None
+
+
+def _load(folder: Path, manifest: Manifest, threads: int, device: Device) -> Engine:
     # Imported here, so that a job pays only for the start-up of the engine it uses.
     if manifest.engine == "onnxruntime-genai":
         from greenllm.serving.engines.onnxruntime_genai import OnnxRuntimeGenAI
