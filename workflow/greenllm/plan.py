@@ -6,7 +6,7 @@ from pathlib import Path
 
 from greenllm.config.models import Config, Decision, Deployment, Evaluation, Experiment, Recipe, Training
 from greenllm.config.section import overridden
-from greenllm.serving.endpoint import is_endpoint
+from greenllm.serving.addresses import is_endpoint
 
 
 def python_of(environment: str) -> Path:

@@ -14,6 +14,7 @@ from greenllm.config.models import (
     Experiment,
     FileData,
     GraphData,
+    HubData,
     Model,
     Needs,
     Recipe,
@@ -25,7 +26,7 @@ from greenllm.errors import UserError
 from greenllm.footprint.carbon import grid_factor
 from greenllm.plan import Plan, python_of
 from greenllm.recipes.distilled import Distill
-from greenllm.serving.endpoint import is_endpoint
+from greenllm.serving.addresses import is_endpoint, not_an_id_problem
 from greenllm.tasks import TASKS
 from greenllm.training.parallel import require_divisible
 
@@ -172,6 +173,8 @@ def _experiments(config: Config) -> list[str]:
                     f"experiments.{name}.recipes: no recipe {recipe!r}{nearest(recipe, list(config.recipes))}"
                 )
             elif is_endpoint(experiment.model.init) and config.recipes[recipe].step is not None:
+                if _address(experiment.model):
+                    continue  # told below
                 problems.append(
                     f"experiments.{name}.recipes: {recipe!r} makes a model, but model.init is an endpoint, taken as "
                     "it is; expected a recipe without a step, such as original: {}"
@@ -248,7 +251,9 @@ def _has_start(name: str, recipes: Mapping[str, Recipe]) -> bool:
 
 
 def _model(model: Model) -> list[str]:
-    """Return which keys of a model nothing would read, each with what is wrong."""
+    """Return which keys of a model nothing would read, or nobody could, each with what is wrong."""
+    if problem := _address(model):
+        return [f"init: {problem}"]
     problems = []
     if model.chat and model.init == "scratch":
         problems.append("chat: a model from scratch has no chat template; leave it out")
@@ -263,6 +268,11 @@ def _model(model: Model) -> list[str]:
     return problems
 
 
+def _address(model: Model) -> str | None:
+    """Return what is wrong with an init that is neither a folder nor a hub id; None where nothing is."""
+    return None if model.init == "scratch" or is_local(model.init) else not_an_id_problem(model.init)
+
+
 def _files(config: Config) -> list[str]:
     problems = []
     for name, recipe in config.recipes.items():
@@ -274,16 +284,22 @@ def _files(config: Config) -> list[str]:
     if Path(config.results).is_file():
         problems.append(f"results: {config.results!r} is a file; expected a folder, or the name of a new one")
     for name, experiment in config.experiments.items():
-        for field, value in _own_files(experiment.data):
+        data = experiment.data
+        for field, value in _own_files(data):
             if not (path := Path(config.data_folder, value)).is_file():
                 problems.append(
                     f"experiments.{name}.data.{field}: no file {str(path)!r}; expected a path from data_folder "
                     f"({config.data_folder!r}), which --config data_folder=… sets"
                 )
+        if isinstance(data, HubData) and not_an_id_problem(data.id):
+            problems.append(
+                f"experiments.{name}.data.id: {data.id!r} is no id at the Hugging Face hub; expected OWNER/NAME"
+            )
         init = experiment.model.init
         if is_local(init) and not Path(init, "config.json").expanduser().is_file():
             problems.append(f"experiments.{name}.model.init: no config.json in {init!r}; expected a model folder")
-        if init != "scratch" and not is_local(init) and not is_endpoint(init) and experiment.model.revision is None:
+        from_hub = init != "scratch" and not is_local(init) and not is_endpoint(init)
+        if from_hub and experiment.model.revision is None and not _address(experiment.model):
             problems.append(f"experiments.{name}.model.revision: is missing; expected a commit or tag of {init!r}")
     return problems
 

@@ -10,7 +10,8 @@ from typing import Any
 
 from greenllm.errors import UserError
 from greenllm.files import write_json
-from greenllm.serving.endpoint import Endpoint, with_version
+from greenllm.serving.addresses import address_problem, with_version
+from greenllm.serving.endpoint import Endpoint
 from greenllm.serving.rounds import Answered, Order, Round, Sender
 from greenllm.serving.statistics import percentiles
 from greenllm.work import write_work
@@ -60,6 +61,8 @@ def run(arguments: argparse.Namespace) -> int:
         raise UserError(f"--rate {arguments.rate}: expected more than 0 arrivals per second")
     if arguments.out is None and not arguments.orders:
         raise UserError("--out: is missing; expected the JSON file to write")
+    if problem := address_problem(arguments.url):
+        raise UserError(f"--url: {problem}")
     rows = read_predictions(arguments.predictions)
     endpoint = Endpoint(
         url=with_version(arguments.url),

@@ -13,7 +13,8 @@ from greenllm.config.models import Deployment
 from greenllm.errors import UserError
 from greenllm.files import read_json
 from greenllm.meter.cgroups import group_of, places_of
-from greenllm.serving.endpoint import Endpoint, with_version
+from greenllm.serving.addresses import with_version
+from greenllm.serving.endpoint import Endpoint
 from greenllm.serving.engines.manifest import Manifest
 from greenllm.serving.memory import resident_bytes
 from greenllm.serving.processes import greenllm, metered, metering_cgroup, running_other_server, running_server
