@@ -142,6 +142,17 @@ def test_a_likelihood_hangs_on_no_other_text(model: Path) -> None:  # noqa: F811
     assert engine.score(["x", ""]) == [Likelihood(0, 0, 0)] * 2
 
 
+def test_a_text_given_as_token_ids_is_scored_by_them(fp32: Path) -> None:  # noqa: F811
+    engine, tokenizer = scoring_engine(fp32), Tokenizer.from_file(str(fp32 / "tokenizer.json"))
+    ids = [tokenizer.encode(text).ids for text in PROMPTS]
+    by_ids = engine.score([Prompt(text, one) for text, one in zip(PROMPTS, ids, strict=True)])
+    for one, other in zip(engine.score(PROMPTS), by_ids, strict=True):
+        assert (one.tokens, one.bytes) == (other.tokens, other.bytes)
+        assert one.nats == pytest.approx(other.nats, rel=1e-4)
+    (special,) = engine.score([Prompt(f"<eos>{PROMPTS[0]}", [1, *ids[0]])])
+    assert special.nats == pytest.approx(_nats_of(fp32, [1, *ids[0]]), rel=1e-4)
+
+
 def test_int8_finds_texts_about_as_likely_as_fp32(fp32: Path, int8: Path) -> None:  # noqa: F811
     texts = [*PROMPTS, PROMPTS[-1] * 8]
     for one, other in zip(scoring_engine(fp32).score(texts), scoring_engine(int8).score(texts), strict=True):
