@@ -30,6 +30,13 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "--predictions", type=Path, required=True, help="JSON lines with id and prompt, as `greenllm evaluate` writes"
     )
     parser.add_argument(
+        "--tokenizer",
+        type=Path,
+        metavar="FOLDER",
+        help="the served model's tokenizer: prompts that spell its special tokens are sent as token ids, since most "
+        "servers would read those tokens in a text",
+    )
+    parser.add_argument(
         "--requests", type=int, default=1000, help="requests to send; prompts are repeated where there are fewer"
     )
     parser.add_argument("--concurrency", type=int, default=1, help="requests under way at once (without --rate)")
@@ -64,6 +71,8 @@ def run(arguments: argparse.Namespace) -> int:
     if problem := address_problem(arguments.url):
         raise UserError(f"--url: {problem}")
     rows = read_predictions(arguments.predictions)
+    if arguments.tokenizer is not None:
+        _add_ids(rows, arguments.tokenizer)
     endpoint = Endpoint(
         url=with_version(arguments.url),
         served_name=arguments.name,
@@ -98,6 +107,17 @@ def read_predictions(path: Path) -> list[dict[str, Any]]:
     if not rows:
         raise UserError(f"{path}: is empty; expected one JSON object a line, with the keys id and prompt")
     return rows
+
+
+def _add_ids(rows: Iterable[dict[str, Any]], folder: Path) -> None:
+    """Add the token ids of each prompt that spells a special token, where a row has none."""
+    from greenllm.tokens import read_tokenizer, special_tokens
+
+    tokenizer = read_tokenizer(folder)
+    special = special_tokens(tokenizer).values()
+    for row in rows:
+        if "prompt_ids" not in row and any(text in row["prompt"] for text in special):
+            row["prompt_ids"] = tokenizer.encode(row["prompt"]).ids
 
 
 def sum_known(counts: Iterable[int | None]) -> int | None:

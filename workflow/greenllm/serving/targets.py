@@ -53,6 +53,8 @@ class Target:
     engine: str
     max_tokens: int | None = None
     """Most tokens to ask for; None where the server has that limit itself."""
+    tokenizer: Path | None = None
+    """Folder of the model's tokenizer, where the server may read special tokens in texts."""
     meter_pid: int | None = None
     """The meter around its processes, where they are ours."""
     metered: bool = True
@@ -108,7 +110,8 @@ def _other_server(deployed: Deployed, server: str) -> Iterator[Target]:
             Endpoint(url=with_version(running.url), served_name=name),
             Path(command[0]).name,
             deployed.max_tokens,
-            running.meter_pid,
+            tokenizer=deployed.bundle if (deployed.bundle / "tokenizer.json").is_file() else None,
+            meter_pid=running.meter_pid,
         )
 
 
