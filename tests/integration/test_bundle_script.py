@@ -79,7 +79,7 @@ def test_a_copy_may_have_any_name(bundle: Path, tmp_path: Path, echo: str, name:
     assert (copy.parent / folder_of(relative)).samefile(copy)
 
 
-def test_what_is_missing_is_told_in_one_line(bundle: Path, tmp_path: Path) -> None:
+def test_what_is_missing_is_reported_in_one_line(bundle: Path, tmp_path: Path) -> None:
     no_python = command(tmp_path / "no-python", "#!/no/such/python\n")
     no_package = command(tmp_path / "no-package", f"#!{sys.executable} -I\nimport greenllm_that_is_not_there\n")
     for path, expected in (
@@ -121,7 +121,7 @@ def test_an_engine_that_is_not_installed_is_named(bundle: Path, tmp_path: Path) 
         ("empty", "neither greenllm.json"),
     ],
 )
-def test_what_is_no_bundle_is_told_in_one_line(bundle: Path, folder: str, expected: str) -> None:
+def test_what_is_no_bundle_is_reported_in_one_line(bundle: Path, folder: str, expected: str) -> None:
     (bundle / "empty").mkdir()
     serve = [sys.executable, "-m", "greenllm", "serve", folder, "--port", "0"]
     done = subprocess.run(serve, cwd=bundle, capture_output=True, text=True)

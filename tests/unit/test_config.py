@@ -297,7 +297,7 @@ ADDRESSES = {
 
 
 @pytest.mark.parametrize("init", ADDRESSES)
-def test_what_only_looks_like_an_address_is_told_before_the_hub_is_asked(capsys, tmp_path, init):
+def test_what_only_resembles_an_address_is_reported_before_the_hub_is_asked(capsys, tmp_path, init):
     experiment = {"task": "customer-service", "data": {"source": "embedded"}, "recipes": ["original"]}
     study = {"experiments": {"one": {**experiment, "model": {"init": init}}}, "recipes": {"original": {}}}
     (problem,) = problems(capsys, tmp_path, json.dumps(study))

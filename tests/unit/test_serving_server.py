@@ -439,7 +439,7 @@ def test_the_openai_client_may_send_all_that_it_knows(serve: Callable[..., Serve
         client.models.retrieve("own/other")
 
 
-def test_a_model_is_told_by_its_name(serve: Callable[..., Server]) -> None:
+def test_a_model_is_found_by_its_name(serve: Callable[..., Server]) -> None:
     client = serve().client
     assert client.get("/v1/models/parrot").json() == client.get("/v1/models").json()["data"][0]
     for other in ("gpt-5", "own/model", "own%2Fmodel"):
@@ -489,7 +489,7 @@ def test_a_body_that_is_no_json_text_is_refused(
 
 
 @pytest.mark.parametrize("kind", [None, "text/plain", "application/x-www-form-urlencoded", "multipart/form-data"])
-def test_a_body_of_another_type_is_told_which_is_expected(serve: Callable[..., Server], kind: str | None) -> None:
+def test_a_body_of_another_type_is_refused(serve: Callable[..., Server], kind: str | None) -> None:
     server = serve()
     headers = {} if kind is None else {"Content-Type": kind}
     for path in ("/v1/completions", "/v1/chat/completions"):

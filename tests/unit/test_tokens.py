@@ -1,4 +1,4 @@
-"""Special tokens come by their ids alone: whatever the tokenizer, the text of one is spelled, and told as it is."""
+"""Special tokens come by their ids alone: whatever the tokenizer, the text of one is spelled, and decoded as it is."""
 
 import json
 from collections.abc import Callable
@@ -97,7 +97,7 @@ def test_no_text_is_read_as_a_special_token(folder: Path, text: str) -> None:
 
 @pytest.mark.parametrize("kind", ["bpe", "characters", "byte-level", "unigram"])
 @pytest.mark.parametrize("text", TEXTS)
-def test_what_spells_a_special_token_is_told_as_it_is(tmp_path: Path, kind: str, text: str) -> None:
+def test_what_spells_a_special_token_is_decoded_as_it_is(tmp_path: Path, kind: str, text: str) -> None:
     MAKERS[kind](tmp_path)
     tokenizer = Text(tmp_path)
     answer = Answer(tokenizer)

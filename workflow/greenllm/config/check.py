@@ -26,7 +26,7 @@ from greenllm.errors import UserError
 from greenllm.footprint.carbon import grid_factor
 from greenllm.plan import Plan, python_of
 from greenllm.recipes.distilled import Distill
-from greenllm.serving.addresses import is_endpoint, not_an_id_problem
+from greenllm.serving.addresses import is_endpoint, model_problem
 from greenllm.tasks import TASKS
 from greenllm.training.parallel import require_divisible
 
@@ -174,7 +174,7 @@ def _experiments(config: Config) -> list[str]:
                 )
             elif is_endpoint(experiment.model.init) and config.recipes[recipe].step is not None:
                 if _address(experiment.model):
-                    continue  # told below
+                    continue  # reported below
                 problems.append(
                     f"experiments.{name}.recipes: {recipe!r} makes a model, but model.init is an endpoint, taken as "
                     "it is; expected a recipe without a step, such as original: {}"
@@ -270,7 +270,7 @@ def _model(model: Model) -> list[str]:
 
 def _address(model: Model) -> str | None:
     """Return what is wrong with an init that is neither a folder nor a hub id; None where nothing is."""
-    return None if model.init == "scratch" or is_local(model.init) else not_an_id_problem(model.init)
+    return None if model.init == "scratch" or is_local(model.init) else model_problem(model.init)
 
 
 def _files(config: Config) -> list[str]:
@@ -291,7 +291,7 @@ def _files(config: Config) -> list[str]:
                     f"experiments.{name}.data.{field}: no file {str(path)!r}; expected a path from data_folder "
                     f"({config.data_folder!r}), which --config data_folder=… sets"
                 )
-        if isinstance(data, HubData) and not_an_id_problem(data.id):
+        if isinstance(data, HubData) and model_problem(data.id):
             problems.append(
                 f"experiments.{name}.data.id: {data.id!r} is no id at the Hugging Face hub; expected OWNER/NAME"
             )

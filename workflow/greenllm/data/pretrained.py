@@ -9,7 +9,7 @@ from greenllm.config.models import Model
 from greenllm.data import hub
 from greenllm.errors import UserError
 from greenllm.files import read_json, replacing_folder, sha256_of, write_json
-from greenllm.serving.addresses import address_problem, not_an_id_problem, with_version
+from greenllm.serving.addresses import address_problem, model_problem, with_version
 from greenllm.serving.endpoint import Endpoint, served_names
 from greenllm.serving.engines.manifest import FILE, Manifest
 from greenllm.training.manifest import manifest
@@ -32,7 +32,7 @@ def collect_model(init: str, revision: str | None, out: Path) -> dict[str, Any]:
     card: dict[str, Any] = {"schema": "greenllm/model-card/1", "id": init, "revision": revision, "licence": None}
     if folder.is_dir():
         card["revision"] = None
-    elif problem := not_an_id_problem(init):
+    elif problem := model_problem(init):
         raise UserError(f"model.init: {problem}")
     elif folder.exists() or init.startswith((".", "/", "~")) or init.count("/") > 1:
         raise UserError(f"{init}: no such model folder; expected a folder with config.json, or a hub id (OWNER/NAME)")

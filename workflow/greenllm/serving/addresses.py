@@ -36,7 +36,7 @@ def address_problem(address: str) -> str | None:
     if address != address.strip():
         return f"white space around {_shown(address.strip())}; leave it out"
     if not is_endpoint(address):
-        return not_an_id_problem(address) or f"{address!r} is no address; expected one such as {EXAMPLE}"
+        return model_problem(address) or f"{address!r} is no address; expected one such as {EXAMPLE}"
     if "@" in address:
         return (
             f"{_shown(address)} has a user's name or a password in it; leave it out: the environment variable of a key "
@@ -50,10 +50,10 @@ def address_problem(address: str) -> str | None:
     return _parts_problem(address, parts)
 
 
-def not_an_id_problem(text: str) -> str | None:
-    """Return why `text`, which is no folder, is no id at the Hugging Face hub but an address gone wrong, or None.
+def model_problem(text: str) -> str | None:
+    """Return why `text`, which is no folder, can name no model: no endpoint's address, no id at the Hugging Face hub.
 
-    An id is OWNER/NAME or NAME, of letters, digits, -, _ and dots.
+    None where it can. An id is OWNER/NAME or NAME, of letters, digits, -, _ and dots; a password in `text` is not repeated.
     """
     if text != text.strip():
         return f"white space around {_shown(text.strip())}; leave it out"

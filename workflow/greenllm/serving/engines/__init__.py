@@ -25,7 +25,7 @@ class PromptTooLong(PromptError):  # noqa: N818
 class Prompt(str):
     """A prompt with its token ids, made by a chat template or by a client.
 
-    Special tokens are in it by their ids, which no text gives: the same text as a mere `str` would spell them.
+    Special tokens are in it by their ids, which no text has: the same text as a mere `str` would spell them.
     """
 
     ids: tuple[int, ...]

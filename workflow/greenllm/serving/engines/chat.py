@@ -39,9 +39,9 @@ class ChatTemplate:
         if self._template is None:
             raise PromptError("this model has no chat template; send the prompt to /v1/completions instead")
         tokens = self._tokens
-        told = [{**message, "content": tokens.protected(message["content"])} for message in messages]
+        contents = [{**message, "content": tokens.protected(message["content"])} for message in messages]
         try:
-            written = self._template.render(messages=told, add_generation_prompt=True, **self._special)
+            written = self._template.render(messages=contents, add_generation_prompt=True, **self._special)
         except Exception as error:  # a template is somebody else's program
             said = tokens.plain(str(error))
             raise PromptError(f"the model's chat template refuses these messages: {said}") from None
@@ -53,9 +53,9 @@ class ChatTemplate:
 
 
 class _TemplateTokens:
-    """Tells a template's special tokens from the same texts in messages, while both are in one text.
+    """Distinguishes a template's special tokens from the same texts in messages, while both are in one text.
 
-    What stands in messages is replaced by a mark before the template writes it. Then each special token that is left is
+    What a message spells is replaced by a mark before the template writes it. Then each special token that is left is
     the template's. It is replaced by a mark of another kind, which the tokenizer reads as a token of its own.
     """
 

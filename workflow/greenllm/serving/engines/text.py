@@ -23,7 +23,7 @@ class Text:
     def __init__(self, folder: Path) -> None:
         self.tokenizer = read_tokenizer(folder)
         self.special = frozenset(special_tokens(self.tokenizer))
-        """Ids of the special tokens: no text is read as one, and none is told in an answer."""
+        """Ids of the special tokens: no text is read as one, and no answer shows one."""
         self._named = special_token_settings(read_settings_file(folder / SETTINGS))
         self._template = ChatTemplate(folder)
         # A server counts a prompt's tokens before it takes the prompt on, and the engine reads them after.
