@@ -53,7 +53,8 @@ def address_problem(address: str) -> str | None:
 def model_problem(text: str) -> str | None:
     """Return why `text`, which is no folder, can name no model: no endpoint's address, no id at the Hugging Face hub.
 
-    None where it can. An id is OWNER/NAME or NAME, of letters, digits, -, _ and dots; a password in `text` is not repeated.
+    None where it can. An id is OWNER/NAME or NAME, of letters, digits, -, _ and dots.
+    A password in `text` is not repeated.
     """
     if text != text.strip():
         return f"white space around {_shown(text.strip())}; leave it out"
