@@ -237,7 +237,9 @@ class Simulation:
             | {"tokens": 4 * examples, "prompt_tokens": 14 * examples, "finish": {"stop": examples, "length": 0}},
         )
         path = self.results / folder / f"seed-{seed}.predictions.jsonl"
-        path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+        # As evaluate writes them: a prompt may hold characters at which only some programs end a line.
+        lines = [json.dumps(row | {"prompt": "one\u2028two\x85three"}, ensure_ascii=False) + "\n" for row in rows]
+        path.write_text("".join(lines), encoding="utf-8")
 
     def deploy(
         self,

@@ -5,7 +5,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -34,20 +34,22 @@ def deploy(tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
     def run(
         model: Path,
         predictions: list[str] | None = None,
+        rows: Sequence[Mapping[str, Any]] | None = None,
         start: Callable[..., Any] = subprocess.run,
         prompts: Sequence[str] = PROMPTS,
         threads: int = 1,
         options: Sequence[str] = (),
         **settings: object,
     ) -> Any:
-        if predictions is None:
+        if rows is None and predictions is None:
             engine = load_engine(model, threads=1, device="cpu")
             predictions = [answer.text for answer in engine.generate(PROMPTS, 6)]
-        lines = [
-            json.dumps({"id": f"test-{i}", "prompt": prompt, "completion": "", "prediction": prediction})
-            for i, (prompt, prediction) in enumerate(zip(prompts, predictions, strict=True))
+        rows = rows or [
+            {"id": f"test-{i}", "prompt": prompt, "completion": "", "prediction": prediction}
+            for i, (prompt, prediction) in enumerate(zip(prompts, predictions or [], strict=True))
         ]
-        (tmp_path / "predictions.jsonl").write_text("\n".join(lines) + "\n")
+        lines = [json.dumps(row, ensure_ascii=False) + "\n" for row in rows]  # as evaluate writes them
+        (tmp_path / "predictions.jsonl").write_text("".join(lines), encoding="utf-8")
         (tmp_path / "evaluation.json").write_text(json.dumps(EVALUATION))
         command = [*GREENLLM, "deploy", *options, "--task", "customer-service", "--model", str(model)]
         command += ["--threads", str(threads)]

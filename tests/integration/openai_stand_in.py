@@ -1,6 +1,7 @@
 """An executable that speaks OpenAI's interface by itself, as vLLM's `vllm serve` does: stands in for such a server.
 
-Its answer to a prompt is the prompt's last word in capitals; a chat is answered so as well, after the system message.
+Its answer to a prompt is the prompt's last word in capitals, or the number of its token ids; a chat is answered so as
+well, after the system message.
 """
 
 import argparse
@@ -15,6 +16,8 @@ from typing import Any
 
 def answer_to(body: dict[str, Any]) -> str:
     messages = body.get("messages")
+    if isinstance(body.get("prompt"), list):
+        return f"{len(body['prompt'])} ids"
     said = [message["content"] for message in messages] if messages else [body["prompt"]]
     *before, prompt = said
     return " ".join([*before, prompt.split()[-1].upper()])

@@ -69,6 +69,18 @@ def test_deploying_measures_the_served_model_and_checks_its_answers(
     assert of_this_test(tmp_path) == []
 
 
+def test_texts_with_line_separators_of_unicode_are_deployed(
+    deploy: Callable[..., subprocess.CompletedProcess[str]],
+    int8: Path,  # noqa: F811
+    tmp_path: Path,
+) -> None:
+    prompts = [prompt.replace(" ", separator, 2) for prompt in PROMPTS for separator in "\u2028\u2029\x85\x0b\x1c"]
+    answers = load_engine(int8, threads=1, device="cpu").generate(prompts, 6)
+    done = deploy(int8, [answer.text for answer in answers], prompts=prompts)
+    assert done.returncode == 0, done.stderr
+    assert json.loads((tmp_path / "measurement.json").read_text())["agreement"]["share"] == 1
+
+
 def test_rounds_last_as_long_as_asked_and_end_when_they_are_narrow(
     deploy: Callable[..., subprocess.CompletedProcess[str]],
     int8: Path,  # noqa: F811

@@ -13,6 +13,8 @@ from deploying import of_this_test, until_loaded
 from serving_fixtures import fp32, int8  # noqa: F401
 from tiny_models import CONTEXT, PROMPTS
 
+from greenllm.serving.engines import load_engine
+
 STAND_IN = Path(__file__).with_name("openai_stand_in.py")
 ANSWERS = [prompt.split()[-1].upper() for prompt in PROMPTS]
 SERVE = "vllm serve {model} --served-model-name {name} --port {port}"
@@ -60,6 +62,19 @@ def test_another_server_is_started_measured_and_stopped_with_all_its_processes(
     assert command[4] == "support-int8-1"
     assert command[-2:] == ["--max-model-len", str(CONTEXT)]
     assert of_this_test(tmp_path) == []  # nor its worker, which outlives its parent
+
+
+def test_prompts_that_spell_special_tokens_are_sent_to_another_server_as_ids(
+    deploy: Deploy,
+    int8: Path,  # noqa: F811
+    tmp_path: Path,
+    vllm: Path,
+) -> None:
+    spelled = f"<eos> {PROMPTS[0]}"
+    count = load_engine(int8, threads=1, device="cpu").count_tokens(spelled)
+    done = deploy(int8, [f"{count} ids", *ANSWERS], prompts=[spelled, *PROMPTS], server=SERVE)
+    assert done.returncode == 0, done.stderr
+    assert json.loads((tmp_path / "measurement.json").read_text())["agreement"]["share"] == 1
 
 
 @pytest.mark.parametrize(

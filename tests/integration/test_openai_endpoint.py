@@ -177,3 +177,31 @@ def test_what_an_endpoint_refuses_is_told_in_one_line(greenllm, guarded, endpoin
     (out / "greenllm.json").write_text(json.dumps(manifest))
     assert "HTTP 404: The model `gone` does not exist." in one_line(evaluate(greenllm, tmp_path, out))
     assert not (tmp_path / "evaluation.json").exists()
+
+
+@pytest.mark.parametrize(
+    ("url", "expected"),
+    [
+        ("127.0.0.1:8000", "expected 'http://127.0.0.1:8000'"),
+        ("localhost", "expected 'http://localhost'"),
+        ("http:/host", "expected 'http://host'"),
+        ("http://host ", "white space"),
+        (f"http://user:{KEY}@host/v1", "--key-variable"),
+        (f"http://host/v1?key={KEY}", "expected the address alone: http://host/v1"),
+        ("ws://host", "ws://"),
+        ("host", "is no address"),
+    ],
+)
+def test_load_names_what_is_no_address(greenllm, tmp_path, url, expected):
+    (tmp_path / "predictions.jsonl").write_text('{"id": "1", "prompt": "a"}\n')
+    done = greenllm("load", "--url", url, "--predictions", tmp_path / "predictions.jsonl", "--out", tmp_path / "out")
+    said = one_line(done)
+    assert said.startswith("greenllm load: error: --url: ")
+    assert expected in said
+    assert KEY not in done.stderr
+
+
+def test_an_address_may_be_in_capitals(greenllm, endpoint, tmp_path):
+    collected = collect(greenllm, tmp_path / "model", endpoint.replace("http://", "HTTP://"))
+    assert collected.returncode == 0, collected.stderr
+    assert json.loads((tmp_path / "model" / "greenllm.json").read_text())["endpoint"]["url"] == endpoint

@@ -174,22 +174,25 @@ def test_prompts_in_the_chat_template_of_the_model(tmp_path, prepare):
     model = tiny_models.make_fp32(tmp_path / "model")
     tokenizer = Tokenizer.from_file(str(model / "tokenizer.json"))
     tokenizer.add_special_tokens(["<s>"])
-    tokenizer.post_processor = TemplateProcessing(
-        single="<s> $A", special_tokens=[("<s>", tokenizer.token_to_id("<s>"))]
-    )
+    begin = tokenizer.token_to_id("<s>")
+    tokenizer.post_processor = TemplateProcessing(single="<s> $A", special_tokens=[("<s>", begin)])
     tokenizer.save(str(model / "tokenizer.json"))
     settings = json.loads((model / "tokenizer_config.json").read_text()) | {"bos_token": "<s>"}
     (model / "tokenizer_config.json").write_text(json.dumps(settings))
     (model / "chat_template.jinja").write_text(
-        "{{ bos_token }}{% for m in messages %}[{{ m.role }}]{{ m.content }}{% endfor %}[assistant]"
+        "{{ bos_token }}{% for m in messages %}[{{ m.role }}]{{ m.content }}{% endfor %}<eos>[assistant]"
     )
-    jsonl(tmp_path / "rows.jsonl", some_rows(400))
+    rows = [{**row, "prompt": f"{'<eos>' * (n % 2)}{row['prompt']}"} for n, row in enumerate(some_rows(400))]
+    jsonl(tmp_path / "rows.jsonl", rows)
     data = {"source": "file", "train": "rows.jsonl"}
     status, _, _ = prepare(data, more=["--model", str(model), "--chat", "--system", "Answer shortly."])
     assert status == 0
     prompts = [row["prompt"] for row in split(tmp_path, "train")]
     assert all(prompt.startswith("[system]Answer shortly.[user]") for prompt in prompts)  # the tokenizer adds its <s>
-    assert all(prompt.endswith(" question[assistant]") for prompt in prompts)
+    assert all(prompt.endswith(" question<eos>[assistant]") for prompt in prompts)
+
+    ids = [row["prompt_ids"] for row in split(tmp_path, "train")]  # the template's own special tokens and no others
+    assert [[id for id in one if id in (0, 1, begin)] for one in ids] == [[begin, 1]] * len(ids)
 
     (model / "chat_template.jinja").unlink()
     settings.pop("chat_template", None)

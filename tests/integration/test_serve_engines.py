@@ -5,6 +5,7 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from tiny_models import CONTEXT, PROMPTS
 from tokenizers import Tokenizer
 
 from greenllm.errors import UserError
-from greenllm.serving.engines import Engine, Likelihood, PromptError, PromptTooLong, ScoresTexts, load_engine
+from greenllm.serving.engines import Engine, Likelihood, Prompt, PromptError, PromptTooLong, ScoresTexts, load_engine
 
 
 @pytest.fixture(scope="module")
@@ -141,6 +142,17 @@ def test_a_likelihood_hangs_on_no_other_text(model: Path) -> None:  # noqa: F811
     assert engine.score(["x", ""]) == [Likelihood(0, 0, 0)] * 2
 
 
+def test_a_text_given_as_token_ids_is_scored_by_them(fp32: Path) -> None:  # noqa: F811
+    engine, tokenizer = scoring_engine(fp32), Tokenizer.from_file(str(fp32 / "tokenizer.json"))
+    ids = [tokenizer.encode(text).ids for text in PROMPTS]
+    by_ids = engine.score([Prompt(text, one) for text, one in zip(PROMPTS, ids, strict=True)])
+    for one, other in zip(engine.score(PROMPTS), by_ids, strict=True):
+        assert (one.tokens, one.bytes) == (other.tokens, other.bytes)
+        assert one.nats == pytest.approx(other.nats, rel=1e-4)
+    (special,) = engine.score([Prompt(f"<eos>{PROMPTS[0]}", [1, *ids[0]])])
+    assert special.nats == pytest.approx(_nats_of(fp32, [1, *ids[0]]), rel=1e-4)
+
+
 def test_int8_finds_texts_about_as_likely_as_fp32(fp32: Path, int8: Path) -> None:  # noqa: F811
     texts = [*PROMPTS, PROMPTS[-1] * 8]
     for one, other in zip(scoring_engine(fp32).score(texts), scoring_engine(int8).score(texts), strict=True):
@@ -222,19 +234,24 @@ def test_who_nobody_waits_for_any_longer_is_cut_short_and_the_others_are_not(eng
     assert whole == engine.generate([PROMPTS[1]], 30)[0]
 
 
-def test_a_prompt_may_hold_the_text_of_the_padding_token(engine: Engine) -> None:
-    prompts = [f"the <pad><pad> token: {PROMPTS[0]}", PROMPTS[-1]]
+def test_a_prompt_may_spell_special_tokens(engine: Engine) -> None:
+    prompts = [f"the <pad><pad> token, <eos> and <unk>: {PROMPTS[0]}", PROMPTS[-1]]
     assert engine.generate(prompts, 12) == [engine.generate([prompt], 12)[0] for prompt in prompts]
-    plain = engine.generate([prompts[0].replace("<pad>", "")], 12)[0]
-    assert engine.generate(prompts[:1], 12)[0].prompt_tokens == plain.prompt_tokens + 2
+    plain = engine.generate([prompts[0].replace("<eos>", "<eoss>")], 12)[0]
+    assert engine.generate(prompts[:1], 12)[0].prompt_tokens == plain.prompt_tokens - 1
 
 
-def test_int8_reads_a_padding_token_in_a_prompt_as_fp32_does(fp32: Path, int8: Path) -> None:  # noqa: F811
-    prompts = [prompt.replace(" ", "<pad>") for prompt in PROMPTS]
+def test_a_prompt_may_hold_special_tokens_by_their_ids(fp32: Path, int8: Path) -> None:  # noqa: F811
+    tokenizer = Tokenizer.from_file(str(fp32 / "tokenizer.json"))
+    prompts = [Prompt("", tokenizer.encode(prompt.replace(" ", "<pad>")).ids) for prompt in PROMPTS]
+    assert all(0 in prompt.ids for prompt in prompts[:6])  # the library itself reads them as special
     assert _first_texts(fp32, prompts) == _first_texts(int8, prompts)
+    together = load_engine(int8, threads=1).generate(prompts, 8)
+    assert [answer.prompt_tokens for answer in together] == [len(prompt.ids) for prompt in prompts]
+    assert together == [load_engine(int8, threads=1).generate([prompt], 8)[0] for prompt in prompts]
 
 
-def _first_texts(model: Path, prompts: list[str]) -> list[str]:  # noqa: F811
+def _first_texts(model: Path, prompts: Sequence[str]) -> list[str]:  # noqa: F811
     return [answer.text for answer in load_engine(model, threads=1, device="cpu").generate(prompts, 1)]
 
 

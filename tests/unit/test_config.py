@@ -344,3 +344,72 @@ def test_what_the_workflow_could_not_do_is_reported_by_the_check(change, said):
     with pytest.raises(ConfigError) as refused:
         check_config(study, "study.yaml")
     assert any(problem.startswith(f"study.yaml: {said}") for problem in refused.value.problems), refused.value.problems
+
+
+ADDRESSES = {
+    "127.0.0.1:8000/v1": "without its scheme; expected 'http://127.0.0.1:8000/v1'",
+    "127.0.0.1": "expected 'http://127.0.0.1'",
+    "localhost:8000": "expected 'http://localhost:8000'",
+    "localhost/v1": "expected 'http://localhost/v1'",
+    "myhost:8000/v1": "expected 'http://myhost:8000/v1'",
+    "[::1]:8000": "expected 'http://[::1]:8000'",
+    "::1": "expected 'http://[::1]'",
+    "www.example.org/v1": "expected 'http://www.example.org/v1'",
+    "api.example.org/v1": "expected 'http://api.example.org/v1'",
+    "api.example.org": "no folder here, no hub id (OWNER/NAME) and no address such as http://",
+    "http:/host/v1": "no whole address; expected 'http://host/v1'",
+    "http:host:8000": "expected 'http://host:8000'",
+    "https//host/v1": "expected 'https://host/v1'",
+    "http://127.0.0.1:8000/v1 ": "white space around 'http://127.0.0.1:8000/v1'",
+    " owner/name": "white space around 'owner/name'",
+    "http://": "is no address",
+    "http://host:99999": "Port out of range",
+    "http://[::1": "is no address",
+    "http://two words/v1": "is no address",
+    "http://host/v1?key=SECRET": "has a query; expected the address alone: http://host/v1",
+    "http://user:SECRET@host/v1": "model.key_variable",
+    "user:SECRET@host/v1": "expected 'http://…@host/v1'",
+    "http://host/v1/chat/completions": "expected http://host/v1",
+    "ftp://host/model": "ftp://… is no address of an OpenAI endpoint",
+    "s3://bucket/model": "s3://… is no address of an OpenAI endpoint",
+    "hf://owner/name": "by their id: owner/name",
+    "https://huggingface.co/owner/name": "expected the id: owner/name",
+    "https://hf.co/owner/name/tree/main": "expected the id: owner/name",
+    "huggingface.co/owner/name": "expected the id: owner/name",
+    "file:///srv/model": "by their path: /srv/model",
+    "C:\\models\\mine": "no folder here",
+}
+
+
+@pytest.mark.parametrize("init", ADDRESSES)
+def test_what_only_resembles_an_address_is_reported_before_the_hub_is_asked(capsys, tmp_path, init):
+    experiment = {"task": "customer-service", "data": {"source": "embedded"}, "recipes": ["original"]}
+    study = {"experiments": {"one": {**experiment, "model": {"init": init}}}, "recipes": {"original": {}}}
+    (problem,) = problems(capsys, tmp_path, json.dumps(study))
+    assert problem.startswith("experiments.one.model.init: ")
+    collect = ["collect-model", "--settings", json.dumps({"init": init, "revision": "main"})]
+    assert main([*collect, "--out", str(tmp_path / "model")]) == 2
+    said = capsys.readouterr().err
+    assert said.count("\n") == 1
+    assert "model.init: " in said
+    for text in (problem, said):
+        assert ADDRESSES[init] in text
+        assert "SECRET" not in text
+
+
+@pytest.mark.parametrize("init", ["HTTP://127.0.0.1:9/v1", "http://[::1]:9", "https://router.huggingface.co/v1"])
+def test_every_whole_address_is_one(tmp_path, init):
+    experiment = {"task": "customer-service", "data": {"source": "embedded"}, "recipes": ["original"]}
+    study = {"experiments": {"one": {**experiment, "model": {"init": init}}}, "recipes": {"original": {}}}
+    (tmp_path / "study.yaml").write_text(json.dumps(study))
+    assert main(["config", "check", str(tmp_path / "study.yaml")]) == 0
+
+
+@pytest.mark.parametrize(
+    "id", ["https://huggingface.co/datasets/owner/name", "hf://datasets/owner/name", "owner/name "]
+)
+def test_the_address_of_a_data_set_is_no_id(capsys, tmp_path, id):
+    data = {"source": "hub", "id": id, "revision": "main"}
+    study = {"experiments": {"one": {"task": "customer-service", "data": data, "recipes": ["base"]}}}
+    (problem,) = problems(capsys, tmp_path, json.dumps(study | {"recipes": {"base": {"train": {}}}}))
+    assert problem.startswith(f"experiments.one.data.id: {id!r} is no id")

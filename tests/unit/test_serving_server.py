@@ -3,11 +3,13 @@
 import asyncio
 import contextlib
 import json
+import re
 import socket
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import httpx
 import pytest
@@ -31,6 +33,7 @@ class Parrot:
         self.free.set()
         self.busy = threading.Semaphore(0)  # released whenever a batch begins
         self.batches: list[list[str]] = []
+        self.separator: str | None = None  # of words; None: white space
         self.pause_after: str | None = None  # wait for `free` after this word, instead of before the first
 
     def generate(
@@ -50,7 +53,7 @@ class Parrot:
         for index, (prompt, limit) in enumerate(zip(prompts, limits, strict=True)):
             if prompt == "crash":
                 raise RuntimeError("/secret/path is broken")
-            words = [f"{word} " for word in prompt.split()]
+            words = [f"{word} " for word in prompt.split(self.separator)]
             for word in words[:limit]:
                 if on_token:
                     on_token(index, word)
@@ -235,6 +238,21 @@ def test_a_stream_tells_the_text_as_it_comes_then_why_it_ended_and_the_usage(ser
     assert chunks[-1]["usage"] == {"prompt_tokens": 3, "completion_tokens": 2, "total_tokens": 5}
 
 
+SEPARATORS = "a\u2028b\u2029c\x85d\x0be\x1cf\rg"  # a line ends at some of them for str.splitlines, in no event stream
+
+
+def test_a_stream_is_read_by_clients_that_split_lines_anywhere(serve: Callable[..., Server]) -> None:
+    server = serve()
+    server.engine.separator = "|"
+    body = {"prompt": f"{SEPARATORS}|x", "stream": True}
+    with server.client.stream("POST", "/v1/completions", json=body) as response:
+        lines = [line for line in response.iter_lines() if line]
+    assert all(line.startswith("data: ") for line in lines)
+    chunks = [json.loads(line.removeprefix("data: ")) for line in lines[:-1]]
+    assert "".join(choice["text"] for chunk in chunks for choice in chunk["choices"]) == f"{SEPARATORS} x "
+    assert server.complete(f"{SEPARATORS}|x").json()["choices"][0]["text"] == f"{SEPARATORS} x "
+
+
 def test_a_streams_first_text_comes_before_the_answer_is_whole(serve: Callable[..., Server]) -> None:
     server = serve()
     server.engine.pause_after = "a "
@@ -312,18 +330,189 @@ def test_a_chat_that_cannot_be_answered_is_refused(serve: Callable[..., Server],
     assert expected in refusal(serve().client.post("/v1/chat/completions", json=body), 422)
 
 
-def test_what_asks_for_nothing_special_is_accepted(serve: Callable[..., Server]) -> None:
-    harmless = {
-        "n": 1,
-        "stop": None,
-        "logprobs": None,
-        "temperature": 0,
-        "top_p": 1,
-        "seed": 3,
-        "echo": False,
-        "user": "u",
-    }
-    assert serve().complete("a", **harmless).json()["choices"][0]["text"] == "a "
+NOTHING: dict[str, list[object]] = {
+    "model": ["parrot", None],
+    "max_tokens": [None],
+    "n": [1, None],
+    "stop": [None, [], ""],
+    "logprobs": [False, None],
+    "temperature": [0, 0.0, None],
+    "top_p": [1, 0.5, None],
+    "seed": [3, -1, 10**30, None],
+    "user": ["u", None],
+    "safety_identifier": ["u", None],
+    "prompt_cache_key": ["k", None],
+    "metadata": [{"a": "b"}, {}, None],
+    "store": [False, None],
+    "service_tier": ["auto", "default", None],
+    "stream": [False, None],
+    "stream_options": [None, {}, {"include_usage": False}, {"include_usage": None}],
+    "presence_penalty": [0, 0.0, None],
+    "frequency_penalty": [0, None],
+    "logit_bias": [{}, None],
+    "what_nobody_knows": [None],
+}
+OF_COMPLETIONS: dict[str, list[object]] = {"best_of": [1, None], "echo": [False, None], "suffix": [None, ""]}
+OF_CHATS: dict[str, list[object]] = {
+    "max_completion_tokens": [None, 3],
+    "response_format": [{"type": "text"}, None],
+    "tool_choice": ["none", "auto", None],
+    "tools": [[], None],
+    "functions": [[], None],
+    "function_call": ["none", None],
+    "parallel_tool_calls": [True, False, None],
+    "modalities": [["text"], None],
+    "audio": [None],
+    "prediction": [None],
+    "top_logprobs": [0, None],
+    "reasoning_effort": [None, "none"],
+    "verbosity": [None, "medium"],
+    "web_search_options": [None],
+}
+
+
+def each(*fields: dict[str, list[object]]) -> list[tuple[str, object]]:
+    return [(name, value) for some in fields for name, values in some.items() for value in values]
+
+
+def test_fields_that_ask_for_nothing_are_no_errors(serve: Callable[..., Server]) -> None:
+    server = serve()
+    for name, value in each(NOTHING, OF_COMPLETIONS):
+        response = server.complete("a", **{name: value})
+        assert response.status_code == 200, response.text
+        assert response.json()["choices"][0]["text"] == "a "
+    for name, value in each(NOTHING, OF_CHATS):
+        response = server.chat("a", **{name: value})
+        assert response.status_code == 200, response.text
+        assert response.json()["choices"][0]["message"]["content"] == "a "
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("response_format", {"type": "json_object"}),
+        ("response_format", {"type": "json_schema", "json_schema": {}}),
+        ("tool_choice", "required"),
+        ("tool_choice", {"type": "function", "function": {"name": "f"}}),
+        ("functions", [{"name": "f"}]),
+        ("modalities", ["text", "audio"]),
+        ("audio", {"voice": "alloy", "format": "wav"}),
+        ("service_tier", "flex"),
+        ("reasoning_effort", "high"),
+        ("frequency_penalty", 0.5),
+        ("logit_bias", {"5": -100}),
+        ("top_logprobs", 2),
+        ("n", True),
+        ("stream", "yes, please"),
+        ("what_nobody_knows", 0),
+        ("temperature", "hot"),
+    ],
+)
+def test_fields_that_ask_for_what_it_cannot_do_are_named(
+    serve: Callable[..., Server], field: str, value: object
+) -> None:
+    server = serve()
+    response = server.chat("a", **{field: value})
+    assert field in refusal(response, 422)
+    assert response.json()["error"]["param"] == field
+    assert server.engine.batches == []
+
+
+def test_the_openai_client_may_send_all_that_it_knows(serve: Callable[..., Server]) -> None:
+    import openai
+
+    client = openai.OpenAI(base_url=f"{serve().url}/v1", api_key="none", max_retries=0)
+    common: dict[str, Any] = {name: values[0] for name, values in NOTHING.items() if name != "what_nobody_knows"}
+    common["stream"] = False
+    chats = {name: values[0] for name, values in OF_CHATS.items()}
+    parts = [{"type": "text", "text": "a"}, {"type": "text", "text": " b"}]
+    messages: Any = [{"role": "developer", "content": "x"}, {"role": "user", "content": parts, "name": "me"}]
+    chat = client.chat.completions.create(messages=messages, **common, **chats)
+    assert chat.choices[0].message.content == "x a b "
+    unknown = {name: common.pop(name) for name in ("metadata", "store", "service_tier", "safety_identifier")}
+    unknown["prompt_cache_key"] = common.pop("prompt_cache_key")
+    whole: dict[str, Any] = {name: values[0] for name, values in OF_COMPLETIONS.items()}
+    completion = client.completions.create(prompt="a b", **common, **whole, extra_body=unknown)
+    assert completion.choices[0].text == "a b "
+    assert client.models.retrieve("parrot").id == "parrot"
+    with pytest.raises(openai.NotFoundError, match="own/other"):
+        client.models.retrieve("own/other")
+
+
+def test_a_model_is_found_by_its_name(serve: Callable[..., Server]) -> None:
+    client = serve().client
+    assert client.get("/v1/models/parrot").json() == client.get("/v1/models").json()["data"][0]
+    for other in ("gpt-5", "own/model", "own%2Fmodel"):
+        assert "this server has 'parrot'" in refusal(client.get(f"/v1/models/{other}"), 404)
+
+
+@pytest.mark.parametrize(
+    ("content", "status", "expected"),
+    [
+        (rb'{"prompt": "x \ud83d"}', 422, "prompt: half of a surrogate pair"),
+        (rb'{"prompt": ["x \udc00"]}', 422, "prompt.0: half of a surrogate pair"),
+        (rb'{"prompt": "x", "user": "\ud83d"}', 422, "user: half of a surrogate pair"),
+        (rb'{"prompt": "x", "metadata": {"\ud83d": "a"}}', 422, "metadata: half of a surrogate pair"),
+        (rb'{"prompt": "x", "metadata": {"a": "\ud83d"}}', 422, "metadata.a: half of a surrogate pair"),
+        (rb'{"prompt": "x", "\ud83d": null}', 422, "body: half of a surrogate pair"),
+        (rb'{"prompt": "x", "model": "\ud83d"}', 422, "model: half of a surrogate pair"),
+        (rb'"\ud83d"', 422, "body: half of a surrogate pair"),
+        (b'{"prompt": "caf\xe9"}', 400, "not UTF-8"),
+        (b"\xff\xfe{\x00}\x00", 400, "not UTF-8"),
+        (b'{"prompt": "x", "temperature": NaN}', 400, "NaN"),
+        (b'{"prompt": "x", "top_p": -Infinity}', 400, "-Infinity"),
+        (b'{"prompt": "x", "seed": ' + b"1" * 5000 + b"}", 400, "not valid JSON"),
+        (b'{"prompt": "x", "max_tokens": ' + b"1" * 400 + b"}", 422, "tokens"),
+        (b'{"prompt": "x", "top_p": ' + b"1" * 400 + b"}", 422, "top_p"),
+        (b'{"prompt": [' + b"1" * 400 + b"]}", 422, "prompt"),
+        (b"[" * 100_000, 400, "nested too deeply"),
+        (b'{"prompt": ' + b"[" * 300 + b"]" * 300 + b"}", 422, "prompt"),
+        (b"", 400, "is empty"),
+        (b" \n", 400, "is empty"),
+        (b"null", 422, "body"),
+        (b"5", 422, "body"),
+        (b'"prompt"', 422, "body"),
+        (b"prompt=hello", 400, "not valid JSON"),
+    ],
+)
+def test_a_body_that_is_no_json_text_is_refused(
+    serve: Callable[..., Server], content: bytes, status: int, expected: str
+) -> None:
+    server = serve()
+    for path in ("/v1/completions", "/v1/chat/completions"):
+        response = server.client.post(path, content=content, headers={"Content-Type": "application/json"})
+        message = refusal(response, status)
+        if path == "/v1/completions":
+            assert expected in message
+    assert server.engine.batches == []
+    assert server.complete("fine \U0001f642").status_code == 200
+
+
+@pytest.mark.parametrize("kind", [None, "text/plain", "application/x-www-form-urlencoded", "multipart/form-data"])
+def test_a_body_of_another_type_is_refused(serve: Callable[..., Server], kind: str | None) -> None:
+    server = serve()
+    headers = {} if kind is None else {"Content-Type": kind}
+    for path in ("/v1/completions", "/v1/chat/completions"):
+        message = refusal(server.client.post(path, content=b'{"prompt": "a"}', headers=headers), 415)
+        assert (kind or "missing") in message
+        assert "-H 'Content-Type: application/json'" in message
+
+
+@pytest.mark.parametrize("kind", ["application/json; charset=utf-8", "Application/JSON", "application/ld+json"])
+def test_json_may_be_called_by_all_its_names(serve: Callable[..., Server], kind: str) -> None:
+    response = serve().client.post("/v1/completions", content=b'{"prompt": "a"}', headers={"Content-Type": kind})
+    assert response.json()["choices"][0]["text"] == "a "
+
+
+def test_the_documentation_describes_the_bodies(serve: Callable[..., Server]) -> None:
+    document = serve().client.get("/openapi.json").json()
+    schemas = document["components"]["schemas"]
+    for path, field in (("/v1/completions", "prompt"), ("/v1/chat/completions", "messages")):
+        reference = document["paths"][path]["post"]["requestBody"]["content"]["application/json"]["schema"]["$ref"]
+        assert field in schemas[reference.removeprefix("#/components/schemas/")]["properties"]
+    references = set(re.findall(r'"\$ref": "([^"]+)"', json.dumps(document)))
+    assert references == {f"#/components/schemas/{name}" for name in schemas} & references
+    assert "#/components/schemas/Message" in references
 
 
 @pytest.mark.parametrize(

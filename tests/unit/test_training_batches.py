@@ -51,6 +51,13 @@ def test_a_long_row_loses_the_beginning_of_its_prompt(tokenizer, tmp_path):
     assert rows.truncated == 2
 
 
+def test_a_prompt_in_a_chat_template_is_its_ids(tokenizer, tmp_path):
+    table = pyarrow.table({"prompt": ["<eos>ab\n"], "prompt_ids": [[EOS, 4, 5, 3]], "completion": ["c"]})
+    pyarrow.parquet.write_table(table, tmp_path / "train.parquet")
+    rows = read_rows(tmp_path / "train.parquet", tokenizer, eos_id=EOS, context=16)
+    assert rows.rows == [Row([EOS, 4, 5, 3, 6, EOS], prompt_length=4)]
+
+
 def test_a_missing_file_or_column_is_named(tokenizer, tmp_path):
     with pytest.raises(UserError, match=r"train\.parquet: no such file"):
         read_rows(tmp_path / "train.parquet", tokenizer, eos_id=EOS, context=6)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from greenllm.config.models import Config, Decision, Deployment, Evaluation, Experiment, Recipe, Training
 from greenllm.config.section import overridden
-from greenllm.serving.endpoint import is_endpoint
+from greenllm.serving.addresses import is_endpoint
 
 # The folder of the model that an experiment starts from, beside those of its recipes.
 SOURCE = "source"

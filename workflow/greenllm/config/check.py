@@ -13,6 +13,7 @@ from greenllm.config.models import (
     EmbeddedData,
     Experiment,
     GraphData,
+    HubData,
     Model,
     Needs,
     Recipe,
@@ -24,7 +25,7 @@ from greenllm.errors import UserError
 from greenllm.footprint.carbon import grid_factor
 from greenllm.plan import SOURCE, Plan, python_of
 from greenllm.recipes.distilled import Distill
-from greenllm.serving.endpoint import is_endpoint
+from greenllm.serving.addresses import is_endpoint, model_problem
 from greenllm.serving.server_command import server_words
 from greenllm.tasks import TASKS
 from greenllm.training.parallel import require_divisible
@@ -185,6 +186,8 @@ def _experiments(config: Config) -> list[str]:
                     f"experiments.{name}.recipes: no recipe {recipe!r}{nearest(recipe, list(config.recipes))}"
                 )
             elif is_endpoint(experiment.model.init) and config.recipes[recipe].step is not None:
+                if _address(experiment.model):
+                    continue  # reported below
                 problems.append(
                     f"experiments.{name}.recipes: {recipe!r} makes a model, but model.init is an endpoint, taken as "
                     "it is; expected a recipe without a step, such as original: {}"
@@ -286,7 +289,9 @@ def _has_start(name: str, recipes: Mapping[str, Recipe]) -> bool:
 
 
 def _model(model: Model) -> list[str]:
-    """Return which keys of a model nothing would read, each with what is wrong."""
+    """Return which keys of a model nothing would read, or nobody could, each with what is wrong."""
+    if problem := _address(model):
+        return [f"init: {problem}"]
     problems = []
     if model.chat and model.init == "scratch":
         problems.append("chat: a model from scratch has no chat template; leave it out")
@@ -299,6 +304,11 @@ def _model(model: Model) -> list[str]:
             if getattr(model, key) is not None
         )
     return problems
+
+
+def _address(model: Model) -> str | None:
+    """Return what is wrong with an init that is neither a folder nor a hub id; None where nothing is."""
+    return None if model.init == "scratch" or is_local(model.init) else model_problem(model.init)
 
 
 def _files(config: Config) -> list[str]:
@@ -317,7 +327,8 @@ def _files(config: Config) -> list[str]:
             "the like, that begins with no dash and neither begins nor ends with a blank"
         )
     for name, experiment in config.experiments.items():
-        for field, value in experiment.data.files.items():
+        data = experiment.data
+        for field, value in data.files.items():
             path = Path(config.data_folder, value)
             if made := _made_around(path, config):
                 problems.append(f"experiments.{name}.data.{field}: {str(path)!r} is in {made}")
@@ -326,12 +337,17 @@ def _files(config: Config) -> list[str]:
                     f"experiments.{name}.data.{field}: no file {str(path)!r}; expected a path from data_folder "
                     f"({config.data_folder!r}), which --config data_folder=… sets"
                 )
+        if isinstance(data, HubData) and model_problem(data.id):
+            problems.append(
+                f"experiments.{name}.data.id: {data.id!r} is no id at the Hugging Face hub; expected OWNER/NAME"
+            )
         init = experiment.model.init
         if is_local(init) and (made := _made_around(Path(init), config)):
             problems.append(f"experiments.{name}.model.init: {init!r} is in {made}")
         if is_local(init) and not Path(init, "config.json").expanduser().is_file():
             problems.append(f"experiments.{name}.model.init: no config.json in {init!r}; expected a model folder")
-        if init != "scratch" and not is_local(init) and not is_endpoint(init) and experiment.model.revision is None:
+        from_hub = init != "scratch" and not is_local(init) and not is_endpoint(init)
+        if from_hub and experiment.model.revision is None and not _address(experiment.model):
             problems.append(f"experiments.{name}.model.revision: is missing; expected a commit or tag of {init!r}")
     return problems
 

@@ -16,6 +16,7 @@ from greenllm.data.tables import read_table, write_table
 from greenllm.data.tokenizer import copy_tokenizer, save_tokenizer, train_tokenizer
 from greenllm.errors import UserError
 from greenllm.files import read_json, replacing_folder, require_replaceable, write_json
+from greenllm.serving.engines import Prompt
 from greenllm.tasks import Task
 
 STAGE = "preprocess"
@@ -23,7 +24,7 @@ COLUMNS = ("id", "prompt", "completion", "group")
 SHOWN = 3  # reasons given where too many rows are bad, each with its first row
 NAMED = 1000  # bad rows named in the report
 
-Row = dict[str, str]
+Row = dict[str, Any]
 
 
 def prepare(
@@ -32,7 +33,7 @@ def prepare(
     data: Path,
     model: Path | None,
     out: Path,
-    chat: Callable[[str], str] | None = None,
+    chat: Callable[[str], Prompt] | None = None,
 ) -> dict[str, Any]:
     """Write `out`/{train,validation,test}.parquet, tokenizer/ and report.json; return the report.
 
@@ -80,11 +81,13 @@ def prepare(
     if chat is not None:
         for rows in splits.values():
             for row in rows:
-                row["prompt"] = chat(row["prompt"])
+                prompt = chat(row["prompt"])
+                row |= {"prompt": str(prompt), "prompt_ids": list(prompt.ids)}
     with replacing_folder(out, STAGE) as folder:
         for name, rows in splits.items():
             subset = ("subset",) if any("subset" in row for row in rows) else ()
-            write_table(folder / f"{name}.parquet", (*COLUMNS, *subset), rows)
+            ids = () if chat is None else ("prompt_ids",)
+            write_table(folder / f"{name}.parquet", (*COLUMNS, *subset, *ids), rows)
         if replies := task.replies if card["source"] == "embedded" else _replies(usable["train"], files["train"]):
             write_json(folder / "replies.json", {"hand_over": task.hand_over, "replies": replies})
         if model is None:
@@ -205,7 +208,12 @@ def _described(rows: Sequence[Row], tokenizer: Tokenizer) -> dict[str, Any]:
         encodings = tokenizer.encode_batch_fast([row[column] for row in rows], add_special_tokens=False)
         return np.array([len(encoding) for encoding in encodings])
 
-    prompts, completions = lengths("prompt"), lengths("completion")
+    if "prompt_ids" in rows[0]:
+        around = tokenizer.num_special_tokens_to_add(is_pair=False)
+        prompts = np.array([len(row["prompt_ids"]) - around for row in rows])
+    else:
+        prompts = lengths("prompt")
+    completions = lengths("completion")
     totals = prompts + completions + 1
     percentiles = {
         name: {f"p{share}": int(np.percentile(values, share, method="higher")) for share in (50, 95, 99)}

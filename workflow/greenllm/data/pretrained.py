@@ -10,7 +10,8 @@ from greenllm.data import hub
 from greenllm.errors import UserError
 from greenllm.files import read_json, replacing_folder, require_replaceable, sha256_of, write_json
 from greenllm.paths import expanded
-from greenllm.serving.endpoint import Endpoint, served_names, with_version
+from greenllm.serving.addresses import address_problem, model_problem, with_version
+from greenllm.serving.endpoint import Endpoint, served_names
 from greenllm.serving.engines.manifest import FILE, Manifest
 from greenllm.training.manifest import manifest
 
@@ -34,6 +35,8 @@ def collect_model(init: str, revision: str | None, out: Path) -> dict[str, Any]:
     card: dict[str, Any] = {"schema": "greenllm/model-card/1", "id": init, "revision": revision, "licence": None}
     if folder.is_dir():
         card["revision"] = None
+    elif problem := model_problem(init):
+        raise UserError(f"model.init: {problem}")
     elif folder.exists() or init.startswith((".", "/", "~")) or init.count("/") > 1:
         raise UserError(f"{init}: no such model folder; expected a folder with config.json, or a hub id (OWNER/NAME)")
     else:
@@ -57,6 +60,8 @@ def note_endpoint(model: Model, out: Path) -> None:
 
     Raises UserError where the endpoint can't be reached, wants a key, or has no such model.
     """
+    if problem := address_problem(model.init):
+        raise UserError(f"model.init: {problem}")
     require_replaceable(out, STAGE)
     endpoint = Endpoint(
         url=with_version(model.init),

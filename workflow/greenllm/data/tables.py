@@ -9,12 +9,13 @@ import pyarrow.parquet as pq
 
 from greenllm.errors import UserError
 
+NUMBERS = {"row": pa.int64(), "prompt_ids": pa.list_(pa.int32())}
 BATCH = 10_000  # rows held in memory while writing
 
 
 def write_table(path: Path, columns: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> int:
-    """Write rows as they come and return how many; all columns are text but `row`, an integer."""
-    schema = pa.schema([(name, pa.int64() if name == "row" else pa.string()) for name in columns])
+    """Write rows as they come and return how many; all columns are text but those of `NUMBERS`."""
+    schema = pa.schema([(name, NUMBERS.get(name, pa.string())) for name in columns])
     count, batch = 0, []
     with pq.ParquetWriter(path, schema, compression="zstd") as writer:
         for row in rows:

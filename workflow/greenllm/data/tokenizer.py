@@ -9,6 +9,7 @@ from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_toke
 
 from greenllm.config.models import TokenizerSettings
 from greenllm.errors import UserError
+from greenllm.tokens import FILE, SETTINGS, read_tokenizer, spelling_special_tokens
 
 PAD, EOS, UNKNOWN = "<pad>", "<eos>", "<unk>"
 SPECIAL = [PAD, EOS, UNKNOWN]  # ids 0, 1, 2
@@ -17,7 +18,7 @@ BYTES = 256
 CHAT_TEMPLATE = "{{ messages[-1]['content'] + '\\n' }}"  # Jinja drops a line break at a template's end
 # Any tokenizer file that a Hugging Face folder may hold.
 TOKENIZER_FILES = (
-    "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json", "chat_template.jinja",
+    FILE, SETTINGS, "special_tokens_map.json", "added_tokens.json", "chat_template.jinja",
     "vocab.json", "merges.txt", "vocab.txt", "tokenizer.model", "spiece.model",
 )  # fmt: skip
 
@@ -32,7 +33,7 @@ def train_tokenizer(texts: Iterable[str], settings: TokenizerSettings) -> Tokeni
             tokenizer = _bpe(texts, settings.vocabulary, settings.lowercase)
         case "characters":
             tokenizer = _characters(texts, settings.lowercase)
-    return tokenizer
+    return spelling_special_tokens(tokenizer)
 
 
 def _bpe(texts: Iterable[str], vocabulary: int, lowercase: bool) -> Tokenizer:
@@ -73,18 +74,19 @@ def _characters(texts: Iterable[str], lowercase: bool) -> Tokenizer:
 
 
 def save_tokenizer(tokenizer: Tokenizer, folder: Path) -> None:
-    """Write what `tokenizers` and transformers' AutoTokenizer read."""
+    """Write what `tokenizers` and transformers' AutoTokenizer read; by the latter, too, special tokens are spelled."""
     folder.mkdir(parents=True, exist_ok=True)
-    tokenizer.save(str(folder / "tokenizer.json"))
+    tokenizer.save(str(folder / FILE))
     config = {
         "tokenizer_class": "PreTrainedTokenizerFast",
         "pad_token": PAD,
         "eos_token": EOS,
         "unk_token": UNKNOWN,
         "clean_up_tokenization_spaces": False,
+        "split_special_tokens": True,
         "chat_template": CHAT_TEMPLATE,
     }
-    (folder / "tokenizer_config.json").write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
+    (folder / SETTINGS).write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
 
 
 def copy_tokenizer(model: Path, folder: Path) -> Tokenizer:
@@ -96,12 +98,9 @@ def copy_tokenizer(model: Path, folder: Path) -> Tokenizer:
     for name in TOKENIZER_FILES:
         if (model / name).is_file():
             shutil.copyfile(model / name, folder / name)
-    if not (folder / "tokenizer.json").is_file():
+    if not (folder / FILE).is_file():
         _convert(model, folder)
-    try:
-        return Tokenizer.from_file(str(folder / "tokenizer.json"))
-    except Exception as error:  # tokenizers raises Exception itself
-        raise UserError(f"{model / 'tokenizer.json'}: not a readable tokenizer ({error})") from None
+    return read_tokenizer(model if (model / FILE).is_file() else folder)
 
 
 def _convert(model: Path, folder: Path) -> None:
@@ -114,5 +113,5 @@ def _convert(model: Path, folder: Path) -> None:
         raise UserError(
             f"{model}: no tokenizer that can be read ({' '.join(str(error).split())[:200]}); expected tokenizer.json"
         ) from None
-    if not (folder / "tokenizer.json").is_file():
+    if not (folder / FILE).is_file():
         raise UserError(f"{model}: no tokenizer.json and none can be made from what is there")

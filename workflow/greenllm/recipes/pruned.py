@@ -92,7 +92,8 @@ class Prune(Step):
 
 def _calibration_rows(data: Path, context: int, most: int) -> list[list[int]]:
     """Return the inputs (token ids) of at most `most` training rows, evenly spread over the data."""
-    from greenllm.training.batches import read_rows, read_tokenizer
+    from greenllm.tokens import read_tokenizer
+    from greenllm.training.batches import read_rows
 
     tokenizer = read_tokenizer(data / "tokenizer")
     # The last token of a row, the end token, is a target only: which one it is does not matter here.

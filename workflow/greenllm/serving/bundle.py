@@ -8,9 +8,9 @@ from typing import Any
 
 from greenllm.files import replacing_folder, write_json
 from greenllm.serving.engines.manifest import FILE, read_manifest
-from greenllm.serving.engines.text import read_settings_file
 from greenllm.serving.replies import FILE as REPLIES
 from greenllm.serving.replies import Replies
+from greenllm.tokens import read_settings_file
 from greenllm.training.saving import ADAPTER
 from greenllm.written import RECORD
 
@@ -19,6 +19,28 @@ SERVE = "serve"
 OURS = (FILE, CARD, SERVE, REPLIES)
 # Formats that run code when they are read (pickle), or that no engine here reads.
 LEFT_OUT = {".bin", ".pt", ".pth", ".ckpt", ".pkl", ".h5", ".msgpack", ".ot"}
+
+# Of any POSIX shell. It finds its folder through links, too, and says what is missing before greenllm is started.
+SCRIPT = """\
+#!/bin/sh
+# Serves this folder over an OpenAI-compatible HTTP interface; needs the command greenllm.
+case $0 in
+*/*) script=$0 ;;
+*) script=./$0 ;;
+esac
+script=$(readlink -f -- "$script" 2>/dev/null || printf '%s\\n' "$script")
+if ! command -v greenllm >/dev/null 2>&1; then
+    echo "serve: the command greenllm is not found; activate the environment that has it, such as by" \\
+        "'. .venv/bin/activate', or install GreenLLM on this machine" >&2
+    exit 127
+fi
+if ! greenllm --version >/dev/null 2>&1; then
+    echo "serve: $(command -v greenllm) does not run (its Python is missing, or has no GreenLLM); install GreenLLM" \\
+        "there again, or activate another environment" >&2
+    exit 127
+fi
+exec greenllm serve "${script%/*}/" "$@"
+"""
 
 
 def make_bundle(
@@ -58,11 +80,7 @@ def make_bundle(
 
 
 def _write_script(script: Path) -> None:
-    script.write_text(
-        "#!/bin/sh\n"
-        "# Serves this folder over an OpenAI-compatible HTTP interface; needs the command greenllm.\n"
-        'exec greenllm serve "$(dirname "$0")" "$@"\n'
-    )
+    script.write_text(SCRIPT, encoding="utf-8")
     script.chmod(0o755)
 
 

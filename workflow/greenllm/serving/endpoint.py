@@ -1,9 +1,8 @@
-"""How to ask an OpenAI endpoint: its addresses, requests and errors, for all who send it prompts."""
+"""How to ask an OpenAI endpoint: requests and errors, for all who send it prompts."""
 
 import json
 import os
 from typing import Any
-from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict
 
@@ -58,8 +57,11 @@ class Endpoint(BaseModel):
             )
         return UserError(f"{self.url}: {error_of(status, content)}{remedy}")
 
-    def body(self, prompt: str, max_tokens: int | None, *, stream: bool = False) -> dict[str, Any]:
-        """Return the body of a request: greedy decoding; `max_tokens` None leaves the limit to the server."""
+    def body(self, prompt: str | list[int], max_tokens: int | None, *, stream: bool = False) -> dict[str, Any]:
+        """Return the body of a request: greedy decoding; `max_tokens` None leaves the limit to the server.
+
+        The prompt is a text or, not with `chat`, its token ids.
+        """
         body: dict[str, Any] = {"temperature": 0}
         if self.served_name is not None:
             body["model"] = self.served_name
@@ -73,17 +75,6 @@ class Endpoint(BaseModel):
         if stream:
             body |= {"stream": True, "stream_options": {"include_usage": True}}
         return body
-
-
-def is_endpoint(address: str) -> bool:
-    """Say whether `model.init` is the address of an OpenAI endpoint."""
-    return address.startswith(("http://", "https://"))
-
-
-def with_version(url: str) -> str:
-    """Return an address with the interface's version: `http://host:8000` becomes `http://host:8000/v1`."""
-    url = url.rstrip("/")
-    return url if urlsplit(url).path else f"{url}/v1"
 
 
 def text_of(choice: dict[str, Any]) -> str:

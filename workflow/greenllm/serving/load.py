@@ -10,7 +10,8 @@ from typing import Any
 
 from greenllm.errors import UserError
 from greenllm.files import write_json
-from greenllm.serving.endpoint import Endpoint, with_version
+from greenllm.serving.addresses import address_problem, with_version
+from greenllm.serving.endpoint import Endpoint
 from greenllm.serving.rounds import Answered, Order, Round, Sender
 from greenllm.serving.statistics import percentiles
 from greenllm.work import write_work
@@ -27,6 +28,13 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--key-variable", metavar="NAME", help="environment variable that holds the server's key")
     parser.add_argument(
         "--predictions", type=Path, required=True, help="JSON lines with id and prompt, as `greenllm evaluate` writes"
+    )
+    parser.add_argument(
+        "--tokenizer",
+        type=Path,
+        metavar="FOLDER",
+        help="the served model's tokenizer: prompts that spell its special tokens are sent as token ids, since most "
+        "servers would read those tokens in a text",
     )
     parser.add_argument(
         "--requests", type=int, default=1000, help="requests to send; prompts are repeated where there are fewer"
@@ -60,7 +68,11 @@ def run(arguments: argparse.Namespace) -> int:
         raise UserError(f"--rate {arguments.rate}: expected more than 0 arrivals per second")
     if arguments.out is None and not arguments.orders:
         raise UserError("--out: is missing; expected the JSON file to write")
+    if problem := address_problem(arguments.url):
+        raise UserError(f"--url: {problem}")
     rows = read_predictions(arguments.predictions)
+    if arguments.tokenizer is not None:
+        _add_ids(rows, arguments.tokenizer)
     endpoint = Endpoint(
         url=with_version(arguments.url),
         served_name=arguments.name,
@@ -81,7 +93,8 @@ def run(arguments: argparse.Namespace) -> int:
 def read_predictions(path: Path) -> list[dict[str, Any]]:
     """Return the rows of a predictions file; raise UserError where it has none, or one without id and prompt."""
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
+        with path.open(encoding="utf-8") as file:
+            lines = list(file)  # str.splitlines would also split at characters that JSON has in its strings
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"{path}: cannot be read ({error}); expected the predictions of `greenllm evaluate`") from None
     rows = []
@@ -94,6 +107,17 @@ def read_predictions(path: Path) -> list[dict[str, Any]]:
     if not rows:
         raise UserError(f"{path}: is empty; expected one JSON object a line, with the keys id and prompt")
     return rows
+
+
+def _add_ids(rows: Iterable[dict[str, Any]], folder: Path) -> None:
+    """Add the token ids of each prompt that spells a special token, where a row has none."""
+    from greenllm.tokens import read_tokenizer, special_tokens
+
+    tokenizer = read_tokenizer(folder)
+    special = special_tokens(tokenizer).values()
+    for row in rows:
+        if "prompt_ids" not in row and any(text in row["prompt"] for text in special):
+            row["prompt_ids"] = tokenizer.encode(row["prompt"]).ids
 
 
 def sum_known(counts: Iterable[int | None]) -> int | None:

@@ -1,23 +1,48 @@
 """The part of OpenAI's HTTP interface that the server speaks: its requests, answers and errors.
 
 Greedy decoding is all there is, so `temperature` may be absent or 0; what would need anything else is refused
-with a message instead of being ignored (platform.openai.com/docs/api-reference).
+with a message instead of being ignored (platform.openai.com/docs/api-reference). A field that is null, or has the
+value by which it asks for nothing, is as good as absent.
 """
 
+import json
 import time
 import uuid
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator, model_validator
 
-from greenllm.serving.engines import Completion
+from greenllm.serving.engines import Completion, Prompt
+
+
+def _only(*values: object, because: str = "") -> AfterValidator:
+    """Return the check of a field that may be null or one of `values`, since they ask for nothing special."""
+    shown = " or ".join(json.dumps(value) for value in values)
+
+    def check(value: object) -> object:
+        if value is None or any(value == one and isinstance(value, bool) == isinstance(one, bool) for one in values):
+            return value
+        raise ValueError(f"only {shown} is supported{because}; leave it out or send {shown}")
+
+    return AfterValidator(check)
+
+
+def _nothing(value: object) -> object:
+    # `"logprobs": 0` asks for the log probability of the token itself.
+    if value in (None, "", [], {}) or value is False:
+        return value
+    raise ValueError("not supported by this server; leave it out")
+
+
+Nothing = Annotated[Any, AfterValidator(_nothing)]
+"""A field that asks for what this server can't do, unless it is null, false or empty."""
 
 
 class StreamOptions(BaseModel):
     """What a stream tells besides the text."""
 
-    include_usage: bool = False
+    include_usage: bool | None = None
 
 
 class Request(BaseModel):
@@ -29,71 +54,58 @@ class Request(BaseModel):
     max_tokens: int | None = Field(None, ge=1)
     stream: bool = False
     stream_options: StreamOptions | None = None
-    temperature: float | None = None
+    temperature: Annotated[Any, _only(0, because=" (greedy decoding)")] = None
     # No effect on greedy decoding, or on anything here.
     top_p: float | None = None
     seed: int | None = None
     user: str | None = None
+    safety_identifier: str | None = None
+    prompt_cache_key: str | None = None
+    prompt_cache_retention: str | None = None
     metadata: dict[str, str] | None = None
     store: bool | None = None
-    # Not supported: only the value that asks for nothing is accepted.
-    n: int | None = None
-    stop: str | list[str] | None = None
-    logprobs: bool | int | None = None
-    presence_penalty: float | None = None
-    frequency_penalty: float | None = None
-    logit_bias: dict[str, float] | None = None
+    # Not supported: only the values that ask for nothing are accepted.
+    n: Annotated[Any, _only(1, because=", since greedy decoding has one answer")] = None
+    stop: Nothing = None
+    logprobs: Nothing = None
+    presence_penalty: Annotated[Any, _only(0)] = None
+    frequency_penalty: Annotated[Any, _only(0)] = None
+    logit_bias: Nothing = None
+    service_tier: Annotated[Any, _only("auto", "default")] = None
 
-    @field_validator("temperature")
+    @field_validator("stream", mode="before")
     @classmethod
-    def _greedy(cls, value: float | None) -> float | None:
-        if value:
-            raise ValueError("only 0 (greedy decoding) is supported; leave it out or send 0")
-        return value
+    def _false(cls, value: object) -> object:
+        return False if value is None else value
 
-    @field_validator("n", "best_of", check_fields=False)
+    @model_validator(mode="before")
     @classmethod
-    def _one(cls, value: int | None) -> int | None:
-        if value not in (None, 1):
-            raise ValueError("only 1 is supported; greedy decoding has one answer")
-        return value
-
-    @field_validator(
-        "stop",
-        "logprobs",
-        "top_logprobs",
-        "presence_penalty",
-        "frequency_penalty",
-        "logit_bias",
-        "echo",
-        "suffix",
-        "tools",
-        check_fields=False,
-    )
-    @classmethod
-    def _unsupported(cls, value: object) -> object:
-        # `"logprobs": 0` asks for the log probability of the token itself, false for nothing.
-        if value is not None and (value or (value == 0 and type(value) is int)):
-            raise ValueError("not supported by this server; leave it out")
-        return value
+    def _without_unknown_nulls(cls, given: Any) -> Any:
+        """Leave out what the server does not know, where it is null: it asks for nothing."""
+        if not isinstance(given, dict):
+            return given
+        return {key: value for key, value in given.items() if value is not None or key in cls.model_fields}
 
 
 class CompletionRequest(Request):
     """The body of POST /v1/completions."""
 
-    prompt: str | list[str]
-    best_of: int | None = None
-    echo: bool | None = None
-    suffix: str | None = None
+    prompt: str | list[int] | list[str] | list[list[int]]
+    """A text or its token ids, by which alone special tokens come; or a list of one of them."""
+    best_of: Annotated[Any, _only(1, because=", since greedy decoding has one answer")] = None
+    echo: Nothing = None
+    suffix: Nothing = None
 
     @field_validator("prompt")
     @classmethod
-    def _one_prompt(cls, value: str | list[str]) -> str:
+    def _one_prompt(cls, value: str | list[Any]) -> str:
         if isinstance(value, str):
             return value
+        if value and isinstance(value[0], int):
+            return Prompt("", value)
         if len(value) != 1:
             raise ValueError("expected one prompt a request; the server batches requests by itself")
-        return value[0]
+        return value[0] if isinstance(value[0], str) else Prompt("", value[0])
 
 
 class TextPart(BaseModel):
@@ -123,8 +135,21 @@ class ChatRequest(Request):
 
     messages: list[Message] = Field(min_length=1)
     max_completion_tokens: int | None = Field(None, ge=1)
-    top_logprobs: int | None = None
-    tools: list[Any] | None = None
+    # Not supported, as above.
+    top_logprobs: Annotated[Any, _only(0)] = None
+    response_format: Annotated[Any, _only({"type": "text"})] = None
+    modalities: Annotated[Any, _only(["text"])] = None
+    audio: Nothing = None
+    prediction: Nothing = None
+    reasoning_effort: Annotated[Any, _only("none")] = None
+    verbosity: Annotated[Any, _only("medium")] = None
+    web_search_options: Nothing = None
+    tools: Nothing = None
+    functions: Nothing = None
+    # Without tools these have no effect.
+    tool_choice: Annotated[Any, _only("none", "auto")] = None
+    function_call: Annotated[Any, _only("none", "auto")] = None
+    parallel_tool_calls: bool | None = None
 
 
 class Answer:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from greenllm.meter.host import boot_id
 from greenllm.serving.endpoint import Endpoint, error_of, text_of
+from greenllm.serving.event_stream import data_of
 
 if TYPE_CHECKING:
     import aiohttp
@@ -93,7 +94,7 @@ class Window:
 
 
 class Sender:
-    """Sends the prompts of `rows` (with `id` and `prompt`) to one endpoint, round by round."""
+    """Sends the prompts of `rows` (with `id`, `prompt` and perhaps `prompt_ids`) to one endpoint, round by round."""
 
     def __init__(
         self,
@@ -168,7 +169,9 @@ class Sender:
         answer = Answered(row["id"])
         received: list[bytes] = []
         endpoint = self._endpoint
-        body = endpoint.body(row["prompt"], self._max_tokens, stream=True)
+        # The ids of a prompt in a chat template: its text would not give the template's special tokens.
+        prompt = row["prompt"] if endpoint.chat else row.get("prompt_ids") or row["prompt"]
+        body = endpoint.body(prompt, self._max_tokens, stream=True)
         try:
             async with self._session.post(endpoint.url + endpoint.path, json=body) as response:
                 if response.status != 200:
@@ -188,8 +191,7 @@ class Sender:
 
 def _read(answer: Answered, stream: bytes) -> None:
     """Read the server-sent events of a stream."""
-    lines = stream.decode(errors="replace").splitlines()
-    events = [line.removeprefix("data:").strip() for line in lines if line.startswith("data:")]
+    events = [data.strip() for data in data_of(stream)]
     try:
         for event in events:
             if event != "[DONE]":

@@ -3,7 +3,6 @@
 import asyncio
 import contextlib
 import dataclasses
-import json
 import time
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
@@ -11,20 +10,20 @@ from typing import Any
 
 from fastapi import FastAPI
 from fastapi import Request as HttpRequest
-from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, Response, StreamingResponse
 from prometheus_client import CONTENT_TYPE_LATEST
-from starlette.exceptions import HTTPException
 
 from greenllm import __version__
 from greenllm.serving import openai
 from greenllm.serving.batching import Batcher, EngineFailed, QueueFull, Ticket
+from greenllm.serving.bodies import body_of, describe, read_body
 from greenllm.serving.engines import Completion, Engine, PromptError
+from greenllm.serving.event_stream import MEDIA_TYPE, event
 from greenllm.serving.limits import BodyLimit
 from greenllm.serving.metrics import CountRequests, Metrics
+from greenllm.serving.refusals import Refused, report_errors
 from greenllm.serving.replies import Replies
 
-EVENTS = "text/event-stream"
 NOT_STORED = {"Cache-Control": "no-cache"}
 
 
@@ -51,14 +50,6 @@ class Served:
     prompt_tokens: int = 0
 
 
-class Refused(Exception):  # noqa: N818
-    """A request that is answered with an error."""
-
-    def __init__(self, status: int, message: str, *, param: str | None = None, code: str | None = None) -> None:
-        super().__init__(message)
-        self.status, self.message, self.param, self.code = status, message, param, code
-
-
 def make_app(engine: Engine, name: str, limits: Limits, served: Served, replies: Replies | None = None) -> FastAPI:
     """Return the application that serves `engine` under the model name `name`, and counts its work in `served`.
 
@@ -80,7 +71,8 @@ def make_app(engine: Engine, name: str, limits: Limits, served: Served, replies:
     )
     app.add_middleware(BodyLimit, most_bytes=limits.body_bytes)
     app.add_middleware(CountRequests, metrics=metrics)
-    _tell_errors(app)
+    report_errors(app)
+    describe(app, openai.CompletionRequest, openai.ChatRequest)
 
     def check_model(asked: str | None) -> None:
         if asked not in (None, name):
@@ -146,8 +138,8 @@ def make_app(engine: Engine, name: str, limits: Limits, served: Served, replies:
             if not request.stream:
                 return JSONResponse(form.whole(told) | more)
             metrics.first_token_s.observe(time.perf_counter() - began)
-            content = _event(form.chunk(told.text)) + _last_events(request, form, told, more)
-            return Response(content, media_type=EVENTS, headers=NOT_STORED)
+            content = event(form.chunk(told.text)) + _last_events(request, form, told, more)
+            return Response(content, media_type=MEDIA_TYPE, headers=NOT_STORED)
 
         async def events() -> AsyncIterator[bytes]:
             first = True
@@ -158,30 +150,32 @@ def make_app(engine: Engine, name: str, limits: Limits, served: Served, replies:
                         metrics.first_token_s.observe(time.perf_counter() - began)
                         first = False
                     if isinstance(news, str):
-                        yield _event(form.chunk(news))
+                        yield event(form.chunk(news))
                         continue
                     finished = True
                     count(news, began)
                     yield _last_events(request, form, news, {})
             except EngineFailed:
                 finished = True
-                yield _event(openai.error("the engine failed; see the server's log", "server_error"))
+                yield event(openai.error("the engine failed; see the server's log", "server_error"))
             finally:
                 if not finished:
                     batcher.cancel(ticket)
                     metrics.dropped.inc()
 
-        return StreamingResponse(events(), media_type=EVENTS, headers=NOT_STORED)
+        return StreamingResponse(events(), media_type=MEDIA_TYPE, headers=NOT_STORED)
 
-    @app.post("/v1/completions", response_model=None)
-    async def completions(http: HttpRequest, request: openai.CompletionRequest) -> Response:
+    @app.post("/v1/completions", response_model=None, openapi_extra=body_of(openai.CompletionRequest))
+    async def completions(http: HttpRequest) -> Response:
+        request = await read_body(http, openai.CompletionRequest)
         check_model(request.model)
         form = openai.Answer("text_completion", name)
         assert isinstance(request.prompt, str)
         return await answer(http, request, request.prompt, request.max_tokens, form)
 
-    @app.post("/v1/chat/completions", response_model=None)
-    async def chat_completions(http: HttpRequest, request: openai.ChatRequest) -> Response:
+    @app.post("/v1/chat/completions", response_model=None, openapi_extra=body_of(openai.ChatRequest))
+    async def chat_completions(http: HttpRequest) -> Response:
+        request = await read_body(http, openai.ChatRequest)
         check_model(request.model)
         try:
             prompt = engine.chat_prompt([message.plain() for message in request.messages])
@@ -192,12 +186,16 @@ def make_app(engine: Engine, name: str, limits: Limits, served: Served, replies:
         asked = None if replies else request.max_completion_tokens or request.max_tokens
         return await answer(http, request, prompt, asked, form, replies)
 
+    described = {"id": name, "object": "model", "created": 0, "owned_by": "greenllm"}
+
     @app.get("/v1/models")
     async def models() -> dict[str, Any]:
-        return {
-            "object": "list",
-            "data": [{"id": name, "object": "model", "created": 0, "owned_by": "greenllm"}],
-        }
+        return {"object": "list", "data": [described]}
+
+    @app.get("/v1/models/{asked:path}")
+    async def model(asked: str) -> dict[str, Any]:
+        check_model(asked)
+        return described
 
     @app.get("/health")
     async def health() -> dict[str, Any]:
@@ -237,44 +235,7 @@ async def _disconnect(http: HttpRequest) -> None:
 
 def _last_events(request: openai.Request, form: openai.Answer, told: Completion, more: dict[str, Any]) -> bytes:
     """Return what ends a stream: why the answer ended, the token counts where they are asked for, and the end."""
-    last = [_event(form.chunk("", told.finish_reason) | more)]
+    last = [event(form.chunk("", told.finish_reason) | more)]
     if request.stream_options and request.stream_options.include_usage:
-        last.append(_event(form.usage_chunk(told)))
+        last.append(event(form.usage_chunk(told)))
     return b"".join([*last, b"data: [DONE]\n\n"])
-
-
-def _event(content: object) -> bytes:
-    """Return a server-sent event."""
-    return b"data: " + json.dumps(content, ensure_ascii=False, separators=(",", ":")).encode() + b"\n\n"
-
-
-def _tell_errors(app: FastAPI) -> None:
-    """Tell every error in OpenAI's form, without a path or a traceback."""
-
-    @app.exception_handler(Refused)
-    async def refused(http: HttpRequest, error: Refused) -> JSONResponse:
-        content = openai.error(error.message, param=error.param, code=error.code)
-        headers = {"Retry-After": "1"} if error.status == 429 else None
-        return JSONResponse(content, status_code=error.status, headers=headers)
-
-    @app.exception_handler(RequestValidationError)
-    async def invalid(http: HttpRequest, error: RequestValidationError) -> JSONResponse:
-        first = error.errors()[0]
-        if first["type"] == "json_invalid":
-            return JSONResponse(openai.error(f"the body is not valid JSON: {first['ctx']['error']}"), status_code=400)
-        key = ".".join(str(part) for part in first["loc"][1:]) or None
-        message = str(first["msg"]).removeprefix("Value error, ")
-        return JSONResponse(openai.error(f"{key or 'body'}: {message}", param=key), status_code=422)
-
-    @app.exception_handler(HTTPException)
-    async def http_error(http: HttpRequest, error: HTTPException) -> JSONResponse:
-        content = openai.error(f"{http.method} {http.url.path}: {error.detail}")
-        return JSONResponse(content, status_code=error.status_code, headers=error.headers)
-
-    @app.exception_handler(EngineFailed)
-    async def engine_failed(http: HttpRequest, error: EngineFailed) -> JSONResponse:
-        return JSONResponse(openai.error("the engine failed; see the server's log", "server_error"), status_code=500)
-
-    @app.exception_handler(Exception)
-    async def failed(http: HttpRequest, error: Exception) -> JSONResponse:
-        return JSONResponse(openai.error("the server failed; see its log", "server_error"), status_code=500)

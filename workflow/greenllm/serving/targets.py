@@ -10,7 +10,8 @@ from greenllm.config.models import Deployment
 from greenllm.errors import UserError
 from greenllm.files import read_json
 from greenllm.meter.cgroups import group_of, places_of
-from greenllm.serving.endpoint import Endpoint, with_version
+from greenllm.serving.addresses import with_version
+from greenllm.serving.endpoint import Endpoint
 from greenllm.serving.engines.manifest import Manifest
 from greenllm.serving.memory import resident_bytes
 from greenllm.serving.processes import greenllm, metered, metering_cgroup, running_other_server, running_server
@@ -50,6 +51,8 @@ class Target:
     engine: str
     max_tokens: int | None = None
     """Most tokens to ask for; None where the server has that limit itself."""
+    tokenizer: Path | None = None
+    """Folder of the model's tokenizer, where the server may read special tokens in texts."""
     meter_pid: int | None = None
     """The meter around its processes, where they are ours."""
     metered: bool = True
@@ -113,7 +116,8 @@ def _other_server(deployed: Deployed, server: str) -> Iterator[Target]:
             Endpoint(url=with_version(running.url), served_name=name),
             Path(command[0]).name,
             deployed.max_tokens,
-            running.meter_pid,
+            tokenizer=deployed.bundle if (deployed.bundle / "tokenizer.json").is_file() else None,
+            meter_pid=running.meter_pid,
         )
 
 

@@ -173,6 +173,7 @@ def _measure(deployed: Deployed, predictions: Path, energy_log: Path) -> Measure
             *(("--chat",) if endpoint.chat else ()),
             *(() if endpoint.system is None else ("--system", endpoint.system)),
             *(() if endpoint.key_variable is None else ("--key-variable", endpoint.key_variable)),
+            *(() if target.tokenizer is None else ("--tokenizer", str(target.tokenizer))),
             *(() if target.max_tokens is None else ("--max-tokens", str(target.max_tokens))),
         ]
         with running_load(command) as load:

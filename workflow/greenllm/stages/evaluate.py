@@ -13,10 +13,11 @@ from greenllm.config.models import Evaluation
 from greenllm.config.read import read_settings
 from greenllm.errors import UserError
 from greenllm.files import replacing, require_replaceable_file, write_json
-from greenllm.serving.engines import Completion, Engine, Likelihood, ScoresTexts, load_engine
+from greenllm.serving.engines import Completion, Engine, Likelihood, Prompt, ScoresTexts, load_engine
 from greenllm.serving.engines.manifest import FILE, read_manifest
 from greenllm.tasks import TASKS
 from greenllm.threads import usable_threads
+from greenllm.tokens import read_tokenizer, vocabulary
 from greenllm.work import write_work
 
 
@@ -46,9 +47,10 @@ def run(arguments: argparse.Namespace) -> int:
     test = arguments.data / "test.parquet"
     rows = _read_rows(test, settings.rows)
     os.environ["OMP_NUM_THREADS"] = str(threads)  # read once, when the libraries are imported
+    _check_tokenizer(arguments.model, arguments.data, rows)
     engine = load_engine(arguments.model, threads=threads, device=arguments.device)
     task = TASKS[arguments.task]
-    scored = _likelihoods(engine, rows, settings.batch, test) if task.scores_texts else []
+    scored = _likelihoods(engine, rows, _whole(rows, arguments.data), settings.batch, test) if task.scores_texts else []
     completions = _answer(engine, rows, settings, test)
     answers = [_line(*parts) for parts in itertools.zip_longest(rows, completions, scored)]
 
@@ -81,7 +83,7 @@ def run(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _line(row: Mapping[str, str], completion: Completion, scored: Likelihood | None) -> dict[str, Any]:
+def _line(row: Mapping[str, Any], completion: Completion, scored: Likelihood | None) -> dict[str, Any]:
     """Return a line of the predictions."""
     line = {
         **row,
@@ -96,24 +98,55 @@ def _line(row: Mapping[str, str], completion: Completion, scored: Likelihood | N
     return line
 
 
-def _read_rows(path: Path, most: int | None) -> list[dict[str, str]]:
+def _read_rows(path: Path, most: int | None) -> list[dict[str, Any]]:
     import pyarrow.parquet
 
     if not path.is_file():
         raise UserError(f"{path}: no such file; expected the folder that `greenllm preprocess` wrote")
     known = pyarrow.parquet.read_schema(path).names
-    columns = [name for name in ("id", "prompt", "completion", "subset") if name in known or name != "subset"]
+    columns = ["id", "prompt", "completion", *(name for name in ("subset", "prompt_ids") if name in known)]
     rows = pyarrow.parquet.read_table(path, columns=columns).slice(0, most).to_pylist()
     if not rows:
         raise UserError(f"{path}: no rows to test on; raise preprocess.test_share, or give a test file")
     return rows  # type: ignore[no-any-return]
 
 
-def _answer(engine: Engine, rows: Sequence[dict[str, str]], settings: Evaluation, path: Path) -> list[Completion]:
+def _check_tokenizer(model: Path, data: Path, rows: list[dict[str, Any]]) -> None:
+    """Raise UserError where prompts are token ids that the model does not know; an endpoint is sent their text."""
+    if "prompt_ids" not in rows[0]:
+        return
+    if read_manifest(model).endpoint is not None:
+        for row in rows:
+            del row["prompt_ids"]
+    elif not vocabulary(data / "tokenizer").items() <= vocabulary(model).items():
+        raise UserError(
+            f"{data}: its prompts are in the chat template of a model with another tokenizer than {model} has; "
+            f"preprocess the data with `--chat --model {model}`"
+        )
+
+
+def _prompt(row: Mapping[str, Any]) -> str:
+    return Prompt(row["prompt"], row["prompt_ids"]) if "prompt_ids" in row else row["prompt"]
+
+
+def _whole(rows: Sequence[Mapping[str, Any]], data: Path) -> list[str]:
+    """Return each row's prompt and completion together."""
+    if "prompt_ids" not in rows[0]:
+        return [row["prompt"] + row["completion"] for row in rows]
+    tokenizer = read_tokenizer(data / "tokenizer")
+    completions = tokenizer.encode_batch([row["completion"] for row in rows], add_special_tokens=False)
+    return [
+        Prompt(row["prompt"] + row["completion"], [*row["prompt_ids"], *completion.ids])
+        for row, completion in zip(rows, completions, strict=True)
+    ]
+
+
+def _answer(engine: Engine, rows: Sequence[dict[str, Any]], settings: Evaluation, path: Path) -> list[Completion]:
     """Return the answers in the rows' order; answered in order of length, so that batches hold little padding."""
     from tqdm import tqdm
 
-    lengths = [engine.count_tokens(row["prompt"]) for row in rows]
+    prompts = [_prompt(row) for row in rows]
+    lengths = [engine.count_tokens(prompt) for prompt in prompts]
     longest = max(range(len(rows)), key=lambda index: lengths[index])
     if lengths[longest] >= engine.context:
         raise UserError(
@@ -125,18 +158,19 @@ def _answer(engine: Engine, rows: Sequence[dict[str, str]], settings: Evaluation
     with tqdm(total=len(rows), unit="row", mininterval=5) as progress:
         for start in range(0, len(order), settings.batch):
             batch = order[start : start + settings.batch]
-            prompts = [rows[index]["prompt"] for index in batch]
-            answers |= zip(batch, engine.generate(prompts, settings.max_tokens, confidence=True), strict=True)
+            some = [prompts[index] for index in batch]
+            answers |= zip(batch, engine.generate(some, settings.max_tokens, confidence=True), strict=True)
             progress.update(len(batch))
     return [answers[index] for index in range(len(rows))]
 
 
-def _likelihoods(engine: Engine, rows: Sequence[dict[str, str]], batch: int, path: Path) -> list[Likelihood]:
-    """Return how likely the engine finds each row's prompt and completion together."""
+def _likelihoods(
+    engine: Engine, rows: Sequence[Mapping[str, Any]], texts: Sequence[str], batch: int, path: Path
+) -> list[Likelihood]:
+    """Return how likely the engine finds each row's text."""
     if not isinstance(engine, ScoresTexts):
         raise UserError(f"the engine {engine.name} tells no likelihood of a given text; evaluate another task on it")
-    texts = [row["prompt"] + row["completion"] for row in rows]
-    order = sorted(range(len(rows)), key=lambda index: -len(texts[index]))
+    order = sorted(range(len(texts)), key=lambda index: -len(texts[index]))
     found: dict[int, Likelihood] = {}
     for start in range(0, len(order), batch):
         some = order[start : start + batch]
@@ -148,7 +182,7 @@ def _likelihoods(engine: Engine, rows: Sequence[dict[str, str]], batch: int, pat
             f"the model gives no likelihood to {len(bad)} of {len(rows)} texts of {path} (row {min(bad)} …): its "
             "weights or activations are not finite; train it anew with a lower learning rate, or in fp32"
         )
-    return [found[index] for index in range(len(rows))]
+    return [found[index] for index in range(len(texts))]
 
 
 def _flops(folder: Path, completions: Sequence[Completion], scored: Sequence[Likelihood]) -> float | None:

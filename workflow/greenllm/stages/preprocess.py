@@ -8,6 +8,7 @@ from greenllm.config.models import Preprocessing
 from greenllm.config.read import read_settings
 from greenllm.data.preparation import prepare
 from greenllm.errors import UserError
+from greenllm.serving.engines import Prompt
 from greenllm.tasks import TASKS
 from greenllm.work import write_work
 
@@ -41,7 +42,7 @@ def run(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _chat(arguments: argparse.Namespace) -> Callable[[str], str] | None:
+def _chat(arguments: argparse.Namespace) -> Callable[[str], Prompt] | None:
     if not arguments.chat:
         return None
     if arguments.model is None:

@@ -32,18 +32,8 @@ class Rows:
     truncated: int
 
 
-def read_tokenizer(folder: Path) -> "Tokenizer":
-    """Return the tokenizer of prepared data; it neither pads nor cuts, which batches do by themselves."""
-    from tokenizers import Tokenizer
-
-    tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
-    tokenizer.no_padding()
-    tokenizer.no_truncation()
-    return tokenizer
-
-
 def read_rows(path: Path, tokenizer: "Tokenizer", *, eos_id: int, context: int) -> Rows:
-    """Read the prompts and completions of a Parquet file as tokens.
+    """Read the prompts and completions of a Parquet file as tokens; prompts as their ids, where the file has them.
 
     A row longer than `context` tokens loses the beginning of its prompt, so that the answer and what stands
     nearest to it stay; where the completion alone is too long, its end goes. At least one prompt token stays where
@@ -55,15 +45,17 @@ def read_rows(path: Path, tokenizer: "Tokenizer", *, eos_id: int, context: int) 
 
     if not path.is_file():
         raise UserError(f"{path}: no such file; expected the folder that `greenllm preprocess` wrote")
-    schema = pyarrow.parquet.read_schema(path)
-    if missing := [name for name in ("prompt", "completion") if name not in schema.names]:
+    known = pyarrow.parquet.read_schema(path).names
+    if missing := [name for name in ("prompt", "completion") if name not in known]:
         raise UserError(f"{path}: column {missing[0]} is missing; expected what `greenllm preprocess` writes")
-    table = pyarrow.parquet.read_table(path, columns=["prompt", "completion"])
-    prompts = tokenizer.encode_batch(table["prompt"].to_pylist())
+    asked = "prompt_ids" if "prompt_ids" in known else "prompt"  # in a chat template
+    table = pyarrow.parquet.read_table(path, columns=[asked, "completion"])
+    prompts = table[asked].to_pylist()
+    questions = prompts if asked == "prompt_ids" else [one.ids for one in tokenizer.encode_batch(prompts)]
     completions = tokenizer.encode_batch(table["completion"].to_pylist(), add_special_tokens=False)
     rows, truncated = [], 0
-    for prompt, completion in zip(prompts, completions, strict=True):
-        question, answer = prompt.ids, [*completion.ids, eos_id]
+    for question, completion in zip(questions, completions, strict=True):
+        answer = [*completion.ids, eos_id]
         if len(question) + len(answer) > context:
             truncated += 1
             answer = answer[: context - min(len(question), 1)]

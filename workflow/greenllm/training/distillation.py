@@ -5,10 +5,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from tokenizers import Tokenizer
 from torch.nn import functional
 
 from greenllm.errors import UserError
+from greenllm.tokens import vocabulary
 from greenllm.training.loading import load
 from greenllm.training.manifest import context_of, read_config
 from greenllm.training.method import labels_alone, weighted_mean
@@ -51,7 +51,7 @@ def load_teacher(folder: Path, *, data: Path, student: Path | None) -> Any:
     Raises UserError where the teacher knows other tokens or sees fewer, or `folder` holds no transformers model.
     """
     teacher = load(folder)
-    theirs, ours = _vocabulary(folder), _vocabulary(data / "tokenizer")
+    theirs, ours = vocabulary(folder), vocabulary(data / "tokenizer")
     if theirs != ours:
         raise UserError(
             f"distill.teacher: {folder} has another tokenizer than the data in {data} ({len(theirs)} and {len(ours)} "
@@ -66,10 +66,3 @@ def load_teacher(folder: Path, *, data: Path, student: Path | None) -> Any:
                 "expected one at least as long"
             )
     return teacher
-
-
-def _vocabulary(folder: Path) -> dict[str, int]:
-    file = folder / "tokenizer.json"
-    if not file.is_file():
-        raise UserError(f"{file}: no such file; expected the tokenizer that teacher and student share")
-    return Tokenizer.from_file(str(file)).get_vocab()

@@ -15,8 +15,9 @@ from transformers.utils.logging import disable_progress_bar
 from greenllm.config.models import Training
 from greenllm.errors import UserError
 from greenllm.files import sha256_of
+from greenllm.tokens import read_tokenizer
 from greenllm.training import checkpoints
-from greenllm.training.batches import LengthBuckets, Rows, read_rows, read_tokenizer
+from greenllm.training.batches import LengthBuckets, Rows, read_rows
 from greenllm.training.budget import EnergyStopping, curve
 from greenllm.training.device import Device, be_deterministic, peak_memory_bytes, precision_of, prepare_device
 from greenllm.training.flops import Flops

@@ -1,12 +1,13 @@
 """Engines: what turns prompts into answers. One protocol, one file an engine; model folders name theirs."""
 
-from collections.abc import Callable, Mapping, Sequence
+import sys
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, Protocol, runtime_checkable
+from typing import Any, Literal, Protocol, Self, runtime_checkable
 
 from greenllm.errors import UserError
-from greenllm.serving.engines.manifest import read_manifest
+from greenllm.serving.engines.manifest import Manifest, read_manifest
 
 Device = Literal["auto", "cpu", "require"]
 OnToken = Callable[[int, str], None]
@@ -19,6 +20,21 @@ class PromptError(UserError):
 
 class PromptTooLong(PromptError):  # noqa: N818
     """A prompt that leaves no room for an answer in the model's context."""
+
+
+class Prompt(str):
+    """A prompt with its token ids, made by a chat template or by a client.
+
+    Special tokens are in it by their ids, which no text has: the same text as a mere `str` would spell them.
+    """
+
+    ids: tuple[int, ...]
+
+    def __new__(cls, text: str, ids: Iterable[int]) -> Self:
+        """Join a text and its token ids, with those that the tokenizer itself puts around a text."""
+        prompt = super().__new__(cls, text)
+        prompt.ids = tuple(ids)
+        return prompt
 
 
 @dataclass(frozen=True)
@@ -70,6 +86,8 @@ class Engine(Protocol):
     ) -> list[Completion]:
         """Answer `prompts` together, in their order, with at most `max_tokens` tokens each.
 
+        A `Prompt` is read by its token ids; in any other text no special token is seen.
+
         An answer ends at the model's end token, at its limit or where the context is full.
         `on_token(i, text)` is told the new text of prompt i as it comes, in whole characters; the pieces
         join up to the answer.
@@ -87,6 +105,7 @@ class Engine(Protocol):
     def chat_prompt(self, messages: Sequence[Mapping[str, str]]) -> str:
         """Return the prompt that the model's chat template makes of `messages` (role and content).
 
+        The template's own special tokens are in it by their ids (`Prompt`); those in the messages are only text.
         Raises `PromptError` where the model has no chat template, or its template refuses the messages.
         """
         ...
@@ -113,9 +132,22 @@ def load_engine(folder: Path, *, threads: int, device: Device = "auto") -> Engin
     A Hugging Face folder without `greenllm.json` is run by transformers in fp32. `device` "auto" takes a GPU
     where the engine can use one, "cpu" never, "require" refuses to run without.
 
-    Raises `UserError` where the folder holds no model, or the device asked for is not there.
+    Raises `UserError` where the folder holds no model, the device asked for is not there, or the
+    engine is not installed.
     """
     manifest = read_manifest(folder)
+    try:
+        return _load(folder, manifest, threads, device)
+    except ModuleNotFoundError as error:
+        if (error.name or "greenllm").startswith("greenllm"):
+            raise
+        raise UserError(
+            f"{folder}: the engine {manifest.engine} needs the Python package {error.name}, which {sys.executable} "
+            "does not have; install it there"
+        ) from None
+
+
+def _load(folder: Path, manifest: Manifest, threads: int, device: Device) -> Engine:
     # Imported here, so that a job pays only for the start-up of the engine it uses.
     if manifest.engine == "onnxruntime-genai":
         from greenllm.serving.engines.onnxruntime_genai import OnnxRuntimeGenAI

@@ -40,7 +40,8 @@ def read_manifest(folder: Path) -> Manifest:
     Raises `UserError` where `folder` is no model folder or its `greenllm.json` cannot be understood.
     """
     if not folder.is_dir():
-        raise UserError(f"{folder}: no such folder; expected a model folder or a bundle made by `greenllm deploy`")
+        found = "is no folder" if folder.exists() else "no such folder"
+        raise UserError(f"{folder}: {found}; expected a model folder or a bundle made by `greenllm deploy`")
     file = folder / FILE
     if not file.is_file():
         if (folder / "config.json").is_file():

@@ -10,11 +10,12 @@ import onnxruntime_genai
 from numpy.typing import NDArray
 
 from greenllm.errors import UserError
-from greenllm.serving.engines import Cancelled, Completion, Device, Likelihood, OnToken
+from greenllm.serving.engines import Cancelled, Completion, Device, Likelihood, OnToken, Prompt
 from greenllm.serving.engines.decoding import Batch
 from greenllm.serving.engines.manifest import Manifest
 from greenllm.serving.engines.scoring import likelihoods
-from greenllm.serving.engines.text import Text, read_settings_file, token_ids
+from greenllm.serving.engines.text import Text, token_ids
+from greenllm.tokens import read_settings_file
 
 # No token, so no prompt holds it by chance: the library masks every id equal to the padding, also where a
 # prompt means it. As an index into the embedding it is the last row, and is masked out.
@@ -59,7 +60,7 @@ class OnnxRuntimeGenAI:
         """Return the number of tokens that `text` has as a prompt."""
         return len(self.text.prompt_ids(text))
 
-    def chat_prompt(self, messages: Sequence[Mapping[str, str]]) -> str:
+    def chat_prompt(self, messages: Sequence[Mapping[str, str]]) -> Prompt:
         """Return the prompt that the model's chat template makes of `messages`."""
         return self.text.chat_prompt(messages)
 

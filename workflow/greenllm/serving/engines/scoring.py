@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
-from greenllm.serving.engines import Likelihood
+from greenllm.serving.engines import Likelihood, Prompt
 from greenllm.serving.engines.text import Text
 
 # Scores computed at once, for each token of the vocabulary: 64 MB in fp32.
@@ -29,22 +29,30 @@ def likelihoods(
 
     `nats` returns, for each of at most `most_together` rows of token ids, -log p of all its tokens but the first.
     """
-    encoded = [text.tokenizer.encode(one) for one in texts]
-    windows = [window for index, one in enumerate(encoded) for window in _windows(index, one.ids, context)]
+    rows, begins = zip(*(_encoded(text, one) for one in texts), strict=True) if texts else ((), ())
+    windows = [window for index, ids in enumerate(rows) for window in _windows(index, ids, context)]
     windows.sort(key=lambda window: -len(window.ids))
     totals = [0.0] * len(texts)
     for batch in _batches(windows, text.tokenizer.get_vocab_size(), most_together):
         for window, found in zip(batch, nats([window.ids for window in batch]), strict=True):
             totals[window.text] += found
     return [
-        Likelihood(total, max(0, len(one.ids) - 1), len(whole[_begins(one.offsets) :].encode()))
-        for whole, one, total in zip(texts, encoded, totals, strict=True)
+        Likelihood(total, max(0, len(ids) - 1), len(whole[begin:].encode()))
+        for whole, ids, begin, total in zip(texts, rows, begins, totals, strict=True)
     ]
 
 
-def _begins(offsets: Sequence[tuple[int, int]]) -> int:
-    """Return where in a text the scored characters begin: behind the first token, which may be none of the text's."""
-    return offsets[0][1] if offsets else 0
+def _encoded(text: Text, one: str) -> tuple[list[int], int]:
+    """Return a text's token ids, and where in it the scored characters begin.
+
+    They begin behind the first token, which may be none of the text's.
+    """
+    if isinstance(one, Prompt):
+        ids = text.prompt_ids(one)
+        first = text.decode(ids[:1])
+        return ids, len(first) if one.startswith(first) else 0
+    encoding = text.tokenizer.encode(one)
+    return encoding.ids, encoding.offsets[0][1] if encoding.offsets else 0
 
 
 def _windows(index: int, ids: list[int], context: int) -> Iterator[Window]:

@@ -16,11 +16,12 @@ from transformers.utils import logging
 
 from greenllm.accelerator import uses_gpu
 from greenllm.errors import UserError
-from greenllm.serving.engines import Cancelled, Completion, Device, Likelihood, OnToken
+from greenllm.serving.engines import Cancelled, Completion, Device, Likelihood, OnToken, Prompt
 from greenllm.serving.engines.decoding import Batch
 from greenllm.serving.engines.manifest import Manifest
 from greenllm.serving.engines.scoring import likelihoods
-from greenllm.serving.engines.text import Text, read_settings_file, token_ids
+from greenllm.serving.engines.text import Text, token_ids
+from greenllm.tokens import read_settings_file
 
 # Quantised by torchao: config.json says how, and in what the rest computes.
 PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16, "int8": "auto", "int4": "auto"}
@@ -73,7 +74,7 @@ class Transformers:
         """Return the number of tokens that `text` has as a prompt."""
         return len(self.text.prompt_ids(text))
 
-    def chat_prompt(self, messages: Sequence[Mapping[str, str]]) -> str:
+    def chat_prompt(self, messages: Sequence[Mapping[str, str]]) -> Prompt:
         """Return the prompt that the model's chat template makes of `messages`."""
         return self.text.chat_prompt(messages)
 

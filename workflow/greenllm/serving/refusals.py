@@ -1,0 +1,40 @@
+"""Errors that a client is answered with, each in OpenAI's form, without a path or a traceback."""
+
+from fastapi import FastAPI
+from fastapi import Request as HttpRequest
+from fastapi.responses import JSONResponse
+from starlette.exceptions import HTTPException
+
+from greenllm.serving import openai
+from greenllm.serving.batching import EngineFailed
+
+
+class Refused(Exception):  # noqa: N818
+    """A request that is answered with an error."""
+
+    def __init__(self, status: int, message: str, *, param: str | None = None, code: str | None = None) -> None:
+        super().__init__(message)
+        self.status, self.message, self.param, self.code = status, message, param, code
+
+
+def report_errors(app: FastAPI) -> None:
+    """Answer every error of an application so."""
+
+    @app.exception_handler(Refused)
+    async def refused(http: HttpRequest, error: Refused) -> JSONResponse:
+        content = openai.error(error.message, param=error.param, code=error.code)
+        headers = {"Retry-After": "1"} if error.status == 429 else None
+        return JSONResponse(content, status_code=error.status, headers=headers)
+
+    @app.exception_handler(HTTPException)
+    async def http_error(http: HttpRequest, error: HTTPException) -> JSONResponse:
+        content = openai.error(f"{http.method} {http.url.path}: {error.detail}")
+        return JSONResponse(content, status_code=error.status_code, headers=error.headers)
+
+    @app.exception_handler(EngineFailed)
+    async def engine_failed(http: HttpRequest, error: EngineFailed) -> JSONResponse:
+        return JSONResponse(openai.error("the engine failed; see the server's log", "server_error"), status_code=500)
+
+    @app.exception_handler(Exception)
+    async def failed(http: HttpRequest, error: Exception) -> JSONResponse:
+        return JSONResponse(openai.error("the server failed; see its log", "server_error"), status_code=500)

@@ -1,0 +1,98 @@
+"""Texts as token ids. A special token comes by its id alone: no text of data or users is ever read as one."""
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from tokenizers import AddedToken, Regex, Tokenizer, pre_tokenizers
+
+from greenllm.errors import UserError
+from greenllm.files import read_json
+
+FILE = "tokenizer.json"
+SETTINGS = "tokenizer_config.json"
+
+
+def read_tokenizer(folder: Path) -> Tokenizer:
+    """Return the tokenizer in a folder; it neither pads nor cuts, and spells the text of a special token.
+
+    Special are the tokens that tokenizer.json marks as special, and those that tokenizer_config.json names, such as
+    `eos_token`. Raises UserError where there is no tokenizer that can be read.
+    """
+    try:
+        tokenizer = Tokenizer.from_file(str(folder / FILE))
+    except Exception as error:  # the library raises bare Exceptions
+        raise UserError(f"{folder / FILE}: not a readable tokenizer ({error})") from None
+    # Files written for training may pad or cut; batches and engines do both by themselves.
+    tokenizer.no_padding()
+    tokenizer.no_truncation()
+    known = special_tokens(tokenizer).values()
+    named = (token for token in _named_special(read_settings_file(folder / SETTINGS)) if token not in known)
+    tokenizer.add_special_tokens([token for token in named if tokenizer.token_to_id(token) is not None])
+    return spelling_special_tokens(tokenizer)
+
+
+def spelling_special_tokens(tokenizer: Tokenizer) -> Tokenizer:
+    """Have a tokenizer spell the text of its special tokens, as it spells any other text; return it.
+
+    `tokenizers` keeps this in no file, so it is set whenever a tokenizer is loaded.
+    """
+    tokenizer.encode_special_tokens = True
+    # Some models' vocabularies (WordLevel, Unigram) hold special tokens beside the words: such a text is cut in two.
+    if whole := [text for id, text in special_tokens(tokenizer).items() if _is_a_word(tokenizer, id, text)]:
+        cuts = Regex("|".join(f"{re.escape(text[0])}(?={re.escape(text[1:])})" for text in whole))
+        before = [] if tokenizer.pre_tokenizer is None else [tokenizer.pre_tokenizer]
+        tokenizer.pre_tokenizer = pre_tokenizers.Sequence([*before, pre_tokenizers.Split(cuts, "isolated")])
+    return tokenizer
+
+
+def special_tokens(tokenizer: Tokenizer) -> dict[int, str]:
+    """Return the special tokens: id → text."""
+    return {id: token.content for id, token in tokenizer.get_added_tokens_decoder().items() if token.special}
+
+
+def special_token_settings(settings: Mapping[str, Any]) -> dict[str, str]:
+    """Return the special tokens that a tokenizer_config.json names: `eos_token` → its text."""
+    return {
+        key: text for key, value in settings.items() if key.endswith("_token") and (text := _text_of(value)) is not None
+    }
+
+
+def vocabulary(folder: Path) -> dict[str, int]:
+    """Return all tokens of the tokenizer in a folder, with their ids; raise UserError where there is none."""
+    if not (folder / FILE).is_file():
+        raise UserError(f"{folder / FILE}: no such file; expected a tokenizer, as `greenllm preprocess` writes it")
+    return read_tokenizer(folder).get_vocab()
+
+
+def as_added_token(text: str, like: AddedToken) -> AddedToken:
+    """Return a token that is not special, and takes the white space beside it as `like` does."""
+    return AddedToken(text, lstrip=like.lstrip, rstrip=like.rstrip, normalized=False, special=False)
+
+
+def read_settings_file(path: Path) -> dict[str, Any]:
+    """Return the JSON object of a model folder's file; an absent file is an empty one."""
+    return read_json(path, "fetch or make the model again") if path.is_file() else {}
+
+
+def _named_special(settings: Mapping[str, Any]) -> set[str]:
+    """Return the texts of all tokens that a tokenizer_config.json calls special."""
+    more = [settings.get(key) for key in ("additional_special_tokens", "extra_special_tokens")]
+    values = [value for some in more for value in (some.values() if isinstance(some, dict) else some or [])]
+    added = settings.get("added_tokens_decoder") or {}
+    values += [token for token in added.values() if isinstance(token, dict) and token.get("special")]
+    return {*special_token_settings(settings).values(), *(text for value in values if (text := _text_of(value)))}
+
+
+def _text_of(token: object) -> str | None:
+    text = token.get("content") if isinstance(token, dict) else token
+    return text if isinstance(text, str) else None
+
+
+def _is_a_word(tokenizer: Tokenizer, id: int, text: str) -> bool:
+    """Say whether the model itself reads the text of a special token as that token."""
+    encoding = tokenizer.encode(text, add_special_tokens=False)
+    found = zip(encoding.ids, encoding.offsets, strict=True)
+    # The unknown token is also what a single character is read as that the vocabulary lacks.
+    return any(token == id and end - start > 1 for token, (start, end) in found)
