@@ -39,13 +39,14 @@ class Study:
         if not path.is_file():
             return []
         rows = []
-        for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
-            try:
-                rows.append(json.loads(line))
-            except json.JSONDecodeError as error:
-                raise UserError(
-                    f"{path}: row {number}: expected one JSON object a line: {error}; run evaluate again"
-                ) from None
+        with path.open(encoding="utf-8", newline="\n") as file:  # an answer may hold other line separators
+            for number, line in enumerate(file, start=1):
+                try:
+                    rows.append(json.loads(line))
+                except json.JSONDecodeError as error:
+                    raise UserError(
+                        f"{path}: row {number}: expected one JSON object a line: {error}; run evaluate again"
+                    ) from None
         return rows
 
 
