@@ -11,7 +11,7 @@ import yaml
 from pydantic import BaseModel, TypeAdapter, ValidationError
 from pydantic_core import ErrorDetails
 
-from greenllm.errors import UserError
+from greenllm.errors import UserError, listed, quoted
 
 
 class ConfigError(UserError):
@@ -61,7 +61,7 @@ def validate(values: Any, model: Any, source: str) -> Any:
 def nearest(word: str, known: Sequence[str]) -> str:
     """Return `; did you mean …?` where a known word is near, else the list of the known."""
     close = difflib.get_close_matches(word, known, n=1)
-    return f"; did you mean {close[0]!r}?" if close else f"; known: {', '.join(known)}"
+    return f"; did you mean {quoted(close[0])}?" if close else f"; known: {listed(known)}"
 
 
 def _line(details: ErrorDetails, model: Any, source: str) -> str:

@@ -7,7 +7,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from greenllm.errors import UserError
+from greenllm.errors import UserError, reason
 
 BATCH = 10_000  # rows held in memory while writing
 
@@ -33,5 +33,5 @@ def read_table(path: Path) -> list[dict[str, Any]]:
     except FileNotFoundError:
         raise UserError(f"{path}: no such file; expected what `greenllm collect` writes") from None
     except (pa.ArrowException, OSError) as error:
-        raise UserError(f"{path}: not a readable Parquet file ({str(error).splitlines()[0]})") from None
+        raise UserError(f"{path}: not a readable Parquet file ({reason(error)})") from None
     return rows
