@@ -30,5 +30,10 @@ def listed(names: Sequence[str]) -> str:
 
 
 def reason(error: Exception) -> str:
-    """Return what a library says of a failure, as one line."""
-    return " ".join(str(error).split())[:LONGEST_REASON] or type(error).__name__
+    """Return what a library says of a failure, as one line of bounded length."""
+    return shortened(str(error)) or type(error).__name__
+
+
+def shortened(text: str) -> str:
+    """Return a library's words as one line of bounded length."""
+    return " ".join(text.split())[:LONGEST_REASON]

@@ -38,6 +38,14 @@ def ending(name: str) -> str:
     return (path.with_suffix("") if path.suffix.lower() in ENDINGS else path).suffix.lower()
 
 
+def ending_inside(path: Path, name: str) -> str:
+    """Return the ending of the one file in a zip archive; empty where `path` is none."""
+    if packing(path) != "zip":
+        return ""
+    with opened(path, name) as file:
+        return ending(str(file.name))
+
+
 def packing(path: Path) -> str | None:
     """Return how a file is packed; None where it is not."""
     with path.open("rb") as file:

@@ -39,9 +39,7 @@ def collect(task: Task, settings: Data, base: Path, out: Path) -> dict[str, Any]
     with replacing_folder(out) as folder:
         for part in source.parts():
             if "header" in part.facts:
-                print(
-                    f"{part.file}: line 1, {part.facts['header']!r}, is read as a header, not as a row", file=sys.stderr
-                )
+                print(f"{part.file}: line 1, {part.facts['header']!r}, is read as a header, no row", file=sys.stderr)
             before = len(bad)
             rows = tqdm(_kept(part.rows, bad), desc=f"collect {part.name}", unit=" rows", mininterval=5, delay=2)
             path = folder / f"{part.name}.parquet"

@@ -13,7 +13,7 @@ from greenllm.data.records import Raw, check_columns
 from greenllm.data.separated import find_separator, read_separated
 from greenllm.data.typed import rows_of
 from greenllm.errors import UserError, reason
-from greenllm.packed import ending, first_bytes, opened, packing
+from greenllm.packed import ending, ending_inside, first_bytes, opened, packing
 
 ENDINGS = {
     ".json": "json",
@@ -56,12 +56,13 @@ def read(
     if not first_bytes(path, name):
         raise UserError(f"{name}: the file is empty; expected rows of {' and '.join(columns.values())}")
     if format == "auto":
-        if ending(name) not in ENDINGS:
+        known = ending(name) or ending_inside(path, name)
+        if known not in ENDINGS:
             raise UserError(
-                f"{name}: unknown ending {ending(name)!r}; name the format, as in data.format: jsonl (or json, csv, "
-                "parquet, text)"
+                f"{name}: unknown ending {known or Path(name).suffix!r}; name the format, as in data.format: jsonl "
+                "(or json, csv, parquet, text)"
             )
-        format = ENDINGS[ending(name)]
+        format = ENDINGS[known]
     packed = packing(path)
     facts = {} if packed is None else {"packing": packed}
     match format:

@@ -74,14 +74,14 @@ def check_columns(file: str, names: Sequence[str], columns: Mapping[str, str], h
     for place, name in enumerate(names, 1):
         if name and name in places:  # spreadsheets leave columns without a name at the end
             raise UserError(
-                f"{file}: the column {quoted(name)} is there twice, as column {places[name]} and column {place}; rename "
-                "or remove one of them"
+                f"{file}: the column {quoted(name)} is there twice, as column {places[name]} and column {place}; "
+                "rename or remove one of them"
             )
         places[name] = place
     for ours, theirs in columns.items():
         if theirs not in names:
             raise UserError(
-                f"{file}: no column {theirs!r}{nearest(theirs, list(names))}; say which one is the {ours}: "
+                f"{file}: no column {quoted(theirs)}{nearest(theirs, list(names))}; say which one is the {ours}: "
                 f"data.columns: {{{ours}: NAME}}{hint}"
             )
 

@@ -11,7 +11,7 @@ from greenllm.errors import UserError
 SEPARATORS = (",", ";", "\t", "|")
 LONGEST_CELL = 2**27  # characters; csv's own limit of 131,072 is less than a long document
 DECLARATION = re.compile(r'"?sep=(.)"?\r?\n?', re.IGNORECASE)  # a first line that Excel writes and reads
-HEADER = "; the first line of the file is its header"
+HEADER = "; the first line is the header, with {!r} between its cells (see data.separator)"
 
 
 def find_separator(file: TextFile, columns: Mapping[str, str], usual: str) -> str:
@@ -60,7 +60,7 @@ def read_separated(file: TextFile, columns: Mapping[str, str], separator: str) -
                 header = cells
                 if has_bad_bytes("".join(header)):
                     raise UserError(f"{name}: the header holds {BAD_BYTES.format(file.encoding)}")
-                check_columns(name, header, columns, HEADER)
+                check_columns(name, header, columns, HEADER.format(separator))
                 continue
             number += 1
             if len(cells) == len(header):

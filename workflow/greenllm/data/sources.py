@@ -11,7 +11,7 @@ from greenllm.data import formats, hub
 from greenllm.data.download import download
 from greenllm.data.records import OPTIONAL, BadRow, Raw, check_columns, mapped
 from greenllm.data.typed import rows_of
-from greenllm.errors import UserError, reason
+from greenllm.errors import UserError, quoted, reason
 from greenllm.files import sha256_of
 from greenllm.graph.reading import read_graph
 from greenllm.tasks import Task
@@ -232,8 +232,8 @@ def _columns(task: Task, settings: Mapped) -> dict[str, str]:
     columns = {ours: settings.columns.get(ours, ours) for ours in task.columns}  # type: ignore[call-overload]
     if len(set(columns.values())) < len(columns):
         raise UserError(
-            f"data.columns: {' and '.join(columns)} would both be the column {columns[task.columns[0]]!r}; expected one "
-            "for each"
+            f"data.columns: {' and '.join(columns)} would both be the column {quoted(columns[task.columns[0]])}; "
+            "expected one for each"
         )
     named = {ours: theirs for ours, theirs in settings.columns.items() if ours in OPTIONAL}
     return columns | named
