@@ -1,6 +1,7 @@
 """`greenllm collect` on embedded data, files and downloads, through the command line."""
 
 import contextlib
+import gzip
 import hashlib
 import json
 import threading
@@ -153,6 +154,17 @@ def server(content, breaks=0):
 
 def url_settings(address, sha256=SHA256):
     return {"source": "url", "train": {"url": f"{address}/train.jsonl", "sha256": sha256}}
+
+
+def test_a_packed_download_is_read_by_the_ending_of_its_address(tmp_path, collect):
+    packed = gzip.compress(b"prompt\tcompletion\na\tb\n")
+    download = {"url": "/rows.tsv.gz?download=1", "sha256": hashlib.sha256(packed).hexdigest()}
+    with server(packed) as (address, _):
+        download["url"] = address + download["url"]
+        assert collect({"source": "url", "train": download})[0] == 0
+    assert pq.read_table(tmp_path / "out" / "train.parquet").to_pylist() == [
+        {"row": 1, "prompt": "a", "completion": "b"}
+    ]
 
 
 def test_a_download_resumes_where_the_connection_broke(tmp_path, collect):

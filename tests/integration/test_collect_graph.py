@@ -1,5 +1,6 @@
 """Question answering through the command line: a user's graph and a user's rows, collected and prepared."""
 
+import gzip
 import json
 
 import pyarrow.parquet as pq
@@ -48,10 +49,62 @@ def test_a_graph_becomes_questions_in_splits_with_subsets(tmp_path, greenllm):
     assert not any(report["leaks"]["train_rows_dropped_for_test"].values())
 
 
+def rows(tmp_path):
+    return [
+        row
+        for part in ("train", "test")
+        for row in pq.read_table(tmp_path / "collect" / f"{part}.parquet").drop_columns("row").to_pylist()
+    ]
+
+
+@pytest.mark.parametrize(
+    ("header", "order"),
+    [
+        ("subject\tpredicate\tobject", (0, 1, 2)),
+        ("\ufeffSubject\tPredicate\tObject", (0, 1, 2)),
+        ("s\tp\to", (0, 1, 2)),
+        ("head\trelation\ttail", (0, 1, 2)),
+        ("# subject\tpredicate\tobject", (0, 1, 2)),
+        ("object\tsubject\tpredicate", (2, 0, 1)),
+        ("relation\thead\ttail", (1, 0, 2)),
+    ],
+)
+def test_a_header_is_no_fact_and_says_which_column_is_which(tmp_path, greenllm, header, order):
+    settings = {"source": "graph", "file": "firms.tsv", "rows": 300}
+    (tmp_path / "firms.tsv").write_text("\n".join(LINES))
+    assert greenllm.collect(settings) == (0, "")
+    expected = rows(tmp_path)
+    shuffled = ["\t".join(line.split("\t")[place] for place in order) for line in LINES]
+    (tmp_path / "firms.tsv").write_text("\n".join([header, *shuffled]))
+    status, said = greenllm.collect(settings)
+    assert status == 0
+    assert said.startswith("firms.tsv: line 1 is read as a header")
+    assert rows(tmp_path) == expected
+    card = json.loads((tmp_path / "collect" / "card.json").read_text())
+    assert card["graph"]["triples"] == 99
+
+
+def test_a_packed_graph_is_read(tmp_path, greenllm):
+    (tmp_path / "firms.tsv.gz").write_bytes(gzip.compress("\n".join(LINES).encode()))
+    assert greenllm.collect({"source": "graph", "file": "firms.tsv.gz", "rows": 300}) == (0, "")
+    (tmp_path / "firms.tsv.gz").write_bytes(gzip.compress("\n".join(LINES).encode())[:90])
+    status, said = greenllm.collect({"source": "graph", "file": "firms.tsv.gz", "rows": 300})
+    assert (status, len(said.splitlines())) == (2, 1)
+    assert "firms.tsv.gz: the gzip file is cut short or damaged" in said
+
+
 @pytest.mark.parametrize(
     ("content", "settings", "message"),
     [
         ("\n".join([*LINES, "Firm 1\tcity"]), {}, "firms.tsv: line 100: 2 columns; expected subject, predicate"),
+        (
+            "\n".join(["subject\trelation\tcity", *LINES]),
+            {},
+            "firms.tsv: line 1: subject, relation, city may be a header",
+        ),
+        ("\n".join(["s\tp\to", *LINES, "o\tp\ts"]), {}, "may be a header or a fact; line 101 has one of its words"),
+        ("subject predicate object\n", {"format": "nt"}, "N-Triples have no header"),
+        ("x" * 79_000, {"format": "nt"}, "firms.tsv: line 1: not a triple: 'xxx"),
         ("", {}, "firms.tsv: no triples"),
         ("\n".join(LINES), {"format": "nt"}, "firms.tsv: line 1: not a triple: 'Person 0"),
         ("\n".join(LINES), {"file": "other.tsv"}, "other.tsv: can't be read"),
@@ -64,6 +117,7 @@ def test_a_broken_graph_is_told_in_one_line_and_leaves_nothing(tmp_path, greenll
     assert status == 2
     assert message in said
     assert len(said.splitlines()) == 1
+    assert len(said) < 500
     assert [path.name for path in tmp_path.iterdir()] == ["firms.tsv"]
 
 

@@ -30,6 +30,29 @@ FEATURES = {
 }
 LABELLED = pa.table({"text": ["my card is gone", "a new PIN please"], "label": pa.array([0, 1], pa.int64())})
 LABELLED = LABELLED.replace_schema_metadata({"huggingface": json.dumps(FEATURES)})
+RATINGS = pa.table(
+    {
+        "text": ["a", "b", "c", None],
+        "label": pa.array([1, -1, 0, 0], pa.int64()),
+        "stars": [4.0, float("nan"), 2.5, None],
+        "fine": [True, False, None, None],
+    }
+)
+RATINGS = RATINGS.replace_schema_metadata(
+    {
+        "huggingface": json.dumps(
+            {
+                "info": {
+                    "features": {
+                        **FEATURES["info"]["features"],
+                        "stars": {"dtype": "float64", "_type": "Value"},
+                        "fine": {"dtype": "bool", "_type": "Value"},
+                    }
+                }
+            }
+        )
+    }
+)
 PAIRS = b'{"pair": {"en": "three", "de": "drei"}}\n{"pair": {"en": "two", "de": "zwei"}}\n'
 CARD = b"---\nlicense: cc-by-4.0\n---\n"
 CONFIG = {
@@ -51,6 +74,7 @@ MODEL = {
 }
 REPOSITORIES = {
     "datasets/own/labelled": {"README.md": CARD, "train.parquet": parquet(LABELLED)},
+    "datasets/own/ratings": {"README.md": CARD, "train.parquet": parquet(RATINGS)},
     "datasets/own/pairs": {"README.md": CARD, "train.jsonl": PAIRS},
     "models/own/model": MODEL,
     "models/own/pickled": {"config.json": b"{}", "pytorch_model.bin": b"pickled"},
@@ -112,6 +136,21 @@ def test_class_labels_come_by_their_names(greenllm, tmp_path):
     ]
     card = json.loads((tmp_path / "out" / "card.json").read_text())
     assert (card["licence"], card["revision"], card["id"]) == ("cc-by-4.0", COMMIT, "own/labelled")
+
+
+def test_what_is_missing_on_the_hub_is_missing_here(greenllm, tmp_path):
+    columns = {"prompt": "text", "completion": "label", "group": "stars", "subset": "fine"}
+    result = collect(greenllm, tmp_path / "out", "customer-service", id="own/ratings", columns=columns)
+    assert result.returncode == 0, result.stderr
+    assert pq.read_table(tmp_path / "out" / "train.parquet").to_pylist() == [
+        {"row": 1, "prompt": "a", "completion": "pin_change", "group": "4", "subset": "true"},
+        {"row": 3, "prompt": "c", "completion": "card_lost", "group": "2.5", "subset": ""},
+    ]
+    bad = json.loads((tmp_path / "out" / "card.json").read_text())["bad_rows"]
+    assert [(row["row"], row["reason"]) for row in bad] == [
+        (2, "'label' is null, expected text"),
+        (4, "'text' is null, expected text"),
+    ]
 
 
 def test_nested_columns_are_named_with_a_dot(greenllm, tmp_path):

@@ -1,6 +1,10 @@
 """`greenllm preprocess` on what `greenllm collect` made, through the command line."""
 
 import json
+import random
+import string
+import subprocess
+import sys
 
 import pyarrow.parquet as pq
 import pytest
@@ -201,3 +205,31 @@ def test_prompts_in_the_chat_template_of_the_model(tmp_path, prepare):
     assert status == 2
     assert "model.chat:" in told
     assert "no chat template" in told
+
+
+MEASURED = """
+import resource, sys
+from greenllm.cli import main
+status = main(sys.argv[1:])
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)  # KiB on Linux
+sys.exit(status)
+"""
+
+
+@pytest.mark.parametrize("group", ["same", "long"])
+def test_one_long_row_takes_memory_in_proportion(tmp_path, group):
+    rows = [{"text": f"the {n}th of the short lines", "group": f"g{n}"} for n in range(3000)]
+    long = "".join(random.Random(1).choices(string.ascii_letters, k=250_000))
+    rows.append({"text": long, "group": long if group == "long" else "g3000"})
+    jsonl(tmp_path / "a.jsonl", rows)
+    data = {"source": "file", "train": "a.jsonl", "columns": {"group": "group"}}
+    common = ["--task", "language-modelling"]
+    collected = tmp_path / "collected"
+    options = ["--settings", json.dumps(data), "--base", str(tmp_path), "--out", str(collected)]
+    assert main(["collect", *common, *options]) == 0
+    options = ["--settings", "{tokenizer: {kind: characters}}", "--data", str(collected)]
+    command = [sys.executable, "-c", MEASURED, "preprocess", *common, *options, "--out", str(tmp_path / "prepared")]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+    # With each text in as much room as the longest, 3 GB; what the libraries take alone is some 250 MB.
+    assert int(done.stdout) * 1024 < 800e6

@@ -262,6 +262,7 @@ ROWS = ["2001-09-09T01:46:41Z,5", "2001-09-09T01:46:42Z,6", "2001-09-09T01:46:43
         ("when,power_W\n1,2\n", [], "expected a header with time"),
         ("time,watts\n1,2\n", [], "one of power_W"),
         ("time,power_W,energy_J\n1,2,3\n", [], "say which"),
+        ("time,power_W,power_W\n1,2,3\n", [], "'power_W' is there twice, as column 2 and column 3"),
         ("time,power_W\n", [], "two readings or more"),
         ("\n".join(["time,power_W", *ROWS[:2], "2001-09-09T01:46:43Z,many"]), [], "row 4: 'many' is no number"),
         ("\n".join(["time,power_W", *ROWS[:2], "2001-09-09T01:46:43Z"]), [], "row 4: '' is no number"),

@@ -1,10 +1,14 @@
 """Leaks across splits, splits by group, cleaning."""
 
+import random
+import string
+import tracemalloc
 from collections import Counter
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from sklearn.model_selection import GroupShuffleSplit
 
 from greenllm.data.cleaning import clean, normalised
 from greenllm.data.leakage import leaking
@@ -56,3 +60,25 @@ def test_cleaning_composes_and_drops_what_is_invisible_and_counts_it():
 def test_normalised_ignores_case_punctuation_and_spacing():
     assert normalised("Where's  my CARD?!") == normalised("where s my card")
     assert normalised("???") == "???"
+
+
+@given(st.lists(st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), min_size=1), min_size=2))
+def test_groups_are_held_out_as_scikit_learn_holds_out_their_texts(groups):
+    if len(set(groups)) < 2:
+        return
+    number = min(max(1, round(0.3 * len(set(groups)))), len(set(groups)) - 1)
+    split = GroupShuffleSplit(n_splits=1, test_size=number, random_state=7)
+    kept, held = next(split.split(groups, groups=groups))
+    assert hold_out(groups, 0.3, 7, "test") == (sorted(kept), sorted(held))
+
+
+def test_near_duplicates_of_a_long_text_are_found_in_little_memory():
+    long = "".join(random.Random(1).choices(string.ascii_lowercase + "äöüçéèñßøå" + "一二三四五六七八九十", k=200_000))
+    tracemalloc.start()
+    try:
+        found = leaking([long[:-1], LONG], [long], 0.9)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert found == (set(), {0})
+    assert peak < 60e6

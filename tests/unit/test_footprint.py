@@ -247,6 +247,15 @@ def test_what_no_example_shows_may_still_be(count: int) -> None:
     assert 1.5 / count < 1 - alone.low(0.95) < 4.5 / count
 
 
+def test_answers_may_hold_any_line_separator(study: dict[str, Any], tmp_path: Path) -> None:
+    other = whole_study(tmp_path)
+    for path in tmp_path.rglob("*.predictions.jsonl"):
+        rows = [json.loads(line) | {"prompt": "\u2028\u2029\x85 \r\n"} for line in path.read_text().splitlines()]
+        lines = [json.dumps(row, ensure_ascii=False) + "\n" for row in rows]
+        path.write_bytes("".join(lines).encode())
+    assert row(accounted(other), "dates", "int8")["quality"] == row(study, "dates", "int8")["quality"]
+
+
 def test_quality_difference_is_that_of_the_evaluations(study: dict[str, Any]) -> None:
     int8, baseline = row(study, "dates", "int8"), row(study, "dates", "baseline")
     difference = int8["quality_difference"]

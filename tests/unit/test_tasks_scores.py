@@ -1,6 +1,7 @@
 """Metrics and their bootstrap intervals."""
 
 import math
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -102,3 +103,18 @@ def test_a_seed_fixes_the_interval_and_examples_are_needed():
     assert set(first) == {"exact_match", "chrf"}
     with pytest.raises(ValueError, match="at least one"):
         scores_with_intervals(task, [], samples=100, seed=1)
+
+
+def test_one_long_answer_takes_memory_in_proportion():
+    task, long = TASKS["customer-service"], "x" * 200_000
+    given = answers(["a", "b"] * 1000 + [long], ["a", "a"] * 1000 + [long])
+    tracemalloc.start()
+    try:
+        found = task.score(given)
+        (resampled,) = task.sums(given)["macro_f1"].score(task.sums(given)["macro_f1"].per_example.sum(axis=0)[None])
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert found["macro_f1"] == pytest.approx((2 / 3 + 0 + 1) / 3) == resampled
+    assert found["accuracy"] == 1001 / 2001
+    assert peak < 30e6

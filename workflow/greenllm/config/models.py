@@ -33,8 +33,13 @@ class EmbeddedData(DataSection):
 class Mapped(DataSection):
     """How the columns of a data set that somebody else made are to be read."""
 
-    format: Literal["auto", "jsonl", "csv", "parquet", "text"] = Field(
+    format: Literal["auto", "json", "jsonl", "csv", "parquet", "text"] = Field(
         "auto", description="File format; `auto` goes by the file's ending."
+    )
+    separator: str | None = Field(
+        None,
+        pattern=r'^[^"\r\n]$',
+        description="CSV: the character between two cells; null finds comma, semicolon, tab or bar by the header.",
     )
     columns: dict[Literal["prompt", "completion", "text", "group", "subset", "reply"], str] = Field(
         default_factory=dict,

@@ -13,7 +13,7 @@ from pydantic import BaseModel, TypeAdapter, ValidationError
 from pydantic_core import ErrorDetails
 
 from greenllm.config.yaml_text import load_yaml
-from greenllm.errors import UserError
+from greenllm.errors import UserError, listed, quoted
 
 LARGEST = 2**32 - 1  # what seeds may be (NumPy's and scikit-learn's bound); more of anything else fits no machine
 
@@ -98,7 +98,7 @@ def _kinds(annotation: Any) -> set[Any]:
 def nearest(word: str, known: Sequence[str]) -> str:
     """Return `; did you mean …?` where a known word is near, else the list of the known."""
     close = difflib.get_close_matches(word, known, n=1)
-    return f"; did you mean {close[0]!r}?" if close else f"; known: {', '.join(known)}"
+    return f"; did you mean {quoted(close[0])}?" if close else f"; known: {listed(known)}"
 
 
 def _line(details: ErrorDetails, model: Any, source: str) -> str:

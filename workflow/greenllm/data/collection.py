@@ -9,8 +9,8 @@ from typing import Any
 from tqdm import tqdm
 
 from greenllm.config.models import Data, Mapped
-from greenllm.data.records import BadRow
-from greenllm.data.sources import OPTIONAL, Part, open_source
+from greenllm.data.records import OPTIONAL, BadRow
+from greenllm.data.sources import Part, open_source
 from greenllm.data.tables import write_table
 from greenllm.errors import UserError
 from greenllm.files import SHOWN_CHARACTERS, replacing_folder, require_replaceable, write_json
@@ -40,6 +40,8 @@ def collect(task: Task, settings: Data, base: Path, out: Path) -> dict[str, Any]
     files = []
     with replacing_folder(out, STAGE) as folder:
         for part in source.parts():
+            if "header" in part.facts:
+                print(f"{part.file}: line 1, {part.facts['header']!r}, is read as a header, no row", file=sys.stderr)
             before = len(bad)
             rows = tqdm(_kept(part.rows, bad), desc=f"collect {part.name}", unit=" rows", mininterval=5, delay=2)
             path = folder / f"{part.name}.parquet"

@@ -1,18 +1,22 @@
-"""File formats: JSON lines, CSV, Parquet and plain text, each read row by row."""
+"""Files of rows: their format is found by name and content, and they are read row by row."""
 
-import codecs
-import csv
-import json
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from greenllm.data.records import BAD_BYTES, Raw, check_columns, has_bad_bytes
-from greenllm.errors import UserError
+from greenllm.data.decoding import TextFile, text_file
+from greenllm.data.json_rows import read_json_rows
+from greenllm.data.records import Raw, check_columns
+from greenllm.data.separated import find_separator, read_separated
+from greenllm.data.typed import rows_of
+from greenllm.errors import UserError, reason
+from greenllm.packed import ending, ending_inside, first_bytes, opened, packing
 
 ENDINGS = {
+    ".json": "json",
     ".jsonl": "jsonl",
     ".ndjson": "jsonl",
     ".csv": "csv",
@@ -21,119 +25,87 @@ ENDINGS = {
     ".txt": "text",
     ".text": "text",
 }
-LONGEST_CELL = 2**27  # characters; csv's own limit of 131,072 is less than a long document
+HEADER = "text"  # a first line of a plain-text file that is the name of its one column
+BATCH = 1000  # rows of a Parquet file held in memory at once
 
 
-def read(path: Path, name: str, format: str, encoding: str, columns: Mapping[str, str]) -> Iterator[Raw]:
-    """Read `path` row by row; `name` is what messages call it, and its ending decides the format `auto`.
+@dataclass(frozen=True)
+class Table:
+    """The rows of a file; `facts` says for the card what its name alone does not: packing, separator, header."""
 
-    Raises UserError where the whole file is unusable; a single bad row comes with its problem.
+    rows: Iterator[Raw]
+    facts: Mapping[str, str]
+
+    def __iter__(self) -> Iterator[Raw]:
+        return self.rows
+
+
+def read(
+    path: Path, name: str, format: str, encoding: str, columns: Mapping[str, str], separator: str | None = None
+) -> Table:
+    """Return the rows of `path`; `name` is what messages call it, and its ending decides the format `auto`.
+
+    `columns` (ours → the file's) are those that it must have; by them the `separator` of a CSV file is found where none
+    is given. Raises UserError where the whole file is unusable, also while it is read; a single bad row comes with its
+    problem.
     """
     if not path.exists():
         raise UserError(f"{name}: no such file; expected a file of rows (relative paths start at data_folder)")
     if not path.is_file():
         raise UserError(f"{name}: not a file; expected a file of rows")
-    ending = Path(name).suffix.lower()
-    if format == "auto":
-        if ending not in ENDINGS:
-            raise UserError(
-                f"{name}: unknown ending {ending!r}; name the format, as in data.format: jsonl (or csv, parquet, text)"
-            )
-        format = ENDINGS[ending]
-    if path.stat().st_size == 0:
+    if not first_bytes(path, name):
         raise UserError(f"{name}: the file is empty; expected rows of {' and '.join(columns.values())}")
-    try:
-        codecs.lookup(encoding)
-    except LookupError:
-        raise UserError(f"data.encoding: {encoding!r} is unknown; expected one such as utf-8 or latin-1") from None
+    if format == "auto":
+        known = ending(name) or ending_inside(path, name)
+        if known not in ENDINGS:
+            raise UserError(
+                f"{name}: unknown ending {known or Path(name).suffix!r}; name the format, as in data.format: jsonl "
+                "(or json, csv, parquet, text)"
+            )
+        format = ENDINGS[known]
+    packed = packing(path)
+    facts = {} if packed is None else {"packing": packed}
     match format:
         case "parquet":
-            yield from _parquet(path, name, columns)
+            return Table(_parquet(path, name, columns), facts)
         case "csv":
-            yield from _text_file(_csv, path, name, encoding, columns, encoding, "\t" if ending == ".tsv" else ",")
-        case "jsonl":
-            yield from _text_file(_jsonl, path, name, encoding)
+            file = text_file(path, name, encoding, "the header")
+            usual = "\t" if ending(name) == ".tsv" else ","
+            found = separator or find_separator(file, columns, usual)
+            return Table(
+                read_separated(file, columns, found), facts if found == usual else {**facts, "separator": found}
+            )
+        case "json" | "jsonl":
+            return Table(read_json_rows(text_file(path, name, encoding, "the first line")), facts)
         case _:
             check_columns(name, ["text"], columns)
-            yield from _text_file(_lines, path, name, encoding)
+            file = text_file(path, name, encoding, "the first line")
+            header = _has_header(file)
+            return Table(_lines(file, header), {**facts, "header": HEADER} if header else facts)
 
 
-def _text_file(reader, path: Path, name: str, encoding: str, *more) -> Iterator[Raw]:  # type: ignore[no-untyped-def]
-    # utf-8-sig also takes UTF-8 without a byte order mark. Bytes that are no text become lone surrogates, so that
-    # one bad row does not hide the others.
-    encoding = "utf-8-sig" if codecs.lookup(encoding).name == "utf-8" else encoding
-    try:
-        with path.open(encoding=encoding, errors="surrogateescape", newline="") as file:
-            yield from reader(file, name, *more)
-    except (UnicodeError, OSError) as error:
-        raise UserError(f"{name}: can't be read as {encoding} ({error}); see data.encoding") from None
+def _has_header(file: TextFile) -> bool:
+    with file.opened(newline="\n") as lines:
+        return lines.readline(16).strip().strip('"').casefold() == HEADER
 
 
-def _jsonl(file: Iterator[str], name: str) -> Iterator[Raw]:
-    for number, line in enumerate(file, 1):
-        if not line.strip():
-            continue
-        try:
-            values = json.loads(line.rstrip("\r\n"))  # else a line cut short is at fault in a line 2
-        except (json.JSONDecodeError, RecursionError) as error:
-            where = f"{error.msg} at column {error.colno}" if isinstance(error, json.JSONDecodeError) else str(error)
-            yield Raw(number, {}, f'not valid JSON ({where}); expected one object such as {{"prompt": …}} a line')
-            continue
-        if isinstance(values, dict):
-            yield Raw(number, values)
-        else:
-            yield Raw(number, {}, f'a JSON {type(values).__name__}, expected an object such as {{"prompt": …}}')
-
-
-def _csv(file: Iterator[str], name: str, columns: Mapping[str, str], encoding: str, delimiter: str) -> Iterator[Raw]:
-    csv.field_size_limit(LONGEST_CELL)
-    # Strict, since otherwise a quote that is never closed swallows the rest of the file in silence.
-    reader = csv.reader(file, delimiter=delimiter, strict=True)
-    header: list[str] = []
-    number = 0
-    while True:
-        line = reader.line_num + 1
-        try:
-            cells = next(reader)
-        except StopIteration:
-            break
-        except csv.Error as error:
-            if not header or "unexpected end" in str(error) or "field larger" in str(error):
-                raise UserError(
-                    f'{name}: row {number + 1} (line {line}): {error}; is a quote (") opened there and never closed?'
-                ) from None
-            number += 1
-            yield Raw(number, {}, f"(line {line}) {error}; a quote inside a quoted cell is written twice")
-            continue
-        if not cells:
-            continue
-        if not header:
-            header = cells
-            if has_bad_bytes("".join(header)):
-                raise UserError(f"{name}: the header holds {BAD_BYTES.format(encoding)}")
-            check_columns(name, header, columns)
-            continue
-        number += 1
-        if len(cells) == len(header):
-            yield Raw(number, dict(zip(header, cells, strict=True)))
-        else:
-            yield Raw(number, {}, f"(line {line}) {len(cells)} cells, expected {len(header)} as in the header")
-
-
-def _lines(file: Iterator[str], name: str) -> Iterator[Raw]:
-    for number, line in enumerate(file, 1):
-        if line.strip():
-            yield Raw(number, {"text": line.rstrip("\r\n")})
+def _lines(file: TextFile, header: bool) -> Iterator[Raw]:
+    with file.opened(newline="\n") as lines:
+        for number, line in enumerate(lines, 1):
+            if line.strip() and not (header and number == 1):
+                yield Raw(number, {"text": line.rstrip("\r\n")})
 
 
 def _parquet(path: Path, name: str, columns: Mapping[str, str]) -> Iterator[Raw]:
     try:
-        with pq.ParquetFile(path) as file:
-            check_columns(name, file.schema_arrow.names, columns)
-            number = 0
-            for batch in file.iter_batches(columns=list(columns.values())):
-                for values in batch.to_pylist():
-                    number += 1
-                    yield Raw(number, values)
+        with opened(path, name) as packed:
+            source = path if packing(path) is None else pa.BufferReader(packed.read())
+            with pq.ParquetFile(source) as file:
+                check_columns(name, file.schema_arrow.names, columns)
+                number = 0
+                for batch in file.iter_batches(batch_size=BATCH, columns=list(dict.fromkeys(columns.values()))):
+                    for values in rows_of(batch):
+                        number += 1
+                        yield Raw(number, values)
     except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
-        raise UserError(f"{name}: not a readable Parquet file ({str(error).splitlines()[0]})") from None
+        raise UserError(f"{name}: not a readable Parquet file ({reason(error)})") from None

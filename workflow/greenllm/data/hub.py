@@ -5,7 +5,7 @@ import os
 from collections.abc import Iterator
 from typing import Any
 
-from greenllm.errors import UserError
+from greenllm.errors import UserError, reason
 
 
 @contextlib.contextmanager
@@ -34,17 +34,13 @@ def one_line_errors(kind: str, id: str, revision: str | None) -> Iterator[None]:
         ) from None
     except (ConnectionError, httpx2.TransportError) as error:
         raise UserError(
-            f"{at}: {endpoint} can't be reached ({_short(error)}); check the network and HTTPS_PROXY"
+            f"{at}: {endpoint} can't be reached ({reason(error)}); check the network and HTTPS_PROXY"
         ) from None
     except errors.HfHubHTTPError as error:
-        raise UserError(f"{at}: {endpoint} answered with an error ({_short(error)})") from None
+        raise UserError(f"{at}: {endpoint} answered with an error ({reason(error)})") from None
 
 
 def licence(card: Any) -> str | None:
     """Return the licence that a repository's card names, where it names one."""
     named = card.license if card else None
     return ", ".join(named) if isinstance(named, list) else named
-
-
-def _short(error: Exception) -> str:
-    return " ".join(str(error).split())[:200] or type(error).__name__

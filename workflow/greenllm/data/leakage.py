@@ -1,6 +1,8 @@
 """Training rows that also stand, nearly or exactly, in a held-out part."""
 
-from collections.abc import Sequence
+import functools
+from collections.abc import Iterator, Sequence
+from itertools import islice
 
 from datasketch import MinHash, MinHashLSH
 from tqdm import tqdm
@@ -9,6 +11,7 @@ from greenllm.data.cleaning import normalised
 
 NGRAM = 3
 PERMUTATIONS = 128
+HASHED = 4096  # 3-grams permuted at once: a long text's would take 1 kB each
 
 
 def leaking(texts: Sequence[str], held_out: Sequence[str], near: float | None) -> tuple[set[int], set[int]]:
@@ -26,14 +29,16 @@ def leaking(texts: Sequence[str], held_out: Sequence[str], near: float | None) -
         return equal, set()
     # Rather more candidates than fewer; and at 1 the bands would be too few.
     index = MinHashLSH(threshold=min(near, 0.9), num_perm=PERMUTATIONS, weights=(0.1, 0.9))
-    grams = {key: _grams(key) for key in sorted(known)}
-    for key, sketch in zip(grams, _sketches(list(grams.values())), strict=True):
+    # What is compared most is kept: the 3-grams of all texts would take a hundred times their room.
+    grams = functools.lru_cache(maxsize=1024)(_grams)
+    for key, sketch in _sketched(sorted(known)):
         index.insert(key, sketch)
-    rest = [number for number in range(len(keys)) if number not in equal]
     near_equal = set()
-    rest_grams = [_grams(keys[number]) for number in rest]
-    for number, own, sketch in zip(rest, rest_grams, _sketches(rest_grams), strict=True):
-        if any(_jaccard(own, grams[candidate]) >= near for candidate in index.query(sketch)):
+    rest = [number for number in range(len(keys)) if number not in equal]
+    for number, (key, sketch) in zip(rest, _sketched([keys[number] for number in rest]), strict=True):
+        candidates = index.query(sketch)
+        own = _grams(key) if candidates else frozenset()
+        if any(_jaccard(own, grams(candidate)) >= near for candidate in candidates):
             near_equal.add(number)
     return equal, near_equal
 
@@ -43,12 +48,14 @@ def _grams(text: str) -> frozenset[str]:
     return frozenset(padded[start : start + NGRAM] for start in range(max(1, len(padded) - NGRAM + 1)))
 
 
-def _sketches(grams: Sequence[frozenset[str]]) -> list[MinHash]:
-    sets = (
-        [gram.encode() for gram in own]
-        for own in tqdm(grams, desc="near-duplicates", unit=" rows", mininterval=5, delay=2)
-    )
-    return list(MinHash.generator(sets, num_perm=PERMUTATIONS, seed=1))
+def _sketched(texts: Sequence[str]) -> Iterator[tuple[str, MinHash]]:
+    """Yield each text with its sketch."""
+    empty = MinHash(num_perm=PERMUTATIONS, seed=1)
+    for text in tqdm(texts, desc="near-duplicates", unit=" rows", mininterval=5, delay=2):
+        sketch, grams = empty.copy(), iter(_grams(text))
+        while some := list(islice(grams, HASHED)):
+            sketch.update_batch(gram.encode() for gram in some)
+        yield text, sketch
 
 
 def _jaccard(first: frozenset[str], second: frozenset[str]) -> float:

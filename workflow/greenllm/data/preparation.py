@@ -14,7 +14,7 @@ from greenllm.data.leakage import leaking
 from greenllm.data.splitting import hold_out
 from greenllm.data.tables import read_table, write_table
 from greenllm.data.tokenizer import copy_tokenizer, save_tokenizer, train_tokenizer
-from greenllm.errors import UserError
+from greenllm.errors import UserError, quoted
 from greenllm.files import read_json, replacing_folder, require_replaceable, write_json
 from greenllm.serving.engines import Prompt
 from greenllm.tasks import Task
@@ -23,6 +23,7 @@ STAGE = "preprocess"
 COLUMNS = ("id", "prompt", "completion", "group")
 SHOWN = 3  # reasons given where too many rows are bad, each with its first row
 NAMED = 1000  # bad rows named in the report
+ENCODED = 1000  # rows held as tokens at once, which take a hundred times a text's room
 
 Row = dict[str, Any]
 
@@ -147,8 +148,8 @@ def _replies(rows: Sequence[Row], file: str) -> dict[str, str]:
             known = replies.setdefault(row["completion"], reply)
             if known != reply:
                 raise UserError(
-                    f"{file}: row {row['id'].rpartition('-')[2]}: {row['completion']!r} has another reply here "
-                    f"({reply[:60]!r}) than before ({known[:60]!r}); expected one for each completion"
+                    f"{file}: row {row['id'].rpartition('-')[2]}: {quoted(row['completion'])} has another reply "
+                    f"here ({quoted(reply)}) than before ({quoted(known)}); expected one for each completion"
                 )
     return replies
 
@@ -205,8 +206,11 @@ def _described(rows: Sequence[Row], tokenizer: Tokenizer) -> dict[str, Any]:
         return {"rows": 0, "groups": 0, "tokens": None}
 
     def lengths(column: str) -> Any:
-        encodings = tokenizer.encode_batch_fast([row[column] for row in rows], add_special_tokens=False)
-        return np.array([len(encoding) for encoding in encodings])
+        found: list[int] = []
+        for start in range(0, len(rows), ENCODED):
+            texts = [row[column] for row in rows[start : start + ENCODED]]
+            found += map(len, tokenizer.encode_batch_fast(texts, add_special_tokens=False))
+        return np.array(found)
 
     if "prompt_ids" in rows[0]:
         around = tokenizer.num_special_tokens_to_add(is_pair=False)

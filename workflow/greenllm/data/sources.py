@@ -9,14 +9,13 @@ from greenllm import __version__
 from greenllm.config.models import Download, EmbeddedData, FileData, GraphData, HubData, Mapped, UrlData
 from greenllm.data import formats, hub
 from greenllm.data.download import download
-from greenllm.data.records import BadRow, Raw, check_columns, mapped
-from greenllm.errors import UserError
+from greenllm.data.records import OPTIONAL, BadRow, Raw, check_columns, mapped
+from greenllm.data.typed import rows_of
+from greenllm.errors import UserError, quoted, reason
 from greenllm.files import sha256_of
 from greenllm.graph.reading import read_graph
 from greenllm.tasks import Task
 from greenllm.tasks.question_answering import QuestionAnswering
-
-OPTIONAL = ("group", "subset", "reply")  # columns that are read where data.columns names them
 
 
 @dataclass(frozen=True)
@@ -185,7 +184,7 @@ class Hub:
                 data = datasets.load_dataset(settings.id, settings.subset, split=split, revision=self._revision)
             # No such subset or split, no data files, files that can't be read, or a script instead of data.
             except (datasets.exceptions.DatasetsError, ValueError, RuntimeError) as error:
-                raise UserError(f"hub data set {settings.id!r}: {' '.join(str(error).split())[:300]}") from None
+                raise UserError(f"hub data set {settings.id!r}: {reason(error)}") from None
         return data.flatten()  # a nested column becomes `outer.inner`
 
 
@@ -193,13 +192,17 @@ def _hub_rows(data: Any, columns: Mapping[str, str]) -> Iterator[Raw]:
     import datasets
 
     data = data.select_columns(list(dict.fromkeys(columns.values())))
-    # A class label is stored as its number; its name is the text.
+    # A class label is stored as its number; its name is the text, and -1 is where it has none.
     labels = {name: kind for name, kind in data.features.items() if isinstance(kind, datasets.ClassLabel)}
-    for number, values in enumerate(data, 1):
-        for name, label in labels.items():
-            if values[name] is not None and values[name] >= 0:
-                values[name] = label.int2str(values[name])
-        yield Raw(number, values)
+    number = 0
+    for table in data.with_format("arrow").iter(batch_size=formats.BATCH):
+        for batch in table.to_batches():
+            for values in rows_of(batch):
+                for name, label in labels.items():
+                    if values[name] is not None:
+                        values[name] = None if values[name] == "-1" else label.int2str(int(values[name]))
+                number += 1
+                yield Raw(number, values)
 
 
 def _made_parts(file: str, made: Iterable[dict[str, str]]) -> Iterator[Part]:
@@ -219,15 +222,18 @@ def _linking(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
 
 
 def _file_part(name: str, file: str, path: Path, settings: Mapped, columns: Mapping[str, str]) -> Part:
-    rows = mapped(
-        formats.read(path, file, settings.format, settings.encoding, columns), file, columns, settings.encoding
-    )
-    facts = {"sha256": sha256_of(path), "bytes": path.stat().st_size} if path.is_file() else {}
-    return Part(name, file, rows, facts)
+    table = formats.read(path, file, settings.format, settings.encoding, columns, settings.separator)
+    facts = {"sha256": sha256_of(path), "bytes": path.stat().st_size, **table.facts}
+    return Part(name, file, mapped(table, file, columns, settings.encoding), facts)
 
 
 def _columns(task: Task, settings: Mapped) -> dict[str, str]:
     """Return our column → the source's, for what the task needs, and for others where they are named."""
     columns = {ours: settings.columns.get(ours, ours) for ours in task.columns}  # type: ignore[call-overload]
+    if len(set(columns.values())) < len(columns):
+        raise UserError(
+            f"data.columns: {' and '.join(columns)} would both be the column {quoted(columns[task.columns[0]])}; "
+            "expected one for each"
+        )
     named = {ours: theirs for ours, theirs in settings.columns.items() if ours in OPTIONAL}
     return columns | named

@@ -22,5 +22,8 @@ def hold_out(groups: Sequence[str], share: float, seed: int, what: str) -> tuple
         )
     number = min(max(1, round(share * distinct)), distinct - 1)
     split = GroupShuffleSplit(n_splits=1, test_size=number, random_state=seed)
-    kept, held = next(split.split(groups, groups=groups))
+    # NumPy gives each of an array's texts as much room as the longest needs, so it gets their ranks instead.
+    rank = {group: number for number, group in enumerate(sorted(set(groups)))}
+    ranks = [rank[group] for group in groups]
+    kept, held = next(split.split(ranks, groups=ranks))
     return sorted(map(int, kept)), sorted(map(int, held))

@@ -7,7 +7,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from greenllm.errors import UserError
+from greenllm.errors import UserError, reason
 
 NUMBERS = {"row": pa.int64(), "prompt_ids": pa.list_(pa.int32())}
 BATCH = 10_000  # rows held in memory while writing
@@ -34,5 +34,5 @@ def read_table(path: Path) -> list[dict[str, Any]]:
     except FileNotFoundError:
         raise UserError(f"{path}: no such file; expected what `greenllm collect` writes") from None
     except (pa.ArrowException, OSError) as error:
-        raise UserError(f"{path}: not a readable Parquet file ({str(error).splitlines()[0]})") from None
+        raise UserError(f"{path}: not a readable Parquet file ({reason(error)})") from None
     return rows

@@ -39,7 +39,7 @@ class Study:
         if not path.is_file():
             return []
         rows = []
-        with path.open(encoding="utf-8") as file:  # str.splitlines would also split within JSON's strings
+        with path.open(encoding="utf-8", newline="\n") as file:  # an answer may hold other line separators
             for number, line in enumerate(file, start=1):
                 try:
                     rows.append(json.loads(line))

@@ -2,13 +2,15 @@
 
 import io
 import logging
+import sys
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from greenllm.errors import UserError
+from greenllm.errors import UserError, listed, quoted, shortened
 from greenllm.graph.triples import ANY_LANGUAGE, LITERAL, Graph, Triple
+from greenllm.packed import ending, opened
 
 if TYPE_CHECKING:
     from rdflib.term import Node
@@ -20,6 +22,26 @@ LABELS = (
     f"{SKOS}prefLabel", f"{RDFS}label", "http://schema.org/name", "https://schema.org/name", f"{SKOS}altLabel",
 )  # fmt: skip
 
+# What headers call the parts of a triple; the plain ones mean nothing else.
+ROLES = {
+    "subject": {"subject", "subj", "s", "head", "head_entity", "h", "source", "from", "node1", "entity1", "start_id"},
+    "predicate": {
+        "predicate",
+        "pred",
+        "p",
+        "relation",
+        "relationship",
+        "rel",
+        "r",
+        "property",
+        "edge",
+        "label",
+        "type",
+    },
+    "object": {"object", "obj", "o", "tail", "tail_entity", "t", "target", "to", "node2", "entity2", "end_id"},
+}
+PLAIN_ROLES = {"subject", "predicate", "object", "relation", "head", "tail"}
+
 
 def read_graph(path: Path, name: str, format: str, languages: Sequence[str]) -> Graph:
     """Read a graph; `name` is what messages call the file, and its ending decides the format `auto`.
@@ -29,13 +51,13 @@ def read_graph(path: Path, name: str, format: str, languages: Sequence[str]) -> 
 
     Raises UserError, with the line, where one is broken, and where there is nothing to ask about.
     """
-    ending = Path(name).suffix.lower()
-    if format == "auto" and ending not in ENDINGS:
-        raise UserError(f"{name}: unknown ending {ending!r}; name the format, as in data.format: nt (or turtle, tsv)")
+    known = ending(name)
+    if format == "auto" and known not in ENDINGS:
+        raise UserError(f"{name}: unknown ending {known!r}; name the format, as in data.format: nt (or turtle, tsv)")
     text = _text(path, name)
     # rdflib warns, by a traceback, of each value that its datatype does not allow; here it is a text like any other.
     logging.getLogger("rdflib.term").setLevel(logging.ERROR)
-    match ENDINGS[ending] if format == "auto" else format:
+    match ENDINGS[known] if format == "auto" else format:
         case "tsv":
             graph = _plain(_tab_separated(text, name))
         case "turtle":
@@ -49,10 +71,12 @@ def read_graph(path: Path, name: str, format: str, languages: Sequence[str]) -> 
 
 def _text(path: Path, name: str) -> str:
     try:
-        data = path.read_bytes()
+        with opened(path, name) as file:
+            data = file.read()
     except OSError as error:
         raise UserError(
-            f"{name}: can't be read ({error.strerror}); expected a graph's file (relative paths start at data_folder)"
+            f"{name}: can't be read ({error.strerror or error}); expected a graph's file (relative paths start at "
+            "data_folder)"
         ) from None
     try:
         return data.decode("utf-8-sig")
@@ -62,16 +86,53 @@ def _text(path: Path, name: str) -> str:
 
 
 def _tab_separated(text: str, name: str) -> Iterator[Triple]:
-    for number, line in enumerate(text.split("\n"), 1):
-        cells = [cell.strip() for cell in line.split("\t")]
-        if not any(cells):
-            continue
+    lines = [(number, _cells(line)) for number, line in enumerate(text.split("\n"), 1)]
+    lines = [(number, cells) for number, cells in lines if any(cells)]
+    order = _order_in_header(lines, name)
+    if order is not None:
+        print(f"{name}: line {lines[0][0]} is read as a header ({', '.join(lines[0][1])}), no fact", file=sys.stderr)
+    subject, predicate, target = order or (0, 1, 2)
+    for number, cells in lines if order is None else lines[1:]:
         if len(cells) != 3 or not all(cells):
             problem = f"{len(cells)} column{'' if len(cells) == 1 else 's'}" if len(cells) != 3 else "an empty column"
             raise UserError(
                 f"{name}: line {number}: {problem}; expected subject, predicate and object with a tab between them"
             )
-        yield Triple(*cells)
+        yield Triple(cells[subject], cells[predicate], cells[target])
+
+
+def _cells(line: str) -> list[str]:
+    return [cell.strip() for cell in line.split("\t")]
+
+
+def _order_in_header(lines: Sequence[tuple[int, list[str]]], name: str) -> tuple[int, int, int] | None:
+    """Return the places of subject, predicate and object where the first line names them; None where it is a fact.
+
+    Raises UserError where it may be either.
+    """
+    if not lines or len(lines[0][1]) != 3:
+        return None
+    number, first = lines[0]
+    roles = [_role(cell) for cell in first]
+    if None in roles and sum(_word(cell) in PLAIN_ROLES for cell in first) < 2:
+        return None
+    again = next((other for other, cells in lines[1:] if not set(first).isdisjoint(cells)), None)
+    if again is not None or set(roles) != set(ROLES):
+        also = "" if again is None else f"; line {again} has one of its words, too"
+        raise UserError(
+            f"{name}: line {number}: {listed(first)} may be a header or a fact{also}; if it is a header, name subject, "
+            "predicate and object there or remove it; if it is a fact, put it on another line"
+        )
+    return roles.index("subject"), roles.index("predicate"), roles.index("object")
+
+
+def _role(cell: str) -> str | None:
+    """Return which part of a triple a header's cell names, as RDF, link prediction, KGTK and Neo4j call it."""
+    return next((role for role, words in ROLES.items() if _word(cell) in words), None)
+
+
+def _word(cell: str) -> str:
+    return cell.strip('#:?<>" ').casefold().replace(" ", "_")
 
 
 def _plain(triples: Iterable[Triple]) -> Graph:
@@ -91,7 +152,7 @@ def _turtle(text: str, name: str) -> "Iterator[tuple[Node, Node, Node]]":
     try:
         parser.loadBuf(text)
     except BadSyntax as error:
-        raise UserError(f"{name}: line {error.lines + 1}: not Turtle: {error._why}") from None
+        raise UserError(f"{name}: line {error.lines + 1}: not Turtle: {shortened(error._why)}") from None
     except (AssertionError, IndexError, RecursionError, ValueError):  # as rdflib tells of a file that is cut off
         raise UserError(
             f"{name}: line {parser.lines + 1}: not Turtle: expected a text or a list that begins here to end"
@@ -116,8 +177,10 @@ def _ntriples(text: str, name: str) -> "Iterator[tuple[Node, Node, Node]]":
         try:
             parser.parsestring(line)
         except (ParserError, ValueError):  # the second of an escape that is no character
+            hint = "" if number > 1 or "<" in line else "; N-Triples have no header"
             raise UserError(
-                f"{name}: line {number}: not a triple: {line.strip()[:80]!r}; expected <subject> <predicate> <object> ."
+                f"{name}: line {number}: not a triple: {quoted(line.strip())}; expected <subject> <predicate> "
+                f"<object> .{hint}"
             ) from None
         yield from sink.found
         sink.found.clear()

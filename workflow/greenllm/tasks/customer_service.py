@@ -4,6 +4,7 @@ from collections.abc import Iterator, Sequence
 from typing import ClassVar
 
 import numpy as np
+from numpy.typing import NDArray
 
 from greenllm.config.models import EmbeddedData
 from greenllm.tasks.customer_messages import messages
@@ -36,15 +37,15 @@ class CustomerService(Task):
         """Return accuracy and macro-F1 over the intents that the references have (an unknown answer is wrong)."""
         from sklearn.metrics import accuracy_score, f1_score
 
-        true, predicted = _labels(answers)
+        true, predicted = _ranks(answers)
         return {
             "accuracy": float(accuracy_score(true, predicted)),
-            "macro_f1": float(f1_score(true, predicted, labels=sorted(set(true)), average="macro", zero_division=0)),
+            "macro_f1": float(f1_score(true, predicted, labels=np.unique(true), average="macro", zero_division=0)),
         }
 
     def sums(self, answers: Sequence[Answer]) -> dict[str, Sums]:
         """Return hits, and for each intent how often it is true, predicted, and both."""
-        true, predicted = map(np.array, _labels(answers))
+        true, predicted = _ranks(answers)
         intents = np.unique(true)
         is_true, is_predicted = true[:, None] == intents, predicted[:, None] == intents
 
@@ -61,7 +62,12 @@ class CustomerService(Task):
         }
 
 
-def _labels(answers: Sequence[Answer]) -> tuple[list[str], list[str]]:
-    """Return the true and the predicted intents."""
+def _ranks(answers: Sequence[Answer]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return the true and the predicted intents, each as its rank among all of them in sorted order.
+
+    NumPy would give each text as much room as the longest needs.
+    """
     true, predicted = ([one_line(answer[key]).casefold() for answer in answers] for key in ("completion", "prediction"))
-    return true, predicted
+    rank = {intent: number for number, intent in enumerate(sorted({*true, *predicted}))}
+    of_true, of_predicted = (np.array([rank[intent] for intent in intents]) for intents in (true, predicted))
+    return of_true, of_predicted

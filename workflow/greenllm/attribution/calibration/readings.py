@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from greenllm.attribution.series import Series, Unknown
-from greenllm.errors import UserError
+from greenllm.errors import UserError, listed, quoted
 
 # A quantity's column, and how many joules (or watts) its unit is.
 ENERGIES_J = {"energy_J": 1.0, "energy_Wh": 3600.0, "energy_kWh": 3.6e6}
@@ -85,13 +85,20 @@ def _columns(path: Path, header: list[str], names: Mapping[str, str]) -> tuple[i
     """Return where the time stands, and which quantity stands where."""
     for meaning, name in names.items():
         if name not in header:
-            raise UserError(f"{path}: no column {name!r} (for {meaning}); it has {', '.join(header) or 'none'}")
+            raise UserError(f"{path}: no column {name!r} (for {meaning}); it has {listed(header) or 'none'}")
+    for meaning in COLUMNS:
+        places = [place for place, name in enumerate(header, 1) if name == names.get(meaning, meaning)]
+        if len(places) > 1:
+            raise UserError(
+                f"{path}: the column {header[places[0] - 1]!r} is there twice, as column {places[0]} and column "
+                f"{places[1]}; rename or remove one of them"
+            )
     found = {meaning: header.index(name) for meaning in COLUMNS if (name := names.get(meaning, meaning)) in header}
     quantities = [meaning for meaning in QUANTITIES if meaning in names] or [m for m in QUANTITIES if m in found]
     if "time" not in found or not quantities:
         raise UserError(
             f"{path}: expected a header with time and one of {', '.join(QUANTITIES)}; it has "
-            f"{', '.join(header) or 'none'} (other names: --columns time=…,power_W=…)"
+            f"{listed(header) or 'none'} (other names: --columns time=…,power_W=…)"
         )
     if len(quantities) > 1:
         raise UserError(f"{path}: {' and '.join(quantities)}: say which one to use, as in --columns {quantities[0]}=…")
@@ -104,7 +111,7 @@ def _time(path: Path, number: int, row: list[str], column: int) -> float:
         return unix_s(text)
     except ValueError:
         raise UserError(
-            f"{path}, row {number}: {text!r} is no time; expected RFC 3339 with its zone (2026-01-31T12:00:00Z) "
+            f"{path}, row {number}: {quoted(text)} is no time; expected RFC 3339 with its zone (2026-01-31T12:00:00Z) "
             "or Unix seconds"
         ) from None
 
@@ -117,4 +124,4 @@ def _number(path: Path, number: int, row: list[str], column: int) -> float:
             return value
     except ValueError:
         pass
-    raise UserError(f"{path}, row {number}: {text!r} is no number; mend or leave out the row")
+    raise UserError(f"{path}, row {number}: {quoted(text)} is no number; mend or leave out the row")

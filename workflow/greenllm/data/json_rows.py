@@ -1,0 +1,123 @@
+"""Rows in JSON: an object a line, an array of objects, or an object with one such array in it."""
+
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from greenllm.data.decoding import TextFile
+from greenllm.data.records import CHATS, Raw
+from greenllm.errors import UserError, listed, quoted
+
+EXAMPLE = 'an object such as {"prompt": …}'
+
+
+@dataclass(frozen=True)
+class Twice:
+    """What is read for an object that has one key twice."""
+
+    key: str
+    first: int
+    second: int
+
+    def __str__(self) -> str:
+        return f"the key {quoted(self.key)} is there twice, as key {self.first} and key {self.second}; remove one"
+
+
+def read_json_rows(file: TextFile) -> Iterator[Raw]:
+    """Yield the rows, numbered by their lines or, in an array, by their place; blank lines are no rows.
+
+    Raises UserError where the file is one array or object and can't be read as rows.
+    """
+    values = _array(file)
+    if values is not None:
+        for number, value in enumerate(values, 1):
+            yield _row(number, value)
+        return
+    # Only \n ends a line: other separators may be in its texts, and a \r in them is escaped.
+    with file.opened(newline="\n") as lines:
+        for number, line in enumerate(lines, 1):
+            if not line.strip():
+                continue
+            try:
+                yield _row(number, _loads(line.rstrip("\r\n")))  # else a line cut short is at fault in a line 2
+            except ValueError as error:
+                yield Raw(number, {}, f"not valid JSON ({error}); expected one {EXAMPLE.removeprefix('an ')} a line")
+
+
+def _row(number: int, value: Any) -> Raw:
+    match value:
+        case dict():
+            return Raw(number, value)
+        case Twice():
+            return Raw(number, {}, str(value))
+        case list():
+            kind = "list"
+        case None:
+            kind = "null"
+        case _:
+            kind = "text, number or truth value"
+    return Raw(number, {}, f"a JSON {kind}, expected {EXAMPLE}")
+
+
+def _array(file: TextFile) -> Sequence[Any] | None:
+    """Return the rows of a file that is one JSON value; None where it has one a line."""
+    with file.opened(newline="\n") as lines:
+        first = next((line for line in lines if line.strip()), "").strip()
+        one_line = not any(line.strip() for line in lines)
+    if not first.startswith(("[", "{")):
+        return None
+    if not one_line and first.startswith("{") and _is_json(first):
+        return None
+    with file.opened(newline="\n") as lines:
+        text = lines.read()
+    try:
+        value = _loads(text)
+    except ValueError as error:
+        if first.startswith("{") or str(error).startswith("Extra data"):
+            return None
+        raise UserError(f"{file.name}: not valid JSON ({error}); expected an array of objects") from None
+    return value if isinstance(value, list) else _inside(value, file.name)
+
+
+def _inside(value: Any, name: str) -> Sequence[Any]:
+    """Return the rows within an object, which is a row itself where it holds no list of them."""
+    if isinstance(value, Twice):
+        return [value]
+    lists = [key for key, inner in value.items() if isinstance(inner, list)]
+    if len(lists) > 1 and not set(lists) & set(CHATS):
+        raise UserError(
+            f"{name}: an object with several lists ({listed(lists)}); expected an array of rows, {EXAMPLE} each: put "
+            "one such array into a file of its own"
+        )
+    return value[lists[0]] if lists and lists[0] not in CHATS else [value]
+
+
+def _is_json(text: str) -> bool:
+    try:
+        _loads(text)
+    except ValueError:
+        return False
+    return True
+
+
+def _loads(text: str) -> Any:
+    """Return a JSON value with its numbers as they are written; raise ValueError, with the place, where it is none."""
+    try:
+        return json.loads(text, object_pairs_hook=_object, parse_float=str, parse_int=str, parse_constant=float)
+    except json.JSONDecodeError as error:
+        line = f"line {error.lineno} " if error.lineno > 1 else ""
+        raise ValueError(f"{error.msg} at {line}column {error.colno}") from None
+    except RecursionError:
+        raise ValueError("too deeply nested") from None
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any] | Twice:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        places: dict[str, int] = {}
+        for place, (key, _) in enumerate(pairs, 1):
+            if key in places:
+                return Twice(key, places[key], place)
+            places[key] = place
+    return found

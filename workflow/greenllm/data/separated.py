@@ -1,0 +1,83 @@
+"""Tables with a separator between their cells: CSV, TSV and their kin; the first line is the header."""
+
+import csv
+import re
+from collections.abc import Iterator, Mapping
+
+from greenllm.data.decoding import TextFile
+from greenllm.data.records import BAD_BYTES, Raw, check_columns, has_bad_bytes
+from greenllm.errors import UserError
+
+SEPARATORS = (",", ";", "\t", "|")
+LONGEST_CELL = 2**27  # characters; csv's own limit of 131,072 is less than a long document
+DECLARATION = re.compile(r'"?sep=(.)"?\r?\n?', re.IGNORECASE)  # a first line that Excel writes and reads
+HEADER = "; the first line is the header, with {!r} between its cells (see data.separator)"
+
+
+def find_separator(file: TextFile, columns: Mapping[str, str], usual: str) -> str:
+    """Return what stands between the cells: what the file declares, else by which its header has all the columns.
+
+    `usual` comes first. Where no separator gives all the columns, return the one that gives most of any.
+    """
+    if declared := _declared(file):
+        return declared
+    headers = {separator: _header(file, separator) for separator in dict.fromkeys((usual, *SEPARATORS))}
+    for separator, names in headers.items():
+        if set(columns.values()) <= set(names):
+            return separator
+    return max(headers, key=lambda separator: len(headers[separator]))
+
+
+def read_separated(file: TextFile, columns: Mapping[str, str], separator: str) -> Iterator[Raw]:
+    """Yield the rows; raise UserError where the header lacks a column, or a quote is never closed."""
+    csv.field_size_limit(LONGEST_CELL)
+    name, skipped = file.name, 1 if _declared(file) else 0
+    with file.opened(newline="") as lines:
+        for _ in range(skipped):
+            next(lines)
+        # Strict, since otherwise a quote that is never closed swallows the rest of the file in silence.
+        reader = csv.reader(lines, delimiter=separator, strict=True)
+        header: list[str] = []
+        number = 0
+        while True:
+            line = reader.line_num + skipped + 1
+            try:
+                cells = next(reader)
+            except StopIteration:
+                break
+            except csv.Error as error:
+                if not header or "unexpected end" in str(error) or "field larger" in str(error):
+                    raise UserError(
+                        f'{name}: row {number + 1} (line {line}): {error}; is a quote (") opened there and never '
+                        "closed, or the separator another than data.separator says?"
+                    ) from None
+                number += 1
+                yield Raw(number, {}, f"(line {line}) {error}; a quote inside a quoted cell is written twice")
+                continue
+            if not cells:
+                continue
+            if not header:
+                header = cells
+                if has_bad_bytes("".join(header)):
+                    raise UserError(f"{name}: the header holds {BAD_BYTES.format(file.encoding)}")
+                check_columns(name, header, columns, HEADER.format(separator))
+                continue
+            number += 1
+            if len(cells) == len(header):
+                yield Raw(number, dict(zip(header, cells, strict=True)))
+            else:
+                yield Raw(number, {}, f"(line {line}) {len(cells)} cells, expected {len(header)} as in the header")
+
+
+def _declared(file: TextFile) -> str | None:
+    with file.opened(newline="") as lines:
+        found = DECLARATION.fullmatch(lines.readline(16))
+    return found[1] if found else None
+
+
+def _header(file: TextFile, separator: str) -> list[str]:
+    with file.opened(newline="") as lines:
+        try:
+            return next((cells for cells in csv.reader(lines, delimiter=separator, strict=True) if cells), [])
+        except csv.Error:
+            return []

@@ -1,0 +1,122 @@
+"""Files as they are published: packed by gzip, bzip2, xz, zstd or zip, known by their first bytes."""
+
+import bz2
+import contextlib
+import gzip
+import lzma
+import zipfile
+import zlib
+from collections.abc import Iterator
+from pathlib import Path, PurePosixPath
+from typing import IO, Any
+from urllib.parse import urlsplit
+
+import pyarrow as pa
+
+from greenllm.errors import UserError, listed, reason
+
+ENDINGS = (".gz", ".gzip", ".bz2", ".xz", ".zst", ".zstd", ".zip")
+PACKINGS = {
+    b"\x1f\x8b\x08": "gzip",
+    **{b"BZh%d1AY&SY" % level: "bzip2" for level in range(1, 10)},
+    b"\xfd7zXZ\x00": "xz",
+    b"\x28\xb5\x2f\xfd": "zstd",
+    b"PK\x03\x04": "zip",
+}
+UNREAD = {  # kinds of file that people give for rows, by their first bytes
+    b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1": "an Excel workbook; save it as CSV UTF-8 there",
+    b"7z\xbc\xaf\x27\x1c": "a 7z archive; unpack it",
+    b"Rar!\x1a\x07": "a RAR archive; unpack it",
+    b"PK\x05\x06": "an empty zip archive",
+}
+TAR_MAGIC, TAR_MAGIC_AT = b"ustar", 257  # POSIX.1-1988, header block
+
+
+def ending(name: str) -> str:
+    """Return the ending of a path or an address in lower case, without that of a packing: `.csv` of `A.CSV.gz`."""
+    path = PurePosixPath(urlsplit(name).path if "://" in name else name)
+    return (path.with_suffix("") if path.suffix.lower() in ENDINGS else path).suffix.lower()
+
+
+def ending_inside(path: Path, name: str) -> str:
+    """Return the ending of the one file in a zip archive; empty where `path` is none."""
+    if packing(path) != "zip":
+        return ""
+    with opened(path, name) as file:
+        return ending(str(file.name))
+
+
+def packing(path: Path) -> str | None:
+    """Return how a file is packed; None where it is not."""
+    with path.open("rb") as file:
+        start = file.read(16)
+    return next((name for magic, name in PACKINGS.items() if start.startswith(magic)), None)
+
+
+@contextlib.contextmanager
+def opened(path: Path, name: str) -> Iterator[IO[bytes]]:
+    """Open a file for reading, unpacked; `name` is what messages call it.
+
+    Raises UserError where it can't be unpacked, also while it is read, and where it is an archive of several files.
+    """
+    kind = packing(path)
+    try:
+        with _unpacked(path, name, kind) as file:
+            yield file
+    except (EOFError, zlib.error, lzma.LZMAError, zipfile.BadZipFile, gzip.BadGzipFile) as error:
+        raise _damaged(name, kind, error) from None
+    except OSError as error:  # so do bz2 and pyarrow report data that they can't unpack
+        if kind is None or error.errno is not None:
+            raise
+        raise _damaged(name, kind, error) from None
+
+
+def first_bytes(path: Path, name: str) -> bytes:
+    """Return the first bytes of a file, unpacked; raise UserError where it is a workbook or an archive."""
+    with opened(path, name) as file:
+        start = file.read(512)
+    for magic, kind in UNREAD.items():
+        if start.startswith(magic):
+            raise UserError(f"{name}: {kind}")
+    if start.startswith(TAR_MAGIC, TAR_MAGIC_AT):
+        raise UserError(f"{name}: a tar archive; unpack it and name one of its files")
+    return start
+
+
+def _damaged(name: str, kind: str | None, error: Exception) -> UserError:
+    return UserError(
+        f"{name}: the {kind} file is cut short or damaged ({reason(error)}); fetch it again or pack it anew"
+    )
+
+
+@contextlib.contextmanager
+def _unpacked(path: Path, name: str, kind: str | None) -> Iterator[IO[bytes]]:
+    with contextlib.ExitStack() as stack:
+        file: Any  # each library has a class of its own for it
+        match kind:
+            case "gzip":
+                file = stack.enter_context(gzip.open(path))
+            case "bzip2":
+                file = stack.enter_context(bz2.open(path))
+            case "xz":
+                file = stack.enter_context(lzma.open(path))
+            case "zstd":
+                file = stack.enter_context(pa.input_stream(path, compression="zstd"))
+            case "zip":
+                file = stack.enter_context(_member(stack.enter_context(zipfile.ZipFile(path)), name))
+            case _:
+                file = stack.enter_context(path.open("rb"))
+        yield file
+
+
+def _member(archive: zipfile.ZipFile, name: str) -> IO[bytes]:
+    names = [info.filename for info in archive.infolist() if not info.is_dir()]
+    if "xl/workbook.xml" in names:
+        raise UserError(f"{name}: an Excel workbook; save it as CSV UTF-8 there")
+    names = [member for member in names if not member.startswith("__MACOSX/")]
+    if len(names) != 1:
+        raise UserError(f"{name}: an archive of {len(names)} files ({listed(names)}); unpack it and name one of them")
+    try:
+        return archive.open(names[0])
+    except (RuntimeError, NotImplementedError) as error:  # a password, a method that Python does not know
+        raise UserError(f"{name}: can't be unpacked ({reason(error)}); unpack it and name the file in it") from None
