@@ -3,8 +3,8 @@
 import time
 from collections.abc import Sequence
 
-from greenllm.meter.host import ProcessorTimes
-from greenllm.meter.ledger import HOST_COLUMNS, counter_columns
+from greenllm.meter.host import BusyTimeError, ProcessorTimes
+from greenllm.meter.ledger import BUSY, HOST_COLUMNS, counter_columns
 from greenllm.meter.process_tree import ProcessTree
 from greenllm.meter.sensors import Sensor, SensorError
 from greenllm.meter.watching import LOOK_S, RENEWAL_S, RENEWALS_AT_EDGE, USUAL_S, Watch
@@ -13,7 +13,7 @@ Row = list[float | None]
 
 
 class Sampler:
-    """Takes samples, as rows under `columns`. A reading that fails is None in its row, and told in `troubles`."""
+    """Takes samples, as rows under `columns`. A reading that fails is None in its row; `troubles` says why, by device."""
 
     def __init__(self, sensors: Sequence[Sensor], leased: Sequence[str], tree: ProcessTree) -> None:
         """`leased` are the job's own devices: looked at between samples; of others, users are counted."""
@@ -92,13 +92,13 @@ class Sampler:
     def sample(self) -> list[Row]:
         """Read everything and return the sample's row, last; before it those that frame a change which it saw first."""
         frames: list[Row] = []
-        busy_s, steal_s = self._processors.read()
+        busy_s, steal_s = self._busy_and_steal_s()
         cpu_s = self._tree.cpu_s()
         row: Row = [
             round(time.monotonic(), 6),
             round(time.time(), 6),
-            round(busy_s, 2),
-            round(steal_s, 2),
+            busy_s,
+            steal_s,
             round(cpu_s, 6),
         ]
         for i, sensor in enumerate(self._counters):
@@ -109,6 +109,14 @@ class Sampler:
                 frames += [self._between(i, reading) for reading in watch.sampled(when_s, raw)]
         row += [float(sensor.processes()) for sensor in self._occupied if sensor.processes]
         return [*frames, row]
+
+    def _busy_and_steal_s(self) -> tuple[float | None, float | None]:
+        try:
+            busy_s, steal_s = self._processors.read()
+        except BusyTimeError as error:
+            self.troubles[BUSY] = str(error)
+            return None, None
+        return round(busy_s, 2), round(steal_s, 2)
 
     def _read(self, sensor: Sensor) -> float | None:
         assert sensor.read is not None
