@@ -165,7 +165,7 @@ class ClaimingTree(ProcessTree):
         tree_s = super()._total_s()
         groups_s = sum(group.cpu_s() for group in self._groups)
         inside_s = self._inside_s(self._unwaited_s - unwaited_s)
-        return tree_s - inside_s + max(groups_s, inside_s)  # a group that says nothing used what was seen in it
+        return tree_s - inside_s + (groups_s or inside_s)  # a group that says nothing used what was seen in it
 
     def _inside_s(self, unwaited_s: float) -> float:
         """CPU seconds that the tree used inside the groups; `unwaited_s` of it was new and never waited for."""

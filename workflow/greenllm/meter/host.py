@@ -7,8 +7,8 @@ from pathlib import Path
 from greenllm.errors import UserError
 
 LEAST_BUSY = (
-    "/proc/stat tells of less busy time than the metered jobs had (gVisor's says nothing), so the host is taken to have "
-    "been busy as long as they: of other processes nothing is known"
+    "/proc/stat says less than what the metered jobs used (gVisor's says nothing), so the host is taken to have been "
+    "busy as long as they: of other processes nothing is known"
 )
 # The kernel counts busy time in ticks, other clocks to the nanosecond: so far apart they may be.
 BUSY_TOLERANCE, BUSY_TOLERANCE_S = 0.1, 0.1

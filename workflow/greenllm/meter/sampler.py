@@ -13,7 +13,7 @@ Row = list[float | None]
 
 
 class Sampler:
-    """Takes samples, as rows under `columns`. A reading that fails is None in its row; `troubles` says why, by device."""
+    """Takes samples, as rows under `columns`. A reading that fails is None in its row; `troubles` says why."""
 
     def __init__(self, sensors: Sequence[Sensor], leased: Sequence[str], tree: ProcessTree) -> None:
         """`leased` are the job's own devices: looked at between samples; of others, users are counted."""
