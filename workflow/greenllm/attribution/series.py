@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from greenllm.attribution.attempt import Array, Attempt, identity_of
-from greenllm.meter.counting import JUMPED, STOOD, TIE_S, WRAPPED
+from greenllm.meter.counting import JUMPED, STOOD, TIE_S, USED_S, WRAPPED
 from greenllm.meter.ledger import BUSY
 from greenllm.meter.sensors.external import POWER_METHODS, SILENT, SILENT_S
 
@@ -77,17 +77,17 @@ def merge_counter(attempts: Sequence[Attempt], sensor: dict[str, Any]) -> Series
         for i in np.flatnonzero(jumped | twice)
     ]
     if still_s := counter.get("still_s"):
-        unknown += _standstills(times, raw, float(still_s))
+        used_s = sum(float(cpu_s[-1] - cpu_s[0]) for a in attempts if len(cpu_s := a.series("cpu_s")[1]))
+        unknown += _standstills(times, raw, float(still_s) if used_s < USED_S or np.diff(raw).any() else 0.0)
         unknown.sort(key=lambda gap: gap.start_s)
     values = np.concatenate([[0.0], np.cumsum(steps)])
     return Series(times, np.maximum.accumulate(values), unknown)
 
 
 def _standstills(times: Array, raw: Array, longest_s: float) -> list[Unknown]:
-    """Return where a counter stood still for longer than one that works, or all the time: it does not count there."""
+    """Return where a counter stood still for longer than one that works does: it does not count there."""
     runs = [(float(times[start]), float(times[end])) for start, end in _runs(np.diff(raw) == 0)]
-    never = not np.diff(raw).any()
-    return [Unknown(start, end, STOOD) for start, end in runs if end > start and (never or end - start > longest_s)]
+    return [Unknown(start, end, STOOD) for start, end in runs if end - start > longest_s]
 
 
 def _ties(times: Array, raw: Array, small: float) -> npt.NDArray[np.bool_]:

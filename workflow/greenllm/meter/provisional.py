@@ -10,7 +10,7 @@ from itertools import combinations
 from typing import Any
 
 from greenllm.meter.component import Component
-from greenllm.meter.counting import STOOD, UnknownGrowthError, growth
+from greenllm.meter.counting import STOOD, USED_S, UnknownGrowthError, growth
 from greenllm.meter.estimate import Estimate, Parameter, unseen
 from greenllm.meter.host import LEAST_BUSY, said_too_little
 from greenllm.meter.ledger import BUSY, counter_columns
@@ -165,9 +165,9 @@ class Provisional:
         return 0.0
 
     def _covered_s(self, i: int) -> float:
-        """For how long it is known what a counter or gauge counted; a counter that never moved does not count."""
+        """For how long it is known what a counter or gauge counted."""
         stood_s = self._stood_s(i)
-        if self._still_s[i] and not self._known_s[i]:
+        if stood_s and not self._known_s[i] and self._cpu_s >= USED_S:
             self._unknown_why[i] = STOOD
             return 0.0
         return self._known_s[i] + stood_s

@@ -37,7 +37,7 @@ class Counter:
     `ticks`: it is renewed only now and then, at instants that attribution looks for. `max_W`: the most that it can
     count, by which a wrap-around is told from a reset, and two of them from one. `still_s`: a counter that works is
     renewed so often, in seconds, and what it counts draws power whenever it is on: one that stands still for longer, or
-    was never seen to move, does not count.
+    never moved while jobs worked, does not count.
     """
 
     unit_J: float

@@ -27,7 +27,7 @@ OVER_LIMIT = 4.0
 HIGHEST_W = 2000.0
 # The processor renews its counters every millisecond (Intel SDM, volume 3, 15.10; Khan et al. 2018). Much more is
 # allowed for.
-STILL_S = 0.5
+STILL_S = 1.0
 
 
 def find() -> list[Sensor]:
