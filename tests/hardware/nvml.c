@@ -4,7 +4,7 @@
  * it and says what each key means), for instance "high_W=300,tick_s=0.1;counter=0,refresh_s=0.1,window_s=0.025".
  * SIMULATED_NVML_STATE: a file that keeps the power limits that were set, and what a job did to the GPU, for all
  * processes; without it each process has its own.
- * SIMULATED_NVML_ERROR: the code that nvmlInit returns (18: driver and library differ).
+ * SIMULATED_NVML_ERROR: the code that nvmlInit returns (18: driver and library differ; 9: the driver is not loaded).
  */
 #include <fcntl.h>
 #include <math.h>
@@ -230,6 +230,8 @@ nvmlReturn_t nvmlInitWithFlags(unsigned flags) { (void)flags; return nvmlInit_v2
 nvmlReturn_t nvmlShutdown(void) { return SUCCESS; }
 const char *nvmlErrorString(nvmlReturn_t code) {
     return code == 18               ? "Driver/library version mismatch"
+           : code == 9              ? "Driver Not Loaded"
+           : code == 12             ? "NVML Shared Library Not Found"
            : code == NOT_SUPPORTED ? "Not Supported"
            : code == NO_PERMISSION ? "Insufficient Permissions"
            : code == NOT_FOUND     ? "Not Found"

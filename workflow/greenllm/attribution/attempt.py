@@ -84,6 +84,10 @@ class Attempt:
         offsets = offsets[np.isfinite(offsets)]
         return float(np.median(offsets)) if len(offsets) else 0.0
 
+    def reads(self, column: str) -> bool:
+        """Whether a host column was read twice or more: else nothing is known of its growth."""
+        return len(self._course(column)[1]) > 0
+
     def series_as_read(self, column: str) -> tuple[Array, Array]:
         """Return a host column's times and readings, without the failed ones."""
         return _without_failed(self.times, self.columns[column][self._order])
@@ -102,15 +106,19 @@ class Attempt:
 
     def slopes(self, column: str, at_s: Array) -> Array:
         """Return a host column's growth per second at given times (ascending), between its neighbouring samples."""
-        if column not in self._slopes:
-            times, values = self.series(column)
-            self._slopes[column] = times, np.diff(values) / np.diff(times)
-        times, slopes = self._slopes[column]
+        times, slopes = self._course(column)
         if not len(slopes):
             return np.zeros_like(at_s)
         first, last = np.clip(np.searchsorted(times, at_s[[0, -1]], side="right") - 1, 0, len(slopes) - 1)
         begins = np.concatenate([[0], np.searchsorted(at_s, times[first + 1 : last + 1]), [len(at_s)]])
         return np.repeat(slopes[first : last + 1], np.diff(begins))
+
+    def _course(self, column: str) -> tuple[Array, Array]:
+        """Return a host column's times, and its growth per second between them."""
+        if column not in self._slopes:
+            times, values = self.series(column)
+            self._slopes[column] = times, np.diff(values) / np.diff(times)
+        return self._slopes[column]
 
     def without_samples_between(self) -> "Attempt":
         """Return the attempt with no more samples than say when it, and each sensor, was read first and last."""

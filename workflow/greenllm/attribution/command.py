@@ -79,6 +79,7 @@ def as_text(attribution: Attribution, rows: int | None = ROWS) -> str:
             colalign=("left",) * 4 + ("right",) * 4,
         )
         parts.append(f"Host {host.attempts[0].start['host']}, boot {host.boot_id}\n\n{devices}")
+        parts += [f"{device.identity[1]}: {notice}." for device in host.devices for notice in device.notices()]
         parts += _gap_lines(host.gaps)
     waste = ", ".join(
         f"{kind} {'unknown' if energy is None else f'{_number(energy.value)} J'}"

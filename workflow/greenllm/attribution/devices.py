@@ -2,17 +2,21 @@
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import cached_property
 from typing import Any
 
 import numpy as np
 
 from greenllm.attribution.attempt import Array, Attempt, identity_of
+from greenllm.attribution.busy import host_busy
 from greenllm.attribution.polled import polled_power
 from greenllm.attribution.series import Series, merge_busy, merge_counter, merge_integral, merge_readings
 from greenllm.attribution.sharing import Energies, stretches
 from greenllm.attribution.ticking import renewed
+from greenllm.meter.ledger import counter_columns
+from greenllm.meter.overlap import may_overlap, notice, repeated, show_one_counter
+from greenllm.meter.sensors import Counter
 
 
 @dataclass
@@ -26,6 +30,7 @@ class Device:
     attempts: Sequence[Attempt]
     busy: Series
     spans: Sequence[tuple[float, float]] = ()  # when it was watched (CLOCK_MONOTONIC, s), in order
+    repeated_by: Sequence[str] = ()  # other devices that show its counter, and so are none of their own
 
     @property
     def identity(self) -> tuple[str, str, str]:
@@ -59,6 +64,12 @@ class Device:
         return renewed(series, [edge_s for a in holders for edge_s in (a.first_s, a.last_s)])
 
     @property
+    def counter(self) -> Counter | None:
+        """Its counter's scale; None where it has none."""
+        counter = self.sensor.get("counter")
+        return Counter(**{f.name: counter[f.name] for f in fields(Counter) if f.name in counter}) if counter else None
+
+    @property
     def unit(self) -> float:
         """Joules of one count of the series: of a counter, or of a gauge's counts over time."""
         if gauge := self.sensor.get("gauge"):
@@ -85,6 +96,14 @@ class Device:
     def doubt(self, start_s: float, end_s: float) -> str | None:
         """Return why its growth is unknown somewhere between two times (CLOCK_MONOTONIC, s); None where it is known."""
         return next((gap.reason for gap in self.series.unknown if gap.start_s < end_s and gap.end_s > start_s), None)
+
+    def notices(self, start_s: float = -math.inf, end_s: float = math.inf) -> list[str]:
+        """Return what else is to be said of its energy between two times (CLOCK_MONOTONIC, s), a line for each."""
+        said = [notice(self.identity[1], self.repeated_by)] if self.repeated_by else []
+        if "busy" in {term["of"] for term in self.sensor["terms"]}:
+            doubts = (gap.reason for gap in self.busy.unknown if gap.start_s < end_s and gap.end_s > start_s)
+            said += dict.fromkeys(doubts)
+        return said
 
     def _watched(self, start_s: float, end_s: float) -> Array:
         """Return the spans in which it was watched between two times, as rows."""
@@ -117,15 +136,17 @@ class Device:
 
 def devices_of(attempts: Sequence[Attempt]) -> list[Device]:
     """Return the readable devices of one host, each method of each device once, as the last attempt describes it."""
-    busy = merge_busy(attempts)
+    modelled = any(term["of"] == "busy" for a in attempts for sensor in a.sensors for term in sensor["terms"])
+    cpus = max(int(a.start["cpus"]) for a in attempts)
+    busy = host_busy(attempts, cpus) if modelled else merge_busy(attempts)
     found: dict[tuple[str, str, str], Device] = {}
     for attempt in attempts:
         for sensor in attempt.sensors:
             if sensor["terms"]:
                 device = Device(sensor, attempts, busy)
                 found[device.identity] = device  # a calibration reaches back over the boot's ledgers
-    devices = list(found.values())
-    spans: dict[tuple[str, str, str], list[tuple[float, float]]] = {identity: [] for identity in found}
+    devices = _each_counter_once(list(found.values()))
+    spans: dict[tuple[str, str, str], list[tuple[float, float]]] = {device.identity: [] for device in devices}
     for start_s, end_s, present in stretches(attempts):
         for device in watched(devices, present):
             own = spans[device.identity]
@@ -133,6 +154,33 @@ def devices_of(attempts: Sequence[Attempt]) -> list[Device]:
     for device in devices:
         device.spans = spans[device.identity]
     return devices
+
+
+def _each_counter_once(devices: Sequence[Device]) -> list[Device]:
+    """Return the devices without those that show the counter of an earlier one (greenllm.meter.overlap)."""
+
+    def one_counter(i: int, j: int) -> bool:
+        one, other = devices[i], devices[j]
+        if one.identity[::2] != other.identity[::2] or not may_overlap(one.counter, other.counter):
+            return False
+        return show_one_counter(*_agreement(one, other))
+
+    first = repeated(len(devices), one_counter)
+    for j, i in first.items():
+        devices[i].repeated_by = [*devices[i].repeated_by, devices[j].identity[1]]
+    return [device for i, device in enumerate(devices) if i not in first]
+
+
+def _agreement(one: Device, other: Device) -> tuple[int, int]:
+    """Return in how many samples either device had moved and both showed equal counts; and in how many it had."""
+    names = [counter_columns(*device.identity[:2])[1] for device in (one, other)]
+    rows = [np.stack([a.columns[name] for name in names]) for a in one.attempts if a.columns.keys() >= set(names)]
+    if not rows:
+        return 0, 0
+    counts = np.concatenate(rows, axis=1)
+    counts = counts[:, np.isfinite(counts).all(axis=0)]
+    moved = (np.diff(counts) != 0).any(axis=0)
+    return int((moved & (counts[0, 1:] == counts[1, 1:])).sum()), int(moved.sum())
 
 
 def watched(devices: Sequence[Device], present: Sequence[Attempt]) -> list[Device]:

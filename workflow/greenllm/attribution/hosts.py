@@ -35,8 +35,11 @@ class HostEnergy:
     def without_samples(self) -> "HostEnergy":
         """Return the same without what only a job's course needs: a fiftieth of the memory."""
         attempts = [attempt.without_samples_between() for attempt in self.attempts]
-        nothing = Series(np.zeros(0), np.zeros(0))
-        devices = [Device(device.sensor, (), nothing) for device in self.devices]
+        nothing = np.zeros(0)
+        devices = [
+            replace(device, attempts=(), spans=(), busy=Series(nothing, nothing, device.busy.unknown))
+            for device in self.devices
+        ]
         return replace(self, attempts=attempts, devices=devices, shares=replace(self.shares, course={}))
 
 

@@ -159,6 +159,8 @@ def _component(attempt: Attempt, device: Device, energy: Estimate, counted_J: fl
     reason = own.get("reason") if own["terms"] else device.sensor.get("reason")
     if coverage < 1 and not reason:
         reason = _trouble(attempt, device.sensor) or device.doubt(attempt.first_s, attempt.last_s)
+    notices = device.notices(attempt.first_s, attempt.last_s)
+    reason = "; ".join([*([reason] if reason else []), *(n for n in notices if n not in (reason or ""))]) or None
     read = coverage > 0 or any(energy.terms.values())
     if read and (halfwidth_J := device.unseen_J(attempt.first_s, attempt.last_s)):
         energy += unseen(attempt.id, name, halfwidth_J * (share or 0.0))

@@ -31,6 +31,7 @@ class _Counter(_Record):
     shared: StrictBool = True
     ticks: StrictBool = False
     max_W: Positive | None = None
+    still_s: Positive | None = None
 
 
 class _Gauge(_Record):

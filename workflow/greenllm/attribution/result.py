@@ -221,6 +221,7 @@ class Attribution:
                     "jobs_J": jobs_J,
                     "other_J": other_J,
                     "idle_J": idle_J,
+                    "notices": device.notices(),
                 }
             )
         return rows

@@ -8,7 +8,8 @@ import numpy as np
 import numpy.typing as npt
 
 from greenllm.attribution.attempt import Array, Attempt, identity_of
-from greenllm.meter.counting import JUMPED, TIE_S, WRAPPED
+from greenllm.meter.counting import JUMPED, STOOD, TIE_S, USED_S, WRAPPED
+from greenllm.meter.ledger import BUSY
 from greenllm.meter.sensors.external import POWER_METHODS, SILENT, SILENT_S
 
 # The most that a device draws which does not say so: twice the board power of a GPU of today.
@@ -75,8 +76,18 @@ def merge_counter(attempts: Sequence[Attempt], sensor: dict[str, Any]) -> Series
         Unknown(float(times[i]), float(times[i + 1]), JUMPED if jumped[i] else WRAPPED)
         for i in np.flatnonzero(jumped | twice)
     ]
+    if still_s := counter.get("still_s"):
+        used_s = sum(float(cpu_s[-1] - cpu_s[0]) for a in attempts if len(cpu_s := a.series("cpu_s")[1]))
+        unknown += _standstills(times, raw, float(still_s) if used_s < USED_S or np.diff(raw).any() else 0.0)
+        unknown.sort(key=lambda gap: gap.start_s)
     values = np.concatenate([[0.0], np.cumsum(steps)])
     return Series(times, np.maximum.accumulate(values), unknown)
+
+
+def _standstills(times: Array, raw: Array, longest_s: float) -> list[Unknown]:
+    """Return where a counter stood still for longer than one that works does: it does not count there."""
+    runs = [(float(times[start]), float(times[end])) for start, end in _runs(np.diff(raw) == 0)]
+    return [Unknown(start, end, STOOD) for start, end in runs if end - start > longest_s]
 
 
 def _ties(times: Array, raw: Array, small: float) -> npt.NDArray[np.bool_]:
@@ -131,7 +142,7 @@ def _runs(chosen: npt.NDArray[np.bool_]) -> list[tuple[int, int]]:
 
 def merge_busy(attempts: Sequence[Attempt]) -> Series:
     """Merge the host's busy time (CPU seconds) as all meters read it."""
-    readings = [a.series("busy_s") for a in attempts]
+    readings = [a.series(BUSY) for a in attempts]
     times = np.concatenate([when for when, _ in readings])
     values = np.concatenate([busy for _, busy in readings])
     order = np.lexsort((values, times))

@@ -20,6 +20,7 @@ import numpy as np
 import numpy.typing as npt
 
 from greenllm.attribution.attempt import Array, Attempt
+from greenllm.meter.ledger import BUSY
 
 # At most so many intervals are worked on at a time, which bounds the memory.
 CHUNK = 50_000
@@ -144,7 +145,8 @@ def _share_chunk(
     middles = (edges[:-1] + edges[1:]) / 2
     tree = {a.id: a.slopes("cpu_s", middles) for a in present}
     # The mean of what the meters saw: each busy reading is in ticks of 10 ms, too coarse for short intervals.
-    busy = np.mean([a.slopes("busy_s", middles) for a in present], axis=0)
+    said = [a.slopes(BUSY, middles) for a in present if a.reads(BUSY)]
+    busy = np.mean(said, axis=0) if said else np.zeros_like(middles)
     edges, rates, cell = _own_rates(edges, tree, present, by_id, state)
     busy = busy[cell]
     rates[OTHER] = np.maximum(0.0, busy - sum(rates.values()))

@@ -1,6 +1,7 @@
 """Claims control groups: CPU time of what works for a job outside its process tree (a container, a service)."""
 
 import contextlib
+import errno
 import os
 import resource
 from collections.abc import Iterator, Sequence
@@ -38,27 +39,41 @@ def _root() -> Path:
 
 
 def usage_s(folder: Path) -> float:
-    """Return the CPU seconds of a group and all below it since it was made. Raises OSError where it does not say.
+    """Return the CPU seconds of a group and all below it since it was made.
 
+    Raises FileNotFoundError where there is no such group, or it counts no CPU time; OSError where it does not say.
     v2: `usage_usec` in cpu.stat (Documentation/admin-guide/cgroup-v2.rst); v1: cpuacct.usage, in nanoseconds
     (Documentation/admin-guide/cgroup-v1/cpuacct.rst).
     """
     try:
-        return int((folder / "cpuacct.usage").read_bytes()) / 1e9
+        return _number(folder / "cpuacct.usage", (folder / "cpuacct.usage").read_bytes()) / 1e9
     except FileNotFoundError:
-        for line in (folder / "cpu.stat").read_bytes().splitlines():
+        content = (folder / "cpu.stat").read_bytes()
+        for line in content.splitlines():
             if line.startswith(b"usage_usec "):
-                return int(line.split()[1]) / 1e6
+                return _number(folder / "cpu.stat", line.partition(b" ")[2]) / 1e6
+        if not content:
+            raise OSError(errno.ENODATA, f"{folder / 'cpu.stat'}: empty") from None
         raise
+
+
+def _number(path: Path, text: bytes) -> int:
+    try:
+        return int(text)
+    except ValueError:
+        raise OSError(errno.ENODATA, f"{path}: no number") from None
 
 
 def check(name: str) -> None:
     """Raise UserError where a name neither is a group that counts CPU time nor could become one."""
     for place in places_of(group_of(name)):
         for folder in (place, place.parent):
-            with contextlib.suppress(OSError):
+            try:
                 usage_s(folder)
                 return
+            except OSError as error:
+                if error.errno == errno.ENODATA:
+                    return
             if folder.exists():
                 break  # but counts no CPU time, as in the hierarchies of v1's other controllers
     raise UserError(
@@ -79,7 +94,7 @@ class Cgroup:
         """Take the first reading."""
         self._places = places_of(group)
         self._folder: Path | None = None
-        self._last_s = 0.0
+        self._last_s: float | None = 0.0
         self._grown_s = 0.0
         self.cpu_s()
         self._grown_s = 0.0
@@ -87,20 +102,27 @@ class Cgroup:
             tell(f"warning: --cgroup {group}: not there yet; its CPU time counts from when it appears")
 
     def cpu_s(self) -> float:
-        """Return the group's CPU seconds so far; once it is gone, what was last seen."""
+        """Return the group's CPU seconds so far; what was last seen, where it does not say or is gone."""
         for place in self._places:
-            with contextlib.suppress(OSError):
+            try:
                 now_s = usage_s(place)
-                self._grown_s += now_s - self._last_s if now_s >= self._last_s else now_s
-                self._folder, self._last_s = place, now_s
+            except OSError as error:
+                if error.errno != errno.ENODATA:
+                    continue
+                if place != self._folder:  # what it used before is unknown
+                    self._folder, self._last_s = place, None
                 return self._grown_s
+            before_s = now_s if self._last_s is None else self._last_s
+            self._grown_s += now_s - before_s if now_s >= before_s else now_s
+            self._folder, self._last_s = place, now_s
+            return self._grown_s
         self._folder, self._last_s = None, 0.0  # should it come again, it is another one
         return self._grown_s
 
     def processes(self) -> Iterator[int]:
         """Yield the ids of the processes that are in the group and below it, where it was there at the last reading."""
         for below, _, _ in os.walk(self._folder) if self._folder is not None else ():
-            with contextlib.suppress(OSError):
+            with contextlib.suppress(OSError, ValueError):
                 yield from map(int, Path(below, "cgroup.procs").read_bytes().split())
 
 
@@ -142,7 +164,8 @@ class ClaimingTree(ProcessTree):
         unwaited_s = self._unwaited_s
         tree_s = super()._total_s()
         groups_s = sum(group.cpu_s() for group in self._groups)
-        return tree_s - self._inside_s(self._unwaited_s - unwaited_s) + groups_s
+        inside_s = self._inside_s(self._unwaited_s - unwaited_s)
+        return tree_s - inside_s + (groups_s or inside_s)  # a group that says nothing used what was seen in it
 
     def _inside_s(self, unwaited_s: float) -> float:
         """CPU seconds that the tree used inside the groups; `unwaited_s` of it was new and never waited for."""

@@ -4,6 +4,9 @@ from greenllm.meter.sensors import Counter
 
 JUMPED = "the counter began anew (driver reloaded, or the machine was suspended?)"
 WRAPPED = "so long between two readings that the counter may have wrapped more than once"
+STOOD = "the counter stood still: it does not count (a virtual machine's, or a copy of the host's files?)"
+# So many CPU seconds of jobs draw power: a counter that did not move meanwhile does not count, however short they were.
+USED_S = 0.1
 
 # A reading's time is that just after it: so much it may be off, and the time between two of them longer than it seems.
 TIE_S = 0.05

@@ -1,9 +1,17 @@
 """What the kernel says of the host: its boot, its processors, their busy time, its memory."""
 
+import contextlib
 import os
 from pathlib import Path
 
 from greenllm.errors import UserError
+
+LEAST_BUSY = (
+    "/proc/stat says less than what the metered jobs used (gVisor's says nothing), so the host is taken to have been "
+    "busy as long as they: of other processes nothing is known"
+)
+# The kernel counts busy time in ticks, other clocks to the nanosecond: so far apart they may be.
+BUSY_TOLERANCE, BUSY_TOLERANCE_S = 0.1, 0.1
 
 TICKS_PER_S = os.sysconf("SC_CLK_TCK")
 
@@ -33,43 +41,69 @@ def host_name() -> str:
 def boot_id() -> str:
     """Return the id of this boot of the kernel, which containers on one kernel share."""
     for root in (procfs(), Path("/proc")):
-        try:
-            return (root / "sys/kernel/random/boot_id").read_text().strip()
-        except OSError:
-            continue
+        with contextlib.suppress(OSError, ValueError):
+            if found := (root / "sys/kernel/random/boot_id").read_text().strip():
+                return found
     return f"unknown-{host_name()}"
+
+
+class BusyTimeError(Exception):
+    """The kernel does not say how long the processors were busy; the message says why."""
+
+
+def said_too_little(said_s: float | None, jobs_s: float) -> bool:
+    """Whether the kernel says that a host was busy for less time than its jobs alone (CPU seconds; None: unknown)."""
+    return said_s is None or jobs_s - said_s > max(BUSY_TOLERANCE_S, BUSY_TOLERANCE * jobs_s)
 
 
 class ProcessorTimes:
     """Reads /proc/stat's first line again and again through one descriptor, which is closed with this object."""
 
     def __init__(self) -> None:
-        """Open the file. Raises UserError where that fails."""
-        path = procfs() / "stat"
+        """Open the file. Raises UserError where $GREENLLM_PROCFS names a folder that has none: it is no /proc."""
+        self._path = procfs() / "stat"
+        self._file, self._reason = None, ""
         try:
-            self._file = path.open("rb", buffering=0)
+            self._file = self._path.open("rb", buffering=0)
         except OSError as error:
-            raise UserError(
-                f"{path}: {error.strerror}; $GREENLLM_PROCFS names where the host's /proc is mounted"
-            ) from None
+            self._reason = str(error.strerror)
+            if isinstance(error, FileNotFoundError) and os.environ.get("GREENLLM_PROCFS"):
+                raise UserError(
+                    f"{self._path}: {error.strerror}; $GREENLLM_PROCFS names where the host's /proc is mounted"
+                ) from None
 
     def read(self) -> tuple[float, float]:
         """Return busy and steal time of all processors since boot, in CPU seconds (proc(5), /proc/stat).
 
         Busy is user, nice, system, irq and softirq; guest time is part of user. Steal is what a hypervisor took.
+        Raises BusyTimeError where the file cannot be read, is cut short, or says that no processor was ever busy, as
+        in gVisor, whose /proc/stat holds zeros alone.
         """
-        fields = os.pread(self._file.fileno(), 512, 0).split(b"\n", 1)[0].split()
-        user, nice, system, _idle, _iowait, irq, softirq, steal = (int(x) for x in fields[1:9])
-        return (user + nice + system + irq + softirq) / TICKS_PER_S, steal / TICKS_PER_S
+        if self._file is None:
+            raise BusyTimeError(f"{self._path}: {self._reason}")
+        try:
+            line, whole, _ = os.pread(self._file.fileno(), 512, 0).partition(b"\n")
+        except OSError as error:
+            raise BusyTimeError(f"{self._path}: {error.strerror}") from None
+        name, *fields = line.split() or [b""]
+        if name != b"cpu" or not whole or len(fields) < 8 or not all(field.isdigit() for field in fields):
+            raise BusyTimeError(f"{self._path}: expected a line `cpu` with 8 times or more, found {line[:60]!r}")
+        user, nice, system, _idle, _iowait, irq, softirq, steal = (int(field) for field in fields[:8])
+        if not (busy := user + nice + system + irq + softirq):
+            raise BusyTimeError(f"{self._path} says that no processor was ever busy")
+        return busy / TICKS_PER_S, steal / TICKS_PER_S
 
 
 def processor_count() -> int:
-    """Return how many processors of the host are online, as /proc/stat lists them."""
+    """Return how many processors of the host are online, as /proc/stat lists them; where it is cut short, /sys does."""
     try:
-        lines = (procfs() / "stat").read_bytes().split(b"\n")
+        *lines, rest = (procfs() / "stat").read_bytes().split(b"\n")
     except OSError:
+        lines, rest = [], b""
+    listed = [line for line in lines if line.startswith(b"cpu") and line[3:4].isdigit()]
+    if not listed or rest.startswith(b"cpu") or lines[-1].startswith(b"cpu"):  # other lines follow those of processors
         return os.cpu_count() or 1
-    return sum(1 for line in lines if line.startswith(b"cpu") and line[3:4].isdigit()) or os.cpu_count() or 1
+    return len(listed)
 
 
 def processor_identity() -> dict[str, str]:
@@ -88,12 +122,13 @@ def processor_identity() -> dict[str, str]:
 
 
 def memory_GiB() -> float | None:
-    """Return the host's memory as the kernel sees it, in GiB; None where /proc/meminfo does not say."""
+    """Return the host's memory as the kernel sees it, in GiB; None where /proc/meminfo does not say, or says 0."""
     try:
         with (procfs() / "meminfo").open() as file:
             for line in file:
                 if line.startswith("MemTotal:"):
-                    return int(line.split()[1]) / 2**20
+                    size_KiB = int(line.split()[1])
+                    return size_KiB / 2**20 if size_KiB > 0 else None
     except (OSError, ValueError, IndexError):
         pass
     return None

@@ -14,7 +14,8 @@ from typing import Any
 SCHEMA = "greenllm/ledger/1"
 
 # Columns that every sample has; two more follow for each counter (`counter_columns`).
-HOST_COLUMNS = ("monotonic_s", "wall_s", "busy_s", "steal_s", "cpu_s")
+BUSY = "busy_s"
+HOST_COLUMNS = ("monotonic_s", "wall_s", BUSY, "steal_s", "cpu_s")
 
 # Between start and end, what was written reaches the disk at least this often: a power loss costs no more, and a
 # shared file system is not asked for an fsync every second.

@@ -68,7 +68,10 @@ def _found(gpus: Sequence[Gpu], sensors: Sequence[Sensor], seconds: float) -> di
         time.sleep(min(left_s, sampler.poll_s or left_s))
     for row in sampler.sample():
         watching.add(row)
-    counted = watching.counted()
+    counted, repeated = watching.counted(), watching.repeated
+    read = {device for _, device in counted}
+    troubles = {name: trouble for name, trouble in sampler.troubles.items() if name not in read}
+    reasons = {(c.component, c.device): c.reason for c in watching.components(host_name(), seconds, [], troubles, {})}
     try:
         folder: str | None = str(lock_folder())
         names = [f"gpu-{gpu.uuid}" for gpu in gpus] + cpu_locks(exclusive=True)
@@ -89,10 +92,11 @@ def _found(gpus: Sequence[Gpu], sensors: Sequence[Sensor], seconds: float) -> di
         "sensors": [
             {
                 **{name: getattr(s, name) for name in ("component", "device", "method", "quality")},
-                "reason": s.reason or (None if (s.component, s.device) in counted else sampler.troubles.get(s.device)),
+                "reason": reasons.get((s.component, s.device)),
                 "readable": bool(s.terms),
+                "counted_with": repeated.get((s.component, s.device)),
                 "power_W": energy.scaled(1 / seconds).to_json()
-                if (energy := counted.get((s.component, s.device)))
+                if (energy := counted.get((s.component, s.device))) and (s.component, s.device) not in repeated
                 else None,
                 "sources": sorted({parameter.source for parameter in s.parameters.values()}),
             }
@@ -118,6 +122,8 @@ def _as_text(found: dict[str, Any]) -> str:
     for sensor in found["sensors"]:
         power = sensor["power_W"]
         watts = f"{power['value']:.1f} W ({power['low']:.1f} to {power['high']:.1f})" if power else "cannot be read"
+        if sensor["counted_with"]:
+            watts = f"counted with {sensor['counted_with']}, whose counter it shows"
         lines.append(
             f"  {sensor['component']:8} {sensor['device']}: {watts}, {sensor['quality']} by {sensor['method']}"
         )

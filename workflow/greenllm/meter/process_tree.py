@@ -4,7 +4,7 @@ import ctypes
 import os
 import resource
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from greenllm.meter.host import TICKS_PER_S
 
@@ -44,19 +44,30 @@ def _read(path: str) -> bytes:
 
 
 def read_process(pid: int) -> Process | None:
-    """Read a process of our own PID namespace; None where it is gone."""
+    """Read a process of our own PID namespace; None where it is gone, or its file is cut short."""
     try:
-        stat = _read(f"/proc/{pid}/stat")
-    except OSError:
+        process = parse_process(_read(f"/proc/{pid}/stat"))
+    except (OSError, ValueError):
         return None
-    name, _, rest = stat.partition(b"(")[2].rpartition(b")")
-    fields = rest.split()
-    ticks = [int(fields[i]) for i in (11, 12, 13, 14)]  # utime, stime, cutime, cstime
     own_s = own_cpu_s(pid)
-    if own_s is None:
-        own_s = (ticks[0] + ticks[1]) / TICKS_PER_S
-    waited_s = (ticks[2] + ticks[3]) / TICKS_PER_S
-    return Process(int(fields[1]), int(fields[19]), name.decode(errors="replace"), int(fields[17]), own_s, waited_s)
+    return process if own_s is None else replace(process, own_s=own_s)
+
+
+def parse_process(stat: bytes) -> Process:
+    """Read what /proc/<pid>/stat holds (proc(5)). Raises ValueError where it is cut short."""
+    name, bracket, rest = stat.partition(b"(")[2].rpartition(b")")
+    fields = rest.split()
+    if not bracket or len(fields) < 21:  # the last one that is needed, and one more: that may be cut short
+        raise ValueError("/proc/<pid>/stat is cut short")
+    user, system, waited_user, waited_system = (int(field) for field in fields[11:15])
+    return Process(
+        parent=int(fields[1]),
+        started=int(fields[19]),
+        name=name.decode(errors="replace"),
+        threads=int(fields[17]),
+        own_s=(user + system) / TICKS_PER_S,
+        waited_s=(waited_user + waited_system) / TICKS_PER_S,
+    )
 
 
 def own_cpu_s(pid: int) -> float | None:

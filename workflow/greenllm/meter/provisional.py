@@ -6,12 +6,15 @@ only knows that the host was busy. `greenllm attribute` over all ledgers has the
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import combinations
 from typing import Any
 
 from greenllm.meter.component import Component
-from greenllm.meter.counting import UnknownGrowthError, growth
+from greenllm.meter.counting import STOOD, USED_S, UnknownGrowthError, growth
 from greenllm.meter.estimate import Estimate, Parameter, unseen
-from greenllm.meter.ledger import HOST_COLUMNS, counter_columns
+from greenllm.meter.host import LEAST_BUSY, said_too_little
+from greenllm.meter.ledger import BUSY, counter_columns
+from greenllm.meter.overlap import Agreement, may_overlap, notice, repeated
 from greenllm.meter.sensors import Sensor
 from greenllm.meter.sensors.external import POWER_METHODS, SILENT, SILENT_S
 from greenllm.meter.watching import UNREAD, UNREAD_S, USUAL_S, WINDOW_PART
@@ -41,9 +44,19 @@ class Provisional:
         self._column = {name: i for i, name in enumerate(columns)}
         self._cpus, self._reserved_cpus, self._job_id = cpus, reserved_cpus, job_id
         self._previous: Row | None = None
+        self._busy_s = self._cpu_s = 0.0  # since the first sample
+        self._began: dict[str, float] = {}
+        self._said_busy_s: float | None = None
         self._last_read: dict[int, tuple[float, float]] = {}
         self._known_s = [0.0] * len(self._sensors)  # between readings, where it is known what was counted
+        self._still_s = [0.0] * len(self._sensors)  # since the counter moved
         self._unknown_why: dict[int, str] = {}
+        self._agreements = {
+            (i, j): Agreement()
+            for (i, one), (j, other) in combinations(enumerate(self._sensors), 2)
+            if (one.component, one.method) == (other.component, other.method)
+            and may_overlap(one.counter, other.counter)
+        }
         self._own: list[dict[str, float]] = [{} for _ in self._sensors]
         self._counted: list[dict[str, float]] = [{} for _ in self._sensors]
         self._unseen: dict[str, Parameter] = {}
@@ -56,22 +69,43 @@ class Provisional:
             self._add_gauges(row)
             return
         previous, self._previous = self._previous, row
-        grown = {"time": 0.0, "busy": 0.0}
+        now_s, then_s = row[0], previous[0] if previous is not None and previous[0] is not None else row[0]
+        span_s, (busy_s, own_s) = now_s - then_s, self._busy_growth(row)
+        grown = {"time": span_s, "busy": busy_s}
         fraction = 0.0
-        if previous is not None:
-            now, before = self._host(row), self._host(previous)
-            span_s = now["monotonic_s"] - before["monotonic_s"]
-            grown = {"time": span_s, "busy": now["busy_s"] - before["busy_s"]}
-            if span_s > 0:
-                own = min(1.0, (now["cpu_s"] - before["cpu_s"]) / span_s / self._cpus)
-                used = min(1.0, max(grown["busy"] / span_s / self._cpus, own))
-                fraction = own + min(1.0 - used, max(0.0, self._reserved_cpus / self._cpus - own))
+        if span_s > 0:
+            own = min(1.0, own_s / span_s / self._cpus)
+            used = min(1.0, max(busy_s / span_s / self._cpus, own))
+            fraction = own + min(1.0 - used, max(0.0, self._reserved_cpus / self._cpus - own))
+        for (i, j), agreement in self._agreements.items():
+            one, other = self._raw(i, row), self._raw(j, row)
+            if one is not None and other is not None:
+                agreement.add(one, other)
         for i, sensor in enumerate(self._sensors):
             part = 1.0 if sensor.component == "gpu" else fraction
             self._add(i, {**grown, "counter": self._counter_growth(i, sensor, row)}, part)
 
-    def _host(self, row: Row) -> dict[str, float]:
-        return {name: float(row[self._column[name]] or 0.0) for name in HOST_COLUMNS}
+    def _busy_growth(self, row: Row) -> tuple[float, float]:
+        """CPU seconds of the host and of the job since the sample before.
+
+        The host was busy for as long as the kernel says, and at least as long as the job.
+        """
+        readings = {name: row[self._column[name]] for name in ("monotonic_s", BUSY, "cpu_s")}
+        grown = {}
+        for name, reading in readings.items():
+            if reading is not None:
+                grown[name] = reading - self._began.setdefault(name, reading)
+        self._said_busy_s = grown.get(BUSY, self._said_busy_s)
+        cpu_s = max(self._cpu_s, grown.get("cpu_s", 0.0))
+        least_s = min(cpu_s, self._cpus * grown.get("monotonic_s", 0.0))
+        busy_s = max(self._busy_s, self._said_busy_s or 0.0, least_s)
+        growths = busy_s - self._busy_s, cpu_s - self._cpu_s
+        self._busy_s, self._cpu_s = busy_s, cpu_s
+        return growths
+
+    def _raw(self, i: int, row: Row) -> float | None:
+        sensor = self._sensors[i]
+        return row[self._column[counter_columns(sensor.component, sensor.device)[1]]]
 
     def _add_gauges(self, row: Row) -> None:
         """Take in what gauges showed between samples."""
@@ -111,11 +145,57 @@ class Provisional:
                     raise UnknownGrowthError(SILENT)
                 assert sensor.counter is not None
                 energy_J = growth(before, raw, span_s, sensor.counter) * sensor.counter.unit_J
+                if raw == before and sensor.counter.still_s is not None:
+                    self._still_s[i] += span_s
+                    return 0.0
+                self._known_s[i] += self._stood_s(i)
+                self._still_s[i] = 0.0
         except UnknownGrowthError as unknown:
             self._unknown_why[i] = SILENT if sensor.method in POWER_METHODS else str(unknown)
             return 0.0
         self._known_s[i] += span_s
         return energy_J
+
+    def _stood_s(self, i: int) -> float:
+        """How long a counter has stood still by now, where it may; else 0, and it is unknown why."""
+        counter, still_s = self._sensors[i].counter, self._still_s[i]
+        if counter is None or counter.still_s is None or still_s <= counter.still_s:
+            return still_s
+        self._unknown_why[i] = STOOD
+        return 0.0
+
+    def _covered_s(self, i: int) -> float:
+        """For how long it is known what a counter or gauge counted."""
+        stood_s = self._stood_s(i)
+        if stood_s and not self._known_s[i] and self._cpu_s >= USED_S:
+            self._unknown_why[i] = STOOD
+            return 0.0
+        return self._known_s[i] + stood_s
+
+    def _repeated(self) -> dict[int, int]:
+        """Return {sensor: the first one that shows its counter}."""
+
+        def one_counter(i: int, j: int) -> bool:
+            return (i, j) in self._agreements and self._agreements[i, j].one_counter
+
+        return repeated(len(self._sensors), one_counter)
+
+    @property
+    def repeated(self) -> dict[tuple[str, str], str]:
+        """Return {(component, device): the device that shows the same counter, with which it counts}."""
+        return {
+            (self._sensors[j].component, self._sensors[j].device): self._sensors[i].device
+            for j, i in self._repeated().items()
+        }
+
+    def _notices(self, i: int, troubles: Mapping[str, str]) -> list[str]:
+        """What else a log says of a sensor: which others show its counter, and what little the kernel said."""
+        sensor = self._sensors[i]
+        others = [self._sensors[j].device for j, first in self._repeated().items() if first == i]
+        told = [notice(sensor.device, others)] if others else []
+        if any(term.of == "busy" for term in sensor.terms) and said_too_little(self._said_busy_s, self._cpu_s):
+            told.append(f"{trouble}; {LEAST_BUSY}" if (trouble := troubles.get(BUSY)) else LEAST_BUSY)
+        return told
 
     def _unseen_J(self, i: int, tick_s: Mapping[str, float]) -> float:
         """What readings that are renewed only now and then leave open, in joules (95 %).
@@ -128,7 +208,7 @@ class Provisional:
             # a mean lags by half its length, at both ends
             lag_J = (self._most_W[i] - self._least_W[i]) * sensor.gauge.mean_s / 2 if self._known_s[i] else 0.0
             return math.hypot(self._changed_W[i] * USUAL_S * (1 - WINDOW_PART) / 2, lag_J, lag_J)
-        if (period_s := tick_s.get(sensor.device)) is None or not (known_s := self._known_s[i]):
+        if (period_s := tick_s.get(sensor.device)) is None or not (known_s := self._covered_s(i)):
             return 0.0
         return 1.55 * period_s / 2 * sum(self._counted[i].values()) / known_s
 
@@ -151,11 +231,14 @@ class Provisional:
                 key = (component["component"], component["device"], term["parameter"])
                 nested[key] = nested.get(key, 0.0) + float(term["coefficient"])
         components = []
+        repeated = self._repeated()
         for i, sensor in enumerate(self._sensors):
+            if i in repeated:
+                continue
             energy, share, coverage = None, None, 0.0
             sampled = self._previous is not None and bool(self._own[i])
             if sensor.counter is not None or sensor.gauge is not None:
-                known_s = self._known_s[i]
+                known_s = self._covered_s(i)
                 sampled = known_s > 0
             else:
                 known_s = self._counted_time_s(i)
@@ -174,6 +257,7 @@ class Provisional:
             reason = sensor.reason or troubles.get(sensor.device) or self._unknown_why.get(i)
             if energy is None and reason is None:
                 reason = "ended before it could be sampled twice"
+            reason = "; ".join([*([reason] if reason else []), *self._notices(i, troubles)]) or None
             components.append(
                 Component(
                     sensor.component,
@@ -200,7 +284,7 @@ class Provisional:
         return {
             (sensor.component, sensor.device): Estimate(energy, sensor.parameters)
             for i, (sensor, energy) in enumerate(zip(self._sensors, self._counted, strict=True))
-            if energy and (self._known_s[i] > 0 or (sensor.counter is None and sensor.gauge is None))
+            if energy and (self._covered_s(i) > 0 or (sensor.counter is None and sensor.gauge is None))
         }
 
     @property

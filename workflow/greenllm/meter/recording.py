@@ -15,7 +15,7 @@ from greenllm.meter.component import Component
 from greenllm.meter.energy_log import write_energy_log
 from greenllm.meter.fingerprints import as_text, fingerprints
 from greenllm.meter.host import boot_id, host_name, processor_count
-from greenllm.meter.ledger import SCHEMA, LedgerWriter, read_ledger
+from greenllm.meter.ledger import BUSY, HOST_COLUMNS, SCHEMA, LedgerWriter, read_ledger
 from greenllm.meter.messages import tell
 from greenllm.meter.options import Options, absolute
 from greenllm.meter.process_tree import ProcessTree
@@ -29,6 +29,7 @@ from greenllm.meter.times import rfc3339
 from greenllm.meter.watching import UNREAD_S
 
 DEFAULT_LEDGER = Path("results/ledger")
+BUSY_COLUMN = HOST_COLUMNS.index(BUSY)
 
 
 @dataclass(frozen=True)
@@ -102,6 +103,7 @@ class Recording:
         self._sampler.begin_edge(renewals=1)
         before = self._sampler.watch_edge()
         *before, self._last = [*before, *self._sampler.sample()]
+        self._busy_was_told = self._last[BUSY_COLUMN] is not None
         self._start = self._start_record()
         self._ledger.write(self._start)
         for row in (*before, self._last):
@@ -134,6 +136,8 @@ class Recording:
         """
         with _carrying_on("the last sample could not be taken"):
             self._sample()
+            if self._last[BUSY_COLUMN] is None and self._busy_was_told:
+                _warn(f"the last sample could not be taken whole ({self._sampler.troubles[BUSY]})")
             self._sampler.begin_edge(ended=True)
             for row in self._sampler.watch_edge():
                 self._ledger.write(row)

@@ -3,8 +3,8 @@
 import time
 from collections.abc import Sequence
 
-from greenllm.meter.host import ProcessorTimes
-from greenllm.meter.ledger import HOST_COLUMNS, counter_columns, memory_column
+from greenllm.meter.host import BusyTimeError, ProcessorTimes
+from greenllm.meter.ledger import BUSY, HOST_COLUMNS, counter_columns, memory_column
 from greenllm.meter.process_tree import ProcessTree
 from greenllm.meter.sensors import Sensor, SensorError
 from greenllm.meter.usage import MemoryUse
@@ -14,7 +14,7 @@ Row = list[float | None]
 
 
 class Sampler:
-    """Takes samples, as rows under `columns`. A reading that fails is None in its row, and told in `troubles`.
+    """Takes samples, as rows under `columns`. A reading that fails is None in its row; `troubles` says why.
 
     `memory` is what was seen of each leased GPU's memory.
     """
@@ -99,13 +99,13 @@ class Sampler:
     def sample(self) -> list[Row]:
         """Read everything and return the sample's row, last; before it those that frame a change which it saw first."""
         frames: list[Row] = []
-        busy_s, steal_s = self._processors.read()
+        busy_s, steal_s = self._busy_and_steal_s()
         cpu_s = self._tree.cpu_s()
         row: Row = [
             round(time.monotonic(), 6),
             round(time.time(), 6),
-            round(busy_s, 2),
-            round(steal_s, 2),
+            busy_s,
+            steal_s,
             round(cpu_s, 6),
         ]
         for i, sensor in enumerate(self._counters):
@@ -120,6 +120,14 @@ class Sampler:
             self.memory[sensor.device].add(used_B)
             row.append(used_B)
         return [*frames, row]
+
+    def _busy_and_steal_s(self) -> tuple[float | None, float | None]:
+        try:
+            busy_s, steal_s = self._processors.read()
+        except BusyTimeError as error:
+            self.troubles[BUSY] = str(error)
+            return None, None
+        return round(busy_s, 2), round(steal_s, 2)
 
     def _read(self, sensor: Sensor) -> float | None:
         assert sensor.read is not None

@@ -17,7 +17,7 @@ from greenllm.attribution.calibration.counted import (
     wall_clock,
 )
 from greenllm.attribution.calibration.fit import LAGS_S, PERIODS_PER_WINDOW, CannotCalibrateError, fit
-from greenllm.attribution.calibration.readings import COLUMNS, read_readings, unix_s
+from greenllm.attribution.calibration.readings import COLUMNS, quantity_of, read_readings, unix_s
 from greenllm.attribution.devices import Device
 from greenllm.attribution.reading import read_attempts
 from greenllm.errors import UserError
@@ -37,7 +37,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         type=Path,
         metavar="READINGS.csv",
         help="the external meter's readings: a header, a column time (RFC 3339, or Unix seconds) and one of power_W, "
-        "or cumulative energy_Wh, energy_J, energy_kWh",
+        "or cumulative energy_Wh, energy_J, energy_kWh; other units likewise (power_kW, energy_mJ), or in the cells",
     )
     parser.add_argument(
         "--device",
@@ -201,7 +201,9 @@ def _bounds(interval: Mapping[str, float], unit: str) -> str:
 
 def _mapping(text: str) -> dict[str, str]:
     pairs = dict(pair.partition("=")[::2] for pair in text.split(","))
-    if unknown := [meaning for meaning, name in pairs.items() if meaning not in COLUMNS or not name]:
+    if unknown := [
+        meaning for meaning, name in pairs.items() if not name or not (meaning == "time" or quantity_of(meaning))
+    ]:
         raise argparse.ArgumentTypeError(
             f"{unknown[0]!r} in {text!r}: expected {', '.join(f'{meaning}=NAME' for meaning in COLUMNS)}"
         )

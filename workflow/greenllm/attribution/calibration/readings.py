@@ -3,6 +3,7 @@
 import csv
 import itertools
 import math
+import re
 from collections.abc import Mapping
 from datetime import datetime
 from pathlib import Path
@@ -11,10 +12,10 @@ import numpy as np
 
 from greenllm.attribution.series import Series, Unknown
 from greenllm.errors import UserError, listed, quoted
+from greenllm.meter.units import BASE, Quantity, ReadingError, amount, is_unit, scale
 
-# A quantity's column, and how many joules (or watts) its unit is.
-ENERGIES_J = {"energy_J": 1.0, "energy_Wh": 3600.0, "energy_kWh": 3.6e6}
-QUANTITIES = ("power_W", *ENERGIES_J)
+# How a quantity's column is called, as users see it; of other units, too (power_kW, energy_mJ).
+QUANTITIES = ("power_W", "energy_J", "energy_Wh", "energy_kWh")
 COLUMNS = ("time", *QUANTITIES)
 # Power between two readings is unknown where they lie so many times further apart than usual.
 GAP = 5
@@ -37,19 +38,24 @@ def unix_s(text: str) -> float:
 def read_readings(path: Path, names: Mapping[str, str], between: tuple[float, float] | None = None) -> Series:
     """Return the meter's cumulative energy in joules over Unix time.
 
-    `names` says what the file calls a column, where that is not "time", "power_W", "energy_Wh", "energy_J" or
-    "energy_kWh"; `between` leaves out readings outside two Unix times. Power is integrated by the trapezoidal rule;
-    in gaps between its readings it is unknown. Of an energy that stands still between its ticks the ticks are
-    kept: only then is it known exactly.
+    `names` says what the file calls a column, where that is not "time", or a quantity and its unit, as "power_W" or
+    "energy_kWh"; a unit in a cell goes before. `between` leaves out readings outside two Unix times. Power is
+    integrated by the trapezoidal rule; in gaps between its readings it is unknown. Of an energy that stands still
+    between its ticks the ticks are kept: only then is it known exactly.
     Raises UserError, with the row, for what is no such file.
     """
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
             rows = csv.reader(file)
             header = [name.strip() for name in next(rows, [])]
-            time_column, (quantity, column) = _columns(path, header, names)
+            time_column, (meaning, column) = _columns(path, header, names)
+            quantity, unit = quantity_of(meaning) or ("power", "W")
             readings = [
-                (rows.line_num, _time(path, rows.line_num, row, time_column), _number(path, rows.line_num, row, column))
+                (
+                    rows.line_num,
+                    _time(path, rows.line_num, row, time_column),
+                    _number(path, rows.line_num, row, column, quantity, unit),
+                )
                 for row in rows
                 if any(field.strip() for field in row)
             ]
@@ -66,7 +72,7 @@ def read_readings(path: Path, names: Mapping[str, str], between: tuple[float, fl
         where = "" if between is None else " in the time given by --between"
         raise UserError(f"{path}: expected two readings or more{where}, found {len(readings)}")
     times, values = (np.array(column) for column in list(zip(*readings, strict=True))[1:])
-    if quantity == "power_W":
+    if quantity == "power":
         spans_s = np.diff(times)
         gaps = np.flatnonzero(spans_s > GAP * np.median(spans_s))
         energy_J = np.concatenate([[0.0], np.cumsum(spans_s * (values[1:] + values[:-1]) / 2)])
@@ -77,8 +83,17 @@ def read_readings(path: Path, names: Mapping[str, str], between: tuple[float, fl
         raise UserError(f"{path}, row {number}: the energy falls; expected it cumulative (cut the file here)")
     ticks = np.concatenate([[(steps > 0).all()], steps > 0])
     if ticks.sum() < 2:
-        raise UserError(f"{path}: the energy does not grow; is {quantity} the meter's cumulative energy?")
-    return Series(times[ticks], (values[ticks] - values[ticks][0]) * ENERGIES_J[quantity])
+        raise UserError(f"{path}: the energy does not grow; is {meaning} the meter's cumulative energy?")
+    return Series(times[ticks], values[ticks] - values[ticks][0])
+
+
+def quantity_of(meaning: str) -> tuple[Quantity, str] | None:
+    """Return quantity and unit of a name such as power_W or energy_kWh; None for any other name."""
+    for quantity in BASE:
+        unit = meaning.removeprefix(f"{quantity}_")
+        if unit != meaning and scale(unit, quantity):
+            return quantity, unit
+    return None
 
 
 def _columns(path: Path, header: list[str], names: Mapping[str, str]) -> tuple[int, tuple[str, int]]:
@@ -86,15 +101,16 @@ def _columns(path: Path, header: list[str], names: Mapping[str, str]) -> tuple[i
     for meaning, name in names.items():
         if name not in header:
             raise UserError(f"{path}: no column {name!r} (for {meaning}); it has {listed(header) or 'none'}")
-    for meaning in COLUMNS:
+    meanings = dict.fromkeys(["time", *names, *(name for name in header if quantity_of(name))])
+    for meaning in meanings:
         places = [place for place, name in enumerate(header, 1) if name == names.get(meaning, meaning)]
         if len(places) > 1:
             raise UserError(
                 f"{path}: the column {header[places[0] - 1]!r} is there twice, as column {places[0]} and column "
                 f"{places[1]}; rename or remove one of them"
             )
-    found = {meaning: header.index(name) for meaning in COLUMNS if (name := names.get(meaning, meaning)) in header}
-    quantities = [meaning for meaning in QUANTITIES if meaning in names] or [m for m in QUANTITIES if m in found]
+    found = {meaning: header.index(name) for meaning in meanings if (name := names.get(meaning, meaning)) in header}
+    quantities = [m for m in names if m != "time"] or [m for m in found if m != "time"]
     if "time" not in found or not quantities:
         raise UserError(
             f"{path}: expected a header with time and one of {', '.join(QUANTITIES)}; it has "
@@ -102,7 +118,21 @@ def _columns(path: Path, header: list[str], names: Mapping[str, str]) -> tuple[i
         )
     if len(quantities) > 1:
         raise UserError(f"{path}: {' and '.join(quantities)}: say which one to use, as in --columns {quantities[0]}=…")
-    return found["time"], (quantities[0], found[quantities[0]])
+    (meaning,) = quantities
+    for name in (header[found["time"]], header[found[meaning]]):
+        if header.count(name) > 1:
+            raise UserError(f"{path}: {header.count(name)} columns {name!r}: rename one of them")
+    _check_unit(path, meaning, header[found[meaning]])
+    return found["time"], (meaning, found[meaning])
+
+
+def _check_unit(path: Path, meaning: str, name: str) -> None:
+    """Raise UserError where a column's own name says another unit than what it is taken for."""
+    quantity, unit = quantity_of(meaning) or ("power", "W")
+    for word in re.findall(r"[^\W\d_]+", name):
+        if is_unit(word) and scale(word, quantity) != scale(unit, quantity):
+            mended = next((f"{q}_{word}" for q in BASE if scale(word, q)), meaning)
+            raise UserError(f"{path}: the column {name!r} says {word}, not {unit}: write --columns {mended}={name!r}")
 
 
 def _time(path: Path, number: int, row: list[str], column: int) -> float:
@@ -116,12 +146,10 @@ def _time(path: Path, number: int, row: list[str], column: int) -> float:
         ) from None
 
 
-def _number(path: Path, number: int, row: list[str], column: int) -> float:
+def _number(path: Path, number: int, row: list[str], column: int, quantity: Quantity, unit: str) -> float:
+    """Return a cell's watts or joules."""
     text = row[column] if column < len(row) else ""
     try:
-        value = float(text)
-        if math.isfinite(value):
-            return value
-    except ValueError:
-        pass
-    raise UserError(f"{path}, row {number}: {quoted(text)} is no number; mend or leave out the row")
+        return amount(text, quantity, unit)
+    except ReadingError as error:
+        raise UserError(f"{path}, row {number}: {error}; mend or leave out the row") from None

@@ -35,7 +35,9 @@ class Counter:
 
     `shared`: all meters of the host read the same counter; otherwise each integrates from a zero of its own.
     `ticks`: it is renewed only now and then, at instants that attribution looks for. `max_W`: the most that it can
-    count, by which a wrap-around is told from a reset, and two of them from one.
+    count, by which a wrap-around is told from a reset, and two of them from one. `still_s`: a counter that works is
+    renewed so often, in seconds, and what it counts draws power whenever it is on: one that stands still for longer, or
+    never moved while jobs worked, does not count.
     """
 
     unit_J: float
@@ -43,6 +45,7 @@ class Counter:
     shared: bool = True
     ticks: bool = False
     max_W: float | None = None
+    still_s: float | None = None
 
 
 @dataclass(frozen=True)

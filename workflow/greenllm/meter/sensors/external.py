@@ -21,9 +21,11 @@ from typing import Any
 
 from greenllm.meter.counting import UnknownGrowthError, growth
 from greenllm.meter.estimate import Parameter
-from greenllm.meter.host import host_name
+from greenllm.meter.host import host_name, sysfs
 from greenllm.meter.process_tree import become_subreaper, children_of, helpers
 from greenllm.meter.sensors import Counter, Sensor, SensorError, Term
+from greenllm.meter.sensors.reading import KEY, reading
+from greenllm.meter.units import Quantity, ReadingError
 
 JOULES, WATTS = "GREENLLM_PLATFORM_JOULES", "GREENLLM_PLATFORM_WATTS"
 WRAP, TOLERANCE = "GREENLLM_PLATFORM_WRAP_J", "GREENLLM_PLATFORM_TOLERANCE"
@@ -45,8 +47,14 @@ HIGHEST_W = 1e8
 # An integral falls by so much where it begins anew: more than it can have grown meanwhile.
 FALL_J = HIGHEST_W * COMMAND_LIMIT_S
 LONGEST_TEXT = 65536
-# No digits of a name (PSU1), and all that may belong to a number, so that 1,234 or 10.0.0.7 is refused, not cut.
-NUMBER = re.compile(r"(?<![\w.,])[-+]?\.?\d[\d.,]*(?:[eE][-+]?\d+)?")
+QUANTITIES: dict[str, Quantity] = {JOULES: "energy", WATTS: "power"}
+# Units of sysfs by file name (Linux, Documentation/hwmon/sysfs-interface.rst, power/powercap/powercap.rst,
+# ABI/testing/sysfs-class-power): they hold bare numbers.
+KERNEL_UNITS = {
+    r"power\d+_\w+|\w+_uw|power_now": "µW",
+    r"energy\d+_\w+|\w+_uj": "µJ",
+    r"energy_now": "µWh",
+}
 
 
 def find() -> list[Sensor]:
@@ -124,22 +132,23 @@ def _gain() -> Parameter:
     return Parameter(1.0, 1 - tolerance, 1 + tolerance, "J/J", (source.strip() or f"${TOLERANCE}") if text else ASSUMED)
 
 
-def number_in(text: str) -> float:
-    """Return the first number in a text. Raises SensorError where there is none, or none that is plain."""
-    found = NUMBER.search(text)
-    if found is None:
-        raise SensorError(f"no number in {text.strip()[:80]!r}")
+def _reading(name: str, text: str, unit: str = "") -> float:
+    """Return the watts or joules in a text, whichever the variable `name` is of. Raises SensorError."""
     try:
-        number = float(found[0].rstrip(".,"))
-    except ValueError:
-        number = -1.0
-    if not 0 <= number < math.inf:
-        raise SensorError(f"{found[0]}: expected a plain number that is not negative, such as 1234.5")
-    return number
+        return reading(text, QUANTITIES[name], os.environ.get(KEY, "").strip(), unit)
+    except ReadingError as error:
+        raise SensorError(str(error)) from None
+
+
+def _unit_of(path: Path) -> str:
+    """Return the unit of a file of sysfs, as the kernel defines it; empty for any other file."""
+    if not any(path.absolute().is_relative_to(root) for root in (sysfs(), "/sys")):
+        return ""
+    return next((unit for names, unit in KERNEL_UNITS.items() if re.fullmatch(names, path.name)), "")
 
 
 def read_file(name: str, path: Path) -> tuple[float, float]:
-    """Return when (CLOCK_MONOTONIC, s) a file was written, and the first number in it.
+    """Return when (CLOCK_MONOTONIC, s) a file was written, and the watts or joules in it.
 
     `name` is the variable that names the file, for messages. Raises SensorError where the file cannot be read or was
     not written for SILENT_S.
@@ -159,7 +168,7 @@ def read_file(name: str, path: Path) -> tuple[float, float]:
         if age_s > SILENT_S:
             raise SensorError(f"{name}: {path}: not written for {age_s:.0f} s; is what writes it still running?")
     try:
-        return time.monotonic() - age_s, number_in(content.decode(errors="replace"))
+        return time.monotonic() - age_s, _reading(name, content.decode(errors="replace"), _unit_of(path))
     except SensorError as error:
         raise SensorError(f"{name}: {path}: {error}") from None
 
@@ -213,7 +222,7 @@ class CommandReader:
 
         self._source = f"{name}=!{command}"
         self._process = subprocess.Popen(
-            [sys.executable, "-P", "-m", "greenllm.meter.sensors.external", command],
+            [sys.executable, "-P", "-m", "greenllm.meter.sensors.external", name, command],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
@@ -258,15 +267,15 @@ class CommandReader:
         helpers.discard(self._process.pid)
 
 
-def serve(command: str) -> None:
-    """Be the reader: run the command once for each byte on stdin, until stdin ends."""
+def serve(name: str, command: str) -> None:
+    """Be the reader: run the command, which the variable `name` gives, once for each byte on stdin until that ends."""
     for ending in (signal.SIGHUP, signal.SIGINT, signal.SIGTERM):
         signal.signal(ending, lambda *_: None)  # not SIG_IGN, which the command would inherit
     become_subreaper()
     while os.read(0, 1):
         began_s = time.monotonic()
         try:
-            number = number_in(_output_of(command, began_s + COMMAND_LIMIT_S))
+            number = _reading(name, _output_of(command, began_s + COMMAND_LIMIT_S))
             answer: dict[str, Any] = {"when_s": (began_s + time.monotonic()) / 2, "number": number}
         except SensorError as error:
             answer = {"reason": str(error)}
@@ -323,4 +332,4 @@ def _end_descendants() -> None:
 
 
 if __name__ == "__main__":
-    serve(sys.argv[1])
+    serve(*sys.argv[1:])

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from greenllm.meter.estimate import Parameter
-from greenllm.meter.host import sysfs
+from greenllm.meter.host import procfs, sysfs
 from greenllm.meter.sensors import Counter, Gauge, Sensor, SensorError, Term
 
 COUNTER, POWER = "nvml-energy-counter", "nvml-power"
@@ -20,6 +20,15 @@ GAIN = (1.0, 0.95, 1.05, "J/J", "arXiv 2312.02741: 5 % per card")
 # A quarter of the usual refresh period (100 ms), so that no renewal is missed and each is known to some milliseconds.
 POLL_S = 0.025
 GA100 = re.compile(r"\b(A100|A800|A30)\b")
+# Return codes of nvmlInit (nvml.h, nvmlReturn_t). Without a driver: NVML_ERROR_DRIVER_NOT_LOADED, LIBRARY_NOT_FOUND,
+# FUNCTION_NOT_FOUND.
+NOT_LOADED = (9, 12, FUNCTION_NOT_FOUND := 13)
+# They come of a loaded driver, or of a card: INSUFFICIENT_POWER, IRQ_ISSUE, CORRUPTED_INFOROM, GPU_IS_LOST,
+# RESET_REQUIRED, LIB_RM_VERSION_MISMATCH.
+OF_A_CARD = (8, 11, 14, 15, 16, 18)
+# A counter in working order is renewed every 20 to 100 ms (arXiv 2312.02741), and no card that is on draws nothing.
+STILL_S = 0.5
+REBOOT = "`nvidia-smi` should say the same, a reboot often mends it"
 INSTALL_BINDING = "install it with `pip install nvidia-ml-py`"
 MIG_REASON = "the card does not say what one of its MIG instances draws, only what all of it does"
 
@@ -36,37 +45,96 @@ class Gpu:
 def find() -> tuple[list[Gpu], list[Sensor]]:
     """Return the host's GPUs and a sensor for each; a null sensor where there is a GPU that NVML cannot reach."""
     try:
-        ctypes.CDLL("libnvidia-ml.so.1")  # so that hosts without a driver are spared the import
-    except OSError as error:
-        if Path("/proc/driver/nvidia/version").exists() or Path("/dev/nvidiactl").exists():
-            return [], [null("nvml", f"NVIDIA driver loaded, but {error}; install the driver's libnvidia-ml.so.1")]
-        if cards := _cards():
-            reason = (
-                f"NVIDIA card at PCI {', '.join(cards)}, but NVIDIA's driver is not loaded: install it or load it "
-                "(`sudo modprobe nvidia`), until `nvidia-smi` lists it; a container needs it passed in (`--gpus all`)"
-            )
-            return [], [null("nvml", reason)]
-        return [], []
+        count = _count()
+    except _NoGpuError as error:
+        return [], [null("nvml", error.reason)] if error.reason else []
     try:
         import pynvml
     except ImportError as error:
         return [], [null("nvml", f"NVIDIA driver installed, but {error}; {INSTALL_BINDING}")]
     try:
         pynvml.nvmlInit()
-        count = pynvml.nvmlDeviceGetCount()
     except pynvml.NVMLError as error:
-        return [], [null("nvml", f"NVML: {error}; `nvidia-smi` should say the same, a reboot often mends it")]
+        return [], [null("nvml", f"NVML: {error}; {REBOOT}")]
     gpus, sensors = [], []
     for index in range(count):
         try:
             handle = pynvml.nvmlDeviceGetHandleByIndex(index)
             uuid, name = _text(pynvml.nvmlDeviceGetUUID(handle)), _text(pynvml.nvmlDeviceGetName(handle))
+        except pynvml.NVMLError_NoPermission:  # it is others': a job scheduler's device cgroup keeps it from us
+            continue
         except pynvml.NVMLError as error:  # fallen off the bus
             sensors.append(null(f"nvml-{index}", f"NVML: GPU {index}: {error}"))
             continue
         gpus.append(Gpu(index, uuid, name))
         sensors.append(_sensor(pynvml, handle, uuid))
     return gpus, sensors
+
+
+class _NoGpuError(Exception):
+    """NVML reaches no GPU: there is none (no `reason`), or there is one, and the reason says why and what to do."""
+
+    def __init__(self, reason: str | None = None) -> None:
+        super().__init__(reason)
+        self.reason = reason
+
+
+def _count() -> int:
+    """Return how many GPUs NVML reaches. Raises _NoGpuError where it reaches none.
+
+    The library alone says nothing of a card: packages and images for hosts with and without GPUs bring it. So whether
+    one is absent or broken is told by the card on the PCI bus and by what a loaded driver leaves in /proc and /dev. The
+    driver loads only where there is a card (without one its module ends with "No NVIDIA GPU found"), so an error that
+    comes of it, or of a card, tells as much. Everything else that keeps NVML from a card that no sign tells of
+    (driver not loaded, no permission, not found, unknown) is how it says that there is none.
+    """
+    try:
+        library = ctypes.CDLL("libnvidia-ml.so.1")
+    except OSError as error:
+        if _driver_is_loaded():
+            raise _NoGpuError(f"NVIDIA driver loaded, but {error}; install the driver's libnvidia-ml.so.1") from None
+        raise _NoGpuError(_not_loaded(_cards())) from None
+    found, number = ctypes.c_uint(0), 0
+    try:  # without the binding, so that hosts without a card are spared the import
+        code = library.nvmlInit_v2() or library.nvmlDeviceGetCount_v2(ctypes.byref(found))
+    except AttributeError:
+        code = FUNCTION_NOT_FOUND
+    cards = _cards()
+    if code == 0 and (number := found.value):
+        return number
+    if code in NOT_LOADED and not _driver_is_loaded():
+        raise _NoGpuError(_not_loaded(cards))
+    said = _message(library, code) if code else "it finds no GPU"
+    if cards and code == 0:
+        raise _NoGpuError(
+            f"NVIDIA card at PCI {', '.join(cards)}, but NVML: {said}; `sudo dmesg | grep NVRM` says why, where the "
+            "card is this host's to use; a container needs it passed in (`--gpus all`)"
+        )
+    if code in OF_A_CARD or (code and (cards or _driver_is_loaded())):
+        raise _NoGpuError(f"NVML: {said}; {REBOOT}")
+    raise _NoGpuError
+
+
+def _message(library: Any, code: int) -> str:
+    try:
+        library.nvmlErrorString.restype = ctypes.c_char_p
+        return _text(library.nvmlErrorString(code) or f"error {code}")
+    except AttributeError:
+        return f"error {code}"
+
+
+def _driver_is_loaded() -> bool:
+    return (procfs() / "driver/nvidia/version").exists() or Path("/dev/nvidiactl").exists()
+
+
+def _not_loaded(cards: list[str]) -> str | None:
+    """Return what to say where the driver is not loaded; None where there is no card that needs it."""
+    if not cards:
+        return None
+    return (
+        f"NVIDIA card at PCI {', '.join(cards)}, but NVIDIA's driver is not loaded: install it or load it "
+        "(`sudo modprobe nvidia`), until `nvidia-smi` lists it; a container needs it passed in (`--gpus all`)"
+    )
 
 
 def _cards() -> list[str]:
@@ -86,12 +154,15 @@ def _cards() -> list[str]:
 
 
 def _sensor(pynvml: Any, handle: Any, uuid: str) -> Sensor:
-    def asked(query: Callable[[Any], float]) -> Callable[[], float]:
+    def asked(query: Callable[[Any], float], what: str) -> Callable[[], float]:
         def read() -> float:
             try:
-                return float(query(handle))
+                raw = float(query(handle))
             except pynvml.NVMLError as error:
                 raise SensorError(f"NVML: {uuid}: {error}") from None
+            if raw == 0:
+                raise SensorError(f"NVML: {uuid}: {what} of 0, which no card that is on has: it is not measured")
+            return raw
 
         return read
 
@@ -109,8 +180,9 @@ def _sensor(pynvml: Any, handle: Any, uuid: str) -> Sensor:
 
     parameter = f"nvml.gain@{uuid}"
     sensor = Sensor("gpu", uuid, COUNTER, "measured", [Term(parameter, "counter")], {parameter: Parameter(*GAIN)})
-    energy_mJ, power_mW = asked(pynvml.nvmlDeviceGetTotalEnergyConsumption), asked(pynvml.nvmlDeviceGetPowerUsage)
-    instant_mW = asked(lambda handle: _instant_power_mW(pynvml, handle))
+    energy_mJ = asked(pynvml.nvmlDeviceGetTotalEnergyConsumption, "an energy")
+    power_mW = asked(pynvml.nvmlDeviceGetPowerUsage, "a power")
+    instant_mW = asked(lambda handle: _instant_power_mW(pynvml, handle), "a power")
     try:
         energy_mJ()
     except SensorError as without_counter:
@@ -125,7 +197,7 @@ def _sensor(pynvml: Any, handle: Any, uuid: str) -> Sensor:
         else:
             return null(uuid, str(without_counter))
     else:
-        sensor.counter, sensor.read = Counter(unit_J=1e-3, ticks=True), energy_mJ
+        sensor.counter, sensor.read = Counter(unit_J=1e-3, ticks=True, still_s=STILL_S), energy_mJ
     sensor.processes, sensor.memory = processes, memory
     return sensor
 

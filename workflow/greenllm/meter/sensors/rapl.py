@@ -1,4 +1,8 @@
-"""RAPL: the processor's own energy counters, through Linux's powercap tree (Intel; AMD from kernel 5.8)."""
+"""RAPL: the processor's own energy counters, through Linux's powercap tree (Intel; AMD from kernel 5.8).
+
+The control type `intel-rapl-mmio` is a second way to the counters of `intel-rapl`, and so is not read. Where the kernel
+registers several zones that show one counter, all are read, since only their readings tell that (`meter.overlap`).
+"""
 
 import contextlib
 import os
@@ -21,6 +25,9 @@ DRAM_GAIN = (1.0, 0.80, 1.20, "J/J", "Desrochers et al. 2016, doi:10.1145/298908
 # and one from two; it need not be tight.
 OVER_LIMIT = 4.0
 HIGHEST_W = 2000.0
+# The processor renews its counters every millisecond (Intel SDM, volume 3, 15.10; Khan et al. 2018). Much more is
+# allowed for.
+STILL_S = 1.0
 
 
 def find() -> list[Sensor]:
@@ -31,21 +38,23 @@ def find() -> list[Sensor]:
         zones.setdefault(zone.name, zone)
     names = {}
     for key, zone in zones.items():
-        try:
+        with contextlib.suppress(OSError, ValueError):
             names[key] = (zone / "name").read_text().strip()
-        except OSError:
-            continue
-    sensors = []
+    sensors: dict[str, Sensor] = {}
+    devices: dict[str, str] = {}
     for key, name in sorted(names.items()):
-        zone = zones[key]
-        if name.startswith("package-"):
-            sensors.append(_sensor("cpu", name, zone, PACKAGE_GAIN))
-        elif name == "dram":
-            package = names.get(key.rpartition(":")[0], key)
-            sensors.append(_sensor("dram", f"{package}-dram", zone, DRAM_GAIN))
+        around = key.rpartition(":")[0]
+        component, gain = "cpu", PACKAGE_GAIN
+        if name == "dram":
+            name, component, gain = f"{devices.get(around, around)}-dram", "dram", DRAM_GAIN
         elif name == "psys":
-            sensors.append(_sensor("platform", name, zone, PACKAGE_GAIN))
-    return sensors
+            component = "platform"
+        elif not name.startswith("package-"):
+            continue
+        # two zones of one name are two devices, until their readings say otherwise
+        devices[key] = device = f"{name}@{key}" if name in sensors else name
+        sensors[device] = _sensor(component, device, zones[key], gain)
+    return list(sensors.values())
 
 
 def _sensor(component: str, device: str, zone: Path, gain: tuple[float, float, float, str, str]) -> Sensor:
@@ -53,7 +62,7 @@ def _sensor(component: str, device: str, zone: Path, gain: tuple[float, float, f
 
     def read() -> float:
         try:
-            return float(path.read_bytes())
+            return _count(path)
         except OSError as error:
             raise SensorError(_mend(path, error)) from None
         except ValueError:
@@ -62,7 +71,7 @@ def _sensor(component: str, device: str, zone: Path, gain: tuple[float, float, f
     sensor = Sensor(component, device, METHOD, "measured")  # type: ignore[arg-type]
     try:
         read()
-        wrap = float((zone / "max_energy_range_uj").read_bytes())
+        wrap = _count(zone / "max_energy_range_uj")
         if wrap <= 0:
             raise ValueError
     except SensorError as error:
@@ -74,9 +83,17 @@ def _sensor(component: str, device: str, zone: Path, gain: tuple[float, float, f
     parameter = f"rapl.gain@{host_name()}/{device}"
     sensor.terms = [Term(parameter, "counter")]
     sensor.parameters = {parameter: Parameter(*gain)}
-    sensor.counter = Counter(unit_J=1e-6, wrap=wrap, max_W=_highest_W(zone))
+    sensor.counter = Counter(unit_J=1e-6, wrap=wrap, max_W=_highest_W(zone), still_s=STILL_S)
     sensor.read = read
     return sensor
+
+
+def _count(path: Path) -> int:
+    """Read a whole number that is not negative. Raises OSError or ValueError where there is none."""
+    text = path.read_bytes().strip()
+    if not text.isdigit():
+        raise ValueError(text)
+    return int(text)
 
 
 def _highest_W(zone: Path) -> float:
@@ -85,7 +102,7 @@ def _highest_W(zone: Path) -> float:
     for name in ("constraint_*_power_limit_uw", "constraint_*_max_power_uw"):
         for path in zone.glob(name):
             with contextlib.suppress(OSError, ValueError):
-                limits.append(float(path.read_bytes()) * 1e-6)
+                limits.append(_count(path) * 1e-6)
     return min(HIGHEST_W, OVER_LIMIT * max(limits)) if limits and max(limits) > 0 else HIGHEST_W
 
 

@@ -1,0 +1,53 @@
+"""How long the processors of a host were busy: as the kernel says, and at least as long as the metered jobs."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from greenllm.attribution.attempt import Array, Attempt
+from greenllm.attribution.series import Series, Unknown, merge_busy
+from greenllm.attribution.sharing import parent_among, stretches, within
+from greenllm.meter.host import LEAST_BUSY, said_too_little
+from greenllm.meter.ledger import BUSY
+
+
+def host_busy(attempts: Sequence[Attempt], cpus: int) -> Series:
+    """Return the busy time (CPU seconds) of a host of `cpus` processors; `unknown`: where the kernel said too little.
+
+    Where /proc/stat cannot be read or says nothing (gVisor's holds zeros), or counts less than the jobs' own clocks do,
+    the host was busy for as long as its jobs together, and no longer than it has processors. The choice is made for
+    each stretch of time with the same jobs: within one, either clock may be ahead for a while.
+    """
+    said = merge_busy(attempts)
+    cpu = {a.id: a.series("cpu_s") for a in attempts}
+    by_id = {a.id: a for a in attempts}
+    spans: list[tuple[Array, Array]] = []  # where the jobs say more: edges, and the growth between them
+    unknown = []
+    for start_s, end_s, present in stretches(attempts):
+        ids = {a.id for a in present}
+        outer = [cpu[a.id] for a in present if parent_among(a, ids, by_id) is None]
+        ends = np.array([start_s, end_s])
+        jobs_s = sum(float(np.diff(np.interp(ends, *one))[0]) for one in outer)
+        readable = any(a.reads(BUSY) for a in present)
+        said_s = float(said.growth(ends)[0]) if readable else None
+        if said_s is not None and said_s >= jobs_s:
+            continue
+        if present and said_too_little(said_s, jobs_s):
+            unknown.append(Unknown(start_s, end_s, LEAST_BUSY))
+        edges = np.unique(np.concatenate([ends, *(times[within(times, start_s, end_s)] for times, _ in outer)]))
+        growth = sum((np.diff(np.interp(edges, *one)) for one in outer), np.zeros(len(edges) - 1))
+        spans.append((edges, growth * min(1.0, cpus * (end_s - start_s) / jobs_s if jobs_s else 1.0)))
+    if not spans:
+        return said
+    return _replaced(said, spans, unknown)
+
+
+def _replaced(said: Series, spans: Sequence[tuple[Array, Array]], unknown: list[Unknown]) -> Series:
+    """Return a series with the growth that `spans` give in the place of its own there."""
+    times = np.unique(np.concatenate([said.times, *(edges for edges, _ in spans)]))
+    growth = said.growth(times)
+    for edges, own in spans:
+        first, last = np.searchsorted(times, [edges[0], edges[-1]])
+        course = np.concatenate([[0.0], np.cumsum(own)])
+        growth[first:last] = np.diff(np.interp(times[first : last + 1], edges, course))
+    return Series(times, np.concatenate([[0.0], np.cumsum(growth)]), unknown)

@@ -1,0 +1,68 @@
+"""Zones that overlap: several of a host's sensors that show one and the same counter, so that it counts once.
+
+The kernel registers a powercap zone for each die, named package-0-die-0 and so on. On Threadripper and EPYC of the
+first two generations all dies of a package read one register; on Cascade Lake-AP each has a counter of its own. Their
+names are alike, so only their readings tell. A sample reads them within microseconds: one counter shows the same count
+in both zones, unless it was renewed just in between. Two counters differ by whatever their dies drew since the boot,
+and practically never agree to the microjoule. A first reading may be equal by chance (both at zero after the boot), so
+only readings after either has moved count; and of these a part is enough, since it is no chance either.
+"""
+
+from collections.abc import Callable, Sequence
+from itertools import combinations
+
+from greenllm.meter.sensors import Counter
+
+# Of the samples in which either counter had moved, so many show the same count in both: 1 in 10. Of one counter nearly
+# all do; two readings that are 0.5 ms apart still agree in half of them, where it is renewed every millisecond.
+ENOUGH = 0.1
+
+
+def show_one_counter(agreed: int, moved: int) -> bool:
+    """Whether two zones show one counter: of `moved` samples in which either had moved, `agreed` show equal counts."""
+    return agreed >= max(1.0, ENOUGH * moved)
+
+
+def notice(device: str, others: Sequence[str]) -> str:
+    """Return what a log says of a device whose counter other zones show, too."""
+    return f"{' and '.join([device, *others])} show one and the same counter: each joule counts once"
+
+
+def may_overlap(one: Counter | None, other: Counter | None) -> bool:
+    """Whether two counters of one component and method can be the same: read by all alike, on one scale."""
+    if one is None or other is None or one.ticks or not one.shared:  # a GPU's, which ticks, is told by its UUID
+        return False
+    return other.shared and (one.unit_J, one.wrap) == (other.unit_J, other.wrap)
+
+
+class Agreement:
+    """How often two zones showed equal counts, sample by sample."""
+
+    def __init__(self) -> None:
+        """No sample yet."""
+        self._last: tuple[float, float] | None = None
+        self._agreed = self._moved = 0
+
+    def add(self, one: float, other: float) -> None:
+        """Take in what both showed in one sample."""
+        if self._last is not None and self._last != (one, other):
+            self._moved += 1
+            self._agreed += one == other
+        self._last = one, other
+
+    @property
+    def one_counter(self) -> bool:
+        """Whether they show one counter."""
+        return show_one_counter(self._agreed, self._moved)
+
+
+def repeated(count: int, one_counter: Callable[[int, int], bool]) -> dict[int, int]:
+    """Return {zone: the first zone that shows its counter} for those of `count` zones that repeat an earlier one.
+
+    `one_counter` says of two of them whether they show one counter.
+    """
+    first: dict[int, int] = {}
+    for one, other in combinations(range(count), 2):
+        if one not in first and other not in first and one_counter(one, other):
+            first[other] = one
+    return first

@@ -1,0 +1,95 @@
+"""Power and energy with their units, as external meters write them. What could mean two things is refused."""
+
+import math
+import re
+from typing import Literal
+
+Quantity = Literal["power", "energy"]
+
+BASE: dict[Quantity, str] = {"power": "W", "energy": "J"}
+OTHER: dict[Quantity, Quantity] = {"power": "energy", "energy": "power"}
+UNITS: dict[Quantity, str] = {"power": "mW, W, kW, MW", "energy": "J, kJ, MJ, Wh, kWh"}  # for messages
+_PREFIXES = {"": 1.0, "µ": 1e-6, "μ": 1e-6, "u": 1e-6, "m": 1e-3, "k": 1e3, "K": 1e3, "M": 1e6, "G": 1e9}
+_PREFIX_WORDS = {"": 1.0, "micro": 1e-6, "milli": 1e-3, "kilo": 1e3, "mega": 1e6, "giga": 1e9}
+_SYMBOLS: dict[Quantity, dict[str, float]] = {
+    "power": {"W": 1.0},
+    "energy": {"J": 1.0, "Ws": 1.0, "Wh": 3600.0},
+}
+_WORDS: dict[Quantity, dict[str, float]] = {
+    "power": {"watt": 1.0},
+    "energy": {"joule": 1.0, "wattsecond": 1.0, "watthour": 3600.0},
+}
+
+# Marks that group digits by thousands, and separate no numbers in a list: apostrophes, and spaces that do not break.
+_MARKS = "'’\u00a0\u2009\u202f"
+# All that may belong to a number, so that 1,234 or 10.0.0.7 is refused, not cut; but no digits of a name (PSU1).
+NUMBER = rf"(?<![\w.,])[-+\u2212]?\.?\d(?:[\d.,]|[{_MARKS}](?=\d{{3}}(?!\d)))*(?:[eE][-+]?\d+)?"
+# What stands behind it on its line and begins like a unit; `kW h` and `watt hours` are one.
+UNIT = r"[ \t\u00a0\u2009\u202f]*((?:[^\W\d_]|[%°])[^\s,;:|(){}\[\]\"'<>=]*(?:[ -](?:h|s|hours?|seconds?)\b)?)"
+_PLAIN = re.compile(r"\+?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?")
+_GROUPED = re.compile(rf"\d{{1,3}}(?:([{_MARKS},.])\d{{3}})(?:\1\d{{3}})*(?:([.,])\d+)?")
+
+
+class ReadingError(Exception):
+    """A text holds no reading that is beyond doubt; the message says why, in one line."""
+
+
+def scale(unit: str, quantity: Quantity) -> float | None:
+    """Return the watts (power) or joules (energy) of one unit; None where it is none of that quantity.
+
+    Symbols are those of the SI; words, such as kilowatts, may be used. Of prefixes m is milli and M is mega, so that
+    `mw` and `mwh`, whose writer did not care for the case, are refused; else w, j and h stand for W, J and h, K for k.
+    """
+    unit = re.sub(r"[ ·.-]", "", unit)
+    for symbol, factor in _SYMBOLS[quantity].items():
+        prefix, rest = unit[: -len(symbol)], unit[-len(symbol) :]
+        careless = prefix == "m" and rest != symbol
+        if rest.lower() == symbol.lower() and prefix in _PREFIXES and not careless:
+            return _PREFIXES[prefix] * factor
+    word = unit.lower().removesuffix("s").replace("watts", "watt")
+    for name, factor in _WORDS[quantity].items():
+        if word.endswith(name) and (prefix := word.removesuffix(name)) in _PREFIX_WORDS:
+            return _PREFIX_WORDS[prefix] * factor
+    return None
+
+
+def is_unit(text: str) -> bool:
+    """Whether a text is a unit of power or of energy."""
+    return scale(text, "power") is not None or scale(text, "energy") is not None
+
+
+def amount(text: str, quantity: Quantity, unit: str) -> float:
+    """Return the watts or joules of a number, with its unit or in `unit`. Raises ReadingError for anything else."""
+    match = re.fullmatch(rf"({NUMBER})(?:{UNIT})?", text.strip())
+    if match is None:
+        raise ReadingError(f"{shown(text)} is no number")
+    return converted(match[1], match[2] or unit, quantity)
+
+
+def converted(number: str, unit: str, quantity: Quantity) -> float:
+    """Return a number of units as watts or joules. Raises ReadingError where it is no such quantity, or negative."""
+    if (factor := scale(unit, quantity)) is None:
+        what = f"a unit of {OTHER[quantity]}" if scale(unit, OTHER[quantity]) else "none"
+        raise ReadingError(f"{number} {unit}: expected a unit of {quantity} ({UNITS[quantity]}); {unit} is {what}")
+    value = _plain(number) * factor if factor >= 1 else _plain(number) / round(1 / factor)
+    if not 0 <= value < math.inf:
+        raise ReadingError(f"{number}: expected a number that is not negative, and finite")
+    return value
+
+
+def _plain(number: str) -> float:
+    digits = number.rstrip(".,")
+    if digits.startswith(("-", "\u2212")):
+        raise ReadingError(f"{digits}: expected a number that is not negative")
+    if _PLAIN.fullmatch(digits):
+        return float(digits)
+    # Thousands are beyond doubt where their mark is none of a list's, or another one stands before the fraction.
+    grouped = _GROUPED.fullmatch(digits)
+    if grouped and grouped[1] != grouped[2] and (grouped[1] in _MARKS or grouped[2]):
+        return float(digits.replace(grouped[1], "").replace(",", "."))
+    raise ReadingError(f"{digits} may be read in two ways; expected a plain number such as 1234.5")
+
+
+def shown(text: str) -> str:
+    """Return the beginning of a text for a message, on one line."""
+    return repr(text.strip()[:80])
