@@ -103,6 +103,12 @@ def test_a_file_is_read_as_it_is_published(collect, name, content, facts):
     assert facts.items() <= file.items()
 
 
+def test_one_object_may_be_a_row_with_a_list_in_it(collect):
+    row = {"prompt": "a", "completion": "b", "tags": ["c", "d"]}
+    for indent in (None, 1):
+        assert collect("a.json", json.dumps(row, indent=indent))[2] == ROWS[:1]
+
+
 def test_a_separator_that_is_none_of_the_usual_ones_is_named(collect):
     status, said, _, _ = collect("a.csv", CSV.replace(",", "^"))
     assert status == 2

@@ -76,7 +76,7 @@ def read(
                 read_separated(file, columns, found), facts if found == usual else {**facts, "separator": found}
             )
         case "json" | "jsonl":
-            return Table(read_json_rows(text_file(path, name, encoding, "the first line")), facts)
+            return Table(read_json_rows(text_file(path, name, encoding, "the first line"), columns), facts)
         case _:
             check_columns(name, ["text"], columns)
             file = text_file(path, name, encoding, "the first line")

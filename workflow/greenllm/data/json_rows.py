@@ -1,12 +1,12 @@
 """Rows in JSON: an object a line, an array of objects, or an object with one such array in it."""
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from greenllm.data.decoding import TextFile
-from greenllm.data.records import CHATS, Raw
+from greenllm.data.records import CHATS, OPTIONAL, Raw
 from greenllm.errors import UserError, listed, quoted
 
 EXAMPLE = 'an object such as {"prompt": …}'
@@ -24,12 +24,13 @@ class Twice:
         return f"the key {quoted(self.key)} is there twice, as key {self.first} and key {self.second}; remove one"
 
 
-def read_json_rows(file: TextFile) -> Iterator[Raw]:
+def read_json_rows(file: TextFile, columns: Mapping[str, str]) -> Iterator[Raw]:
     """Yield the rows, numbered by their lines or, in an array, by their place; blank lines are no rows.
 
+    A file that is one object is a row where it has the `columns` (ours → the file's), else it holds the rows.
     Raises UserError where the file is one array or object and can't be read as rows.
     """
-    values = _array(file)
+    values = _array(file, columns)
     if values is not None:
         for number, value in enumerate(values, 1):
             yield _row(number, value)
@@ -60,7 +61,7 @@ def _row(number: int, value: Any) -> Raw:
     return Raw(number, {}, f"a JSON {kind}, expected {EXAMPLE}")
 
 
-def _array(file: TextFile) -> Sequence[Any] | None:
+def _array(file: TextFile, columns: Mapping[str, str]) -> Sequence[Any] | None:
     """Return the rows of a file that is one JSON value; None where it has one a line."""
     with file.opened(newline="\n") as lines:
         first = next((line for line in lines if line.strip()), "").strip()
@@ -77,12 +78,15 @@ def _array(file: TextFile) -> Sequence[Any] | None:
         if first.startswith("{") or str(error).startswith("Extra data"):
             return None
         raise UserError(f"{file.name}: not valid JSON ({error}); expected an array of objects") from None
-    return value if isinstance(value, list) else _inside(value, file.name)
+    return value if isinstance(value, list) else _inside(value, file.name, columns)
 
 
-def _inside(value: Any, name: str) -> Sequence[Any]:
+def _inside(value: Any, name: str, columns: Mapping[str, str]) -> Sequence[Any]:
     """Return the rows within an object, which is a row itself where it holds no list of them."""
     if isinstance(value, Twice):
+        return [value]
+    needed = [theirs for ours, theirs in columns.items() if ours not in OPTIONAL]
+    if all(theirs in value and not isinstance(value[theirs], list) for theirs in needed):
         return [value]
     lists = [key for key, inner in value.items() if isinstance(inner, list)]
     if len(lists) > 1 and not set(lists) & set(CHATS):
