@@ -24,6 +24,7 @@ class Classifier(Step):
     stage: ClassVar[Literal["train", "compress"]] = "train"
     from_scratch: ClassVar[bool] = True
     final: ClassVar[bool] = True
+    has_context: ClassVar[bool] = False
 
     framework: Literal["pytorch", "tensorflow"] = Field(description="What it is written in; TensorFlow by Keras 3.")
     epochs: int = Field(10, ge=1, description="Passes over the training images.")

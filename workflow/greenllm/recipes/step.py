@@ -97,6 +97,8 @@ class Step(Strict):
     trains_by: ClassVar[Literal["train", "recover"] | None] = None
     # Whether it can start without a parent.
     from_scratch: ClassVar[bool] = False
+    # Whether prompts and answers must fit into its model's context.
+    has_context: ClassVar[bool] = True
     # Whether the layers of its result are as wide as the size that the experiment names, or as its parent's.
     keeps_widths: ClassVar[bool] = False
     # Whether no further step can start from its result.

@@ -11,6 +11,7 @@ from typing import Any
 
 from greenllm.config.models import Evaluation
 from greenllm.config.read import read_settings
+from greenllm.data.prompt_lengths import require_shorter
 from greenllm.errors import UserError
 from greenllm.files import replacing, require_replaceable_file, write_json
 from greenllm.serving.engines import Completion, Engine, Likelihood, Prompt, ScoresTexts, load_engine
@@ -147,12 +148,7 @@ def _answer(engine: Engine, rows: Sequence[dict[str, Any]], settings: Evaluation
 
     prompts = [_prompt(row) for row in rows]
     lengths = [engine.count_tokens(prompt) for prompt in prompts]
-    longest = max(range(len(rows)), key=lambda index: lengths[index])
-    if lengths[longest] >= engine.context:
-        raise UserError(
-            f"{path}: row {rows[longest]['id']}: the prompt has {lengths[longest]} tokens, and the model's context "
-            f"of {engine.context} tokens must hold the answer too; shorten the prompt, or train a longer model.context"
-        )
+    require_shorter(lengths, [row["id"] for row in rows], engine.context, path)
     order = sorted(range(len(rows)), key=lambda index: -lengths[index])
     answers: dict[int, Completion] = {}
     with tqdm(total=len(rows), unit="row", mininterval=5) as progress:
