@@ -18,7 +18,6 @@ COMMANDS = {
     "collect": ("greenllm.stages.collect", "fetch or make a data set, with a card of its origin"),
     "collect-model": ("greenllm.stages.collect_model", "fetch a model that is already trained"),
     "preprocess": ("greenllm.stages.preprocess", "clean and split a data set, train its tokenizer"),
-    "check-prompts": ("greenllm.stages.check_prompts", "say whether a model will have room for the test prompts"),
     "train": ("greenllm.stages.train", "train a causal language model"),
     "compress": ("greenllm.stages.compress", "make a smaller or faster model from a trained one"),
     "evaluate": ("greenllm.stages.evaluate", "measure a model's quality on the test split"),

@@ -96,6 +96,13 @@ class Plan:
         """Say whether the experiment's model runs already, behind an endpoint: it has no weights or tokenizer here."""
         return is_endpoint(self.config.experiments[experiment].model.init)
 
+    def context(self, experiment: str) -> int | None:
+        """Return how many tokens the experiment's models have room for, where they are trained from scratch here."""
+        steps = [self.config.recipes[recipe].step for recipe in self.recipes(experiment)]
+        if self.starts_from_source(experiment) or not any(step is not None and step.has_context for step in steps):
+            return None
+        return self.config.experiments[experiment].model.context
+
     def source_keys(self, experiment: str) -> set[str]:
         """Return the keys of the experiment's `model` by which the model that it starts from is fetched, or asked."""
         if self.runs_elsewhere(experiment):

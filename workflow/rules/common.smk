@@ -93,23 +93,10 @@ def preprocessing(wildcards):
     return settings(section, exclude={"tokenizer"} if source_model(wildcards) else None)
 
 
-def evaluated_rows(wildcards):
-    """Return the option that says how many rows of the test split are evaluated, where not all are."""
-    rows = PLAN.evaluation(wildcards.experiment).rows
-    return "" if rows is None else f"--rows {rows}"
-
-
-def context(wildcards, input):
-    """Return the option that says how many tokens the experiment's models have room for."""
-    if input.model:
-        return f"--model {shlex.quote(input.model)}"
-    return f"--context {PLAN.experiment(wildcards.experiment).model.context}"
-
-
-def checked_prompts(wildcards):
-    """Return the note that the recipe's model has room for the prompts; a newer note is no reason to train again."""
-    fits = PLAN.recipe(wildcards.recipe).step.has_context
-    return ancient(f"<results>/data/{wildcards.experiment}/prompts.json") if fits else []
+def context(wildcards):
+    """Return the option that says how many tokens a model from scratch will have room for, where one is trained."""
+    tokens = PLAN.context(wildcards.experiment)
+    return "" if tokens is None else f"--context {tokens}"
 
 
 def parent_model(wildcards):

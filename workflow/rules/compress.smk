@@ -6,7 +6,6 @@ rule compress:
     input:
         parent=parent_model,
         others=other_models,
-        prompts=checked_prompts,
         data=rules.preprocess.output.data,
     output:
         model=directory("<results>/models/{experiment}/{recipe}/seed-{seed}/model"),

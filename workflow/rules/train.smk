@@ -8,7 +8,6 @@ rule train:
         data=rules.preprocess.output.data,
         parent=parent_model,
         others=other_models,
-        prompts=checked_prompts,
     output:
         model=directory("<results>/models/{experiment}/{recipe}/seed-{seed}/model"),
         energy="<results>/energy/train/{experiment}/{recipe}/seed-{seed}.json",

@@ -11,6 +11,7 @@ from tokenizers import Tokenizer
 from greenllm.config.models import Preprocessing
 from greenllm.data.cleaning import clean, normalised
 from greenllm.data.leakage import leaking
+from greenllm.data.prompt_lengths import require_shorter
 from greenllm.data.splitting import hold_out
 from greenllm.data.tables import read_table, write_table
 from greenllm.data.tokenizer import copy_tokenizer, save_tokenizer, train_tokenizer
@@ -35,12 +36,16 @@ def prepare(
     model: Path | None,
     out: Path,
     chat: Callable[[str], Prompt] | None = None,
+    *,
+    context: int | None = None,
+    evaluated_rows: int | None = None,
 ) -> dict[str, Any]:
     """Write `out`/{train,validation,test}.parquet, tokenizer/ and report.json; return the report.
 
     `data` is what `collect` wrote, `model` the folder whose tokenizer is taken over (null: one is trained), `chat` what
-    puts a prompt into the model's chat template.
-    Raises UserError where too many rows are bad or nothing is left to train on or to test.
+    puts a prompt into the model's chat template, `context` how many tokens the model has room for (null: unknown).
+    Raises UserError where too many rows are bad, nothing is left to train on or to test, or a prompt among the first
+    `evaluated_rows` of the test split (null: all) leaves no room for an answer.
     """
     require_replaceable(out, STAGE, [data, model])
     card = read_json(data / "card.json", "expected a folder that `greenllm collect` wrote")
@@ -97,6 +102,11 @@ def prepare(
             save_tokenizer(tokenizer, folder / "tokenizer")
         else:
             tokenizer = copy_tokenizer(model, folder / "tokenizer")
+        if context is not None:
+            evaluated = splits["test"][:evaluated_rows]
+            around = tokenizer.num_special_tokens_to_add(is_pair=False)
+            lengths = [int(length) + around for length in _prompt_lengths(evaluated, tokenizer)]
+            require_shorter(lengths, [row["id"] for row in evaluated], context, str(data))
         report["tokenizer"] = {
             "origin": "trained" if model is None else "model",
             "kind": settings.tokenizer.kind if model is None else None,
@@ -200,24 +210,29 @@ def _shuffled(rows: Sequence[Row], seed: int) -> list[Row]:
     return [rows[index] for index in np.random.default_rng(seed).permutation(len(rows))]
 
 
+def _lengths(rows: Sequence[Row], column: str, tokenizer: Tokenizer) -> Any:
+    """Return the lengths of a column's texts in tokens, without those that the tokenizer puts around a text."""
+    found: list[int] = []
+    for start in range(0, len(rows), ENCODED):
+        texts = [row[column] for row in rows[start : start + ENCODED]]
+        found += map(len, tokenizer.encode_batch_fast(texts, add_special_tokens=False))
+    return np.array(found)
+
+
+def _prompt_lengths(rows: Sequence[Row], tokenizer: Tokenizer) -> Any:
+    """Return the lengths of the prompts, as `_lengths` does."""
+    if rows and "prompt_ids" in rows[0]:
+        around = tokenizer.num_special_tokens_to_add(is_pair=False)
+        return np.array([len(row["prompt_ids"]) - around for row in rows])
+    return _lengths(rows, "prompt", tokenizer)
+
+
 def _described(rows: Sequence[Row], tokenizer: Tokenizer) -> dict[str, Any]:
     """Return the number of rows and groups, and how long they are in tokens (with the end token)."""
     if not rows:
         return {"rows": 0, "groups": 0, "tokens": None}
 
-    def lengths(column: str) -> Any:
-        found: list[int] = []
-        for start in range(0, len(rows), ENCODED):
-            texts = [row[column] for row in rows[start : start + ENCODED]]
-            found += map(len, tokenizer.encode_batch_fast(texts, add_special_tokens=False))
-        return np.array(found)
-
-    if "prompt_ids" in rows[0]:
-        around = tokenizer.num_special_tokens_to_add(is_pair=False)
-        prompts = np.array([len(row["prompt_ids"]) - around for row in rows])
-    else:
-        prompts = lengths("prompt")
-    completions = lengths("completion")
+    prompts, completions = _prompt_lengths(rows, tokenizer), _lengths(rows, "completion", tokenizer)
     totals = prompts + completions + 1
     percentiles = {
         name: {f"p{share}": int(np.percentile(values, share, method="higher")) for share in (50, 95, 99)}

@@ -148,7 +148,7 @@ def _answer(engine: Engine, rows: Sequence[dict[str, Any]], settings: Evaluation
 
     prompts = [_prompt(row) for row in rows]
     lengths = [engine.count_tokens(prompt) for prompt in prompts]
-    require_shorter(lengths, [row["id"] for row in rows], engine.context, path)
+    require_shorter(lengths, [row["id"] for row in rows], engine.context, str(path))
     order = sorted(range(len(rows)), key=lambda index: -lengths[index])
     answers: dict[int, Completion] = {}
     with tqdm(total=len(rows), unit="row", mininterval=5) as progress:

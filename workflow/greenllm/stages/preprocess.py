@@ -28,6 +28,20 @@ def configure(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--system", metavar="TEXT", help="with --chat: the system message before each prompt")
     parser.add_argument(
+        "--context",
+        type=int,
+        metavar="TOKENS",
+        help="refuse test prompts that leave no room for an answer in a model of so many tokens (default: the context "
+        "of --model)",
+    )
+    parser.add_argument(
+        "--evaluated-rows",
+        type=int,
+        default=0,
+        metavar="N",
+        help="of the test split, only so many rows will be evaluated and must have room (default 0: all)",
+    )
+    parser.add_argument(
         "--out", type=Path, required=True, metavar="FOLDER", help="gets the splits, tokenizer/ and report.json"
     )
 
@@ -36,10 +50,29 @@ def run(arguments: argparse.Namespace) -> int:
     """Prepare, and tell the meter how many rows (samples) and tokens came out."""
     settings = read_settings(arguments.settings, Preprocessing)
     chat = _chat(arguments)
-    report = prepare(TASKS[arguments.task], settings, arguments.data, arguments.model, arguments.out, chat)
+    report = prepare(
+        TASKS[arguments.task],
+        settings,
+        arguments.data,
+        arguments.model,
+        arguments.out,
+        chat,
+        context=_context(arguments),
+        evaluated_rows=arguments.evaluated_rows or None,
+    )
     splits = [split for split in report["splits"].values() if split["rows"]]
     write_work(samples=sum(split["rows"] for split in splits), tokens=sum(split["tokens"]["sum"] for split in splits))
     return 0
+
+
+def _context(arguments: argparse.Namespace) -> int | None:
+    """Return how many tokens the model has room for; None where nobody has said so."""
+    if arguments.context is not None or arguments.model is None:
+        context: int | None = arguments.context
+        return context
+    from greenllm.serving.engines.manifest import read_manifest
+
+    return read_manifest(arguments.model).context
 
 
 def _chat(arguments: argparse.Namespace) -> Callable[[str], Prompt] | None:

@@ -7,7 +7,6 @@ _COLOURS = {
     "collect": "#c9b458",
     "collect_model": "#e3d18a",
     "preprocess": "#a88a2c",
-    "check_prompts": "#8a7440",
     "train": BLUE,
     "compress": "#7a5195",
     "evaluate": "#38a3a5",
@@ -16,13 +15,7 @@ _COLOURS = {
     "load": "#efa6a0",
 }
 _OTHER = "#8d979c"
-_NAMES = {
-    "collect_model": "collect model",
-    "check_prompts": "check prompts",
-    "deploy": "deploy (rest)",
-    "serve": "server",
-    "load": "load generator",
-}
+_NAMES = {"collect_model": "collect model", "deploy": "deploy (rest)", "serve": "server", "load": "load generator"}
 
 
 def stage_colour(stage: str) -> str:
