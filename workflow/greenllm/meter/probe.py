@@ -16,7 +16,9 @@ from greenllm.meter.provisional import Provisional
 from greenllm.meter.sampler import Sampler
 from greenllm.meter.sensors import Sensor
 from greenllm.meter.sensors.discovery import find_sensors
+from greenllm.meter.sensors.external import JOULES, WATTS
 from greenllm.meter.sensors.nvml import Gpu
+from greenllm.meter.sensors.reading import KEY
 
 # The command of a meter outside the host may take its time.
 FIRST_ANSWER_S = 3.0
@@ -28,6 +30,11 @@ LONG_ENOUGH_S = 0.5
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the command's options."""
+    parser.epilog = (
+        f"A meter outside the host is named by ${WATTS} or ${JOULES}: a file, or !COMMAND. Its number is read with its "
+        f"unit (W, kW, mW, J, Wh, kWh, ...; without one: watts, joules). Of several, ${KEY} names the one to take: the "
+        "words before it, its place (1, 2, ...), or its path in JSON."
+    )
     parser.add_argument("--json", action="store_true", help="print it as JSON (power in watts)")
     parser.add_argument(
         "--seconds",
