@@ -50,6 +50,26 @@ def test_a_groups_growth_is_the_jobs_and_lasts_when_the_group_is_gone(v2):
     assert tree.cpu_s() == 5
 
 
+@pytest.mark.parametrize("content", ["", "usage_usec \n"])
+def test_a_group_that_says_nothing_for_a_while_is_neither_lost_nor_counted_anew(v2, content):
+    usage(v2 / "box", 50)
+    tree = ClaimingTree(["box"])
+    usage(v2 / "box", 53)
+    assert tree.cpu_s() == 3
+    (v2 / "box/cpu.stat").write_text(content)
+    (v2 / "box/cgroup.procs").write_text("none\n")
+    assert tree.cpu_s() == 3
+    usage(v2 / "box", 54)
+    assert tree.cpu_s() == 4
+
+
+def test_a_group_that_says_nothing_stops_no_job(tmp_path, env, v2):
+    usage(v2 / "box", 50)
+    (v2 / "box/cpu.stat").write_text("")
+    done = meter("--cgroup", "box", "--", "true", env=env | {"GREENLLM_SYSFS": str(tmp_path / "sys")})
+    assert (done.returncode, done.stderr) == (0, "")
+
+
 @pytest.mark.parametrize("name", ["slice/box", "/sys/fs/cgroup/slice/box", "{root}/slice/box", "/sys/fs/cgroup/slice/"])
 def test_a_group_is_named_from_the_root_or_in_full(v2, name):
     usage(v2 / "slice", 10)

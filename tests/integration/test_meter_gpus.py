@@ -17,6 +17,7 @@ from hardware.simulated import (
     gpu_environment,
     gpu_uuid,
     mig_uuid,
+    proc_tree,
 )
 from metering import GREENLLM, meter, start
 
@@ -308,18 +309,80 @@ def test_a_driver_that_does_not_match_is_not_taken_for_a_host_without_gpus(tmp_p
     assert "--device require" in refused.stderr
 
 
-@pytest.mark.skipif(_nvidia_driver(), reason="this host has NVIDIA's driver")
-def test_a_card_without_its_driver_is_told_with_what_to_do(tmp_path, env):
-    for address, vendor, kind in [
-        ("0000:01:00.0", "0x10de", "0x030000"),
-        ("0000:01:00.1", "0x10de", "0x040300"),  # the card's sound
-        ("0000:02:00.0", "0x8086", "0x030000"),
-    ]:
-        device = tmp_path / "sys/bus/pci/devices" / address
+def pci_bus(root: Path, *devices: tuple[str, str, str]) -> dict[str, str]:
+    """A host with these devices (address, vendor, class) on its bus."""
+    for address, vendor, kind in devices:
+        device = root / "bus/pci/devices" / address
         device.mkdir(parents=True)
         (device / "vendor").write_text(f"{vendor}\n")
         (device / "class").write_text(f"{kind}\n")
-    environment = env | {"GREENLLM_SYSFS": str(tmp_path / "sys")}
+    root.mkdir(exist_ok=True)
+    return {"GREENLLM_SYSFS": str(root)}
+
+
+NVIDIA = ("0000:01:00.0", "0x10de", "0x030200")
+OTHERS = [("0000:01:00.1", "0x10de", "0x040300"), ("0000:02:00.0", "0x8086", "0x030000")]  # a card's sound; Intel's GPU
+no_driver = pytest.mark.skipif(_nvidia_driver(), reason="this host has NVIDIA's driver")
+
+
+@needs_compiler
+@no_driver
+@pytest.mark.parametrize("error", [0, 3, 4, 6, 9, 12, 13, 17, 999])
+def test_a_library_on_a_host_without_a_card_is_no_broken_card(tmp_path, env, error):
+    environment = env | gpu_environment(compile_nvml(tmp_path), []) | {"SIMULATED_NVML_ERROR": str(error)}
+    environment |= pci_bus(tmp_path / "sys", *OTHERS)
+    done = meter("--gpus", 1, "--out", tmp_path / "log.json", "--", "true", env=environment)
+    assert (done.returncode, done.stderr) == (0, "")
+    log = json.loads((tmp_path / "log.json").read_text())
+    assert ([c for c in log["components"] if c["component"] == "gpu"], log["partial"]) == ([], False)
+    assert not attribute(tmp_path / "ledger").jobs[0].partial
+    probed = subprocess.run([*GREENLLM, "probe"], env=environment, capture_output=True, text=True, check=True)
+    assert "none: jobs run on the processors" in probed.stdout
+    assert "nvidia" not in probed.stdout.lower()
+
+
+@needs_compiler
+@no_driver
+@pytest.mark.parametrize(
+    ("error", "reason"),
+    [
+        (0, "it finds no GPU"),
+        (4, "Insufficient Permissions"),
+        (9, "driver is not loaded: install it or load it"),
+        (12, "driver is not loaded: install it or load it"),
+        (18, "version mismatch"),
+        (999, "Unknown Error"),
+    ],
+)
+def test_a_card_that_nvml_does_not_reach_is_told(tmp_path, env, error, reason):
+    environment = env | gpu_environment(compile_nvml(tmp_path), []) | {"SIMULATED_NVML_ERROR": str(error)}
+    environment |= pci_bus(tmp_path / "sys", NVIDIA, *OTHERS)
+    probed = subprocess.run([*GREENLLM, "probe"], env=environment, capture_output=True, text=True, check=True)
+    assert reason in probed.stdout
+    meter("--gpus", 1, "--out", tmp_path / "log.json", "--", "true", env=environment)
+    log = json.loads((tmp_path / "log.json").read_text())
+    (card,) = (c for c in log["components"] if c["component"] == "gpu")
+    assert (card["energy_J"], log["partial"], reason in card["reason"]) == (None, True, True)
+
+
+@needs_compiler
+@no_driver
+@pytest.mark.parametrize("error", [4, 999])
+def test_a_driver_that_is_loaded_tells_of_a_card_that_no_bus_shows(tmp_path, env, error):
+    environment = env | gpu_environment(compile_nvml(tmp_path), []) | {"SIMULATED_NVML_ERROR": str(error)}
+    version = proc_tree(tmp_path / "proc") / "driver/nvidia/version"
+    version.parent.mkdir(parents=True)
+    version.write_text("NVRM version: NVIDIA UNIX x86_64 Kernel Module  580.00\n")
+    environment |= pci_bus(tmp_path / "sys") | {"GREENLLM_PROCFS": str(tmp_path / "proc")}
+    meter("--gpus", 1, "--out", tmp_path / "log.json", "--", "true", env=environment)
+    log = json.loads((tmp_path / "log.json").read_text())
+    (card,) = (c for c in log["components"] if c["component"] == "gpu")
+    assert (card["energy_J"], "a reboot often mends it" in card["reason"]) == (None, True)
+
+
+@no_driver
+def test_a_card_without_its_driver_is_told_with_what_to_do(tmp_path, env):
+    environment = env | pci_bus(tmp_path / "sys", NVIDIA, *OTHERS)
     probed = subprocess.run([*GREENLLM, "probe"], env=environment, capture_output=True, text=True, check=True)
     assert "NVIDIA card at PCI 0000:01:00.0, but NVIDIA's driver is not loaded" in probed.stdout
     assert "sudo modprobe nvidia" in probed.stdout

@@ -110,7 +110,8 @@ def test_a_reset_is_told_from_a_wrap_around(tmp_path, env):
 
 def test_a_file_that_the_kernel_makes_on_reading_is_never_stale(tmp_path, env):
     """/proc/uptime counts seconds: the energy of a host that draws one watt."""
-    log = metered(tmp_path, "sleep 0.5", env | {"GREENLLM_PLATFORM_JOULES": "/proc/uptime"})
+    uptime = {"GREENLLM_PLATFORM_JOULES": "/proc/uptime", "GREENLLM_PLATFORM_KEY": "1"}  # the other is idle time
+    log = metered(tmp_path, "sleep 0.5", env | uptime)
     assert counted_J(tmp_path) == pytest.approx(log["duration_s"], abs=0.1)
 
 
@@ -262,3 +263,65 @@ def test_a_meter_inside_a_meter_leaves_the_command_to_the_outer_one(tmp_path, en
     nested = platform(json.loads(inner_log.read_text()))
     assert nested["energy_J"] is None
     assert "the meter around this one" in nested["reason"]
+
+
+ONE_LINE = [
+    ("WATTS", "0.123 kW", None, 123),
+    ("WATTS", "250mW", None, 0.25),
+    ("WATTS", '{"id":0,"apower":123.4}', "apower", 123.4),
+    ("WATTS", "PSU1 88 W, PSU2 90 W", "PSU2", 90),
+    ("JOULES", "2.5 kWh", None, 9e6),
+]
+REFUSED = [
+    ("WATTS", '{"id":0,"apower":123.4}', None, "several numbers"),
+    ("WATTS", "12 345 W", None, "several numbers"),
+    ("WATTS", '{"apower":null}', "apower", "GREENLLM_PLATFORM_KEY=apower names no number"),
+    ("WATTS", "1.5 kWh", None, "kWh is a unit of energy"),
+    ("JOULES", "220 W", None, "W is a unit of power"),
+    ("WATTS", "-5 W", None, "not negative"),
+    ("WATTS", "connection refused, error: 111", None, "111 has no unit"),
+    ("WATTS", "", None, "no number"),
+]
+
+
+@pytest.mark.parametrize("through", ["file", "command"])
+@pytest.mark.parametrize(("variable", "text", "key", "number"), ONE_LINE)
+def test_a_reading_is_read_with_its_unit(tmp_path, env, through, variable, text, key, number):
+    (tmp_path / "said").write_text(text)
+    source = str(tmp_path / "said") if through == "file" else f"!cat {tmp_path / 'said'}"
+    env |= {f"GREENLLM_PLATFORM_{variable}": source} | ({"GREENLLM_PLATFORM_KEY": key} if key else {})
+    done = subprocess.run([*GREENLLM, "probe", "--json"], env=env, capture_output=True, check=True, timeout=60)
+    (sensor,) = (s for s in json.loads(done.stdout)["sensors"] if s["component"] == "platform")
+    expected_W = 0 if variable == "JOULES" else number  # the counter stands still
+    assert sensor["power_W"]["value"] == pytest.approx(expected_W, rel=0.05)
+    if variable == "JOULES" and through == "file":
+        metered(tmp_path, "true", env)
+        (ledger,) = (tmp_path / "ledger").glob("*/*.jsonl")
+        start, first = (json.loads(line) for line in ledger.read_text().splitlines()[:2])
+        assert first[start["columns"].index("platform/external.raw")] == pytest.approx(number)
+
+
+@pytest.mark.parametrize("through", ["file", "command"])
+@pytest.mark.parametrize(("variable", "text", "key", "reason"), REFUSED)
+def test_a_reading_that_may_mean_two_things_is_refused_and_the_job_goes_on(
+    tmp_path, env, through, variable, text, key, reason
+):
+    (tmp_path / "said").write_text(text)
+    source = str(tmp_path / "said") if through == "file" else f"!cat {tmp_path / 'said'}"
+    env |= {f"GREENLLM_PLATFORM_{variable}": source} | ({"GREENLLM_PLATFORM_KEY": key} if key else {})
+    component = platform(metered(tmp_path, "sleep 0.7", env))
+    assert component["energy_J"] is None
+    assert reason in component["reason"]
+    assert "\n" not in component["reason"]
+    done = subprocess.run([*GREENLLM, "probe"], env=env, capture_output=True, text=True, check=True, timeout=60)
+    assert reason in done.stdout
+
+
+def test_a_kernels_file_is_read_in_the_kernels_unit(tmp_path, env):
+    chip = tmp_path / "sys/class/hwmon/hwmon3"
+    chip.mkdir(parents=True)
+    (chip / "power1_input").write_text("45000000\n")
+    env |= {"GREENLLM_SYSFS": str(tmp_path / "sys"), "GREENLLM_PLATFORM_WATTS": str(chip / "power1_input")}
+    done = subprocess.run([*GREENLLM, "probe", "--json"], env=env, capture_output=True, check=True, timeout=60)
+    (sensor,) = (s for s in json.loads(done.stdout)["sensors"] if s["component"] == "platform")
+    assert sensor["power_W"]["value"] == pytest.approx(45, rel=0.05)

@@ -271,6 +271,15 @@ ROWS = ["2001-09-09T01:46:41Z,5", "2001-09-09T01:46:42Z,6", "2001-09-09T01:46:43
         ("\n".join(["time,power_W", ROWS[0], ROWS[0]]), [], "row 3: the time does not grow"),
         ("\n".join(["time,energy_J", ROWS[1], ROWS[2].replace(",7", ",5")]), [], "row 3: the energy falls"),
         ("time,power_W\n1,2\n2,2\n", [], "no time in common"),
+        ("\n".join(["time,power_W", *ROWS[:2], "2001-09-09T01:46:43Z,7 Wh"]), [], "row 4: .*Wh is a unit of energy"),
+        ("\n".join(["time,power_W", *ROWS[:2], "2001-09-09T01:46:43Z,-7"]), [], "row 4: .*not negative"),
+        ("\n".join(["time,power_W", *ROWS[:2], '2001-09-09T01:46:43Z,"1,234"']), [], "row 4: .*two ways"),
+        ("\n".join(["time,power_W,power_W", *(f"{row},1" for row in ROWS)]), [], "2 columns 'power_W'"),
+        (
+            "\n".join(["time,P (kW)", *ROWS]),
+            ["--columns", "power_W=P (kW)"],
+            "says kW, not W: write --columns power_kW=",
+        ),
         ("\n".join(["time,power_W", *ROWS]), [], "record for longer"),
         ("\n".join(["time,power_W", *ROWS]), ["--columns", "time=Zeit"], "no column 'Zeit'"),
         ("\n".join(["time,power_W", *ROWS]), ["--device", "package-7"], "no readable device 'package-7'.*package-0"),
@@ -287,6 +296,31 @@ def test_a_bad_file_is_told_in_one_line_and_nothing_is_stored(tmp_path, stored, 
     assert told.count("\n") == 1
     assert re.search(complaint, told)
     assert not stored.exists()
+
+
+@pytest.mark.parametrize(
+    ("column", "cell", "more"),
+    [
+        ("power_kW", "{kW!r}", []),
+        ("power_W", "{kW!r} kW", []),
+        ("power_kW", "{W!r}W", []),
+        ("Leistung in kW", "{kW!r}", ["--columns", "power_kW=Leistung in kW"]),
+    ],
+)
+def test_an_external_meters_unit_stands_in_the_header_or_in_the_cells(tmp_path, stored, capsys, column, cell, more):
+    host, truth = package_host()
+    folder = str(ledgers(tmp_path / "l", host))
+    header, *rows = csv_of(tmp_path / "watts.csv", truth, "power_W", step_s=0.1).read_text().splitlines()
+    told = [(moment, float(watts)) for moment, watts in (row.split(",") for row in rows)]
+    written = [f"{moment},{cell.format(W=watts, kW=watts / 1000)}" for moment, watts in told]
+    (tmp_path / "other.csv").write_text("\n".join([header.replace("power_W", column), *written]))
+    gains = []
+    for name, options in (("watts.csv", []), ("other.csv", more)):
+        arguments = ["calibrate", folder, str(tmp_path / name), "--device", "package-0", "--json", *options]
+        assert main(arguments) == 0
+        (device,) = json.loads(capsys.readouterr().out)["devices"]
+        gains.append(device["gain"])
+    assert gains[0] == pytest.approx(gains[1])
 
 
 HEAD = '{"schema": "greenllm/calibration/1", "host": "HOST", "calibrations": '

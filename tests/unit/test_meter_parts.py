@@ -169,26 +169,6 @@ def test_the_readmes_sensor_works_as_it_stands(tmp_path, monkeypatch):
         board.read()
 
 
-@pytest.mark.parametrize(
-    ("text", "number"),
-    [
-        ("12.5\n", 12.5),
-        ("\n    Instantaneous power reading:                   220 Watts\n    Minimum: 10 Watts\n", 220),
-        ("PSU1 reads 88W, PSU2 90W", 88),
-        ("power=3.5e2 W.", 350),
-        ("outlet at 250.", 250),
-    ],
-)
-def test_the_first_number_in_what_an_outside_meter_says_counts(text, number):
-    assert external.number_in(text) == number
-
-
-@pytest.mark.parametrize("text", ["", "no reading", "PSU1: n/a", "1,234 W", "12,5 W", "10.0.0.7 220", "-3 W", "1e999"])
-def test_what_is_no_plain_number_is_refused(text):
-    with pytest.raises(SensorError):
-        external.number_in(text)
-
-
 def test_watts_are_integrated_by_the_trapezoidal_rule_but_not_over_a_long_silence():
     integral = external.Integral()
     assert integral.watts(10, 100, now_s=10) == 0

@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from greenllm.meter.counting import STOOD
+from greenllm.meter.estimate import Estimate
 from greenllm.meter.host import boot_id, host_name, memory_GiB, processor_count, processor_identity
 from greenllm.meter.leases import Holder, NoLocksError, cpu_locks, holders_of, lock_folder, usable_cpus
 from greenllm.meter.process_tree import ProcessTree
@@ -13,22 +15,33 @@ from greenllm.meter.provisional import Provisional
 from greenllm.meter.sampler import Sampler
 from greenllm.meter.sensors import Sensor
 from greenllm.meter.sensors.discovery import find_sensors
+from greenllm.meter.sensors.external import JOULES, WATTS
 from greenllm.meter.sensors.nvml import Gpu
+from greenllm.meter.sensors.reading import KEY
 from greenllm.printing import print_json
 
 # The command of a meter outside the host may take its time.
 FIRST_ANSWER_S = 3.0
+# How often what needs no closer look is read: several readings tell zones that show one counter.
+SAMPLE_S = 0.1
+# The time that sensors are watched for by default is enough to see a counter move.
+LONG_ENOUGH_S = 0.5
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the command's options."""
+    parser.epilog = (
+        f"A meter outside the host is named by ${WATTS} or ${JOULES}: a file, or !COMMAND. Its number is read with its "
+        f"unit (W, kW, mW, J, Wh, kWh, ...; without one: watts, joules). Of several, ${KEY} names the one to take: the "
+        "words before it, its place (1, 2, ...), or its path in JSON."
+    )
     parser.add_argument("--json", action="store_true", help="print it as JSON (power in watts)")
     parser.add_argument(
         "--seconds",
         type=float,
-        default=0.5,
+        default=LONG_ENOUGH_S,
         metavar="S",
-        help="how long to watch the sensors, in seconds (default 0.5)",
+        help="how long to watch the sensors, in seconds (default %(default)g)",
     )
 
 
@@ -63,15 +76,20 @@ def _found(gpus: Sequence[Gpu], sensors: Sequence[Sensor], seconds: float) -> di
     began_s = time.monotonic()
     watching.add(first)
     while (left_s := began_s + seconds - time.monotonic()) > 0:
-        for row in sampler.poll():
+        for row in sampler.poll() if sampler.poll_s else sampler.sample():
             watching.add(row)
-        time.sleep(min(left_s, sampler.poll_s or left_s))
+        time.sleep(min(left_s, sampler.poll_s or SAMPLE_S))
     for row in sampler.sample():
         watching.add(row)
     counted, repeated = watching.counted(), watching.repeated
     read = {device for _, device in counted}
     troubles = {name: trouble for name, trouble in sampler.troubles.items() if name not in read}
     reasons = {(c.component, c.device): c.reason for c in watching.components(host_name(), seconds, [], troubles, {})}
+    for sensor in sensors:
+        key = sensor.component, sensor.device
+        if key in counted and _stood_still(sensor, counted[key], seconds):
+            del counted[key]
+            reasons[key] = f"{reasons[key]}; {STOOD}" if reasons.get(key) else STOOD
     try:
         folder: str | None = str(lock_folder())
         names = [f"gpu-{gpu.uuid}" for gpu in gpus] + cpu_locks(exclusive=True)
@@ -108,6 +126,15 @@ def _found(gpus: Sequence[Gpu], sensors: Sequence[Sensor], seconds: float) -> di
             "devices": [{"name": h.name, "held": h.held, "holder": h.record or None} for h in holders],
         },
     }
+
+
+def _stood_still(sensor: Sensor, energy: Estimate, seconds: float) -> bool:
+    """Whether a counter did not move for as long as one that works does not stand still."""
+    counter = sensor.counter
+    if counter is None or counter.still_s is None or seconds < min(counter.still_s, LONG_ENOUGH_S):
+        return False
+    own = {term.parameter for term in sensor.terms if term.of == "counter"}
+    return not any(coefficient for name, coefficient in energy.terms.items() if name in own)
 
 
 def _as_text(found: dict[str, Any]) -> str:

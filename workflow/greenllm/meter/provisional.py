@@ -14,7 +14,7 @@ from greenllm.meter.counting import STOOD, USED_S, UnknownGrowthError, growth
 from greenllm.meter.estimate import Estimate, Parameter, unseen
 from greenllm.meter.host import LEAST_BUSY, said_too_little
 from greenllm.meter.ledger import BUSY, counter_columns
-from greenllm.meter.overlap import Agreement, may_overlap, notice, repeated
+from greenllm.meter.overlap import Agreement, alike, notice, repeated
 from greenllm.meter.sensors import Sensor
 from greenllm.meter.sensors.external import POWER_METHODS, SILENT, SILENT_S
 from greenllm.meter.watching import UNREAD, UNREAD_S, USUAL_S, WINDOW_PART
@@ -51,12 +51,7 @@ class Provisional:
         self._known_s = [0.0] * len(self._sensors)  # between readings, where it is known what was counted
         self._still_s = [0.0] * len(self._sensors)  # since the counter moved
         self._unknown_why: dict[int, str] = {}
-        self._agreements = {
-            (i, j): Agreement()
-            for (i, one), (j, other) in combinations(enumerate(self._sensors), 2)
-            if (one.component, one.method) == (other.component, other.method)
-            and may_overlap(one.counter, other.counter)
-        }
+        self._agreements = {(i, j): Agreement() for group in alike(self._sensors) for i, j in combinations(group, 2)}
         self._own: list[dict[str, float]] = [{} for _ in self._sensors]
         self._counted: list[dict[str, float]] = [{} for _ in self._sensors]
         self._unseen: dict[str, Parameter] = {}

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 
 from greenllm.meter.host import BusyTimeError, ProcessorTimes
 from greenllm.meter.ledger import BUSY, HOST_COLUMNS, counter_columns, memory_column
+from greenllm.meter.overlap import alike
 from greenllm.meter.process_tree import ProcessTree
 from greenllm.meter.sensors import Sensor, SensorError
 from greenllm.meter.usage import MemoryUse
@@ -24,6 +25,7 @@ class Sampler:
         self._tree = tree
         self._processors = ProcessorTimes()
         self._counters = [sensor for sensor in sensors if sensor.read is not None]
+        self._alike = alike(self._counters)
         self._occupied = [s for s in self._counters if s.processes is not None and s.device not in leased]
         self._used = [s for s in self._counters if s.memory is not None and s.device in leased]
         self._polled = [s for s in self._counters if s.poll_s is not None and s.gauge is None]
@@ -108,8 +110,10 @@ class Sampler:
             steal_s,
             round(cpu_s, 6),
         ]
-        for i, sensor in enumerate(self._counters):
-            raw, when_s = self._read(sensor), round(time.monotonic(), 6)
+        readings = [(self._read(sensor), round(time.monotonic(), 6)) for sensor in self._counters]
+        for group in self._alike:
+            self._read_again(group, readings)
+        for i, (sensor, (raw, when_s)) in enumerate(zip(self._counters, readings, strict=True)):
             row += [when_s, raw]
             watch = self._gauges.get(sensor.device) or self._ticking.get(sensor.device)
             if watch is not None and raw is not None:
@@ -120,6 +124,17 @@ class Sampler:
             self.memory[sensor.device].add(used_B)
             row.append(used_B)
         return [*frames, row]
+
+    def _read_again(self, group: Sequence[int], readings: list[tuple[float | None, float]]) -> None:
+        """Read counters that may be one again, where they all differ: one that was renewed in between shows two counts.
+
+        Two that are not one go on to differ, and are read twice more at most.
+        """
+        for _ in range(2):
+            if len({readings[i][0] for i in group}) < len(group):
+                return
+            for i in group:
+                readings[i] = self._read(self._counters[i]), round(time.monotonic(), 6)
 
     def _busy_and_steal_s(self) -> tuple[float | None, float | None]:
         try:

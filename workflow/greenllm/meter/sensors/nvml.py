@@ -186,16 +186,18 @@ def _sensor(pynvml: Any, handle: Any, uuid: str) -> Sensor:
     try:
         energy_mJ()
     except SensorError as without_counter:
+        reasons = [str(without_counter)]
         for read, mean_s in ((instant_mW, 0.0), (power_mW, _mean_s(pynvml, handle))):
             try:
                 read()
-            except SensorError:
+            except SensorError as error:
+                reasons.append(str(error))
                 continue
             sensor.method, sensor.gauge, sensor.read = POWER, Gauge(1e-3, mean_s), read
             sensor.poll_s = POLL_S
             break
         else:
-            return null(uuid, str(without_counter))
+            return null(uuid, "; ".join(dict.fromkeys(reasons)))
     else:
         sensor.counter, sensor.read = Counter(unit_J=1e-3, ticks=True, still_s=STILL_S), energy_mJ
     sensor.processes, sensor.memory = processes, memory
