@@ -13,6 +13,9 @@ from greenllm.meter.watching import LOOK_S, RENEWAL_S, RENEWALS_AT_EDGE, USUAL_S
 
 Row = list[float | None]
 
+# How often counters that may be one are read again where they differ, after how long (s); and in how many samples.
+READ_AGAIN, BETWEEN_S, SURELY = 5, 2e-4, 3
+
 
 class Sampler:
     """Takes samples, as rows under `columns`. A reading that fails is None in its row; `troubles` says why.
@@ -25,7 +28,7 @@ class Sampler:
         self._tree = tree
         self._processors = ProcessorTimes()
         self._counters = [sensor for sensor in sensors if sensor.read is not None]
-        self._alike = alike(self._counters)
+        self._alike, self._differed = alike(self._counters), dict[int, int]()
         self._occupied = [s for s in self._counters if s.processes is not None and s.device not in leased]
         self._used = [s for s in self._counters if s.memory is not None and s.device in leased]
         self._polled = [s for s in self._counters if s.poll_s is not None and s.gauge is None]
@@ -112,7 +115,8 @@ class Sampler:
         ]
         readings = [(self._read(sensor), round(time.monotonic(), 6)) for sensor in self._counters]
         for group in self._alike:
-            self._read_again(group, readings)
+            if self._differed.get(group[0], 0) < SURELY:
+                self._read_again(group, readings)
         for i, (sensor, (raw, when_s)) in enumerate(zip(self._counters, readings, strict=True)):
             row += [when_s, raw]
             watch = self._gauges.get(sensor.device) or self._ticking.get(sensor.device)
@@ -126,15 +130,17 @@ class Sampler:
         return [*frames, row]
 
     def _read_again(self, group: Sequence[int], readings: list[tuple[float | None, float]]) -> None:
-        """Read counters that may be one again, where they all differ: one that was renewed in between shows two counts.
+        """Read counters that may be one again, while they all differ: one that was renewed in between shows two counts.
 
-        Two that are not one go on to differ, and are read twice more at most.
+        Those that went on to differ in several samples are not one, and are left alone from then on.
         """
-        for _ in range(2):
+        for _ in range(READ_AGAIN):
             if len({readings[i][0] for i in group}) < len(group):
                 return
+            time.sleep(BETWEEN_S)
             for i in group:
                 readings[i] = self._read(self._counters[i]), round(time.monotonic(), 6)
+        self._differed[group[0]] = self._differed.get(group[0], 0) + 1
 
     def _busy_and_steal_s(self) -> tuple[float | None, float | None]:
         try:
