@@ -50,7 +50,7 @@ def test_embedded_data_are_the_same_bytes_each_time(tmp_path, collect, task):
     settings = {"source": "embedded", "rows": 500}
     assert collect(settings, task)[0] == 0
     first = {path.name: path.read_bytes() for path in (tmp_path / "out").iterdir()}
-    assert set(first) == {"train.parquet", "card.json"}
+    assert set(first) == {"train.parquet", "card.json", ".greenllm-written"}
     assert collect(settings, task)[0] == 0
     assert first == {path.name: path.read_bytes() for path in (tmp_path / "out").iterdir()}
     assert card(tmp_path)["rows"] == pq.read_metadata(tmp_path / "out" / "train.parquet").num_rows == 500

@@ -125,7 +125,8 @@ def test_a_chat_endpoint_is_evaluated_and_measured_and_its_key_written_nowhere(g
     assert "runs elsewhere" in measured["energy_reason"]
     assert measured["memory_bytes"] is measured["model_bytes"] is None
     assert measured["memory_reason"]
-    assert sorted(path.name for path in (tmp_path / "bundle").iterdir()) == ["README.md", "greenllm.json"]
+    names = sorted(path.name for path in (tmp_path / "bundle").iterdir())
+    assert names == [".greenllm-written", "README.md", "greenllm.json"]
     assert guarded in (tmp_path / "bundle" / "README.md").read_text()
     written = [path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()]
     assert not [content for content in written if KEY.encode() in content]

@@ -233,3 +233,32 @@ def test_one_long_row_takes_memory_in_proportion(tmp_path, group):
     assert done.returncode == 0, done.stderr
     # With each text in as much room as the longest, 3 GB; what the libraries take alone is some 250 MB.
     assert int(done.stdout) * 1024 < 800e6
+
+
+def test_a_prompt_that_leaves_no_room_for_an_answer_is_reported_before_anything_is_trained(tmp_path, prepare):
+    jsonl(tmp_path / "train.jsonl", some_rows(300))
+    test = [{"prompt": f"test {n} parcel", "completion": "label1"} for n in range(20)]
+    test[7]["prompt"] += " parcel" * 100
+    jsonl(tmp_path / "test.jsonl", test)
+    data = {"source": "file", "train": "train.jsonl", "test": "test.jsonl"}
+    status, report, said = prepare(data, more=["--context", "64"])
+    assert status == 2
+    assert report is None
+    assert said.count("\n") == 1
+    assert "row test-8: the prompt has " in said
+    assert "64 tokens" in said
+    assert "1 of 20 prompts" in said
+    assert prepare(data, more=["--context", "512"])[0] == 0
+
+
+def test_only_prompts_that_are_evaluated_need_room(tmp_path, prepare):
+    jsonl(tmp_path / "train.jsonl", some_rows(300))
+    test = [{"prompt": f"test {n} parcel", "completion": "label1"} for n in range(20)]
+    test[7]["prompt"] += " parcel" * 100
+    jsonl(tmp_path / "test.jsonl", test)
+    data = {"source": "file", "train": "train.jsonl", "test": "test.jsonl"}
+    assert prepare(data)[0] == 0
+    place = [row["id"] for row in split(tmp_path, "test")].index("test-8")
+    for rows, wanted in ((place, 0), (place + 1, 2)):
+        status, _, _ = prepare(data, more=["--context", "64", "--evaluated-rows", str(rows)])
+        assert status == wanted
