@@ -45,18 +45,16 @@ class Server:
 
 def metered(rule: str, wildcards: Mapping[str, str], out: Path, *options: str) -> list[str]:
     """Return the beginning of a command that runs the rest under a meter of its own."""
-    command = greenllm("meter", "--rule", rule, "--out", str(out), *options)
+    # `-P`: it imports nothing from the current folder, whatever the environment of the command that it runs says.
+    command = [sys.executable, "-P", "-m", "greenllm", "meter", "--rule", rule, "--out", str(out), *options]
     for key, value in wildcards.items():
         command += ["--wildcard", f"{key}={value}"]
     return [*command, "--"]
 
 
 def greenllm(*arguments: str) -> list[str]:
-    """Return the command line of a subcommand, by this interpreter: no PATH or activated environment is needed.
-
-    `-P` keeps the current folder off the import path: a file json.py there is not Python's json.
-    """
-    return [sys.executable, "-P", "-m", "greenllm", *arguments]
+    """Return the command line of a subcommand, by this interpreter: no PATH or activated environment is needed."""
+    return [sys.executable, "-m", "greenllm", *arguments]
 
 
 @contextlib.contextmanager
@@ -100,7 +98,7 @@ def running_other_server(command: Sequence[str], url: str, ready_s: float) -> It
                 time.sleep(LOOK_s)
         return None
 
-    # A script of the user's imports what lies beside it, as usual.
+    # A script of the user's imports what is beside it, as usual.
     environment = {name: value for name, value in closely_sampled().items() if name != SAFE_PATH}
     with _running(command, ready, stdout=None, preexec_fn=_end_with_parent, environment=environment) as server:
         yield server
@@ -141,7 +139,7 @@ def _running(
             stdout=log if stdout is None else stdout,
             stderr=log,
             text=True,
-            env=closely_sampled() if environment is None else environment,
+            env=_environment() if environment is None else environment,
             preexec_fn=preexec_fn,
         )
         asked_to_stop = False
@@ -189,12 +187,17 @@ class LoadGenerator:
 def running_load(command: Sequence[str]) -> Iterator[LoadGenerator]:
     """Run `greenllm load` under a meter and yield it, to be given orders; it ends with its standard input."""
     process = subprocess.Popen(
-        [*command, "--orders"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=closely_sampled()
+        [*command, "--orders"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=_environment()
     )
     try:
         yield LoadGenerator(process)
     finally:
         _stop(process, gracefully=True)
+
+
+def _environment() -> dict[str, str]:
+    """Return the environment of our own commands: they import nothing from the current folder."""
+    return {**closely_sampled(), SAFE_PATH: "1"}
 
 
 def _end_with_parent() -> None:

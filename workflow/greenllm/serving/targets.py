@@ -110,7 +110,9 @@ def _other_server(deployed: Deployed, server: str) -> Iterator[Target]:
         },
     )
     with running_other_server(
-        [*deployed.meter("--gpus", str(deployed.gpus)), *command], f"http://127.0.0.1:{port}", deployed.ready_s
+        [*deployed.meter("--gpus", str(deployed.gpus)), *command],
+        f"http://127.0.0.1:{port}",
+        deployed.ready_s,
     ) as running:
         yield Target(
             Endpoint(url=with_version(running.url), served_name=name),

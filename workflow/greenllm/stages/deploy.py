@@ -11,6 +11,7 @@ from typing import Any
 
 from greenllm.config.models import Deployment, Evaluation
 from greenllm.config.read import read_settings
+from greenllm.environment import SAFE_PATH
 from greenllm.errors import UserError
 from greenllm.files import read_json, require_replaceable, require_replaceable_file, write_json
 from greenllm.serving import measurement
@@ -78,6 +79,7 @@ def run(arguments: argparse.Namespace) -> int:
         endpoint = read_manifest(arguments.model).endpoint
         if endpoint is not None and endpoint.cgroup is not None:  # what a meter claims, those around it claim, too
             options += ["--cgroup", endpoint.cgroup]
+        os.environ[SAFE_PATH] = "1"
         os.execv(sys.executable, [*greenllm("meter", *options, "--"), *sys.orig_argv])
     signal.signal(signal.SIGTERM, _interrupt)  # so that the server is stopped before this process ends
     return _deploy(arguments)
