@@ -4,8 +4,10 @@ import re
 import shlex
 import shutil
 from collections.abc import Callable, Mapping
+from pathlib import Path
 
 from greenllm.errors import UserError
+from greenllm.paths import expanded
 
 BRACED = re.compile(r"\{(\w+)\}")
 # An environment beside the project's own (`make vllm`).
@@ -14,12 +16,12 @@ KNOWN = ("context", "model", "name", "port")
 
 
 def server_words(server: str) -> list[str]:
-    """Return the words of a server's command, as a shell splits them.
+    """Return the words of a server's command, as a shell splits them, `~` the home folder.
 
     Raises UserError where it is no command, the command is not installed, or a name in braces is not one of `KNOWN`.
     """
     try:
-        words = shlex.split(server)
+        words = [str(expanded(Path(word))) if word.startswith("~") else word for word in shlex.split(server)]
     except ValueError as error:
         raise UserError(f"deploy.server: {server}: {error}; expected a command as a shell takes it") from None
     for name in BRACED.findall(server):
