@@ -467,6 +467,15 @@ def test_a_model_is_found_by_its_name(serve: Callable[..., Server]) -> None:
         (b'{"prompt": [' + b"1" * 400 + b"]}", 422, "prompt"),
         (b"[" * 100_000, 400, "nested too deeply"),
         (b'{"prompt": ' + b"[" * 300 + b"]" * 300 + b"}", 422, "prompt"),
+        (b'{"prompt": "a", "prompt": "b"}', 422, "prompt: is there twice"),
+        (b'{"prompt": "a", "metadata": {"k": "1", "k": "2"}}', 422, "k: is there twice"),
+        (rb'{"prompt": "a", "\ud83d": 1, "\ud83d": 2}', 422, "is there twice"),
+        (b'{"prompt": [true]}', 422, "prompt"),
+        (b'{"prompt": [1.0]}', 422, "prompt"),
+        (b'{"prompt": null}', 422, "prompt: "),
+        (b'{"prompt": "a", "foo": 1}', 422, "foo: is not known to this server"),
+        (b'{"prompt": "a", "stream": true, "stream_options": {"foo": 1}}', 422, "stream_options.foo: is not known"),
+        (b"[]", 422, "is no JSON object"),
         (b"", 400, "is empty"),
         (b" \n", 400, "is empty"),
         (b"null", 422, "body"),
@@ -587,3 +596,19 @@ def test_replies_leave_completions_as_they_are_and_a_server_without_them_its_cha
     chat = serve().chat("card lost").json()
     assert chat["choices"][0]["message"]["content"] == "card lost "
     assert "greenllm" not in chat
+
+
+@pytest.mark.parametrize("more", [{"tool_calls": [{"id": "1"}]}, {"foo": 1}, {"audio": {"id": "1"}}])
+def test_what_a_message_asks_for_and_the_server_cannot_do_is_refused(
+    serve: Callable[..., Server], more: dict[str, object]
+) -> None:
+    messages = [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b", **more}]
+    said = refusal(serve().client.post("/v1/chat/completions", json={"messages": messages}), 422)
+    assert f"messages.1.{next(iter(more))}: " in said
+
+
+def test_an_answer_may_be_sent_back_with_all_its_empty_fields(serve: Callable[..., Server]) -> None:
+    empty = {"refusal": None, "tool_calls": None, "annotations": [], "audio": None, "function_call": None, "name": "x"}
+    messages = [{"role": "assistant", "content": "b", **empty}, {"role": "user", "content": "a"}]
+    response = serve().client.post("/v1/chat/completions", json={"messages": messages})
+    assert response.status_code == 200, response.text

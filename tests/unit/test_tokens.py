@@ -188,3 +188,28 @@ def test_ids_that_are_no_tokens_are_refused(folder: Path) -> None:
     for strange in (-1, text.tokenizer.get_vocab_size(), 2**32, 10**400):
         with pytest.raises(PromptError, match="no token's id"):
             text.prompt_ids(Prompt("", [1, strange]))
+
+
+@pytest.mark.parametrize(
+    ("file", "content"),
+    [
+        ("special_tokens_map.json", {"eos_token": "<end>"}),
+        ("special_tokens_map.json", {"additional_special_tokens": [{"content": "<end>"}]}),
+        ("config.json", {"eos_token_id": 256}),
+        ("generation_config.json", {"eos_token_id": [1, 256]}),
+    ],
+)
+def test_the_end_token_that_another_file_names_is_special_too(
+    tmp_path: Path, file: str, content: dict[str, object]
+) -> None:
+    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
+    tokenizer = Tokenizer(models.BPE({letter: index for index, letter in enumerate(alphabet)}, []))
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.add_tokens(["<end>"])
+    assert tokenizer.token_to_id("<end>") == 256
+    write(tmp_path, tokenizer)
+    assert 256 in read_tokenizer(tmp_path).encode("a<end>").ids
+    (tmp_path / file).write_text(json.dumps(content))
+    ids = read_tokenizer(tmp_path).encode("a<end>").ids
+    assert 256 not in ids
+    assert len(ids) == len("a<end>")

@@ -12,13 +12,15 @@ from greenllm.files import read_json
 
 FILE = "tokenizer.json"
 SETTINGS = "tokenizer_config.json"
+MAP = "special_tokens_map.json"
 
 
 def read_tokenizer(folder: Path) -> Tokenizer:
     """Return the tokenizer in a folder; it neither pads nor cuts, and spells the text of a special token.
 
-    Special are the tokens that tokenizer.json marks as special, and those that tokenizer_config.json names, such as
-    `eos_token`. Raises UserError where there is no tokenizer that can be read.
+    Special are the tokens that tokenizer.json marks as special, those that tokenizer_config.json and
+    special_tokens_map.json name, such as `eos_token`, and the end tokens that config.json and generation_config.json
+    name by their ids. Raises UserError where there is no tokenizer that can be read.
     """
     try:
         tokenizer = Tokenizer.from_file(str(folder / FILE))
@@ -28,7 +30,7 @@ def read_tokenizer(folder: Path) -> Tokenizer:
     tokenizer.no_padding()
     tokenizer.no_truncation()
     known = special_tokens(tokenizer).values()
-    named = (token for token in _named_special(read_settings_file(folder / SETTINGS)) if token not in known)
+    named = (token for token in _all_named_special(folder, tokenizer) if token not in known)
     tokenizer.add_special_tokens([token for token in named if tokenizer.token_to_id(token) is not None])
     return spelling_special_tokens(tokenizer)
 
@@ -83,6 +85,17 @@ def _named_special(settings: Mapping[str, Any]) -> set[str]:
     added = settings.get("added_tokens_decoder") or {}
     values += [token for token in added.values() if isinstance(token, dict) and token.get("special")]
     return {*special_token_settings(settings).values(), *(text for value in values if (text := _text_of(value)))}
+
+
+def _all_named_special(folder: Path, tokenizer: Tokenizer) -> list[str]:
+    """Return the texts of the tokens that the files beside tokenizer.json call special, in a fixed order."""
+    named = {text for file in (SETTINGS, MAP) for text in _named_special(read_settings_file(folder / file))}
+    for file in ("config.json", "generation_config.json"):
+        ids = read_settings_file(folder / file).get("eos_token_id")
+        for id in ids if isinstance(ids, list) else [ids]:
+            if isinstance(id, int) and (text := tokenizer.id_to_token(id)) is not None:
+                named.add(text)
+    return sorted(named)
 
 
 def _text_of(token: object) -> str | None:

@@ -34,7 +34,14 @@ async def read_body(http: HttpRequest, kind: type[Body]) -> Body:
         return kind.model_validate(value)
     except ValidationError as error:
         first = error.errors(include_url=False, include_context=False)[0]
-        raise _invalid(first["loc"], str(first["msg"]).removeprefix("Value error, ")) from None
+        # Of a field that may be of several types, pydantic names the type that it tried as if it were a key.
+        key = [part for part in first["loc"] if part != "str" and not str(part).startswith("list[")]
+        message = str(first["msg"]).removeprefix("Value error, ")
+        if first["type"] == "extra_forbidden":
+            message = "is not known to this server; leave it out"
+        elif not key:
+            message = 'is no JSON object; expected one such as {"prompt": "…"}'
+        raise _invalid(key, message) from None
 
 
 def body_of(kind: type[BaseModel]) -> dict[str, Any]:
@@ -60,13 +67,25 @@ def _parsed(body: bytes) -> object:
     if not body.strip():
         raise Refused(400, "the body is empty; expected a JSON object")
     try:
-        return json.loads(body.decode(), parse_constant=_no_number)
+        return json.loads(body.decode(), parse_constant=_no_number, object_pairs_hook=_object)
+    except KeyError as error:
+        raise Refused(422, f"{error.args[0]}: is there twice; send it once", param=str(error.args[0])) from None
     except UnicodeDecodeError as error:
         raise Refused(400, f"the body is not UTF-8: {error.reason} at byte {error.start}") from None
     except RecursionError:
         raise Refused(400, "the body is nested too deeply") from None
     except ValueError as error:  # no JSON, or an integer of thousands of digits
         raise Refused(400, f"the body is not valid JSON: {str(error)[:200]}") from None
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Return an object of the body; raise KeyError where one of its keys is there twice."""
+    value: dict[str, Any] = {}
+    for key, one in pairs:
+        if key in value:
+            raise KeyError(key[:60].encode(errors="replace").decode())
+        value[key] = one
+    return value
 
 
 def _no_number(name: str) -> NoReturn:

@@ -11,7 +11,7 @@ import uuid
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StrictInt, field_validator, model_validator
 
 from greenllm.serving.engines import Completion, Prompt
 
@@ -39,16 +39,28 @@ Nothing = Annotated[Any, AfterValidator(_nothing)]
 """A field that asks for what this server can't do, unless it is null, false or empty."""
 
 
-class StreamOptions(BaseModel):
-    """What a stream tells besides the text."""
-
-    include_usage: bool | None = None
-
-
-class Request(BaseModel):
-    """What both kinds of request have in common."""
+class Asked(BaseModel):
+    """A part of a request: what the server does not know is refused, but for a null, which asks for nothing."""
 
     model_config = ConfigDict(extra="forbid")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _without_unknown_nulls(cls, given: Any) -> Any:
+        if not isinstance(given, dict):
+            return given
+        return {key: value for key, value in given.items() if value is not None or key in cls.model_fields}
+
+
+class StreamOptions(Asked):
+    """What a stream says besides the text."""
+
+    include_usage: bool | None = None
+    include_obfuscation: Nothing = None
+
+
+class Request(Asked):
+    """What both kinds of request have in common."""
 
     model: str | None = None
     max_tokens: int | None = Field(None, ge=1)
@@ -78,19 +90,11 @@ class Request(BaseModel):
     def _false(cls, value: object) -> object:
         return False if value is None else value
 
-    @model_validator(mode="before")
-    @classmethod
-    def _without_unknown_nulls(cls, given: Any) -> Any:
-        """Leave out what the server does not know, where it is null: it asks for nothing."""
-        if not isinstance(given, dict):
-            return given
-        return {key: value for key, value in given.items() if value is not None or key in cls.model_fields}
-
 
 class CompletionRequest(Request):
     """The body of POST /v1/completions."""
 
-    prompt: str | list[int] | list[str] | list[list[int]]
+    prompt: str | list[StrictInt] | list[str] | list[list[StrictInt]]
     """A text or its token ids, by which alone special tokens come; or a list of one of them."""
     best_of: Annotated[Any, _only(1, because=", since greedy decoding has one answer")] = None
     echo: Nothing = None
@@ -108,18 +112,25 @@ class CompletionRequest(Request):
         return value[0] if isinstance(value[0], str) else Prompt("", value[0])
 
 
-class TextPart(BaseModel):
+class TextPart(Asked):
     """A part of a message; text is the only kind that a language model reads."""
 
     type: Literal["text"]
     text: str
 
 
-class Message(BaseModel):
+class Message(Asked):
     """One message of a chat."""
 
     role: Literal["system", "developer", "user", "assistant"]
     content: str | list[TextPart]
+    name: str | None = None  # chat templates have no place for it
+    # Not supported, as above; an answer that is sent back has some of them, empty.
+    tool_calls: Nothing = None
+    function_call: Nothing = None
+    refusal: Nothing = None
+    audio: Nothing = None
+    annotations: Nothing = None
 
     def plain(self) -> dict[str, str]:
         """Return role and content as a chat template takes them."""
