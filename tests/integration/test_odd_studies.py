@@ -130,4 +130,4 @@ def test_a_job_has_what_it_reads_and_nothing_else(folder):
     assert changed(site={"pue": 1.5}) == set()
     settings = study()["experiments"]
     settings["a"]["model"] = {"context": 64}
-    assert changed(experiments=settings) == {"train"}
+    assert changed(experiments=settings) == {"preprocess", "train"}  # the one checks that prompts fit

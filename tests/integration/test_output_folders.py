@@ -67,6 +67,8 @@ def test_what_was_added_or_changed_since_is_refused(greenllm, change):
             (out / "below/notes.md").write_text("mine")
         case "edited":
             (out / "card.json").write_text("{}")
+            later = (out / ".greenllm-written").stat().st_mtime + 60
+            os.utime(out / "card.json", (later, later))
         case "folder":
             (out / "empty").mkdir()
         case "link":

@@ -126,24 +126,35 @@ def require_own(path: Path, mark: str) -> None:
                 raise UserError(f"{path}: was not written by GreenLLM; move it away, or name another folder")
 
 
-def require_replaceable_file(path: Path) -> Path | None:
-    """Return the file that `path` leads to, links followed; None where it is no regular file, but can be written to.
+def is_written_into(path: Path) -> bool:
+    """Say whether `path` is no regular file, but can be written to: a pipe, a terminal, an open file of this process.
 
-    Raises UserError where it is a folder, a disk or a socket, may not be written to, or its links lead in a circle.
+    Raises UserError where it can be no file at all: it is a folder, a disk or a socket, is below a file, or its links
+    lead in a circle.
     """
     try:
         if _open_file(path) is not None:
-            return None
+            return True
         mode = path.stat().st_mode
-    except FileNotFoundError:
-        mode = stat.S_IFREG
+    except (FileNotFoundError, PermissionError):
+        return False
     except (OSError, RuntimeError) as error:  # pathlib's word for links that lead in a circle is RuntimeError
         raise UserError(f"{path}: can't be written ({getattr(error, 'strerror', None) or error})") from None
     if stat.S_ISFIFO(mode) or stat.S_ISCHR(mode):
-        return None
+        return True
     if not stat.S_ISREG(mode):
         kind = "a folder" if stat.S_ISDIR(mode) else "a disk" if stat.S_ISBLK(mode) else "a socket"
         raise UserError(f"{path}: is {kind}; expected a file, or the name of a new one")
+    return False
+
+
+def require_replaceable_file(path: Path) -> Path | None:
+    """Return the file that `path` leads to, links followed; None where it is no regular file, but can be written to.
+
+    Raises UserError as `is_written_into` does, and where it may not be written to.
+    """
+    if is_written_into(path):
+        return None
     place = path.resolve()
     if place.exists() and not os.access(place, os.W_OK):
         raise UserError(f"{path}: is read-only; make it writable, or name another file")
@@ -154,9 +165,9 @@ def require_replaceable_file(path: Path) -> Path | None:
 def held(path: Path) -> Path:
     """Return a path that leads to what `path` does, also once this process has closed its standard streams.
 
-    Raises UserError as `require_replaceable_file` does.
+    Raises UserError as `is_written_into` does.
     """
-    require_replaceable_file(path)
+    is_written_into(path)
     descriptor = _open_file(path)
     if descriptor is None:
         return path

@@ -94,7 +94,9 @@ def preprocessing(wildcards):
 
 
 def context(wildcards):
-    """Return the option that says how many tokens a model from scratch will have room for, where one is trained."""
+    """Return the option that says how many tokens the experiment's models have room for, where that is known."""
+    if source_model(wildcards):
+        return "--context model"
     tokens = PLAN.context(wildcards.experiment)
     return "" if tokens is None else f"--context {tokens}"
 

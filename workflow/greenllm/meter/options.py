@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from greenllm.errors import UserError
-from greenllm.files import held, require_replaceable_file
+from greenllm.files import held, is_written_into
 from greenllm.meter.cgroups import check
 
 
@@ -14,7 +14,7 @@ from greenllm.meter.cgroups import check
 class Options:
     """The meter's options. `gpus`, `threads`, `config`, `inputs` and `outputs` are None where they were not given.
 
-    Raises UserError where a number is out of its range, a control group can be none, or `out` can't be written.
+    Raises UserError where a number is out of its range, a control group can be none, or `out` can be no file.
     """
 
     command: list[str]
@@ -44,8 +44,8 @@ class Options:
                 raise UserError(f"--{name} {number}: expected a number of at least {lowest}")
         for group in self.cgroups:
             check(group)
-        if self.out is not None:
-            require_replaceable_file(self.out)
+        if self.out is not None:  # whether it can be written is seen at the end: the job is not to stop for it
+            is_written_into(self.out)
 
 
 def absolute(path: str | os.PathLike[str]) -> Path:

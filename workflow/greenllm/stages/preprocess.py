@@ -29,10 +29,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--system", metavar="TEXT", help="with --chat: the system message before each prompt")
     parser.add_argument(
         "--context",
-        type=int,
         metavar="TOKENS",
-        help="refuse test prompts that leave no room for an answer in a model of so many tokens (default: the context "
-        "of --model)",
+        help="refuse test prompts that leave no room for an answer in a model of so many tokens; `model`: in --model",
     )
     parser.add_argument(
         "--evaluated-rows",
@@ -66,13 +64,17 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _context(arguments: argparse.Namespace) -> int | None:
-    """Return how many tokens the model has room for; None where nobody has said so."""
-    if arguments.context is not None or arguments.model is None:
-        context: int | None = arguments.context
-        return context
-    from greenllm.serving.engines.manifest import read_manifest
+    """Return how many tokens the model has room for; None where that is unknown."""
+    given: str | None = arguments.context
+    if given is None:
+        return None
+    if given == "model" and arguments.model is not None:
+        from greenllm.serving.engines.manifest import read_manifest
 
-    return read_manifest(arguments.model).context
+        return read_manifest(arguments.model).context
+    if not given.isdecimal() or int(given) < 1:
+        raise UserError(f"--context {given}: expected a number of tokens, or `model` with --model")
+    return int(given)
 
 
 def _chat(arguments: argparse.Namespace) -> Callable[[str], Prompt] | None:
