@@ -177,6 +177,44 @@ def test_the_advice_for_wide_characters_works(collect, mark):
     assert collect("a.jsonl", JSONL.encode(mark), encoding=named)[2] == ROWS
 
 
+@pytest.mark.parametrize("wrong", ["latin-1", "cp1252", "utf-8", "utf-16-be", "utf-32-le", "cp037"])
+@pytest.mark.parametrize("mark", ["utf-8-sig", "utf-16"])
+@pytest.mark.parametrize(
+    ("name", "content"), [("a.txt", "one\ntwo\n"), ("a.csv", "text\none\n"), ("a.jsonl", '{"text": "a"}')]
+)
+def test_an_encoding_other_than_the_byte_order_mark_says_is_refused(collect, name, content, mark, wrong):
+    if (mark, wrong) == ("utf-8-sig", "utf-8"):
+        wrong = "koi8-r"
+    status, said, _, _ = collect(name, content.encode(mark), task="language-modelling", encoding=wrong)
+    assert status == 2
+    named = said.rpartition("data.encoding: ")[2].strip()
+    assert named in ("utf-8", "utf-16")
+    assert collect(name, None, task="language-modelling", encoding=named)[0] == 0
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-16-be", "utf-32-be", "cp037", "cp500"])
+@pytest.mark.parametrize(
+    ("name", "content"), [("a.txt", "one\ntwö\n"), ("a.csv", "text\none\n"), ("a.jsonl", '{"text": "a"}')]
+)
+def test_a_wide_or_ebcdic_encoding_of_a_plain_text_is_refused(collect, name, content, encoding):
+    status, said, _, _ = collect(name, content, task="language-modelling", encoding=encoding)
+    assert status == 2
+    assert "it reads as utf-8; remove data.encoding" in said
+    encoded = content.encode(encoding)
+    assert collect(name, encoded, task="language-modelling", encoding=encoding)[0] == 0
+
+
+@pytest.mark.parametrize(
+    ("written", "named"), [("utf-16-le", "utf-16-be"), ("utf-16-be", "utf-16-le"), ("utf-16-le", "latin-1")]
+)
+def test_wide_characters_without_a_mark_are_read_in_their_own_order_alone(collect, written, named):
+    status, said, _, _ = collect("a.txt", "one\ntwo\n".encode(written), task="language-modelling", encoding=named)
+    assert status == 2
+    assert said.endswith(f"data.encoding: {written}")
+    for right in (written, "utf-16"):
+        assert collect("a.txt", None, task="language-modelling", encoding=right)[2] == [("one",), ("two",)]
+
+
 @pytest.mark.parametrize(
     "encoding", ["hex", "base64", "rot13", "undefined", "idna", "punycode", "klingon", "", "ü", "a\0b"]
 )
@@ -291,6 +329,29 @@ def test_parquet_values_are_text_as_arrow_writes_them_and_nan_is_missing(collect
         return
     assert [completion for _, completion in rows] == texts
     assert card["bad_row_count"] == len(values) - len(texts)
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        pa.array([-99999999999999, 0], pa.timestamp("s")),
+        pa.array([253402300800000000, 0], pa.timestamp("us")),
+        pa.array([2**50, 0], pa.timestamp("s")).dictionary_encode(),
+        pa.array([2**30, 0], pa.int32()).cast(pa.date32()),
+        pa.array([2**60, 0], pa.date64()),
+        pa.array([[2**50], None], pa.list_(pa.timestamp("s"))),
+        pa.StringArray.from_buffers(2, pa.py_buffer(bytes(4) + b"\1\0\0\0" + b"\2\0\0\0"), pa.py_buffer(b"\xffa")),
+    ],
+)
+def test_a_parquet_cell_that_python_cannot_hold_is_a_bad_row(collect, values):
+    table = parquet(prompt=["a", "b", "c"], completion=["x", "y", "z"], topic=pa.concat_arrays([values, values[1:]]))
+    _, _, rows, card = collect("a.parquet", table, columns={"subset": "topic"})
+    assert [row[0] for row in rows] == ["b", "c"]
+    (bad,) = card["bad_rows"]
+    assert bad["row"] == 1
+    assert "'topic'" in bad["reason"]
+    status, _, rows, card = collect("a.parquet", table, columns={"completion": "topic"})
+    assert status == 2 or card["bad_rows"][0]["row"] == 1
 
 
 NAMES = {"group": "thread", "subset": "topic", "reply": "answer"}
