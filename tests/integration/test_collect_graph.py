@@ -100,6 +100,10 @@ def test_a_packed_graph_is_read(tmp_path, greenllm):
     status, said = greenllm.collect({"source": "graph", "file": "firms.tsv.gz", "rows": 300})
     assert (status, len(said.splitlines())) == (2, 1)
     assert "firms.tsv.gz: the gzip file is cut short or damaged" in said
+    (tmp_path / "firms.tsv.gz").write_bytes(gzip.compress(gzip.compress("\n".join(LINES).encode())))
+    status, said = greenllm.collect({"source": "graph", "file": "firms.tsv.gz", "rows": 300})
+    assert (status, len(said.splitlines())) == (2, 1)
+    assert "packed twice, gzip within gzip" in said
 
 
 @pytest.mark.parametrize(

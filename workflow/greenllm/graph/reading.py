@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from greenllm.errors import UserError, listed, quoted, shortened
 from greenllm.graph.triples import ANY_LANGUAGE, LITERAL, Graph, Triple
-from greenllm.packed import ending, opened
+from greenllm.packed import ending, first_bytes, opened
 
 if TYPE_CHECKING:
     from rdflib.term import Node
@@ -70,6 +70,7 @@ def read_graph(path: Path, name: str, format: str, languages: Sequence[str]) -> 
 
 def _text(path: Path, name: str) -> str:
     try:
+        first_bytes(path, name)  # refuses what is no text
         with opened(path, name) as file:
             data = file.read()
     except OSError as error:
