@@ -7,6 +7,7 @@ import gzip
 import io
 import json
 import lzma
+import pickle
 import tarfile
 import zipfile
 
@@ -128,6 +129,15 @@ def tarred(content):
     return buffer.getvalue()
 
 
+def arrow(kind):
+    buffer = io.BytesIO()
+    table = pa.table({"prompt": ["a"], "completion": ["b"]})
+    with kind(buffer, table.schema) as writer:
+        writer.write_table(table)
+    return buffer.getvalue()
+
+
+POINTER = "version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 12345\n"
 MANY = gzip.compress(("prompt,completion\n" + "".join(f"a{n * 7919 % 10007},b{n}\n" for n in range(5000))).encode())
 
 
@@ -150,7 +160,25 @@ MANY = gzip.compress(("prompt,completion\n" + "".join(f"a{n * 7919 % 10007},b{n}
         ("a.json", json.dumps({"prompt": ["a"], "completion": ["b"]}), "several lists (prompt, completion)"),
         ("a.jsonl", json.dumps({"messages": [{"role": "user", "content": "a"}]}), "a chat ('messages')"),
         ("a.csv", "I want my card,lost\nwhere is it,find\n", "known: I want my card, lost; "),
-        ("a.csv", "x" * 79_000 + "\na\n", "no column 'prompt'"),
+        ("a.csv", "x" * 79_000 + "\na\n", "is one cell with the separator ','"),
+        ("a.csv", "x" * 79_000 + ",y\na,b\n", "no column 'prompt'"),
+        ("a.csv", POINTER, "a pointer of Git LFS"),
+        ("a.jsonl", POINTER, "a pointer of Git LFS"),
+        ("a.parquet", POINTER, "a pointer of Git LFS"),
+        ("a.csv", "<!DOCTYPE html>\n<html><body>prompt,completion</body></html>\n", "a page of the web"),
+        ("a.csv", '<html lang="en, fr">\n', "a page of the web"),
+        ("a.csv.lz4", b"\x04\x22\x4d\x18" + bytes(20), "packed by lz4; unpack it"),
+        ("a.csv.br", b"\x0b\x0c\x80" + CSV.encode(), "packed by brotli; unpack it"),
+        ("a.csv.Z", b"\x1f\x9d\x90" + bytes(20), "packed by compress; unpack it"),
+        ("a.csv.lzma", lzma.compress(CSV.encode(), lzma.FORMAT_ALONE), "packed by lzma; unpack it"),
+        ("a.ods", zipped(mimetype="", content_xml="<x/>"), "an OpenDocument file; save it as CSV"),
+        ("a.docx", zipped(word__document_xml="<x/>", styles_xml="<x/>"), "a Word document; save its text"),
+        ("a.arrow", arrow(pa.ipc.new_file), "an Arrow file; save it as Parquet"),
+        ("a.arrows", arrow(pa.ipc.new_stream), "an Arrow stream; save it as Parquet"),
+        ("a.pkl", pickle.dumps(ROWS), "a Python pickle; save its rows"),
+        ("a.csv.gz", gzip.compress(gzip.compress(CSV.encode())), "packed twice, gzip within gzip; unpack it once"),
+        ("a.zip", zipped(a_csv_gz=gzip.compress(CSV.encode())), "packed twice, gzip within zip; unpack it once"),
+        ("a.jsonl.xz", lzma.compress(bz2.compress(JSONL.encode())), "packed twice, bzip2 within xz"),
         ("a.csv", ",".join(f"column{n}" for n in range(900)) + "\n", "and 890 more"),
         ("a.jsonl", json.dumps({"x" * 79_000: 1}), "no 'prompt'"),
     ],
@@ -160,6 +188,47 @@ def test_what_is_no_file_of_rows_is_reported_in_one_short_line(collect, name, co
     assert status == 2
     assert f"error: {name}: " in said
     assert message in said
+
+
+@pytest.mark.parametrize("content", [b"\x04\x22\x4d\x18" + bytes(20), pickle.dumps(ROWS), POINTER])
+@pytest.mark.parametrize("format", ["csv", "jsonl", "text"])
+def test_naming_a_format_does_not_make_rows_of_another_kind_of_file(collect, format, content):
+    status, said, _, _ = collect("rows", content, task="language-modelling", format=format)
+    assert status == 2
+    assert said.startswith("greenllm collect: error: rows: ")
+    assert "data." not in said
+
+
+@pytest.mark.parametrize(
+    "content", ["prompt~completion\na~b\n", "prompt^completion^topic\na^b^c\n", "I want my card\nwhere is it\n"]
+)
+def test_a_header_of_one_cell_is_a_matter_of_the_separator_or_the_file(collect, content):
+    status, said, _, _ = collect("a.csv", content)
+    assert (status, "data.separator" in said, "data.columns" in said) == (2, True, False)
+
+
+def test_a_list_in_json_that_holds_no_rows_is_no_list_of_rows(collect):
+    rows = [json.loads(line) for line in JSONL.splitlines()]
+    for more in ({"tags": ["x"]}, {"tags": ["x"], "sizes": [1, 2]}, {"errors": []}):
+        assert collect("a.json", json.dumps({"data": rows, **more}))[2] == ROWS
+        assert collect("a.json", json.dumps({**more, "data": rows}))[2] == ROWS
+        status, said, _, _ = collect("a.json", json.dumps({"prompt": "a", **more}))
+        assert (status, "no 'completion'" in said) == (2, True)
+
+
+@pytest.mark.parametrize(
+    ("task", "columns", "example"),
+    [
+        ("language-modelling", {}, '{"text": …}'),
+        ("language-modelling", {"text": "body"}, '{"body": …}'),
+        ("customer-service", {}, '{"prompt": …, "completion": …}'),
+        ("customer-service", {"prompt": "text", "subset": "topic"}, '{"text": …, "completion": …}'),
+    ],
+)
+@pytest.mark.parametrize("content", ["[1]", "{no JSON\n", '{"a": [{}], "b": [{}]}'])
+def test_the_example_of_an_object_has_the_columns_of_the_task(collect, task, columns, example, content):
+    status, said, _, _ = collect("a.json", content, task=task, columns=columns)
+    assert (status, example in said) == (2, True)
 
 
 def test_the_advice_for_a_packed_file_of_unknown_format_works(collect):
