@@ -419,8 +419,11 @@ def test_a_parquet_cell_that_python_cannot_hold_is_a_bad_row(collect, values):
     (bad,) = card["bad_rows"]
     assert bad["row"] == 1
     assert "'topic'" in bad["reason"]
-    status, _, rows, card = collect("a.parquet", table, columns={"completion": "topic"})
-    assert status == 2 or card["bad_rows"][0]["row"] == 1
+    status, said, rows, card = collect("a.parquet", table, columns={"completion": "topic"})
+    if pa.types.is_list(values.type):
+        assert (status, "row 1: 'topic'" in said) == (2, True)
+    else:
+        assert ([row[0] for row in rows], card["bad_rows"][0]["row"]) == (["b", "c"], 1)
 
 
 NAMES = {"group": "thread", "subset": "topic", "reply": "answer"}
