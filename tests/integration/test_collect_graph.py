@@ -67,6 +67,15 @@ def rows(tmp_path):
         ("# subject\tpredicate\tobject", (0, 1, 2)),
         ("object\tsubject\tpredicate", (2, 0, 1)),
         ("relation\thead\ttail", (1, 0, 2)),
+        ("subject_id\tpredicate\tobject_id", (0, 1, 2)),
+        ("subjectLabel\tpredicateLabel\tobjectLabel", (0, 1, 2)),
+        ("?item\t?prop\t?value", (0, 1, 2)),
+        ("item\tproperty\tvalue", (0, 1, 2)),
+        ("entity\tattribute\tvalue", (0, 1, 2)),
+        ("e1\tr\te2", (0, 1, 2)),
+        (":START_ID(Person)\t:TYPE\t:END_ID(Person)", (0, 1, 2)),
+        (":END_ID\t:START_ID\t:TYPE", (2, 0, 1)),
+        ('"Head Name"\t"relationId"\t"tail-uri"', (0, 1, 2)),
     ],
 )
 def test_a_header_is_no_fact_and_says_which_column_is_which(tmp_path, greenllm, header, order):
@@ -91,6 +100,10 @@ def test_a_packed_graph_is_read(tmp_path, greenllm):
     status, said = greenllm.collect({"source": "graph", "file": "firms.tsv.gz", "rows": 300})
     assert (status, len(said.splitlines())) == (2, 1)
     assert "firms.tsv.gz: the gzip file is cut short or damaged" in said
+    (tmp_path / "firms.tsv.gz").write_bytes(gzip.compress(gzip.compress("\n".join(LINES).encode())))
+    status, said = greenllm.collect({"source": "graph", "file": "firms.tsv.gz", "rows": 300})
+    assert (status, len(said.splitlines())) == (2, 1)
+    assert "packed twice, gzip within gzip" in said
 
 
 @pytest.mark.parametrize(
@@ -103,6 +116,13 @@ def test_a_packed_graph_is_read(tmp_path, greenllm):
             "firms.tsv: line 1: subject, relation, city may be a header",
         ),
         ("\n".join(["s\tp\to", *LINES, "o\tp\ts"]), {}, "may be a header or a fact; line 101 has one of its words"),
+        ("\n".join(["entity\trelation\tentity", *LINES]), {}, "entity, relation, entity may be a header or a fact"),
+        (
+            "\n".join([*LINES, "subject_id\tp\tobject_id"]),
+            {},
+            "line 100: subject_id, p, object_id are a header's words",
+        ),
+        ("\n".join(["s\tp\to", *LINES, "head\trelation\ttail"]), {}, "line 101: head, relation, tail are a header's"),
         ("subject predicate object\n", {"format": "nt"}, "N-Triples have no header"),
         ("x" * 79_000, {"format": "nt"}, "firms.tsv: line 1: not a triple: 'xxx"),
         ("", {}, "firms.tsv: no triples"),

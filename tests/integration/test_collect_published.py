@@ -7,6 +7,7 @@ import gzip
 import io
 import json
 import lzma
+import pickle
 import tarfile
 import zipfile
 
@@ -128,6 +129,15 @@ def tarred(content):
     return buffer.getvalue()
 
 
+def arrow(kind):
+    buffer = io.BytesIO()
+    table = pa.table({"prompt": ["a"], "completion": ["b"]})
+    with kind(buffer, table.schema) as writer:
+        writer.write_table(table)
+    return buffer.getvalue()
+
+
+POINTER = "version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 12345\n"
 MANY = gzip.compress(("prompt,completion\n" + "".join(f"a{n * 7919 % 10007},b{n}\n" for n in range(5000))).encode())
 
 
@@ -150,7 +160,25 @@ MANY = gzip.compress(("prompt,completion\n" + "".join(f"a{n * 7919 % 10007},b{n}
         ("a.json", json.dumps({"prompt": ["a"], "completion": ["b"]}), "several lists (prompt, completion)"),
         ("a.jsonl", json.dumps({"messages": [{"role": "user", "content": "a"}]}), "a chat ('messages')"),
         ("a.csv", "I want my card,lost\nwhere is it,find\n", "known: I want my card, lost; "),
-        ("a.csv", "x" * 79_000 + "\na\n", "no column 'prompt'"),
+        ("a.csv", "x" * 79_000 + "\na\n", "is one cell with the separator ','"),
+        ("a.csv", "x" * 79_000 + ",y\na,b\n", "no column 'prompt'"),
+        ("a.csv", POINTER, "a pointer of Git LFS"),
+        ("a.jsonl", POINTER, "a pointer of Git LFS"),
+        ("a.parquet", POINTER, "a pointer of Git LFS"),
+        ("a.csv", "<!DOCTYPE html>\n<html><body>prompt,completion</body></html>\n", "a page of the web"),
+        ("a.csv", '<html lang="en, fr">\n', "a page of the web"),
+        ("a.csv.lz4", b"\x04\x22\x4d\x18" + bytes(20), "packed by lz4; unpack it"),
+        ("a.csv.br", b"\x0b\x0c\x80" + CSV.encode(), "packed by brotli; unpack it"),
+        ("a.csv.Z", b"\x1f\x9d\x90" + bytes(20), "packed by compress; unpack it"),
+        ("a.csv.lzma", lzma.compress(CSV.encode(), lzma.FORMAT_ALONE), "packed by lzma; unpack it"),
+        ("a.ods", zipped(mimetype="", content_xml="<x/>"), "an OpenDocument file; save it as CSV"),
+        ("a.docx", zipped(word__document_xml="<x/>", styles_xml="<x/>"), "a Word document; save its text"),
+        ("a.arrow", arrow(pa.ipc.new_file), "an Arrow file; save it as Parquet"),
+        ("a.arrows", arrow(pa.ipc.new_stream), "an Arrow stream; save it as Parquet"),
+        ("a.pkl", pickle.dumps(ROWS), "a Python pickle; save its rows"),
+        ("a.csv.gz", gzip.compress(gzip.compress(CSV.encode())), "packed twice, gzip within gzip; unpack it once"),
+        ("a.zip", zipped(a_csv_gz=gzip.compress(CSV.encode())), "packed twice, gzip within zip; unpack it once"),
+        ("a.jsonl.xz", lzma.compress(bz2.compress(JSONL.encode())), "packed twice, bzip2 within xz"),
         ("a.csv", ",".join(f"column{n}" for n in range(900)) + "\n", "and 890 more"),
         ("a.jsonl", json.dumps({"x" * 79_000: 1}), "no 'prompt'"),
     ],
@@ -160,6 +188,47 @@ def test_what_is_no_file_of_rows_is_reported_in_one_short_line(collect, name, co
     assert status == 2
     assert f"error: {name}: " in said
     assert message in said
+
+
+@pytest.mark.parametrize("content", [b"\x04\x22\x4d\x18" + bytes(20), pickle.dumps(ROWS), POINTER])
+@pytest.mark.parametrize("format", ["csv", "jsonl", "text"])
+def test_naming_a_format_does_not_make_rows_of_another_kind_of_file(collect, format, content):
+    status, said, _, _ = collect("rows", content, task="language-modelling", format=format)
+    assert status == 2
+    assert said.startswith("greenllm collect: error: rows: ")
+    assert "data." not in said
+
+
+@pytest.mark.parametrize(
+    "content", ["prompt~completion\na~b\n", "prompt^completion^topic\na^b^c\n", "I want my card\nwhere is it\n"]
+)
+def test_a_header_of_one_cell_is_a_matter_of_the_separator_or_the_file(collect, content):
+    status, said, _, _ = collect("a.csv", content)
+    assert (status, "data.separator" in said, "data.columns" in said) == (2, True, False)
+
+
+def test_a_list_in_json_that_holds_no_rows_is_no_list_of_rows(collect):
+    rows = [json.loads(line) for line in JSONL.splitlines()]
+    for more in ({"tags": ["x"]}, {"tags": ["x"], "sizes": [1, 2]}, {"errors": []}):
+        assert collect("a.json", json.dumps({"data": rows, **more}))[2] == ROWS
+        assert collect("a.json", json.dumps({**more, "data": rows}))[2] == ROWS
+        status, said, _, _ = collect("a.json", json.dumps({"prompt": "a", **more}))
+        assert (status, "no 'completion'" in said) == (2, True)
+
+
+@pytest.mark.parametrize(
+    ("task", "columns", "example"),
+    [
+        ("language-modelling", {}, '{"text": …}'),
+        ("language-modelling", {"text": "body"}, '{"body": …}'),
+        ("customer-service", {}, '{"prompt": …, "completion": …}'),
+        ("customer-service", {"prompt": "text", "subset": "topic"}, '{"text": …, "completion": …}'),
+    ],
+)
+@pytest.mark.parametrize("content", ["[1]", "{no JSON\n", '{"a": [{}], "b": [{}]}'])
+def test_the_example_of_an_object_has_the_columns_of_the_task(collect, task, columns, example, content):
+    status, said, _, _ = collect("a.json", content, task=task, columns=columns)
+    assert (status, example in said) == (2, True)
 
 
 def test_the_advice_for_a_packed_file_of_unknown_format_works(collect):
@@ -175,6 +244,44 @@ def test_the_advice_for_wide_characters_works(collect, mark):
     named = said.rpartition("data.encoding: ")[2]
     assert collect("a.csv", None, encoding=named)[2] == ROWS
     assert collect("a.jsonl", JSONL.encode(mark), encoding=named)[2] == ROWS
+
+
+@pytest.mark.parametrize("wrong", ["latin-1", "cp1252", "utf-8", "utf-16-be", "utf-32-le", "cp037"])
+@pytest.mark.parametrize("mark", ["utf-8-sig", "utf-16"])
+@pytest.mark.parametrize(
+    ("name", "content"), [("a.txt", "one\ntwo\n"), ("a.csv", "text\none\n"), ("a.jsonl", '{"text": "a"}')]
+)
+def test_an_encoding_other_than_the_byte_order_mark_says_is_refused(collect, name, content, mark, wrong):
+    if (mark, wrong) == ("utf-8-sig", "utf-8"):
+        wrong = "koi8-r"
+    status, said, _, _ = collect(name, content.encode(mark), task="language-modelling", encoding=wrong)
+    assert status == 2
+    named = said.rpartition("data.encoding: ")[2].strip()
+    assert named in ("utf-8", "utf-16")
+    assert collect(name, None, task="language-modelling", encoding=named)[0] == 0
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-16-be", "utf-32-be", "cp037", "cp500"])
+@pytest.mark.parametrize(
+    ("name", "content"), [("a.txt", "one\ntwö\n"), ("a.csv", "text\none\n"), ("a.jsonl", '{"text": "a"}')]
+)
+def test_a_wide_or_ebcdic_encoding_of_a_plain_text_is_refused(collect, name, content, encoding):
+    status, said, _, _ = collect(name, content, task="language-modelling", encoding=encoding)
+    assert status == 2
+    assert "it reads as utf-8; remove data.encoding" in said
+    encoded = content.encode(encoding)
+    assert collect(name, encoded, task="language-modelling", encoding=encoding)[0] == 0
+
+
+@pytest.mark.parametrize(
+    ("written", "named"), [("utf-16-le", "utf-16-be"), ("utf-16-be", "utf-16-le"), ("utf-16-le", "latin-1")]
+)
+def test_wide_characters_without_a_mark_are_read_in_their_own_order_alone(collect, written, named):
+    status, said, _, _ = collect("a.txt", "one\ntwo\n".encode(written), task="language-modelling", encoding=named)
+    assert status == 2
+    assert said.endswith(f"data.encoding: {written}")
+    for right in (written, "utf-16"):
+        assert collect("a.txt", None, task="language-modelling", encoding=right)[2] == [("one",), ("two",)]
 
 
 @pytest.mark.parametrize(
@@ -291,6 +398,32 @@ def test_parquet_values_are_text_as_arrow_writes_them_and_nan_is_missing(collect
         return
     assert [completion for _, completion in rows] == texts
     assert card["bad_row_count"] == len(values) - len(texts)
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        pa.array([-99999999999999, 0], pa.timestamp("s")),
+        pa.array([253402300800000000, 0], pa.timestamp("us")),
+        pa.array([2**50, 0], pa.timestamp("s")).dictionary_encode(),
+        pa.array([2**30, 0], pa.int32()).cast(pa.date32()),
+        pa.array([2**60, 0], pa.date64()),
+        pa.array([[2**50], None], pa.list_(pa.timestamp("s"))),
+        pa.StringArray.from_buffers(2, pa.py_buffer(bytes(4) + b"\1\0\0\0" + b"\2\0\0\0"), pa.py_buffer(b"\xffa")),
+    ],
+)
+def test_a_parquet_cell_that_python_cannot_hold_is_a_bad_row(collect, values):
+    table = parquet(prompt=["a", "b", "c"], completion=["x", "y", "z"], topic=pa.concat_arrays([values, values[1:]]))
+    _, _, rows, card = collect("a.parquet", table, columns={"subset": "topic"})
+    assert [row[0] for row in rows] == ["b", "c"]
+    (bad,) = card["bad_rows"]
+    assert bad["row"] == 1
+    assert "'topic'" in bad["reason"]
+    status, said, rows, card = collect("a.parquet", table, columns={"completion": "topic"})
+    if pa.types.is_list(values.type):
+        assert (status, "row 1: 'topic'" in said) == (2, True)
+    else:
+        assert ([row[0] for row in rows], card["bad_rows"][0]["row"]) == (["b", "c"], 1)
 
 
 NAMES = {"group": "thread", "subset": "topic", "reply": "answer"}

@@ -28,6 +28,39 @@ UNREAD = {  # kinds of file that people give for rows, by their first bytes
     b"7z\xbc\xaf\x27\x1c": "a 7z archive; unpack it",
     b"Rar!\x1a\x07": "a RAR archive; unpack it",
     b"PK\x05\x06": "an empty zip archive",
+    b"\x04\x22\x4d\x18": "packed by lz4; unpack it",
+    b"\xff\x06\x00\x00sNaPpY": "packed by snappy; unpack it",
+    b"LZIP\x01": "packed by lzip; unpack it",
+    b"\x5d\x00\x00": "packed by lzma; unpack it",
+    b"\x1f\x9d": "packed by compress; unpack it",
+    b"ARROW1\x00\x00": "an Arrow file; save it as Parquet",
+    b"\xff\xff\xff\xff": "an Arrow stream; save it as Parquet",
+    b"FEA1": "a Feather file; save it as Parquet",
+    b"Obj\x01": "an Avro file; save it as Parquet or JSON Lines",
+    **{b"\x80%c" % protocol: "a Python pickle; save its rows as Parquet or CSV" for protocol in range(2, 6)},
+    b"\x93NUMPY": "a NumPy array; save its rows as Parquet or CSV",
+    b"\x89HDF\r\n\x1a\n": "an HDF5 file; save its rows as Parquet or CSV",
+    b"SQLite format 3\x00": "an SQLite database; save the rows of one table as CSV",
+    b"$FL2": "an SPSS table; save it as CSV",
+    b"$FL3": "an SPSS table; save it as CSV",
+    b"<stata_dta>": "a Stata table; save it as CSV",
+    bytes(12) + b"\xc2\xea\x81\x60": "a SAS table; save it as CSV",
+    b"RDX2\n": "an R workspace; save its rows as CSV",
+    b"RDX3\n": "an R workspace; save its rows as CSV",
+    b"%PDF-": "a PDF document; save its text as plain text",
+    b"version https://git-lfs.github.com/spec/": "a pointer of Git LFS, not the file itself; fetch that (git lfs pull)",
+}
+UNREAD_ENDINGS = {  # those of kinds that have no first bytes of their own, or some that a text may begin with
+    ".br": "packed by brotli; unpack it",
+    ".lzo": "packed by lzo; unpack it",
+    ".orc": "an ORC file; save it as Parquet",
+}
+DOCUMENTS = {  # kinds of zip archive that are one document, by a member of it
+    "xl/workbook.xml": "an Excel workbook; save it as CSV UTF-8 there",
+    "xl/workbook.bin": "an Excel workbook; save it as CSV UTF-8 there",
+    "word/document.xml": "a Word document; save its text as plain text (UTF-8) there",
+    "content.xml": "an OpenDocument file; save it as CSV UTF-8 there",
+    "Index/Document.iwa": "a document of Numbers or Pages; save it as CSV UTF-8 there",
 }
 TAR_MAGIC, TAR_MAGIC_AT = b"ustar", 257  # POSIX.1-1988, header block
 
@@ -49,7 +82,10 @@ def ending_inside(path: Path, name: str) -> str:
 def packing(path: Path) -> str | None:
     """Return how a file is packed; None where it is not."""
     with path.open("rb") as file:
-        start = file.read(16)
+        return _packing_of(file.read(16))
+
+
+def _packing_of(start: bytes) -> str | None:
     return next((name for magic, name in PACKINGS.items() if start.startswith(magic)), None)
 
 
@@ -72,9 +108,15 @@ def opened(path: Path, name: str) -> Iterator[IO[bytes]]:
 
 
 def first_bytes(path: Path, name: str) -> bytes:
-    """Return the first bytes of a file, unpacked; raise UserError where it is a workbook or an archive."""
+    """Return the first bytes of a file, unpacked; raise UserError where they are of a kind that is not read."""
+    outer = packing(path)
     with opened(path, name) as file:
         start = file.read(512)
+    inner = _packing_of(start)
+    if outer is not None and inner is not None:
+        raise UserError(f"{name}: packed twice, {inner} within {outer}; unpack it once")
+    if kind := UNREAD_ENDINGS.get(ending(name)):
+        raise UserError(f"{name}: {kind}")
     for magic, kind in UNREAD.items():
         if start.startswith(magic):
             raise UserError(f"{name}: {kind}")
@@ -111,8 +153,8 @@ def _unpacked(path: Path, name: str, kind: str | None) -> Iterator[IO[bytes]]:
 
 def _member(archive: zipfile.ZipFile, name: str) -> IO[bytes]:
     names = [info.filename for info in archive.infolist() if not info.is_dir()]
-    if "xl/workbook.xml" in names:
-        raise UserError(f"{name}: an Excel workbook; save it as CSV UTF-8 there")
+    if kind := next((kind for member, kind in DOCUMENTS.items() if member in names), None):
+        raise UserError(f"{name}: {kind}")
     names = [member for member in names if not member.startswith("__MACOSX/")]
     if len(names) != 1:
         raise UserError(f"{name}: an archive of {len(names)} files ({listed(names)}); unpack it and name one of them")

@@ -13,11 +13,11 @@ from greenllm.packed import first_bytes, opened
 
 # The longer ones first: that of UTF-32 begins as that of UTF-16.
 MARKS = {
-    codecs.BOM_UTF32_LE: "utf-32",
-    codecs.BOM_UTF32_BE: "utf-32",
-    codecs.BOM_UTF8: "utf-8-sig",
-    codecs.BOM_UTF16_LE: "utf-16",
-    codecs.BOM_UTF16_BE: "utf-16",
+    codecs.BOM_UTF32_LE: "utf-32-le",
+    codecs.BOM_UTF32_BE: "utf-32-be",
+    codecs.BOM_UTF8: "utf-8",
+    codecs.BOM_UTF16_LE: "utf-16-le",
+    codecs.BOM_UTF16_BE: "utf-16-be",
 }
 
 
@@ -48,18 +48,43 @@ class TextFile:
 def text_file(path: Path, name: str, encoding: str, first: str) -> TextFile:
     """Return the text file at `path`; `first` is what messages call its beginning.
 
-    Raises UserError where `encoding` is no text encoding, or the file's byte order mark is that of another one.
+    Raises UserError where `encoding` is no text encoding, or the file's first bytes are those of another one.
     """
     _require_text_encoding(encoding)
     start = first_bytes(path, name)
-    marked = next((kind for mark, kind in MARKS.items() if start.startswith(mark)), None)
     known = codecs.lookup(encoding).name
-    if marked is not None and known.startswith(marked.removesuffix("-sig")):
-        return TextFile(path, name, marked)  # these codecs alone take the mark away
-    wide = marked if marked in ("utf-16", "utf-32") else _width(start)
-    if wide is not None and known in ("utf-8", "utf-8-sig"):
-        raise UserError(f"{name}: {first} holds bytes that are not utf-8, but {wide}; name it: data.encoding: {wide}")
+    marked = next((kind for mark, kind in MARKS.items() if start.startswith(mark)), None)
+    if marked is not None:
+        plain = marked.removesuffix("-le").removesuffix("-be")
+        if known not in (marked, plain, f"{plain}-sig"):
+            raise UserError(
+                f"{name}: {first} holds bytes that are not {known}: it begins with the byte order mark of {marked}; "
+                f"write data.encoding: {plain}"
+            )
+        return TextFile(path, name, "utf-8-sig" if plain == "utf-8" else plain)  # these codecs take the mark away
+    wide = _width(start)
+    if wide is not None:
+        if not wide.startswith(known):
+            raise UserError(
+                f"{name}: {first} holds bytes that are not {known}, but {wide}; write data.encoding: {wide}"
+            )
+        return TextFile(path, name, wide)
+    if not _keeps_ascii(known) and _is_utf8(start):
+        raise UserError(f"{name}: {first} is not {known}, it reads as utf-8; remove data.encoding")
     return TextFile(path, name, known)
+
+
+def _keeps_ascii(encoding: str) -> bool:
+    """Return whether ASCII is itself in an encoding, unlike in wide ones and in EBCDIC."""
+    return b"abc".decode(encoding, "replace") == "abc"
+
+
+def _is_utf8(start: bytes) -> bool:
+    try:
+        text = codecs.getincrementaldecoder("utf-8")().decode(start)  # its last character may be cut
+    except UnicodeDecodeError:
+        return False
+    return "\0" not in text
 
 
 def _width(start: bytes) -> str | None:

@@ -9,8 +9,6 @@ from greenllm.data.decoding import TextFile
 from greenllm.data.records import CHATS, OPTIONAL, Raw
 from greenllm.errors import UserError, listed, quoted
 
-EXAMPLE = 'an object such as {"prompt": …}'
-
 
 @dataclass(frozen=True)
 class Twice:
@@ -30,10 +28,11 @@ def read_json_rows(file: TextFile, columns: Mapping[str, str]) -> Iterator[Raw]:
     A file that is one object is a row where it has the `columns` (ours → the file's), else it holds the rows.
     Raises UserError where the file is one array or object and can't be read as rows.
     """
+    example = _example(columns)
     values = _array(file, columns)
     if values is not None:
         for number, value in enumerate(values, 1):
-            yield _row(number, value)
+            yield _row(number, value, example)
         return
     # Only \n ends a line: other separators may be in its texts, and a \r in them is escaped.
     with file.opened(newline="\n") as lines:
@@ -41,12 +40,21 @@ def read_json_rows(file: TextFile, columns: Mapping[str, str]) -> Iterator[Raw]:
             if not line.strip():
                 continue
             try:
-                yield _row(number, _loads(line.rstrip("\r\n")))  # else a line cut short is at fault in a line 2
+                # Without its end: else a line cut short is at fault in a line 2.
+                yield _row(number, _loads(line.rstrip("\r\n")), example)
             except ValueError as error:
-                yield Raw(number, {}, f"not valid JSON ({error}); expected one {EXAMPLE.removeprefix('an ')} a line")
+                yield Raw(number, {}, f"not valid JSON ({error}); expected one object such as {example} a line")
 
 
-def _row(number: int, value: Any) -> Raw:
+def _example(columns: Mapping[str, str]) -> str:
+    return "{" + ", ".join(f"{json.dumps(theirs, ensure_ascii=False)}: …" for theirs in _needed(columns)) + "}"
+
+
+def _needed(columns: Mapping[str, str]) -> list[str]:
+    return list(dict.fromkeys(theirs for ours, theirs in columns.items() if ours not in OPTIONAL))
+
+
+def _row(number: int, value: Any, example: str) -> Raw:
     match value:
         case dict():
             return Raw(number, value)
@@ -58,7 +66,7 @@ def _row(number: int, value: Any) -> Raw:
             kind = "null"
         case _:
             kind = "text, number or truth value"
-    return Raw(number, {}, f"a JSON {kind}, expected {EXAMPLE}")
+    return Raw(number, {}, f"a JSON {kind}, expected an object such as {example}")
 
 
 def _array(file: TextFile, columns: Mapping[str, str]) -> Sequence[Any] | None:
@@ -85,16 +93,31 @@ def _inside(value: Any, name: str, columns: Mapping[str, str]) -> Sequence[Any]:
     """Return the rows within an object, which is a row itself where it holds no list of them."""
     if isinstance(value, Twice):
         return [value]
-    needed = [theirs for ours, theirs in columns.items() if ours not in OPTIONAL]
+    needed = _needed(columns)
     if all(theirs in value and not isinstance(value[theirs], list) for theirs in needed):
         return [value]
-    lists = [key for key, inner in value.items() if isinstance(inner, list)]
-    if len(lists) > 1 and not set(lists) & set(CHATS):
+    lists = _lists(value, needed)
+    if set(lists) & set(CHATS):
+        return [value]
+    if len(lists) > 1:
         raise UserError(
-            f"{name}: an object with several lists ({listed(lists)}); expected an array of rows, {EXAMPLE} each: put "
-            "one such array into a file of its own"
+            f"{name}: an object with several lists ({listed(lists)}); expected an array of rows such as "
+            f"{_example(columns)}: put one such array into a file of its own"
         )
-    return value[lists[0]] if lists and lists[0] not in CHATS else [value]
+    return value[lists[0]] if lists else [value]
+
+
+def _lists(value: Mapping[str, Any], needed: Sequence[str]) -> list[str]:
+    """Return the keys of an object's lists of objects; where there are none, those of lists that may be of rows.
+
+    These are empty ones, and the columns themselves where each is a list.
+    """
+    lists = {key: inner for key, inner in value.items() if isinstance(inner, list)}
+    if found := [key for key, inner in lists.items() if any(isinstance(row, dict | Twice) for row in inner)]:
+        return found
+    if all(theirs in lists for theirs in needed):
+        return list(needed) if len(needed) > 1 else []
+    return [] if any(theirs in value for theirs in needed) else [key for key, inner in lists.items() if not inner]
 
 
 def _is_json(text: str) -> bool:

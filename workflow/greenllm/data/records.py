@@ -35,6 +35,13 @@ class Raw:
     problem: str | None = None
 
 
+@dataclass(frozen=True)
+class Unreadable:
+    """What is read for a cell of a typed table whose value Python can't hold; `kind` is Arrow's name of its type."""
+
+    kind: str
+
+
 def mapped(
     raws: Iterable[Raw], file: str, columns: Mapping[str, str], encoding: str
 ) -> Iterator[dict[str, Any] | BadRow]:
@@ -144,5 +151,7 @@ def _text(value: Any, name: str, encoding: str) -> str:
             raise ValueError(f"{name!r} is a list, expected text")
         case dict():
             raise ValueError(f"{name!r} is an object, expected text")
+        case Unreadable():
+            raise ValueError(f"{name!r} is a {value.kind} that can't be read (out of range or damaged), expected text")
         case _:
             raise ValueError(f"{name!r} is a {type(value).__name__}, expected text")

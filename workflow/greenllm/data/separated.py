@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 
 from greenllm.data.decoding import TextFile
 from greenllm.data.records import BAD_BYTES, Raw, check_columns, has_bad_bytes
-from greenllm.errors import UserError
+from greenllm.errors import UserError, listed, quoted
 
 SEPARATORS = (",", ";", "\t", "|")
 LONGEST_CELL = 2**27  # characters; csv's own limit of 131,072 is less than a long document
@@ -60,6 +60,7 @@ def read_separated(file: TextFile, columns: Mapping[str, str], separator: str) -
                 header = cells
                 if has_bad_bytes("".join(header)):
                     raise UserError(f"{name}: the header holds {BAD_BYTES.format(file.encoding)}")
+                _require_table(name, header, columns, separator)
                 check_columns(name, header, columns, HEADER.format(separator))
                 continue
             number += 1
@@ -67,6 +68,19 @@ def read_separated(file: TextFile, columns: Mapping[str, str], separator: str) -
                 yield Raw(number, dict(zip(header, cells, strict=True)))
             else:
                 yield Raw(number, {}, f"(line {line}) {len(cells)} cells, expected {len(header)} as in the header")
+
+
+def _require_table(name: str, header: list[str], columns: Mapping[str, str], separator: str) -> None:
+    """Raise UserError where the header is that of a web page, or one cell where several columns are needed."""
+    if header[0].lstrip().casefold().startswith(("<!doctype", "<html", "<?xml")):
+        raise UserError(f"{name}: a page of the web or another XML file, not rows; fetch the file of rows itself")
+    needed = list(dict.fromkeys(columns.values()))
+    if len(header) == 1 < len(needed):
+        raise UserError(
+            f"{name}: its first line, {quoted(header[0])}, is one cell with the separator {separator!r}; expected a "
+            f"header with the columns {listed(needed)}: name the separator, as in data.separator: ';', or name the "
+            "right file"
+        )
 
 
 def _declared(file: TextFile) -> str | None:

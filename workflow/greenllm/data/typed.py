@@ -6,6 +6,8 @@ from typing import Any
 
 import pyarrow as pa
 
+from greenllm.data.records import Unreadable
+
 
 def rows_of(batch: pa.RecordBatch) -> Iterator[dict[str, Any]]:
     """Yield the rows of a batch, their numbers and truth values as text."""
@@ -33,4 +35,12 @@ def _values(column: pa.Array) -> list[Any]:
         ]
     if pa.types.is_boolean(kind) or pa.types.is_integer(kind) or pa.types.is_decimal(kind):
         return column.cast(pa.string()).to_pylist()  # type: ignore[no-any-return]
-    return column.to_pylist()  # type: ignore[no-any-return]
+    return [_value(cell) for cell in column]
+
+
+def _value(cell: pa.Scalar) -> Any:
+    """Return a cell as Python has it, if it does: its years end at 9999, Arrow's do not."""
+    try:
+        return cell.as_py()
+    except (ArithmeticError, LookupError, ValueError, pa.ArrowException):  # of a range, a time zone, a text's bytes
+        return Unreadable(str(cell.type))

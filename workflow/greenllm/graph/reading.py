@@ -2,6 +2,7 @@
 
 import io
 import logging
+import re
 import sys
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from greenllm.errors import UserError, listed, quoted, shortened
 from greenllm.graph.triples import ANY_LANGUAGE, LITERAL, Graph, Triple
-from greenllm.packed import ending, opened
+from greenllm.packed import ending, first_bytes, opened
 
 if TYPE_CHECKING:
     from rdflib.term import Node
@@ -22,25 +23,23 @@ LABELS = (
     f"{SKOS}prefLabel", f"{RDFS}label", "http://schema.org/name", "https://schema.org/name", f"{SKOS}altLabel",
 )  # fmt: skip
 
-# What headers call the parts of a triple; the plain ones mean nothing else.
+# What headers call the parts of a triple, without what _word takes away; the plain ones mean nothing else.
 ROLES = {
-    "subject": {"subject", "subj", "s", "head", "head_entity", "h", "source", "from", "node1", "entity1", "start_id"},
-    "predicate": {
-        "predicate",
-        "pred",
-        "p",
-        "relation",
-        "relationship",
-        "rel",
-        "r",
-        "property",
-        "edge",
-        "label",
-        "type",
+    "subject": {
+        "subject", "subj", "s", "head", "head_entity", "h", "source", "source_node", "src", "from", "start",
+        "node1", "entity1", "e1", "arg1", "item", "entity",
     },
-    "object": {"object", "obj", "o", "tail", "tail_entity", "t", "target", "to", "node2", "entity2", "end_id"},
-}
+    "predicate": {
+        "predicate", "pred", "p", "relation", "relation_type", "relationship", "relationship_type", "rel", "r",
+        "property", "prop", "attribute", "attr", "edge", "edge_type", "label", "type", "verb",
+    },
+    "object": {
+        "object", "obj", "o", "tail", "tail_entity", "t", "target", "target_node", "dst", "to", "end", "node2",
+        "entity2", "e2", "arg2", "value", "val",
+    },
+}  # fmt: skip
 PLAIN_ROLES = {"subject", "predicate", "object", "relation", "head", "tail"}
+KIND = re.compile(r"(?<=[^_])_?(label|id|name|uri|iri)$")  # what of a part a column has: subjectLabel, head_id
 
 
 def read_graph(path: Path, name: str, format: str, languages: Sequence[str]) -> Graph:
@@ -71,6 +70,7 @@ def read_graph(path: Path, name: str, format: str, languages: Sequence[str]) -> 
 
 def _text(path: Path, name: str) -> str:
     try:
+        first_bytes(path, name)  # refuses what is no text
         with opened(path, name) as file:
             data = file.read()
     except OSError as error:
@@ -89,6 +89,7 @@ def _tab_separated(text: str, name: str) -> Iterator[Triple]:
     lines = [(number, _cells(line)) for number, line in enumerate(text.split("\n"), 1)]
     lines = [(number, cells) for number, cells in lines if any(cells)]
     order = _order_in_header(lines, name)
+    _require_no_later_header(lines, name)
     if order is not None:
         print(f"{name}: line {lines[0][0]} is read as a header ({', '.join(lines[0][1])}), no fact", file=sys.stderr)
     subject, predicate, target = order or (0, 1, 2)
@@ -126,13 +127,26 @@ def _order_in_header(lines: Sequence[tuple[int, list[str]]], name: str) -> tuple
     return roles.index("subject"), roles.index("predicate"), roles.index("object")
 
 
+def _require_no_later_header(lines: Sequence[tuple[int, list[str]]], name: str) -> None:
+    """Raise UserError where a later line names the parts of a triple, as in files that were joined."""
+    for number, cells in lines[1:]:
+        if {_role(cell) for cell in cells} == set(ROLES):
+            raise UserError(
+                f"{name}: line {number}: {listed(cells)} are a header's words, expected a fact; remove the line, or "
+                "write the fact with other words"
+            )
+
+
 def _role(cell: str) -> str | None:
-    """Return which part of a triple a header's cell names, as RDF, link prediction, KGTK and Neo4j call it."""
+    """Return which part of a triple a header's cell names, as RDF, SPARQL, link prediction, KGTK and Neo4j call it."""
     return next((role for role, words in ROLES.items() if _word(cell) in words), None)
 
 
 def _word(cell: str) -> str:
-    return cell.strip('#:?<>" ').casefold().replace(" ", "_")
+    """Return a header's word: `start` of `:START_ID(Person)`, `subject` of `?subjectLabel`."""
+    word = re.sub(r"\(.*\)$", "", cell.strip('#:?<>" '))
+    word = re.sub(r"[\s-]+", "_", word.strip()).casefold()
+    return KIND.sub("", word)
 
 
 def _plain(triples: Iterable[Triple]) -> Graph:
