@@ -86,22 +86,19 @@ def test_a_device_is_written_to(meter):
     assert (after.st_mode, after.st_rdev) == (before.st_mode, before.st_rdev)
 
 
-@pytest.mark.parametrize("kind", ["folder", "socket", "loop", "below-a-file"])
+@pytest.mark.parametrize("kind", ["folder", "socket", "loop"])
 def test_what_can_be_no_file_is_refused_before_the_command_runs(meter, tmp_path, kind):
     (tmp_path / "folder").mkdir()
     (tmp_path / "loop").symlink_to("loop")
-    (tmp_path / "file").write_text("x")
     with socket.socket(socket.AF_UNIX) as bound:
         if len(str(tmp_path / "socket")) < 100:
             bound.bind(str(tmp_path / "socket"))
         elif kind == "socket":
             pytest.skip("the temporary folder's path is too long for a socket")
-        out = {"below-a-file": "file/log.json"}.get(kind, kind)
-        done = meter(out, "touch", "ran", capture_output=True, text=True)
+        done = meter(kind, "touch", "ran", capture_output=True, text=True)
     assert done.returncode == 2
     assert len(done.stderr.splitlines()) == 1
     assert not (tmp_path / "ran").exists()
-    assert (tmp_path / "file").read_text() == "x"
 
 
 def test_a_wildcard_that_stands_twice_is_refused(tmp_path):

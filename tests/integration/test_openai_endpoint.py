@@ -137,7 +137,8 @@ def test_an_endpoint_on_this_host_is_metered_by_its_control_group(greenllm, endp
     monkeypatch.setenv("GREENLLM_SYSFS", str(tmp_path / "sys"))
     group = tmp_path / "sys/fs/cgroup/box"
     collect(greenllm, tmp_path / "model", endpoint, cgroup="box")
-    evaluate(greenllm, tmp_path, tmp_path / "model")
+    done = evaluate(greenllm, tmp_path, tmp_path / "model")
+    assert done.returncode == 0, done.stderr
     for folder in (group.parent, group):
         folder.mkdir(parents=True, exist_ok=True)
         (folder / "cpu.stat").write_text("usage_usec 1000\n")

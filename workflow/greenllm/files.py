@@ -129,14 +129,14 @@ def require_own(path: Path, mark: str) -> None:
 def is_written_into(path: Path) -> bool:
     """Say whether `path` is no regular file, but can be written to: a pipe, a terminal, an open file of this process.
 
-    Raises UserError where it can be no file at all: it is a folder, a disk or a socket, is below a file, or its links
+    Raises UserError where it can be no file at all: it is a folder, a disk or a socket, or its links
     lead in a circle.
     """
     try:
         if _open_file(path) is not None:
             return True
         mode = path.stat().st_mode
-    except (FileNotFoundError, PermissionError):
+    except (FileNotFoundError, NotADirectoryError, PermissionError):  # said where it is to be written
         return False
     except (OSError, RuntimeError) as error:  # pathlib's word for links that lead in a circle is RuntimeError
         raise UserError(f"{path}: can't be written ({getattr(error, 'strerror', None) or error})") from None
