@@ -89,7 +89,16 @@ def test_a_unit_of_one_quantity_is_none_of_the_other():
             (text, "")
             for text in ('{"powerKW":0.12}', '{"power_kw_avg":0.12}', '{"kw_power":0.12}', '{"kilowatts":0.12}')
         ],
-        *[(text, "") for text in ('{"kilo_watts":0.12}', '{"powerkw":0.12}', "Power (kW)\n0.12", "milliwatts: 120000")],
+        *[
+            (text, "")
+            for text in (
+                '{"kilo_watts":0.12}',
+                '{"powerkw":0.12}',
+                '{"PowerInKiloWatts":0.12}',
+                "Power (kW)\n0.12",
+                "milliwatts: 120000",
+            )
+        ],
         *[("Power (kW): 0.12", key) for key in ("Power", "Power (kW)", "1")],
         ("total_power_kw 0.12", "total_power_kw"),
         ("kW 0.12", "kW"),

@@ -32,11 +32,11 @@ _GROUPED = re.compile(rf"\d{{1,3}}(?:([{_MARKS},.])\d{{3}})(?:\1\d{{3}})*(?:([.,
 # In a name anything of a unit's shape is taken for its unit, in any case: what `scale` refuses is then refused.
 _PREFIX_WORD = "(?:nano|micro|milli|kilo|mega|giga|tera)"
 _SYMBOL_SHAPE = "[pnµμumkgt]?(?:wh?|ws|j|vah?|varh?)|[µμumk][av]|[kmg]?hz|pct|percent|dbm|btu|hp"
-_WORD_SHAPE = rf"(?:{_PREFIX_WORD}[ -]?|[kmg])?(?:watt|joule|volt[ -]?amp(?:ere)?)s?(?:[ -]?(?:hours?|seconds?|h|s))?"
-_SHAPE = re.compile(rf"(?<![^\W\d])(?:{_WORD_SHAPE}|{_SYMBOL_SHAPE}|k?w h)(?![^\W\d])", re.IGNORECASE)
+_WORD_SHAPE = rf"(?:{_PREFIX_WORD}[ -]?|[kmg] ?)?(?:watt|joule|volt[ -]?amp(?:ere)?)s?(?:[ -]?(?:hours?|seconds?|h|s))?"
+_SHAPE = re.compile(rf"(?<![^\W\d])(?:{_WORD_SHAPE}|{_SYMBOL_SHAPE}|k?w[ ·-]h)(?![^\W\d])", re.IGNORECASE)
 _STEM = "power|energy|total|draw|load|usage|consumption|input|output|active|avg|peak|maximum|minimum|sum"
 _GLUED = re.compile(rf"({_STEM})(?=(?:{_SYMBOL_SHAPE})(?![^\W\d_]))", re.IGNORECASE)
-_CAMEL = re.compile(r"(?<=[a-z]{2})(?=[A-Z])|(?<=[A-Za-z])(?=(?!Watt|Joule|Hour)[A-Z][a-z]{2})")
+_CAMEL = re.compile(r"(?<=[a-z]{2})(?=[A-Z])|(?<=[A-Za-z])(?=[A-Z][a-z]{2})")
 _UNCLEAR = re.compile(r"[a-z]{2}([kmu](?:Wh?|J|VA))(?![^\W\d_])")  # outletkW: k may be of either
 
 
@@ -79,16 +79,12 @@ def unit_in(name: str) -> str:
 
     It may be one that `scale` refuses, as `mw`. Several that differ are returned as "kW and W", which is no unit.
     """
-    separate = words(name)
-    letters = re.sub(r"[^A-Za-z]", "", name)
-    found = [match[0] for match in _SHAPE.finditer(separate)]
-    if not any(
-        word in name.split("_") or re.search(rf"[^\w]{re.escape(word)}|^{re.escape(word)}", name) for word in found
-    ):
-        # The capital is one of camel case: powerMW may be milliwatts.
-        found = [word.lower() if word.startswith("M") else word for word in found]
-    elif letters.isupper() and len(letters) > len("".join(found)):
-        found = [word.lower() if word.startswith("M") else word for word in found]
+    found = [match[0] for match in _SHAPE.finditer(words(name))]
+    as_written = {match[0] for match in _SHAPE.finditer(name.replace("_", " "))}
+    other_letters = len(re.sub(r"[\W\d_]", "", name)) - len("".join(found))
+    # Where the style asks for the capital, M may be milli: powerMW, POWER_MW.
+    styled = name.isupper() and other_letters > 1
+    found = [word.lower() if word[0] == "M" and (styled or word not in as_written) else word for word in found]
     found += [match[1] for match in _UNCLEAR.finditer(_GLUED.sub(r"\1 ", name))]
     different = {(scale(w, "power"), scale(w, "energy"), None if is_unit(w) else w.lower()): w for w in reversed(found)}
     return " and ".join(reversed(different.values()))
