@@ -102,6 +102,8 @@ def test_a_unit_of_one_quantity_is_none_of_the_other():
         *[("Power (kW): 0.12", key) for key in ("Power", "Power (kW)", "1")],
         ("total_power_kw 0.12", "total_power_kw"),
         ("kW 0.12", "kW"),
+        ("PSU 1 120 W", "PSU 1"),
+        ("power: 0.12\nunit: kW", "power"),
         ("power_kw 1: 0.12", "2"),
         ("power 0.12 (kW), volts 230", "power"),
         ('{"power (kW)":0.12,"v":1}', "power (kW)"),
@@ -150,6 +152,7 @@ def test_a_unit_of_energy_is_read_in_a_name(text):
         ('{"power_kw":5,"unit":"W"}', "power", "power_kw", "two units"),
         ('{"outletkW":5}', "power", "outletkW", "two units"),
         ('{"x":{"power":5},"unit":"mw"}', "power", "x.power", "mw"),
+        ("[120, 5]", "power", "", "(1, 2)"),
         ('{"5":1,"1":7}', "power", "1", "a name or a place"),
         *[
             (f"{name}: 5", "power", "", name)

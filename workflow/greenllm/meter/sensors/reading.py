@@ -3,7 +3,7 @@
 import json
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NoReturn
 
 from greenllm.meter.units import BASE, NUMBER, UNIT, Quantity, ReadingError, converted, scale, shown, unit_in, words
@@ -14,6 +14,8 @@ PICK = f"name the one to take in {KEY}: the words before it, its place (1, 2, â€
 _NUMBER_AND_UNIT = re.compile(rf"({NUMBER})(?:{UNIT})?")
 # A unit in brackets or in a cell of its own: `0.12 (kW)`, `0.12;kW`.
 _UNIT_APART = re.compile(r"[ \t]*[(\[,;|\t\"'][ \t]*([^\W\d_]+)[ \t]*(?:[)\],;|\"']|$)", re.MULTILINE)
+# A unit on a line of its own: `unit: kW`.
+_UNIT_LINE = re.compile(r"^[ \t\"']*units?[ \t\"']*[:=][ \t\"']*([^\s\"',;]+)", re.IGNORECASE | re.MULTILINE)
 # A number without a unit is one of the quantity at the end of the name before it: `power: 12`, "apower":12.
 _NAME = re.compile(r"([\w .\"'()\[\]-]*)[:=]\s*\"?$")
 _NAMED: dict[Quantity, re.Pattern[str]] = {
@@ -29,6 +31,7 @@ _ELSE = re.compile(
 # The labels of a Prometheus metric: shelly_power_watts{relay="0"}.
 _LABELS = re.compile(r"(?<=\w)\{(?:\"[^\"\n]*\"|[^{}\"\n])*\}")
 _MINUS_APART = re.compile(r"[-\u2212\u2013\u2014]\s*$")
+_FIRST_DIGITS, _THREE_DIGITS = re.compile(r"(?<![\d.,])\d{1,3} $"), re.compile(r"\d{3}(?!\d)")
 # How JSON names the unit of the value beside it.
 _UNIT_NAMES = ("unit", "units", "unitofmeasurement", "uom")
 
@@ -37,7 +40,7 @@ _UNIT_NAMES = ("unit", "units", "unitofmeasurement", "uom")
 class _Number:
     """A number in a text, its unit (empty: none), the line before it, where it stands, and its JSON path.
 
-    `split`: a blank parts it from digits that may be its own.
+    A blank may part it from digits of its own: it `follows` some that are short enough, or `goes_on` with three.
     """
 
     number: str
@@ -45,7 +48,13 @@ class _Number:
     before: str
     start: int = 0
     path: str = ""
-    split: bool = False
+    follows: bool = False
+    goes_on: bool = False
+
+    @property
+    def split(self) -> bool:
+        """Whether the blank may separate thousands."""
+        return self.follows or self.goes_on
 
 
 class _Object(tuple[tuple[str, Any], ...]):
@@ -69,7 +78,8 @@ def reading(text: str, quantity: Quantity, key: str = "", bare_unit: str = "") -
         if not found:
             raise ReadingError(f"no number in {shown(text)}")
         if len(found) > 1:
-            paths = f" ({', '.join(one.path for one in found[:5])})" if structure is not None else ""
+            names = [str(place) if one.path.isdecimal() else one.path for place, one in enumerate(found[:5], 1)]
+            paths = f" ({', '.join(names)})" if structure is not None else ""
             if any(one.split for one in found):
                 raise ReadingError(f"a blank may separate thousands in {shown(text)}; expected a plain number")
             raise ReadingError(f"several numbers in {shown(text)}{paths}: {PICK}")
@@ -95,18 +105,20 @@ def reading(text: str, quantity: Quantity, key: str = "", bare_unit: str = "") -
 def _numbers(text: str, path: str = "") -> Iterator[_Number]:
     plain = _LABELS.sub(lambda labels: " " * len(labels[0]), text)
     label_start, heading = 0, ""
+    line = " and ".join(dict.fromkeys(match[1] for match in _UNIT_LINE.finditer(plain)))
     for match in _NUMBER_AND_UNIT.finditer(plain):
         label = text[label_start : match.start()]
         heading = heading or label.rpartition("\n")[0]
         behind = (match[2] or "").rstrip(".!?")
         if not behind and (apart := _UNIT_APART.match(plain, match.end())):
             behind = unit_in(apart[1])
-        unit = _agreed(behind, unit_in(label) or ("" if behind else unit_in(heading)))
+        unit = _agreed(behind, unit_in(label) or ("" if behind else line or unit_in(heading)))
         before = text[: match.start()].rpartition("\n")[2]
-        split = bool(
-            re.search(r"(?<![\d.,])\d{1,3} $", plain[: match.start()]) and re.match(r"\d{3}(?!\d)", match[1])
-        ) or bool(re.fullmatch(r"\d{1,3}", match[1]) and re.match(r" \d{3}(?!\d)", plain[match.end(1) :]))
-        yield _Number(match[1], unit, f"{path}: {before}" if path else before, match.start(), path, split)
+        follows = bool(_FIRST_DIGITS.search(plain[: match.start()]) and _THREE_DIGITS.match(match[1]))
+        goes_on = match[1].isdecimal() and len(match[1]) <= 3 and bool(_THREE_DIGITS.match(plain[match.end(1) + 1 :]))
+        goes_on = goes_on and plain[match.end(1)] == " "
+        before = f"{path}: {before}" if path else before
+        yield _Number(match[1], unit, before, match.start(), path, follows, goes_on)
         if not re.match(r"\s*[):=\]]", plain[match.end() :]):  # else it is of the next one's name: `kW 1: 0.12`
             label_start = match.end()
 
@@ -148,7 +160,7 @@ def _leaves(value: Any, path: str = "", unit: str = "") -> Iterator[_Number]:
         yield _Number(str(value), unit, f"{path}: ", path=path)
     elif isinstance(value, str) and (numbers := list(_numbers(value, path))):
         for n in numbers:
-            yield _Number(n.number, _agreed(n.unit, unit) if n.unit else unit, n.before, path=path, split=n.split)
+            yield replace(n, unit=_agreed(n.unit, unit), start=0)
     else:
         yield _Number("", "", "", path=path)
 
@@ -183,7 +195,9 @@ def _picked(found: Sequence[_Number], key: str, text: str, *, is_json: bool) -> 
         meant = []
         for match in after.finditer(text):
             line_end = len(text) if (newline := text.find("\n", match.end())) < 0 else newline
-            meant += [one for one in found if match.end() <= one.start < line_end][:1]
+            first = [one for one in found if match.end() <= one.start < line_end][:1]
+            # Digits of the key itself are none of the number: `PSU 1 220 W`.
+            meant += [replace(one, follows=False) if match.end() == one.start - 1 else one for one in first]
     if len(meant) != 1 or not meant[0].number:
         number = "no number" if len(meant) < 2 else "several numbers"
         raise ReadingError(f"{KEY}={key} names {number} in {shown(text)}")
