@@ -271,10 +271,14 @@ ONE_LINE = [
     ("WATTS", '{"id":0,"apower":123.4}', "apower", 123.4),
     ("WATTS", "PSU1 88 W, PSU2 90 W", "PSU2", 90),
     ("JOULES", "2.5 kWh", None, 9e6),
+    ("WATTS", '{"x":{"power":0.12},"unit":"kW"}', "x.power", 120),
+    ("WATTS", 'plug_watts{relay="0"} 123.4', "plug_watts", 123.4),
 ]
 REFUSED = [
     ("WATTS", '{"id":0,"apower":123.4}', None, "several numbers"),
-    ("WATTS", "12 345 W", None, "several numbers"),
+    ("WATTS", "12 345 W", "1", "a blank may separate thousands"),
+    ("WATTS", '{"power_mw":120000}', "power_mw", "power_mw: 120000 mw: expected a unit of power"),
+    ("WATTS", "power_factor: 0.98", None, "may be no measured power"),
     ("WATTS", '{"apower":null}', "apower", "GREENLLM_PLATFORM_KEY=apower names no number"),
     ("WATTS", "1.5 kWh", None, "kWh is a unit of energy"),
     ("JOULES", "220 W", None, "W is a unit of power"),
@@ -315,6 +319,14 @@ def test_a_reading_that_may_mean_two_things_is_refused_and_the_job_goes_on(
     assert "\n" not in component["reason"]
     done = subprocess.run([*GREENLLM, "probe"], env=env, capture_output=True, text=True, check=True, timeout=60)
     assert reason in done.stdout
+
+
+def test_a_unit_in_the_name_of_the_file_is_read(tmp_path, env):
+    (tmp_path / "power_kW").write_text("0.12")
+    env |= {"GREENLLM_PLATFORM_WATTS": str(tmp_path / "power_kW")}
+    done = subprocess.run([*GREENLLM, "probe", "--json"], env=env, capture_output=True, check=True, timeout=60)
+    (sensor,) = (s for s in json.loads(done.stdout)["sensors"] if s["component"] == "platform")
+    assert sensor["power_W"]["value"] == pytest.approx(120, rel=0.05)
 
 
 def test_a_kernels_file_is_read_in_the_kernels_unit(tmp_path, env):

@@ -274,7 +274,11 @@ ROWS = ["2001-09-09T01:46:41Z,5", "2001-09-09T01:46:42Z,6", "2001-09-09T01:46:43
         ("\n".join(["time,power_W", *ROWS[:2], "2001-09-09T01:46:43Z,7 Wh"]), [], "row 4: .*Wh is a unit of energy"),
         ("\n".join(["time,power_W", *ROWS[:2], "2001-09-09T01:46:43Z,-7"]), [], "row 4: .*not negative"),
         ("\n".join(["time,power_W", *ROWS[:2], '2001-09-09T01:46:43Z,"1,234"']), [], "row 4: .*two ways"),
-        ("\n".join(["time,power_W,power_W", *(f"{row},1" for row in ROWS)]), [], "2 columns 'power_W'"),
+        *[
+            ("\n".join([f"time,{name}", *ROWS]), ["--columns", f"power_W={name}"], f"says {said}, not W")
+            for name, said in (("Power (mw)", "mw"), ("powerKW", "KW"), ("PowerMW", "mw"), ("P in kVA", "kVA"))
+        ],
+        ("\n".join(["time,P (kW) in W", *ROWS]), ["--columns", "power_W=P (kW) in W"], "says kW and W, not W"),
         (
             "\n".join(["time,P (kW)", *ROWS]),
             ["--columns", "power_W=P (kW)"],
@@ -298,6 +302,14 @@ def test_a_bad_file_is_told_in_one_line_and_nothing_is_stored(tmp_path, stored, 
     assert not stored.exists()
 
 
+@pytest.mark.parametrize("columns", ["power_W=B,power_W=X", "time=A,power_W=B,time=A"])
+def test_a_quantity_has_one_column(tmp_path, capsys, columns):
+    with pytest.raises(SystemExit) as ended:
+        main(["calibrate", str(tmp_path), "meter.csv", "--device", "package-0", "--columns", columns])
+    assert ended.value.code == 2
+    assert f"is there twice in '{columns}'" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("column", "cell", "more"),
     [
@@ -305,6 +317,8 @@ def test_a_bad_file_is_told_in_one_line_and_nothing_is_stored(tmp_path, stored, 
         ("power_W", "{kW!r} kW", []),
         ("power_kW", "{W!r}W", []),
         ("Leistung in kW", "{kW!r}", ["--columns", "power_kW=Leistung in kW"]),
+        ("powerKW", "{kW!r}", ["--columns", "power_kW=powerKW"]),
+        ("Power (mw)", "{mW!r}", ["--columns", "power_mW=Power (mw)"]),
     ],
 )
 def test_an_external_meters_unit_stands_in_the_header_or_in_the_cells(tmp_path, stored, capsys, column, cell, more):
@@ -312,7 +326,7 @@ def test_an_external_meters_unit_stands_in_the_header_or_in_the_cells(tmp_path, 
     folder = str(ledgers(tmp_path / "l", host))
     header, *rows = csv_of(tmp_path / "watts.csv", truth, "power_W", step_s=0.1).read_text().splitlines()
     told = [(moment, float(watts)) for moment, watts in (row.split(",") for row in rows)]
-    written = [f"{moment},{cell.format(W=watts, kW=watts / 1000)}" for moment, watts in told]
+    written = [f"{moment},{cell.format(W=watts, kW=watts / 1000, mW=watts * 1000)}" for moment, watts in told]
     (tmp_path / "other.csv").write_text("\n".join([header.replace("power_W", column), *written]))
     gains = []
     for name, options in (("watts.csv", []), ("other.csv", more)):

@@ -79,3 +79,94 @@ def test_what_could_mean_two_things_or_nothing_is_refused_in_one_line(text, quan
 def test_a_unit_of_one_quantity_is_none_of_the_other():
     assert (scale("kW", "power"), scale("kW", "energy")) == (1000, None)
     assert (scale("kWh", "energy"), scale("kWh", "power")) == (3.6e6, None)
+
+
+@pytest.mark.parametrize(
+    ("text", "key"),
+    [
+        *[(text, "") for text in ("power_kW: 0.12", "power in kW: 0.12", "kilowatts = 0.12", "0.12 kW")],
+        *[
+            (text, "")
+            for text in ('{"powerKW":0.12}', '{"power_kw_avg":0.12}', '{"kw_power":0.12}', '{"kilowatts":0.12}')
+        ],
+        *[
+            (text, "")
+            for text in (
+                '{"kilo_watts":0.12}',
+                '{"powerkw":0.12}',
+                '{"PowerInKiloWatts":0.12}',
+                "Power (kW)\n0.12",
+                "milliwatts: 120000",
+            )
+        ],
+        *[("Power (kW): 0.12", key) for key in ("Power", "Power (kW)", "1")],
+        ("total_power_kw 0.12", "total_power_kw"),
+        ("kW 0.12", "kW"),
+        ("PSU 1 120 W", "PSU 1"),
+        ("power: 0.12\nunit: kW", "power"),
+        ("power_kw 1: 0.12", "2"),
+        ("power 0.12 (kW), volts 230", "power"),
+        ('{"power (kW)":0.12,"v":1}', "power (kW)"),
+        ('{"power_kW":{"avg":0.12,"n":3}}', "avg"),
+        ('{"x":{"power":0.12},"unit":"kW"}', "x.power"),
+        ('{"x":[{"power":0.12}],"unit":"kW"}', "1"),
+        ('{"power":0.12,"power_unit":"kW","temperature":20,"temperature_unit":"C"}', "power"),
+        ('{"state":"0.12","attributes":{"unit_of_measurement":"kW"}}', "state"),
+        ("[120, 5]", "1"),
+        ('{"a":5,"b":{"power":120}}', "2"),
+        ('# TYPE plug_watts gauge\nplug_watts{relay="0"} 120', "plug_watts"),
+        ('plug_watts{relay="0"} 120', ""),
+        ('plug_power{unit="kW",relay="0"} 0.12', "plug_power"),
+        ("energy 5 kWh, power 120", "power"),
+    ],
+)
+def test_a_unit_is_read_wherever_the_source_says_it(text, key):
+    assert reading(text, "power", key) == pytest.approx(120)
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["energy_kwh: 5", '{"energyKwh":5}', '{"energy_kilowatt_hours":5}', '{"kilowattHours":5}', '{"kilojoules":18000}'],
+)
+def test_a_unit_of_energy_is_read_in_a_name(text):
+    assert reading(text, "energy") == pytest.approx(18e6)
+
+
+@pytest.mark.parametrize(
+    ("text", "quantity", "key", "said"),
+    [
+        ('{"voltage_mv":230000,"power_mw":115000}', "power", "power_mw", "power_mw"),
+        ('{"voltage_mv":230000,"power_mw":115000}', "power", "voltage_mv", "voltage_mv"),
+        ('{"power_mw":120000}', "power", "", "power_mw"),
+        ('{"powerMw":250}', "power", "", "powerMw"),
+        ('{"powerMW":250}', "power", "", "powerMW"),
+        ('{"POWER_MW":250}', "power", "", "POWER_MW"),
+        ('{"power_mva":5}', "power", "", "power_mva"),
+        ('{"power_mw":{"now":5}}', "power", "now", "mw"),
+        ("power_mw: 120000", "power", "", "power_mw"),
+        ("power_mw 120000", "power", "1", "power_mw"),
+        ('{"energy_mwh":5}', "energy", "", "energy_mwh"),
+        ('{"total_energy_mj":5}', "energy", "", "total_energy_mj"),
+        ("power in kW or W: 5", "power", "", "kW and W"),
+        ("power_kW: 5 W", "power", "", "two units"),
+        ('{"power_kw":5,"unit":"W"}', "power", "power_kw", "two units"),
+        ('{"outletkW":5}', "power", "outletkW", "two units"),
+        ('{"x":{"power":5},"unit":"mw"}', "power", "x.power", "mw"),
+        ("[120, 5]", "power", "", "(1, 2)"),
+        ('{"5":1,"1":7}', "power", "1", "a name or a place"),
+        *[
+            (f"{name}: 5", "power", "", name)
+            for name in ("power_factor", "power_limit", "power_on_hours", "power cycles")
+        ],
+        *[(f'{{"{name}":5}}', "power", "", name) for name in ("power_state", "apparent_power", "power_limit_w")],
+        ("- 5 W", "power", "", "may be negative"),
+        ("Power \u2013 5 W", "power", "Power", "may be negative"),
+        *[("12 345 W", "power", key, "a blank may separate thousands") for key in ("", "1", "2")],
+        ("power 12 345.5 W", "power", "power", "a blank may separate thousands"),
+        ('{"p":1e400}', "power", "p", "too large"),
+    ],
+)
+def test_a_unit_or_a_name_in_doubt_is_refused_and_named(text, quantity, key, said):
+    with pytest.raises(ReadingError) as caught:
+        reading(text, quantity, key)
+    assert said in str(caught.value)

@@ -29,6 +29,16 @@ UNIT = r"[ \t\u00a0\u2009\u202f]*((?:[^\W\d_]|[%°])[^\s,;:|(){}\[\]\"'<>=]*(?:[
 _PLAIN = re.compile(r"\+?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?")
 _GROUPED = re.compile(rf"\d{{1,3}}(?:([{_MARKS},.])\d{{3}})(?:\1\d{{3}})*(?:([.,])\d+)?")
 
+# In a name anything of a unit's shape is taken for its unit, in any case: what `scale` refuses is then refused.
+_PREFIX_WORD = "(?:nano|micro|milli|kilo|mega|giga|tera)"
+_SYMBOL_SHAPE = "[pnµμumkgt]?(?:wh?|ws|j|vah?|varh?)|[µμumk][av]|[kmg]?hz|pct|percent|dbm|btu|hp"
+_WORD_SHAPE = rf"(?:{_PREFIX_WORD}[ -]?|[kmg] ?)?(?:watt|joule|volt[ -]?amp(?:ere)?)s?(?:[ -]?(?:hours?|seconds?|h|s))?"
+_SHAPE = re.compile(rf"(?<![^\W\d])(?:{_WORD_SHAPE}|{_SYMBOL_SHAPE}|k?w[ ·-]h)(?![^\W\d])", re.IGNORECASE)
+_STEM = "power|energy|total|draw|load|usage|consumption|input|output|active|avg|peak|maximum|minimum|sum"
+_GLUED = re.compile(rf"({_STEM})(?=(?:{_SYMBOL_SHAPE})(?![^\W\d_]))", re.IGNORECASE)
+_CAMEL = re.compile(r"(?<=[a-z]{2})(?=[A-Z])|(?<=[A-Za-z])(?=[A-Z][a-z]{2})")
+_UNCLEAR = re.compile(r"[a-z]{2}([kmu](?:Wh?|J|VA))(?![^\W\d_])")  # outletkW: k may be of either
+
 
 class ReadingError(Exception):
     """A text holds no reading that is beyond doubt; the message says why, in one line."""
@@ -38,12 +48,13 @@ def scale(unit: str, quantity: Quantity) -> float | None:
     """Return the watts (power) or joules (energy) of one unit; None where it is none of that quantity.
 
     Symbols are those of the SI; words, such as kilowatts, may be used. Of prefixes m is milli and M is mega, so that
-    `mw` and `mwh`, whose writer did not care for the case, are refused; else w, j and h stand for W, J and h, K for k.
+    `mw`, `Mw` and `MWH`, whose writer did not care for the case, are refused; else w, j and h stand for W, J and h, K
+    for k.
     """
     unit = re.sub(r"[ ·.-]", "", unit)
     for symbol, factor in _SYMBOLS[quantity].items():
         prefix, rest = unit[: -len(symbol)], unit[-len(symbol) :]
-        careless = prefix == "m" and rest != symbol
+        careless = prefix in ("m", "M") and rest != symbol
         if rest.lower() == symbol.lower() and prefix in _PREFIXES and not careless:
             return _PREFIXES[prefix] * factor
     word = unit.lower().removesuffix("s").replace("watts", "watt")
@@ -58,6 +69,27 @@ def is_unit(text: str) -> bool:
     return scale(text, "power") is not None or scale(text, "energy") is not None
 
 
+def words(name: str) -> str:
+    """Return a name (snake, camel or plain) with blanks between its words."""
+    return _CAMEL.sub(" ", _GLUED.sub(r"\1 ", name)).replace("_", " ")
+
+
+def unit_in(name: str) -> str:
+    """Return the unit that a name, or the text before a number, says; empty where it says none.
+
+    It may be one that `scale` refuses, as `mw`. Several that differ are returned as "kW and W", which is no unit.
+    """
+    found = [match[0] for match in _SHAPE.finditer(words(name))]
+    as_written = {match[0] for match in _SHAPE.finditer(name.replace("_", " "))}
+    other_letters = len(re.sub(r"[\W\d_]", "", name)) - len("".join(found))
+    # Where the style asks for the capital, M may be milli: powerMW, POWER_MW.
+    styled = name.isupper() and other_letters > 1
+    found = [word.lower() if word[0] == "M" and (styled or word not in as_written) else word for word in found]
+    found += [match[1] for match in _UNCLEAR.finditer(_GLUED.sub(r"\1 ", name))]
+    different = {(scale(w, "power"), scale(w, "energy"), None if is_unit(w) else w.lower()): w for w in reversed(found)}
+    return " and ".join(reversed(different.values()))
+
+
 def amount(text: str, quantity: Quantity, unit: str) -> float:
     """Return the watts or joules of a number, with its unit or in `unit`. Raises ReadingError for anything else."""
     match = re.fullmatch(rf"({NUMBER})(?:{UNIT})?", text.strip())
@@ -68,6 +100,8 @@ def amount(text: str, quantity: Quantity, unit: str) -> float:
 
 def converted(number: str, unit: str, quantity: Quantity) -> float:
     """Return a number of units as watts or joules. Raises ReadingError where it is no such quantity, or negative."""
+    if " and " in unit:
+        raise ReadingError(f"{number} has two units, {unit}; expected one")
     if (factor := scale(unit, quantity)) is None:
         what = f"a unit of {OTHER[quantity]}" if scale(unit, OTHER[quantity]) else "none"
         raise ReadingError(f"{number} {unit}: expected a unit of {quantity} ({UNITS[quantity]}); {unit} is {what}")
@@ -79,6 +113,8 @@ def converted(number: str, unit: str, quantity: Quantity) -> float:
 
 def _plain(number: str) -> float:
     digits = number.rstrip(".,")
+    if digits == "inf":  # as JSON's 1e400 is read
+        raise ReadingError("the number is too large; expected a finite one")
     if digits.startswith(("-", "\u2212")):
         raise ReadingError(f"{digits}: expected a number that is not negative")
     if _PLAIN.fullmatch(digits):

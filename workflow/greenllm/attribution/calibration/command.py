@@ -200,7 +200,11 @@ def _bounds(interval: Mapping[str, float], unit: str) -> str:
 
 
 def _mapping(text: str) -> dict[str, str]:
-    pairs = dict(pair.partition("=")[::2] for pair in text.split(","))
+    given = [pair.partition("=")[::2] for pair in text.split(",")]
+    pairs = dict(given)
+    for meaning in pairs:
+        if [other for other, _ in given].count(meaning) > 1:
+            raise argparse.ArgumentTypeError(f"{meaning!r} is there twice in {text!r}: name one column for it")
     if unknown := [
         meaning for meaning, name in pairs.items() if not name or not (meaning == "time" or quantity_of(meaning))
     ]:

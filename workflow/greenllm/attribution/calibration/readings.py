@@ -3,7 +3,6 @@
 import csv
 import itertools
 import math
-import re
 from collections.abc import Mapping
 from datetime import datetime
 from pathlib import Path
@@ -12,7 +11,7 @@ import numpy as np
 
 from greenllm.attribution.series import Series, Unknown
 from greenllm.errors import UserError, listed, quoted
-from greenllm.meter.units import BASE, Quantity, ReadingError, amount, is_unit, scale
+from greenllm.meter.units import BASE, Quantity, ReadingError, amount, is_unit, scale, unit_in
 
 # How a quantity's column is called, as users see it; of other units, too (power_kW, energy_mJ).
 QUANTITIES = ("power_W", "energy_J", "energy_Wh", "energy_kWh")
@@ -119,9 +118,6 @@ def _columns(path: Path, header: list[str], names: Mapping[str, str]) -> tuple[i
     if len(quantities) > 1:
         raise UserError(f"{path}: {' and '.join(quantities)}: say which one to use, as in --columns {quantities[0]}=…")
     (meaning,) = quantities
-    for name in (header[found["time"]], header[found[meaning]]):
-        if header.count(name) > 1:
-            raise UserError(f"{path}: {header.count(name)} columns {name!r}: rename one of them")
     _check_unit(path, meaning, header[found[meaning]])
     return found["time"], (meaning, found[meaning])
 
@@ -129,10 +125,16 @@ def _columns(path: Path, header: list[str], names: Mapping[str, str]) -> tuple[i
 def _check_unit(path: Path, meaning: str, name: str) -> None:
     """Raise UserError where a column's own name says another unit than what it is taken for."""
     quantity, unit = quantity_of(meaning) or ("power", "W")
-    for word in re.findall(r"[^\W\d_]+", name):
-        if is_unit(word) and scale(word, quantity) != scale(unit, quantity):
-            mended = next((f"{q}_{word}" for q in BASE if scale(word, q)), meaning)
-            raise UserError(f"{path}: the column {name!r} says {word}, not {unit}: write --columns {mended}={name!r}")
+    said = unit_in(name)
+    if not said or scale(said, quantity) == scale(unit, quantity):
+        return
+    # What does not care for the case (mw) is what --columns says, if that writes it the same way (mW).
+    if not is_unit(said) and said.lower() == unit.lower():
+        return
+    mended = next((f"write --columns {q}_{said}={name!r}" for q in BASE if scale(said, q)), None)
+    if mended is None:
+        mended = "rename it with its unit, as in power_mW"
+    raise UserError(f"{path}: the column {name!r} says {said}, not {unit}: {mended}")
 
 
 def _time(path: Path, number: int, row: list[str], column: int) -> float:

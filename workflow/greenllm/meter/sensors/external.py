@@ -25,7 +25,7 @@ from greenllm.meter.host import host_name, sysfs
 from greenllm.meter.process_tree import become_subreaper, children_of, helpers
 from greenllm.meter.sensors import Counter, Sensor, SensorError, Term
 from greenllm.meter.sensors.reading import KEY, reading
-from greenllm.meter.units import Quantity, ReadingError
+from greenllm.meter.units import Quantity, ReadingError, unit_in
 
 JOULES, WATTS = "GREENLLM_PLATFORM_JOULES", "GREENLLM_PLATFORM_WATTS"
 WRAP, TOLERANCE = "GREENLLM_PLATFORM_WRAP_J", "GREENLLM_PLATFORM_TOLERANCE"
@@ -141,9 +141,9 @@ def _reading(name: str, text: str, unit: str = "") -> float:
 
 
 def _unit_of(path: Path) -> str:
-    """Return the unit of a file of sysfs, as the kernel defines it; empty for any other file."""
+    """Return the unit of a file of sysfs, as the kernel defines it; for any other file what its name says, if any."""
     if not any(path.absolute().is_relative_to(root) for root in (sysfs(), "/sys")):
-        return ""
+        return unit_in(path.name)
     return next((unit for names, unit in KERNEL_UNITS.items() if re.fullmatch(names, path.name)), "")
 
 

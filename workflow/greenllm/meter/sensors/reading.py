@@ -3,33 +3,58 @@
 import json
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NoReturn
 
-from greenllm.meter.units import BASE, NUMBER, UNIT, Quantity, ReadingError, converted, is_unit, shown
+from greenllm.meter.units import BASE, NUMBER, UNIT, Quantity, ReadingError, converted, scale, shown, unit_in, words
 
 KEY = "GREENLLM_PLATFORM_KEY"
 PICK = f"name the one to take in {KEY}: the words before it, its place (1, 2, …), or its path in JSON"
 
 _NUMBER_AND_UNIT = re.compile(rf"({NUMBER})(?:{UNIT})?")
-# A number without a unit is one of the quantity behind a name of that: `power: 12`, "apower":12, total_energy=12.
+# A unit in brackets or in a cell of its own: `0.12 (kW)`, `0.12;kW`.
+_UNIT_APART = re.compile(r"[ \t]*[(\[,;|\t\"'][ \t]*([^\W\d_]+)[ \t]*(?:[)\],;|\"']|$)", re.MULTILINE)
+# A unit on a line of its own: `unit: kW`.
+_UNIT_LINE = re.compile(r"^[ \t\"']*units?[ \t\"']*[:=][ \t\"']*([^\s\"',;]+)", re.IGNORECASE | re.MULTILINE)
+# A number without a unit is one of the quantity at the end of the name before it: `power: 12`, "apower":12.
+_NAME = re.compile(r"([\w .\"'()\[\]-]*)[:=]\s*\"?$")
 _NAMED: dict[Quantity, re.Pattern[str]] = {
-    "power": re.compile(r"(power|watt)[\w .\"'-]*[:=]\s*\"?$", re.IGNORECASE),
-    "energy": re.compile(r"(energy|joule)[\w .\"'-]*[:=]\s*\"?$", re.IGNORECASE),
+    "power": re.compile(r"(power|watts?)\W*$", re.IGNORECASE),
+    "energy": re.compile(r"(energy|joules?)\W*$", re.IGNORECASE),
 }
+# Names with these words are no measured power or energy of now, unless the key says so.
+_ELSE = re.compile(
+    r"\b(factor|limit|cap|capacity|threshold|budget|rated|nominal|apparent|reactive|max|maximum|min|minimum|peak|"
+    r"cycles?|state|status|horsepower)\b",
+    re.IGNORECASE,
+)
+# The labels of a Prometheus metric: shelly_power_watts{relay="0"}.
+_LABELS = re.compile(r"(?<=\w)\{(?:\"[^\"\n]*\"|[^{}\"\n])*\}")
+_MINUS_APART = re.compile(r"[-\u2212\u2013\u2014]\s*$")
+_FIRST_DIGITS, _THREE_DIGITS = re.compile(r"(?<![\d.,])\d{1,3} $"), re.compile(r"\d{3}(?!\d)")
 # How JSON names the unit of the value beside it.
-_UNIT_NAMES = ("unit", "units", "unit_of_measurement")
+_UNIT_NAMES = ("unit", "units", "unitofmeasurement", "uom")
 
 
 @dataclass(frozen=True)
 class _Number:
-    """A number in a text, the unit behind it (empty: none), the text before it, where it stands, and its JSON path."""
+    """A number in a text, its unit (empty: none), the line before it, where it stands, and its JSON path.
+
+    A blank may part it from digits of its own: it `follows` some that are short enough, or `goes_on` with three.
+    """
 
     number: str
     unit: str
     before: str
     start: int = 0
     path: str = ""
+    follows: bool = False
+    goes_on: bool = False
+
+    @property
+    def split(self) -> bool:
+        """Whether the blank may separate thousands."""
+        return self.follows or self.goes_on
 
 
 class _Object(tuple[tuple[str, Any], ...]):
@@ -53,20 +78,55 @@ def reading(text: str, quantity: Quantity, key: str = "", bare_unit: str = "") -
         if not found:
             raise ReadingError(f"no number in {shown(text)}")
         if len(found) > 1:
-            paths = f" ({', '.join(one.path for one in found[:5])})" if structure is not None else ""
+            names = [str(place) if one.path.isdecimal() else one.path for place, one in enumerate(found[:5], 1)]
+            paths = f" ({', '.join(names)})" if structure is not None else ""
+            if any(one.split for one in found):
+                raise ReadingError(f"a blank may separate thousands in {shown(text)}; expected a plain number")
             raise ReadingError(f"several numbers in {shown(text)}{paths}: {PICK}")
         (one,) = found
         alone = text.strip() == one.number
-        if not (one.unit or alone or _NAMED[quantity].search(one.before)):
+        name = _NAME.search(one.before)
+        named = name is not None and _NAMED[quantity].search(words(name[1]).rstrip())
+        if _ELSE.search(words(one.before)):
+            raise ReadingError(f"{one.number} may be no measured {quantity} in {shown(text)}: {PICK}")
+        if not (one.unit or alone or named):
             raise ReadingError(f"{one.number} has no unit in {shown(text)}: {PICK}")
-    return converted(one.number, one.unit or bare_unit or BASE[quantity], quantity)
+    if one.split:
+        raise ReadingError(f"a blank may separate thousands in {shown(text)}; expected a plain number")
+    if _MINUS_APART.search(one.before):
+        raise ReadingError(f"{one.number} may be negative in {shown(text)}; expected a number without a minus")
+    try:
+        return converted(one.number, one.unit or bare_unit or BASE[quantity], quantity)
+    except ReadingError as error:
+        name_of = one.path or one.before.strip(" \t:=\"'")
+        raise ReadingError(f"{name_of}: {error}" if name_of else str(error)) from None
 
 
 def _numbers(text: str, path: str = "") -> Iterator[_Number]:
-    for match in _NUMBER_AND_UNIT.finditer(text):
+    plain = _LABELS.sub(lambda labels: " " * len(labels[0]), text)
+    label_start, heading = 0, ""
+    line = " and ".join(dict.fromkeys(match[1] for match in _UNIT_LINE.finditer(plain)))
+    for match in _NUMBER_AND_UNIT.finditer(plain):
+        label = text[label_start : match.start()]
+        heading = heading or label.rpartition("\n")[0]
+        behind = (match[2] or "").rstrip(".!?")
+        if not behind and (apart := _UNIT_APART.match(plain, match.end())):
+            behind = unit_in(apart[1])
+        unit = _agreed(behind, unit_in(label) or ("" if behind else line or unit_in(heading)))
         before = text[: match.start()].rpartition("\n")[2]
-        unit = (match[2] or "").rstrip(".!?")
-        yield _Number(match[1], unit, f"{path}: {before}" if path else before, match.start(), path)
+        follows = bool(_FIRST_DIGITS.search(plain[: match.start()]) and _THREE_DIGITS.match(match[1]))
+        goes_on = match[1].isdecimal() and len(match[1]) <= 3 and bool(_THREE_DIGITS.match(plain[match.end(1) + 1 :]))
+        goes_on = goes_on and plain[match.end(1)] == " "
+        before = f"{path}: {before}" if path else before
+        yield _Number(match[1], unit, before, match.start(), path, follows, goes_on)
+        if not re.match(r"\s*[):=\]]", plain[match.end() :]):  # else it is of the next one's name: `kW 1: 0.12`
+            label_start = match.end()
+
+
+def _agreed(unit: str, other: str) -> str:
+    """Return the unit that two places say; both where they differ."""
+    same = not unit or not other or unit_in(f"{unit} {other}") in (unit, other)
+    return (unit or other) if same else f"{unit} and {other}"
 
 
 def _json(text: str) -> Any:
@@ -88,34 +148,56 @@ def _no_number(constant: str) -> NoReturn:
 def _leaves(value: Any, path: str = "", unit: str = "") -> Iterator[_Number]:
     """Yield the numbers of JSON, and, without a number, what else a key may name."""
     if isinstance(value, _Object):
-        beside = [text for name, text in value if name in _UNIT_NAMES and isinstance(text, str)]
         for name, inner in value:
-            named = name.rpartition("_")[2]
-            own = named if named != name and is_unit(named) else beside[0] if len(beside) == 1 else ""
-            yield from _leaves(inner, f"{path}.{name}".lstrip("."), own)
+            beside, own = _unit_beside(value, name), unit_in(name)
+            if own and any(scale(own, q) and scale(beside, q) for q in BASE):
+                own = _agreed(own, beside)
+            yield from _leaves(inner, f"{path}.{name}".lstrip("."), own or beside or unit)
     elif isinstance(value, list):
         for place, inner in enumerate(value):
             yield from _leaves(inner, f"{path}.{place}".lstrip("."), unit)
     elif isinstance(value, int | float) and not isinstance(value, bool):
         yield _Number(str(value), unit, f"{path}: ", path=path)
     elif isinstance(value, str) and (numbers := list(_numbers(value, path))):
-        yield from (_Number(n.number, n.unit or unit, n.before, path=path) for n in numbers)
+        for n in numbers:
+            yield replace(n, unit=_agreed(n.unit, unit), start=0)
     else:
         yield _Number("", "", "", path=path)
 
 
+def _unit_beside(value: _Object, name: str) -> str:
+    """Return the unit that a JSON object says for its value of this name, as in "unit" or "power_unit"."""
+    texts: dict[str, str] = {}
+    for beside, text in value:
+        if beside == "attributes" and isinstance(text, _Object):  # as in Home Assistant
+            texts |= {_joined(inner): unit for inner, unit in text if isinstance(unit, str)}
+        elif isinstance(text, str):
+            texts[_joined(beside)] = text
+    own = [texts[_joined(name) + ending] for ending in ("unit", "units") if _joined(name) + ending in texts]
+    return " and ".join(dict.fromkeys(own or [texts[common] for common in _UNIT_NAMES if texts.get(common)]))
+
+
+def _joined(name: str) -> str:
+    return re.sub(r"[\W_]", "", name).lower()
+
+
 def _picked(found: Sequence[_Number], key: str, text: str, *, is_json: bool) -> _Number:
     """Return the number that the key picks. Raises ReadingError where there is none, or several."""
-    if is_json:
+    if key.isdecimal():
+        numbers = [one for one in found if one.number]
+        meant = numbers[int(key) - 1 : int(key)] if int(key) else []
+        if is_json and re.search(rf'"{key}"\s*:', text):
+            raise ReadingError(f"{KEY}={key} may be a name or a place in {shown(text)}: use a longer path")
+    elif is_json:
         meant = [one for one in found if f".{one.path}".endswith(f".{key}")]
-    elif key.isdecimal():
-        meant = list(found[int(key) - 1 : int(key)]) if int(key) else []
     else:
-        words = re.compile(rf"(?<!\w){re.escape(key)}(?!\w)")
+        after = re.compile(rf"(?<!\w){re.escape(key)}(?!\w)")
         meant = []
-        for match in words.finditer(text):
+        for match in after.finditer(text):
             line_end = len(text) if (newline := text.find("\n", match.end())) < 0 else newline
-            meant += [one for one in found if match.end() <= one.start < line_end][:1]
+            first = [one for one in found if match.end() <= one.start < line_end][:1]
+            # Digits of the key itself are none of the number: `PSU 1 220 W`.
+            meant += [replace(one, follows=False) if match.end() == one.start - 1 else one for one in first]
     if len(meant) != 1 or not meant[0].number:
         number = "no number" if len(meant) < 2 else "several numbers"
         raise ReadingError(f"{KEY}={key} names {number} in {shown(text)}")
