@@ -25,9 +25,9 @@ DRAM_GAIN = (1.0, 0.80, 1.20, "J/J", "Desrochers et al. 2016, doi:10.1145/298908
 # and one from two; it need not be tight.
 OVER_LIMIT = 4.0
 HIGHEST_W = 2000.0
-# The processor renews its counters every millisecond (Intel SDM, volume 3, 15.10; Khan et al. 2018). A hundred
-# times that is allowed for.
-STILL_S = 0.1
+# The processor renews its counters every millisecond (Intel SDM, volume 3, 15.10; Khan et al. 2018). Much more is
+# allowed for.
+STILL_S = 1.0
 
 
 def find() -> list[Sensor]:
