@@ -55,7 +55,7 @@ def test_what_the_stage_wrote_before_is_replaced(greenllm):
     assert content(Path("out")) == first
 
 
-@pytest.mark.parametrize("change", ["added", "added-below", "edited", "folder", "link"])
+@pytest.mark.parametrize("change", ["added", "added-below", "edited", "moved-here", "hidden", "folder", "link"])
 def test_what_was_added_or_changed_since_is_refused(greenllm, change):
     assert greenllm(*MADE, "out")[0] == 0
     out = Path("out")
@@ -69,6 +69,13 @@ def test_what_was_added_or_changed_since_is_refused(greenllm, change):
             (out / "card.json").write_text("{}")
             later = (out / ".greenllm-written").stat().st_mtime + 60
             os.utime(out / "card.json", (later, later))
+        case "moved-here":
+            Path("older.json").write_text("{}")
+            os.utime("older.json", (1_000_000, 1_000_000))
+            Path("older.json").rename(out / "card.json")
+        case "hidden":
+            (out / ".snakemake_timestamp").mkdir()
+            (out / ".snakemake_timestamp/thesis.txt").write_text("mine")
         case "folder":
             (out / "empty").mkdir()
         case "link":
@@ -172,3 +179,16 @@ def test_output_that_a_terminal_cannot_show_is_replaced(tmp_path):
         [program, "attribute", tmp_path / "ledger", "--json"], env=environment, capture_output=True
     )
     assert json.loads(as_json.stdout)["jobs"][0]["rule"] == "训练"
+
+
+def test_an_output_file_that_is_an_input_or_another_output_is_refused(greenllm):
+    Path("data").mkdir()
+    Path("data/test.parquet").write_bytes(b"rows")
+    evaluate = ("evaluate", "--task", "translation", "--model", "model", "--data", "data", "--out")
+    refused(greenllm(*evaluate, "e.json", "--predictions", "data/test.parquet"), "is an input")
+    refused(greenllm(*evaluate, "same.json", "--predictions", "same.json"), "twice")
+    assert Path("data/test.parquet").read_bytes() == b"rows"
+    Path("prompts.jsonl").write_text('{"id": "1", "prompt": "x"}\n')
+    load = ("load", "--url", "http://127.0.0.1:9/v1", "--predictions", "prompts.jsonl", "--out")
+    refused(greenllm(*load, "prompts.jsonl"), "is an input")
+    assert Path("prompts.jsonl").read_text().startswith('{"id"')

@@ -277,6 +277,9 @@ def test_an_endpoint_is_taken_as_it_is(capsys, tmp_path):
         ("revision: 12:30:00\n", "12:30:00 is the number 45000 to YAML"),
         ("revision: 0x1f\n", "0x1f is the number 31 to YAML"),
         ("revision: 2024-01-01\n", "2024-01-01 is a date to YAML"),
+        ("epochs: 1_0.5\n", "1_0.5 is the number 10.5 to YAML"),
+        ("carbon: 190:20:30.15\n", "190:20:30.15 is the number 685230.15 to YAML"),
+        ("train: {<<: {a: 1}, <<: {a: 3}}\n", "'<<' is there twice"),
     ],
 )
 def test_names_that_stand_twice_and_words_that_yaml_reads_otherwise_are_refused(tmp_path, text, said):

@@ -8,7 +8,7 @@ import re
 import shutil
 import stat
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -54,8 +54,8 @@ def require_replaceable(folder: Path, stage: str, inputs: Iterable[Path | None] 
         require_writable(place)
         if place.is_dir() and (other := not_written_by(place, stage)) is not None:
             raise UserError(
-                f"{folder}: holds {other!r}, which `greenllm {stage}` did not write, or not as it is now; name a new "
-                "folder, or move that away"
+                f"{folder}: holds {other!r}, which `greenllm {stage}` did not write, or which was changed since; name "
+                "a new folder, or move that away"
             )
     except (OSError, RuntimeError) as error:  # pathlib's word for links that lead in a circle is RuntimeError
         raise UserError(f"{folder}: can't be written to ({getattr(error, 'strerror', None) or error})") from None
@@ -160,6 +160,21 @@ def require_replaceable_file(path: Path) -> Path | None:
         raise UserError(f"{path}: is read-only; make it writable, or name another file")
     require_writable(place.parent)
     return place
+
+
+def require_separate(outputs: Sequence[Path], inputs: Iterable[Path | None]) -> None:
+    """Raise UserError where a file to write can't be, is an input or in one, or is to be written twice."""
+    places: dict[Path, Path] = {}
+    given = [one.resolve() for one in inputs if one is not None]
+    for output in outputs:
+        place = require_replaceable_file(output)
+        if place is None:
+            continue
+        if place in places:
+            raise UserError(f"{output}: is to be written twice, also as {places[place]}; name another file")
+        if place.exists() and any(place.is_relative_to(one) for one in given):
+            raise UserError(f"{output}: is an input, or in one, and would be replaced; name another file")
+        places[place] = output
 
 
 def held(path: Path) -> Path:

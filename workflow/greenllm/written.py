@@ -1,6 +1,7 @@
 """Which stage wrote a folder: a record in it, by which a later run knows what it may replace."""
 
 import json
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -20,25 +21,38 @@ def note_written(folder: Path, stage: str) -> None:
 def not_written_by(folder: Path, stage: str) -> str | None:
     """Return a file or folder in `folder` that `greenllm STAGE` did not write, or that was changed since, if any.
 
-    The record is written last: what was modified later was modified by somebody else.
+    The record is written last: what was modified or put there later was so by somebody else. Hard links of a bundle
+    change the times of a file's inode, not of its content.
     """
     try:
         record = json.loads((folder / RECORD).read_text(encoding="utf-8"))
         names = set(record["names"]) if record["stage"] == stage else set()
-        written_ns = (folder / RECORD).stat().st_mtime_ns
+        written = (folder / RECORD).stat()
     except (OSError, ValueError, TypeError, KeyError):  # there is none, or it is no record of ours
-        names, written_ns = set(), 0
+        names, written = set(), None
     for path in _content(folder):
         name = str(path.relative_to(folder))
-        if name not in names or path.is_symlink() or (path.is_file() and path.stat().st_mtime_ns > written_ns):
+        if name not in names or path.is_symlink() or (path.is_file() and written and _is_later(path.stat(), written)):
             return name
     return None
+
+
+def _is_later(file: os.stat_result, record: os.stat_result) -> bool:
+    moved_here = file.st_nlink == 1 and file.st_ctime_ns > record.st_ctime_ns
+    return file.st_mtime_ns > record.st_mtime_ns or moved_here
 
 
 def _content(folder: Path) -> Iterator[Path]:
     """Yield all that is in a folder, at any depth, in order; links are not followed."""
     for path in sorted(folder.iterdir()):
-        if path.name not in NOT_THE_USERS:
+        if path.name not in NOT_THE_USERS or not path.is_file():
             yield path
             if path.is_dir() and not path.is_symlink():
-                yield from _content(path)
+                yield from _below(path)
+
+
+def _below(folder: Path) -> Iterator[Path]:
+    for path in sorted(folder.iterdir()):
+        yield path
+        if path.is_dir() and not path.is_symlink():
+            yield from _below(path)

@@ -105,8 +105,8 @@ def _recipes(config: Config) -> list[str]:
     for name, recipe in config.recipes.items():
         if name == SOURCE:
             problems.append(
-                f"recipes.{name}: is what the folder of the model is called that an experiment starts from; expected "
-                "another name"
+                f"recipes.{name}: the workflow uses this name itself, for the model that an experiment starts from; "
+                "choose another"
             )
         for key, parents in _needed(recipe).items():
             for parent in parents:
@@ -319,8 +319,11 @@ def _files(config: Config) -> list[str]:
             problems.append(
                 f"recipes.{name}: needs the environment {environment}, which is missing; `make {environment}` makes it"
             )
-    if Path(config.results).is_file():
-        problems.append(f"results: {config.results!r} is a file; expected a folder, or the name of a new one")
+    results = Path(config.results).absolute()
+    there = next(path for path in (results, *results.parents) if path.exists())
+    if not there.is_dir():
+        where = "is a file" if there == results else f"is below {str(there)!r}, which is a file"
+        problems.append(f"results: {config.results!r} {where}; expected a folder, or the name of a new one")
     if UNUSABLE.search(config.results) or config.results != config.results.strip() or config.results.startswith("-"):
         problems.append(
             f"results: {config.results!r} can be no results folder; expected a path without {{ }} < >, line breaks and "

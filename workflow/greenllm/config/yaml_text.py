@@ -7,7 +7,7 @@ from typing import Any
 import yaml
 from yaml.nodes import MappingNode, Node, ScalarNode
 
-INT, BOOL, DATE, MERGE = (f"tag:yaml.org,2002:{name}" for name in ("int", "bool", "timestamp", "merge"))
+INT, FLOAT, BOOL, DATE, MERGE = (f"tag:yaml.org,2002:{name}" for name in ("int", "float", "bool", "timestamp", "merge"))
 # 12, -3, 1_000_000: what a person takes for the number that YAML 1.1 takes it for.
 PLAIN_INT = re.compile(r"[-+]?(0|[1-9][0-9]*|[1-9][0-9]{0,2}(_[0-9]{3})+)")
 PLAIN_BOOL = ("true", "false")
@@ -38,7 +38,12 @@ class _Loader(yaml.SafeLoader):
         """Return a node's value; raise ConstructorError where it is not what is written there."""
         if isinstance(node, ScalarNode) and node.style is None and _surprises(node):
             value = super().construct_object(node, deep)
-            shown = {BOOL: str(value).lower(), INT: f"the number {value}", DATE: "a date"}[node.tag]
+            shown = {
+                BOOL: str(value).lower(),
+                INT: f"the number {value}",
+                FLOAT: f"the number {value}",
+                DATE: "a date",
+            }[node.tag]
             otherwise = "" if node.tag == DATE else f", or, if that is meant, {str(value).lower()}"
             raise yaml.constructor.ConstructorError(
                 None,
@@ -51,10 +56,10 @@ class _Loader(yaml.SafeLoader):
     def _require_each_once(self, node: MappingNode) -> None:
         places: dict[Hashable, str] = {}
         for name, _ in node.value:
-            if name.tag == MERGE or not isinstance(name, ScalarNode):
+            if not isinstance(name, ScalarNode):
                 continue
             place = f"line {name.start_mark.line + 1}, column {name.start_mark.column + 1}"
-            value = self.construct_object(name)
+            value = name.value if name.tag == MERGE else self.construct_object(name)
             if value in places:
                 raise yaml.constructor.ConstructorError(
                     None,
@@ -70,4 +75,6 @@ def _surprises(node: ScalarNode) -> bool:
         return node.value.lower() not in PLAIN_BOOL
     if node.tag == INT:
         return PLAIN_INT.fullmatch(node.value) is None
+    if node.tag == FLOAT:  # 1_0.5, and 190:20:30.15 to the base of 60
+        return "_" in node.value or ":" in node.value
     return bool(node.tag == DATE)

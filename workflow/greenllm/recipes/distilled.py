@@ -2,7 +2,7 @@
 
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 from pydantic_core import PydanticCustomError
@@ -21,6 +21,12 @@ class Student(Strict):
     layers: int = Field(2, ge=1, description="Layers.")
     feed_forward: int = Field(384, ge=32, multiple_of=32, description="Neurons of each feed-forward layer.")
     heads: int = Field(2, ge=1, description="Attention heads, of 64 each.")
+
+    @model_validator(mode="after")
+    def _divided_among_heads(self) -> Self:
+        if self.hidden % self.heads:
+            raise PydanticCustomError("heads", "expected a width (hidden) that is a multiple of heads")
+        return self
 
     @model_validator(mode="before")
     @classmethod

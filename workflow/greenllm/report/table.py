@@ -9,6 +9,7 @@ from typing import Any, Literal
 import pandas as pd
 from tabulate import tabulate
 
+from greenllm.errors import UserError
 from greenllm.files import replacing, require_own
 from greenllm.report.numbers import bounds_text, prefix_for, split, value_text
 
@@ -93,12 +94,21 @@ class Table:
                         frame[name] = frame[name].astype("Float64")
         return frame
 
+    def require_own(self, prefix: Path) -> None:
+        """Raise UserError where one of the four files that `write` makes is there and no such table.
+
+        The user names one of them: the others must not take the place of files of that name.
+        """
+        csv, parquet, markdown, latex = (prefix.with_name(prefix.name + ending) for ending in ENDINGS)
+        require_own(csv, f"{self.columns[0].key},")
+        if parquet.exists() and not csv.exists():
+            raise UserError(f"{parquet}: is there without {csv.name}; move it away, or name another file")
+        require_own(markdown, f"**{self.caption[:20]}")
+        require_own(latex, f"% {self.caption[:20]}")
+
     def write(self, prefix: Path) -> list[Path]:
         """Write `prefix`.csv and .parquet (raw, SI units) and .md and .tex (as shown); return the paths."""
         paths = [prefix.with_name(prefix.name + ending) for ending in ENDINGS]
-        # The user names one of the four: the others must not take the place of notes of that name.
-        require_own(paths[2], f"**{self.caption[:20]}")
-        require_own(paths[3], f"% {self.caption[:20]}")
         frame = self.frame()
         headings = [f"{title} ({unit})" if unit else title for title, unit in self.headings()]
         shown = [[f"{cell.text} ({cell.bounds})" if cell.bounds else cell.text for cell in row] for row in self.cells()]

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from greenllm.errors import UserError
-from greenllm.files import write_json
+from greenllm.files import require_separate, write_json
 from greenllm.serving.addresses import address_problem, with_version
 from greenllm.serving.endpoint import Endpoint
 from greenllm.serving.rounds import Answered, Order, Round, Sender
@@ -70,6 +70,8 @@ def run(arguments: argparse.Namespace) -> int:
         raise UserError("--out: is missing; expected the JSON file to write")
     if problem := address_problem(arguments.url):
         raise UserError(f"--url: {problem}")
+    if arguments.out is not None:
+        require_separate([arguments.out], [arguments.predictions])
     rows = read_predictions(arguments.predictions)
     if arguments.tokenizer is not None:
         _add_ids(rows, arguments.tokenizer)

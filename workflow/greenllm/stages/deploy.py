@@ -13,7 +13,7 @@ from greenllm.config.models import Deployment, Evaluation
 from greenllm.config.read import read_settings
 from greenllm.environment import SAFE_PATH
 from greenllm.errors import UserError
-from greenllm.files import read_json, require_replaceable, require_replaceable_file, write_json
+from greenllm.files import read_json, require_replaceable, require_separate, write_json
 from greenllm.serving import measurement
 from greenllm.serving.agreement import agreement_of
 from greenllm.serving.bundle import make_bundle, model_bytes
@@ -71,8 +71,7 @@ def run(arguments: argparse.Namespace) -> int:
     """
     inputs = (arguments.model, arguments.predictions, arguments.evaluation, arguments.data)
     require_replaceable(arguments.bundle, "deploy", inputs)
-    for path in (arguments.out, arguments.energy_serve, arguments.energy_load):
-        require_replaceable_file(path)
+    require_separate([arguments.out, arguments.energy_serve, arguments.energy_load], inputs)
     if not os.environ.get("GREENLLM_METER_ID"):
         ledger = str((arguments.out.parent / "ledger").absolute())
         options = ["--threads", str(arguments.threads), "--exclusive", "--rule", "deploy", "--ledger", ledger]

@@ -13,7 +13,7 @@ from greenllm.config.models import Evaluation
 from greenllm.config.read import read_settings
 from greenllm.data.prompt_lengths import require_shorter
 from greenllm.errors import UserError
-from greenllm.files import replacing, require_replaceable_file, write_json
+from greenllm.files import replacing, require_separate, write_json
 from greenllm.serving.engines import Completion, Engine, Likelihood, Prompt, ScoresTexts, load_engine
 from greenllm.serving.engines.manifest import FILE, read_manifest
 from greenllm.tasks import TASKS
@@ -42,8 +42,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Answer the test rows; write the metrics and every answer."""
     settings = read_settings(arguments.settings, Evaluation)
-    for path in (arguments.out, arguments.predictions):
-        require_replaceable_file(path)
+    require_separate([arguments.out, arguments.predictions], [arguments.model, arguments.data])
     threads = usable_threads(arguments.threads)
     test = arguments.data / "test.parquet"
     rows = _read_rows(test, settings.rows)

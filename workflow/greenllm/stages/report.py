@@ -33,7 +33,9 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.table:
         out: Path = arguments.out
         prefix = out.with_suffix("") if out.suffix in ENDINGS else out
-        for path in NAMED[arguments.table](account).write(prefix):
+        table = NAMED[arguments.table](account)
+        table.require_own(prefix)
+        for path in table.write(prefix):
             print(path, file=sys.stderr)
     else:
         write_report(account, arguments.out)
