@@ -236,12 +236,17 @@ def test_one_long_row_takes_memory_in_proportion(tmp_path, group):
     assert int(done.stdout) * 1024 < 800e6
 
 
-def test_a_prompt_that_leaves_no_room_for_an_answer_is_reported_before_anything_is_trained(tmp_path, prepare):
+def with_one_long_test_prompt(tmp_path):
+    """Write training rows and 20 test rows, of which the eighth has a hundred words more; return the settings."""
     jsonl(tmp_path / "train.jsonl", some_rows(300))
     test = [{"prompt": f"test {n} parcel", "completion": "label1"} for n in range(20)]
     test[7]["prompt"] += " parcel" * 100
     jsonl(tmp_path / "test.jsonl", test)
-    data = {"source": "file", "train": "train.jsonl", "test": "test.jsonl"}
+    return {"source": "file", "train": "train.jsonl", "test": "test.jsonl"}
+
+
+def test_a_prompt_that_leaves_no_room_for_an_answer_is_reported_before_anything_is_trained(tmp_path, prepare):
+    data = with_one_long_test_prompt(tmp_path)
     status, report, said = prepare(data, more=["--context", "64"])
     assert status == 2
     assert report is None
@@ -253,11 +258,7 @@ def test_a_prompt_that_leaves_no_room_for_an_answer_is_reported_before_anything_
 
 
 def test_only_prompts_that_are_evaluated_need_room(tmp_path, prepare):
-    jsonl(tmp_path / "train.jsonl", some_rows(300))
-    test = [{"prompt": f"test {n} parcel", "completion": "label1"} for n in range(20)]
-    test[7]["prompt"] += " parcel" * 100
-    jsonl(tmp_path / "test.jsonl", test)
-    data = {"source": "file", "train": "train.jsonl", "test": "test.jsonl"}
+    data = with_one_long_test_prompt(tmp_path)
     assert prepare(data)[0] == 0
     place = [row["id"] for row in split(tmp_path, "test")].index("test-8")
     for rows, wanted in ((place, 0), (place + 1, 2)):

@@ -33,7 +33,7 @@ def uses_gpu(device: Literal["auto", "cpu", "require"]) -> bool:
 
 
 def why_unusable() -> str | None:
-    """Return why PyTorch can compute on none of the GPUs, and how to mend it.
+    """Return why PyTorch can compute on none of the GPUs, and what to do about it.
 
     None where it can; and without PyTorch, since it is unknown what computes instead.
     """

@@ -8,7 +8,8 @@ from pathlib import Path
 RECORD = ".greenllm-written"
 SCHEMA = "greenllm/written/1"
 # Snakemake puts it into a folder that a job has made, after the job.
-NOT_THE_USERS = (RECORD, ".snakemake_timestamp")
+SNAKEMAKES_STAMP = ".snakemake_timestamp"
+NOT_THE_USERS = (RECORD, SNAKEMAKES_STAMP)
 
 
 def note_written(folder: Path, stage: str) -> None:
@@ -44,11 +45,9 @@ def _is_later(file: os.stat_result, record: os.stat_result) -> bool:
 
 def _content(folder: Path) -> Iterator[Path]:
     """Yield all that is in a folder, at any depth, in order; links are not followed."""
-    for path in sorted(folder.iterdir()):
-        if path.name not in NOT_THE_USERS or not path.is_file():
+    for path in _below(folder):
+        if path.parent != folder or path.name not in NOT_THE_USERS or not path.is_file():
             yield path
-            if path.is_dir() and not path.is_symlink():
-                yield from _below(path)
 
 
 def _below(folder: Path) -> Iterator[Path]:

@@ -8,11 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from greenllm.meter.times import rfc3339
+from greenllm.written import SNAKEMAKES_STAMP
 
 # Hashing as much takes a fraction of a second; larger files and folders are told by size and time instead.
 HASHED_BYTES = 64 * 2**20
-# Snakemake puts it into a folder that a job has made, after the job.
-SNAKEMAKES_STAMP = ".snakemake_timestamp"
 
 
 def fingerprints(files: Mapping[str, Path]) -> dict[str, Any]:

@@ -30,7 +30,7 @@ def notice(device: str, others: Sequence[str]) -> str:
 
 def may_overlap(one: Counter | None, other: Counter | None) -> bool:
     """Whether two counters of one component and method can be the same: read by all alike, on one scale."""
-    if one is None or other is None or one.ticks or not one.shared:  # a GPU's, which ticks, is told by its UUID
+    if one is None or other is None or one.ticks or not one.shared:  # a GPU's, which ticks, is known by its UUID
         return False
     return other.shared and (one.unit_J, one.wrap) == (other.unit_J, other.wrap)
 
