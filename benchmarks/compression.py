@@ -31,7 +31,7 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 
 import tiny_models
 
-from greenllm.threads import usable_threads
+from greenllm.meter.threads import usable_threads
 from greenllm.training.sizes import SIZES, Size
 
 # As the engine has it; set before anything here loads torch.
@@ -122,10 +122,10 @@ def _models(whole: Path, place: Path) -> dict[str, Path]:
 def _pruned(whole: Path, folder: Path, shares: dict[str, float]) -> Path:
     """Prune as the recipe does, but by importance on test sentences, and without training again."""
     from greenllm.compression.cutting import choose, cut
-    from greenllm.compression.decoder import decoder_of
     from greenllm.compression.importance import measure
+    from greenllm.compression.llama_like import decoder_of
     from greenllm.compression.models import describe, load, save
-    from greenllm.serving.engines.text import Text
+    from greenllm.engines.text import Text
 
     decoder = decoder_of(load(whole), whole)
     rows = [Text(whole).prompt_ids(text) for text in tiny_models.PROMPTS]
@@ -151,7 +151,7 @@ def _running(folder: Path, threads: int) -> Iterator[Contestant]:
 
 
 def _answer(folder: Path, threads: int, pipe: Connection) -> None:
-    from greenllm.serving.engines import load_engine
+    from greenllm.engines import load_engine
 
     engine = load_engine(folder, threads=threads, device="cpu")
     engine.generate([tiny_models.PROMPTS[0]], 16)
@@ -165,8 +165,8 @@ def _answer(folder: Path, threads: int, pipe: Connection) -> None:
 
 def _size(folder: Path, whole: Path) -> tuple[float, float, float]:
     """Return a model's parameters in millions, MB on disk, and millions of operations for a token."""
-    from greenllm.serving.engines.manifest import read_manifest
-    from greenllm.training.manifest import manifest
+    from greenllm.model_folder.manifest import read_manifest
+    from greenllm.model_folder.written import manifest
 
     if folder == whole:
         known = manifest(whole, engine="transformers", precision="fp32")

@@ -31,7 +31,7 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 
 import tiny_models
 
-from greenllm.threads import usable_threads
+from greenllm.meter.threads import usable_threads
 
 # As the engine has it; set before anything here loads torch.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
@@ -147,8 +147,8 @@ def _compare_with_calls(
     arguments: argparse.Namespace, models: dict[str, Path], urls: dict[str, str], predictions: Path
 ) -> list[bool]:
     """One request over HTTP against the same prompt given to an engine in this process; return whether cheap enough."""
-    from greenllm.serving.engines import load_engine
-    from greenllm.serving.load import read_predictions
+    from greenllm.engines import load_engine
+    from greenllm.load.command import read_predictions
 
     target = f"at most {OVERHEAD_ms} ms or {OVERHEAD_percent} %"
     prompts = [row["prompt"] for row in read_predictions(predictions)]

@@ -13,9 +13,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from greenllm.config.models import Config
 from greenllm.config.read import validate
-from greenllm.meter.ledger import SCHEMA, counter_columns, memory_column
+from greenllm.ledger.file import SCHEMA, counter_columns, memory_column
+from greenllm.study.models import Config
 from greenllm.tasks import TASKS
 from greenllm.tasks.bootstrap import scores_with_intervals
 

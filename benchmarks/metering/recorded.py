@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from greenllm.attribution.calibration import Series, fit
-from greenllm.attribution.polled import polled_power
+from greenllm.attribution.polled_power import polled_power
 from metering.row import Row, percent
 from metering.workbench import Workbench
 

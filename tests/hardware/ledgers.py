@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from greenllm.attribution import Attempt
-from greenllm.meter.times import rfc3339
+from greenllm.timestamps import rfc3339
 
 CLOCK_s = 1e9  # of the wall clock at CLOCK_MONOTONIC zero
 HOST_COLUMNS = ["monotonic_s", "wall_s", "busy_s", "steal_s", "cpu_s"]

@@ -13,7 +13,7 @@ import psutil
 import pytest
 from tiny_models import PROMPTS
 
-from greenllm.serving.engines import load_engine
+from greenllm.engines import load_engine
 
 GREENLLM = [sys.executable, "-m", "greenllm"]
 # Three rounds of ten requests, and no more.

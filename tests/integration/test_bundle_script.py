@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 from serving_fixtures import fp32  # noqa: F401
 
+from greenllm.engines import load_engine
 from greenllm.serving.bundle import make_bundle
-from greenllm.serving.engines import load_engine
 
 SYSTEM = "/usr/local/bin:/usr/bin:/bin"
 

@@ -10,8 +10,8 @@ import pytest
 
 from greenllm.classifier.images import images_of
 from greenllm.cli import main
-from greenllm.plan import python_of
-from greenllm.serving.processes import running_server
+from greenllm.load.processes import running_server
+from greenllm.study.plan import python_of
 
 
 @pytest.fixture(scope="module")

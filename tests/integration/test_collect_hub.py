@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 from fake_hub import COMMIT, fake_hub
 
-from greenllm.serving.engines.manifest import read_manifest
+from greenllm.model_folder.manifest import read_manifest
 
 
 def parquet(table: pa.Table) -> bytes:

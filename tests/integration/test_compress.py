@@ -8,8 +8,8 @@ from tiny_models import compress
 from transformers import LlamaConfig, LlamaForCausalLM
 
 from greenllm.cli import main
-from greenllm.serving.engines import load_engine
-from greenllm.serving.engines.manifest import read_manifest
+from greenllm.engines import load_engine
+from greenllm.model_folder.manifest import read_manifest
 
 RECIPE = '{"from": "baseline", "quantize": "int8"}'
 

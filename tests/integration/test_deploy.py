@@ -16,7 +16,7 @@ from deploying import GREENLLM, of_this_test, until_loaded
 from serving_fixtures import fp32, int8  # noqa: F401
 from tiny_models import CONTEXT, PROMPTS
 
-from greenllm.serving.engines import load_engine
+from greenllm.engines import load_engine
 
 
 def test_deploying_measures_the_served_model_and_checks_its_answers(

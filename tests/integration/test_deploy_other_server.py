@@ -13,7 +13,7 @@ from deploying import of_this_test, until_loaded
 from serving_fixtures import fp32, int8  # noqa: F401
 from tiny_models import CONTEXT, PROMPTS
 
-from greenllm.serving.engines import load_engine
+from greenllm.engines import load_engine
 
 STAND_IN = Path(__file__).with_name("openai_stand_in.py")
 ANSWERS = [prompt.split()[-1].upper() for prompt in PROMPTS]

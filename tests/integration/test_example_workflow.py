@@ -11,7 +11,7 @@ import pytest
 from hardware.simulated import PowercapTree, clean_environment
 
 from greenllm.attribution import attribute
-from greenllm.meter.ledger import ledger_paths, read_ledger
+from greenllm.ledger.file import ledger_paths, read_ledger
 
 EXAMPLE = Path(__file__).parents[2] / "examples/other-workflow"
 PROGRAMS = Path(sys.executable).parent

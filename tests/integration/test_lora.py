@@ -11,8 +11,8 @@ from training_process import start, wait_for_checkpoint
 from transformers import AutoModelForCausalLM
 
 from greenllm.cli import main
+from greenllm.engines import load_engine
 from greenllm.serving.bundle import make_bundle
-from greenllm.serving.engines import load_engine
 
 RANK = 4
 

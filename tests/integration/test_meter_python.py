@@ -23,7 +23,7 @@ from metering import GREENLLM
 
 import greenllm.meter
 from greenllm.attribution import attribute
-from greenllm.meter.ledger import Ledger, ledger_paths, read_ledger
+from greenllm.ledger.file import Ledger, ledger_paths, read_ledger
 
 PROLOGUE = """
 import json, os, signal, subprocess, sys, threading, time
@@ -419,6 +419,8 @@ def test_work_is_a_number(tmp_path, run):
 
 
 def test_importing_the_package_does_not_import_the_meter_of_a_block(run):
-    script = "import greenllm.meter\nprint('Meter' in dir(greenllm.meter), 'greenllm.meter.block' in sys.modules)"
+    script = (
+        "import greenllm.meter\nprint('Meter' in dir(greenllm.meter), 'greenllm.meter.python_block' in sys.modules)"
+    )
     done = subprocess.run([sys.executable, "-c", f"import sys\n{script}"], capture_output=True, text=True, check=True)
     assert done.stdout == "False False\n"

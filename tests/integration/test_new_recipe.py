@@ -13,7 +13,7 @@ from tiny_models import make_fp32
 
 import greenllm
 from greenllm.config.models import STEPS
-from greenllm.serving.engines import load_engine
+from greenllm.engines import load_engine
 
 PACKAGE = Path(greenllm.__file__).parent
 README = (PACKAGE / "recipes" / "README.md").read_text()

@@ -40,7 +40,7 @@ def test_a_file_and_a_few_lines_of_configuration_are_a_task(tmp_path, package):
     assert len((code + configuration).splitlines()) <= 40
 
     (tmp_path / "study.yaml").write_text(configuration)
-    check = "import yaml; from greenllm.config.check import check_config; check_config({}, 'study.yaml')"
+    check = "import yaml; from greenllm.checks.study import check_config; check_config({}, 'study.yaml')"
     package("-c", check.format("yaml.safe_load(open('study.yaml'))"))
 
     experiment = yaml.safe_load(configuration)["experiments"]["numerals"]

@@ -10,8 +10,8 @@ from training_process import start, wait_for_checkpoint
 from transformers import AutoModelForCausalLM, GPT2Config, GPT2LMHeadModel
 
 from greenllm.cli import main
-from greenllm.serving.engines import load_engine
-from greenllm.serving.engines.manifest import read_manifest
+from greenllm.engines import load_engine
+from greenllm.model_folder.manifest import read_manifest
 from greenllm.training.device import has_bf16
 
 

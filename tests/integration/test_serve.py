@@ -17,7 +17,7 @@ import pytest
 from serving_fixtures import fp32, int8, model  # noqa: F401
 from tiny_models import PROMPTS
 
-from greenllm.serving.engines import load_engine
+from greenllm.engines import load_engine
 
 GREENLLM = [sys.executable, "-m", "greenllm"]
 

@@ -14,8 +14,8 @@ from serving_fixtures import fp32, int8, model  # noqa: F401
 from tiny_models import CONTEXT, PROMPTS
 from tokenizers import Tokenizer
 
+from greenllm.engines import Engine, Likelihood, Prompt, PromptError, PromptTooLong, ScoresTexts, load_engine
 from greenllm.errors import UserError
-from greenllm.serving.engines import Engine, Likelihood, Prompt, PromptError, PromptTooLong, ScoresTexts, load_engine
 
 
 @pytest.fixture(scope="module")
@@ -276,7 +276,7 @@ def test_a_chat_of_one_message_is_the_prompt_of_that_text(engine: Engine) -> Non
 
 def test_the_onnx_engine_imports_neither_torch_nor_transformers(int8: Path) -> None:  # noqa: F811
     code = (
-        "import sys; from pathlib import Path; from greenllm.serving.engines import load_engine\n"
+        "import sys; from pathlib import Path; from greenllm.engines import load_engine\n"
         "print(load_engine(Path(sys.argv[1]), threads=1).generate(['x'], 2)[0].tokens)\n"
         "print([name for name in ('torch', 'transformers') if name in sys.modules])"
     )

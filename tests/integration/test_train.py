@@ -225,9 +225,9 @@ def test_padding_does_not_change_the_loss(data, tmp_path):
 
     from greenllm.config.models import Training
     from greenllm.training.batches import Collator, LengthBuckets, Row
+    from greenllm.training.planned_batches import PlannedBatches
     from greenllm.training.sizes import llama_config
     from greenllm.training.trainer import Run, make_trainer
-    from greenllm.training.work import PlannedBatches
 
     torch.manual_seed(0)
     model = AutoModelForCausalLM.from_config(llama_config("tiny", vocabulary=50, context=32, pad_id=0, eos_id=1))

@@ -15,8 +15,8 @@ from hardware.simulated import BOOT_ID, proc_tree
 from greenllm.attribution import attribute_attempts
 from greenllm.attribution.calibration import CannotCalibrateError, Series, fit
 from greenllm.cli import main
+from greenllm.estimate import Estimate, Parameter
 from greenllm.meter import calibration
-from greenllm.meter.estimate import Estimate, Parameter
 from greenllm.meter.sensors import Counter, Sensor, Term
 
 GAIN, OFFSET_W = 1.08, 12.0

@@ -9,12 +9,13 @@ from typing import Any
 import pytest
 import yaml
 
+from greenllm.checks.study import check_config
 from greenllm.cli import main
-from greenllm.config.check import check_config
-from greenllm.config.default import DEFAULT
-from greenllm.config.generate import default_yaml, schema
-from greenllm.config.models import Config, Deployment
+from greenllm.config.models import Deployment
 from greenllm.config.read import ConfigError, read_settings, read_yaml
+from greenllm.study.default import DEFAULT
+from greenllm.study.generate import default_yaml, schema
+from greenllm.study.models import Config
 
 ROOT = Path(__file__).parents[2]
 STUDY = {

@@ -6,11 +6,11 @@ from typing import Any
 import pytest
 from simulated_study import GPU, GPU_GAIN, MODELLED, PARAMETERS, UNKNOWN, Simulation, config
 
+from greenllm.account.account import account
 from greenllm.attribution import attribute
 from greenllm.cli import main
 from greenllm.errors import UserError
-from greenllm.footprint.account import account
-from greenllm.footprint.study import read_study
+from greenllm.study.results import read_study
 from greenllm.tasks import TASKS
 from greenllm.tasks.bootstrap import scores_with_intervals
 

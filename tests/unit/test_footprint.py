@@ -10,16 +10,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 from simulated_study import MODELLED, UNKNOWN, Simulation, config, whole_study
 
+from greenllm.account.account import account
+from greenllm.account.efficiency import efficiency_index, units_of_work
 from greenllm.attribution import attribute
+from greenllm.comparison.intervals import verdict, widened
+from greenllm.comparison.quality import paired_difference, quality
 from greenllm.config.models import Site
 from greenllm.errors import UserError
-from greenllm.footprint.account import account
 from greenllm.footprint.carbon import carbon_g, grid_factor
-from greenllm.footprint.efficiency import efficiency_index, units_of_work
-from greenllm.footprint.intervals import verdict, widened
-from greenllm.footprint.power import series
-from greenllm.footprint.quality import paired_difference, quality
-from greenllm.footprint.study import read_study
+from greenllm.footprint.power_over_time import series
+from greenllm.study.results import read_study
 from greenllm.tasks import TASKS
 
 

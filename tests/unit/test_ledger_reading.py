@@ -12,8 +12,8 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from greenllm.attribution import attribute, read_attempts
-from greenllm.attribution.samples import parse_columns
-from greenllm.meter.ledger import LedgerWriter, parse_ledger
+from greenllm.attribution.sample_columns import parse_columns
+from greenllm.ledger.file import LedgerWriter, parse_ledger
 
 START = start_record(Host(), "one")
 WIDTH = len(START["columns"])

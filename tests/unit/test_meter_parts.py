@@ -13,9 +13,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import greenllm.meter.sensors
-from greenllm.meter.estimate import Estimate, Parameter, ratio, total
+from greenllm.estimate import Estimate, Parameter, ratio, total
+from greenllm.ledger.file import HOST_COLUMNS, LedgerWriter, counter_columns, parse_ledger, read_ledger
 from greenllm.meter.gpus import visible
-from greenllm.meter.ledger import HOST_COLUMNS, LedgerWriter, counter_columns, parse_ledger, read_ledger
 from greenllm.meter.process_tree import ProcessTree
 from greenllm.meter.provisional import Provisional
 from greenllm.meter.sampler import Sampler
@@ -198,7 +198,7 @@ def test_a_slow_command_whose_counter_wraps_early_is_counted_or_unknown_but_neve
 
 def test_importing_the_meter_imports_nothing_heavy():
     heavy = ("numpy", "torch", "pandas", "pydantic", "pynvml")
-    code = f"import greenllm.meter.run, sys; print(*(set({heavy}) & sys.modules.keys()))"
+    code = f"import greenllm.meter.command_runner, sys; print(*(set({heavy}) & sys.modules.keys()))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == ""
 

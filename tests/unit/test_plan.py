@@ -1,7 +1,7 @@
 """What a configuration asks for."""
 
-from greenllm.config.models import Config
-from greenllm.plan import Plan
+from greenllm.study.models import Config
+from greenllm.study.plan import Plan
 
 PLAN = Plan(
     Config.model_validate(

@@ -5,8 +5,8 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from greenllm.attribution.polled import polled_power
-from greenllm.attribution.refresh import changes, refresh_period
+from greenllm.attribution.polled_power import polled_power
+from greenllm.attribution.refresh_period import changes, refresh_period
 
 DURATION_S, STEP_S = 20.0, 0.001
 Power = Callable[[np.random.Generator, np.ndarray], np.ndarray]

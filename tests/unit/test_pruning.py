@@ -8,8 +8,8 @@ import torch
 from transformers import AutoConfig, AutoModelForCausalLM
 
 from greenllm.compression.cutting import choose, cut
-from greenllm.compression.decoder import decoder_of
 from greenllm.compression.importance import measure
+from greenllm.compression.llama_like import decoder_of
 from greenllm.errors import UserError
 
 ROWS = [[1, 5, 9, 3, 7], [2, 8, 4], [11, 6, 13, 2, 9, 15, 3]]

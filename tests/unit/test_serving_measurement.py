@@ -8,9 +8,9 @@ import pytest
 from greenllm.attribution import Estimate, Parameter
 from greenllm.config.models import Deployment
 from greenllm.errors import UserError
-from greenllm.serving.measurement import described, measure
-from greenllm.serving.rounds import Answered, Order, Round
-from greenllm.serving.statistics import relative_halfwidth
+from greenllm.load.measurement import described, measure
+from greenllm.load.rounds import Answered, Order, Round
+from greenllm.statistics import relative_halfwidth
 
 GAIN = {"gain": Parameter(1.0, 0.9, 1.1, "J/J", "test")}
 

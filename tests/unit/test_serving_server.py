@@ -15,9 +15,9 @@ import httpx
 import pytest
 import uvicorn
 
-from greenllm.serving.engines import Completion, PromptError
-from greenllm.serving.replies import Replies
-from greenllm.serving.server import Limits, Served, make_app
+from greenllm.engines import Completion, PromptError
+from greenllm.serving.app import Limits, Served, make_app
+from greenllm.serving.scripted_replies import Replies
 
 
 class Parrot:

@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
 
+from greenllm.engines import PromptError
+from greenllm.engines.text import Answer, Text
 from greenllm.errors import UserError
-from greenllm.serving.engines import PromptError
-from greenllm.serving.engines.text import Answer, Text
 
 CHAT = [{"role": "user", "content": "Hello"}]
 

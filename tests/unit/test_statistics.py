@@ -12,11 +12,11 @@ from typing import Any
 import numpy as np
 import pytest
 
+from greenllm.comparison.intervals import Interval, Quantity
+from greenllm.comparison.quality import paired_difference
+from greenllm.comparison.spread import Repeated
 from greenllm.config.models import EmbeddedData
-from greenllm.footprint.intervals import Interval, Quantity
-from greenllm.footprint.quality import paired_difference
-from greenllm.footprint.spread import Repeated
-from greenllm.meter.estimate import Estimate, Parameter, total
+from greenllm.estimate import Estimate, Parameter, total
 from greenllm.tasks.task import Answer, Sums, Task, mean_of
 
 EXPERIMENTS, ROUNDS, SEEDS = 1000, 10, 5

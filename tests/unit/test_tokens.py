@@ -9,8 +9,8 @@ from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, 
 
 from greenllm.config.models import TokenizerSettings
 from greenllm.data.tokenizer import copy_tokenizer, save_tokenizer, train_tokenizer
-from greenllm.serving.engines import Prompt, PromptError
-from greenllm.serving.engines.text import Answer, Text
+from greenllm.engines import Prompt, PromptError
+from greenllm.engines.text import Answer, Text
 from greenllm.tokens import read_tokenizer
 
 CHARACTERS = "▁abcdefghijklmnopqrstuvwxyz0123456789<>/|_[]INST"

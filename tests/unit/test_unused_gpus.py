@@ -8,11 +8,11 @@ from typing import Any
 import pytest
 from simulated_study import GPU, GPU_GAIN, MODELLED, PARAMETERS, Simulation, config
 
+from greenllm.account.account import account
 from greenllm.attribution import attribute
 from greenllm.cli import main
-from greenllm.footprint.account import account
-from greenllm.footprint.study import read_study
 from greenllm.meter.usage import CONTEXT_B, MemoryUse
+from greenllm.study.results import read_study
 
 BASELINE = "gpu: GPU-0 was leased, but never used"
 

@@ -23,7 +23,7 @@ COMMANDS = {
     "evaluate": ("greenllm.stages.evaluate", "measure a model's quality on the test split"),
     "deploy": ("greenllm.stages.deploy", "bundle a model, serve it and measure it under load"),
     "serve": ("greenllm.serving.command", "serve a bundle over an OpenAI-compatible HTTP interface"),
-    "load": ("greenllm.serving.load", "send requests to a server and time the answers"),
+    "load": ("greenllm.load.command", "send requests to a server and time the answers"),
     "account": ("greenllm.stages.account", "attribute the ledgers' joules, make the efficiency and impact tables"),
     "recommend": ("greenllm.stages.recommend", "say which recipe to deploy, at a quality and number of requests"),
     "compare": ("greenllm.stages.compare", "set the same experiment on several hosts or devices side by side"),
@@ -32,7 +32,7 @@ COMMANDS = {
     "attribute": ("greenllm.attribution.command", "share out the joules of all ledgers among their jobs"),
     "calibrate": ("greenllm.attribution.calibration.command", "fit gain and offset of sensors to an external meter"),
     "probe": ("greenllm.meter.probe", "say what can be measured on this host, and by which sensor"),
-    "config": ("greenllm.config.command", "check a configuration file, or write the schema"),
+    "config": ("greenllm.stages.config", "check a configuration file, or write the schema"),
 }
 
 # A full or read-only disk, a quota, a missing permission, a name that can be none: no traceback explains them.

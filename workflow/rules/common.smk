@@ -11,12 +11,12 @@ import shlex
 from pathlib import Path
 
 from greenllm import environment
-from greenllm.config.check import check_config
+from greenllm.checks.study import check_config
 from greenllm.config.read import ConfigError, read_yaml
 from greenllm.errors import UserError
 from greenllm.files import require_writable
-from greenllm.plan import Plan
-from greenllm.reservations import Reservations, checked
+from greenllm.study.plan import Plan
+from greenllm.study.reservations import Reservations, checked
 
 CONFIG_FILES = [*map(os.path.relpath, workflow.config_settings.configfiles)] or ["config/config.yaml"]
 CONFIG_FILE = ", ".join(CONFIG_FILES)

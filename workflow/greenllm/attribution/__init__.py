@@ -8,8 +8,8 @@ from greenllm.attribution.attempt import Attempt
 from greenllm.attribution.jobs import JobEnergy
 from greenllm.attribution.reading import read_attempts
 from greenllm.attribution.result import Attribution, attribute, attribute_attempts
-from greenllm.meter.component import Component
-from greenllm.meter.estimate import Estimate, Interval, Parameter, ratio, total
+from greenllm.estimate import Estimate, Interval, Parameter, ratio, total
+from greenllm.ledger.component import Component
 
 __all__ = [
     "Attempt",

@@ -9,7 +9,7 @@ from greenllm.attribution.jobs import JobEnergy
 from greenllm.attribution.lineage import Lineage
 from greenllm.attribution.spending import Spending
 from greenllm.attribution.waste import UNSUCCESSFUL
-from greenllm.meter.estimate import Estimate
+from greenllm.estimate import Estimate
 
 
 @dataclass(frozen=True)

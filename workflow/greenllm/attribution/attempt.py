@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from greenllm.meter.ledger import counter_columns
+from greenllm.ledger.file import counter_columns
 
 Array = npt.NDArray[np.float64]
 Rows = slice | npt.NDArray[np.intp]

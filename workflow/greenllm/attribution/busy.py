@@ -5,10 +5,10 @@ from collections.abc import Sequence
 import numpy as np
 
 from greenllm.attribution.attempt import Array, Attempt
-from greenllm.attribution.series import Series, Unknown, merge_busy
+from greenllm.attribution.merging import Series, Unknown, merge_busy
 from greenllm.attribution.sharing import parent_among, stretches, within
+from greenllm.ledger.file import BUSY
 from greenllm.meter.host import LEAST_BUSY, said_too_little
-from greenllm.meter.ledger import BUSY
 
 
 def host_busy(attempts: Sequence[Attempt], cpus: int) -> Series:

@@ -14,7 +14,7 @@ from greenllm.attribution.jobs import JobEnergy
 from greenllm.attribution.reading import check_folder
 from greenllm.attribution.result import POLICIES, Attribution, attribute
 from greenllm.attribution.spending import Spending
-from greenllm.meter.estimate import Estimate
+from greenllm.estimate import Estimate
 from greenllm.printing import print_json
 
 ROWS = 20  # of a table, where not all are asked for

@@ -10,11 +10,11 @@ import numpy as np
 
 from greenllm.attribution.attempt import Array, Attempt, identity_of
 from greenllm.attribution.busy import host_busy
-from greenllm.attribution.polled import polled_power
-from greenllm.attribution.series import Series, merge_busy, merge_counter, merge_integral, merge_readings
+from greenllm.attribution.merging import Series, merge_busy, merge_counter, merge_integral, merge_readings
+from greenllm.attribution.polled_power import polled_power
 from greenllm.attribution.sharing import Energies, stretches
-from greenllm.attribution.ticking import renewed
-from greenllm.meter.ledger import counter_columns
+from greenllm.attribution.ticking_counter import renewed
+from greenllm.ledger.file import counter_columns
 from greenllm.meter.overlap import may_overlap, notice, repeated, show_one_counter
 from greenllm.meter.sensors import Counter
 

@@ -9,9 +9,9 @@ import numpy as np
 from greenllm.attribution.attempt import Attempt
 from greenllm.attribution.devices import Device, devices_of, energies_of, watched
 from greenllm.attribution.gpus import share_gpus
-from greenllm.attribution.series import Series, Unknown
+from greenllm.attribution.merging import Series, Unknown
 from greenllm.attribution.sharing import Shares, share_out, stretches
-from greenllm.meter.times import rfc3339
+from greenllm.timestamps import rfc3339
 
 # Reading all sensors takes less: a gap between two jobs may reach so far into them.
 READING_S = 0.1

@@ -8,11 +8,11 @@ from typing import Any
 from greenllm.attribution.attempt import Attempt, identity_of
 from greenllm.attribution.devices import Device
 from greenllm.attribution.hosts import HostEnergy
-from greenllm.meter.component import SUMMED, Component
-from greenllm.meter.estimate import Estimate, Parameter, total, unseen
-from greenllm.meter.ledger import memory_column
-from greenllm.meter.times import rfc3339
+from greenllm.estimate import Estimate, Parameter, total, unseen
+from greenllm.ledger.component import SUMMED, Component
+from greenllm.ledger.file import memory_column
 from greenllm.meter.usage import MemoryUse
+from greenllm.timestamps import rfc3339
 
 
 @dataclass(frozen=True)

@@ -11,10 +11,10 @@ from typing import Any
 
 from greenllm.attribution.attempt import Array, Attempt
 from greenllm.attribution.records import end_fault, start_fault
-from greenllm.attribution.samples import parse_columns
+from greenllm.attribution.sample_columns import parse_columns
 from greenllm.errors import UserError
+from greenllm.ledger.file import Ledger, ledger_paths, parse_ledger, read_content, read_ledger
 from greenllm.meter.host import boot_id
-from greenllm.meter.ledger import Ledger, ledger_paths, parse_ledger, read_content, read_ledger
 
 
 def read_attempts(folder: Path, paths: Sequence[Path] | None = None) -> tuple[list[Attempt], list[str]]:

@@ -4,7 +4,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, StrictBool, StrictInt, StrictStr, ValidationError
 
-from greenllm.meter.ledger import HOST_COLUMNS, SCHEMA, counter_columns
+from greenllm.ledger.file import HOST_COLUMNS, SCHEMA, counter_columns
 
 Number = Annotated[FiniteFloat, Field(strict=True)]
 Positive = Annotated[Number, Field(gt=0)]

@@ -23,9 +23,9 @@ from greenllm.attribution.lineage import Lineage
 from greenllm.attribution.reading import read_attempts, starts_by_boot
 from greenllm.attribution.spending import Spending, spending_by
 from greenllm.attribution.waste import WASTE, waste_classes
-from greenllm.meter.component import SUMMED, Component
-from greenllm.meter.estimate import Estimate, Parameter, total, unseen
-from greenllm.meter.times import rfc3339
+from greenllm.estimate import Estimate, Parameter, total, unseen
+from greenllm.ledger.component import SUMMED, Component
+from greenllm.timestamps import rfc3339
 
 SCHEMA = "greenllm/attribution/1"
 POLICIES = ("allocated", "active")

@@ -20,7 +20,7 @@ import numpy as np
 import numpy.typing as npt
 
 from greenllm.attribution.attempt import Array, Attempt
-from greenllm.meter.ledger import BUSY
+from greenllm.ledger.file import BUSY
 
 # At most so many intervals are worked on at a time, which bounds the memory.
 CHUNK = 50_000

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from greenllm.attribution.jobs import JobEnergy
-from greenllm.meter.component import SUMMED
-from greenllm.meter.estimate import Estimate, total
+from greenllm.estimate import Estimate, total
+from greenllm.ledger.component import SUMMED
 
 Key = TypeVar("Key", bound=Hashable)
 

@@ -5,8 +5,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from greenllm.compression.decoder import Decoder, Shape
 from greenllm.compression.importance import Importance
+from greenllm.compression.llama_like import Decoder, Shape
 from greenllm.errors import UserError
 
 if TYPE_CHECKING:

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from greenllm.compression.decoder import Decoder
+from greenllm.compression.llama_like import Decoder
 
 if TYPE_CHECKING:
     import torch

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any, Literal
 from greenllm.data.tokenizer import TOKENIZER_FILES
 from greenllm.errors import UserError
 from greenllm.files import write_json
-from greenllm.serving.engines.manifest import read_manifest
-from greenllm.training.manifest import manifest, parameters_of, without_weights
+from greenllm.model_folder.manifest import read_manifest
+from greenllm.model_folder.written import manifest, parameters_of, without_weights
 
 if TYPE_CHECKING:
     import torch

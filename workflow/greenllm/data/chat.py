@@ -3,9 +3,9 @@
 from collections.abc import Callable
 from pathlib import Path
 
+from greenllm.engines import Prompt, PromptError
+from greenllm.engines.text import Text
 from greenllm.errors import UserError
-from greenllm.serving.engines import Prompt, PromptError
-from greenllm.serving.engines.text import Text
 
 
 def chat_template(model: Path, system: str | None) -> Callable[[str], Prompt]:

@@ -15,9 +15,9 @@ from greenllm.data.prompt_lengths import require_shorter
 from greenllm.data.splitting import hold_out
 from greenllm.data.tables import read_table, write_table
 from greenllm.data.tokenizer import copy_tokenizer, save_tokenizer, train_tokenizer
+from greenllm.engines import Prompt
 from greenllm.errors import UserError, quoted
 from greenllm.files import read_json, replacing_folder, require_replaceable, write_json
-from greenllm.serving.engines import Prompt
 from greenllm.tasks import Task
 
 STAGE = "preprocess"

@@ -9,11 +9,11 @@ from greenllm.config.models import Model
 from greenllm.data import hub
 from greenllm.errors import UserError
 from greenllm.files import read_json, replacing_folder, require_replaceable, sha256_of, write_json
+from greenllm.model_folder.addresses import address_problem, model_problem, with_version
+from greenllm.model_folder.endpoint import Endpoint, served_names
+from greenllm.model_folder.manifest import FILE, Manifest
+from greenllm.model_folder.written import manifest
 from greenllm.paths import expanded
-from greenllm.serving.addresses import address_problem, model_problem, with_version
-from greenllm.serving.endpoint import Endpoint, served_names
-from greenllm.serving.engines.manifest import FILE, Manifest
-from greenllm.training.manifest import manifest
 
 STAGE = "collect-model"
 # Weights, settings and tokenizer. Python files stay out: code that comes with a model is never run.

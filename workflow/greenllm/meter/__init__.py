@@ -7,7 +7,7 @@ with every job.
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from greenllm.meter.block import Meter
+    from greenllm.meter.python_block import Meter
 
 __all__ = ["Meter"]
 
@@ -16,6 +16,6 @@ def __getattr__(name: str) -> Any:
     """Import `Meter` where it is asked for: the sensors and the ledger format are used without it, too."""
     if name != "Meter":
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from greenllm.meter.block import Meter
+    from greenllm.meter.python_block import Meter
 
     return Meter

@@ -11,9 +11,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from greenllm.meter.estimate import Parameter
+from greenllm.estimate import Parameter
 from greenllm.meter.host import host_name
-from greenllm.meter.machine import differ, machine
+from greenllm.meter.machine_identity import differ, machine
 from greenllm.meter.sensors import Sensor, Term
 
 SCHEMA = "greenllm/calibration/1"

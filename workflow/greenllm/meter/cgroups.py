@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from greenllm.errors import UserError
+from greenllm.meter.console import warn
 from greenllm.meter.host import sysfs
-from greenllm.meter.messages import tell
 from greenllm.meter.process_tree import ProcessTree
 
 # Where a group may lie under the root: cgroup v2; v1, whose controllers are folders; v2 beside v1.
@@ -99,7 +99,7 @@ class Cgroup:
         self.cpu_s()
         self._grown_s = 0.0
         if self._folder is None:
-            tell(f"warning: --cgroup {group}: not there yet; its CPU time counts from when it appears")
+            warn(f"warning: --cgroup {group}: not there yet; its CPU time counts from when it appears")
 
     def cpu_s(self) -> float:
         """Return the group's CPU seconds so far; what was last seen, where it does not say or is gone."""

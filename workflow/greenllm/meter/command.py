@@ -2,9 +2,9 @@
 
 import argparse
 
+from greenllm.meter.command_runner import run_metered
+from greenllm.meter.console import hold_closed_streams
 from greenllm.meter.options import configure, options_of
-from greenllm.meter.run import run_metered
-from greenllm.meter.streams import hold_closed_streams
 
 __all__ = ["configure", "run"]
 

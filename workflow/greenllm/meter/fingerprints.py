@@ -7,7 +7,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from greenllm.meter.times import rfc3339
+from greenllm.paths import printable
+from greenllm.timestamps import rfc3339
 from greenllm.written import SNAKEMAKES_STAMP
 
 # Hashing as much takes a fraction of a second; larger files and folders are told by size and time instead.
@@ -20,7 +21,7 @@ def fingerprints(files: Mapping[str, Path]) -> dict[str, Any]:
     A file's is its SHA-256 in hexadecimal, or {bytes, modified} beyond 64 MiB; a folder's {files, bytes, modified}
     (of all files in it, the latest modification). None for what is missing, unreadable, or no file (a pipe).
     """
-    return {as_text(name): _fingerprint(path) for name, path in files.items()}
+    return {printable(name): _fingerprint(path) for name, path in files.items()}
 
 
 def _fingerprint(path: Path) -> Any:
@@ -48,8 +49,3 @@ def _files(folder: Path) -> Iterator[os.stat_result]:
         for name in names:
             if name != SNAKEMAKES_STAMP:
                 yield Path(parent, name).stat()
-
-
-def as_text(word: str) -> str:
-    """Return a file name or word as text that can be written down, whatever bytes it holds."""
-    return word.encode("utf-16", errors="surrogatepass").decode("utf-16", errors="replace")

@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from greenllm.meter.messages import tell
+from greenllm.meter.console import warn
 from greenllm.meter.quota import quota_cpus
 
 FOLDERS = ("/run/lock/greenllm", "/tmp/greenllm-locks")
@@ -228,7 +228,7 @@ class _Waiting:
             self.told_s = now
             holders = [f"{h.name}: {h.describe()}" for h in holders_of(self.lease.folder, self.names) if h.held]
             more = "" if len(holders) <= 4 else f" and {len(holders) - 4} more"
-            tell(f"waiting for {self.what} (held: {'; '.join(holders[:4]) or 'nothing, but others wait first'}{more})")
+            warn(f"waiting for {self.what} (held: {'; '.join(holders[:4]) or 'nothing, but others wait first'}{more})")
         time.sleep(POLL_S)
 
 

@@ -6,15 +6,15 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from greenllm.meter.counting import STOOD
-from greenllm.meter.estimate import Estimate
+from greenllm.estimate import Estimate
+from greenllm.meter.counter_growth import STOOD
+from greenllm.meter.discovery import find_sensors
 from greenllm.meter.host import boot_id, host_name, memory_GiB, processor_count, processor_identity
 from greenllm.meter.leases import Holder, NoLocksError, cpu_locks, holders_of, lock_folder, usable_cpus
 from greenllm.meter.process_tree import ProcessTree
 from greenllm.meter.provisional import Provisional
 from greenllm.meter.sampler import Sampler
 from greenllm.meter.sensors import Sensor
-from greenllm.meter.sensors.discovery import find_sensors
 from greenllm.meter.sensors.external import JOULES, WATTS
 from greenllm.meter.sensors.nvml import Gpu
 from greenllm.meter.sensors.reading import KEY

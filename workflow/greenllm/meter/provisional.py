@@ -9,15 +9,15 @@ from collections.abc import Iterable, Mapping, Sequence
 from itertools import combinations
 from typing import Any
 
-from greenllm.meter.component import Component
-from greenllm.meter.counting import STOOD, USED_S, UnknownGrowthError, growth
-from greenllm.meter.estimate import Estimate, Parameter, unseen
+from greenllm.estimate import Estimate, Parameter, unseen
+from greenllm.ledger.component import Component
+from greenllm.ledger.file import BUSY, counter_columns
+from greenllm.meter.change_detection import UNREAD, UNREAD_S, USUAL_S, WINDOW_PART
+from greenllm.meter.counter_growth import STOOD, USED_S, UnknownGrowthError, growth
 from greenllm.meter.host import LEAST_BUSY, said_too_little
-from greenllm.meter.ledger import BUSY, counter_columns
 from greenllm.meter.overlap import Agreement, alike, notice, repeated
 from greenllm.meter.sensors import Sensor
 from greenllm.meter.sensors.external import POWER_METHODS, SILENT, SILENT_S
-from greenllm.meter.watching import UNREAD, UNREAD_S, USUAL_S, WINDOW_PART
 
 Row = Sequence[float | None]
 

@@ -11,22 +11,23 @@ from pathlib import Path
 from typing import Any
 
 from greenllm.errors import UserError
-from greenllm.meter.component import Component
-from greenllm.meter.energy_log import write_energy_log
-from greenllm.meter.fingerprints import as_text, fingerprints
+from greenllm.ledger.component import Component
+from greenllm.ledger.energy_log import write_energy_log
+from greenllm.ledger.file import BUSY, HOST_COLUMNS, SCHEMA, LedgerWriter, read_ledger
+from greenllm.meter.change_detection import UNREAD_S
+from greenllm.meter.console import warn
+from greenllm.meter.discovery import find_sensors
+from greenllm.meter.fingerprints import fingerprints
 from greenllm.meter.host import boot_id, host_name, processor_count
-from greenllm.meter.ledger import BUSY, HOST_COLUMNS, SCHEMA, LedgerWriter, read_ledger
-from greenllm.meter.messages import tell
 from greenllm.meter.options import Options, absolute
 from greenllm.meter.process_tree import ProcessTree
 from greenllm.meter.provisional import Provisional
 from greenllm.meter.sampler import Row, Sampler
 from greenllm.meter.sensors import Sensor, nvml
-from greenllm.meter.sensors.discovery import find_sensors
 from greenllm.meter.sensors.external import POWER_METHODS, SILENT_S
 from greenllm.meter.slots import take_slots
-from greenllm.meter.times import rfc3339
-from greenllm.meter.watching import UNREAD_S
+from greenllm.paths import printable
+from greenllm.timestamps import rfc3339
 
 DEFAULT_LEDGER = Path("results/ledger")
 BUSY_COLUMN = HOST_COLUMNS.index(BUSY)
@@ -55,7 +56,7 @@ class Recording:
         self.interval_s = _interval_s(interval_s)
         self._parent = os.environ.get("GREENLLM_METER_ID") or None
         self.id = f"{self._parent}.{os.urandom(3).hex()}" if self._parent else _new_id()
-        self._run_id = as_text(os.environ.get("GREENLLM_RUN_ID") or self.id)
+        self._run_id = printable(os.environ.get("GREENLLM_RUN_ID") or self.id)
         self._folder = options.ledger or absolute(os.environ.get("GREENLLM_LEDGER") or DEFAULT_LEDGER)
         # before the lease and the first sample: what it takes is not the job's
         self._inputs = None if options.inputs is None else fingerprints(_by_name(options.inputs))
@@ -172,7 +173,7 @@ class Recording:
     def _start_record(self) -> dict[str, Any]:
         options, slots, sensors = self.options, self.slots, self._sensors
         monotonic_s, wall_s = float(self._last[0] or 0.0), float(self._last[1] or 0.0)
-        command = [as_text(word) for word in options.command]
+        command = [printable(word) for word in options.command]
         return {
             "record": "start",
             "schema": SCHEMA,
@@ -184,8 +185,8 @@ class Recording:
             "cpus": self._cpus,
             "pid": os.getpid(),
             "job": {
-                "rule": None if options.rule is None else as_text(options.rule),
-                "wildcards": {as_text(name): as_text(value) for name, value in options.wildcards.items()},
+                "rule": None if options.rule is None else printable(options.rule),
+                "wildcards": {printable(name): printable(value) for name, value in options.wildcards.items()},
                 "attempt": options.attempt,
             },
             "command": command,
@@ -200,7 +201,7 @@ class Recording:
             "threads": slots.threads,
             "reserved_cpus": slots.reserved_cpus,
             "exclusive": options.exclusive,
-            "cgroups": [as_text(group) for group in options.cgroups],
+            "cgroups": [printable(group) for group in options.cgroups],
             "gpus": [{"uuid": gpu.uuid, "index": gpu.index} for gpu in slots.gpus],
             "gpus_requested": options.gpus or 0,
             "columns": self._sampler.columns,
@@ -275,7 +276,7 @@ def _interval_s(given: float | None) -> float:
 
 def _here() -> str | None:
     try:
-        return as_text(os.getcwd())  # noqa: PTH109 - as pathlib, but a str
+        return printable(os.getcwd())  # noqa: PTH109 - as pathlib, but a str
     except OSError:  # it was removed
         return None
 
@@ -315,4 +316,4 @@ def _carrying_on(trouble: str) -> Iterator[None]:
 
 
 def _warn(message: str) -> None:
-    tell(f"warning: {message}")
+    warn(f"warning: {message}")

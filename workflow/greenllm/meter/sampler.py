@@ -3,13 +3,13 @@
 import time
 from collections.abc import Sequence
 
+from greenllm.ledger.file import BUSY, HOST_COLUMNS, counter_columns, memory_column
+from greenllm.meter.change_detection import LOOK_S, RENEWAL_S, RENEWALS_AT_EDGE, USUAL_S, Watch
 from greenllm.meter.host import BusyTimeError, ProcessorTimes
-from greenllm.meter.ledger import BUSY, HOST_COLUMNS, counter_columns, memory_column
 from greenllm.meter.overlap import alike
 from greenllm.meter.process_tree import ProcessTree
 from greenllm.meter.sensors import Sensor, SensorError
 from greenllm.meter.usage import MemoryUse
-from greenllm.meter.watching import LOOK_S, RENEWAL_S, RENEWALS_AT_EDGE, USUAL_S, Watch
 
 Row = list[float | None]
 

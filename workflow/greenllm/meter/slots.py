@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from greenllm.errors import UserError
-from greenllm.meter.fingerprints import as_text
+from greenllm.meter.console import warn
 from greenllm.meter.gpus import visible
 from greenllm.meter.leases import (
     Lease,
@@ -17,9 +17,9 @@ from greenllm.meter.leases import (
     lock_folder,
     usable_cpus,
 )
-from greenllm.meter.messages import tell
 from greenllm.meter.options import Options
 from greenllm.meter.sensors.nvml import Gpu
+from greenllm.paths import printable
 
 # What sizes the thread pools of the common numeric libraries.
 THREAD_VARIABLES = (
@@ -79,7 +79,7 @@ def take_slots(
     count = os.cpu_count() or 1 if options.exclusive else threads
     slots = Slots(allowed[:wanted], threads, float(count), exports)
     try:
-        slots.lease = lease = Lease(lock_folder(), holder_record(job_id, as_text(options.rule or options.command[0])))
+        slots.lease = lease = Lease(lock_folder(), holder_record(job_id, printable(options.rule or options.command[0])))
         if wanted:
             by_name = {f"gpu-{gpu.uuid}": gpu for gpu in allowed}
             what = f"{wanted} of {len(allowed)} GPU{'s' if len(allowed) > 1 else ''}"
@@ -92,7 +92,7 @@ def take_slots(
         slots.release()
         raise UserError(f"{error}; wait longer (--wait) or see `greenllm probe` for who holds it") from None
     except NoLocksError as error:
-        tell(
+        warn(
             f"warning: no locks can be kept ({error}); running without a lease: GPUs and processors may be shared. "
             "Set GREENLLM_LOCKS to a folder that all users may write to."
         )

@@ -53,7 +53,7 @@ class Classifier(Step):
         from greenllm.classifier import FORWARD_FLOPS, PARAMETERS, new_network
         from greenllm.classifier.images import images_of
         from greenllm.data.tables import read_table
-        from greenllm.training.work import Work
+        from greenllm.training.planned_batches import Work
 
         file = job.needed_data() / "train.parquet"
         rows = read_table(file)

@@ -13,7 +13,7 @@ from greenllm.recipes.step import Job, Step
 
 if TYPE_CHECKING:
     from greenllm.compression.cutting import Kept
-    from greenllm.compression.decoder import Shape
+    from greenllm.compression.llama_like import Shape
 
 
 class Prune(Step):
@@ -50,11 +50,11 @@ class Prune(Step):
         The work reported is that of the training; the forward passes of `calibration_rows` rows are not counted.
         """
         from greenllm.compression.cutting import choose, cut
-        from greenllm.compression.decoder import decoder_of
         from greenllm.compression.importance import FORMULAS, measure
+        from greenllm.compression.llama_like import decoder_of
         from greenllm.compression.models import load, report, save
+        from greenllm.model_folder.written import context_of
         from greenllm.training.device import be_deterministic, prepare_device
-        from greenllm.training.manifest import context_of
         from greenllm.training.parallel import this_rank
         from greenllm.training.saving import save as save_trained
 

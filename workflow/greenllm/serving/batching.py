@@ -8,7 +8,7 @@ from collections import deque
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
 
-from greenllm.serving.engines import Completion, Engine
+from greenllm.engines import Completion, Engine
 
 
 class QueueFull(Exception):  # noqa: N818

@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from greenllm.files import replacing_folder, write_json
-from greenllm.serving.engines.manifest import FILE, read_manifest
-from greenllm.serving.replies import FILE as REPLIES
-from greenllm.serving.replies import Replies
+from greenllm.model_folder.manifest import FILE, read_manifest
+from greenllm.serving.scripted_replies import FILE as REPLIES
+from greenllm.serving.scripted_replies import Replies
 from greenllm.tokens import read_settings_file
 from greenllm.training.saving import ADAPTER
 from greenllm.written import RECORD

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from greenllm.errors import UserError
 from greenllm.meter.leases import usable_cpus
-from greenllm.threads import usable_threads
+from greenllm.meter.threads import usable_threads
 from greenllm.work import write_work
 
 READY = "greenllm serve: ready at "
@@ -83,10 +83,10 @@ def _serve(arguments: argparse.Namespace, listener: socket.socket) -> None:
     # Imported here: a wrong option should not wait for them.
     import uvicorn
 
-    from greenllm.serving.engines import load_engine
-    from greenllm.serving.engines.manifest import read_manifest
-    from greenllm.serving.replies import read_replies
-    from greenllm.serving.server import Limits, Served, make_app
+    from greenllm.engines import load_engine
+    from greenllm.model_folder.manifest import read_manifest
+    from greenllm.serving.app import Limits, Served, make_app
+    from greenllm.serving.scripted_replies import read_replies
 
     threads = usable_threads(arguments.threads or len(usable_cpus()))
     engine = load_engine(arguments.folder, threads=threads, device=arguments.device)

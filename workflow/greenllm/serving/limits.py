@@ -3,7 +3,7 @@
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from greenllm.serving import openai
+from greenllm.serving import protocol
 
 # A client that is still sending does not read the answer, so a body somewhat too large is read to its end.
 MOST_DISCARDED_bytes = 64 * 1024 * 1024
@@ -34,7 +34,7 @@ class BodyLimit:
             if size <= self._most_bytes:
                 body += message.get("body", b"")
         if size > self._most_bytes:
-            content = openai.error(f"the body has more than {self._most_bytes} bytes; shorten the prompt")
+            content = protocol.error(f"the body has more than {self._most_bytes} bytes; shorten the prompt")
             response = JSONResponse(content, status_code=413, headers={"Connection": "close"})
             await response(scope, receive, send)
             return

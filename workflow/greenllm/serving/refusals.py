@@ -5,7 +5,7 @@ from fastapi import Request as HttpRequest
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
-from greenllm.serving import openai
+from greenllm.serving import protocol
 from greenllm.serving.batching import EngineFailed
 
 
@@ -22,19 +22,19 @@ def report_errors(app: FastAPI) -> None:
 
     @app.exception_handler(Refused)
     async def refused(http: HttpRequest, error: Refused) -> JSONResponse:
-        content = openai.error(error.message, param=error.param, code=error.code)
+        content = protocol.error(error.message, param=error.param, code=error.code)
         headers = {"Retry-After": "1"} if error.status == 429 else None
         return JSONResponse(content, status_code=error.status, headers=headers)
 
     @app.exception_handler(HTTPException)
     async def http_error(http: HttpRequest, error: HTTPException) -> JSONResponse:
-        content = openai.error(f"{http.method} {http.url.path}: {error.detail}")
+        content = protocol.error(f"{http.method} {http.url.path}: {error.detail}")
         return JSONResponse(content, status_code=error.status_code, headers=error.headers)
 
     @app.exception_handler(EngineFailed)
     async def engine_failed(http: HttpRequest, error: EngineFailed) -> JSONResponse:
-        return JSONResponse(openai.error("the engine failed; see the server's log", "server_error"), status_code=500)
+        return JSONResponse(protocol.error("the engine failed; see the server's log", "server_error"), status_code=500)
 
     @app.exception_handler(Exception)
     async def failed(http: HttpRequest, error: Exception) -> JSONResponse:
-        return JSONResponse(openai.error("the server failed; see its log", "server_error"), status_code=500)
+        return JSONResponse(protocol.error("the server failed; see its log", "server_error"), status_code=500)

@@ -33,14 +33,14 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Write attribution.json and account.json."""
+    from greenllm.account.account import account
     from greenllm.attribution import attribute
-    from greenllm.config.models import Config
     from greenllm.config.read import read_settings
     from greenllm.errors import UserError
     from greenllm.files import require_own, write_json
-    from greenllm.footprint.account import account
-    from greenllm.footprint.study import read_study
     from greenllm.report.numbers import quantity
+    from greenllm.study.models import Config
+    from greenllm.study.results import read_study
 
     for name in ("attribution.json", "account.json"):
         require_own(arguments.out / name, '"schema": "greenllm/')

@@ -6,7 +6,7 @@ from pathlib import Path
 from greenllm.config.models import Model
 from greenllm.config.read import read_settings
 from greenllm.data.pretrained import collect_model, note_endpoint
-from greenllm.serving.addresses import is_endpoint
+from greenllm.model_folder.addresses import is_endpoint
 
 
 def configure(parser: argparse.ArgumentParser) -> None:

@@ -18,9 +18,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Print each quantity on each host, with its 95 % interval, and how many times less than on the first it is."""
+    from greenllm.account.across_hosts import side_by_side
+    from greenllm.account.saved import read_results
     from greenllm.errors import UserError
-    from greenllm.footprint.hardware import side_by_side
-    from greenllm.footprint.results import read_results
     from greenllm.printing import print_json
 
     if len(arguments.results) < 2:

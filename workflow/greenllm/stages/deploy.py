@@ -14,17 +14,17 @@ from greenllm.config.read import read_settings
 from greenllm.environment import SAFE_PATH
 from greenllm.errors import UserError
 from greenllm.files import read_json, require_replaceable, require_separate, write_json
-from greenllm.serving import measurement
-from greenllm.serving.agreement import agreement_of
+from greenllm.load import measurement
+from greenllm.load.agreement import agreement_of
+from greenllm.load.command import read_predictions, sum_known
+from greenllm.load.deployed_server import Deployed, Target, serving
+from greenllm.load.energy import UNKNOWN, JobEnergy
+from greenllm.load.measurement import Point
+from greenllm.load.processes import greenllm, metered, running_load
+from greenllm.meter.threads import usable_threads
+from greenllm.model_folder.manifest import read_manifest
 from greenllm.serving.bundle import make_bundle, model_bytes
-from greenllm.serving.energy import UNKNOWN, JobEnergy
-from greenllm.serving.engines.manifest import read_manifest
-from greenllm.serving.load import read_predictions, sum_known
-from greenllm.serving.measurement import Point
-from greenllm.serving.processes import greenllm, metered, running_load
-from greenllm.serving.replies import Replies
-from greenllm.serving.targets import Deployed, Target, serving
-from greenllm.threads import usable_threads
+from greenllm.serving.scripted_replies import Replies
 from greenllm.work import write_work
 
 SCHEMA = "greenllm/deployment/2"

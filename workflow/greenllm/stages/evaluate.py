@@ -12,12 +12,12 @@ from typing import Any
 from greenllm.config.models import Evaluation
 from greenllm.config.read import read_settings
 from greenllm.data.prompt_lengths import require_shorter
+from greenllm.engines import Completion, Engine, Likelihood, Prompt, ScoresTexts, load_engine
 from greenllm.errors import UserError
 from greenllm.files import replacing, require_separate, write_json
-from greenllm.serving.engines import Completion, Engine, Likelihood, Prompt, ScoresTexts, load_engine
-from greenllm.serving.engines.manifest import FILE, read_manifest
+from greenllm.meter.threads import usable_threads
+from greenllm.model_folder.manifest import FILE, read_manifest
 from greenllm.tasks import TASKS
-from greenllm.threads import usable_threads
 from greenllm.tokens import read_tokenizer, vocabulary
 from greenllm.work import write_work
 
@@ -188,7 +188,7 @@ def _flops(folder: Path, completions: Sequence[Completion], scored: Sequence[Lik
     if (folder / FILE).is_file():
         flops = read_manifest(folder).forward_flops
     else:
-        from greenllm.training.manifest import read_config, try_to_count
+        from greenllm.model_folder.written import read_config, try_to_count
 
         model = try_to_count(read_config(folder))
         flops = model.forward if model else None

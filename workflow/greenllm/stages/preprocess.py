@@ -7,8 +7,8 @@ from pathlib import Path
 from greenllm.config.models import Preprocessing
 from greenllm.config.read import read_settings
 from greenllm.data.preparation import prepare
+from greenllm.engines import Prompt
 from greenllm.errors import UserError
-from greenllm.serving.engines import Prompt
 from greenllm.tasks import TASKS
 from greenllm.work import write_work
 
@@ -69,7 +69,7 @@ def _context(arguments: argparse.Namespace) -> int | None:
     if given is None:
         return None
     if given == "model" and arguments.model is not None:
-        from greenllm.serving.engines.manifest import read_manifest
+        from greenllm.model_folder.manifest import read_manifest
 
         return read_manifest(arguments.model).context
     if not given.isdecimal() or int(given) < 1:

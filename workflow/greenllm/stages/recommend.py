@@ -22,7 +22,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Print one sentence for each experiment; what an option leaves out stays as the study has it."""
-    from greenllm.footprint.results import read_results
+    from greenllm.account.saved import read_results
     from greenllm.printing import print_json
     from greenllm.report.findings import findings
 

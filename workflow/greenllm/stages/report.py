@@ -20,9 +20,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Write the page, or one table."""
+    from greenllm.account.account import SCHEMA
     from greenllm.errors import UserError
     from greenllm.files import read_json
-    from greenllm.footprint.account import SCHEMA
     from greenllm.report.page import write_report
     from greenllm.report.table import ENDINGS
     from greenllm.report.tables import NAMED

@@ -2,14 +2,14 @@
 
 import argparse
 
-from greenllm.stages import making
+from greenllm.stages import recipe_step
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
-    making.configure(parser, recipe="{train: {}}")
+    recipe_step.configure(parser, recipe="{train: {}}")
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Train; return 130 where the user interrupts."""
-    return making.make(arguments, "train")
+    return recipe_step.make(arguments, "train")

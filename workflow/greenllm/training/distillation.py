@@ -8,9 +8,9 @@ import torch
 from torch.nn import functional
 
 from greenllm.errors import UserError
+from greenllm.model_folder.written import context_of, read_config
 from greenllm.tokens import vocabulary
 from greenllm.training.loading import load
-from greenllm.training.manifest import context_of, read_config
 from greenllm.training.method import labels_alone, weighted_mean
 
 

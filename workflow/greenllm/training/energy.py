@@ -8,7 +8,7 @@ from pathlib import Path
 
 from greenllm.attribution import Estimate, attribute, attribute_attempts, read_attempts, total
 from greenllm.files import write_json
-from greenllm.meter.ledger import ledger_paths, read_ledger
+from greenllm.ledger.file import ledger_paths, read_ledger
 from greenllm.training.checkpoints import ATTEMPTS
 
 # Clocks of a shared file system and of a host may differ by this much (s).

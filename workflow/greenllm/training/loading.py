@@ -8,7 +8,7 @@ from safetensors import SafetensorError
 from transformers import AutoModelForCausalLM
 
 from greenllm.errors import UserError
-from greenllm.training.manifest import read_config
+from greenllm.model_folder.written import read_config
 
 
 def load(folder: Path, dtype: torch.dtype = torch.float32) -> Any:

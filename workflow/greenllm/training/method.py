@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch.nn import functional
 
-from greenllm.training.flops import Flops
+from greenllm.model_folder.flops import Flops
 
 # Makes a step's loss of its logits, of shape (rows, tokens, vocabulary), and its batch (see `batches.Collator`).
 Criterion = Callable[[torch.Tensor, Mapping[str, torch.Tensor]], torch.Tensor]

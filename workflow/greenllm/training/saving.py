@@ -6,11 +6,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from greenllm.files import write_json
+from greenllm.model_folder.written import manifest
 from greenllm.training import checkpoints
-from greenllm.training.manifest import manifest
 
 if TYPE_CHECKING:
-    from greenllm.recipes.step import Job
+    from greenllm.training.job import Job
     from greenllm.training.train import Trained
 
 # Folder of a low-rank adapter, beside the model that it is merged into.

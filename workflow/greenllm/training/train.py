@@ -15,19 +15,19 @@ from transformers.utils.logging import disable_progress_bar
 from greenllm.config.models import Training
 from greenllm.errors import UserError
 from greenllm.files import sha256_of
+from greenllm.model_folder.flops import Flops
+from greenllm.model_folder.written import context_of, try_to_count
 from greenllm.tokens import read_tokenizer
 from greenllm.training import checkpoints
 from greenllm.training.batches import LengthBuckets, Rows, read_rows
 from greenllm.training.budget import EnergyStopping, curve
 from greenllm.training.device import Device, be_deterministic, peak_memory_bytes, precision_of, prepare_device
-from greenllm.training.flops import Flops
 from greenllm.training.loading import load
-from greenllm.training.manifest import context_of, try_to_count
 from greenllm.training.method import Method
 from greenllm.training.parallel import backend, rank_of
+from greenllm.training.planned_batches import PlannedBatches, Work
 from greenllm.training.sizes import Decoder, llama_config
 from greenllm.training.trainer import Run, Trainer, make_trainer
-from greenllm.training.work import PlannedBatches, Work
 
 # On the CPU, attention written out trains rows up to about this long faster than PyTorch's fused kernel (by a quarter
 # at 30 tokens, by a tenth at 256), whose backward pass works in large blocks; beyond, its memory grows with the square.

@@ -22,7 +22,7 @@ from greenllm.training import checkpoints
 from greenllm.training.batches import Collator, LengthBuckets, Row
 from greenllm.training.method import Criterion, cross_entropy, labels_alone
 from greenllm.training.parallel import ALONE, Rank
-from greenllm.training.work import PlannedBatches
+from greenllm.training.planned_batches import PlannedBatches
 
 # transformers' names of the schedules that it brings; one-cycle is PyTorch's.
 SCHEDULES = {

@@ -4,6 +4,6 @@ fit(external, devices) -> Fit     on plain series of joules over time
 """
 
 from greenllm.attribution.calibration.fit import CannotCalibrateError, Fit, fit
-from greenllm.attribution.series import Series
+from greenllm.attribution.merging import Series
 
 __all__ = ["CannotCalibrateError", "Fit", "Series", "fit"]

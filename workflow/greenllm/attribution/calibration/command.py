@@ -24,9 +24,9 @@ from greenllm.errors import UserError
 from greenllm.files import sha256_of, write_json
 from greenllm.meter.calibration import SCHEMA, calibration_file, read_calibrations
 from greenllm.meter.host import boot_id
-from greenllm.meter.machine import differ, machine
-from greenllm.meter.times import rfc3339
+from greenllm.meter.machine_identity import differ, machine
 from greenllm.printing import print_json
+from greenllm.timestamps import rfc3339
 
 
 def configure(parser: argparse.ArgumentParser) -> None:

@@ -7,7 +7,7 @@ import numpy as np
 
 from greenllm.attribution.attempt import Attempt, identity_of
 from greenllm.attribution.devices import Device, devices_of
-from greenllm.attribution.series import Series
+from greenllm.attribution.merging import Series
 from greenllm.errors import UserError
 from greenllm.meter.calibration import gain_name, offset_name
 

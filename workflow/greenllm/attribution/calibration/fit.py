@@ -14,9 +14,9 @@ from scipy.optimize import minimize_scalar
 from scipy.special import stdtrit
 
 from greenllm.attribution.attempt import Array
-from greenllm.attribution.series import Series
+from greenllm.attribution.merging import Series
 from greenllm.attribution.sharing import within
-from greenllm.meter.estimate import Interval
+from greenllm.estimate import Interval
 
 # A window's edges fall between two readings, where the energy is interpolated: an error of at most a quarter of a
 # period's swing at each edge. In a window of ten periods that is a few percent, which hundreds of windows average out.

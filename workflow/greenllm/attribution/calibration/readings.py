@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from greenllm.attribution.series import Series, Unknown
+from greenllm.attribution.merging import Series, Unknown
 from greenllm.errors import UserError, listed, quoted
 from greenllm.meter.units import BASE, Quantity, ReadingError, amount, is_unit, scale, unit_in
 

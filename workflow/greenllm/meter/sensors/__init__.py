@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
-from greenllm.meter.estimate import Parameter
+from greenllm.estimate import Parameter
 
 
 class SensorError(Exception):

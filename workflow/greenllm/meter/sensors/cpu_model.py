@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from greenllm.meter.estimate import Parameter
+from greenllm.estimate import Parameter
 from greenllm.meter.host import host_name, processor_count, processor_identity
 from greenllm.meter.sensors import Sensor, Term
 

@@ -1,6 +1,6 @@
 """Modelled memory, for hosts without a readable memory counter: a power per GiB installed."""
 
-from greenllm.meter.estimate import Parameter
+from greenllm.estimate import Parameter
 from greenllm.meter.host import host_name, memory_GiB
 from greenllm.meter.sensors import Sensor, Term
 

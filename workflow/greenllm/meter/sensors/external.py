@@ -19,8 +19,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from greenllm.meter.counting import UnknownGrowthError, growth
-from greenllm.meter.estimate import Parameter
+from greenllm.estimate import Parameter
+from greenllm.meter.counter_growth import UnknownGrowthError, growth
 from greenllm.meter.host import host_name, sysfs
 from greenllm.meter.process_tree import become_subreaper, children_of, helpers
 from greenllm.meter.sensors import Counter, Sensor, SensorError, Term

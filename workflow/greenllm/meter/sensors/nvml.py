@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from greenllm.meter.estimate import Parameter
+from greenllm.estimate import Parameter
 from greenllm.meter.host import procfs, sysfs
 from greenllm.meter.sensors import Counter, Gauge, Sensor, SensorError, Term
 

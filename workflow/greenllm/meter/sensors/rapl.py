@@ -8,7 +8,7 @@ import contextlib
 import os
 from pathlib import Path
 
-from greenllm.meter.estimate import Parameter
+from greenllm.estimate import Parameter
 from greenllm.meter.host import host_name, sysfs
 from greenllm.meter.sensors import Counter, Sensor, SensorError, Term
 

@@ -1,6 +1,6 @@
 """Energy per unit of work, E = C/R."""
 
-from greenllm.footprint.efficiency import UNITS
+from greenllm.account.efficiency import UNITS
 from greenllm.report.table import Column, Table
 from greenllm.report.tables.shared import UNKNOWN, Account
 

@@ -1,6 +1,6 @@
 """How energy is known: sensors and models, their constants, and where each counted joule went."""
 
-from greenllm.meter.estimate import UNSEEN
+from greenllm.estimate import UNSEEN
 from greenllm.report.numbers import quantity
 from greenllm.report.table import Column, Table
 from greenllm.report.tables.shared import UNKNOWN, Account

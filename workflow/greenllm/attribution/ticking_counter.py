@@ -1,0 +1,99 @@
+"""A counter that is renewed only now and then: what it shows is as old as its last renewal.
+
+A card renews its energy counter every 20 to 100 ms (arXiv 2312.02741), so a job's first and last readings are each up
+to that late: at 400 W, 40 J. The meters poll at both edges of a job (greenllm.meter.change_detection). This shows the
+instants of renewal, at which the counter's value was true. A job begins right after one. Its end lies between two;
+what follows it there has the power of the period after that.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from greenllm.attribution.attempt import Array
+from greenllm.attribution.merging import Series
+from greenllm.attribution.refresh_period import LONGEST_S
+
+# Readings that are less apart than this tell well enough when a counter was renewed in between.
+CLOSE_S = 0.03
+# Where the power stepped within the period of an edge, the truth is at most about so many times as far from either
+# straight line or step as they are from each other (simulated square waves, periods of 0.2 to 5 s).
+OFF = 1.5
+
+
+@dataclass
+class TickingCounter(Series):
+    """A series through the instants of renewal. `edge_deviations`: at each job's edge, what its place is worth."""
+
+    edges_s: Array = field(kw_only=True)
+    edge_deviations: Array = field(kw_only=True)
+
+    def halfwidth(self, start_s: float, end_s: float) -> float:
+        """Return the 95 % half-width of the growth between two times: of the edges that coincide with them."""
+        own = (self.edges_s == start_s) | (self.edges_s == end_s)
+        return OFF * float(np.hypot.reduce(self.edge_deviations[own], initial=0.0))
+
+
+def renewed(series: Series, edges: Sequence[float]) -> Series:
+    """Return a series as the counter was when it was renewed; as it is where no renewals are found.
+
+    `edges` are the first and last moments of the jobs that hold the device (CLOCK_MONOTONIC, s).
+    """
+    values, first = np.unique(series.values, return_index=True)
+    last = np.append(first[1:] - 1, len(series.times) - 1)
+    times = _instants(series.times[first], series.times[last])
+    if times is None:
+        return series
+    knots = [_at_edge(times, values, edge_s) for edge_s in sorted(edges)]
+    known = [knot for knot in knots if knot is not None]
+    if not known:
+        return Series(times, values, series.unknown)
+    edges_s, at_edges, deviations = np.array(known).T
+    order = np.argsort(np.concatenate([times, edges_s]), kind="stable")
+    return TickingCounter(
+        np.concatenate([times, edges_s])[order],
+        np.maximum.accumulate(np.concatenate([values, at_edges])[order]),
+        series.unknown,
+        edges_s=edges_s,
+        edge_deviations=deviations,
+    )
+
+
+def _instants(first_s: Array, last_s: Array) -> Array | None:
+    """Return when each value was renewed, from when it was first and last read; None where it does not tick.
+
+    Where the readings around a renewal are close, it lies between them, and the one before it a period earlier. All
+    others were renewed some time in the period before they were first read.
+    """
+    wide_s = np.append(np.inf, first_s[1:] - last_s[:-1])
+    middles = first_s - wide_s / 2
+    close = wide_s < CLOSE_S
+    both = close[1:] & close[:-1]
+    if not both.any():
+        return None
+    period_s = float(np.median(np.diff(middles)[both]))
+    if not 2 * np.median(wide_s[close]) < period_s < LONGEST_S:
+        return None
+    close = wide_s < period_s / 2
+    instants = np.where(close, middles, first_s - period_s / 2)
+    before = np.flatnonzero(~close[:-1] & close[1:])
+    instants[before] = np.minimum(first_s[before], middles[before + 1] - period_s)
+    renewed_s: Array = np.maximum.accumulate(instants)
+    return renewed_s
+
+
+def _at_edge(times: Array, values: Array, edge_s: float) -> tuple[float, float, float] | None:
+    """Return an edge's time, the counter's value there, and how far the straight line would have been from it.
+
+    What follows the edge within its period has the power of the next period: at a start the job's, after an end that of
+    a card which nobody holds. None where no such neighbours were read.
+    """
+    after = int(np.searchsorted(times, edge_s, side="right"))
+    before = after - 1
+    if before < 0 or after + 1 >= len(times):
+        return None
+    power = (values[after + 1] - values[after]) / (times[after + 1] - times[after])
+    value = max(values[before], values[after] - power * (times[after] - edge_s))
+    straight = np.interp(edge_s, times, values)
+    return edge_s, float(value), float(abs(value - straight))

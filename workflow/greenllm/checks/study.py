@@ -1,0 +1,61 @@
+"""The checks that need more than one section of the configuration."""
+
+from collections.abc import Mapping
+from datetime import date
+from typing import Any
+
+from greenllm.checks.experiments import experiment_problems
+from greenllm.checks.files import file_problems
+from greenllm.checks.recipes import process_problems, recipe_problems, step_problems
+from greenllm.checks.recovery import readable_study
+from greenllm.config.read import ConfigError, validate
+from greenllm.errors import UserError
+from greenllm.footprint.carbon import grid_factor
+from greenllm.study.models import Config
+
+
+def check_config(values: Mapping[str, Any], source: str, gpu_limit: int | None = None) -> Config:
+    """Return the checked configuration.
+
+    `source` names the file in messages; `gpu_limit` is the run's `--resources gpu=…`, None where there is none.
+    Raises ConfigError with all mistakes at once, a line each.
+    """
+    if not isinstance(values, Mapping):
+        raise ConfigError([f"{source}: expected keys such as experiments and recipes, got {str(values)[:60]!r}"])
+    problems: list[str] = []
+    try:
+        config: Config = validate(values, Config, source)
+    except ConfigError as error:
+        problems, config = error.problems, readable_study(values)
+    recipes, experiments = recipe_problems(config), experiment_problems(config)
+    found = [*recipes, *experiments, *process_problems(config), *file_problems(config), *_site(config)]
+    if not recipes and not experiments:  # else a chain of recipes may have no end
+        found += step_problems(config)
+    found += _gpus(config, gpu_limit)
+    problems = [*problems, *(f"{source}: {problem}" for problem in found)]
+    if problems:
+        raise ConfigError(problems)
+    return config
+
+
+def _site(config: Config) -> list[str]:
+    site = config.site
+    own = (site.carbon_g_per_kWh, site.carbon_source, site.carbon_year)
+    if any(value is not None for value in own) and None in own:
+        return ["site: carbon_g_per_kWh, carbon_source and carbon_year go together; give all three or none"]
+    try:
+        grid_factor(site, date.today().year)
+    except UserError as error:
+        return [str(error).removeprefix("config: ")]
+    return []
+
+
+def _gpus(config: Config, limit: int | None) -> list[str]:
+    if limit is None or config.device == "cpu":
+        return []
+    return [
+        f"resources.{stage}.gpu: {needs.gpu} is more than the run's limit of {limit}; "
+        f"lower it, or allow more by --resources gpu={needs.gpu}"
+        for stage, needs in config.resources
+        if needs.gpu > limit
+    ]

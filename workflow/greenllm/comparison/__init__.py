@@ -1,0 +1,1 @@
+"""Models side by side: quality, energy per request, their intervals, and what to deploy."""

@@ -1,0 +1,52 @@
+"""After how many requests a recipe's extra energy to produce has been saved."""
+
+import math
+from collections.abc import Mapping
+from typing import Literal
+
+from greenllm.comparison.intervals import Interval, Quantity, interval, verdict, widened
+from greenllm.comparison.spread import of_ratio
+from greenllm.estimate import Estimate, ratio, total
+from greenllm.statistics import halfwidth
+
+Produced = Mapping[int, Estimate]  # seed → what its model cost to produce, in J
+
+
+def break_even(
+    request: Quantity, produce: Mapping[str, Produced], baseline: str, recipe: str
+) -> Interval | Literal["never"] | None:
+    """Return the requests {value, low, high} after which `recipe` has saved what it cost more than `baseline`.
+
+    Extra energy to produce over energy saved a request, in J each, over the seeds that have both; shared parameters
+    cancel, and the spread of both differences adds. "never" where a request takes more than with the baseline, None
+    where energies are unknown or whether it saves is not resolvable.
+    """
+    found = verdict(request.times_less(baseline, recipe))
+    if found == "loss":
+        return "never"
+    tables = [table for name in (baseline, recipe) for table in (request.recipes[name], produce[name])]
+    seeds = sorted(set.intersection(*(set(table) for table in tables)))
+    if found != "saves" or not seeds:
+        return None
+    before, after = ([request.recipes[name][seed].estimate for seed in seeds] for name in (baseline, recipe))
+    extras = [produce[recipe][seed] + produce[baseline][seed].scaled(-1) for seed in seeds]
+    extra, saving = total(extras), total(before) + total(after).scaled(-1)
+    # A single seed says nothing of how far seeds differ.
+    spread_J = halfwidth([one.value for one in extras]) if len(extras) > 1 else 0.0
+    if extra.value <= 0:
+        # It may have cost more all the same, as far as its bounds go.
+        most = extra.value + math.hypot(extra.high - extra.value, len(seeds) * spread_J)
+        if most > 0 and saving.low <= 0:
+            return None
+        return {"value": 0.0, "low": 0.0, "high": most / saving.low if most > 0 else 0.0}
+    requests = ratio(extra, saving)
+    if saving.low <= 0 or not math.isfinite(requests.high):
+        return None
+    spread = of_ratio(
+        request.recipes[baseline], request.recipes[recipe], (request.spreads[baseline], request.spreads[recipe])
+    )
+    # d(saving) / saving is at most d(ratio) / ratio times what the baseline takes over what is saved.
+    of_saving = spread.half * total(before).value / saving.value if spread else 0.0
+    of_extra = spread_J * len(seeds) / extra.value
+    sensors = requests._replace(low=max(0.0, requests.low))
+    return widened(interval(sensors), math.hypot(of_saving, of_extra))

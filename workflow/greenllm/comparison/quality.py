@@ -1,0 +1,169 @@
+"""Quality of recipes and its difference, with bounds over what chance chose: the test examples and the seeds.
+
+Both are crossed: all seeds' models answer the same examples. The variance of a mean over seeds is that between the
+seeds over their number, and that over examples, from a bootstrap, as far as an example moves all seeds alike.
+"""
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import stats
+
+from greenllm.comparison.intervals import Interval
+from greenllm.tasks import Task
+from greenllm.tasks.bootstrap import CHUNK, resamples, with_imagined
+from greenllm.tasks.task import Sums
+
+SAMPLES = 2000  # bootstrap samples, and permutations, behind each figure
+Answers = Sequence[Mapping[str, Any]]  # the lines of a predictions file
+
+
+@dataclass(frozen=True)
+class Uncertain:
+    """A mean over seeds of a metric, or of a difference of two, and how sure it is.
+
+    `samples` are its bootstrap samples over the examples, `seeds_error` is the standard error from the seeds (0 with
+    one), and `freedom` are the degrees of freedom of both together.
+    """
+
+    value: float
+    samples: NDArray[np.float64]
+    seeds_error: float = 0.0
+    freedom: float = math.inf
+    seeds: int = 1
+    p_value: float | None = None
+
+    def low(self, confidence: float) -> float:
+        """Return the one-sided lower bound."""
+        return self.value - self._beyond(self.value - np.quantile(self.samples, 1 - confidence), confidence)
+
+    def high(self, confidence: float) -> float:
+        """Return the one-sided upper bound."""
+        return self.value + self._beyond(np.quantile(self.samples, confidence) - self.value, confidence)
+
+    def _beyond(self, examples: float, confidence: float) -> float:
+        """Widen a bound's distance over examples alone (percentile bootstrap) by the seeds' part (t distribution)."""
+        if self.seeds_error == 0 and math.isinf(self.freedom):
+            return float(examples)
+        return float(
+            stats.t.ppf(confidence, self.freedom) * math.hypot(examples / stats.norm.ppf(confidence), self.seeds_error)
+        )
+
+    def interval(self) -> Interval:
+        """Return {value, low, high} with 95 % bounds."""
+        return {"value": self.value, "low": self.low(0.975), "high": self.high(0.975)}
+
+
+def quality(task: Task, metric: str, recipe: Sequence[Answers]) -> Uncertain | None:
+    """Return a metric's mean over the seeds' predictions; None where there are none."""
+    if (tables := _common(recipe)) is None:
+        return None
+    return _uncertain(*_bootstrapped([task.sums(answers)[metric] for answers in tables], [1] * len(tables)))
+
+
+def paired_difference(
+    task: Task, metric: str, baseline: Sequence[Answers], recipe: Sequence[Answers]
+) -> Uncertain | None:
+    """Return the metric of `recipe` less that of `baseline`, each the mean over the same seeds.
+
+    Each side holds the lines of a predictions file for each seed ({id, completion, prediction}); only examples that all
+    have answered count. A bootstrap sample draws examples, the same for both sides, so that what both get wrong does
+    not widen the interval (Efron and Tibshirani 1993). None without common examples.
+
+    The p-value (two-sided) is that of a paired permutation test, in which examples' two answers change sides; for a
+    metric that is a mean of right and wrong this is McNemar's exact test, but for permutations drawn by chance. With
+    several seeds it is that of a t test over examples and seeds, since other seeds would have made other models. Raises
+    ValueError where the sides differ in the number of seeds.
+    """
+    if len(baseline) != len(recipe):
+        raise ValueError(f"{len(baseline)} and {len(recipe)} seeds; expected the same seeds on both sides")
+    if (tables := _common([*baseline, *recipe])) is None:
+        return None
+    sums, seeds = [task.sums(answers)[metric] for answers in tables], len(baseline)
+    values, drawn = _bootstrapped(sums, [1] * seeds + [0] * seeds)
+    found = _uncertain(values[seeds:] - values[:seeds], drawn[seeds:] - drawn[:seeds])
+    return replace(found, p_value=_permutation_p(*sums) if seeds == 1 else _t_p(found))
+
+
+def _common(predictions: Sequence[Answers]) -> list[list[Mapping[str, Any]]] | None:
+    """Return the answers to the examples that all predictions have, in one order."""
+    tables = [{str(row["id"]): row for row in rows} for rows in predictions]
+    examples = sorted(set.intersection(*(set(table) for table in tables))) if tables else []
+    return [[table[example] for example in examples] for table in tables] if examples else None
+
+
+def _bootstrapped(sums: Sequence[Sums], imagined: Sequence[int]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return each metric's score, shape (metrics,), and its bootstrap samples, shape (metrics, samples).
+
+    The same examples are drawn for all, and for whatever else has as many examples, and as many imagined ones: for each
+    metric one that is as `imagined` (1 right, 0 wrong), and its opposite.
+    """
+    count = len(sums[0].per_example)
+    values = [one.score(np.ones((1, count)) @ one.per_example)[0] for one in sums]
+    examples, share = with_imagined([one.per_example for one in sums], imagined)
+    chunks = [
+        [one.score(share * (drawn @ own)) for one, own in zip(sums, examples, strict=True)]
+        for drawn in _chunks(_draws(len(examples[0])))
+    ]
+    return np.array(values, dtype=np.float64), np.concatenate(chunks, axis=1)
+
+
+@lru_cache(maxsize=4)
+def _draws(count: int) -> NDArray[np.uint8]:
+    """Return how often each of `count` examples is drawn, shape (samples, examples); kept, since all recipes share it.
+
+    That one is drawn more than 255 times does not happen: its count is about Poisson's with a mean of 1.
+    """
+    return np.concatenate([drawn.astype(np.uint8) for drawn in resamples(count, SAMPLES, seed=0)])
+
+
+def _chunks(whole: NDArray[Any]) -> Iterator[NDArray[np.float64]]:
+    for start in range(0, len(whole), CHUNK):
+        yield whole[start : start + CHUNK].astype(np.float64)
+
+
+def _uncertain(values: NDArray[np.float64], drawn: NDArray[np.float64]) -> Uncertain:
+    """Return the mean over seeds of `values`, shape (seeds,), with bootstrap samples `drawn`, shape (seeds, samples).
+
+    The variance between seeds holds what each model alone errs on, so of the examples' variance only that part is
+    added which moves all seeds alike. Degrees of freedom are Satterthwaite's.
+    """
+    seeds, mean = len(values), drawn.mean(axis=0)
+    value = float(values.mean())
+    if seeds == 1:
+        return Uncertain(value, mean)
+    between = float(values.var(ddof=1)) / seeds
+    of_examples = float(mean.var())
+    of_each_alone = float((drawn - mean).var(axis=1).sum()) / (seeds - 1) / seeds
+    alike = max(0.0, of_examples - of_each_alone)
+    samples = value + (mean - value) * math.sqrt(alike / of_examples if of_examples else 0.0)
+    freedom = ((alike + between) / between) ** 2 * (seeds - 1) if between else math.inf
+    return Uncertain(value, samples, math.sqrt(between), freedom, seeds)
+
+
+def _t_p(found: Uncertain) -> float:
+    error = math.hypot(found.samples.std(), found.seeds_error)
+    if error == 0:
+        return 1.0 if found.value == 0 else 0.0
+    return float(2 * stats.t.sf(abs(found.value) / error, found.freedom))
+
+
+def _permutation_p(first: Sums, second: Sums) -> float:
+    """Return the p-value of a paired permutation test (Monte Carlo: never below 1 / (1 + permutations))."""
+    count, lead = len(first.per_example), second.per_example - first.per_example
+    changed = np.random.default_rng(0).integers(0, 2, (SAMPLES, count), dtype=np.uint8)
+    changed[0] = 0  # as it was found
+    differences = np.concatenate(
+        [
+            second.score(second.per_example.sum(axis=0) - flips @ lead)
+            - first.score(first.per_example.sum(axis=0) + flips @ lead)
+            for flips in _chunks(changed)
+        ]
+    )
+    # Of differences that are equal but for rounding, none is more extreme.
+    return float(np.mean(np.abs(differences) >= np.abs(differences[0]) * (1 - 1e-9)))

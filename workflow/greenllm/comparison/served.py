@@ -1,0 +1,99 @@
+"""What a server took to answer: joules in each round of a measurement, and while it was idle."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from greenllm.comparison.spread import Repeated
+from greenllm.estimate import Estimate, total
+from greenllm.footprint.standing import Attempt
+from greenllm.ledger.component import SUMMED
+
+if TYPE_CHECKING:
+    from greenllm.attribution import Attribution
+
+
+@dataclass(frozen=True)
+class Point:
+    """The measurement at one concurrency: what `greenllm deploy` wrote of it, and each round's energy.
+
+    `rounds` and `accelerator` (the GPUs' part) are empty where unknown.
+    """
+
+    written: Mapping[str, Any]
+    rounds: Sequence[Estimate]
+    accelerator: Sequence[Estimate]
+
+    @property
+    def energy(self) -> Estimate | None:
+        """The energy of all rounds, in J."""
+        return total(self.rounds) if self.rounds else None
+
+    @property
+    def duration_s(self) -> float:
+        """How long its rounds took together."""
+        windows = [round_["window"] for round_ in self.written["rounds"]]
+        return float(sum(window["monotonic_end_s"] - window["monotonic_start_s"] for window in windows))
+
+    def energy_per(self, work: str) -> Repeated | None:
+        """Return the energy per `answered` (a request) or `completion_tokens`, in J; None where unknown or none."""
+        return self._per(self.rounds, work)
+
+    @property
+    def accelerator_per_request(self) -> Repeated | None:
+        """The GPUs' energy per request, in J; None without a GPU."""
+        return self._per(self.accelerator, "answered")
+
+    def _per(self, energies: Sequence[Estimate], work: str) -> Repeated | None:
+        done = [written[work] for written in self.written["rounds"]]
+        if not energies or None in done or not sum(done):  # an endpoint may not tell its tokens
+            return None
+        runs = [energy.value / amount for energy, amount in zip(energies, done, strict=True) if amount]
+        return Repeated(total(energies).scaled(1 / sum(done)), tuple(runs))
+
+
+@dataclass(frozen=True)
+class Serving:
+    """The measurement of one deployment; `reason` says why its energy is unknown."""
+
+    points: Sequence[Point]
+    idle_power: Estimate | None  # W
+    server: Attempt | None
+    reason: str | None
+
+    @property
+    def compared(self) -> Point:
+        """The point that recipes are compared at: the first concurrency."""
+        return self.points[0]
+
+
+def serving_of(measurement: Mapping[str, Any], by_id: Mapping[str, Attempt], attribution: "Attribution") -> Serving:
+    """Return what a measurement.json found, with the server's energy in its windows as attribution knows it now."""
+    server = by_id.get(measurement["serve_id"] or "")
+    reason = None
+    if server is None:
+        reason = measurement.get("energy_reason") if measurement["serve_id"] is None else None
+        reason = reason or "the server's ledger is not there"
+    else:
+        reason = server.incomparable
+    known = server if reason is None else None
+
+    def energies(windows: Sequence[Mapping[str, Any]], components: Sequence[str] = SUMMED) -> Sequence[Estimate]:
+        if known is None:
+            return ()
+        found = [
+            attribution.energy_between(known.id, window["monotonic_start_s"], window["monotonic_end_s"], components)
+            for window in windows
+        ]
+        return [energy for energy in found if energy is not None] if None not in found else ()
+
+    points = []
+    for written in measurement["points"]:
+        windows = [round_["window"] for round_ in written["rounds"]]
+        points.append(Point(written, energies(windows), energies(windows, ("gpu",))))
+    if known is not None and not points[0].rounds:
+        reason = "no sensor was read within the window"
+    idle = measurement["idle"]
+    idle_J = energies([idle["window"]]) if idle else ()
+    idle_power = idle_J[0].scaled(1 / idle["duration_s"]) if idle and idle_J and idle["duration_s"] else None
+    return Serving(points, idle_power, server, reason)

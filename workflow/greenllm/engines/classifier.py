@@ -1,0 +1,56 @@
+"""The article's classifier behind the engines' interface: an image as text in, a digit out."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from greenllm.classifier import Framework, load_network
+from greenllm.classifier.images import grey_values, images_of
+from greenllm.engines import Cancelled, Completion, Device, OnToken, PromptError
+from greenllm.errors import UserError
+from greenllm.model_folder.manifest import Manifest
+
+
+class Classifier:
+    """A folder that the recipe step `classifier` wrote, run on the CPU; a token is a grey value, or the digit."""
+
+    precision = "fp32"
+
+    def __init__(self, folder: Path, manifest: Manifest, *, framework: Framework, threads: int, device: Device) -> None:
+        if device == "require":
+            raise UserError(f"{folder}: device `require`, but a classifier runs on the CPU here; use `auto`")
+        self.name: str = manifest.engine
+        self.context = manifest.context or 0
+        self._network = load_network(framework, folder, threads=threads)
+
+    def count_tokens(self, text: str) -> int:
+        """Return the number of grey values; raise PromptError where the text is no image."""
+        try:
+            return len(grey_values(text))
+        except ValueError as error:
+            raise PromptError(str(error)) from None
+
+    def chat_prompt(self, messages: Sequence[Mapping[str, str]]) -> str:
+        """Return the last message: an image needs no template."""
+        return messages[-1]["content"]
+
+    def generate(
+        self,
+        prompts: Sequence[str],
+        max_tokens: int | Sequence[int],
+        on_token: OnToken | None = None,
+        cancelled: Cancelled | None = None,
+        confidence: bool = False,
+    ) -> list[Completion]:
+        """Answer `prompts` together; see `Engine.generate`."""
+        lengths = [self.count_tokens(prompt) for prompt in prompts]
+        logits = self._network.logits(images_of(prompts)).astype(np.float64)
+        completions = []
+        for index, (length, row) in enumerate(zip(lengths, logits, strict=True)):
+            text = str(int(row.argmax()))
+            if on_token is not None:
+                on_token(index, text)
+            sure = float(1 / np.exp(row - row.max()).sum()) if confidence else None
+            completions.append(Completion(text, 1, length, "stop", sure))
+        return completions

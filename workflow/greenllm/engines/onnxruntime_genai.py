@@ -1,0 +1,155 @@
+"""ONNX Runtime GenAI: models from its model builder. Imports neither torch nor transformers."""
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+import onnxruntime_genai
+from numpy.typing import NDArray
+
+from greenllm.engines import Cancelled, Completion, Device, Likelihood, OnToken, Prompt
+from greenllm.engines.decoding import Batch
+from greenllm.engines.scoring import likelihoods
+from greenllm.engines.text import Text, token_ids
+from greenllm.errors import UserError
+from greenllm.model_folder.manifest import Manifest
+from greenllm.tokens import read_settings_file
+
+# No token, so no prompt holds it by chance: the library masks every id equal to the padding, also where a
+# prompt means it. As an index into the embedding it is the last row, and is masked out.
+PADDING = -1
+
+# The library refuses larger batches; what is left over goes into a next one.
+MOST_TOGETHER = 32
+
+# A generator's length is a multiple of this, so that the next batch finds its length too.
+LENGTH_STEP = 128
+
+
+class OnnxRuntimeGenAI:
+    """A model folder written by `onnxruntime_genai.models.builder`, run on the CPU."""
+
+    name = "onnxruntime-genai"
+
+    def __init__(self, folder: Path, manifest: Manifest, *, threads: int, device: Device) -> None:
+        if device == "require":
+            raise UserError(f"{folder}: device `require`, but the engine {self.name} runs on the CPU here; use `auto`")
+        self.precision = manifest.precision
+        settings = read_settings_file(folder / "genai_config.json").get("model", {})
+        limits = [limit for limit in (manifest.context, settings.get("context_length")) if limit]
+        if not limits:
+            raise UserError(f"{folder / 'genai_config.json'}: model.context_length: missing; build the model anew")
+        self.context = min(limits)
+        self.text = Text(folder)
+        self._end = token_ids(settings.get("eos_token_id"))
+        # Threads that wait shall sleep: spinning costs up to twice the processor time for the same answers.
+        session = {"intra_op_num_threads": threads, "session.intra_op.allow_spinning": "0"}
+        overlay = {"model": {"pad_token_id": PADDING, "decoder": {"session_options": session}}}
+        onnxruntime_genai.disable_telemetry_events()
+        try:
+            config = onnxruntime_genai.Config(str(folder))
+            config.overlay(json.dumps(overlay))
+            self._model = onnxruntime_genai.Model(config)
+        except Exception as error:  # the library raises bare Exceptions and RuntimeErrors
+            raise UserError(f"{folder}: cannot be loaded by {self.name}: {error}") from None
+        self._last: tuple[tuple[int, int], onnxruntime_genai.Generator] | None = None
+
+    def count_tokens(self, text: str) -> int:
+        """Return the number of tokens that `text` has as a prompt."""
+        return len(self.text.prompt_ids(text))
+
+    def chat_prompt(self, messages: Sequence[Mapping[str, str]]) -> Prompt:
+        """Return the prompt that the model's chat template makes of `messages`."""
+        return self.text.chat_prompt(messages)
+
+    def generate(
+        self,
+        prompts: Sequence[str],
+        max_tokens: int | Sequence[int],
+        on_token: OnToken | None = None,
+        cancelled: Cancelled | None = None,
+        confidence: bool = False,
+    ) -> list[Completion]:
+        """Answer `prompts` together; see `Engine.generate`."""
+        rows = self.text.prompts_within(prompts, self.context)
+        batch = Batch(self.text, rows, max_tokens, self.context, self._end, on_token, cancelled)
+        while batch.going:
+            self._decode(batch, confidence)
+        return batch.completions()
+
+    def _decode(self, batch: Batch, confidence: bool) -> None:
+        """Decode the rows that go on until they end, or until their longest fills the context.
+
+        Rows are as long as their padding makes them, so that a short one may be cut off here before its time:
+        it goes on in a next call, from what it has said.
+        """
+        indices = list(batch.going)[:MOST_TOGETHER]
+        padded = _padded([batch.ids(index) for index in indices])
+        generator = self._reading(padded, max_length=min(padded.shape[1] + batch.left(), self.context))
+        while not generator.is_done() and not set(indices).isdisjoint(batch.going):
+            logits = generator.get_logits() if confidence else None  # those of each row's next token
+            generator.generate_next_token()
+            tokens = generator.get_next_tokens()
+            probabilities = None if logits is None else _log_probabilities(logits[:, -1], tokens).tolist()
+            batch.add(indices, tokens.tolist(), probabilities)
+
+    def _reading(self, padded: NDArray[np.int32], max_length: int) -> onnxruntime_genai.Generator:
+        """Return a generator that has read rows of token ids, and goes on until `max_length` tokens or later."""
+        shape = (len(padded), min(math.ceil(max_length / LENGTH_STEP) * LENGTH_STEP, self.context))
+        generator = self._rewound(shape)
+        if generator is None:
+            parameters = onnxruntime_genai.GeneratorParams(self._model)
+            parameters.set_search_options(batch_size=shape[0], max_length=shape[1], do_sample=False, num_beams=1)
+            generator = onnxruntime_genai.Generator(self._model, parameters)
+        generator.append_tokens(padded)
+        self._last = shape, generator
+        return generator
+
+    def _rewound(self, shape: tuple[int, int]) -> onnxruntime_genai.Generator | None:
+        """Return the last generator, as new, where it has this shape (rows, length).
+
+        To make one takes as long as a small model takes to read its prompt.
+        """
+        last, self._last = self._last, None
+        if last is None or last[0] != shape:
+            return None
+        try:
+            last[1].rewind_to(0)
+        except Exception:  # not every kind of cache can be rewound
+            return None
+        return last[1]
+
+    def score(self, texts: Sequence[str]) -> list[Likelihood]:
+        """Return the likelihood of each text; see `ScoresTexts.score`."""
+        return likelihoods(texts, self.text, self.context, self._nats, most_together=MOST_TOGETHER)
+
+    def _nats(self, rows: list[list[int]]) -> list[float]:
+        """Return -log p of all tokens of each row but the first."""
+        padded = _padded(rows)
+        # Of all positions, unlike get_logits, which gives those of each row's last.
+        logits = self._reading(padded, max_length=padded.shape[1]).get_output("logits")[:, :-1]
+        found = _log_probabilities(logits.astype(np.float32, copy=False), padded[:, 1:])
+        return [-float(line[: len(row) - 1].sum(dtype=np.float64)) for line, row in zip(found, rows, strict=True)]
+
+
+def _padded(rows: Sequence[Sequence[int]]) -> NDArray[np.int32]:
+    """Return rows of token ids, of shape (rows, longest), padded on the right.
+
+    The attention kernel (GroupQueryAttention) counts a row's tokens from its start, and answers wrongly, without a
+    word, where the padding comes first.
+    """
+    padded = np.full((len(rows), max(map(len, rows))), PADDING, dtype=np.int32)
+    for line, row in zip(padded, rows, strict=True):
+        line[: len(row)] = row
+    return padded
+
+
+def _log_probabilities(logits: NDArray[np.float32], ids: NDArray[np.int32]) -> NDArray[np.float32]:
+    """Return log p, in nats, of `ids`, of shape (...), among the tokens of `logits`, of shape (..., vocabulary)."""
+    # Row by row of a matrix: take_along_axis takes as long as all the rest.
+    rows = logits.reshape(-1, logits.shape[-1])
+    shifted = rows - rows.max(axis=-1, keepdims=True)
+    chosen = shifted[np.arange(len(rows)), ids.reshape(-1)]
+    return np.asarray(chosen - np.log(np.exp(shifted).sum(axis=-1))).reshape(ids.shape)

@@ -1,0 +1,76 @@
+"""A model that runs elsewhere, behind an OpenAI endpoint: asked, not loaded."""
+
+import sys
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import httpx
+
+from greenllm.engines import Cancelled, Completion, OnToken, PromptError
+from greenllm.errors import UserError
+from greenllm.model_folder.endpoint import text_of
+from greenllm.model_folder.manifest import FILE, Manifest
+
+TIMEOUT_s = 300
+"""Longest wait for an answer: an endpoint may queue the prompts that are sent together."""
+
+
+class OpenAIEndpoint:
+    """An endpoint that is asked for greedy answers; prompts given together are sent together."""
+
+    name = "openai-endpoint"
+    precision = None
+    context = sys.maxsize  # its own affair: what does not fit it refuses itself
+
+    def __init__(self, folder: Path, manifest: Manifest) -> None:
+        if manifest.endpoint is None:
+            raise UserError(f"{folder / FILE}: endpoint is missing; expected what `greenllm collect-model` wrote")
+        self._endpoint = manifest.endpoint
+        self._client = httpx.Client(headers=self._endpoint.headers(), timeout=TIMEOUT_s, trust_env=False)
+
+    def count_tokens(self, text: str) -> int:
+        """Return the number of characters, in whose order prompts are sent: the tokenizer is the endpoint's."""
+        return len(text)
+
+    def chat_prompt(self, messages: Sequence[Mapping[str, str]]) -> str:
+        """Raise PromptError: the chat template is the endpoint's."""
+        raise PromptError(f"{self._endpoint.url} has a chat template of its own; send it chat messages itself")
+
+    def generate(
+        self,
+        prompts: Sequence[str],
+        max_tokens: int | Sequence[int],
+        on_token: OnToken | None = None,
+        cancelled: Cancelled | None = None,
+        confidence: bool = False,
+    ) -> list[Completion]:
+        """Answer `prompts`; see `Engine.generate`. Answers come whole, and without a confidence.
+
+        Raises UserError where the endpoint can't be reached or refuses a prompt.
+        """
+        limits = [max_tokens] * len(prompts) if isinstance(max_tokens, int) else max_tokens
+        with ThreadPoolExecutor(max(1, len(prompts))) as threads:
+            return list(threads.map(self._ask, prompts, limits))
+
+    def _ask(self, prompt: str, max_tokens: int) -> Completion:
+        endpoint = self._endpoint
+        try:
+            response = self._client.post(endpoint.url + endpoint.path, json=endpoint.body(prompt, max_tokens))
+        except httpx.HTTPError as error:
+            raise endpoint.unreachable(error) from None
+        if response.status_code != 200:
+            raise endpoint.refused(response.status_code, response.content)
+        try:
+            answer = response.json()
+            choice, usage = answer["choices"][0], answer["usage"]
+            return Completion(
+                text_of(choice),
+                int(usage["completion_tokens"]),
+                int(usage["prompt_tokens"]),
+                "length" if choice["finish_reason"] == "length" else "stop",
+            )
+        except (ValueError, KeyError, IndexError, TypeError):
+            raise UserError(
+                f"{endpoint.url}{endpoint.path}: an answer without choices or usage; expected OpenAI's interface"
+            ) from None

@@ -1,0 +1,71 @@
+"""How likely a model finds texts: each token's probability after those before it (teacher forcing)."""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+from greenllm.engines import Likelihood, Prompt
+from greenllm.engines.text import Text
+
+# Scores computed at once, for each token of the vocabulary: 64 MB in fp32.
+MOST_LOGITS = 2**24
+
+
+@dataclass(frozen=True)
+class Window:
+    """A stretch of a text that the context takes: its first token only leads the others on."""
+
+    text: int  # which of the texts
+    ids: list[int]
+
+
+def likelihoods(
+    texts: Sequence[str],
+    text: Text,
+    context: int,
+    nats: Callable[[list[list[int]]], list[float]],
+    most_together: int,
+) -> list[Likelihood]:
+    """Return the likelihood of each of `texts`; see `ScoresTexts.score`.
+
+    `nats` returns, for each of at most `most_together` rows of token ids, -log p of all its tokens but the first.
+    """
+    rows, begins = zip(*(_encoded(text, one) for one in texts), strict=True) if texts else ((), ())
+    windows = [window for index, ids in enumerate(rows) for window in _windows(index, ids, context)]
+    windows.sort(key=lambda window: -len(window.ids))
+    totals = [0.0] * len(texts)
+    for batch in _batches(windows, text.tokenizer.get_vocab_size(), most_together):
+        for window, found in zip(batch, nats([window.ids for window in batch]), strict=True):
+            totals[window.text] += found
+    return [
+        Likelihood(total, max(0, len(ids) - 1), len(whole[begin:].encode()))
+        for whole, ids, begin, total in zip(texts, rows, begins, totals, strict=True)
+    ]
+
+
+def _encoded(text: Text, one: str) -> tuple[list[int], int]:
+    """Return a text's token ids, and where in it the scored characters begin.
+
+    They begin behind the first token, which may be none of the text's.
+    """
+    if isinstance(one, Prompt):
+        ids = text.prompt_ids(one)
+        first = text.decode(ids[:1])
+        return ids, len(first) if one.startswith(first) else 0
+    encoding = text.tokenizer.encode(one)
+    return encoding.ids, encoding.offsets[0][1] if encoding.offsets else 0
+
+
+def _windows(index: int, ids: list[int], context: int) -> Iterator[Window]:
+    """Cut a text into windows that overlap by one token, so that each but the very first is scored once."""
+    for start in range(0, len(ids) - 1, context - 1):
+        yield Window(index, ids[start : start + context])
+
+
+def _batches(windows: Sequence[Window], vocabulary: int, most: int) -> Iterator[Sequence[Window]]:
+    """Divide windows, the longest first, into batches whose logits fit into memory."""
+    start = 0
+    while start < len(windows):
+        fitting = MOST_LOGITS // (len(windows[start].ids) * vocabulary)
+        stop = start + min(max(1, fitting), most)
+        yield windows[start:stop]
+        start = stop

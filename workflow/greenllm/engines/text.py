@@ -1,0 +1,114 @@
+"""Text to tokens and back, for every engine, by the tokenizers library.
+
+Deliberately without transformers, whose import takes longer than a small model's whole start.
+"""
+
+import functools
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from tokenizers.decoders import DecodeStream
+
+from greenllm.engines import Prompt, PromptError, PromptTooLong
+from greenllm.engines.chat import ChatTemplate
+from greenllm.tokens import SETTINGS, read_settings_file, read_tokenizer, special_token_settings, special_tokens
+
+MOST_IDS = 2**32  # tokenizers keeps ids in 32 bits
+RECENT = 32  # prompts whose token ids are remembered
+
+
+class Text:
+    """The tokenizer and the chat template of a model folder."""
+
+    def __init__(self, folder: Path) -> None:
+        self.tokenizer = read_tokenizer(folder)
+        self.special = frozenset(special_tokens(self.tokenizer))
+        """Ids of the special tokens: no text is read as one, and no answer shows one."""
+        self._named = special_token_settings(read_settings_file(folder / SETTINGS))
+        self._template = ChatTemplate(folder)
+        # A server counts a prompt's tokens before it takes the prompt on, and the engine reads them after.
+        self._prompt_ids = functools.lru_cache(maxsize=RECENT)(self._encode)
+
+    def token(self, name: str) -> str | None:
+        """Return the text of the special token called `name` ("eos_token", "bos_token"…), None without one."""
+        return self._named.get(name)
+
+    def token_id(self, name: str) -> int | None:
+        """Return the id of the special token called `name`, None without one."""
+        token = self.token(name)
+        return None if token is None else self.tokenizer.token_to_id(token)
+
+    def prompt_ids(self, prompt: str) -> list[int]:
+        """Return a prompt's token ids, with the special tokens that the tokenizer itself puts around a text.
+
+        A chat template often writes the first token out, so a doubled one is taken off again. Raises PromptError where
+        a prompt was given as ids that are no tokens.
+        """
+        if not isinstance(prompt, Prompt):
+            return list(self._prompt_ids(prompt))
+        for id in prompt.ids:
+            if not 0 <= id < MOST_IDS or self.tokenizer.id_to_token(id) is None:
+                raise PromptError(f"{id} is no token's id of this model; expected ids of its tokenizer")
+        return self._once_begun(list(prompt.ids))
+
+    def _encode(self, prompt: str) -> list[int]:
+        return self._once_begun(self.tokenizer.encode(prompt).ids)
+
+    def _once_begun(self, ids: list[int]) -> list[int]:
+        return ids[1:] if len(ids) > 1 and ids[0] == ids[1] == self.token_id("bos_token") else ids
+
+    def prompts_within(self, prompts: Sequence[str], context: int) -> list[list[int]]:
+        """Return the token ids of `prompts`, each of which must leave room for an answer in the context."""
+        rows = [self.prompt_ids(prompt) for prompt in prompts]
+        for ids in rows:
+            if not ids:
+                raise PromptError("the prompt is empty; expected at least one token")
+            if len(ids) >= context:
+                raise PromptTooLong(
+                    f"the prompt has {len(ids)} tokens, and the model's context of {context} tokens must "
+                    "hold the answer too; shorten the prompt"
+                )
+        return rows
+
+    def decode(self, ids: Sequence[int]) -> str:
+        """Return the text of `ids`, without special tokens."""
+        return str(self.tokenizer.decode([id for id in ids if id not in self.special], skip_special_tokens=False))
+
+    def chat_prompt(self, messages: Sequence[Mapping[str, str]]) -> Prompt:
+        """Return the prompt that the chat template makes of `messages`; see `Engine.chat_prompt`."""
+        return self._template.prompt(messages)
+
+
+class Answer:
+    """One answer in the making: its token ids, and its text in whole characters as they come."""
+
+    def __init__(self, text: Text) -> None:
+        self.ids: list[int] = []
+        self._text = text
+        self._told = ""
+        self._stream = DecodeStream(skip_special_tokens=False)
+
+    def add(self, token: int) -> str:
+        """Add a token; return the text that it completes, "" within a character of several tokens."""
+        self.ids.append(token)
+        if token in self._text.special:
+            return ""
+        piece = self._stream.step(self._text.tokenizer, token) or ""
+        self._told += piece
+        return piece
+
+    def rest(self) -> str:
+        """Return the text that no token completed, such as an answer cut within a character."""
+        whole = self.text
+        return whole[len(self._told) :] if whole.startswith(self._told) else ""
+
+    @property
+    def text(self) -> str:
+        """The answer so far."""
+        return self._text.decode(self.ids)
+
+
+def token_ids(value: object) -> frozenset[int]:
+    """Return the token ids in a configuration's `eos_token_id`: none, one or a list."""
+    values = value if isinstance(value, list) else [value]
+    return frozenset(item for item in values if isinstance(item, int))

@@ -1,0 +1,138 @@
+"""PyTorch in eager mode with the models of transformers: the engine every other one is compared with."""
+
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+# Threads that wait shall sleep: spinning doubles the processor time of a small model, and slows everybody down
+# where threads are more than cores. Read by OpenMP when it is loaded, so it comes before torch.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
+import torch
+from safetensors import SafetensorError
+from torch.nn.utils.rnn import pad_sequence
+from transformers import AutoModelForCausalLM, DynamicCache
+from transformers.utils import logging
+
+from greenllm.accelerator import uses_gpu
+from greenllm.engines import Cancelled, Completion, Device, Likelihood, OnToken, Prompt
+from greenllm.engines.decoding import Batch
+from greenllm.engines.scoring import likelihoods
+from greenllm.engines.text import Text, token_ids
+from greenllm.errors import UserError
+from greenllm.model_folder.manifest import Manifest
+from greenllm.tokens import read_settings_file
+
+# Quantised by torchao: config.json says how, and in what the rest computes.
+PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16, "int8": "auto", "int4": "auto"}
+
+MOST_SCORED = 256  # windows scored together
+
+
+class Transformers:
+    """A Hugging Face model folder, run by PyTorch with a key-value cache.
+
+    The decoding loop is ours: `generate()` of transformers takes more time for its bookkeeping than a small
+    model takes to compute, which would make a poor baseline. The tokens are the same.
+    """
+
+    name = "transformers"
+
+    def __init__(self, folder: Path, manifest: Manifest, *, threads: int, device: Device) -> None:
+        if manifest.precision not in PRECISIONS:
+            raise UserError(f"{folder}: precision {manifest.precision} is not for {self.name}; it has {[*PRECISIONS]}")
+        cuda = uses_gpu(device)
+        torch.set_num_threads(threads)
+        self.device = torch.device("cuda" if cuda else "cpu")
+        self.precision: str = manifest.precision
+        self.text = Text(folder)
+        logging.set_verbosity_error()
+        logging.disable_progress_bar()
+        try:
+            model = AutoModelForCausalLM.from_pretrained(
+                folder, dtype=PRECISIONS[self.precision], local_files_only=True, use_safetensors=True
+            )
+        except (ImportError, OSError, ValueError, RuntimeError, SafetensorError) as error:
+            line = " ".join(str(error).split())
+            raise UserError(
+                f"{folder}: cannot be loaded by {self.name}: {line[:300]}; expected config.json and "
+                "whole *.safetensors, as transformers' save_pretrained writes them; pickled weights are never loaded"
+            ) from None
+        self._model = model.to(self.device).eval()
+        longest = getattr(model.config.get_text_config(), "max_position_embeddings", None)
+        limits = [limit for limit in (manifest.context, longest) if limit]
+        if not limits:
+            raise UserError(f"{folder}: neither greenllm.json nor config.json gives the context length, in tokens")
+        self.context = min(limits)
+        self._end = (
+            token_ids(read_settings_file(folder / "generation_config.json").get("eos_token_id"))
+            or token_ids(read_settings_file(folder / "config.json").get("eos_token_id"))
+            or token_ids(self.text.token_id("eos_token"))
+        )
+
+    def count_tokens(self, text: str) -> int:
+        """Return the number of tokens that `text` has as a prompt."""
+        return len(self.text.prompt_ids(text))
+
+    def chat_prompt(self, messages: Sequence[Mapping[str, str]]) -> Prompt:
+        """Return the prompt that the model's chat template makes of `messages`."""
+        return self.text.chat_prompt(messages)
+
+    @torch.inference_mode()
+    def generate(
+        self,
+        prompts: Sequence[str],
+        max_tokens: int | Sequence[int],
+        on_token: OnToken | None = None,
+        cancelled: Cancelled | None = None,
+        confidence: bool = False,
+    ) -> list[Completion]:
+        """Answer `prompts` together; see `Engine.generate`."""
+        rows = self.text.prompts_within(prompts, self.context)
+        batch = Batch(self.text, rows, max_tokens, self.context, self._end, on_token, cancelled)
+        if not rows:
+            return []
+        longest = max(map(len, rows))
+        # Padded on the left, so that every row's next token comes last; positions start behind the padding.
+        padding = torch.tensor([longest - len(row) for row in rows])
+        ids = torch.tensor([[0] * (longest - len(row)) + row for row in rows], device=self.device)
+        positions = (torch.arange(longest) - padding[:, None]).clamp(min=0).to(self.device)
+        mask: torch.Tensor | None = None  # without padding the causal mask is enough, and cheaper
+        if padding.any():
+            mask = (torch.arange(longest + batch.left()) >= padding[:, None]).long().to(self.device)
+        cache = DynamicCache(config=self._model.config)
+        length = longest
+        while True:
+            output = self._model(
+                input_ids=ids,
+                attention_mask=None if mask is None else mask[:, :length],
+                position_ids=positions,
+                past_key_values=cache,
+                use_cache=True,
+                logits_to_keep=1,
+            )
+            logits = output.logits[:, -1]
+            ids = logits.argmax(dim=-1, keepdim=True)
+            probabilities = _log_probabilities(logits, ids[:, 0]).tolist() if confidence else None
+            batch.add(range(len(rows)), ids[:, 0].tolist(), probabilities)
+            if not batch.going:
+                return batch.completions()
+            positions = positions[:, -1:] + 1
+            length += 1
+
+    def score(self, texts: Sequence[str]) -> list[Likelihood]:
+        """Return the likelihood of each text; see `ScoresTexts.score`."""
+        return likelihoods(texts, self.text, self.context, self._nats, most_together=MOST_SCORED)
+
+    @torch.inference_mode()
+    def _nats(self, rows: list[list[int]]) -> list[float]:
+        """Return -log p of all tokens of each row but the first; padding behind a row is seen by none of them."""
+        ids = pad_sequence([torch.tensor(row) for row in rows], batch_first=True).to(self.device)
+        logits = self._model(input_ids=ids[:, :-1], use_cache=False).logits
+        found = _log_probabilities(logits, ids[:, 1:]).double().cpu()
+        return [-float(line[: len(row) - 1].sum()) for line, row in zip(found, rows, strict=True)]
+
+
+def _log_probabilities(logits: torch.Tensor, ids: torch.Tensor) -> torch.Tensor:
+    """Return log p, in nats, of `ids`, of shape (...), among the tokens of `logits`, of shape (..., vocabulary)."""
+    return logits.float().log_softmax(dim=-1).gather(-1, ids[..., None])[..., 0]

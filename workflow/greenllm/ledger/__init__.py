@@ -1,0 +1,1 @@
+"""What a meter writes and attribution reads."""

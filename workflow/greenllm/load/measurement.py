@@ -1,0 +1,137 @@
+"""How much is measured: rounds at one concurrency until what a request takes is known narrowly enough."""
+
+import math
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from greenllm.config.models import Deployment
+from greenllm.errors import UserError
+from greenllm.load.command import timed
+from greenllm.load.rounds import Order, Round, Window
+from greenllm.statistics import relative_halfwidth
+
+if TYPE_CHECKING:
+    from greenllm.attribution import Estimate
+
+Send = Callable[[Order], Round]
+Energies = Callable[[Sequence[dict[str, Any]]], "list[Estimate | None]"]
+
+
+@dataclass(frozen=True)
+class Point:
+    """What was sent at one concurrency (None: at the rate of arrivals)."""
+
+    concurrency: int | None
+    rounds: list[Round]
+    stopped: str
+
+
+def warm_up(send: Send, settings: Deployment, concurrency: int | None) -> None:
+    """Send the requests that do not count."""
+    send(Order(settings.warmup, concurrency=concurrency or 1))
+
+
+def idle(settings: Deployment) -> dict[str, Any] | None:
+    """Wait while nothing is sent; return the window of it, None where it has no length."""
+    if not settings.idle_s:
+        return None
+    window = Window()
+    time.sleep(settings.idle_s)
+    return window.close()
+
+
+def measure(send: Send, settings: Deployment, concurrency: int | None, energies: Energies) -> Point:
+    """Send rounds until the least of them are sent and they are narrow, or the limit is reached.
+
+    Raises `UserError` where the first round's requests all fail.
+    """
+    least = math.ceil(settings.requests / settings.rounds)
+    rounds: list[Round] = []
+    sent = 0
+    while True:
+        order = Order(least, sent, settings.round_s, concurrency or 1, settings.rate_per_s)
+        rounds.append(send(order))
+        sent += len(rounds[-1].answers)
+        if not any(round.answered for round in rounds):
+            raise UserError(f"none of {sent} requests was answered; the first: {rounds[0].answers[0].error}")
+        if len(rounds) < settings.rounds:
+            continue
+        if _halfwidth(rounds, energies([round.window for round in rounds])) <= settings.narrow:
+            return Point(concurrency, rounds, "narrow")
+        if sum(round.duration_s for round in rounds) >= settings.most_s:
+            return Point(concurrency, rounds, "limit")
+
+
+def _halfwidth(rounds: Sequence[Round], energies: "Sequence[Estimate | None]") -> float:
+    """Return how well the mean energy of a request is known between rounds, or its time where energy is unknown."""
+    spent = [
+        round.duration_s if energy is None else energy.value
+        for round, energy in zip(rounds, energies if None not in energies else [None] * len(rounds), strict=True)
+    ]
+    return relative_halfwidth(
+        [amount / len(round.answered) for amount, round in zip(spent, rounds, strict=True) if round.answered]
+    )
+
+
+def described(point: Point, rate_per_s: float | None, energies: "Sequence[Estimate | None]") -> dict[str, Any]:
+    """Return a point's figures; `energies` are those of its rounds."""
+    from greenllm.attribution import total
+
+    figures = timed(point.rounds)
+    known = [energy for energy in energies if energy is not None]
+    energy = total(known) if len(known) == len(point.rounds) else None
+    per_request_J = [
+        energy.value / len(round.answered) for energy, round in zip(known, point.rounds, strict=False) if round.answered
+    ]
+    spread = relative_halfwidth(per_request_J)
+    return {
+        "concurrency": point.concurrency,
+        "rate_per_s": rate_per_s,
+        "rounds": [
+            {
+                "window": round.window,
+                **{name: one[name] for name in ("answered", "failed", "completion_tokens", "prompt_tokens")},
+                "energy_J": None if spent is None else spent.to_json(),
+            }
+            for round, spent in zip(point.rounds, energies, strict=True)
+            for one in [timed([round])]
+        ],
+        **figures,
+        "energy_J": None if energy is None else energy.to_json(),
+        "energy_per_request_J": _per(energy, figures["answered"], spread),
+        "energy_per_token_J": _per(energy, figures["completion_tokens"], spread),
+        "stopped": point.stopped,
+    }
+
+
+def described_idle(window: dict[str, Any] | None, energy: "Estimate | None") -> dict[str, Any] | None:
+    """Return what the server takes when nothing is sent."""
+    if window is None:
+        return None
+    duration_s = window["monotonic_end_s"] - window["monotonic_start_s"]
+    return {
+        "window": window,
+        "duration_s": duration_s,
+        "energy_J": None if energy is None else energy.to_json(),
+        "power_W": None if energy is None else energy.scaled(1 / duration_s).to_json(),
+    }
+
+
+def _per(energy: "Estimate | None", work: int | None, spread: float) -> dict[str, float] | None:
+    """Return the energy per unit of work in joules, with 95 % bounds.
+
+    The sensor's uncertainty and the spread between the rounds (`spread`, relative) are independent, so they add in
+    quadrature (GUM, JCGM 100:2008, 5.1.2); no energy is below 0. The spread is left out where there is but one round:
+    it is unknown then.
+    """
+    if energy is None or not work:
+        return None
+    value = energy.value
+    between_J = value * spread if math.isfinite(spread) else 0.0
+    return {
+        "value": value / work,
+        "low": max(0.0, value - math.hypot(value - energy.low, between_J)) / work,
+        "high": (value + math.hypot(energy.high - value, between_J)) / work,
+    }

@@ -1,0 +1,146 @@
+"""Runs a command under the meter: the wrapper itself."""
+
+import errno
+import json
+import math
+import os
+import signal
+from pathlib import Path
+
+from greenllm.meter.cgroups import tree_of
+from greenllm.meter.console import let_go_of_standard_streams, warn
+from greenllm.meter.options import Options, absolute
+from greenllm.meter.process_tree import ProcessTree, become_subreaper
+from greenllm.meter.recording import Outcome, Recording
+from greenllm.meter.signals import ENDING, FORWARDED, Sentinel, pass_on
+
+NOT_FOUND, NOT_EXECUTABLE = 127, 126  # POSIX, as shells report them
+
+
+def run_metered(options: Options) -> int:
+    """Run the command, write its ledger and its energy log, and return its exit status (128 + signal if one ended it).
+
+    Raises UserError where the command is not started at all: a lease that cannot be had, a bad interval.
+    """
+    # While waiting for a lease there is nothing to clean up: a signal ends the meter as it ends any program.
+    signal.signal(
+        signal.SIGINT, signal.SIG_DFL if signal.getsignal(signal.SIGINT) != signal.SIG_IGN else signal.SIG_IGN
+    )
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # were it ignored, children could not be waited for
+    recording = Recording(options)
+    try:
+        become_subreaper()
+        tree = tree_of(options.cgroups)
+        work_file = absolute(os.environ.get("TMPDIR") or "/tmp") / f"greenllm-{recording.id}.work.json"
+        recording.begin(tree)
+    except BaseException:
+        recording.abandon()
+        raise
+    # Signals are taken from a queue, one after the other, instead of by handlers; those that were ignored when
+    # the meter started (nohup) stay so, for the command too. Blocked to the end, they cannot keep it from the log.
+    taken = {s for s in FORWARDED if signal.getsignal(s) != signal.SIG_IGN} | {signal.SIGCHLD}
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, taken)
+    outcome = _Command(options.command, work_file, recording, tree, taken, mask).run()
+    recording.end(outcome)
+    signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+    return outcome.exit_code
+
+
+class _Command:
+    """A command, its processes, and the signals that it is passed."""
+
+    def __init__(
+        self,
+        command: list[str],
+        work_file: Path,
+        recording: Recording,
+        tree: ProcessTree,
+        taken: set[signal.Signals],
+        mask: set[int | signal.Signals],
+    ) -> None:
+        """The command gets the signal mask `mask`; the signals `taken`, which are blocked, are passed on to it."""
+        self._command, self._work_file, self._recording, self._tree = command, work_file, recording, tree
+        self._taken, self._mask = taken, mask
+
+    def run(self) -> Outcome:
+        """Run the command to its end."""
+        command = self._command
+        try:
+            pid = os.posix_spawnp(
+                command[0],
+                command,
+                {
+                    **os.environ,
+                    **self._recording.slots.environment,
+                    **self._recording.environment,
+                    "GREENLLM_WORK": str(self._work_file),
+                },
+                setsigmask=self._mask,
+                setsigdef=[signal.SIGPIPE, signal.SIGXFSZ],  # which Python ignores
+            )
+        except OSError as error:
+            found = error.errno != errno.ENOENT
+            reason = "cannot be executed" if found else "command not found"
+            warn(f"error: {command[0]}: {reason} ({error.strerror})")
+            return Outcome("failed", NOT_EXECUTABLE if found else NOT_FOUND)
+        let_go_of_standard_streams()
+        status, exit_code = self._watch(pid)
+        left_running = len(self._tree.processes())
+        if left_running:
+            warn(f"warning: {left_running} process(es) of the command are still running; they are no longer metered")
+        return Outcome(status, exit_code, left_running, self._work())
+
+    def _watch(self, command_pid: int) -> tuple[str, int]:
+        """Sample, reap and pass signals on until the command ends; return its status and its exit code."""
+        sentinel = Sentinel()
+        self._tree.ignored.add(sentinel.pid)
+        ending = False
+        wait_status: int | None = None
+        try:
+            while wait_status is None:
+                received = signal.sigtimedwait(self._taken, self._recording.watch())
+                # Where the time ran out while the meter was stopped (Ctrl-Z), CPython returns a signal that never came.
+                if received and received.si_signo in self._taken and received.si_signo != signal.SIGCHLD:
+                    ending = ending or received.si_signo in ENDING
+                    sentinel = pass_on(received, sentinel, self._tree)
+                wait_status = self._reap(command_pid)
+        finally:
+            sentinel.end()
+        if os.WIFSIGNALED(wait_status):
+            return "killed", 128 + os.WTERMSIG(wait_status)
+        code = os.WEXITSTATUS(wait_status)
+        return "succeeded" if code == 0 else "killed" if ending else "failed", code
+
+    def _reap(self, command_pid: int) -> int | None:
+        """Wait for all children that have ended; return the command's wait status if it is among them."""
+        found: int | None = None
+        while True:
+            try:
+                pid, wait_status, usage = os.wait4(-1, os.WNOHANG)
+            except ChildProcessError:
+                return found
+            if pid == 0:
+                return found
+            if pid not in self._tree.ignored:
+                self._tree.reaped(pid, usage)
+            if pid == command_pid:
+                found = wait_status
+
+    def _work(self) -> dict[str, float]:
+        """What the command says it has done."""
+        try:
+            if not self._work_file.exists():
+                return {}
+            if not self._work_file.is_file():  # a pipe would never end
+                raise ValueError
+            content = self._work_file.read_bytes()
+            self._work_file.unlink()
+            work = json.loads(content)
+            for unit, amount in work.items():
+                unit.encode()  # fails where it could not be written down
+                if type(amount) not in (int, float) or not math.isfinite(amount):
+                    raise ValueError
+        except (OSError, ValueError, AttributeError, OverflowError, RecursionError):
+            warn('warning: $GREENLLM_WORK: expected a JSON object of numbers such as {"tokens": 1000}; left out')
+            return {}
+        return dict(work)

@@ -1,0 +1,1 @@
+"""The folder that a trained model is kept in, or the endpoint that stands in its place."""

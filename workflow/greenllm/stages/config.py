@@ -1,0 +1,34 @@
+"""`greenllm config`: check a configuration, or write the files that are made from the models."""
+
+import argparse
+from pathlib import Path
+
+from greenllm.checks.study import check_config
+from greenllm.config.read import read_yaml
+from greenllm.study.generate import default_yaml, schema
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Declare the options of `greenllm config`."""
+    actions = parser.add_subparsers(dest="action", required=True)
+    check = actions.add_parser("check", help="say all that is wrong with a configuration, one line a mistake")
+    check.add_argument("file", type=Path)
+    check.add_argument(
+        "--data-folder", help="folder that relative data paths start from, instead of the file's own key"
+    )
+    check.add_argument("--gpus", type=int, help="GPUs that the run may use at once (as in --resources gpu=N)")
+    actions.add_parser("default", help="print the documented default configuration (config/config.yaml)")
+    actions.add_parser("schema", help="print the JSON schema of a configuration (config/schema.json)")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Carry out `greenllm config`; returns 0, or raises ConfigError."""
+    if arguments.action == "check":
+        values = read_yaml(arguments.file)
+        if arguments.data_folder is not None and isinstance(values, dict):
+            values["data_folder"] = arguments.data_folder
+        config = check_config(values, str(arguments.file), arguments.gpus)
+        print(f"{arguments.file}: fine ({len(config.experiments)} experiments, {len(config.recipes)} recipes)")
+    else:
+        print(default_yaml() if arguments.action == "default" else schema(), end="")
+    return 0

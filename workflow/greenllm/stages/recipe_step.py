@@ -1,0 +1,114 @@
+"""What `greenllm train` and `greenllm compress` share: one step of a recipe, from a model folder to another."""
+
+import argparse
+import os
+import sys
+from dataclasses import asdict
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from greenllm.config.models import Model, Training
+from greenllm.config.read import read_settings
+from greenllm.config.section import overridden
+from greenllm.errors import UserError
+from greenllm.files import require_replaceable
+from greenllm.meter.threads import usable_threads
+from greenllm.paths import expanded
+from greenllm.recipes import Job, Step
+from greenllm.study.models import Recipe
+from greenllm.training import checkpoints, parallel
+from greenllm.work import write_work
+
+if TYPE_CHECKING:
+    from greenllm.training.planned_batches import Work
+
+
+def configure(parser: argparse.ArgumentParser, *, recipe: str | None) -> None:
+    """Declare the options; `recipe` is the recipe where none is given, None where one is needed."""
+    parser.add_argument(
+        "--recipe", default=recipe, required=recipe is None, help="the recipe: JSON or YAML, or a file of it"
+    )
+    parser.add_argument("--settings", default="{}", help="training settings: JSON or YAML, or a file of it")
+    parser.add_argument("--model", help="from scratch: size and context (tokens): JSON or YAML, or a file of it")
+    parser.add_argument("--from", dest="parent", type=Path, help="folder of the model to start from")
+    parser.add_argument(
+        "--other", action="append", default=[], metavar="RECIPE=FOLDER", help="another model that the step reads"
+    )
+    parser.add_argument("--data", type=Path, help="folder that `greenllm preprocess` wrote")
+    parser.add_argument("--seed", type=int, default=1, help="of the initial weights and the order of batches")
+    parser.add_argument("--threads", type=int, default=1, help="CPU threads; another number gives other weights")
+    parser.add_argument(
+        "--device", choices=["auto", "cpu", "require"], default="auto", help="require: a GPU or nothing"
+    )
+    parser.add_argument("--checkpoints", type=Path, help="folder for checkpoints; a killed training resumes from them")
+    parser.add_argument("--out", type=Path, required=True, help="folder for the model and what is known of it")
+
+
+def make(arguments: argparse.Namespace, stage: Literal["train", "compress"]) -> int:
+    """Make the model; return 130 where the user interrupts.
+
+    Raises UserError where the recipe has no step of this stage, or the step can't be done.
+    """
+    recipe = read_settings(arguments.recipe, Recipe, option="--recipe")
+    if len(recipe.steps) > 1:
+        keys = " and ".join(step.key for step in recipe.steps)
+        raise UserError(f"--recipe: {keys} in one recipe; make a model by each, the second with --from the first's")
+    step: Step | None = recipe.step
+    if step is None or step.stage != stage:
+        raise UserError(f"--recipe: has nothing to {stage}; expected a step such as {_example(stage)}")
+    threads = usable_threads(arguments.threads)
+    # These are read once, when the libraries are imported.
+    os.environ["OMP_NUM_THREADS"] = str(threads)
+    os.environ["HF_HUB_OFFLINE"] = "1"
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    os.environ.setdefault("TQDM_MININTERVAL", "5")
+    # The workflow's settings have the recipe's own on top already.
+    settings = overridden(read_settings(arguments.settings, Training), recipe.training)
+    model = read_settings(arguments.model, Model, option="--model") if arguments.model else None
+    job = Job(
+        out=arguments.out,
+        stage=stage,
+        training=settings,
+        parent=arguments.parent,
+        model=model,
+        others=_others(arguments.other),
+        data=arguments.data,
+        checkpoints=arguments.checkpoints,
+        seed=arguments.seed,
+        threads=threads,
+        device=arguments.device,
+        report_work=_report_work,
+    )
+    require_replaceable(job.out, stage, job.inputs)
+    if job.checkpoints is not None:
+        checkpoints.require_own(job.checkpoints)
+    try:
+        if step.trains_by is not None and settings.processes > 1:
+            return parallel.launch(partial(step.make, job), settings, threads=threads, device=arguments.device)
+        step.make(job)
+    except KeyboardInterrupt:
+        resume = f" to resume from the newest checkpoint in {arguments.checkpoints}" if arguments.checkpoints else ""
+        print(f"greenllm {stage}: interrupted; run again{resume}", file=sys.stderr)
+        return 130
+    return 0
+
+
+def _report_work(work: "Work") -> None:
+    write_work(**{name: amount for name, amount in asdict(work).items() if amount is not None})
+
+
+def _example(stage: str) -> str:
+    return "{train: {}}" if stage == "train" else "{quantize: int8}"
+
+
+def _others(pairs: list[str]) -> dict[str, Path]:
+    others: dict[str, Path] = {}
+    for pair in pairs:
+        name, equals, folder = pair.partition("=")
+        if not (name and equals and folder):
+            raise UserError(f"--other {pair}: expected RECIPE=FOLDER")
+        if name in others:
+            raise UserError(f"--other {pair}: {name} has a folder already, {others[name]}; expected each recipe once")
+        others[name] = expanded(Path(folder))
+    return others

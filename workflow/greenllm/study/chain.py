@@ -1,0 +1,26 @@
+"""What a model rests on: the jobs that made it and its ancestors, each once."""
+
+from dataclasses import dataclass
+
+from greenllm.study.plan import Plan
+
+
+@dataclass(frozen=True)
+class Step:
+    """One job in the making of a model; `recipe` and `seed` are None where all models of the experiment share it."""
+
+    rule: str
+    experiment: str
+    recipe: str | None = None
+    seed: int | None = None
+
+
+def steps(plan: Plan, experiment: str, recipe: str, seed: int) -> list[Step]:
+    """Return the jobs that a model's cost to produce is made of, in order, each ancestor's once."""
+    found = [Step("collect", experiment), Step("preprocess", experiment)]
+    if plan.starts_from_source(experiment):
+        found.insert(1, Step("collect_model", experiment))
+    for name in plan.lineage(recipe):
+        if step := plan.recipe(name).step:
+            found.append(Step(step.stage, experiment, name, seed))
+    return found

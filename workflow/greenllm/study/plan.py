@@ -1,0 +1,223 @@
+"""What a configuration asks for: what each recipe does, and where each model lies."""
+
+import shlex
+import shutil
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from greenllm.config.models import Decision, Deployment, Evaluation, Experiment, Training
+from greenllm.config.section import overridden
+from greenllm.model_folder.addresses import is_endpoint
+from greenllm.study.models import Config, Recipe
+
+# The folder of the model that an experiment starts from, beside those of its recipes.
+SOURCE = "source"
+
+
+def python_of(environment: str) -> Path:
+    """Return the Python of an environment that stands beside the project's own, in the root of the repository."""
+    return Path(__file__).parents[2] / f".venv-{environment}/bin/python"
+
+
+USES_NO_GPU = ("collect", "preprocess")
+
+
+def _interpreter_beside(server: str) -> str | None:
+    """Return the Python of the environment that a server's command lies in, None where it lies in none."""
+    try:
+        command = shutil.which(shlex.split(server)[0])
+    except (ValueError, IndexError):  # reported by deploy
+        return None
+    python = Path(command).with_name("python") if command else None
+    return str(python) if python and python.is_file() else None
+
+
+@dataclass(frozen=True)
+class GpuJobs:
+    """The jobs of one stage, experiment and recipe: the GPUs that are asked for one, and those that it can use.
+
+    `python` is the Python whose PyTorch computes there; None where it is not known: in another server's place.
+    """
+
+    stage: str
+    experiment: str
+    recipe: str
+    asked: int
+    usable: int
+    python: str | None
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The jobs of a study, read from its configuration.
+
+    `without_gpu` are the Pythons whose PyTorch can't compute on this host's GPUs: their jobs lease none.
+    """
+
+    config: Config
+    without_gpu: frozenset[str] = frozenset()
+
+    def recipes(self, experiment: str) -> list[str]:
+        """Return an experiment's recipes and those they are made from, these first."""
+        found: list[str] = []
+        for name in self.config.experiments[experiment].recipes:
+            found.extend(ancestor for ancestor in self.lineage(name) if ancestor not in found)
+        return found
+
+    def lineage(self, recipe: str) -> list[str]:
+        """Return the recipe with all that it is made from, each once, the oldest first."""
+        found: list[str] = []
+        for needed in self.needs(recipe):
+            found.extend(name for name in self.lineage(needed) if name not in found)
+        return [*found, recipe]
+
+    def needs(self, recipe: str) -> list[str]:
+        """Return the recipes whose models a recipe reads: its parent, and others such as a teacher."""
+        chosen = self.config.recipes[recipe]
+        return [*([chosen.parent] if chosen.parent else []), *(chosen.step.others if chosen.step else ())]
+
+    def made_by(self, stage: str) -> list[str]:
+        """Return the recipes whose step is of a stage: train or compress."""
+        return [name for name, recipe in self.config.recipes.items() if recipe.step and recipe.step.stage == stage]
+
+    def compared(self) -> Iterator[tuple[str, str, int]]:
+        """Yield experiment, recipe and seed of each model that is evaluated and deployed."""
+        for name, experiment in self.config.experiments.items():
+            for recipe in experiment.recipes:
+                for seed in experiment.seeds:
+                    yield name, recipe, seed
+
+    def starts_from_source(self, experiment: str) -> bool:
+        """Say whether the experiment starts from a model that somebody trained before."""
+        return self.config.experiments[experiment].model.init != "scratch"
+
+    def runs_elsewhere(self, experiment: str) -> bool:
+        """Say whether the experiment's model runs already, behind an endpoint: it has no weights or tokenizer here."""
+        return is_endpoint(self.config.experiments[experiment].model.init)
+
+    def context(self, experiment: str) -> int | None:
+        """Return how many tokens the experiment's models have room for, where they are trained from scratch here."""
+        steps = [self.config.recipes[recipe].step for recipe in self.recipes(experiment)]
+        if self.starts_from_source(experiment) or not any(step is not None and step.has_context for step in steps):
+            return None
+        return self.config.experiments[experiment].model.context
+
+    def source_keys(self, experiment: str) -> set[str]:
+        """Return the keys of the experiment's `model` by which the model that it starts from is fetched, or asked."""
+        if self.runs_elsewhere(experiment):
+            return {"init", "served_name", "chat", "system", "key_variable", "cgroup"}
+        return {"init", "revision"}
+
+    def made_folders(self) -> Iterator[Path]:
+        """Yield the folders that the study makes, and whose content goes when it makes them anew."""
+        results = Path(self.config.results)
+        for experiment in self.config.experiments:
+            for kind in ("data", "deployments"):
+                yield results / kind / experiment
+            yield results / "models" / experiment / SOURCE
+            for recipe in self.config.recipes:
+                yield results / "models" / experiment / recipe
+        yield from (results / name for name in ("report", "account", "energy", "evaluations", "benchmarks"))
+
+    def model_folder(self, experiment: str, recipe: str | None, seed: str) -> str | None:
+        """Return the folder of a recipe's model below the results, as a pattern with the pathvar `<results>`.
+
+        `recipe` None is the model that the experiment starts from: a folder, or None where that is from scratch.
+        """
+        if recipe is None or self.config.recipes[recipe].step is None:
+            return f"<results>/models/{experiment}/{SOURCE}" if self.starts_from_source(experiment) else None
+        return f"<results>/models/{experiment}/{recipe}/seed-{seed}/model"
+
+    def parent_folder(self, experiment: str, recipe: str, seed: str) -> str | None:
+        """Return the folder of the model that a recipe starts from, None where it starts from scratch."""
+        return self.model_folder(experiment, self.config.recipes[recipe].parent, seed)
+
+    def other_folders(self, experiment: str, recipe: str, seed: str) -> dict[str, str]:
+        """Return the folders of the other models that a recipe's step reads, by recipe."""
+        step = self.config.recipes[recipe].step
+        names = step.others if step else ()
+        return {name: folder for name in names if (folder := self.model_folder(experiment, name, seed))}
+
+    def on_cpu(self, recipe: str) -> bool:
+        """Say whether a recipe's model runs on the CPU alone."""
+        step = self.config.recipes[recipe].step
+        return self.config.device == "cpu" or (step is not None and step.on_cpu)
+
+    def gpus(self, stage: str, experiment: str, recipe: str | None) -> int:
+        """Return the GPUs that a stage leases for a recipe: as many as are asked for, if it can use them.
+
+        A GPU that is leased belongs to its holder, idle or not: one that can't be used would be charged to it.
+        """
+        if recipe is None:
+            return 0
+        jobs = self.gpu_jobs(stage, experiment, recipe)
+        return 0 if jobs.python in self.without_gpu else min(jobs.asked, jobs.usable)
+
+    def gpu_jobs(self, stage: str, experiment: str, recipe: str) -> GpuJobs:
+        """Return what a stage asks of GPUs for a recipe, and what it can use of that, whatever this host has."""
+        asked: int = getattr(self.config.resources, stage).gpu
+        usable = 1
+        python: str | None = self._interpreter(recipe)
+        step = self.config.recipes[recipe].step
+        server = self.deployment(experiment).server if stage == "deploy" else None
+        if self.on_cpu(recipe) or self.runs_elsewhere(experiment) or stage in USES_NO_GPU:
+            usable = 0
+        elif server is not None:
+            usable, python = asked, _interpreter_beside(server)
+        elif step is not None and stage == step.stage:
+            usable = 0 if step.made_on_cpu else self._processes(experiment, recipe)
+        return GpuJobs(stage, experiment, recipe, asked, usable, python)
+
+    def all_gpu_jobs(self) -> Iterator[GpuJobs]:
+        """Yield what each stage asks of GPUs for each recipe of each experiment."""
+        for experiment, study in self.config.experiments.items():
+            for recipe in self.recipes(experiment):
+                if (step := self.config.recipes[recipe].step) is not None:
+                    yield self.gpu_jobs(step.stage, experiment, recipe)
+                if recipe in study.recipes:
+                    yield self.gpu_jobs("evaluate", experiment, recipe)
+                    yield self.gpu_jobs("deploy", experiment, recipe)
+
+    def _processes(self, experiment: str, recipe: str) -> int:
+        """Return the processes that make a recipe's model: each uses one GPU."""
+        step = self.config.recipes[recipe].step
+        return self.training(experiment, recipe).processes if step and step.trains_by else 1
+
+    def _interpreter(self, recipe: str) -> str:
+        python = self.python(recipe)
+        return sys.executable if python == "python" else python
+
+    def device(self, recipe: str) -> str:
+        """Return the device that a recipe's stages are told: its engine may run on the CPU alone."""
+        return "cpu" if self.on_cpu(recipe) else self.config.device
+
+    def python(self, recipe: str) -> str:
+        """Return the Python that makes and runs a recipe's model: the project's own, or that of an environment."""
+        step = self.config.recipes[recipe].step
+        return str(python_of(step.environment)) if step and step.environment else "python"
+
+    def training(self, experiment: str, recipe: str) -> Training:
+        """Return the training settings: the study's, then the experiment's, then the recipe's own on top."""
+        return overridden(self.config.train, self.experiment(experiment).train, self.recipe(recipe).training)
+
+    def evaluation(self, experiment: str) -> Evaluation:
+        """Return how quality is measured: as the study says, with the experiment's own on top."""
+        return overridden(self.config.evaluate, self.experiment(experiment).evaluate)
+
+    def deployment(self, experiment: str) -> Deployment:
+        """Return how a served model is measured: as the study says, with the experiment's own on top."""
+        return overridden(self.config.deploy, self.experiment(experiment).deploy)
+
+    def decision(self, experiment: str) -> Decision:
+        """Return what a recipe must reach: as the study says, with the experiment's own on top."""
+        return overridden(self.config.decision, self.experiment(experiment).decision)
+
+    def experiment(self, name: str) -> Experiment:
+        """Return an experiment by name."""
+        return self.config.experiments[name]
+
+    def recipe(self, name: str) -> Recipe:
+        """Return a recipe by name."""
+        return self.config.recipes[name]

@@ -1,0 +1,140 @@
+"""What a study reserves of a host and can't use: found before anything runs, and then not reserved."""
+
+import os
+import subprocess
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from greenllm import accelerator
+from greenllm.config.models import Needs
+from greenllm.errors import UserError
+from greenllm.meter.gpus import visible
+from greenllm.meter.leases import usable_cpus
+from greenllm.meter.sensors import Sensor, nvml
+from greenllm.study.plan import USES_NO_GPU, GpuJobs, Plan
+from greenllm.training.parallel import require_divisible
+
+# What importing PyTorch may take, from a cold disk.
+ANSWER_S = 120
+
+
+@dataclass(frozen=True)
+class Reservations:
+    """`plan` leases no GPU that can't be used. `lines` say why and how to mend it; `refused`: nothing may run."""
+
+    plan: Plan
+    lines: Sequence[str] = ()
+    refused: bool = False
+
+
+def checked(plan: Plan, environment: Mapping[str, str] = os.environ) -> Reservations:
+    """Return what of the study's reservations jobs on this host can use.
+
+    Refused are `device: require` where a job can use no GPU, and trainings of more processes than they have GPUs, or
+    that can't share the processors which are there.
+    """
+    jobs = list(plan.all_gpu_jobs())
+    processors = len(usable_cpus())
+    if undivided := list(_undivided(plan, processors)):
+        return Reservations(plan, undivided, refused=True)
+    lines = [*_more_than_there_are(plan, processors), *_more_than_used(plan, jobs)]
+    asking = [one for one in jobs if min(one.asked, one.usable)]
+    if not asking:
+        return Reservations(plan, lines)
+    required = plan.config.device == "require"
+    gpus, sensors = nvml.find()
+    if (reason := _none_allowed(gpus, sensors, environment)) is not None:
+        if required:
+            return Reservations(plan, [*lines, f"device: require, but {reason}"], refused=True)
+        return Reservations(plan, [*lines, f"no GPU is leased, the CPU computes: {reason}"] if gpus else lines)
+    pythons = dict.fromkeys(one.python for one in asking if one.python is not None)
+    reasons = {python: reason for python in pythons if (reason := _asked(python, environment))}
+    for python, reason in reasons.items():
+        stages = ", ".join(dict.fromkeys(one.stage for one in asking if one.python == python))
+        told = (
+            f"device: require, but no GPU for {stages}" if required else f"{stages}: no GPU is leased, the CPU computes"
+        )
+        lines.append(f"{told}: {reason}")
+    too_few = list(_too_few(one for one in asking if one.python not in reasons))
+    return Reservations(
+        replace(plan, without_gpu=frozenset(reasons)),
+        [*lines, *too_few],
+        refused=bool(too_few or (required and reasons)),
+    )
+
+
+def _more_than_there_are(plan: Plan, processors: int) -> Iterator[str]:
+    """Yield a line that names the stages which ask for more threads than there are processors."""
+    if stages := [f"{stage} ({needs.threads})" for stage, needs in plan.config.resources if needs.threads > processors]:
+        yield (
+            f"resources: threads of {', '.join(stages)}: more than the {processors} processor(s) that this process may "
+            "use; jobs lease and use no more than these"
+        )
+
+
+def _undivided(plan: Plan, processors: int) -> Iterator[str]:
+    """Yield which recipes' processes can't share the threads that there are processors for."""
+    for experiment in plan.config.experiments:
+        for recipe in plan.recipes(experiment):
+            step = plan.recipe(recipe).step
+            if step is None or step.trains_by is None:
+                continue
+            needs: Needs = getattr(plan.config.resources, step.stage)
+            try:
+                require_divisible(plan.training(experiment, recipe), min(needs.threads, processors))
+            except UserError as error:
+                yield f"recipes.{recipe}: in experiments.{experiment}: {error}"
+
+
+def _more_than_used(plan: Plan, jobs: Sequence[GpuJobs]) -> Iterator[str]:
+    """Yield a line for each stage that asks for more GPUs than any of its jobs uses."""
+    for stage, needs in plan.config.resources:
+        if stage in USES_NO_GPU:
+            if needs.gpu:
+                yield f"resources.{stage}.gpu: {needs.gpu}, but {stage} uses no GPU and leases none; leave it out"
+            continue
+        most = max((one.usable for one in jobs if one.stage == stage), default=0)
+        if needs.gpu > max(1, most) and any(one.stage == stage for one in jobs):
+            trains = stage in ("train", "compress")
+            who = "each process of a training (train.processes)" if trains else "the engine"
+            yield f"resources.{stage}.gpu: {needs.gpu}, but {who} uses one: its jobs lease {most} at most"
+
+
+def _too_few(jobs: Iterator[GpuJobs]) -> Iterator[str]:
+    for one in jobs:
+        if one.usable > one.asked and one.stage in ("train", "compress"):
+            yield (
+                f"recipes.{one.recipe}: in experiments.{one.experiment}: train.processes: {one.usable} processes "
+                f"need a GPU each; set gpu: {one.usable} in resources.{one.stage}, or fewer processes, or device: cpu"
+            )
+
+
+def _none_allowed(gpus: Sequence[nvml.Gpu], sensors: Sequence[Sensor], environment: Mapping[str, str]) -> str | None:
+    """Return why jobs can get none of the host's GPUs."""
+    if not gpus:
+        known = "; ".join(sensor.reason for sensor in sensors if sensor.reason)
+        return f"this host has no GPU that can be leased ({known or 'NVML finds none'}); `greenllm probe` says more"
+    named = environment.get("CUDA_VISIBLE_DEVICES")
+    if "SLURM_JOB_ID" in environment and named is None:
+        return "SLURM gave this job no GPU; ask for one (--gpus=1)"
+    if not visible(gpus, named):
+        return f"CUDA_VISIBLE_DEVICES={named} allows none of this host's {len(gpus)}; unset it, or name GPUs in it"
+    return None
+
+
+def _asked(python: str, environment: Mapping[str, str]) -> str | None:
+    """Ask a Python why its PyTorch can't compute on a GPU; None where it can, or doesn't answer: its jobs will say."""
+    source = Path(accelerator.__file__).read_text(encoding="utf-8")
+    try:
+        done = subprocess.run(
+            [python, "-c", source],
+            # Numbered as NVML and the meter do; and nothing is imported from the working folder.
+            env={**environment, "CUDA_DEVICE_ORDER": "PCI_BUS_ID", "PYTHONSAFEPATH": "1"},
+            capture_output=True,
+            text=True,
+            timeout=ANSWER_S,
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return done.stdout.strip() or None if done.returncode == 0 else None
