@@ -13,7 +13,7 @@ from simulated_study import MODELLED, UNKNOWN, Simulation, config, whole_study
 from greenllm.account.account import account
 from greenllm.account.efficiency import efficiency_index, units_of_work
 from greenllm.attribution import attribute
-from greenllm.comparison.intervals import verdict, widened
+from greenllm.comparison.quantity import verdict, widened
 from greenllm.comparison.quality import paired_difference, quality
 from greenllm.config.models import Site
 from greenllm.errors import UserError

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from greenllm.comparison.intervals import Interval, Quantity
+from greenllm.comparison.quantity import Interval, Quantity
 from greenllm.comparison.quality import paired_difference
 from greenllm.comparison.spread import Repeated
 from greenllm.config.models import EmbeddedData

@@ -104,6 +104,17 @@ def total(estimates: Iterable[Estimate]) -> Estimate:
     return Estimate(terms, parameters)
 
 
+def total_known(estimates: Iterable[Estimate | None]) -> Estimate | None:
+    """Return the sum of the estimates that are known, or None where none is."""
+    known = [estimate for estimate in estimates if estimate is not None]
+    return total(known) if known else None
+
+
+def interval_of(estimate: Estimate | None) -> Interval | None:
+    """Return the interval of an estimate, None where it is unknown."""
+    return None if estimate is None else estimate.interval()
+
+
 def unseen(attempt: str, device: str, halfwidth_J: float) -> Estimate:
     """Return an energy of 0 J, give or take what a device's readings leave open of one attempt's energy (J, 95 %)."""
     name = f"{UNSEEN}{attempt}/{device}"

@@ -35,6 +35,54 @@ class JobEnergy:
         return self.attempt.status
 
     @property
+    def run_id(self) -> str | None:
+        """The invocation of the workflow, or of the meter alone."""
+        return self.attempt.start.get("run_id")
+
+    @property
+    def host(self) -> str:
+        """The name of the host."""
+        return str(self.attempt.start["host"])
+
+    @property
+    def rule(self) -> str | None:
+        """The workflow's rule."""
+        return self.attempt.start["job"].get("rule")
+
+    @property
+    def wildcards(self) -> Mapping[str, str]:
+        """The rule's wildcards, by name."""
+        return self.attempt.start["job"].get("wildcards", {})
+
+    @property
+    def number(self) -> int | None:
+        """Which attempt at its job it is, from 1; None where the workflow did not say."""
+        return self.attempt.start["job"].get("attempt")
+
+    @property
+    def started(self) -> str:
+        """When it began (RFC 3339)."""
+        return str(self.attempt.start.get("started") or rfc3339(float(self.attempt.start.get("wall_s", 0.0))))
+
+    @property
+    def ended(self) -> str | None:
+        """When it ended, or was last seen (RFC 3339); None while it runs."""
+        ended: str | None = (self.attempt.end or {}).get("ended")
+        if ended is None and self.ended_s is not None and self.status != "running":
+            return rfc3339(self.ended_s + self.attempt.wall_offset_s)
+        return ended
+
+    @property
+    def exit_code(self) -> int | None:
+        """The command's exit status; None where it did not end."""
+        return (self.attempt.end or {}).get("exit_code")
+
+    @property
+    def work(self) -> Mapping[str, float | None]:
+        """The amount of work that it reported, by kind."""
+        return (self.attempt.end or {}).get("work", {})
+
+    @property
     def energy(self) -> Estimate | None:
         """gpu + cpu + dram, in joules; None where none of them could be read."""
         parts = [c.energy for c in self.components if c.component in SUMMED and c.energy is not None]
@@ -90,28 +138,24 @@ class JobEnergy:
 
     def to_json(self) -> dict[str, Any]:
         """Return the job as `greenllm attribute --json` prints it."""
-        start, end = self.attempt.start, self.attempt.end or {}
-        job = start["job"]
-        ended = end.get("ended")
-        if ended is None and self.ended_s is not None and self.status != "running":
-            ended = rfc3339(self.ended_s + self.attempt.wall_offset_s)
+        start = self.attempt.start
         own, whole = self.energy, self.energy_with_children
         began = start.get("monotonic_s")
         return {
             "id": self.id,
             "parent": self.attempt.parent,
-            "run_id": start.get("run_id"),
-            "host": start["host"],
+            "run_id": self.run_id,
+            "host": self.host,
             "boot_id": start["boot_id"],
-            "rule": job.get("rule"),
-            "wildcards": job.get("wildcards", {}),
-            "attempt": job.get("attempt"),
+            "rule": self.rule,
+            "wildcards": self.wildcards,
+            "attempt": self.number,
             "status": self.status,
             "waste": self.waste,
-            "exit_code": end.get("exit_code"),
+            "exit_code": self.exit_code,
             "config_hash": start.get("config_hash"),
             "started": start.get("started"),
-            "ended": ended,
+            "ended": self.ended,
             "duration_s": None if self.ended_s is None or began is None else self.ended_s - float(began),
             "cpu_s": self.cpu_s,
             "threads": start.get("threads"),
@@ -122,7 +166,7 @@ class JobEnergy:
             "energy_with_children_J": None if whole is None else whole.to_json(),
             "partial": self.partial,
             "components": [component.to_json() for component in self.components],
-            "work": end.get("work", {}),
+            "work": self.work,
         }
 
 

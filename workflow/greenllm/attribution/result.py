@@ -226,8 +226,8 @@ class Attribution:
             )
         return rows
 
-    def to_json(self) -> dict[str, Any]:
-        """Return what `greenllm attribute --json` prints."""
+    def hosts_json(self) -> list[dict[str, Any]]:
+        """Return each boot of a host with its devices and gaps."""
         hosts = []
         for host in self.hosts:
             starts = [a.first_s + a.wall_offset_s for a in host.attempts if len(a.times)]
@@ -242,10 +242,14 @@ class Attribution:
                     "gaps": host.gaps,
                 }
             )
+        return hosts
+
+    def to_json(self) -> dict[str, Any]:
+        """Return what `greenllm attribute --json` prints."""
         return {
             "schema": SCHEMA,
             "policy": self.policy,
-            "hosts": hosts,
+            "hosts": self.hosts_json(),
             "jobs": [job.to_json() for job in self.jobs],
             "waste_J": {kind: None if energy is None else energy.value for kind, energy in self.waste.items()},
             "waste": [

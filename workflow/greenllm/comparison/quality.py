@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
-from greenllm.comparison.intervals import Interval
+from greenllm.estimate import Interval
 from greenllm.tasks import Task
 from greenllm.tasks.bootstrap import CHUNK, resamples, with_imagined
 from greenllm.tasks.task import Sums
@@ -55,8 +55,8 @@ class Uncertain:
         )
 
     def interval(self) -> Interval:
-        """Return {value, low, high} with 95 % bounds."""
-        return {"value": self.value, "low": self.low(0.975), "high": self.high(0.975)}
+        """Return the value with its 95 % bounds."""
+        return Interval(self.value, self.low(0.975), self.high(0.975))
 
 
 def quality(task: Task, metric: str, recipe: Sequence[Answers]) -> Uncertain | None:

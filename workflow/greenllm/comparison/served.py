@@ -1,4 +1,4 @@
-"""What a server took to answer: joules in each round of a measurement, and while it was idle."""
+"""The energy of a server that was measured under load: in each round of a measurement, and while it was idle."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from greenllm.comparison.spread import Repeated
 from greenllm.estimate import Estimate, total
-from greenllm.footprint.standing import Attempt
+from greenllm.footprint.standing import JobAttempt
 from greenllm.ledger.component import SUMMED
 
 if TYPE_CHECKING:
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Point:
+class MeasuredPoint:
     """The measurement at one concurrency: what `greenllm deploy` wrote of it, and each round's energy.
 
     `rounds` and `accelerator` (the GPUs' part) are empty where unknown.
@@ -35,9 +35,15 @@ class Point:
         windows = [round_["window"] for round_ in self.written["rounds"]]
         return float(sum(window["monotonic_end_s"] - window["monotonic_start_s"] for window in windows))
 
-    def energy_per(self, work: str) -> Repeated | None:
-        """Return the energy per `answered` (a request) or `completion_tokens`, in J; None where unknown or none."""
-        return self._per(self.rounds, work)
+    @property
+    def per_request(self) -> Repeated | None:
+        """The energy per request answered, in J; None where unknown."""
+        return self._per(self.rounds, "answered")
+
+    @property
+    def per_token(self) -> Repeated | None:
+        """The energy per generated token, in J; None where unknown."""
+        return self._per(self.rounds, "completion_tokens")
 
     @property
     def accelerator_per_request(self) -> Repeated | None:
@@ -46,7 +52,7 @@ class Point:
 
     def _per(self, energies: Sequence[Estimate], work: str) -> Repeated | None:
         done = [written[work] for written in self.written["rounds"]]
-        if not energies or None in done or not sum(done):  # an endpoint may not tell its tokens
+        if not energies or None in done or not sum(done):  # an endpoint may not report its tokens
             return None
         runs = [energy.value / amount for energy, amount in zip(energies, done, strict=True) if amount]
         return Repeated(total(energies).scaled(1 / sum(done)), tuple(runs))
@@ -56,19 +62,20 @@ class Point:
 class Serving:
     """The measurement of one deployment; `reason` says why its energy is unknown."""
 
-    points: Sequence[Point]
+    measurement: Mapping[str, Any]
+    points: Sequence[MeasuredPoint]
     idle_power: Estimate | None  # W
-    server: Attempt | None
+    server: JobAttempt | None
     reason: str | None
 
     @property
-    def compared(self) -> Point:
+    def compared(self) -> MeasuredPoint:
         """The point that recipes are compared at: the first concurrency."""
         return self.points[0]
 
 
-def serving_of(measurement: Mapping[str, Any], by_id: Mapping[str, Attempt], attribution: "Attribution") -> Serving:
-    """Return what a measurement.json found, with the server's energy in its windows as attribution knows it now."""
+def serving_of(measurement: Mapping[str, Any], by_id: Mapping[str, JobAttempt], attribution: "Attribution") -> Serving:
+    """Return what a measurement.json holds, with the energy that attribution finds for the server in its windows."""
     server = by_id.get(measurement["serve_id"] or "")
     reason = None
     if server is None:
@@ -90,10 +97,10 @@ def serving_of(measurement: Mapping[str, Any], by_id: Mapping[str, Attempt], att
     points = []
     for written in measurement["points"]:
         windows = [round_["window"] for round_ in written["rounds"]]
-        points.append(Point(written, energies(windows), energies(windows, ("gpu",))))
+        points.append(MeasuredPoint(written, energies(windows), energies(windows, ("gpu",))))
     if known is not None and not points[0].rounds:
         reason = "no sensor was read within the window"
     idle = measurement["idle"]
     idle_J = energies([idle["window"]]) if idle else ()
     idle_power = idle_J[0].scaled(1 / idle["duration_s"]) if idle and idle_J and idle["duration_s"] else None
-    return Serving(points, idle_power, server, reason)
+    return Serving(measurement, points, idle_power, server, reason)

@@ -22,12 +22,12 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Print one sentence for each experiment; what an option leaves out stays as the study has it."""
-    from greenllm.account.saved import read_results
+    from greenllm.account.results_folder import read_results_folder
     from greenllm.printing import print_json
     from greenllm.report.findings import findings
 
     asked = {key: value for key in ASKED if (value := getattr(arguments, key)) is not None}
-    found = read_results(arguments.results, asked).account()
+    found = read_results_folder(arguments.results, asked).account()
     chosen = _chosen(arguments, list(found["experiments"]))
     sentences = {finding["experiment"]: finding for finding in findings(found)}
     if arguments.json:
