@@ -67,5 +67,5 @@ def test_another_file_is_refused_with_what_mends_it(
 
 def test_a_value_with_one_bound_is_refused(stored: dict[str, Any]) -> None:
     stored["spent"]["total"]["energy_J"] = {"value": 1.0, "low": None, "high": 2.0}
-    with pytest.raises(ValueError, match="spent.total.energy_J\n.*expected {value, low, high}, each a number"):
+    with pytest.raises(ValueError, match=r"(?s)spent.total.energy_J.*expected {value, low, high}, each a number"):
         Account.model_validate(stored)

@@ -45,7 +45,7 @@ class PartialInterval(NamedTuple):
 
 
 def _as_object(cls: type[Interval] | type[PartialInterval]) -> Any:
-    """Return a schema of pydantic in which a value with bounds is `{value, low, high}` (pydantic would write a list)."""
+    """Return a schema of pydantic that reads and writes a value with bounds as `{value, low, high}`, not as a list."""
     from pydantic_core import core_schema  # here, since the meter imports this module and does without pydantic
 
     def read(given: object) -> object:

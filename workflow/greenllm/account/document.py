@@ -10,7 +10,7 @@ from greenllm.errors import UserError
 from greenllm.estimate import Interval, Parameter
 from greenllm.files import read_json
 from greenllm.footprint.carbon import GridFactor
-from greenllm.footprint.rows import HostPower, ImpactRow, Number, AccountPart, StudySpent
+from greenllm.footprint.rows import AccountPart, HostPower, ImpactRow, Number, StudySpent
 
 SCHEMA: Literal["greenllm/account/2"] = "greenllm/account/2"
 REMEDY = "run `greenllm account` again"
@@ -200,7 +200,7 @@ class Account(AccountPart):
     methods: list[MethodRow]
     power: list[HostPower]
     missing: list[Missing]
-    unused: list[UnusedGpu] = []
+    unused: list[UnusedGpu] = Field(default_factory=list)
 
     @classmethod
     def read(cls, path: Path, remedy: str = REMEDY) -> "Account":

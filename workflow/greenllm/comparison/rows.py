@@ -3,7 +3,7 @@
 from typing import Literal
 
 from greenllm.estimate import Interval
-from greenllm.footprint.rows import Impact, Number, AccountPart
+from greenllm.footprint.rows import AccountPart, Impact, Number
 
 Verdict = Literal["baseline", "saves", "loss", "not resolvable", "unknown"]
 Qualifies = Literal["yes", "no", "not resolvable"]
@@ -133,7 +133,7 @@ class SubsetQuality(AccountPart):
 
 
 class ModelQuality(AccountPart):
-    """A model's quality on the test split; `finish`: how many answers ended of themselves, and at the longest length."""
+    """A model's quality on the test split; `finish`: how many answers came to an end, and how many were cut off."""
 
     primary: str
     metrics: dict[str, Interval]
@@ -216,7 +216,7 @@ class ServedPoint(AccountPart):
 
 
 class ServedModel(ServedPoint):
-    """What the load measurement of one deployment found: at the concurrency that is compared, and at each (`points`)."""
+    """What the load measurement of one deployment found: at the compared concurrency, and at each (`points`)."""
 
     points: list[ServedPoint]
     reason: str | None
