@@ -21,6 +21,45 @@ class Interval(NamedTuple):
         """Return `{value, low, high}`."""
         return self._asdict()
 
+    @classmethod
+    def __get_pydantic_core_schema__(cls, source: Any, handler: Any) -> Any:
+        """Return how pydantic reads and writes it as a field."""
+        return _as_object(cls)
+
+
+class PartialInterval(NamedTuple):
+    """A value with 95 % bounds, each of which may be unknown (None)."""
+
+    value: float
+    low: float | None
+    high: float | None
+
+    def to_json(self) -> dict[str, float | None]:
+        """Return `{value, low, high}`."""
+        return self._asdict()
+
+    @classmethod
+    def __get_pydantic_core_schema__(cls, source: Any, handler: Any) -> Any:
+        """Return how pydantic reads and writes it as a field."""
+        return _as_object(cls)
+
+
+def _as_object(cls: type[Interval] | type[PartialInterval]) -> Any:
+    """Return a schema of pydantic that reads and writes a value with bounds as `{value, low, high}`, not as a list."""
+    from pydantic_core import core_schema  # here, since the meter imports this module and does without pydantic
+
+    def read(given: object) -> object:
+        if isinstance(given, cls):
+            return given
+        numbers = dict(given) if isinstance(given, Mapping) and tuple(given) == cls._fields else {}
+        known = [number for number in numbers.values() if number is not None]
+        if len(known) < (3 if cls is Interval else 1) or not all(isinstance(number, int | float) for number in known):
+            raise ValueError("expected {value, low, high}, each a number")
+        return cls(**numbers)
+
+    written = core_schema.plain_serializer_function_ser_schema(cls.to_json)
+    return core_schema.no_info_plain_validator_function(read, serialization=written)
+
 
 @dataclass(frozen=True, slots=True)
 class Parameter:
