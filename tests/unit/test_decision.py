@@ -39,7 +39,7 @@ def study_of(
 
 def decided(study: Simulation) -> dict[str, Any]:
     found = account(read_study(study.config, study.results), attribute(study.results / "ledger"), {})
-    experiment: dict[str, Any] = json.loads(json.dumps(found, allow_nan=False))["experiments"]["support"]
+    experiment: dict[str, Any] = json.loads(json.dumps(found.to_json(), allow_nan=False))["experiments"]["support"]
     return experiment
 
 

@@ -13,10 +13,11 @@ from simulated_study import MODELLED, UNKNOWN, Simulation, config, whole_study
 from greenllm.account.account import account
 from greenllm.account.efficiency import efficiency_index, units_of_work
 from greenllm.attribution import attribute
-from greenllm.comparison.quantity import verdict, widened
 from greenllm.comparison.quality import paired_difference, quality
+from greenllm.comparison.quantity import verdict, widened
 from greenllm.config.models import Site
 from greenllm.errors import UserError
+from greenllm.estimate import Interval
 from greenllm.footprint.carbon import carbon_g, grid_factor
 from greenllm.footprint.power_over_time import series
 from greenllm.study.results import read_study
@@ -26,7 +27,7 @@ from greenllm.tasks import TASKS
 def accounted(study: Simulation) -> dict[str, Any]:
     """Return the account of a simulated study, as it is read back from JSON."""
     found = account(read_study(study.config, study.results), attribute(study.results / "ledger"), {})
-    return json.loads(json.dumps(found, allow_nan=False))
+    return json.loads(json.dumps(found.to_json(), allow_nan=False))
 
 
 @pytest.fixture(scope="module")
@@ -118,9 +119,9 @@ def test_power_over_time_holds_the_same_energy(study: dict[str, Any]) -> None:
 def test_binning_power_loses_no_energy(pieces: list[tuple[float, float, str, float]]) -> None:
     found = series([(start, start + length, stage, "cpu", watts) for start, length, stage, watts in pieces], bins=50)
     area = sum(
-        watts * segment["width_s"]
+        watts * segment.width_s
         for segment in found
-        for values in segment["components"]["cpu"].values()
+        for values in segment.components["cpu"].values()
         for watts in values
     )
     assert area == pytest.approx(sum(length * watts for _, length, _, watts in pieces), rel=1e-3, abs=1e-3)
@@ -193,11 +194,11 @@ def test_seeds_that_disagree_leave_a_difference_unresolved(tmp_path: Path) -> No
 
 
 def test_sensor_and_spread_add_as_squares_of_logarithms() -> None:
-    sensor = {"value": 2.0, "low": 1.6, "high": 2.5}
+    sensor = Interval(2.0, 1.6, 2.5)
     assert widened(sensor, 0.0) == sensor
     wide = widened(sensor, 0.3)
-    assert wide["high"] == pytest.approx(2 * math.exp(math.hypot(math.log(1.25), 0.3)))
-    assert wide["low"] == pytest.approx(2 / math.exp(math.hypot(math.log(1.25), 0.3)))
+    assert wide.high == pytest.approx(2 * math.exp(math.hypot(math.log(1.25), 0.3)))
+    assert wide.low == pytest.approx(2 / math.exp(math.hypot(math.log(1.25), 0.3)))
 
 
 def test_break_even_is_extra_cost_over_saving(study: dict[str, Any]) -> None:
@@ -212,7 +213,7 @@ def test_break_even_is_extra_cost_over_saving(study: dict[str, Any]) -> None:
     ("low", "high", "expected"), [(1.1, 2, "saves"), (0.9, 1.2, "not resolvable"), (0.5, 0.9, "loss")]
 )
 def test_verdict_goes_by_the_interval(low: float, high: float, expected: str) -> None:
-    assert verdict({"value": (low + high) / 2, "low": low, "high": high}) == expected
+    assert verdict(Interval((low + high) / 2, low, high)) == expected
     assert verdict(None) == "unknown"
 
 
@@ -414,14 +415,14 @@ def test_one_kilowatt_hour_is_the_factor() -> None:
     factor = grid_factor(Site(country="WORLD"), 2026)
     assert factor is not None
     assert factor.low is not None
-    kWh = {"value": 3.6e6, "low": 1.8e6, "high": 7.2e6}
+    kWh = Interval(3.6e6, 1.8e6, 7.2e6)
     found = carbon_g(kWh, factor)
     assert found is not None
-    assert found["value"] == pytest.approx(factor.value)
-    assert found["low"] == pytest.approx(factor.low / 2)
+    assert found.value == pytest.approx(factor.value)
+    assert found.low == pytest.approx(factor.low / 2)
     site = carbon_g(kWh, factor, pue=1.5)
     assert site is not None
-    assert site["value"] == pytest.approx(1.5 * factor.value)
+    assert site.value == pytest.approx(1.5 * factor.value)
     assert carbon_g(kWh, None) is None
     assert carbon_g(None, factor) is None
 

@@ -12,11 +12,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from greenllm.comparison.quantity import Interval, Quantity
 from greenllm.comparison.quality import paired_difference
+from greenllm.comparison.quantity import Quantity
 from greenllm.comparison.spread import Repeated
 from greenllm.config.models import EmbeddedData
-from greenllm.estimate import Estimate, Parameter, total
+from greenllm.estimate import Estimate, Interval, Parameter, total
 from greenllm.tasks.task import Answer, Sums, Task, mean_of
 
 EXPERIMENTS, ROUNDS, SEEDS = 1000, 10, 5
@@ -32,7 +32,7 @@ class Tally:
 
     def add(self, found: Interval | None) -> None:
         assert found is not None
-        low, high = found["low"], found["high"]
+        low, high = found.low, found.high
         self.rows.append((low <= self.truth <= high, low > self.truth, high < self.truth, (high - low) / self.ideal))
 
     def __getattr__(self, name: str) -> float:
@@ -128,7 +128,7 @@ def test_difference_in_quality(seeds: int, examples: int, between: float) -> Non
         assert difference is not None
         found.append(difference.interval())
         p_values.append(difference.p_value)
-    tally = Tally(0.0, float(np.std([interval["value"] for interval in found])))
+    tally = Tally(0.0, float(np.std([interval.value for interval in found])))
     for interval in found:
         tally.add(interval)
     assert tally.covered >= 0.93

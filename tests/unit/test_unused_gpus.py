@@ -28,7 +28,7 @@ def studied(results: Path, uses_gpu: Callable[[str, str | None], bool] | None) -
     study.evaluate("support", "int8", 1, 0.9)
     study.deploy("support", "int8", 1, 5)
     found = account(read_study(study.config, results), attribute(results / "ledger"), {})
-    written: dict[str, Any] = json.loads(json.dumps(found, allow_nan=False))
+    written: dict[str, Any] = json.loads(json.dumps(found.to_json(), allow_nan=False))
     (results / "account").mkdir()
     (results / "account/account.json").write_text(json.dumps(written))
     return written

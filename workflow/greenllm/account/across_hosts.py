@@ -3,6 +3,8 @@
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Literal, NamedTuple
 
+from pydantic import BaseModel
+
 from greenllm.account.results_folder import ResultsFolder
 from greenllm.comparison.model import ModelFacts
 from greenllm.comparison.quantity import Quantity, verdict
@@ -11,7 +13,6 @@ from greenllm.comparison.served import MeasuredPoint
 from greenllm.comparison.spread import BySeed, Repeated
 from greenllm.errors import UserError
 from greenllm.estimate import Estimate, Interval
-from greenllm.footprint.rows import Row
 from greenllm.footprint.standing import JobAttempt
 
 # Settings that decide how much work a unit of work is. How exactly it is measured, and on which resources, may differ.
@@ -51,7 +52,7 @@ QUANTITIES: Mapping[str, Callable[[ModelFacts], Measured]] = {
 }
 
 
-class ComparedFolder(Row):
+class ComparedFolder(BaseModel):
     """A results folder with the hosts and devices that served its models, as their ledgers name them."""
 
     folder: str
@@ -59,7 +60,7 @@ class ComparedFolder(Row):
     devices: list[str]
 
 
-class HardwareRow(Row):
+class HardwareRow(BaseModel):
     """A quantity of one recipe in each folder, in the folders' order.
 
     `energy_J` is None where unknown, with the `reason`. `times_less` says how many times less it is than in the first
@@ -76,7 +77,7 @@ class HardwareRow(Row):
     measured_once: bool
 
 
-class SideBySide(Row):
+class SideBySide(BaseModel):
     """Results folders of the same experiments side by side, as `greenllm compare --json` prints them."""
 
     results: list[ComparedFolder]

@@ -37,7 +37,8 @@ class JobEnergy:
     @property
     def run_id(self) -> str | None:
         """The invocation of the workflow, or of the meter alone."""
-        return self.attempt.start.get("run_id")
+        run_id: str | None = self.attempt.start.get("run_id")
+        return run_id
 
     @property
     def host(self) -> str:
@@ -47,17 +48,20 @@ class JobEnergy:
     @property
     def rule(self) -> str | None:
         """The workflow's rule."""
-        return self.attempt.start["job"].get("rule")
+        rule: str | None = self.attempt.start["job"].get("rule")
+        return rule
 
     @property
     def wildcards(self) -> Mapping[str, str]:
         """The rule's wildcards, by name."""
-        return self.attempt.start["job"].get("wildcards", {})
+        wildcards: Mapping[str, str] = self.attempt.start["job"].get("wildcards", {})
+        return wildcards
 
     @property
     def number(self) -> int | None:
         """Which attempt at its job it is, from 1; None where the workflow did not say."""
-        return self.attempt.start["job"].get("attempt")
+        number: int | None = self.attempt.start["job"].get("attempt")
+        return number
 
     @property
     def started(self) -> str:
@@ -75,12 +79,14 @@ class JobEnergy:
     @property
     def exit_code(self) -> int | None:
         """The command's exit status; None where it did not end."""
-        return (self.attempt.end or {}).get("exit_code")
+        exit_code: int | None = (self.attempt.end or {}).get("exit_code")
+        return exit_code
 
     @property
     def work(self) -> Mapping[str, float | None]:
         """The amount of work that it reported, by kind."""
-        return (self.attempt.end or {}).get("work", {})
+        work: Mapping[str, float | None] = (self.attempt.end or {}).get("work", {})
+        return work
 
     @property
     def energy(self) -> Estimate | None:

@@ -28,11 +28,11 @@ def run(arguments: argparse.Namespace) -> int:
 
     asked = {key: value for key in ASKED if (value := getattr(arguments, key)) is not None}
     found = read_results_folder(arguments.results, asked).account()
-    chosen = _chosen(arguments, list(found["experiments"]))
+    chosen = _chosen(arguments, list(found.experiments))
     sentences = {finding["experiment"]: finding for finding in findings(found)}
     if arguments.json:
         decided: dict[str, Any] = {
-            name: {**found["experiments"][name]["recommendation"], "sentence": sentences[name]["sentence"]}
+            name: {**found.experiments[name].recommendation.model_dump(), "sentence": sentences[name]["sentence"]}
             for name in chosen
         }
         print_json(decided)
