@@ -26,8 +26,9 @@ def printed(folder: Path, study: Path) -> str:
     """
     (folder / "my data").mkdir()
     (folder / "my data/it's mine.csv").touch()
-    command = [Path(sys.executable).with_name("snakemake"), "--snakefile", ROOT / "Snakefile", "--directory", folder]
-    command += ["--configfile", study, "--cores", "8", "--dry-run", "--printshellcmds"]
+    program = str(Path(sys.executable).with_name("snakemake"))
+    place = ["--snakefile", str(ROOT / "Snakefile"), "--directory", str(folder), "--configfile", str(study)]
+    command = [program, *place, "--cores", "8", "--dry-run", "--printshellcmds"]
     environment = os.environ | {"CUDA_VISIBLE_DEVICES": ""}
     done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stdout + done.stderr
