@@ -6,8 +6,9 @@ from greenllm.config.models import Needs
 from greenllm.config.read import nearest
 from greenllm.errors import UserError
 from greenllm.recipes.distilled import Distill
+from greenllm.study.layout import SOURCE
 from greenllm.study.models import Config, Recipe
-from greenllm.study.plan import SOURCE, Plan
+from greenllm.study.plan import Plan
 from greenllm.training.parallel import require_divisible
 
 
