@@ -7,6 +7,7 @@ from typing import Any
 
 from greenllm.errors import UserError
 from greenllm.files import read_json
+from greenllm.study import layout
 from greenllm.study.models import Config
 from greenllm.study.plan import Plan
 
@@ -35,7 +36,7 @@ class Study:
     def predictions(self, key: Key) -> list[dict[str, Any]]:
         """Return the predictions of one evaluation, in test order; empty where there are none."""
         experiment, recipe, seed = key
-        path = self.results / "evaluations" / experiment / recipe / f"seed-{seed}.predictions.jsonl"
+        path = layout.located(layout.PREDICTIONS, self.results, experiment=experiment, recipe=recipe, seed=seed)
         if not path.is_file():
             return []
         rows = []
@@ -66,15 +67,15 @@ def read_study(config: Config, results: Path) -> Study:
     study = Study(config, results)
     for key in study.plan.compared():
         experiment, recipe, seed = key
-        model = results / "models" / experiment / recipe / f"seed-{seed}" / "model"
-        # That of a recipe which takes the experiment's model as it is.
-        taken = study.plan.model_folder(experiment, recipe, str(seed)) or ""
-        for table, path in (
-            (study.evaluations, results / "evaluations" / experiment / recipe / f"seed-{seed}.json"),
-            (study.measurements, results / "deployments" / experiment / recipe / f"seed-{seed}" / "measurement.json"),
-            (study.models, Path(taken.replace("<results>", str(results)), "greenllm.json")),
-            (study.trainings, model / "training.json"),
+        # The experiment's source, for a recipe that takes its model unchanged.
+        model = study.plan.model_folder(experiment, recipe, str(seed)) or layout.MODEL
+        for table, pattern in (
+            (study.evaluations, layout.EVALUATION),
+            (study.measurements, layout.MEASUREMENT),
+            (study.models, f"{model}/greenllm.json"),
+            (study.trainings, layout.TRAINING),
         ):
+            path = layout.located(pattern, results, experiment=experiment, recipe=recipe, seed=seed)
             if (value := _read(path)) is not None:
                 table[key] = value
                 if table is study.measurements and value.get("schema") != DEPLOYMENT:
@@ -83,9 +84,8 @@ def read_study(config: Config, results: Path) -> Study:
                         "remove the file and run deploy again"
                     )
     for experiment in config.experiments:
-        data = results / "data" / experiment
-        if (value := _read(data / "collected" / "card.json")) is not None:
+        if (value := _read(layout.located(layout.CARD, results, experiment=experiment))) is not None:
             study.cards[experiment] = value
-        if (value := _read(data / "prepared" / "report.json")) is not None:
+        if (value := _read(layout.located(layout.PREPARATION, results, experiment=experiment))) is not None:
             study.preparations[experiment] = value
     return study
