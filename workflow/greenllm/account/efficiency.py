@@ -1,7 +1,7 @@
 """Energy per unit of work: the index E = C/R of the source article, lower is better.
 
-C is the energy used and R the work done with it. The article's own example: an energy of 100 over 1000 requests is an
-index of 0.1, and 50 over the same requests 0.05.
+C is the energy used and R the work done with it. In the article's example, an energy of 100 over 1000 requests is an
+index of 0.1, and 50 over the same requests is 0.05.
 """
 
 from collections.abc import Iterable, Mapping, Sequence

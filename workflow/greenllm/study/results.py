@@ -1,4 +1,4 @@
-"""What a study has left on disk: configuration, evaluations, measurements, cards."""
+"""The files that a study has written so far: evaluations, measurements, models, trainings, cards."""
 
 import json
 from dataclasses import dataclass, field
@@ -17,7 +17,7 @@ DEPLOYMENT = "greenllm/deployment/2"  # schema of measurement.json
 
 @dataclass(frozen=True)
 class Study:
-    """The files of a results folder, read; what a stage has not written (yet) is simply absent."""
+    """The files of a results folder, read; a file that is not written yet is absent."""
 
     config: Config
     results: Path
