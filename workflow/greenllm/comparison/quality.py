@@ -77,7 +77,7 @@ def paired_difference(
     do not widen the interval (Efron and Tibshirani 1993). None without common examples.
 
     The p-value (two-sided) is that of a paired permutation test, in which the two answers to an example are swapped.
-    For a metric that is a mean of right and wrong this is McNemar's exact test, except that the permutations are random.
+    For a metric that is a mean of right and wrong it is McNemar's exact test, except that permutations are random.
     With several seeds it is that of a t test over examples and seeds, since other seeds would have made other models.
     Raises ValueError where the sides differ in the number of seeds.
     """
