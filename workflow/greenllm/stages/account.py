@@ -34,6 +34,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Write attribution.json and account.json."""
     from greenllm.account.account import account
+    from greenllm.account.document import Account
     from greenllm.attribution import attribute
     from greenllm.config.read import read_settings
     from greenllm.errors import UserError
@@ -56,8 +57,8 @@ def run(arguments: argparse.Namespace) -> int:
     found = account(study, attribution, _versions())
     write_json(arguments.out / "attribution.json", attribution.to_json())
     write_json(arguments.out / "account.json", found)
-    total = found["spent"]["total"]
-    print(f"{total['attempts']} attempts spent {quantity(total['energy_J'], 'J')}", file=sys.stderr)
+    total = Account.model_validate(found).spent.total
+    print(f"{total.attempts} attempts spent {quantity(total.energy_J, 'J')}", file=sys.stderr)
     return 0
 
 
