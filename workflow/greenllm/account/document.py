@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import Field, SerializerFunctionWrapHandler, ValidationError, model_serializer
+from pydantic import BaseModel, Field, SerializerFunctionWrapHandler, ValidationError, model_serializer
 
 from greenllm.comparison.rows import Advice, ComparedRecipes, ModelRow
 from greenllm.errors import UserError
@@ -60,6 +60,27 @@ class LedgerFile(AccountPart):
     sha256: str
 
 
+class DataFile(BaseModel):
+    """What a data card says of one of its files."""
+
+    part: str | None = None
+    file: str | None = None
+    rows: int | None = None
+    bytes: int | None = None
+    sha256: str | None = None
+
+
+class DataCard(BaseModel):
+    """The part of a data card (card.json) that is shown; what a card does not have is None."""
+
+    origin: str | None = None
+    source: str | None = None
+    licence: str | None = None
+    revision: str | None = None
+    bad_row_count: int | None = None
+    files: list[DataFile] = Field(default_factory=list)
+
+
 class ExperimentAccount(AccountPart):
     """An experiment: its task and data, its recipes side by side, and which one to deploy."""
 
@@ -71,6 +92,11 @@ class ExperimentAccount(AccountPart):
     preparation: dict[str, Any] | None  # report.json of the preparation, as it is
     comparison: ComparedRecipes
     recommendation: Advice
+
+    @property
+    def data_card(self) -> DataCard:
+        """The data card, typed."""
+        return DataCard.model_validate(self.card or {})
 
 
 class JobComponent(AccountPart):

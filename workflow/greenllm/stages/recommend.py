@@ -2,7 +2,6 @@
 
 import argparse
 from pathlib import Path
-from typing import Any
 
 ASKED = ("quality", "worse_by", "confidence", "requests")  # options that are keys of the section `decision`
 
@@ -27,18 +26,19 @@ def run(arguments: argparse.Namespace) -> int:
     from greenllm.report.findings import findings
 
     asked = {key: value for key in ASKED if (value := getattr(arguments, key)) is not None}
-    found = read_results_folder(arguments.results, asked).account()
-    chosen = _chosen(arguments, list(found.experiments))
-    sentences = {finding["experiment"]: finding for finding in findings(found)}
+    experiments = read_results_folder(arguments.results, asked).account().experiments
+    chosen = _chosen(arguments, list(experiments))
+    found = {finding.experiment: finding for finding in findings(experiments)}
     if arguments.json:
-        decided: dict[str, Any] = {
-            name: {**found.experiments[name].recommendation.model_dump(), "sentence": sentences[name]["sentence"]}
-            for name in chosen
-        }
-        print_json(decided)
+        print_json(
+            {
+                name: {**experiments[name].recommendation.model_dump(), "sentence": found[name].sentence}
+                for name in chosen
+            }
+        )
         return 0
     for name in chosen:
-        print(f"{name}: {sentences[name]['sentence']} {sentences[name]['note']}")
+        print(f"{name}: {found[name].sentence} {found[name].note}")
     return 0
 
 

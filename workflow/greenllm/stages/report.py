@@ -25,7 +25,7 @@ def run(arguments: argparse.Namespace) -> int:
     from greenllm.report.table import ENDINGS
     from greenllm.report.tables import NAMED
 
-    account = Account.read(arguments.account, remedy="run `greenllm account` first").to_json()
+    account = Account.read(arguments.account, remedy="run `greenllm account` first")
     if arguments.table:
         out: Path = arguments.out
         prefix = out.with_suffix("") if out.suffix in ENDINGS else out
