@@ -59,10 +59,7 @@ def account(study: Study, attribution: "Attribution", packages: Mapping[str, str
         policy=attribution.policy,
         parameters=dict(sorted(attribution.parameters.items())),
         hosts=[HostRow.model_validate(host) for host in attribution.hosts_json()],
-        ledgers=[
-            LedgerFile(id=job.id, path=job.attempt.path, bytes=job.attempt.bytes, sha256=job.attempt.sha256)
-            for job in attribution.jobs
-        ],
+        ledgers=[LedgerFile.of(job.attempt) for job in attribution.jobs],
         troubles=attribution.troubles,
         packages=dict(packages),
         grid=factor,
@@ -120,54 +117,14 @@ def _as_configured(found: Sequence[JobAttempt], config: Config) -> list[JobAttem
 
 
 def _job(attempt: JobAttempt) -> JobRow:
-    return JobRow(
-        id=attempt.id,
-        parent=attempt.parent,
-        run_id=attempt.run_id,
-        host=attempt.host,
-        rule=attempt.rule,
-        experiment=attempt.experiment,
-        recipe=attempt.recipe,
-        seed=attempt.seed,
-        number=attempt.number,
-        status=attempt.status,
-        standing=attempt.standing,
-        started=attempt.started,
-        ended=attempt.ended,
-        energy_J=interval_of(attempt.energy_J),
-        components=[
-            JobComponent(
-                component=part.component,
-                device=part.device,
-                method=part.method,
-                quality=part.quality,
-                energy_J=interval_of(part.energy),
-                reason=part.reason,
-                used=part.used,
-            )
-            for part in attempt.components
-        ],
-        quality=attempt.quality,
-        unknown=attempt.unknown,
-        unused=attempt.unused,
-        work=dict(attempt.work),
-    )
+    components = [JobComponent.of(part, energy_J=interval_of(part.energy)) for part in attempt.components]
+    return JobRow.of(attempt, energy_J=interval_of(attempt.energy), components=components)
 
 
 def _unused(attempt: JobAttempt) -> list[UnusedGpu]:
     """Return a row for each GPU that an attempt held and never used, with what it drew meanwhile."""
     return [
-        UnusedGpu(
-            id=attempt.id,
-            experiment=attempt.experiment,
-            recipe=attempt.recipe,
-            seed=attempt.seed,
-            host=attempt.host,
-            status=attempt.status,
-            stage=attempt.rule,
-            gpu=part.device,
-            energy_J=interval_of(part.energy),
-        )
+        UnusedGpu.of(attempt, stage=attempt.rule, gpu=part.device, energy_J=interval_of(part.energy))
         for part in attempt.components
         if part.device in attempt.unused
     ]

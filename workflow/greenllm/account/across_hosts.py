@@ -38,9 +38,9 @@ def _trained(model: ModelFacts, work: str) -> Measured:
     if (attempt := model.training) is None:
         return Measured()
     amount = attempt.work.get(work)
-    if attempt.energy_J is None or attempt.incomparable or not amount:
+    if (energy := attempt.energy) is None or attempt.incomparable or not amount:
         return Measured(attempt, reason=attempt.incomparable)
-    estimate = attempt.energy_J.scaled(1 / amount)
+    estimate = energy.scaled(1 / amount)
     return Measured(attempt, Repeated(estimate, (estimate.value,)))
 
 

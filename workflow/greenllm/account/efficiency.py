@@ -48,7 +48,7 @@ def units_of_work(work: Mapping[str, float | None]) -> dict[str, float | None]:
 def efficiency_rows(found: Sequence[JobAttempt], models: Iterable[ModelFacts]) -> list[EfficiencyRow]:
     """Return the rows of the table `efficiency`: E = C/R of each stage, and of the server while it was measured."""
     rows = [
-        _row(attempt, "whole stage", attempt.energy_J, units_of_work(attempt.work))
+        _row(attempt, "whole stage", attempt.energy, units_of_work(attempt.work))
         for attempt in found
         if attempt.standing == "current" and attempt.experiment is not None
     ]

@@ -35,6 +35,11 @@ class JobEnergy:
         return self.attempt.status
 
     @property
+    def parent(self) -> str | None:
+        """The id of the meter around it."""
+        return self.attempt.parent
+
+    @property
     def run_id(self) -> str | None:
         """The invocation of the workflow, or of the meter alone."""
         run_id: str | None = self.attempt.start.get("run_id")
@@ -107,6 +112,17 @@ class JobEnergy:
         return any(c.energy is None for c in self.components)
 
     @property
+    def unknown(self) -> list[str]:
+        """Which components have no energy, with the reason; not where another method replaced an unreadable sensor."""
+        parts = [c for c in self.components if c.component in SUMMED]
+        known = {c.component for c in parts if c.energy is not None}
+        return [
+            f"{c.component}: {c.reason}"
+            for c in parts
+            if c.energy is None and (c.component == "gpu" or c.component not in known)
+        ]
+
+    @property
     def unused(self) -> list[str]:
         """The GPUs that it held and never used."""
         return [c.device for c in self.components if c.used is False]
@@ -149,7 +165,7 @@ class JobEnergy:
         began = start.get("monotonic_s")
         return {
             "id": self.id,
-            "parent": self.attempt.parent,
+            "parent": self.parent,
             "run_id": self.run_id,
             "host": self.host,
             "boot_id": start["boot_id"],

@@ -10,7 +10,6 @@ from greenllm.comparison.rows import (
     CostToProduce,
     ModelQuality,
     ModelRow,
-    ProducingStep,
     ServedModel,
     ServedPoint,
     TrainingFacts,
@@ -110,16 +109,8 @@ class ModelFacts:
             serving=None if self.serving is None else _served(self.serving),
             cost_to_produce=CostToProduce(
                 **dict(impact_of(self.cost.energy, factor, pue)),
-                steps=[
-                    ProducingStep(
-                        rule=cost.job.rule,
-                        recipe=cost.job.recipe,
-                        ids=[attempt.id for attempt in cost.attempts],
-                        energy_J=interval_of(cost.energy),
-                    )
-                    for cost in self.cost.jobs
-                ],
-                missing=list(self.cost.missing),
+                steps=self.cost.steps,
+                missing=self.cost.missing,
             ),
         )
 

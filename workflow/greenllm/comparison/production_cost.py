@@ -4,7 +4,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from greenllm.attribution.waste import UNSUCCESSFUL
-from greenllm.estimate import Estimate, total_known
+from greenllm.comparison.rows import ProducingStep
+from greenllm.estimate import Estimate, interval_of, total_known
 from greenllm.footprint.standing import JobAttempt
 from greenllm.study.chain import ChainJob, chain_jobs
 from greenllm.study.results import Key, Study
@@ -13,33 +14,16 @@ ELSEWHERE = "the training of the model it started from was done elsewhere"
 
 
 @dataclass(frozen=True)
-class ChainJobCost:
-    """The energy of one job of the chain, with that of the attempts that its result depends on."""
-
-    job: ChainJob
-    attempts: Sequence[JobAttempt]
-
-    @property
-    def energy(self) -> Estimate | None:
-        """The energy of its attempts, in J; None where none is known."""
-        return total_known(attempt.energy_J for attempt in self.attempts)
-
-
-@dataclass(frozen=True)
 class ProductionCost:
-    """The jobs that made a model; `missing` says what is not counted, and why."""
+    """The energy of the jobs that made a model (None where none is known); `missing` says what is not counted."""
 
-    jobs: Sequence[ChainJobCost]
-    missing: Sequence[str]
-
-    @property
-    def energy(self) -> Estimate | None:
-        """The energy of all jobs, in J, as far as known; None where none is."""
-        return total_known(job.energy for job in self.jobs)
+    energy: Estimate | None
+    steps: list[ProducingStep]
+    missing: list[str]
 
     @property
     def here(self) -> Estimate | None:
-        """The energy of the jobs done here, in J; None where that of one is not known."""
+        """The energy of the jobs done here; None where that of one is not known."""
         return None if set(self.missing) - {ELSEWHERE} else self.energy
 
 
@@ -48,22 +32,26 @@ def production_cost(
 ) -> ProductionCost:
     """Return what a model cost; `current` has the attempt whose result is in use for each job."""
     experiment, recipe, seed = key
-    costs: list[ChainJobCost] = []
+    steps: list[ProducingStep] = []
     missing: list[str] = []
+    energies: list[Estimate | None] = []
     for job in chain_jobs(study.plan, experiment, recipe, seed):
         name = " ".join(part for part in (job.rule, job.recipe) if part)
         if (last := current.get(job)) is None:
             missing.append(f"{name}: no attempt in the ledgers succeeded")
             continue
-        cost = ChainJobCost(job, [*_resumed_from(last, job, study, found), last])
-        if cost.energy is None:
+        chosen = [*_resumed_from(last, job, study, found), last]
+        energy = total_known(attempt.energy for attempt in chosen)
+        if energy is None:
             missing.append(f"{name}: {'; '.join(last.unknown) or 'no energy known'}")
-        elif unused := [attempt for attempt in cost.attempts if attempt.unused]:
-            missing.append(f"{name}: {'; '.join(attempt.incomparable or '' for attempt in unused)}")
-        costs.append(cost)
+        elif unused := [attempt.incomparable or "" for attempt in chosen if attempt.unused]:
+            missing.append(f"{name}: {'; '.join(unused)}")
+        energies.append(energy)
+        ids = [attempt.id for attempt in chosen]
+        steps.append(ProducingStep(rule=job.rule, recipe=job.recipe, ids=ids, energy_J=interval_of(energy)))
     if study.plan.starts_from_source(experiment):
         missing.append(ELSEWHERE)
-    return ProductionCost(costs, missing)
+    return ProductionCost(total_known(energies), steps, missing)
 
 
 def _resumed_from(last: JobAttempt, job: ChainJob, study: Study, found: Sequence[JobAttempt]) -> list[JobAttempt]:

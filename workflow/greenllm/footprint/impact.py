@@ -30,7 +30,7 @@ def _grouped(found: Iterable[JobAttempt], key: Callable[[JobAttempt], Key]) -> d
 
 
 def _energy(chosen: Iterable[JobAttempt]) -> Estimate | None:
-    return total_known(attempt.energy_J for attempt in chosen)
+    return total_known(attempt.energy for attempt in chosen)
 
 
 def _waste_J(chosen: Iterable[JobAttempt]) -> Interval | None:

@@ -1,5 +1,7 @@
 """What an account says of energy, carbon and power: the typed rows, in the words and the order of account.json."""
 
+from typing import Any, Self
+
 from pydantic import BaseModel, ConfigDict
 
 from greenllm.estimate import Interval, PartialInterval
@@ -11,6 +13,11 @@ class AccountPart(BaseModel):
     """An object of the account: unknown keys are refused, values are not changed after reading."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
+
+    @classmethod
+    def of(cls, source: object, **own: Any) -> Self:
+        """Return one with its `own` values, and for the other fields the source's attributes of the same names."""
+        return cls(**{name: getattr(source, name) for name in cls.model_fields if name not in own}, **own)
 
 
 class Impact(AccountPart):

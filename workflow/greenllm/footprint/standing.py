@@ -1,41 +1,53 @@
-"""Each attempt at a job: whether its result is in use, and the joules that it took."""
+"""Each attempt at a job of a study: whether its result is in use, and the joules that it took."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from greenllm.attribution.jobs import JobEnergy
-from greenllm.estimate import Estimate
 from greenllm.ledger.component import SUMMED, Component
 from greenllm.study.chain import ChainJob
 
 
 @dataclass(frozen=True)
-class JobAttempt:
+class JobAttempt(JobEnergy):
     """One attempt at a job of the study.
 
     `standing` is "current" (its result is in use), "running", one of attribution's `WASTE`, or "earlier" (made with
     settings that have changed since: no waste, but not what the study now shows).
-
-    `energy_J` is None where no component of the host could be measured or modelled.
     """
 
-    id: str
-    parent: str | None
-    run_id: str
-    host: str
-    rule: str
-    experiment: str | None
-    recipe: str | None
-    seed: int | None
-    number: int
-    status: str
-    standing: str
-    started: str
-    ended: str | None
-    exit_code: int | None
-    work: Mapping[str, float | None]
-    energy_J: Estimate | None
-    components: Sequence[Component]
+    standing: str = "current"
+
+    @property
+    def run_id(self) -> str:
+        """The invocation of the workflow, or of the meter alone."""
+        return super().run_id or "(none)"
+
+    @property
+    def rule(self) -> str:
+        """The workflow's rule."""
+        return super().rule or "(no rule)"
+
+    @property
+    def number(self) -> int:
+        """Which attempt at its job it is, from 1."""
+        return super().number or 1
+
+    @property
+    def experiment(self) -> str | None:
+        """The experiment that it belongs to; None where it serves the whole study."""
+        return self.wildcards.get("experiment")
+
+    @property
+    def recipe(self) -> str | None:
+        """The recipe that it belongs to; None where it serves all recipes."""
+        return self.wildcards.get("recipe")
+
+    @property
+    def seed(self) -> int | None:
+        """The seed of the model that it belongs to; None where it serves several."""
+        seed = self.wildcards.get("seed")
+        return None if seed is None else int(seed)
 
     @property
     def chain_job(self) -> ChainJob | None:
@@ -46,29 +58,6 @@ class JobAttempt:
     def known(self) -> list[Component]:
         """The components that its energy is the sum of."""
         return [part for part in self.components if part.component in SUMMED and part.energy is not None]
-
-    @property
-    def unknown(self) -> list[str]:
-        """One "component: reason" for each component without an energy.
-
-        A sensor that could not be read is left out where another method took its place.
-        """
-        known = {part.component for part in self.known}
-        return [
-            f"{part.component}: {part.reason}"
-            for part in self.components
-            if part.component in SUMMED
-            and part.energy is None
-            and (part.component == "gpu" or part.component not in known)
-        ]
-
-    @property
-    def unused(self) -> list[str]:
-        """The GPUs that it held and never used.
-
-        Their energy was spent, but not on its work, so no ratio is computed from it.
-        """
-        return [part.device for part in self.components if part.used is False]
 
     @property
     def quality(self) -> str | None:
@@ -106,32 +95,9 @@ def attempts(jobs: Sequence[JobEnergy]) -> list[JobAttempt]:
             return job.waste or job.status
         return "current" if last[_key(job)] == job.id else "earlier"
 
-    return [_attempt(job, standing(job)) for job in jobs]
+    return [JobAttempt(job.attempt, job.components, job.waste, job.children, standing(job)) for job in jobs]
 
 
 def _key(job: JobEnergy) -> tuple[object, ...]:
     """Return what attempts at the same job have in common."""
     return (job.rule, *sorted((name, str(value)) for name, value in job.wildcards.items()))
-
-
-def _attempt(job: JobEnergy, standing: str) -> JobAttempt:
-    seed = job.wildcards.get("seed")
-    return JobAttempt(
-        id=job.id,
-        parent=job.attempt.parent,
-        run_id=job.run_id or "(none)",
-        host=job.host,
-        rule=job.rule or "(no rule)",
-        experiment=job.wildcards.get("experiment"),
-        recipe=job.wildcards.get("recipe"),
-        seed=None if seed is None else int(seed),
-        number=job.number or 1,
-        status=job.status,
-        standing=standing,
-        started=job.started,
-        ended=job.ended,
-        exit_code=job.exit_code,
-        work=job.work or {},
-        energy_J=job.energy,
-        components=job.components,
-    )
