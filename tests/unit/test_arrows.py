@@ -8,7 +8,7 @@ import greenllm
 
 PACKAGE = Path(greenllm.__file__).parent
 
-# From the ground up. A room imports rooms of lower lines alone, never one of its own line: so there is no circle.
+# From the ground up. A room imports rooms of lower lines only, none of its own line: so there is no circle.
 FLOORS = [
     {"ground"},  # the files beside the rooms: errors, files, estimate …
     {"ledger", "config", "documents", "graph", "classifier", "model_folder"},

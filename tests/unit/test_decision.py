@@ -153,7 +153,7 @@ def test_a_server_elsewhere_has_no_energy_and_says_why(tmp_path: Path) -> None:
     assert "the endpoint runs elsewhere" in experiment["recommendation"]["reason"]
 
 
-def test_an_endpoint_that_tells_no_tokens_has_an_energy_per_request_alone(tmp_path: Path) -> None:
+def test_an_endpoint_that_reports_no_tokens_has_an_energy_per_request_alone(tmp_path: Path) -> None:
     study = study_of(tmp_path, {"baseline": 20})
     path = tmp_path / "deployments/support/baseline/seed-1/measurement.json"
     written = json.loads(path.read_text())

@@ -212,7 +212,7 @@ def test_break_even_is_extra_cost_over_saving(study: dict[str, Any]) -> None:
 @pytest.mark.parametrize(
     ("low", "high", "expected"), [(1.1, 2, "saves"), (0.9, 1.2, "not resolvable"), (0.5, 0.9, "loss")]
 )
-def test_verdict_goes_by_the_interval(low: float, high: float, expected: str) -> None:
+def test_the_verdict_depends_on_the_interval(low: float, high: float, expected: str) -> None:
     assert verdict(Interval((low + high) / 2, low, high)) == expected
     assert verdict(None) == "unknown"
 
@@ -237,8 +237,8 @@ def test_pairing_resolves_what_two_intervals_would_not() -> None:
 
 
 @pytest.mark.parametrize("count", [30, 300])
-def test_what_no_example_shows_may_still_be(count: int) -> None:
-    """Of `count` answers alike, others may differ in a share of up to 3 / count (95 %, one-sided: rule of three)."""
+def test_errors_that_no_example_shows_are_within_the_bounds(count: int) -> None:
+    """If all of `count` answers agree, up to a share of 3 / count of others may not (95 %, one-sided: rule of three)."""
     same = [answers([True] * count)] * 2
     found = paired_difference(TASKS["translation"], "exact_match", *([side] for side in same))
     alone = quality(TASKS["translation"], "exact_match", [same[0]])
@@ -292,7 +292,7 @@ def test_half_an_energy_is_not_compared(tmp_path: Path) -> None:
     assert "cpu: energy_uj" in row(found, "dates", "int8")["reason"]
 
 
-def test_a_model_in_an_unreadable_sensors_place_is_no_gap(tmp_path: Path) -> None:
+def test_a_model_that_replaces_an_unreadable_sensor_leaves_no_gap(tmp_path: Path) -> None:
     study = Simulation(tmp_path, config(), sensors=[UNKNOWN, *MODELLED])
     for recipe, seconds in (("baseline", 9), ("int8", 3)):
         study.deploy("support", recipe, 1, seconds)
@@ -323,7 +323,7 @@ def test_what_is_missing_is_named(tmp_path: Path) -> None:
     assert missing["support", "int8", "evaluate"] == "not run yet"
     assert ("support", "baseline", "evaluate") not in missing
     assert row(found, "support", "int8")["verdict"] == "unknown"
-    # the server and the load generator of a failed deployment ran in vain, too
+    # the server and the load generator of a failed deployment are wasted, too
     assert found["spent"]["waste"]["failed"]["attempts"] == 3
     int8 = model(found, "support", "int8")["cost_to_produce"]
     assert int8["missing"] == ["compress int8: no attempt in the ledgers succeeded"]
@@ -435,7 +435,7 @@ def test_without_a_country_carbon_is_null_with_a_reason(tmp_path: Path) -> None:
     assert "site.country is null" in found["grid_reason"]
 
 
-def test_pue_stands_apart(tmp_path: Path) -> None:
+def test_the_sites_carbon_is_reported_apart(tmp_path: Path) -> None:
     study = Simulation(tmp_path, config(site={"country": "FRA", "pue": 1.5}))
     study.prepare("support")
     total = accounted(study)["spent"]["total"]

@@ -179,8 +179,7 @@ def _known(found: Mapping[int, Measured]) -> BySeed:
 def _on_host(estimate: Estimate, host: str) -> Estimate:
     """Return an estimate whose parameters are the same as another's only with the same host, name and bounds.
 
-    One name may stand for the same model on two hosts, whose errors differ, or for a sensor before and after it was
-    calibrated.
+    One name may denote the same model on two hosts, whose errors differ, or a sensor before and after calibration.
     """
     names = {
         name: f"{name} on {host}: {parameter.value} ({parameter.low} to {parameter.high})"

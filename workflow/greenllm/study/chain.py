@@ -1,4 +1,4 @@
-"""What a model rests on: the jobs that made it and its ancestors, each once."""
+"""The chain of a model: the jobs that made it and its ancestors, each once."""
 
 from dataclasses import dataclass
 
@@ -16,7 +16,7 @@ class ChainJob:
 
 
 def chain_jobs(plan: Plan, experiment: str, recipe: str, seed: int) -> list[ChainJob]:
-    """Return the jobs that a model's cost to produce is made of, in order, each ancestor's once."""
+    """Return the jobs whose energy is a model's cost to produce, in order, each ancestor's once."""
     found = [ChainJob("collect", experiment), ChainJob("preprocess", experiment)]
     if plan.starts_from_source(experiment):
         found.insert(1, ChainJob("collect_model", experiment))
