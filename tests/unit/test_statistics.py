@@ -110,8 +110,8 @@ class Right(Task):
 def test_difference_in_quality(seeds: int, examples: int, between: float) -> None:
     """Two recipes that are equally good, on new examples and with new seeds in each experiment.
 
-    A model is right where its strength exceeds the example's difficulty. Seven of ten examples are equally difficult for
-    all models, another two for the models of one recipe. `between` is the standard deviation of a seed's accuracy.
+    A model is right where its strength exceeds the example's difficulty. Seven of ten examples are as difficult for all
+    models, another two for the models of one recipe. `between` is the standard deviation of a seed's accuracy.
     """
     random = np.random.default_rng(11)
     task, found, p_values = Right(), [], []
