@@ -238,7 +238,7 @@ def test_pairing_resolves_what_two_intervals_would_not() -> None:
 
 @pytest.mark.parametrize("count", [30, 300])
 def test_errors_that_no_example_shows_are_within_the_bounds(count: int) -> None:
-    """If all of `count` answers agree, a share of up to 3 / count of others may not (95 %, one-sided: rule of three)."""
+    """If all of `count` answers agree, up to 3 / count of others may not (95 %, one-sided: rule of three)."""
     same = [answers([True] * count)] * 2
     found = paired_difference(TASKS["translation"], "exact_match", *([side] for side in same))
     alone = quality(TASKS["translation"], "exact_match", [same[0]])
