@@ -9,7 +9,7 @@ from greenllm.account.results_folder import ResultsFolder
 from greenllm.comparison.model import ModelFacts
 from greenllm.comparison.quantity import Quantity, verdict
 from greenllm.comparison.rows import Verdict
-from greenllm.comparison.served import MeasuredPoint
+from greenllm.comparison.served import PointEnergy
 from greenllm.comparison.spread import BySeed, Repeated
 from greenllm.errors import UserError
 from greenllm.estimate import Estimate, Interval
@@ -27,7 +27,7 @@ class Measured(NamedTuple):
     reason: str | None = None
 
 
-def _served(model: ModelFacts, per_unit: Callable[[MeasuredPoint], Repeated | None]) -> Measured:
+def _served(model: ModelFacts, per_unit: Callable[[PointEnergy], Repeated | None]) -> Measured:
     if (serving := model.serving) is None:
         return Measured()
     return Measured(serving.server, per_unit(serving.compared), serving.reason)

@@ -14,7 +14,7 @@ from greenllm.comparison.rows import (
     ServedPoint,
     TrainingFacts,
 )
-from greenllm.comparison.served import MeasuredPoint, Serving, serving_of
+from greenllm.comparison.served import PointEnergy, Serving, serving_of
 from greenllm.comparison.spread import Repeated
 from greenllm.estimate import Interval, interval_of
 from greenllm.footprint.carbon import GridFactor
@@ -157,7 +157,7 @@ def _served(found: Serving) -> ServedModel:
     )
 
 
-def _point(point: MeasuredPoint) -> ServedPoint:
+def _point(point: PointEnergy) -> ServedPoint:
     names = (
         "requests", "answered", "failed", "concurrency", "rate_per_s", "latency_s", "time_to_first_token_s",
         "throughput", "prompt_tokens", "completion_tokens", "stopped",

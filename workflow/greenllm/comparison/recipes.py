@@ -19,7 +19,7 @@ from greenllm.comparison.rows import (
     Quality,
     RecipeRow,
 )
-from greenllm.comparison.served import MeasuredPoint
+from greenllm.comparison.served import PointEnergy
 from greenllm.comparison.spread import Repeated
 from greenllm.estimate import Estimate, Interval, total
 from greenllm.study.results import Key, Study
@@ -52,7 +52,7 @@ class Comparison:
         """The experiment's task."""
         return TASKS[self.study.config.experiments[self.experiment].task]
 
-    def measured(self, of: Callable[[MeasuredPoint], Repeated | None], point: int = 0) -> Quantity:
+    def measured(self, of: Callable[[PointEnergy], Repeated | None], point: int = 0) -> Quantity:
         """Return a quantity of the measurements at the `point`-th concurrency."""
         return Quantity(
             {

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class MeasuredPoint:
+class PointEnergy:
     """The measurement at one concurrency: what `greenllm deploy` wrote of it, and each round's energy.
 
     `rounds` and `accelerator` (the GPUs' part) are empty where unknown.
@@ -63,13 +63,13 @@ class Serving:
     """The measurement of one deployment; `reason` says why its energy is unknown."""
 
     measurement: Mapping[str, Any]
-    points: Sequence[MeasuredPoint]
+    points: Sequence[PointEnergy]
     idle_power: Estimate | None  # W
     server: JobAttempt | None
     reason: str | None
 
     @property
-    def compared(self) -> MeasuredPoint:
+    def compared(self) -> PointEnergy:
         """The point that recipes are compared at: the first concurrency."""
         return self.points[0]
 
@@ -97,7 +97,7 @@ def serving_of(measurement: Mapping[str, Any], by_id: Mapping[str, JobAttempt], 
     points = []
     for written in measurement["points"]:
         windows = [round_["window"] for round_ in written["rounds"]]
-        points.append(MeasuredPoint(written, energies(windows), energies(windows, ("gpu",))))
+        points.append(PointEnergy(written, energies(windows), energies(windows, ("gpu",))))
     if known is not None and not points[0].rounds:
         reason = "no sensor was read within the window"
     idle = measurement["idle"]
