@@ -19,7 +19,7 @@ from greenllm.footprint.standing import JobAttempt
 EVALUATION, DEPLOYMENT = ("rows", "max_tokens"), ("concurrency", "rate_per_s", "batch", "requests")
 
 
-class Measured(NamedTuple):
+class ModelQuantity(NamedTuple):
     """A quantity of one model, with the attempt that it was measured on; `reason` says why it is unknown."""
 
     attempt: JobAttempt | None = None
@@ -27,24 +27,24 @@ class Measured(NamedTuple):
     reason: str | None = None
 
 
-def _served(model: ModelFacts, per_unit: Callable[[PointEnergy], Repeated | None]) -> Measured:
+def _served(model: ModelFacts, per_unit: Callable[[PointEnergy], Repeated | None]) -> ModelQuantity:
     if (serving := model.serving) is None:
-        return Measured()
-    return Measured(serving.server, per_unit(serving.compared), serving.reason)
+        return ModelQuantity()
+    return ModelQuantity(serving.server, per_unit(serving.compared), serving.reason)
 
 
-def _trained(model: ModelFacts, work: str) -> Measured:
+def _trained(model: ModelFacts, work: str) -> ModelQuantity:
     """Return a training's energy per unit of the work of this name in its ledger."""
     if (attempt := model.training) is None:
-        return Measured()
+        return ModelQuantity()
     amount = attempt.work.get(work)
     if (energy := attempt.energy) is None or attempt.incomparable or not amount:
-        return Measured(attempt, reason=attempt.incomparable)
+        return ModelQuantity(attempt, reason=attempt.incomparable)
     estimate = energy.scaled(1 / amount)
-    return Measured(attempt, Repeated(estimate, (estimate.value,)))
+    return ModelQuantity(attempt, Repeated(estimate, (estimate.value,)))
 
 
-QUANTITIES: Mapping[str, Callable[[ModelFacts], Measured]] = {
+QUANTITIES: Mapping[str, Callable[[ModelFacts], ModelQuantity]] = {
     "energy per request": lambda model: _served(model, lambda point: point.per_request),
     "energy per generated token": lambda model: _served(model, lambda point: point.per_token),
     "training energy per sample": lambda model: _trained(model, "samples"),
@@ -151,7 +151,7 @@ def _rows(results: Sequence[ResultsFolder], experiment: str, recipe: str) -> Ite
         found = [
             {seed: of(model) for seed, model in one.comparisons[experiment].models[recipe].items()} for one in results
         ]
-        reasons = [next((measured.reason for measured in own.values() if measured.reason), None) for own in found]
+        reasons = [next((each.reason for each in own.values() if each.reason), None) for own in found]
         quantity = Quantity({str(place): _known(own) for place, own in enumerate(found)})
         if not any(quantity.recipes.values()) and not any(reasons):
             continue
@@ -168,7 +168,7 @@ def _rows(results: Sequence[ResultsFolder], experiment: str, recipe: str) -> Ite
         )
 
 
-def _known(found: Mapping[int, Measured]) -> BySeed:
+def _known(found: Mapping[int, ModelQuantity]) -> BySeed:
     return {
         seed: Repeated(_on_host(measured.quantity.estimate, measured.attempt.host), measured.quantity.runs)
         for seed, measured in found.items()
