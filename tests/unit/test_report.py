@@ -63,10 +63,10 @@ def test_page_is_whole_and_self_contained(report: Path) -> None:
     assert "support: deploy int8. A request takes" in page.text
     assert "times less energy than with baseline" in page.text
     assert "outdated" in page.text
-    assert "<客服>" in page.text, "text from the data card is escaped, and shown as it stands"
+    assert "<客服>" in page.text, "text from the data card is escaped, and shown unchanged"
 
 
-def test_summary_rests_on_the_ledgers_it_names(report: Path) -> None:
+def test_summary_names_the_ledgers_it_is_computed_from(report: Path) -> None:
     summary = json.loads((report / "summary.json").read_text())
     ledgers = list((report.parent / "ledger").glob("*/*.jsonl"))
     assert len(summary["ledgers"]) == len(ledgers) > 20
@@ -77,7 +77,7 @@ def test_summary_rests_on_the_ledgers_it_names(report: Path) -> None:
     assert [one["experiment"] for one in summary["findings"]] == ["support", "dates"]
 
 
-def test_figures_and_tables_lie_beside_the_page(report: Path) -> None:
+def test_figures_and_tables_are_beside_the_page(report: Path) -> None:
     for name in ("quality-energy", "energy-by-stage", "power"):
         assert (report / f"figures/{name}.svg").read_text().startswith("<?xml")
         assert (report / f"figures/{name}.pdf").read_bytes().startswith(b"%PDF")
@@ -140,18 +140,18 @@ def test_partial_results_still_make_a_page(tmp_path: Path) -> None:
     study.evaluate("support", "baseline", 1, 0.9)
     study.deploy("support", "baseline", 1, 5, status="failed")
     page = Reader((make(tmp_path, study) / "index.html").read_text())
-    assert "Asked for and not there" in page.text
+    assert "Missing results" in page.text
     assert "failed in attempt 1 (exit status 1)" in page.text
     assert "energy_uj can only be read by root" in page.text
     assert "nothing can be recommended yet" in page.text
-    assert "Of it wasteunknown" in page.text
+    assert "Wastedunknown" in page.text
 
 
 def test_an_empty_ledger_still_makes_a_page(tmp_path: Path) -> None:
     (tmp_path / "ledger").mkdir()
     page = Reader((make(tmp_path, Simulation(tmp_path, config())) / "index.html").read_text())
     assert "not run yet" in page.text
-    assert "Of it wastenone" in page.text
+    assert "Wastednone" in page.text
 
 
 # --- what an account holds, in tables and figures ---
@@ -173,7 +173,7 @@ def of(frame: pd.DataFrame, experiment: str, recipe: str) -> pd.DataFrame:
     return frame[(frame["experiment"] == experiment) & (frame["recipe"] == recipe)]
 
 
-def test_several_concurrencies_give_a_batch_curve(tmp_path: Path) -> None:
+def test_several_concurrencies_make_a_batch_curve(tmp_path: Path) -> None:
     study = Simulation(tmp_path, config(["baseline"]))
     study.prepare("support")
     study.train("support", "baseline", 1)
@@ -233,7 +233,7 @@ def test_what_is_null_is_unknown(account: dict[str, Any]) -> None:
         for row in experiment["comparison"]["recipes"]:
             row |= dict.fromkeys(("quality", "quality_difference", "total_energy_per_request_J", "memory_bytes"))
     found = Account.model_validate(account)
-    for table, title in ((recommendation, "In all, per request"), (sizes, "Server's memory"), (comparison, "Quality")):
+    for table, title in ((recommendation, "Total per request"), (sizes, "Server's memory"), (comparison, "Quality")):
         position = [column.title for column in table(found).columns].index(title)
         assert {row[position].text for row in table(found).cells()} == {"unknown"}
     assert quality_energy(found).alt == "No data."
