@@ -1,4 +1,4 @@
-"""account.json: every number of a study's tables and report, typed (its shape: results/README.md)."""
+"""account.json: every number of a study's tables and report. These types are its format."""
 
 from pathlib import Path
 from typing import Any, Literal

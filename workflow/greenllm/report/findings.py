@@ -74,8 +74,8 @@ def _energy_against(row: RecipeRow, baseline: RecipeRow, advice: Advice) -> str:
         return f"A request takes {value_text(factor)} times less energy than with {other} ({_bounds(factor)}, {how})"
     in_all = ""
     if total := advice.total_times_less:
-        requests = about(advice.requests)
-        in_all = f"; with its making, {value_text(total)} times less over {requests} requests ({_bounds(total)})"
+        factor_in_all = f"{value_text(total)} times less over {about(advice.requests)} requests ({_bounds(total)})"
+        in_all = f"; counting the energy to make it, {factor_in_all}"
     if row.verdict == "loss":
         more = inverse(factor)
         return f"A request takes {value_text(more)} times the energy of {other} ({_bounds(more)}, {how}){in_all}"
@@ -173,7 +173,7 @@ def _other(row: RecipeRow, baseline: RecipeRow, chosen: RecipeRow | None, advice
         return f"{name} is a loss: {times}."
     if name in advice.losses:
         total, other = (quantity(one.total_energy_per_request_J, "J", " to ") for one in (row, baseline))
-        return f"{name} is a loss: with its making, a request takes {total} against {other}."
+        return f"{name} is a loss: counting the energy to make it, a request takes {total} against {other}."
     if row.verdict == "not resolvable":
         return f"{name} shows no saving that can be resolved: {times}."
     saves = f"{name} takes {value_text(factor)} times less ({_bounds(factor)})"
@@ -186,7 +186,7 @@ def _other(row: RecipeRow, baseline: RecipeRow, chosen: RecipeRow | None, advice
     if row.qualifies == "not resolvable":
         return f"{saves}, but whether it is good enough is not resolvable: {_quality(row)}."
     if chosen is baseline:
-        return f"{saves} per request, but is not shown to save energy with its making."
+        return f"{saves} per request, but is not shown to save energy when the energy to make it counts."
     if (best := chosen.times_less) and factor.high >= best.low:
         return f"{name} saves as much within the uncertainty: {value_text(factor)} times less ({_bounds(factor)})."
     return ""

@@ -39,7 +39,7 @@ def energy_by_stage(account: Account) -> Drawing:
     title = "Energy by stage"
     caption = (
         "Every attempt counts once, in its own recipe. Shared: made once for all recipes of the experiment. "
-        "Hatched: waste, that is attempts that failed, were killed, got lost, or were superseded by a later one."
+        "Hatched: wasted by attempts that failed, were killed, lost, or superseded by a later one."
     )
     bars = list(_bars(account))
     if not bars:

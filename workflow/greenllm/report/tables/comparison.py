@@ -44,9 +44,9 @@ def comparison(account: Account) -> Table:
         ],
         rows,
         [
-            "Energy per request and per token is the server's alone, while it answers; times less: the baseline's "
-            "energy per request over the recipe's. p50, p95: latency. To produce: energy of the model's whole lineage. "
-            "Intervals are 95 %.",
+            "Energy per request and per token: of the server alone, while it answers. Times less: the baseline's "
+            "energy per request divided by the recipe's. p50, p95: latency. To produce: the energy of every step that "
+            "made the model. Intervals are 95 %.",
             *([f"Intervals of energy: {'; '.join(notes)}."] if notes else []),
         ],
     )

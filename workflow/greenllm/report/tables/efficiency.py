@@ -33,5 +33,5 @@ def efficiency(account: Account) -> Table:
             Column("unknown", "Not counted, and why", if_known=True),
         ],
         account.efficiency,
-        ["A dash: the stage did no work of that unit. Attempts that failed or were superseded are not in this table."],
+        ["A dash: the stage did no work of that unit. Attempts that failed or were superseded are left out."],
     )

@@ -52,7 +52,7 @@ def ledgers(account: Account) -> Table:
     """One row a ledger that the account is computed from."""
     return Table(
         "ledgers",
-        "Ledgers that every number rests on",
+        "Ledgers that every number is computed from",
         LedgerFile,
         [
             Column("id", "Attempt"),
@@ -68,7 +68,7 @@ def missing(account: Account) -> Table:
     """One row a result that the configuration asks for and that is missing."""
     return Table(
         "missing",
-        "Asked for and not there",
+        "Missing results",
         Missing,
         [*MODEL, Column("stage", "Stage"), Column("reason", "Reason")],
         account.missing,
@@ -86,7 +86,7 @@ def unused(account: Account) -> Table:
             Column("stage", "Stage"),
             Column("host", "Host"),
             Column("gpu", "GPU"),
-            Column("energy_J", "It drew", "J", "interval", UNKNOWN),
+            Column("energy_J", "Its energy", "J", "interval", UNKNOWN),
         ],
         [row.model_copy(update={"recipe": row.recipe or "shared"}) for row in account.unused],
         [

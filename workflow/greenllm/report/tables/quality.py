@@ -116,5 +116,8 @@ def hand_over(account: Account) -> Table:
             Column("value", "Of those kept", "1", "interval"),
         ],
         rows,
-        ["Confidence: the probability that the model gives its answer. What is below the threshold is handed over."],
+        [
+            "Confidence: the probability that the model assigns to its answer. Answers below the threshold are handed "
+            "over."
+        ],
     )

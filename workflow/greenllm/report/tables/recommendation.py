@@ -17,10 +17,10 @@ class RecommendationRow(ComparedRow):
 
 
 def recommendation(account: Account) -> Table:
-    """One row a recipe: whether it is good enough, its energy in all, and when its making has paid for itself."""
+    """One row a recipe: whether it is good enough, its total energy, and when the energy to make it is paid back."""
     return Table(
         "recommendation",
-        "What to deploy: the least energy in all, among recipes that are good enough",
+        "What to deploy: the least total energy among recipes that are good enough",
         RecommendationRow,
         [
             *RECIPE,
@@ -29,8 +29,8 @@ def recommendation(account: Account) -> Table:
             Column("needed", "Quality needed", "1", "number", field="within.recommendation.quality_bound"),
             Column("quality_difference", "Quality against baseline", "1", "interval"),
             Column("p_value", "p of the difference", "1", "number", field="quality_difference.p_value"),
-            Column("on_front", "On the front", absent=UNKNOWN),
-            Column("total_energy_per_request_J", "In all, per request", "J", "interval", UNKNOWN),
+            Column("on_front", "On Pareto front", absent=UNKNOWN),
+            Column("total_energy_per_request_J", "Total per request", "J", "interval", UNKNOWN),
             *inside(
                 "within.recommendation",
                 Column("requests", "Requests expected", "requests", "number", on_page=False),
@@ -40,9 +40,9 @@ def recommendation(account: Account) -> Table:
         ],
         recipes(account, RecommendationRow),
         [
-            "Good enough: the quality needed is reached, as sure as asked. p: of a paired test on the same examples. "
-            "On the front: no other recipe is both better and more frugal. In all: energy per request, and that of "
-            "making the model, spread over the requests expected. Paid back after: requests after which the extra "
-            "energy of making it has been saved; never where it saves none."
+            "Good enough: the quality needed is reached, with the confidence asked for. p: of a paired test on the "
+            "same examples. Pareto front: no other recipe is both better and more frugal. Total: the energy per "
+            "request plus that of making the model, spread over the requests expected. Paid back after: the requests "
+            "after which the extra energy to make it has been saved; never where it saves none."
         ],
     )

@@ -1,4 +1,4 @@
-"""What a model takes to keep and to run."""
+"""Storage, memory and computation of each model."""
 
 from greenllm.account.document import Account
 from greenllm.report.table import Column, Table
@@ -20,7 +20,7 @@ def sizes(account: Account) -> Table:
     ]
     return Table(
         "sizes",
-        "Sizes: what each model takes to keep and to run",
+        "Sizes: storage, memory and computation of each model",
         SizesRow,
         [
             *RECIPE,
@@ -36,7 +36,7 @@ def sizes(account: Account) -> Table:
         rows,
         [
             "Server's memory: resident, after warm-up. Time per token: of a request under load, its prompt included. "
-            "Server, idle: its power while it waits."
+            "Server, idle: its power while it waits for requests."
         ],
     )
 

@@ -12,7 +12,7 @@ from greenllm.report.tables.shared import MODEL, RECIPE, UNKNOWN
 _STAGE = Column("stage", "Stage")
 _ATTEMPTS = Column("attempts", "Attempts", None, "number")
 _ENERGY = Column("energy_J", "Energy", "J", "interval", UNKNOWN)
-_WASTE = Column("waste_J", "Of it waste", "J", "interval", UNKNOWN)
+_WASTE = Column("waste_J", "Wasted", "J", "interval", UNKNOWN)
 
 
 def impact(account: Account) -> Table:
@@ -42,11 +42,11 @@ def impact(account: Account) -> Table:
         ],
         account.impact,
         [
-            "Every attempt is counted once; waste is what failed, was killed, got lost or was superseded. "
+            "Every attempt is counted once. Wasted: by attempts that failed, were killed, lost or superseded. "
             + (
                 f"The site's PUE is {account.pue}."
                 if account.pue
-                else "No PUE is given: the IT equipment alone is counted."
+                else "No PUE is given: only the IT equipment is counted."
             ),
             *([account.grid_reason] if account.grid_reason else []),
         ],
@@ -103,7 +103,7 @@ def produced(account: Account) -> Table:
         rows.append(ProducedRow(*named, total, None, attempts, cost.energy_J, cost.carbon_g, missing))
     return Table(
         "produced",
-        "Cost to produce each model: its lineage, each ancestor once",
+        "Cost to produce each model: every step of its lineage once",
         ProducedRow,
         [
             *MODEL,
@@ -115,5 +115,5 @@ def produced(account: Account) -> Table:
             Column("missing", "Not counted, and why", if_known=True),
         ],
         rows,
-        ["A training resumed from a checkpoint includes the attempts that were cut off before it."],
+        ["A training resumed from a checkpoint includes the interrupted attempts before it."],
     )

@@ -1,4 +1,4 @@
-"""How each model was trained, where it was."""
+"""How each model was trained."""
 
 from greenllm.account.document import Account
 from greenllm.comparison.rows import ModelRow
