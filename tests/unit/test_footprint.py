@@ -265,6 +265,23 @@ def test_quality_difference_is_that_of_the_evaluations(study: dict[str, Any]) ->
     assert not row(study, "support", "int8")["quality_difference"]["resolved"]
 
 
+def test_kinds_of_example_and_handed_over_answers_are_means_over_seeds(tmp_path: Path) -> None:
+    study = Simulation(tmp_path, config(["baseline"], [1, 2]))
+    for seed, share in ((1, 0.4), (2, 0.8)):
+        study.evaluate("support", "baseline", seed, 0.9)
+        path = tmp_path / f"evaluations/support/baseline/seed-{seed}.json"
+        interval = {"value": share, "low": share - 0.1, "high": share + 0.1}
+        one = {"examples": 100 * seed, "metrics": {"accuracy": interval}}
+        parts = {"subsets": {"short": one}, "hand_over": {"threshold": 0.5, "coverage": interval} | one}
+        path.write_text(json.dumps(json.loads(path.read_text()) | parts))
+    found = row(accounted(study), "support", "baseline")
+    mean = {bound: pytest.approx(value) for bound, value in {"value": 0.6, "low": 0.5, "high": 0.7}.items()}
+    assert found["subsets"] == {"short": {"accuracy": mean, "examples": 150}}
+    assert found["hand_over"] == {
+        "threshold": 0.5, "coverage": mean, "examples": 150, "metrics": {"accuracy": mean},
+    }  # fmt: skip
+
+
 # --- what is not known ---
 
 
