@@ -92,26 +92,13 @@ class ModelFacts:
     def row(self, factor: GridFactor | None, pue: float | None) -> ModelRow:
         """Return the model as the account has it."""
         trained = self.trained
-        return ModelRow(
-            experiment=self.experiment,
-            recipe=self.recipe,
-            seed=self.seed,
-            chain=self.chain,
-            engine=self.engine,
-            precision=self.precision,
-            parameters=self.parameters,
-            flops_per_token=self.flops_per_token,
-            model_bytes=self.model_bytes,
-            quality=self.quality,
+        return ModelRow.of(
+            self,
             training=None
             if trained is None
             else TrainingFacts.model_validate({name: trained.get(name) for name in TrainingFacts.model_fields}),
             serving=None if self.serving is None else _served(self.serving),
-            cost_to_produce=CostToProduce(
-                **dict(impact_of(self.cost.energy, factor, pue)),
-                steps=self.cost.steps,
-                missing=self.cost.missing,
-            ),
+            cost_to_produce=CostToProduce.of(self.cost, **dict(impact_of(self.cost.energy, factor, pue))),
         )
 
 
