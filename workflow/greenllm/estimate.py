@@ -5,6 +5,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
+from greenllm.field_types import Number, Text
+
 # Names of the errors that `unseen` stands for begin so, each attempt's with its own; and their source.
 UNSEEN = "unseen@"
 UNSEEN_SOURCE = "readings: what happened between two of them"
@@ -65,11 +67,11 @@ def _as_object(cls: type[Interval] | type[PartialInterval]) -> Any:
 class Parameter:
     """An uncertain constant of a sensor: a gain, a power per core; with 95 % bounds, unit and source."""
 
-    value: float
-    low: float
-    high: float
-    unit: str
-    source: str
+    value: Number
+    low: Number
+    high: Number
+    unit: Text
+    source: Text
 
     def to_json(self) -> dict[str, Any]:
         """Return `{value, low, high, unit, source}`."""

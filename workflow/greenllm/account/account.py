@@ -33,7 +33,7 @@ from greenllm.footprint.impact import impact_rows, spent_by
 from greenllm.footprint.power_over_time import Piece, series
 from greenllm.footprint.rows import HostPower
 from greenllm.footprint.standing import JobAttempt, attempts
-from greenllm.ledger.component import SUMMED, Component
+from greenllm.ledger.energy_log import SUMMED, Component
 from greenllm.study.chain import ChainJob, chain_jobs
 from greenllm.study.models import Config
 from greenllm.study.results import Key, Study

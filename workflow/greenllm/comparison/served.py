@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from greenllm.comparison.spread import Repeated
 from greenllm.estimate import Estimate, total
 from greenllm.footprint.standing import JobAttempt
-from greenllm.ledger.component import SUMMED
+from greenllm.ledger.energy_log import SUMMED
 
 if TYPE_CHECKING:
     from greenllm.attribution import Attribution

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from greenllm.attribution.jobs import JobEnergy
-from greenllm.ledger.component import SUMMED, Component
+from greenllm.ledger.energy_log import SUMMED, Component
 from greenllm.study.chain import ChainJob
 
 
