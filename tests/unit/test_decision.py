@@ -241,8 +241,13 @@ def test_of_bits_per_byte_fewer_are_better(tmp_path: Path) -> None:
         ]
         study.write(
             f"evaluations/support/{recipe}/seed-1.json",
-            {"task": task.name, "engine": "transformers", "precision": "fp32", "examples": 200, "bootstrap": 200}
-            | {"primary": task.primary, "metrics": scores_with_intervals(task, answers, 200, 1)},
+            {"schema": "greenllm/evaluation/1", "task": task.name, "engine": "transformers", "precision": "fp32"}
+            | {
+                "examples": 200,
+                "bootstrap": 200,
+                "primary": task.primary,
+                "metrics": scores_with_intervals(task, answers, 200, 1),
+            },
         )
         path = tmp_path / f"evaluations/support/{recipe}/seed-1.predictions.jsonl"
         path.write_text("".join(json.dumps(answer) + "\n" for answer in answers))

@@ -56,7 +56,7 @@ def efficiency_rows(found: Sequence[JobAttempt], models: Iterable[ModelFacts]) -
         if model.serving is None or model.serving.server is None:
             continue
         point = model.serving.compared
-        units = units_of_work({"requests": point.written["answered"], "tokens": point.written["completion_tokens"]})
+        units = units_of_work({"requests": point.written.answered, "tokens": point.written.completion_tokens})
         row = _row(model.serving.server, "server, measurement window", point.energy, units)
         with_spread = {"J_per_request": over_rounds(point.per_request), "J_per_token": over_rounds(point.per_token)}
         rows.append(row.model_copy(update=with_spread))

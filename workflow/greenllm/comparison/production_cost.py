@@ -59,7 +59,7 @@ def _resumed_from(last: JobAttempt, job: ChainJob, study: Study, found: Sequence
     if job.rule not in ("train", "compress") or job.recipe is None or job.seed is None:
         return []
     training = study.trainings.get((job.experiment, job.recipe, job.seed))
-    if training is None or training.get("resumed_from_step") is None:
+    if training is None or training.resumed_from_step is None:
         return []
     before = [attempt for attempt in found if attempt.chain_job == job and attempt.started < last.started]
     successes = [index for index, attempt in enumerate(before) if attempt.status == "succeeded"]

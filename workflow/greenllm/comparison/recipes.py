@@ -13,14 +13,13 @@ from greenllm.comparison.rows import (
     CurvePoint,
     Difference,
     EnergySpread,
-    HandedOver,
-    ModelQuality,
     Qualifies,
     Quality,
     RecipeRow,
 )
 from greenllm.comparison.served import PointEnergy
 from greenllm.comparison.spread import Repeated
+from greenllm.documents.evaluation import HandedOver, ModelQuality
 from greenllm.estimate import Estimate, Interval, total
 from greenllm.study.results import Key, Study
 from greenllm.tasks import TASKS, Task
@@ -120,7 +119,7 @@ class Comparison:
     @cached_property
     def _predictions(self) -> dict[tuple[str, int], list[dict[str, Any]]]:
         return {
-            (recipe, seed): self.study.predictions((self.experiment, recipe, seed)) if model.evaluation else []
+            (recipe, seed): self.study.predictions((self.experiment, recipe, seed)) if model.quality else []
             for recipe in self.recipes
             for seed, model in self.models[recipe].items()
         }
@@ -140,8 +139,8 @@ class Comparison:
             precision=_first(model.precision for model in own),
             parameters=_mean(model.parameters for model in own),
             model_bytes=_mean(model.model_bytes for model in own),
-            memory_bytes=_mean(serving.measurement.get("memory_bytes") for serving in servings),
-            memory_reason=_first(serving.measurement.get("memory_reason") for serving in servings),
+            memory_bytes=_mean(serving.measurement.memory_bytes for serving in servings),
+            memory_reason=_first(serving.measurement.memory_reason for serving in servings),
             flops_per_token=_mean(model.flops_per_token for model in own),
             quality=self.quality_of(recipe),
             quality_difference=self._difference(recipe),
@@ -157,11 +156,9 @@ class Comparison:
             idle_power_W=_mean_interval(serving.idle_power for serving in servings),
             accelerator_Wh_per_1000_requests=accelerator
             and Interval(*(joules * 1000 / J_PER_Wh for joules in accelerator)),
-            latency_p50_s=_mean(_within(serving.compared.written["latency_s"], "p50") for serving in servings),
-            latency_p95_s=_mean(_within(serving.compared.written["latency_s"], "p95") for serving in servings),
-            requests_per_s=_mean(
-                _within(serving.compared.written["throughput"], "requests_per_s") for serving in servings
-            ),
+            latency_p50_s=_mean(serving.compared.written.latency_s.p50 for serving in servings),
+            latency_p95_s=_mean(serving.compared.written.latency_s.p95 for serving in servings),
+            requests_per_s=_mean(serving.compared.written.throughput.requests_per_s for serving in servings),
             cost_to_produce_J=self._whole_cost(recipe).mean(recipe),
             total_energy_per_request_J=self.total.mean(recipe),
             break_even_requests=None if same else break_even(self.request, self.produce, self.baseline, recipe),
@@ -209,11 +206,11 @@ class Comparison:
             written = [serving.points[index].written for serving in servings]
             curve.append(
                 CurvePoint(
-                    concurrency=written[0]["concurrency"],
+                    concurrency=written[0].concurrency,
                     energy_per_request_J=self.measured(lambda point: point.per_request, index).mean(recipe),
                     energy_per_token_J=self.measured(lambda point: point.per_token, index).mean(recipe),
-                    requests_per_s=_mean(_within(point["throughput"], "requests_per_s") for point in written),
-                    latency_p50_s=_mean(_within(point["latency_s"], "p50") for point in written),
+                    requests_per_s=_mean(point.throughput.requests_per_s for point in written),
+                    latency_p50_s=_mean(point.latency_s.p50 for point in written),
                 )
             )
         return curve
@@ -246,10 +243,6 @@ def _spread(quantity: Quantity, recipe: str) -> EnergySpread | None:
     return EnergySpread(
         over=spread.over, count=spread.count, relative_error=spread.error, pooled=spread.pooled, note=note
     )
-
-
-def _within(table: Mapping[str, Any] | None, name: str) -> float | None:
-    return None if table is None else table.get(name)
 
 
 def _first(values: Iterable[Value | None]) -> Value | None:

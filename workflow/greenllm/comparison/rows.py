@@ -2,6 +2,9 @@
 
 from typing import Literal
 
+from greenllm.documents.evaluation import HandedOver, ModelQuality
+from greenllm.documents.measurement import AnswersAgreement, MeasuredLoad
+from greenllm.documents.training import TrainingFacts
 from greenllm.estimate import Interval
 from greenllm.footprint.rows import AccountPart, Impact, Number
 
@@ -51,15 +54,6 @@ class CurvePoint(AccountPart):
     energy_per_token_J: Interval | None
     requests_per_s: Number | None
     latency_p50_s: Number | None
-
-
-class HandedOver(AccountPart):
-    """What is answered, and how well, where answers of a confidence below `threshold` go to a person."""
-
-    threshold: Number
-    coverage: Interval
-    examples: Number
-    metrics: dict[str, Interval]
 
 
 class RecipeRow(AccountPart):
@@ -125,94 +119,16 @@ class ComparedRecipes(AccountPart):
     recipes: list[RecipeRow]
 
 
-class SubsetQuality(AccountPart):
-    """A model's quality on one kind of example."""
-
-    examples: int
-    metrics: dict[str, Interval]
-
-
-class ModelQuality(AccountPart):
-    """A model's quality on the test split; `finish`: how many answers came to an end, and how many were cut off."""
-
-    primary: str
-    metrics: dict[str, Interval]
-    examples: int
-    bootstrap: int
-    finish: dict[str, int] | None
-    subsets: dict[str, SubsetQuality]
-    hand_over: HandedOver | None
-
-
-class TrainingFacts(AccountPart):
-    """What a training reported; None what this one did not."""
-
-    parameters: int | None
-    steps: int | None
-    epochs: Number | None
-    tokens: Number | None
-    samples: Number | None
-    flops: Number | None
-    precision: str | None
-    trainable_parameters: int | None
-    peak_memory_bytes: int | None
-    world_size: int | None
-    wrapper: str | None
-    resumed_from_step: int | None
-    stopped_early: bool | None
-    stop_reason: str | None
-
-
-class Percentiles(AccountPart):
-    """Percentiles of a time, in s."""
-
-    p50: Number | None
-    p95: Number | None
-    p99: Number | None
-
-
-class _Mean(AccountPart):
-    mean: Number | None
-
-
-class Latency(Percentiles, _Mean):
-    """The time from sending a request to its last byte, in s."""
-
-
-class Throughput(AccountPart):
-    """What a server answered per second."""
-
-    requests_per_s: Number | None
-    tokens_per_s: Number | None
-
-
-class AnswersAgreement(AccountPart):
-    """How many of a served model's answers are those that it gave when it was evaluated."""
-
-    equal: int
-    compared: int
-    share: Number | None
-
-
-class ServedPoint(AccountPart):
-    """The load measurement at one concurrency (None where requests arrive at a set rate); energies are the server's."""
-
+class _ServerEnergy(AccountPart):
     energy_J: Interval | None
     energy_per_request_J: Interval | None
     energy_per_token_J: Interval | None
     rounds: int
     duration_s: Number
-    requests: int | None
-    answered: int | None
-    failed: int | None
-    concurrency: int | None
-    rate_per_s: Number | None
-    latency_s: Latency | None
-    time_to_first_token_s: Percentiles | None
-    throughput: Throughput | None
-    prompt_tokens: int | None
-    completion_tokens: int | None
-    stopped: str | None
+
+
+class ServedPoint(MeasuredLoad, _ServerEnergy):
+    """The load measurement at one concurrency, with the server's energy."""
 
 
 class ServedModel(ServedPoint):
