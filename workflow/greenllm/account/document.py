@@ -6,6 +6,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, Field, SerializerFunctionWrapHandler, ValidationError, model_serializer
 
 from greenllm.comparison.rows import Advice, ComparedRecipes, ModelRow
+from greenllm.documents.document import first_fault
 from greenllm.errors import UserError
 from greenllm.estimate import Interval, Parameter
 from greenllm.files import read_json
@@ -237,9 +238,7 @@ class Account(AccountPart):
         try:
             return cls.model_validate(found)
         except ValidationError as error:
-            first = error.errors()[0]
-            key = ".".join(str(part) for part in first["loc"])
-            raise UserError(f"{path}: {key}: {first['msg'][0].lower()}{first['msg'][1:]}; {REMEDY}") from None
+            raise UserError(f"{path}: {first_fault(error)}; {REMEDY}") from None
 
     def to_json(self) -> dict[str, Any]:
         """Return the account as the JSON object of account.json."""

@@ -17,6 +17,13 @@ class Part(BaseModel):
     model_config = ConfigDict(extra="ignore", frozen=True, populate_by_name=True)
 
 
+def first_fault(error: ValidationError) -> str:
+    """Return the first fault that pydantic found, as "key: what is wrong"."""
+    first = error.errors(include_url=False)[0]
+    key = ".".join(str(part) for part in first["loc"])
+    return f"{key}: {first['msg'][0].lower()}{first['msg'][1:]}"
+
+
 class Document(Part):
     """A whole file; `stage` is the command that writes it, `schema_name` the schema that it must have, if any."""
 
@@ -33,6 +40,4 @@ class Document(Part):
         try:
             return cls.model_validate(found)
         except ValidationError as error:
-            first = error.errors(include_url=False)[0]
-            key = ".".join(str(part) for part in first["loc"])
-            raise UserError(f"{path}: {key}: {first['msg'][0].lower()}{first['msg'][1:]}; {remedy}") from None
+            raise UserError(f"{path}: {first_fault(error)}; {remedy}") from None

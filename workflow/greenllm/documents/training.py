@@ -27,4 +27,4 @@ class TrainingFacts(Part):
 class TrainingReport(TrainingFacts, Document):
     """A training, as it is in its file."""
 
-    stage: ClassVar[str] = "train"
+    stage: ClassVar[str] = "its stage"  # train or compress
