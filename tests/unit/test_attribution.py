@@ -375,15 +375,44 @@ def test_readings_of_almost_one_time_in_the_wrong_order_count_once():
     assert device(result, "GPU-a")["counted_J"] == pytest.approx(400 * 19, abs=400 * 0.02)
 
 
-def outside(method: str) -> dict:
-    """Energy in joules from a source outside the host."""
-    counter = {"unit_J": 1.0, "wrap": None, "shared": False, "ticks": False, "max_W": None}
+@pytest.mark.parametrize(
+    ("constants", "power_W", "energy_J", "reason"),
+    [
+        ({"max_W": 99.0, "stamp_s": 0.05}, 100.0, 1000, None),
+        ({"max_W": 99.0, "stamp_s": 0.001}, 100.0, None, "began anew"),
+        ({"still_s": 30.0, "still_cpu_s": 6.0}, 0.0, 0, None),
+        ({"still_s": 30.0, "still_cpu_s": 4.0}, 0.0, None, "stood still"),
+    ],
+)
+def test_the_ledgers_record_of_a_counter_decides_what_its_readings_mean(constants, power_W, energy_J, reason):
+    """Equal readings, but other constants in the start record. The job uses 5 CPU seconds."""
+    card = gpu("GPU-a")
+    host = Host(
+        sensors=[card | {"counter": card["counter"] | constants}], counters={"GPU-a": lambda t: 1e3 * power_W * t}
+    )
+    result = attribute_attempts([attempt(host, "a", np.arange(0, 11.0), lambda t: 0.5 * t, gpus=["GPU-a"])])
+    (component,) = result.job("a").components
+    assert (component.energy and component.energy.value) == (None if energy_J is None else JOULES(energy_J))
+    assert (component.reason is None) if reason is None else (reason in component.reason)
+
+
+def outside(method: str, **constants: float) -> dict:
+    """Energy in joules from a source outside the host; without `constants` as ledgers of earlier versions have it."""
+    counter = {"unit_J": 1.0, "wrap": None, "shared": False, "ticks": False, "max_W": None, **constants}
     return RAPL | {"component": "platform", "device": "external", "method": method, "counter": counter}
 
 
-@pytest.mark.parametrize(("method", "counted_J"), [("watts-command", 32000), ("joules-command", 100000)])
-def test_while_the_source_of_a_power_is_silent_nothing_counts_but_a_counter_goes_on(method, counted_J):
-    host = Host(cpus=1, sensors=[outside(method)], counters={"external": lambda t: 100.0 * np.asarray(t)})
+@pytest.mark.parametrize(
+    ("method", "constants", "counted_J"),
+    [
+        ("watts-command", {}, 32000),
+        ("joules-command", {}, 100000),
+        ("watts-command", {"silent_s": 700.0}, 100000),
+        ("another-command", {"silent_s": 600.0}, 32000),
+    ],
+)
+def test_while_the_source_of_a_power_is_silent_nothing_counts_but_a_counter_goes_on(method, constants, counted_J):
+    host = Host(cpus=1, sensors=[outside(method, **constants)], counters={"external": lambda t: 100.0 * np.asarray(t)})
     one = attempt(host, "a", np.arange(0, 1001), lambda t: 1.0 * t)
     silent = (one.columns["monotonic_s"] > 220) & (one.columns["monotonic_s"] < 900)
     one.columns["platform/external.raw"][silent] = np.nan
@@ -394,7 +423,7 @@ def test_while_the_source_of_a_power_is_silent_nothing_counts_but_a_counter_goes
     assert [(gap["duration_s"], gap["device"]) for gap in result.hosts[0].gaps] == (
         [(680, "external")] if counted_J < 100000 else []
     )
-    other = attempt(host, "b", np.arange(0, 1001), lambda t: 0.0 * t)  # whose source was not silent
+    other = attempt(host, "b", np.arange(0, 1001), lambda t: 0.0 * t)  # its source was not silent
     assert device(attribute_attempts([one, other]), "external")["counted_J"] == JOULES(100000)
 
 

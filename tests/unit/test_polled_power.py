@@ -140,6 +140,17 @@ def test_readings_too_far_apart_leave_all_unknown():
     assert sum(gap.end_s - gap.start_s for gap in series.unknown) == 20
 
 
+def test_the_gauges_record_decides_how_long_it_may_be_unread_and_how_much_of_a_period_its_window_is():
+    longer = polled_power(np.array([0.0, 10.0, 20.0]), np.full(3, 100.0), Gauge(1.0, unread_s=15.0))
+    assert longer.growth(np.array([0.0, 20.0]))[0] == pytest.approx(2000)
+    assert longer.unknown == []
+    times, shown_W, _ = readings(np.random.default_rng(5), square((1.0, 2.0)), **CARD)
+    widths_J = [
+        polled_power(times, shown_W, Gauge(1.0, window_part=part)).halfwidth(0.0, DURATION_S) for part in (0.25, 0.9)
+    ]
+    assert widths_J[1] < 0.5 * widths_J[0]
+
+
 def test_two_meters_readings_make_one_series():
     random = np.random.default_rng(5)
     times, shown_W, truth_J = readings(random, square((1.0, 2.0)), **CARD)
