@@ -29,7 +29,7 @@ class RunningJob:
     """
 
     def __init__(self, ledgers: Path, path: Path) -> None:
-        """`path` is the job's ledger in the folder `ledgers`. Raises UnknownEnergyError where it has no start record."""
+        """`path` is its ledger in the folder `ledgers`. Raises UnknownEnergyError where that has no start record."""
         start = read_ledger(path)[0].start
         if start is None:
             raise UnknownEnergyError(f"its meter writes no ledger to {ledgers}")
