@@ -7,8 +7,9 @@ import time
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
+from greenllm.attribution.from_ledgers import attribute, attribute_attempts
 from greenllm.attribution.reading import read_attempts
-from greenllm.attribution.result import Attribution, attribute, attribute_attempts
+from greenllm.attribution.result import Attribution
 from greenllm.estimate import Estimate, total
 from greenllm.ledger.file import ledger_paths, read_ledger
 
