@@ -238,8 +238,8 @@ class Account(AccountPart):
             return cls.model_validate(found)
         except ValidationError as error:
             first = error.errors()[0]
-            key = ".".join(str(part) for part in first["loc"])
-            raise UserError(f"{path}: {key}: {first['msg'][0].lower()}{first['msg'][1:]}; {REMEDY}") from None
+            key, message = ".".join(map(str, first["loc"])), first["msg"].removeprefix("Value error, ")
+            raise UserError(f"{path}: {key}: {message[0].lower()}{message[1:]}; {REMEDY}") from None
 
     def to_json(self) -> dict[str, Any]:
         """Return the account as the JSON object of account.json."""
