@@ -18,7 +18,8 @@ STORED = Path(__file__).with_name("stored") / "account.json"
 @pytest.fixture
 def stored() -> dict[str, Any]:
     """Return the account of a simulated study, with the packages that the stored one leaves out."""
-    return json.loads(STORED.read_text(encoding="utf-8")) | {"packages": {"python": "3.11.2"}}
+    found: dict[str, Any] = json.loads(STORED.read_text(encoding="utf-8"))
+    return found | {"packages": {"python": "3.11.2"}}
 
 
 def study_with_gpus(results: Path) -> Simulation:
