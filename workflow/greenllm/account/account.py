@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING
 from greenllm.account.document import (
     Account,
     ExperimentAccount,
-    HostRow,
     JobComponent,
     JobRow,
     LedgerFile,
@@ -58,7 +57,7 @@ def account(study: Study, attribution: "Attribution", packages: Mapping[str, str
         config=config.model_dump(mode="json", by_alias=True, exclude_unset=True),
         policy=attribution.policy,
         parameters=dict(sorted(attribution.parameters.items())),
-        hosts=[HostRow.model_validate(host) for host in attribution.hosts_json()],
+        hosts=attribution.host_totals(),
         ledgers=[LedgerFile.of(job.attempt) for job in attribution.jobs],
         troubles=attribution.troubles,
         packages=dict(packages),

@@ -20,8 +20,8 @@ class Part(BaseModel):
 def first_fault(error: ValidationError) -> str:
     """Return the first fault that pydantic found, as "key: what is wrong"."""
     first = error.errors(include_url=False)[0]
-    key = ".".join(str(part) for part in first["loc"])
-    return f"{key}: {first['msg'][0].lower()}{first['msg'][1:]}"
+    key, message = ".".join(map(str, first["loc"])), first["msg"].removeprefix("Value error, ")
+    return f"{key}: {message[0].lower()}{message[1:]}"
 
 
 class Document(Part):
