@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 from greenllm.account.account import SCHEMA, account, models_of
 from greenllm.comparison.recipes import Comparison, compared
-from greenllm.config.models import DecisionOverride
+from greenllm.config.models import Decision
 from greenllm.config.read import validate
+from greenllm.config.section import Override
 from greenllm.errors import UserError
 from greenllm.files import read_json
 from greenllm.footprint.standing import attempts
@@ -56,7 +57,7 @@ def read_results(folder: Path, decision: Mapping[str, Any] | None = None) -> Res
     found = read_json(path, REMEDY)
     if found.get("schema") != SCHEMA:
         raise UserError(f"{path}: expected schema {SCHEMA!r}; run `greenllm account` again")
-    validate(dict(decision or {}), DecisionOverride, "decision")
+    validate(dict(decision or {}), Override[Decision], "decision")
     values = dict(found["config"])
     values["experiments"] = {
         name: {**experiment, "decision": {**experiment.get("decision", {}), **(decision or {})}}
