@@ -7,12 +7,12 @@ from pydantic import BaseModel, Field, SerializerFunctionWrapHandler, Validation
 
 from greenllm.attribution.result import HostTotals
 from greenllm.comparison.rows import Advice, ComparedRecipes, ModelRow
-from greenllm.documents.document import first_fault
+from greenllm.documents.document import Number, first_fault
 from greenllm.errors import UserError
 from greenllm.estimate import Interval, Parameter
 from greenllm.files import read_json
 from greenllm.footprint.carbon import GridFactor
-from greenllm.footprint.rows import AccountPart, HostPower, ImpactRow, Number, StudySpent
+from greenllm.footprint.rows import AccountPart, HostPower, ImpactRow, StudySpent
 
 SCHEMA: Literal["greenllm/account/2"] = "greenllm/account/2"
 REMEDY = "run `greenllm account` again"

@@ -11,7 +11,7 @@ from greenllm.files import read_json
 Number = int | float  # as it is written: a count stays a count
 
 
-class Part(BaseModel):
+class DocumentPart(BaseModel):
     """An object in a document. Keys that it does not know, of another version, are left out."""
 
     model_config = ConfigDict(extra="ignore", frozen=True, populate_by_name=True)
@@ -24,7 +24,7 @@ def first_fault(error: ValidationError) -> str:
     return f"{key}: {message[0].lower()}{message[1:]}"
 
 
-class Document(Part):
+class Document(DocumentPart):
     """A whole file; `stage` is the command that writes it, `schema_name` the schema that it must have, if any."""
 
     stage: ClassVar[str]

@@ -2,10 +2,10 @@
 
 from typing import ClassVar
 
-from greenllm.documents.document import Document, Number, Part
+from greenllm.documents.document import Document, DocumentPart, Number
 
 
-class TrainingFacts(Part):
+class TrainingFacts(DocumentPart):
     """What a training reported; None what this one did not."""
 
     parameters: int | None = None

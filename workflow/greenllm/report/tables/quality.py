@@ -4,8 +4,8 @@ from dataclasses import dataclass
 
 from greenllm.account.document import Account
 from greenllm.comparison.rows import ModelRow
+from greenllm.documents.document import Number
 from greenllm.estimate import Interval
-from greenllm.footprint.rows import Number
 from greenllm.report.names import metric_name
 from greenllm.report.table import Column, Table
 from greenllm.report.tables.shared import MODEL, RECIPE, ComparedRow, inside, recipes
