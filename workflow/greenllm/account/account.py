@@ -43,7 +43,7 @@ if TYPE_CHECKING:
 
 
 def account(study: Study, attribution: "Attribution", packages: Mapping[str, str]) -> Account:
-    """Return the account of a study (its shape: results/README.md, `account/account.json`)."""
+    """Return the account of a study (what it holds: results/README.md)."""
     config = study.config
     found = attempts(attribution.jobs)
     until = max((attempt.ended or attempt.started for attempt in found), default=None)
