@@ -7,7 +7,7 @@ import pytest
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
 
 from greenllm.engines import PromptError
-from greenllm.engines.text import Answer, Text
+from greenllm.engines.text import Detokenizer, Text
 from greenllm.errors import UserError
 
 CHAT = [{"role": "user", "content": "Hello"}]
@@ -29,7 +29,7 @@ def write_tokenizer(folder: Path, **settings: object) -> Tokenizer:
 
 def test_characters_of_several_tokens_come_whole(tmp_path: Path) -> None:
     tokenizer = write_tokenizer(tmp_path)
-    answer = Answer(Text(tmp_path))
+    answer = Detokenizer(Text(tmp_path))
     pieces = [answer.add(token) for token in tokenizer.encode("银行 né").ids]
     assert "".join(pieces) == "银行 né" == answer.text
     assert pieces == ["", "", "银", "", "", "行", " ", "n", "", "é"]
@@ -38,7 +38,7 @@ def test_characters_of_several_tokens_come_whole(tmp_path: Path) -> None:
 
 def test_an_answer_cut_within_a_character_is_told_to_its_end(tmp_path: Path) -> None:
     tokenizer = write_tokenizer(tmp_path)
-    answer = Answer(Text(tmp_path))
+    answer = Detokenizer(Text(tmp_path))
     told = "".join(answer.add(token) for token in tokenizer.encode("a银").ids[:-1])
     assert told == "a"
     assert told + answer.rest() == answer.text == "a\ufffd"
@@ -46,7 +46,7 @@ def test_an_answer_cut_within_a_character_is_told_to_its_end(tmp_path: Path) -> 
 
 def test_special_tokens_are_no_text(tmp_path: Path) -> None:
     tokenizer = write_tokenizer(tmp_path)
-    answer = Answer(Text(tmp_path))
+    answer = Detokenizer(Text(tmp_path))
     assert "".join(answer.add(token) for token in tokenizer.encode("<s>a</s>").ids) == "a" == answer.text
 
 

@@ -1,4 +1,4 @@
-"""What the server tells Prometheus, in a registry of its own."""
+"""The server's metrics for Prometheus."""
 
 from collections.abc import Callable
 
@@ -27,7 +27,7 @@ class Metrics:
         )
         self.dropped = Counter(
             "greenllm_dropped_requests",
-            "Requests whose client went away before the answer.",
+            "Requests whose client disconnected before the answer.",
             registry=self._registry,
         )
         self.latency_s = Histogram(
@@ -51,7 +51,7 @@ class Metrics:
         Gauge("greenllm_waiting_requests", "Requests in the queue.", registry=self._registry).set_function(waiting)
 
     def text(self) -> bytes:
-        """Return all figures in Prometheus' text format."""
+        """Return all metrics in Prometheus' text format."""
         return generate_latest(self._registry)
 
 
@@ -67,7 +67,7 @@ class CountRequests:
 
         async def counted(message: Message) -> None:
             if message["type"] == "http.response.start":
-                # Only paths that exist: a label for whatever anybody asks for would fill the memory.
+                # Only paths that exist: one label for every path that anybody requests would fill the memory.
                 path = getattr(scope.get("route"), "path", "other")
                 self._metrics.requests.labels(path, str(message["status"])).inc()
             await send(message)

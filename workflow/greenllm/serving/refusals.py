@@ -1,4 +1,4 @@
-"""Errors that a client is answered with, each in OpenAI's form, without a path or a traceback."""
+"""Errors as the client gets them: each in OpenAI's form, without a path or a traceback."""
 
 from fastapi import FastAPI
 from fastapi import Request as HttpRequest
@@ -7,6 +7,8 @@ from starlette.exceptions import HTTPException
 
 from greenllm.serving import protocol
 from greenllm.serving.batching import EngineFailed
+
+ENGINE_FAILED = protocol.error("the engine failed; see the server's log", "server_error")
 
 
 class Refused(Exception):  # noqa: N818
@@ -18,7 +20,7 @@ class Refused(Exception):  # noqa: N818
 
 
 def report_errors(app: FastAPI) -> None:
-    """Answer every error of an application so."""
+    """Have an application answer every error in this form."""
 
     @app.exception_handler(Refused)
     async def refused(http: HttpRequest, error: Refused) -> JSONResponse:
@@ -33,7 +35,7 @@ def report_errors(app: FastAPI) -> None:
 
     @app.exception_handler(EngineFailed)
     async def engine_failed(http: HttpRequest, error: EngineFailed) -> JSONResponse:
-        return JSONResponse(protocol.error("the engine failed; see the server's log", "server_error"), status_code=500)
+        return JSONResponse(ENGINE_FAILED, status_code=500)
 
     @app.exception_handler(Exception)
     async def failed(http: HttpRequest, error: Exception) -> JSONResponse:
