@@ -1,10 +1,12 @@
-"""The bundle: a folder that serves a model by itself, and says what is known of it."""
+"""The bundle: a folder with a model, a script that serves it, and a model card."""
 
 import os
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+
+import jinja2
 
 from greenllm.files import replacing_folder, write_json
 from greenllm.model_folder.manifest import FILE, read_manifest
@@ -15,12 +17,13 @@ from greenllm.training.saving import ADAPTER
 from greenllm.written import RECORD
 
 CARD = "README.md"
+CARD_TEMPLATE = "card.md.jinja"
 SERVE = "serve"
 OURS = (FILE, CARD, SERVE, REPLIES)
-# Formats that run code when they are read (pickle), or that no engine here reads.
+# Formats that can run code when they are read (pickle), or that no engine here reads.
 LEFT_OUT = {".bin", ".pt", ".pth", ".ckpt", ".pkl", ".h5", ".msgpack", ".ot"}
 
-# Of any POSIX shell. It finds its folder through links, too, and says what is missing before greenllm is started.
+# For any POSIX shell. It finds its folder through links, too, and checks for greenllm before it starts it.
 SCRIPT = """\
 #!/bin/sh
 # Serves this folder over an OpenAI-compatible HTTP interface; needs the command greenllm.
@@ -50,25 +53,25 @@ def make_bundle(
     out: Path,
     replies: Replies | None = None,
 ) -> None:
-    """Make a bundle of a model folder; the same inputs give the same bytes.
+    """Make a bundle of a model folder; the same inputs make the same bytes.
 
-    Files are hard links where the file system has them (change none in place), else copies. `evaluation` is what
-    `greenllm evaluate` wrote, `wildcards` say which experiment, recipe and seed the model is, `replies` what a chat is
-    answered with by the intent that the model names.
-    Raises `UserError` where `model` is no model folder.
+    Files are hard links if the file system has them (so change none in place), else copies. `evaluation` is the result
+    of `greenllm evaluate`, `wildcards` are the model's experiment, recipe and seed, `replies` are the scripted replies
+    to a chat, by intent.
+    Raises `UserError` if `model` is not a model folder.
     """
     manifest = read_manifest(model)
     name = "-".join(wildcards.values()) or model.resolve().name
     task = evaluation.get("task")
     with replacing_folder(out, "deploy") as beside:
         for file in sorted(model.rglob("*")):
-            # Hidden files are others': linked, Snakemake's time stamp of the bundle would be the model's too.
+            # Hidden files are left out. Snakemake's time stamp, if linked, would be shared by model and bundle.
             hidden = file.name.startswith(".")
             place = file.relative_to(model)
             merged = place.parts[0] == ADAPTER
             if file.is_file() and not (hidden or merged or file.suffix in LEFT_OUT or file.name in OURS):
                 _link(file.resolve(), beside / place)
-        # What others have written into the manifest stays in it.
+        # Keys that others have added to the manifest are kept.
         known = read_settings_file(model / FILE) or manifest.model_dump(by_alias=True)
         known |= {"task": task, "name": name}
         write_json(beside / FILE, known)
@@ -104,7 +107,7 @@ def _card(
     wildcards: Mapping[str, str],
     replies: Replies | None,
 ) -> str:
-    """Return a model card with the metadata that the Hugging Face hub reads."""
+    """Return a model card, with the metadata that the Hugging Face hub reads."""
     from huggingface_hub import EvalResult, ModelCardData  # not with every `greenllm serve`
 
     task = evaluation.get("task")
@@ -135,31 +138,15 @@ def _card(
         "Context in tokens (prompt and answer)": manifest.get("context"),
         **{key.capitalize(): value for key, value in wildcards.items()},
     }
-    rows = "\n".join(f"| {key} | {value} |" for key, value in facts.items() if value is not None)
-    quality = "\n".join(
-        f"| {metric} | {interval['value']:.4g} | {interval['low']:.4g} to {interval['high']:.4g} |"
-        for metric, interval in metrics.items()
-    )
-    endpoint = manifest.get("endpoint")
-    use = (
-        f"The model runs behind {endpoint['url']}, where it is called {endpoint['served_name']}."
-        if endpoint
-        else "    ./serve --port 8000\n\nserves the model at http://127.0.0.1:8000/v1 for every client of the OpenAI "
-        "interface. It needs\nthe command `greenllm`. Decoding is greedy."
-    )
-    scripted = (
-        ""
-        if replies is None
-        else f"A chat is answered with the reply that `{REPLIES}` has for the intent the model names, and handed over "
-        f"to a person where its confidence is below {replies.threshold:g}; `/v1/completions` gives the intent.\n\n"
-    )
-    return f"---\n{data.to_yaml()}\n---\n\n# {name}\n\n## Use\n\n{use}\n\n{scripted}" + (
-        f"## Model\n\n| | |\n| --- | --- |\n{rows}\n\n"
-        + (
-            f"## Quality\n\nOn the {evaluation['examples']} examples of the test split, with 95 % intervals.\n\n"
-            f"| metric | value | interval |\n| --- | --- | --- |\n{quality}\n\n"
-            if quality
-            else ""
-        )
-        + "Energy and emissions are in the report of the study that made this model: they depend on where it ran.\n"
+    loader = jinja2.PackageLoader("greenllm.serving", ".")
+    environment = jinja2.Environment(loader=loader, undefined=jinja2.StrictUndefined, keep_trailing_newline=True)
+    return environment.get_template(CARD_TEMPLATE).render(
+        metadata=data.to_yaml(),
+        name=name,
+        endpoint=manifest.get("endpoint"),
+        replies=replies,
+        replies_file=REPLIES,
+        facts=[(key, value) for key, value in facts.items() if value is not None],
+        metrics=[*metrics.items()],
+        examples=evaluation.get("examples"),
     )
