@@ -155,7 +155,7 @@ def test_answers_that_differ_from_evaluates_fail_the_stage(
     done = deploy(int8, predictions, rounds=1, requests=len(PROMPTS))
     assert done.returncode == 1
     last = done.stderr.splitlines()[-1]
-    assert "7 of 8 answers are those of evaluate" in last
+    assert "7 of 8 answers equal evaluate's" in last
     assert "1 differ, the first (id test-3)" in last
     assert not (tmp_path / "measurement.json").exists()
     done = deploy(int8, predictions, rounds=1, requests=len(PROMPTS), agreement=0.8)
@@ -174,7 +174,7 @@ def test_requests_that_fail_are_not_evaluates_answers_either(
     done = deploy(int8, predictions, prompts=prompts, requests=len(prompts), rounds=1, warmup=0)
     assert done.returncode == 1
     last = done.stderr.splitlines()[-1]
-    assert "8 of 9 answers are those of evaluate" in last
+    assert "8 of 9 answers equal evaluate's" in last
     assert "1 failed, the first (id test-8): HTTP 422" in last
     assert not (tmp_path / "measurement.json").exists()
 

@@ -12,7 +12,8 @@ from prepared_data import MODEL, TRAINING, rows
 
 from greenllm.cli import main
 from greenllm.errors import UserError
-from greenllm.load.processes import greenllm, running_server
+from greenllm.load.processes import greenllm
+from greenllm.load.servers import running_server
 from greenllm.serving.scripted_replies import Replies, read_replies
 from greenllm.tasks import TASKS
 from greenllm.tasks.customer_messages import INTENTS

@@ -1,4 +1,4 @@
-"""What a load is sent to: our server, another OpenAI server in its place, or an endpoint that runs already."""
+"""The server that the load is sent to: our own, another OpenAI server, or an endpoint that runs already."""
 
 import contextlib
 import socket
@@ -10,20 +10,21 @@ from greenllm.config.models import Deployment
 from greenllm.errors import UserError
 from greenllm.files import read_json
 from greenllm.load.memory import resident_bytes
-from greenllm.load.processes import greenllm, metered, metering_cgroup, running_other_server, running_server
+from greenllm.load.processes import greenllm, metered
 from greenllm.load.server_command import filled_in, server_words
+from greenllm.load.servers import metering_cgroup, running_other_server, running_server
 from greenllm.meter.cgroups import group_of, places_of
 from greenllm.model_folder.addresses import with_version
 from greenllm.model_folder.endpoint import Endpoint
 from greenllm.model_folder.manifest import Manifest
 
 ELSEWHERE = "the endpoint runs elsewhere; if it is on this host, name the control group of its processes: model.cgroup"
-NO_GPU_ENERGY = "of the control group's processor time and memory alone: a GPU's energy is not in it"
+NO_GPU_ENERGY = "of the control group's processor time and memory only: a GPU's energy is not included"
 
 
 @dataclass(frozen=True)
 class Deployed:
-    """A bundle to be served, and how."""
+    """A bundle to serve, and the settings."""
 
     bundle: Path
     manifest: Manifest
@@ -36,42 +37,42 @@ class Deployed:
     wildcards: Mapping[str, str]
     energy_log: Path
     ready_s: float
-    """How long another server may take to start."""
+    """Longest start of another server."""
 
     def meter(self, *options: str) -> list[str]:
-        """Return the beginning of the server's command: its meter."""
+        """Return the beginning of the server's command line: its meter."""
         return metered("serve", self.wildcards, self.energy_log, "--threads", str(self.threads), *options)
 
 
 @dataclass(frozen=True)
 class Target:
-    """Something that answers prompts."""
+    """A running server or endpoint that answers prompts."""
 
     endpoint: Endpoint
     engine: str
     max_tokens: int | None = None
-    """Most tokens to ask for; None where the server has that limit itself."""
+    """Most tokens to ask for; None if the server itself has that limit."""
     tokenizer: Path | None = None
-    """Folder of the model's tokenizer, where the server may read special tokens in texts."""
+    """Folder of the model's tokenizer, if the server may read special tokens in texts."""
     meter_pid: int | None = None
-    """The meter around its processes, where they are ours."""
+    """Process id of the meter around its processes, if this host started them."""
     metered: bool = True
     energy_reason: str | None = None
-    """Why its energy is unknown, or what is not in it."""
+    """Why its energy is unknown, or what it does not include."""
 
     def memory(self, gpus: int) -> tuple[int | None, str | None]:
-        """Return the main memory of its processes in bytes, and why that is unknown or what is not in it."""
+        """Return the main memory of its processes in bytes, and why it is unknown or what it does not include."""
         if self.meter_pid is None:
-            return None, "the endpoint's processes are not ours"
+            return None, "the endpoint's processes were not started here"
         found, reason = resident_bytes(self.meter_pid)
-        return found, reason or ("main memory alone: the GPU's own is not in it" if gpus else None)
+        return found, reason or ("main memory only: the GPU's own is not included" if gpus else None)
 
 
 @contextlib.contextmanager
 def serving(deployed: Deployed) -> Iterator[Target]:
-    """Yield what answers for a bundle; where it is a server of ours, it runs for as long.
+    """Yield the server of a bundle. One that is started here runs for the time of the block.
 
-    Raises `UserError` where it cannot start, or dies.
+    Raises `UserError` if it cannot start, or dies.
     """
     if deployed.manifest.endpoint is not None:
         chosen = _endpoint(deployed, deployed.manifest.endpoint)
@@ -138,12 +139,12 @@ def _endpoint(deployed: Deployed, endpoint: Endpoint) -> Iterator[Target]:
 
 
 def _context(deployed: Deployed) -> int:
-    """Return the longest prompt and answer together that the model has room for, in tokens."""
+    """Return the model's context: the longest prompt and answer together, in tokens."""
     longest = deployed.manifest.context
     if longest is None:
         longest = read_json(deployed.bundle / "config.json", "fetch the model again").get("max_position_embeddings")
     if longest is None:
-        raise UserError(f"deploy.server: {deployed.bundle} does not tell its context; write it in place of {{context}}")
+        raise UserError(f"deploy.server: the context of {deployed.bundle} is unknown; write it in place of {{context}}")
     return int(longest)
 
 

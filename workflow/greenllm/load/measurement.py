@@ -1,4 +1,4 @@
-"""How much is measured: rounds at one concurrency until what a request takes is known narrowly enough."""
+"""The measurement: rounds at one concurrency, until the energy of a request is known precisely enough."""
 
 import math
 import time
@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from greenllm.config.models import Deployment
 from greenllm.errors import UserError
-from greenllm.load.command import timed
-from greenllm.load.rounds import Order, Round, Window
+from greenllm.load.rounds import Order, Round, Stopwatch
+from greenllm.load.summary import summary_of
 from greenllm.statistics import relative_halfwidth
 
 if TYPE_CHECKING:
@@ -20,8 +20,8 @@ Energies = Callable[[Sequence[dict[str, Any]]], "list[Estimate | None]"]
 
 
 @dataclass(frozen=True)
-class Point:
-    """What was sent at one concurrency (None: at the rate of arrivals)."""
+class MeasuredPoint:
+    """The rounds at one concurrency (None: at the rate of arrivals), and why they stopped."""
 
     concurrency: int | None
     rounds: list[Round]
@@ -34,18 +34,18 @@ def warm_up(send: Send, settings: Deployment, concurrency: int | None) -> None:
 
 
 def idle(settings: Deployment) -> dict[str, Any] | None:
-    """Wait while nothing is sent; return the window of it, None where it has no length."""
+    """Wait while nothing is sent; return the window, or None if the settings ask for none."""
     if not settings.idle_s:
         return None
-    window = Window()
+    stopwatch = Stopwatch()
     time.sleep(settings.idle_s)
-    return window.close()
+    return stopwatch.stop()
 
 
-def measure(send: Send, settings: Deployment, concurrency: int | None, energies: Energies) -> Point:
-    """Send rounds until the least of them are sent and they are narrow, or the limit is reached.
+def measure_point(send: Send, settings: Deployment, concurrency: int | None, energies: Energies) -> MeasuredPoint:
+    """Send rounds until there are enough, and the interval is narrow or the time limit is reached.
 
-    Raises `UserError` where the first round's requests all fail.
+    Raises `UserError` if all requests of the first round fail.
     """
     least = math.ceil(settings.requests / settings.rounds)
     rounds: list[Round] = []
@@ -59,13 +59,13 @@ def measure(send: Send, settings: Deployment, concurrency: int | None, energies:
         if len(rounds) < settings.rounds:
             continue
         if _halfwidth(rounds, energies([round.window for round in rounds])) <= settings.narrow:
-            return Point(concurrency, rounds, "narrow")
+            return MeasuredPoint(concurrency, rounds, "narrow")
         if sum(round.duration_s for round in rounds) >= settings.most_s:
-            return Point(concurrency, rounds, "limit")
+            return MeasuredPoint(concurrency, rounds, "limit")
 
 
 def _halfwidth(rounds: Sequence[Round], energies: "Sequence[Estimate | None]") -> float:
-    """Return how well the mean energy of a request is known between rounds, or its time where energy is unknown."""
+    """Return the relative 95 % half-width of a request's energy between rounds, or of its time if that is unknown."""
     spent = [
         round.duration_s if energy is None else energy.value
         for round, energy in zip(rounds, energies if None not in energies else [None] * len(rounds), strict=True)
@@ -75,11 +75,11 @@ def _halfwidth(rounds: Sequence[Round], energies: "Sequence[Estimate | None]") -
     )
 
 
-def described(point: Point, rate_per_s: float | None, energies: "Sequence[Estimate | None]") -> dict[str, Any]:
+def described(point: MeasuredPoint, rate_per_s: float | None, energies: "Sequence[Estimate | None]") -> dict[str, Any]:
     """Return a point's figures; `energies` are those of its rounds."""
     from greenllm.attribution import total
 
-    figures = timed(point.rounds)
+    figures = summary_of(point.rounds)
     known = [energy for energy in energies if energy is not None]
     energy = total(known) if len(known) == len(point.rounds) else None
     per_request_J = [
@@ -96,7 +96,7 @@ def described(point: Point, rate_per_s: float | None, energies: "Sequence[Estima
                 "energy_J": None if spent is None else spent.to_json(),
             }
             for round, spent in zip(point.rounds, energies, strict=True)
-            for one in [timed([round])]
+            for one in [summary_of([round])]
         ],
         **figures,
         "energy_J": None if energy is None else energy.to_json(),
@@ -107,7 +107,7 @@ def described(point: Point, rate_per_s: float | None, energies: "Sequence[Estima
 
 
 def described_idle(window: dict[str, Any] | None, energy: "Estimate | None") -> dict[str, Any] | None:
-    """Return what the server takes when nothing is sent."""
+    """Return the energy and power of the server while nothing is sent."""
     if window is None:
         return None
     duration_s = window["monotonic_end_s"] - window["monotonic_start_s"]
@@ -123,8 +123,8 @@ def _per(energy: "Estimate | None", work: int | None, spread: float) -> dict[str
     """Return the energy per unit of work in joules, with 95 % bounds.
 
     The sensor's uncertainty and the spread between the rounds (`spread`, relative) are independent, so they add in
-    quadrature (GUM, JCGM 100:2008, 5.1.2); no energy is below 0. The spread is left out where there is but one round:
-    it is unknown then.
+    quadrature (GUM, JCGM 100:2008, 5.1.2). No energy is below 0. With a single round the spread is unknown and left
+    out.
     """
     if energy is None or not work:
         return None

@@ -1,6 +1,7 @@
 """`greenllm serve`: serve a model folder over HTTP until SIGTERM or Ctrl-C."""
 
 import argparse
+import contextlib
 import os
 import signal
 import socket
@@ -10,8 +11,6 @@ from pathlib import Path
 
 from greenllm.errors import UserError
 from greenllm.meter.leases import usable_cpus
-from greenllm.meter.threads import usable_threads
-from greenllm.work import write_work
 
 READY = "greenllm serve: ready at "
 
@@ -57,11 +56,20 @@ def run(arguments: argparse.Namespace) -> int:
         signal.signal(number, _stop)
     if arguments.until_eof:
         threading.Thread(target=_stop_at_eof, daemon=True).start()
-    try:
-        with _listener(arguments.host, arguments.port) as listener:
-            _serve(arguments, listener)
-    except _Stopped:
-        pass
+    with contextlib.suppress(_Stopped), _listener(arguments.host, arguments.port) as listener:
+        # Imported here: they take seconds, and a wrong option should be reported at once.
+        from greenllm.serving.limits import Limits
+        from greenllm.serving.server import serve
+
+        serve(
+            arguments.folder,
+            listener,
+            name=arguments.name,
+            threads=arguments.threads or len(usable_cpus()),
+            device=arguments.device,
+            limits=Limits(arguments.batch, arguments.queue, arguments.max_tokens, arguments.max_body),
+            on_ready=lambda url: print(f"{READY}{url}", flush=True),
+        )
     return 0
 
 
@@ -77,39 +85,6 @@ def _stop_at_eof() -> None:
     while os.read(sys.stdin.fileno(), 4096):
         pass
     os.kill(os.getpid(), signal.SIGTERM)
-
-
-def _serve(arguments: argparse.Namespace, listener: socket.socket) -> None:
-    # Imported here: they take seconds, and a wrong option should be reported at once.
-    import uvicorn
-
-    from greenllm.engines import load_engine
-    from greenllm.model_folder.manifest import read_manifest
-    from greenllm.serving.app import make_app
-    from greenllm.serving.limits import Limits
-    from greenllm.serving.scripted_replies import read_replies
-    from greenllm.serving.service import Served
-
-    threads = usable_threads(arguments.threads or len(usable_cpus()))
-    engine = load_engine(arguments.folder, threads=threads, device=arguments.device)
-    limits = Limits(arguments.batch, arguments.queue, arguments.max_tokens, arguments.max_body)
-    served = Served()
-    name = arguments.name or read_manifest(arguments.folder).name or arguments.folder.resolve().name
-    app = make_app(engine, name, limits, served, read_replies(arguments.folder))
-    host, port = listener.getsockname()[:2]
-    url = f"http://{f'[{host}]' if ':' in host else host}:{port}"
-
-    class Server(uvicorn.Server):
-        async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-            await super().startup(sockets)
-            print(f"{READY}{url}", flush=True)
-
-    server = Server(uvicorn.Config(app, log_level="warning", access_log=False, lifespan="on"))
-    try:
-        server.run(sockets=[listener])
-    finally:
-        write_work(requests=served.requests, tokens=served.tokens, prompt_tokens=served.prompt_tokens)
-        print(f"greenllm serve: stopped after {served.requests} requests", file=sys.stderr)
 
 
 def _listener(host: str, port: int) -> socket.socket:
