@@ -191,7 +191,7 @@ def test_no_more_threads_than_processors(
     assert json.loads((tmp_path / "measurement.json").read_text())["threads"] == usable
 
 
-def test_a_server_that_cannot_start_is_told_with_the_end_of_its_log(
+def test_a_server_that_cannot_start_is_reported_with_the_end_of_its_log(
     deploy: Callable[..., subprocess.CompletedProcess[str]],
     int8: Path,  # noqa: F811
     tmp_path: Path,
@@ -226,7 +226,7 @@ def test_however_it_is_ended_nothing_is_left_running(
     assert not (tmp_path / "measurement.json").exists()
 
 
-def test_a_server_that_dies_under_load_is_told_in_one_line(
+def test_a_server_that_dies_under_load_is_reported_in_one_line(
     deploy: Callable[..., Any],
     int8: Path,  # noqa: F811
     tmp_path: Path,

@@ -87,7 +87,7 @@ def test_prompts_that_spell_special_tokens_are_sent_to_another_server_as_ids(
         (f"{SERVE} --never-ready", "within 2 s"),
     ],
 )
-def test_a_server_that_cannot_be_had_is_told_in_one_line(
+def test_a_server_that_does_not_start_is_reported_in_one_line(
     deploy: Deploy,
     int8: Path,  # noqa: F811
     tmp_path: Path,

@@ -1,4 +1,4 @@
-"""When a measurement ends, and how well what it found is known: on rounds of known length and energy."""
+"""When a measurement ends, and how precise its result is: on rounds of known length and energy."""
 
 import math
 import random
@@ -16,7 +16,7 @@ GAIN = {"gain": Parameter(1.0, 0.9, 1.1, "J/J", "test")}
 
 
 class Simulated:
-    """Rounds of a second, whose requests take a joule each, give or take a share of `spread`."""
+    """Rounds of a second, whose requests take one joule each, with a relative spread of `spread`."""
 
     def __init__(self, spread: float, error: str | None = None) -> None:
         self.orders: list[Order] = []
