@@ -1,6 +1,6 @@
 # GreenLLM: collect → preprocess → train → compress → evaluate → deploy → account → report, every job under the
 # energy meter. `snakemake --cores 8 --resources gpu=2` makes the report of the study in config/config.yaml;
-# `--configfile FILE` takes another study. Keys: config/README.md. Logic: workflow/greenllm.
+# `--configfile FILE` reads another study. Keys: config/README.md. Logic: workflow/greenllm.
 
 from snakemake.utils import min_version
 
@@ -10,7 +10,7 @@ min_version("9.20")
 report: "workflow/report/workflow.rst"
 
 
-# A study takes the default one's place; Snakemake would merge the two.
+# Another study replaces the default one; with `configfile:` alone, Snakemake would merge the two.
 if not workflow.config_settings.configfiles:
 
     configfile: "config/config.yaml"
@@ -44,10 +44,10 @@ rule all:
 
 
 onsuccess:
-    if (page := Path(STUDY.results, "report/index.html")).is_file():  # with `--until` there may be none
+    if (page := Path(STUDY.results, "report/index.html")).is_file():  # none with `--until`
         print(f"\nThe report: {page}", file=sys.stderr)
 
 
-# What a failed workflow has spent is spent: say it, from the ledgers that its jobs left.
+# A failed workflow has used energy too: show it, from the ledgers of its jobs.
 onerror:
-    shell("python -m greenllm attribute {STUDY.results:q}/ledger >&2 || true")
+    shell("python -m greenllm attribute {LEDGER:q} >&2 || true")

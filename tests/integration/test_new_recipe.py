@@ -12,8 +12,8 @@ import yaml
 from tiny_models import make_fp32
 
 import greenllm
-from greenllm.config.models import STEPS
 from greenllm.engines import load_engine
+from greenllm.recipes import STEPS
 
 PACKAGE = Path(greenllm.__file__).parent
 README = (PACKAGE / "recipes" / "README.md").read_text()

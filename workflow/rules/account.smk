@@ -1,12 +1,14 @@
-# account: all ledgers → every joule shared out among the jobs, the energy of each stage, recipe and experiment, and
-# the two tables `efficiency` (E = C/R, energy per unit of work) and `impact` (joules, kWh, grams), by `meter.policy`
-# and `site`. Metered too: its own ledger comes after, and is in the next account.
+# account: all ledgers → all energy attributed to jobs, the energy of each stage, recipe and experiment, and two tables:
+# `efficiency` (E = C/R, energy per unit of work) and `impact` (joules, kWh, grams). Config: `meter.policy`, `site`.
+# These jobs are metered too: their own ledgers come after the account, and are in the next one.
 
 
 rule account:
     input:
-        quality=compared("<results>/evaluations/{experiment}/{recipe}/seed-{seed}.json"),
-        measurements=compared("<results>/deployments/{experiment}/{recipe}/seed-{seed}/measurement.json"),
+        quality=each_compared_model("<results>/evaluations/{experiment}/{recipe}/seed-{seed}.json"),
+        measurements=each_compared_model(
+            "<results>/deployments/{experiment}/{recipe}/seed-{seed}/measurement.json"
+        ),
     output:
         attribution="<results>/account/attribution.json",
         account="<results>/account/account.json",
@@ -19,18 +21,14 @@ rule account:
         "../../envs/greenllm.yaml"
     threads: 1
     resources:
-        gpu=0,
-        attempt=current_attempt,
+        **needs(),
     params:
-        study=lambda wildcards: settings(STUDY),  # a function: its text may hold braces of its own
+        study=lambda wildcards: settings(STUDY),  # a function, since Snakemake fills in braces of a text
         folder=lambda wildcards, output: Path(output.account).parent,
     message:
         "account for every joule"
     shell:
-        "meter --rule account --attempt {resources.attempt} --threads {threads} --gpus {resources.gpu}"
-        " --input {input:q} --output {output:q} --out {output.energy:q} --"
-        " python -m greenllm account --config {params.study:q} --out {params.folder:q}"
-        " > {log:q} 2>&1"
+        metered("account", "python -m greenllm account --config {params.study:q} --out {params.folder:q}")
 
 
 rule efficiency:
@@ -51,14 +49,14 @@ rule efficiency:
         "../../envs/greenllm.yaml"
     threads: 1
     resources:
-        gpu=0,
-        attempt=current_attempt,
+        **needs(),
     message:
         "table: energy per unit of work"
     shell:
-        "meter --rule efficiency --attempt {resources.attempt} --threads {threads} --gpus {resources.gpu}"
-        " --input {input:q} --output {output:q} --out {output.energy:q} --"
-        " python -m greenllm report --account {input.account:q} --table efficiency --out {output.csv:q} > {log:q} 2>&1"
+        metered(
+            "efficiency",
+            "python -m greenllm report --account {input.account:q} --table efficiency --out {output.csv:q}",
+        )
 
 
 rule impact:
@@ -79,11 +77,11 @@ rule impact:
         "../../envs/greenllm.yaml"
     threads: 1
     resources:
-        gpu=0,
-        attempt=current_attempt,
+        **needs(),
     message:
         "table: environmental impact"
     shell:
-        "meter --rule impact --attempt {resources.attempt} --threads {threads} --gpus {resources.gpu}"
-        " --input {input:q} --output {output:q} --out {output.energy:q} --"
-        " python -m greenllm report --account {input.account:q} --table impact --out {output.csv:q} > {log:q} 2>&1"
+        metered(
+            "impact",
+            "python -m greenllm report --account {input.account:q} --table impact --out {output.csv:q}",
+        )

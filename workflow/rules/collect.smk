@@ -1,6 +1,6 @@
-# collect: a data set with its card, from where `experiments.<name>.data` says; a model that is already trained, from
-# `experiments.<name>.model`. Both run where the workflow was started, never through a cluster's scheduler: they alone
-# touch a network, which compute nodes often lack. The hub's HF_TOKEN and HF_HOME are those of the caller's environment.
+# collect: a data set with its card, from `experiments.<name>.data`; a model that is already trained, from
+# `experiments.<name>.model`. Both run on the host that started the workflow, not through a cluster's scheduler: they
+# alone need a network, and compute nodes often have none. HF_TOKEN and HF_HOME come from the caller's environment.
 
 
 rule collect:
@@ -16,21 +16,21 @@ rule collect:
         "../../envs/greenllm.yaml"
     threads: STUDY.resources.collect.threads
     resources:
-        gpu=gpus("collect"),
-        mem_mb=STUDY.resources.collect.memory_MB,
-        runtime=STUDY.resources.collect.runtime_min,
-        attempt=current_attempt,
+        **needs("collect"),
     params:
-        task=lambda wildcards: PLAN.experiment(wildcards.experiment).task,
+        task=task,
         settings=lambda wildcards: settings(PLAN.experiment(wildcards.experiment).data),
         base=lambda wildcards: STUDY.data_folder if PLAN.experiment(wildcards.experiment).data.files else ".",
     message:
         "collect {wildcards.experiment}"
     shell:
-        "meter --rule collect --wildcard experiment={wildcards.experiment} --attempt {resources.attempt}"
-        " --threads {threads} --gpus {resources.gpu} --input --output {output:q} --out {output.energy:q} --"
-        " python -m greenllm collect --task {params.task} --settings {params.settings:q} --base {params.base:q}"
-        " --out {output.data:q} > {log:q} 2>&1"
+        metered(
+            "collect",
+            "python -m greenllm collect --task {params.task} --settings {params.settings:q} --base {params.base:q}"
+            " --out {output.data:q}",
+            wildcards=("experiment",),
+            inputs="",
+        )
 
 
 rule collect_model:
@@ -46,10 +46,7 @@ rule collect_model:
         "../../envs/greenllm.yaml"
     threads: STUDY.resources.collect.threads
     resources:
-        gpu=gpus("collect"),
-        mem_mb=STUDY.resources.collect.memory_MB,
-        runtime=STUDY.resources.collect.runtime_min,
-        attempt=current_attempt,
+        **needs("collect"),
     params:
         settings=lambda wildcards: settings(
             PLAN.experiment(wildcards.experiment).model, include=PLAN.source_keys(wildcards.experiment)
@@ -57,6 +54,9 @@ rule collect_model:
     message:
         "collect the model of {wildcards.experiment}"
     shell:
-        "meter --rule collect_model --wildcard experiment={wildcards.experiment} --attempt {resources.attempt}"
-        " --threads {threads} --gpus {resources.gpu} --input --output {output:q} --out {output.energy:q} --"
-        " python -m greenllm collect-model --settings {params.settings:q} --out {output.model:q} > {log:q} 2>&1"
+        metered(
+            "collect_model",
+            "python -m greenllm collect-model --settings {params.settings:q} --out {output.model:q}",
+            wildcards=("experiment",),
+            inputs="",
+        )

@@ -1,5 +1,5 @@
-# What all stages share: the checked study, the meter's call, the resources of a stage.
-# Logic beyond paths and resources lives in the package (workflow/greenllm).
+# What all rules share: the checked study, the meter's call, the resources of a stage, and functions that return the
+# inputs and params of a job. No logic beyond paths and resources: that is in the package (workflow/greenllm).
 
 import sys
 
@@ -22,14 +22,14 @@ CONFIG_FILES = [*map(os.path.relpath, workflow.config_settings.configfiles)] or 
 CONFIG_FILE = ", ".join(CONFIG_FILES)
 GPU_LIMIT = workflow.global_resources.get("gpu")
 try:
-    # Read once more, since Snakemake takes the last of two keys of one name, and NO for false, without a word.
+    # A second reading: Snakemake's own silently takes the last of two equal keys, and NO as false.
     for file in CONFIG_FILES:
         read_yaml(Path(file))
     STUDY = check_config(config, CONFIG_FILE, GPU_LIMIT and GPU_LIMIT.value)
 except ConfigError as error:
     print(error, file=sys.stderr)
     sys.exit(2)
-# What runs on a cluster (`--jobs`, not `--cores`) says for itself whether it can use the GPU that it has.
+# On a cluster (`--jobs`, not `--cores`) each job checks by itself whether it can use its GPU.
 HERE = workflow.exec_mode.name == "DEFAULT" and workflow.resource_settings.nodes is None
 RESERVATIONS = checked(Plan(STUDY)) if HERE else Reservations(Plan(STUDY))
 PLAN = RESERVATIONS.plan
@@ -37,7 +37,7 @@ for line in RESERVATIONS.lines:
     print(f"{CONFIG_FILE}: {line}", file=sys.stderr)
 
 
-# Not before the start: a plan (`--dry-run`) or a report of what is there needs no place to write to.
+# Only when jobs start: a dry run and Snakemake's `--report` write nothing here.
 onstart:
     if RESERVATIONS.refused:
         sys.exit(2)
@@ -48,26 +48,66 @@ onstart:
         sys.exit(2)
 
 
-# Rules call `meter`, by its absolute path: neither an unactivated .venv nor a rule's own conda environment loses it.
+# Rules call `meter` by its absolute path: it is found from an unactivated .venv and from a rule's conda environment.
 METER = Path(sys.executable).with_name("greenllm")
+LEDGER = f"{STUDY.results}/ledger"
 shell.prefix(
-    "set -euo pipefail; "  # as without a prefix
-    'meter() {{ {METER:q} meter --ledger {STUDY.results:q}/ledger --device {STUDY.device} "$@"; }}; '
+    "set -euo pipefail; "  # Snakemake's own prefix, which this one replaces
+    'meter() {{ {METER:q} meter --ledger {LEDGER:q} --device {STUDY.device} "$@"; }}; '
 )
 environment.prepare(STUDY.meter.interval_s)
 
 
-def settings(section, **chosen):
-    """Return a section of the study as the JSON text that a stage takes on its command line.
+def metered(rule, command, wildcards=(), inputs="{input:q}", threads="{threads}", options=""):
+    """Return the shell text of a rule: its command under the meter, with all output of both in the rule's log.
 
-    `chosen` are pydantic's `include` or `exclude`: a job has the keys that it reads, so that no other runs it again.
+    `rule` is the rule's name ({rule} fails `snakemake --lint`), `wildcards` are the names of its wildcards. A rule whose
+    results depend on the number of threads passes `threads="{params.threads}"`, from `fixed_threads`. `options` are
+    further options of the meter. Snakemake runs a job again if the text that is returned here changes.
     """
-    return section.model_dump_json(by_alias=True, **chosen)
+    words = (
+        f"meter --rule {rule}",
+        wildcard_options(*wildcards),
+        f"--attempt {{resources.attempt}} --threads {threads} --gpus {{resources.gpu}}",
+        options,
+        "--input",
+        inputs,
+        "--output {output:q} --out {output.energy:q} --",
+        command,
+        "> {log:q} 2>&1",
+    )
+    return " ".join(filter(None, words))
+
+
+def wildcard_options(*names):
+    """Return the options that pass wildcards on. Their values need no quotes: see `wildcard_constraints` below."""
+    return " ".join(f"--wildcard {name}={{wildcards.{name}}}" for name in names)
+
+
+def needs(stage=None):
+    """Return the resources of a stage's jobs, or of a job that belongs to no stage and uses no GPU."""
+    if stage is None:
+        return {"gpu": 0, "attempt": current_attempt}
+    configured = getattr(STUDY.resources, stage)
+    return {
+        "gpu": lambda wildcards: PLAN.gpus(stage, wildcards.experiment, wildcards.get("recipe")),
+        "mem_mb": configured.memory_MB,
+        "runtime": configured.runtime_min,
+        "attempt": current_attempt,
+    }
 
 
 def current_attempt(wildcards, attempt):
-    """Return the number of the attempt: a resource, since params are not computed anew for each."""
+    """Return the number of the attempt. It is a resource because Snakemake computes params only once per job."""
     return attempt
+
+
+def fixed_threads(stage):
+    """Return the threads of a stage as a param.
+
+    `--cores` may lower Snakemake's own {threads}, and another number of threads changes weights and answers.
+    """
+    return getattr(STUDY.resources, stage).threads
 
 
 def any_of(names):
@@ -75,34 +115,44 @@ def any_of(names):
     return "|".join(names) or "(?!)"
 
 
-def gpus(stage):
-    """Return the GPUs of a stage, by wildcards: none where its jobs can't use one."""
-    return lambda wildcards: PLAN.gpus(stage, wildcards.experiment, wildcards.get("recipe"))
+def settings(section, **chosen):
+    """Return a section of the study as JSON text, as stages take it on their command line.
+
+    `chosen` is pydantic's `include` or `exclude`: a job is passed only the keys that it reads, so that a change of
+    another key does not run it again.
+    """
+    return section.model_dump_json(by_alias=True, **chosen)
+
+
+def task(wildcards):
+    """Return the name of the experiment's task."""
+    return PLAN.experiment(wildcards.experiment).task
+
+
+def recipe(wildcards):
+    """Return the recipe as JSON text, without unset keys: a new kind of step then changes no other recipe's text."""
+    return PLAN.recipe(wildcards.recipe).model_dump_json(by_alias=True, exclude_none=True)
+
+
+def python(wildcards):
+    """Return the Python interpreter that runs the recipe's jobs."""
+    return PLAN.python(wildcards.recipe)
+
+
+def device(wildcards):
+    """Return the device that the recipe's jobs compute on."""
+    return PLAN.device(wildcards.recipe)
 
 
 def source_model(wildcards):
-    """Return the folder of the model whose tokenizer the experiment takes over, if it does."""
+    """Return the folder of the model that the experiment starts from, if it brings its tokenizer."""
     if PLAN.runs_elsewhere(wildcards.experiment):
         return []
     return PLAN.model_folder(wildcards.experiment, None, "") or []
 
 
-def preprocessing(wildcards):
-    """Return how the data are prepared, as JSON text: without the tokenizer, where the model brings its own."""
-    section = PLAN.experiment(wildcards.experiment).preprocess
-    return settings(section, exclude={"tokenizer"} if source_model(wildcards) else None)
-
-
-def context(wildcards):
-    """Return the option that says how many tokens the experiment's models have room for, where that is known."""
-    if source_model(wildcards):
-        return "--context model"
-    tokens = PLAN.context(wildcards.experiment)
-    return "" if tokens is None else f"--context {tokens}"
-
-
 def parent_model(wildcards):
-    """Return the folder of the model that the recipe starts from, if it does."""
+    """Return the folder of the model that the recipe starts from, if there is one."""
     return PLAN.parent_folder(wildcards.experiment, wildcards.recipe, wildcards.seed) or []
 
 
@@ -111,21 +161,45 @@ def other_models(wildcards):
     return list(PLAN.other_folders(wildcards.experiment, wildcards.recipe, wildcards.seed).values())
 
 
-def training(wildcards):
-    """Return how the recipe's step trains, as JSON text: nothing where it does not."""
+def evaluated_model(wildcards):
+    """Return the folder of the model that the recipe makes or takes."""
+    return PLAN.model_folder(wildcards.experiment, wildcards.recipe, wildcards.seed)
+
+
+def each_compared_model(pattern):
+    """Return the pattern's file for each model that is compared."""
+    return [
+        pattern.format(experiment=experiment, recipe=recipe, seed=seed)
+        for experiment, recipe, seed in PLAN.compared()
+    ]
+
+
+def preprocess_settings(wildcards):
+    """Return how the data are prepared, as JSON text. Without the tokenizer's keys if the model brings its own."""
+    section = PLAN.experiment(wildcards.experiment).preprocess
+    return settings(section, exclude={"tokenizer"} if source_model(wildcards) else None)
+
+
+def training_settings(wildcards):
+    """Return how the recipe's step trains, as JSON text: an empty object if it does not train."""
     step = PLAN.recipe(wildcards.recipe).step
     return settings(PLAN.training(wildcards.experiment, wildcards.recipe)) if step.trains_by else "{}"
 
 
-def scratch_model(wildcards, input):
-    """Return the option that describes the model from scratch, where the recipe starts with one."""
+def source_model_option(wildcards, input):
+    """Return the option that names the model whose tokenizer is used, if there is one."""
+    return f"--model {shlex.quote(input.model)}" if input.model else ""
+
+
+def scratch_model_option(wildcards, input):
+    """Return the option that describes the model to train from scratch, if the recipe starts with one."""
     if input.parent:
         return ""
     model = settings(PLAN.experiment(wildcards.experiment).model, include={"size", "context"})
     return f"--model {shlex.quote(model)}"
 
 
-def making(wildcards, input):
+def model_options(wildcards, input):
     """Return the options that name the models that the recipe's step reads."""
     names = PLAN.other_folders(wildcards.experiment, wildcards.recipe, wildcards.seed)
     others = zip(names, input.others, strict=True)
@@ -135,36 +209,26 @@ def making(wildcards, input):
     )
 
 
-def chat(wildcards):
-    """Return the options by which prompts are put into the model's chat template, if they are."""
+def chat_options(wildcards):
+    """Return the options that put prompts into the model's chat template, if the model is a chat model."""
     model = PLAN.experiment(wildcards.experiment).model
     if not model.chat or PLAN.runs_elsewhere(wildcards.experiment):
         return ""
     return "--chat" if model.system is None else f"--chat --system {shlex.quote(model.system)}"
 
 
-def claimed(wildcards):
-    """Return the meter's option that claims the processes of the experiment's endpoint, where they are on this host."""
+def context_option(wildcards):
+    """Return the option for the longest context (tokens) of the experiment's models, if it is known."""
+    if source_model(wildcards):
+        return "--context model"
+    tokens = PLAN.context(wildcards.experiment)
+    return "" if tokens is None else f"--context {tokens}"
+
+
+def cgroup_option(wildcards):
+    """Return the meter's option that adds an endpoint's processes on this host to the job, if a cgroup names them."""
     group = PLAN.experiment(wildcards.experiment).model.cgroup
     return "" if group is None else f"--cgroup {shlex.quote(group)}"
-
-
-def recipe(wildcards):
-    """Return a recipe as JSON text, without what it leaves out: a new kind of step changes no other recipe."""
-    return PLAN.recipe(wildcards.recipe).model_dump_json(by_alias=True, exclude_none=True)
-
-
-def evaluated_model(wildcards):
-    """Return the folder of the model that the recipe makes or takes."""
-    return PLAN.model_folder(wildcards.experiment, wildcards.recipe, wildcards.seed)
-
-
-def compared(pattern):
-    """Return the pattern's file for every model that is compared."""
-    return [
-        pattern.format(experiment=experiment, recipe=recipe, seed=seed)
-        for experiment, recipe, seed in PLAN.compared()
-    ]
 
 
 wildcard_constraints:

@@ -1,5 +1,5 @@
-# compress: a trained model → a smaller or faster one, by the recipe's step (prune, quantize …); where it trains again,
-# `recipes.<name>.recover` upon the experiment's settings says how.
+# compress: a trained model → a smaller or faster one, by the recipe's step (prune, quantize …). A step that trains again
+# takes the settings of `experiments.<name>.train`, overridden by `recipes.<name>.recover`.
 
 
 rule compress:
@@ -20,25 +20,24 @@ rule compress:
         "../../envs/greenllm.yaml"
     threads: STUDY.resources.compress.threads
     resources:
-        gpu=gpus("compress"),
-        mem_mb=STUDY.resources.compress.memory_MB,
-        runtime=STUDY.resources.compress.runtime_min,
-        attempt=current_attempt,
+        **needs("compress"),
     params:
-        # Not Snakemake's {threads}, which --cores may lower: other threads would give other weights and answers.
-        threads=STUDY.resources.compress.threads,
-        python=lambda wildcards: PLAN.python(wildcards.recipe),
+        threads=fixed_threads("compress"),
+        python=python,
         recipe=recipe,
-        settings=training,
-        models=making,
+        settings=training_settings,
+        models=model_options,
         checkpoints=f"{STUDY.results}/models/{{experiment}}/{{recipe}}/seed-{{seed}}/checkpoints",
-        device=lambda wildcards: PLAN.device(wildcards.recipe),
+        device=device,
     message:
         "compress {wildcards.experiment}/{wildcards.recipe} seed {wildcards.seed}"
     shell:
-        "meter --rule compress --wildcard experiment={wildcards.experiment} --wildcard recipe={wildcards.recipe}"
-        " --wildcard seed={wildcards.seed} --attempt {resources.attempt}"
-        " --threads {params.threads} --gpus {resources.gpu} --input {input:q} --output {output:q} --out {output.energy:q} --"
-        " {params.python:q} -m greenllm compress --recipe {params.recipe:q} --settings {params.settings:q}"
-        " {params.models} --data {input.data:q} --seed {wildcards.seed} --threads {params.threads} --device {params.device}"
-        " --checkpoints {params.checkpoints:q} --out {output.model:q} > {log:q} 2>&1"
+        metered(
+            "compress",
+            "{params.python:q} -m greenllm compress --recipe {params.recipe:q} --settings {params.settings:q}"
+            " {params.models} --data {input.data:q}"
+            " --seed {wildcards.seed} --threads {params.threads} --device {params.device}"
+            " --checkpoints {params.checkpoints:q} --out {output.model:q}",
+            wildcards=("experiment", "recipe", "seed"),
+            threads="{params.threads}",
+        )

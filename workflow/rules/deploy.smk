@@ -1,5 +1,5 @@
-# deploy: an evaluated model → a folder that serves it by itself, and what a request to it costs under load, by
-# `deploy`. Server and load generator are metered apart; the host is theirs alone, since their speed is the result.
+# deploy: an evaluated model → a folder that serves it by itself, and the energy of a request to it under load. Config:
+# `deploy`. Server and load generator are metered apart. No other job runs on the host, since speed is a result.
 
 
 rule deploy:
@@ -22,30 +22,29 @@ rule deploy:
         "../../envs/greenllm.yaml"
     threads: STUDY.resources.deploy.threads
     resources:
-        gpu=gpus("deploy"),
-        mem_mb=STUDY.resources.deploy.memory_MB,
-        runtime=STUDY.resources.deploy.runtime_min,
-        attempt=current_attempt,
+        **needs("deploy"),
     params:
-        # Not Snakemake's {threads}, which --cores may lower: other threads would give other weights and answers.
-        threads=STUDY.resources.deploy.threads,
-        task=lambda wildcards: PLAN.experiment(wildcards.experiment).task,
+        threads=fixed_threads("deploy"),
+        task=task,
         settings=lambda wildcards: settings(PLAN.deployment(wildcards.experiment)),
         evaluation=lambda wildcards: settings(
             PLAN.evaluation(wildcards.experiment), include={"max_tokens", "threshold"}
         ),
-        python=lambda wildcards: PLAN.python(wildcards.recipe),
-        device=lambda wildcards: PLAN.device(wildcards.recipe),
-        claimed=claimed,
+        python=python,
+        device=device,
+        claimed=cgroup_option,
     message:
         "deploy {wildcards.experiment}/{wildcards.recipe} seed {wildcards.seed}"
     shell:
-        "meter --rule deploy --wildcard experiment={wildcards.experiment} --wildcard recipe={wildcards.recipe}"
-        " --wildcard seed={wildcards.seed} --attempt {resources.attempt}"
-        " --threads {params.threads} --gpus {resources.gpu} --exclusive {params.claimed} --input {input:q} --output {output:q} --out {output.energy:q} --"
-        " {params.python:q} -m greenllm deploy --task {params.task} --settings {params.settings:q}"
-        " --evaluation-settings {params.evaluation:q} --model {input.model:q} --predictions {input.predictions:q}"
-        " --evaluation {input.quality:q} --data {input.data:q} --threads {params.threads} --device {params.device}"
-        " --wildcard experiment={wildcards.experiment} --wildcard recipe={wildcards.recipe}"
-        " --wildcard seed={wildcards.seed} --energy-serve {output.energy_serve:q} --energy-load {output.energy_load:q}"
-        " --bundle {output.bundle:q} --out {output.measurement:q} > {log:q} 2>&1"
+        metered(
+            "deploy",
+            "{params.python:q} -m greenllm deploy --task {params.task} --settings {params.settings:q}"
+            " --evaluation-settings {params.evaluation:q} --model {input.model:q} --predictions {input.predictions:q}"
+            " --evaluation {input.quality:q} --data {input.data:q} --threads {params.threads} --device {params.device} "
+            + wildcard_options("experiment", "recipe", "seed")
+            + " --energy-serve {output.energy_serve:q} --energy-load {output.energy_load:q}"
+            " --bundle {output.bundle:q} --out {output.measurement:q}",
+            wildcards=("experiment", "recipe", "seed"),
+            threads="{params.threads}",
+            options="--exclusive {params.claimed}",
+        )

@@ -1,5 +1,5 @@
-# evaluate: a model and the test split → quality with its interval and every prediction, by `evaluate`.
-# The engine and the numerics are those that will be deployed. It has the host to itself, since its speed is reported.
+# evaluate: a model and the test split → its quality with an interval, and every prediction. Config: `evaluate`.
+# Engine and numerics are those of the deployed model. No other job runs on the host, since speed is reported.
 
 
 rule evaluate:
@@ -18,24 +18,24 @@ rule evaluate:
         "../../envs/greenllm.yaml"
     threads: STUDY.resources.evaluate.threads
     resources:
-        gpu=gpus("evaluate"),
-        mem_mb=STUDY.resources.evaluate.memory_MB,
-        runtime=STUDY.resources.evaluate.runtime_min,
-        attempt=current_attempt,
+        **needs("evaluate"),
     params:
-        # Not Snakemake's {threads}, which --cores may lower: other threads would give other weights and answers.
-        threads=STUDY.resources.evaluate.threads,
-        task=lambda wildcards: PLAN.experiment(wildcards.experiment).task,
+        threads=fixed_threads("evaluate"),
+        task=task,
         settings=lambda wildcards: settings(PLAN.evaluation(wildcards.experiment)),
-        python=lambda wildcards: PLAN.python(wildcards.recipe),
-        device=lambda wildcards: PLAN.device(wildcards.recipe),
-        claimed=claimed,
+        python=python,
+        device=device,
+        claimed=cgroup_option,
     message:
         "evaluate {wildcards.experiment}/{wildcards.recipe} seed {wildcards.seed}"
     shell:
-        "meter --rule evaluate --wildcard experiment={wildcards.experiment} --wildcard recipe={wildcards.recipe}"
-        " --wildcard seed={wildcards.seed} --attempt {resources.attempt}"
-        " --threads {params.threads} --gpus {resources.gpu} --exclusive {params.claimed} --input {input:q} --output {output:q} --out {output.energy:q} --"
-        " {params.python:q} -m greenllm evaluate --task {params.task} --settings {params.settings:q} --model {input.model:q} --data {input.data:q}"
-        " --seed {wildcards.seed} --threads {params.threads} --device {params.device}"
-        " --out {output.quality:q} --predictions {output.predictions:q} > {log:q} 2>&1"
+        metered(
+            "evaluate",
+            "{params.python:q} -m greenllm evaluate --task {params.task} --settings {params.settings:q}"
+            " --model {input.model:q} --data {input.data:q}"
+            " --seed {wildcards.seed} --threads {params.threads} --device {params.device}"
+            " --out {output.quality:q} --predictions {output.predictions:q}",
+            wildcards=("experiment", "recipe", "seed"),
+            threads="{params.threads}",
+            options="--exclusive {params.claimed}",
+        )

@@ -1,5 +1,5 @@
-# preprocess: collected data → clean, split and tokenized rows, by `experiments.<name>.preprocess`.
-# A model that is already trained brings its tokenizer.
+# preprocess: collected data → clean, split and tokenized rows. Config: `experiments.<name>.preprocess`.
+# A model that is already trained brings its own tokenizer.
 
 
 rule preprocess:
@@ -17,22 +17,22 @@ rule preprocess:
         "../../envs/greenllm.yaml"
     threads: STUDY.resources.preprocess.threads
     resources:
-        gpu=gpus("preprocess"),
-        mem_mb=STUDY.resources.preprocess.memory_MB,
-        runtime=STUDY.resources.preprocess.runtime_min,
-        attempt=current_attempt,
-        # Not a param: which rows are evaluated changes nothing here, and is no reason to prepare and train anew.
+        **needs("preprocess"),
+        # Not a param: a change of the rows that are evaluated must not prepare the data and train again.
         evaluated_rows=lambda wildcards: PLAN.evaluation(wildcards.experiment).rows or 0,
     params:
-        task=lambda wildcards: PLAN.experiment(wildcards.experiment).task,
-        settings=preprocessing,
-        model=lambda wildcards, input: f"--model {shlex.quote(input.model)}" if input.model else "",
-        chat=chat,
-        context=context,
+        task=task,
+        settings=preprocess_settings,
+        model=source_model_option,
+        chat=chat_options,
+        context=context_option,
     message:
         "preprocess {wildcards.experiment}"
     shell:
-        "meter --rule preprocess --wildcard experiment={wildcards.experiment} --attempt {resources.attempt}"
-        " --threads {threads} --gpus {resources.gpu} --input {input:q} --output {output:q} --out {output.energy:q} --"
-        " python -m greenllm preprocess --task {params.task} --settings {params.settings:q} --data {input.data:q} {params.model}"
-        " {params.chat} {params.context} --evaluated-rows {resources.evaluated_rows} --out {output.data:q} > {log:q} 2>&1"
+        metered(
+            "preprocess",
+            "python -m greenllm preprocess --task {params.task} --settings {params.settings:q} --data {input.data:q}"
+            " {params.model} {params.chat} {params.context} --evaluated-rows {resources.evaluated_rows}"
+            " --out {output.data:q}",
+            wildcards=("experiment",),
+        )

@@ -1,4 +1,4 @@
-# report: the account → one self-contained page, its figures and tables, and summary.json with all its numbers.
+# report: the account → one self-contained page with figures and tables, and summary.json with all its numbers.
 
 
 rule report:
@@ -60,13 +60,10 @@ rule report:
         "../../envs/greenllm.yaml"
     threads: 1
     resources:
-        gpu=0,
-        attempt=current_attempt,
+        **needs(),
     params:
         folder=lambda wildcards, output: Path(output.page).parent,
     message:
         "report"
     shell:
-        "meter --rule report --attempt {resources.attempt} --threads {threads} --gpus {resources.gpu}"
-        " --input {input:q} --output {output:q} --out {output.energy:q} --"
-        " python -m greenllm report --account {input.account:q} --out {params.folder:q} > {log:q} 2>&1"
+        metered("report", "python -m greenllm report --account {input.account:q} --out {params.folder:q}")

@@ -1,6 +1,7 @@
-# train: prepared rows (and the parent's model, if any) → a model folder, by the recipe's step (train, distill, lora …);
-# how it trains: `recipes.<name>.train` upon `experiments.<name>.train` upon `train`. Checkpoints lie
-# beside the model, outside the rule's outputs: Snakemake deletes those of a killed job, and the next run shall resume.
+# train: prepared rows (and the parent's model, if any) → a model folder, by the recipe's step (train, distill, lora …).
+# Settings: `train`, overridden by `experiments.<name>.train`, overridden by `recipes.<name>.train`. Checkpoints are
+# beside the model but are no output of the rule: Snakemake deletes the outputs of a killed job, and the next run is to
+# resume.
 
 
 rule train:
@@ -21,27 +22,25 @@ rule train:
         "../../envs/greenllm.yaml"
     threads: STUDY.resources.train.threads
     resources:
-        gpu=gpus("train"),
-        mem_mb=STUDY.resources.train.memory_MB,
-        runtime=STUDY.resources.train.runtime_min,
-        attempt=current_attempt,
+        **needs("train"),
     params:
-        # Not Snakemake's {threads}, which --cores may lower: other threads would give other weights and answers.
-        threads=STUDY.resources.train.threads,
-        python=lambda wildcards: PLAN.python(wildcards.recipe),
+        threads=fixed_threads("train"),
+        python=python,
         recipe=recipe,
-        settings=training,
-        model=scratch_model,
-        models=making,
+        settings=training_settings,
+        model=scratch_model_option,
+        models=model_options,
         checkpoints=f"{STUDY.results}/models/{{experiment}}/{{recipe}}/seed-{{seed}}/checkpoints",
         device=STUDY.device,
     message:
         "train {wildcards.experiment}/{wildcards.recipe} seed {wildcards.seed}"
     shell:
-        "meter --rule train --wildcard experiment={wildcards.experiment} --wildcard recipe={wildcards.recipe}"
-        " --wildcard seed={wildcards.seed} --attempt {resources.attempt}"
-        " --threads {params.threads} --gpus {resources.gpu} --input {input:q} --output {output:q} --out {output.energy:q} --"
-        " {params.python:q} -m greenllm train --recipe {params.recipe:q} --settings {params.settings:q} {params.model}"
-        " {params.models} --data {input.data:q}"
-        " --seed {wildcards.seed} --threads {params.threads} --device {params.device}"
-        " --checkpoints {params.checkpoints:q} --out {output.model:q} > {log:q} 2>&1"
+        metered(
+            "train",
+            "{params.python:q} -m greenllm train --recipe {params.recipe:q} --settings {params.settings:q}"
+            " {params.model} {params.models} --data {input.data:q}"
+            " --seed {wildcards.seed} --threads {params.threads} --device {params.device}"
+            " --checkpoints {params.checkpoints:q} --out {output.model:q}",
+            wildcards=("experiment", "recipe", "seed"),
+            threads="{params.threads}",
+        )
