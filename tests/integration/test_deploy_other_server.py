@@ -15,7 +15,7 @@ from tiny_models import CONTEXT, PROMPTS
 
 from greenllm.engines import load_engine
 
-STAND_IN = Path(__file__).with_name("openai_stand_in.py")
+STAND_IN = Path(__file__).parents[1] / "openai_stand_in.py"
 ANSWERS = [prompt.split()[-1].upper() for prompt in PROMPTS]
 SERVE = "vllm serve {model} --served-model-name {name} --port {port}"
 

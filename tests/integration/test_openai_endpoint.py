@@ -13,7 +13,7 @@ import pytest
 from deploying import GREENLLM
 from prepared_data import write_prepared
 
-STAND_IN = Path(__file__).with_name("openai_stand_in.py")
+STAND_IN = Path(__file__).parents[1] / "openai_stand_in.py"
 KEY = "a-key-that-nobody-may-read"
 CHAT = {"chat": True, "system": "One word:", "key_variable": "OWN_KEY"}
 
