@@ -1,60 +1,28 @@
 """A deployment: the model is bundled, served and sent requests, and its time, energy and answers are measured."""
 
-import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from greenllm.config.models import Deployment
-from greenllm.engines import Device
 from greenllm.errors import UserError
 from greenllm.files import read_json, write_json
 from greenllm.load import measurement
 from greenllm.load.agreement import Agreement, agreement_of
-from greenllm.load.deployed_server import Deployed, Target, serving
+from greenllm.load.deployed_server import Target, serving
 from greenllm.load.energy import UNKNOWN, JobEnergy
 from greenllm.load.generator_process import running_load
+from greenllm.load.job import DeploymentJob
 from greenllm.load.measurement import MeasuredPoint
 from greenllm.load.processes import greenllm, metered
 from greenllm.load.prompts import read_prompts
 from greenllm.load.summary import sum_known
-from greenllm.meter.threads import usable_threads
 from greenllm.model_folder.manifest import read_manifest
 from greenllm.serving.bundle import make_bundle, model_bytes
 from greenllm.serving.scripted_replies import Replies
 from greenllm.work import write_work
 
 SCHEMA = "greenllm/deployment/2"
-
-
-@dataclass(frozen=True)
-class DeploymentJob:
-    """The inputs, settings and outputs of one deployment."""
-
-    task: str
-    model: Path
-    predictions: Path
-    """Predictions of `greenllm evaluate`: the prompts to send, and the answers to expect."""
-    evaluation: Path
-    """Result of `greenllm evaluate`, for the model card."""
-    data: Path | None
-    """Folder of `greenllm preprocess`, for its scripted replies."""
-    wildcards: Mapping[str, str]
-    """Experiment, recipe and seed."""
-    settings: Deployment
-    max_tokens: int
-    """Most tokens of an answer."""
-    threshold: float
-    """Confidence below which a person takes over."""
-    threads: int
-    device: Device
-    ready_s: float
-    """Longest start of another server."""
-    bundle: Path
-    energy_serve: Path
-    energy_load: Path
-    out: Path
 
 
 def deploy(job: DeploymentJob) -> Agreement:
@@ -67,25 +35,13 @@ def deploy(job: DeploymentJob) -> Agreement:
         raise UserError(f"{job.predictions}: a line without the key prediction; expected evaluate's predictions")
     evaluation = read_json(job.evaluation, "expected what `greenllm evaluate` wrote")
     elsewhere = read_manifest(job.model).endpoint is not None  # then no server here could send the replies
-    replies = None if elsewhere else _replies(job.data, job.threshold)
+    replies = None if elsewhere else _replies(job.data, job.answers.threshold)
     make_bundle(job.model, {**evaluation, "task": job.task}, job.wildcards, job.bundle, replies)
-    deployed = Deployed(
-        bundle=job.bundle,
-        manifest=read_manifest(job.bundle),
-        settings=job.settings,
-        max_tokens=job.max_tokens,
-        threads=usable_threads(job.threads),
-        gpus=len([index for index in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",") if index]),
-        device=job.device,
-        wildcards=job.wildcards,
-        energy_log=job.energy_serve,
-        ready_s=job.ready_s,
-    )
-    measured = _measured(deployed, job.predictions, job.energy_load)
+    measured = _measured(job)
     answers = [answer for point in measured.points for round in point.rounds for answer in round.answers]
     agreement = agreement_of(answers, predictions)
     if agreement.share >= job.settings.agreement:
-        _write(job, deployed, measured, agreement)
+        _write(job, measured, agreement)
     return agreement
 
 
@@ -100,16 +56,16 @@ class MeasuredServer:
     points: Sequence[MeasuredPoint]
 
 
-def _measured(deployed: Deployed, predictions: Path, energy_log: Path) -> MeasuredServer:
+def _measured(job: DeploymentJob) -> MeasuredServer:
     """Serve the bundle and send it the load."""
-    settings = deployed.settings
+    settings = job.settings
     energy = JobEnergy("serve")
-    with serving(deployed) as target:
+    with serving(job) as target:
         endpoint = target.endpoint
         command = [
             # The load generator reserves nothing: the processors' idle energy is the server's.
-            *metered("load", deployed.wildcards, energy_log, "--gpus", "0"),
-            *greenllm("load", "--url", endpoint.url, "--predictions", str(predictions)),
+            *metered("load", job.wildcards, job.energy_load, "--gpus", "0"),
+            *greenllm("load", "--url", endpoint.url, "--predictions", str(job.predictions)),
             *(() if endpoint.served_name is None else ("--name", endpoint.served_name)),
             *(("--chat",) if endpoint.chat else ()),
             *(() if endpoint.system is None else ("--system", endpoint.system)),
@@ -121,7 +77,7 @@ def _measured(deployed: Deployed, predictions: Path, energy_log: Path) -> Measur
             # With a rate there is one point only: the rate determines how many requests run at once.
             first, *others = settings.concurrency if settings.rate_per_s is None else [None]
             measurement.warm_up(load.round, settings, first)
-            memory = target.memory(deployed.gpus)
+            memory = target.memory(job.gpus)
             idle = measurement.idle(settings)
             points = [measurement.measure_point(load.round, settings, first, energy.between)]
             for concurrency in others:
@@ -130,7 +86,7 @@ def _measured(deployed: Deployed, predictions: Path, energy_log: Path) -> Measur
     return MeasuredServer(target, energy, memory, idle, points)
 
 
-def _write(job: DeploymentJob, deployed: Deployed, measured: MeasuredServer, agreement: Agreement) -> None:
+def _write(job: DeploymentJob, measured: MeasuredServer, agreement: Agreement) -> None:
     """Write the measurement, and the work done."""
     target, serve_id = measured.target, None
     if target.metered:
@@ -144,13 +100,13 @@ def _write(job: DeploymentJob, deployed: Deployed, measured: MeasuredServer, agr
         {
             "schema": SCHEMA,
             "engine": target.engine,
-            "precision": deployed.manifest.precision,
+            "precision": job.manifest.precision,
             "batch": job.settings.batch,
-            "threads": deployed.threads,
+            "threads": job.threads,
             "serve_id": serve_id,
             "load_id": _id_in(job.energy_load),
             "agreement": {"equal": agreement.equal, "compared": agreement.compared, "share": agreement.share},
-            "model_bytes": None if deployed.manifest.endpoint else model_bytes(job.bundle),
+            "model_bytes": None if job.manifest.endpoint else model_bytes(job.bundle),
             "memory_bytes": measured.memory[0],
             "memory_reason": measured.memory[1],
             "energy_reason": target.energy_reason if energy_known or not target.metered else UNKNOWN,

@@ -12,7 +12,7 @@ from prometheus_client import CONTENT_TYPE_LATEST
 from greenllm import __version__
 from greenllm.engines import Engine
 from greenllm.serving.bodies import body_of, describe, read_body
-from greenllm.serving.limits import BodyLimit, Limits
+from greenllm.serving.limits import Limits
 from greenllm.serving.metrics import CountRequests
 from greenllm.serving.protocol import ChatRequest, CompletionRequest
 from greenllm.serving.refusals import report_errors
@@ -38,18 +38,17 @@ def make_app(engine: Engine, name: str, limits: Limits, served: Served, replies:
         description="OpenAI-compatible. Decoding is greedy: `temperature` may be absent or 0, and both mean 0.",
         lifespan=lifespan,
     )
-    app.add_middleware(BodyLimit, most_bytes=limits.body_bytes)
     app.add_middleware(CountRequests, metrics=service.metrics)
     report_errors(app)
     describe(app, CompletionRequest, ChatRequest)
 
     @app.post("/v1/completions", response_model=None, openapi_extra=body_of(CompletionRequest))
     async def completions(http: HttpRequest) -> Response:
-        return await service.complete(http, await read_body(http, CompletionRequest))
+        return await service.complete(http, await read_body(http, CompletionRequest, limits.body_bytes))
 
     @app.post("/v1/chat/completions", response_model=None, openapi_extra=body_of(ChatRequest))
     async def chat_completions(http: HttpRequest) -> Response:
-        return await service.chat(http, await read_body(http, ChatRequest))
+        return await service.chat(http, await read_body(http, ChatRequest, limits.body_bytes))
 
     @app.get("/v1/models")
     async def models() -> dict[str, Any]:

@@ -10,6 +10,7 @@ from fastapi import Request as HttpRequest
 from pydantic import BaseModel, ValidationError
 from pydantic.json_schema import models_json_schema
 
+from greenllm.serving.limits import read_within
 from greenllm.serving.refusals import Refused
 
 SCHEMAS = "#/components/schemas/{model}"
@@ -17,8 +18,9 @@ SCHEMAS = "#/components/schemas/{model}"
 Body = TypeVar("Body", bound=BaseModel)
 
 
-async def read_body(http: HttpRequest, kind: type[Body]) -> Body:
-    """Return the body of a request; raise `Refused` if it is not of that kind."""
+async def read_body(http: HttpRequest, kind: type[Body], most_bytes: int) -> Body:
+    """Return the body of a request; raise `Refused` if it is too large or not of that kind."""
+    body = await read_within(http, most_bytes)
     form = http.headers.get("content-type", "")
     if not re.fullmatch(r"application/(.+\+)?json", form.partition(";")[0].strip(), re.IGNORECASE):
         raise Refused(
@@ -26,7 +28,7 @@ async def read_body(http: HttpRequest, kind: type[Body]) -> Body:
             f"the request's Content-Type is {form or 'missing'}; expected application/json "
             "(with curl: -H 'Content-Type: application/json')",
         )
-    value = _parsed(await http.body())
+    value = _parsed(body)
     for path, text in _texts(value):
         if any("\ud800" <= character <= "\udfff" for character in text):
             raise _invalid(path, "half of a surrogate pair is not a character; expected text that is valid Unicode")

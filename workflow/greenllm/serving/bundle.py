@@ -1,5 +1,6 @@
 """The bundle: a folder with a model, a script that serves it, and a model card."""
 
+import importlib.resources
 import os
 import shutil
 from collections.abc import Mapping
@@ -9,7 +10,7 @@ from typing import Any
 import jinja2
 
 from greenllm.files import replacing_folder, write_json
-from greenllm.model_folder.manifest import FILE, read_manifest
+from greenllm.model_folder.manifest import FILE, Manifest, read_manifest
 from greenllm.serving.scripted_replies import FILE as REPLIES
 from greenllm.serving.scripted_replies import Replies
 from greenllm.tokens import read_settings_file
@@ -17,33 +18,10 @@ from greenllm.training.saving import ADAPTER
 from greenllm.written import RECORD
 
 CARD = "README.md"
-CARD_TEMPLATE = "card.md.jinja"
 SERVE = "serve"
 OURS = (FILE, CARD, SERVE, REPLIES)
 # Formats that can run code when they are read (pickle), or that no engine here reads.
 LEFT_OUT = {".bin", ".pt", ".pth", ".ckpt", ".pkl", ".h5", ".msgpack", ".ot"}
-
-# For any POSIX shell. It finds its folder through links, too, and checks for greenllm before it starts it.
-SCRIPT = """\
-#!/bin/sh
-# Serves this folder over an OpenAI-compatible HTTP interface; needs the command greenllm.
-case $0 in
-*/*) script=$0 ;;
-*) script=./$0 ;;
-esac
-script=$(readlink -f -- "$script" 2>/dev/null || printf '%s\\n' "$script")
-if ! command -v greenllm >/dev/null 2>&1; then
-    echo "serve: the command greenllm is not found; activate the environment that has it, such as by" \\
-        "'. .venv/bin/activate', or install GreenLLM on this machine" >&2
-    exit 127
-fi
-if ! greenllm --version >/dev/null 2>&1; then
-    echo "serve: $(command -v greenllm) does not run (its Python is missing, or has no GreenLLM); install GreenLLM" \\
-        "there again, or activate another environment" >&2
-    exit 127
-fi
-exec greenllm serve "${script%/*}/" "$@"
-"""
 
 
 def make_bundle(
@@ -77,14 +55,12 @@ def make_bundle(
         write_json(beside / FILE, known)
         if replies:
             write_json(beside / REPLIES, replies.model_dump())
-        (beside / CARD).write_text(_card(name, known, evaluation, wildcards, replies), encoding="utf-8")
+        (beside / CARD).write_text(_card(name, manifest, evaluation, wildcards, replies), encoding="utf-8")
         if manifest.endpoint is None:
-            _write_script(beside / SERVE)
-
-
-def _write_script(script: Path) -> None:
-    script.write_text(SCRIPT, encoding="utf-8")
-    script.chmod(0o755)
+            # For any POSIX shell. It finds its folder through links, too, and checks for greenllm before it starts it.
+            script = importlib.resources.files("greenllm.serving").joinpath("serve.sh").read_bytes()
+            (beside / SERVE).write_bytes(script)
+            (beside / SERVE).chmod(0o755)
 
 
 def model_bytes(bundle: Path) -> int:
@@ -101,52 +77,41 @@ def _link(source: Path, target: Path) -> None:
 
 
 def _card(
-    name: str,
-    manifest: Mapping[str, Any],
-    evaluation: Mapping[str, Any],
-    wildcards: Mapping[str, str],
-    replies: Replies | None,
+    name: str, manifest: Manifest, evaluation: Mapping[str, Any], wildcards: Mapping[str, str], replies: Replies | None
 ) -> str:
     """Return a model card, with the metadata that the Hugging Face hub reads."""
     from huggingface_hub import EvalResult, ModelCardData  # not with every `greenllm serve`
 
-    task = evaluation.get("task")
-    metrics: Mapping[str, Mapping[str, float]] = evaluation.get("metrics", {})
-    data = ModelCardData(
-        library_name=manifest["engine"],
+    task, metrics = evaluation.get("task"), evaluation.get("metrics", {})
+    data = wildcards.get("experiment", task or "unknown")
+    results = [
+        EvalResult(
+            task_type="text-generation",
+            dataset_type=data,
+            dataset_name=data,
+            dataset_split="test",
+            metric_type=metric,
+            metric_value=interval["value"],
+        )
+        for metric, interval in metrics.items()
+    ]
+    metadata = ModelCardData(
+        library_name=manifest.engine,
         pipeline_tag="text-generation",
-        tags=[tag for tag in ("greenllm", manifest["precision"], task) if tag],
+        tags=[tag for tag in ("greenllm", manifest.precision, task) if tag],
         model_name=name,
-        eval_results=[
-            EvalResult(
-                task_type="text-generation",
-                dataset_type=wildcards.get("experiment", task or "unknown"),
-                dataset_name=wildcards.get("experiment", task or "unknown"),
-                dataset_split="test",
-                metric_type=metric,
-                metric_value=interval["value"],
-            )
-            for metric, interval in metrics.items()
-        ]
-        or None,
+        eval_results=results or None,
     )
-    facts = {
-        "Task": task,
-        "Engine": manifest["engine"],
-        "Precision of the weights": manifest["precision"],
-        "Parameters": manifest.get("parameters"),
-        "Context in tokens (prompt and answer)": manifest.get("context"),
-        **{key.capitalize(): value for key, value in wildcards.items()},
-    }
     loader = jinja2.PackageLoader("greenllm.serving", ".")
     environment = jinja2.Environment(loader=loader, undefined=jinja2.StrictUndefined, keep_trailing_newline=True)
-    return environment.get_template(CARD_TEMPLATE).render(
-        metadata=data.to_yaml(),
+    return environment.get_template("card.md.jinja").render(
+        metadata=metadata.to_yaml(),
         name=name,
-        endpoint=manifest.get("endpoint"),
+        task=task,
+        manifest=manifest,
+        wildcards=wildcards,
         replies=replies,
         replies_file=REPLIES,
-        facts=[(key, value) for key, value in facts.items() if value is not None],
-        metrics=[*metrics.items()],
+        metrics=metrics,
         examples=evaluation.get("examples"),
     )

@@ -11,36 +11,28 @@ from pathlib import Path
 
 from greenllm.errors import UserError
 from greenllm.meter.leases import usable_cpus
+from greenllm.meter.threads import usable_threads
+from greenllm.work import write_work
 
 READY = "greenllm serve: ready at "
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Declare the options of `greenllm serve`."""
-    parser.add_argument("folder", type=Path, help="a bundle made by `greenllm deploy`, or any model folder")
-    parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default: this machine only)")
-    parser.add_argument("--port", type=int, default=8000, help="TCP port; 0 chooses a free one (default: 8000)")
-    parser.add_argument("--name", help="model name in the interface (default: the bundle's, else the folder's)")
-    parser.add_argument("--threads", type=int, help="CPU threads (default: all that this process may use)")
-    parser.add_argument(
-        "--device",
-        choices=["auto", "cpu", "require"],
-        default="auto",
-        help="auto: a GPU if there is one; require: fail without one (default: auto)",
-    )
-    parser.add_argument("--batch", type=int, default=8, help="most requests generated together (default: 8)")
-    parser.add_argument("--queue", type=int, default=256, help="most requests that wait; then 429 (default: 256)")
-    parser.add_argument("--max-tokens", type=int, default=256, help="most tokens of an answer (default: 256)")
-    parser.add_argument(
-        "--until-eof", action="store_true", help="also stop when standard input ends, as when the caller dies"
-    )
-    parser.add_argument(
-        "--max-body",
-        type=int,
-        default=1024 * 1024,
-        metavar="BYTES",
-        help="largest request body (default: 1048576)",
-    )
+    add = parser.add_argument
+    add("folder", type=Path, help="a bundle made by `greenllm deploy`, or any model folder")
+    add("--host", default="127.0.0.1", help="address to listen on (default: this machine only)")
+    add("--port", type=int, default=8000, help="TCP port; 0 chooses a free one (default: 8000)")
+    add("--name", help="model name in the interface (default: the bundle's, else the folder's)")
+    add("--threads", type=int, help="CPU threads (default: all that this process may use)")
+    help = "auto: a GPU if there is one; require: fail without one (default: auto)"
+    add("--device", choices=["auto", "cpu", "require"], default="auto", help=help)
+    add("--batch", type=int, default=8, help="most requests generated together (default: 8)")
+    add("--queue", type=int, default=256, help="most requests that wait; then 429 (default: 256)")
+    add("--max-tokens", type=int, default=256, help="most tokens of an answer (default: 256)")
+    add("--until-eof", action="store_true", help="also stop when standard input ends, as when the caller dies")
+    help = "largest request body (default: 1048576)"
+    add("--max-body", type=int, default=1024 * 1024, metavar="BYTES", help=help)
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -57,19 +49,7 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.until_eof:
         threading.Thread(target=_stop_at_eof, daemon=True).start()
     with contextlib.suppress(_Stopped), _listener(arguments.host, arguments.port) as listener:
-        # Imported here: they take seconds, and a wrong option should be reported at once.
-        from greenllm.serving.limits import Limits
-        from greenllm.serving.server import serve
-
-        serve(
-            arguments.folder,
-            listener,
-            name=arguments.name,
-            threads=arguments.threads or len(usable_cpus()),
-            device=arguments.device,
-            limits=Limits(arguments.batch, arguments.queue, arguments.max_tokens, arguments.max_body),
-            on_ready=lambda url: print(f"{READY}{url}", flush=True),
-        )
+        _serve(arguments, listener)
     return 0
 
 
@@ -85,6 +65,39 @@ def _stop_at_eof() -> None:
     while os.read(sys.stdin.fileno(), 4096):
         pass
     os.kill(os.getpid(), signal.SIGTERM)
+
+
+def _serve(arguments: argparse.Namespace, listener: socket.socket) -> None:
+    # Imported here: they take seconds, and a wrong option should be reported at once.
+    import uvicorn
+
+    from greenllm.engines import load_engine
+    from greenllm.model_folder.manifest import read_manifest
+    from greenllm.serving.app import make_app
+    from greenllm.serving.limits import Limits
+    from greenllm.serving.scripted_replies import read_replies
+    from greenllm.serving.service import Served
+
+    threads = usable_threads(arguments.threads or len(usable_cpus()))
+    engine = load_engine(arguments.folder, threads=threads, device=arguments.device)
+    limits = Limits(arguments.batch, arguments.queue, arguments.max_tokens, arguments.max_body)
+    served = Served()
+    name = arguments.name or read_manifest(arguments.folder).name or arguments.folder.resolve().name
+    app = make_app(engine, name, limits, served, read_replies(arguments.folder))
+    host, port = listener.getsockname()[:2]
+    url = f"http://{f'[{host}]' if ':' in host else host}:{port}"
+
+    class Server(uvicorn.Server):
+        async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+            await super().startup(sockets)
+            print(f"{READY}{url}", flush=True)
+
+    server = Server(uvicorn.Config(app, log_level="warning", access_log=False, lifespan="on"))
+    try:
+        server.run(sockets=[listener])
+    finally:
+        write_work(requests=served.requests, tokens=served.tokens, prompt_tokens=served.prompt_tokens)
+        print(f"greenllm serve: stopped after {served.requests} requests", file=sys.stderr)
 
 
 def _listener(host: str, port: int) -> socket.socket:

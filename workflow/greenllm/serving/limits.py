@@ -2,11 +2,9 @@
 
 from dataclasses import dataclass
 
-from starlette.responses import JSONResponse
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from fastapi import Request as HttpRequest
 
 from greenllm.engines import Engine, PromptError
-from greenllm.serving import protocol
 from greenllm.serving.refusals import Refused
 
 # A client that is still sending does not read the answer, so a body that is somewhat too large is read to its end.
@@ -53,42 +51,15 @@ def answer_limit(engine: Engine, prompt: str, asked: int | None, limits: Limits)
     return asked or min(limits.max_tokens, room)
 
 
-class BodyLimit:
-    """ASGI middleware: a body of more than `most_bytes` is answered with 413 and never reaches the application.
-
-    Starlette's own middleware answers in plain text, which clients of this interface do not understand.
-    """
-
-    def __init__(self, app: ASGIApp, most_bytes: int) -> None:
-        self._app = app
-        self._most_bytes = most_bytes
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Read the body, then pass it to the application in one piece, or refuse it."""
-        if scope["type"] != "http":
-            await self._app(scope, receive, send)
-            return
-        body, size, more = bytearray(), 0, True
-        while more and size <= MOST_DISCARDED_bytes:
-            message = await receive()
-            if message["type"] == "http.disconnect":
-                return
-            size += len(message.get("body", b""))
-            more = message.get("more_body", False)
-            if size <= self._most_bytes:
-                body += message.get("body", b"")
-        if size > self._most_bytes:
-            content = protocol.error(f"the body has more than {self._most_bytes} bytes; shorten the prompt")
-            response = JSONResponse(content, status_code=413, headers={"Connection": "close"})
-            await response(scope, receive, send)
-            return
-        unread = True
-
-        async def receive_whole() -> Message:
-            nonlocal unread
-            if unread:
-                unread = False
-                return {"type": "http.request", "body": bytes(body), "more_body": False}
-            return await receive()
-
-        await self._app(scope, receive_whole, send)
+async def read_within(http: HttpRequest, most_bytes: int) -> bytes:
+    """Return a request's body; raise `Refused` if it has more than `most_bytes`, also without a declared size."""
+    body, size = bytearray(), 0
+    async for part in http.stream():
+        size += len(part)
+        if size <= most_bytes:
+            body += part
+        elif size > MOST_DISCARDED_bytes:
+            break
+    if size > most_bytes:
+        raise Refused(413, f"the body has more than {most_bytes} bytes; shorten the prompt")
+    return bytes(body)

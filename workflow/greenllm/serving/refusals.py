@@ -2,12 +2,14 @@
 
 from fastapi import FastAPI
 from fastapi import Request as HttpRequest
-from fastapi.responses import JSONResponse
+from fastapi.responses import JSONResponse, Response
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 
 from greenllm.serving import protocol
 from greenllm.serving.batching import EngineFailed
 
+CLIENT_GONE = 499  # nginx's status for a client that closed the connection
 ENGINE_FAILED = protocol.error("the engine failed; see the server's log", "server_error")
 
 
@@ -25,13 +27,17 @@ def report_errors(app: FastAPI) -> None:
     @app.exception_handler(Refused)
     async def refused(http: HttpRequest, error: Refused) -> JSONResponse:
         content = protocol.error(error.message, param=error.param, code=error.code)
-        headers = {"Retry-After": "1"} if error.status == 429 else None
+        headers = {429: {"Retry-After": "1"}, 413: {"Connection": "close"}}.get(error.status)
         return JSONResponse(content, status_code=error.status, headers=headers)
 
     @app.exception_handler(HTTPException)
     async def http_error(http: HttpRequest, error: HTTPException) -> JSONResponse:
         content = protocol.error(f"{http.method} {http.url.path}: {error.detail}")
         return JSONResponse(content, status_code=error.status_code, headers=error.headers)
+
+    @app.exception_handler(ClientDisconnect)
+    async def disconnected(http: HttpRequest, error: ClientDisconnect) -> Response:
+        return Response(status_code=CLIENT_GONE)
 
     @app.exception_handler(EngineFailed)
     async def engine_failed(http: HttpRequest, error: EngineFailed) -> JSONResponse:

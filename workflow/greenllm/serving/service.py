@@ -16,11 +16,10 @@ from greenllm.serving.batching import Batcher, EngineFailed, QueuedRequest, Queu
 from greenllm.serving.event_stream import MEDIA_TYPE, event
 from greenllm.serving.limits import Limits, answer_limit
 from greenllm.serving.metrics import Metrics
-from greenllm.serving.refusals import ENGINE_FAILED, Refused
+from greenllm.serving.refusals import CLIENT_GONE, ENGINE_FAILED, Refused
 from greenllm.serving.scripted_replies import Replies
 
 NOT_STORED = {"Cache-Control": "no-cache"}
-CLIENT_GONE = 499  # nginx's status for a client that closed the connection
 
 
 @dataclass

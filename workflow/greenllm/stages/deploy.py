@@ -10,8 +10,10 @@ from greenllm.config.models import Deployment, Evaluation
 from greenllm.config.read import read_settings
 from greenllm.files import require_replaceable, require_separate
 from greenllm.key_values import key_values
-from greenllm.load.deployment import DeploymentJob, deploy
+from greenllm.load.deployment import deploy
+from greenllm.load.job import DeploymentJob
 from greenllm.load.processes import run_under_meter
+from greenllm.meter.threads import usable_threads
 from greenllm.model_folder.manifest import read_manifest
 
 
@@ -60,9 +62,8 @@ def run(arguments: argparse.Namespace) -> int:
             data=arguments.data,
             wildcards=key_values("--wildcard", arguments.wildcard, empty=True),
             settings=settings,
-            max_tokens=evaluation.max_tokens,
-            threshold=evaluation.threshold,
-            threads=arguments.threads,
+            answers=evaluation,
+            threads=usable_threads(arguments.threads),
             device=arguments.device,
             ready_s=arguments.ready,
             bundle=arguments.bundle,
