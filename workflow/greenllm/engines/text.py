@@ -10,7 +10,7 @@ from pathlib import Path
 from tokenizers.decoders import DecodeStream
 
 from greenllm.engines import Prompt, PromptError, PromptTooLong
-from greenllm.engines.chat import ChatTemplate
+from greenllm.engines.chat_template import ChatTemplate
 from greenllm.tokens import SETTINGS, read_settings_file, read_tokenizer, special_token_settings, special_tokens
 
 MOST_IDS = 2**32  # tokenizers keeps ids in 32 bits

@@ -7,7 +7,7 @@ from greenllm.load.rounds import Answered
 
 
 @dataclass(frozen=True)
-class Agreement:
+class AnswerAgreement:
     """The number of answers that equal evaluate's. A failed request counts as a different answer."""
 
     equal: int
@@ -27,7 +27,7 @@ class Agreement:
         )
 
 
-def agreement_of(answers: Sequence[Answered], predictions: Mapping[str, str | None]) -> Agreement:
+def agreement_of(answers: Sequence[Answered], predictions: Mapping[str, str | None]) -> AnswerAgreement:
     """Compare answers with evaluate's `predictions` (id → answer)."""
     failed = [answer for answer in answers if answer.error is not None]
     answered = [answer for answer in answers if answer.error is None]
@@ -39,4 +39,4 @@ def agreement_of(answers: Sequence[Answered], predictions: Mapping[str, str | No
         first = differing[0]
         instead = f"{first.text!r} instead of {predictions[first.id]!r}"
         reasons.append(f"{len(differing)} differ, the first (id {first.id}): {instead}")
-    return Agreement(len(answered) - len(differing), len(answers), reasons)
+    return AnswerAgreement(len(answered) - len(differing), len(answers), reasons)

@@ -17,44 +17,34 @@ from greenllm.work import write_work
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Declare the options of `greenllm load`."""
-    parser.add_argument("--url", required=True, help="address of the server, such as http://127.0.0.1:8000")
-    parser.add_argument("--name", help="the model's name there, if the server requires it")
-    parser.add_argument("--chat", action="store_true", help="send chat messages instead of plain prompts")
-    parser.add_argument("--system", help="with --chat: the system message before each prompt")
-    parser.add_argument("--key-variable", metavar="NAME", help="environment variable that holds the server's key")
-    parser.add_argument(
-        "--predictions", type=Path, required=True, help="JSON lines with id and prompt, as `greenllm evaluate` writes"
+    add = parser.add_argument
+    add("--url", required=True, help="address of the server, such as http://127.0.0.1:8000")
+    add("--name", help="the model's name there, if the server requires it")
+    add("--chat", action="store_true", help="send chat messages instead of plain prompts")
+    add("--system", help="with --chat: the system message before each prompt")
+    add("--key-variable", metavar="NAME", help="environment variable that holds the server's key")
+    help = "JSON lines with id and prompt, as `greenllm evaluate` writes them"
+    add("--predictions", type=Path, required=True, help=help)
+    help = (
+        "the served model's tokenizer: prompts that spell its special tokens are sent as token ids, because most "
+        "servers would read those words as tokens"
     )
-    parser.add_argument(
-        "--tokenizer",
-        type=Path,
-        metavar="FOLDER",
-        help="the served model's tokenizer: prompts that spell its special tokens are sent as token ids, because most "
-        "servers would read those words as tokens",
+    add("--tokenizer", type=Path, metavar="FOLDER", help=help)
+    help = "requests; prompts are repeated if there are fewer (default: 1000)"
+    add("--requests", type=int, default=1000, help=help)
+    add("--concurrency", type=int, default=1, help="concurrent requests, without --rate (default: 1)")
+    help = "arrivals per second (Poisson), whether earlier requests are answered or not; latency counts from arrival"
+    add("--rate", type=float, help=help)
+    add("--seed", type=int, default=0, help="seed of the arrival times (default: 0)")
+    add("--warmup", type=int, default=20, help="requests before, not counted (default: 20)")
+    add("--max-tokens", type=int, help="most tokens of an answer (default: the server's limit)")
+    add("--timeout", type=float, default=120, help="seconds to wait for an answer (default: 120)")
+    help = (
+        "send the rounds that standard input orders, one per line: JSON with requests, start, least_s, concurrency, "
+        "rate_per_s; a line on standard output with the window and the answers follows each"
     )
-    parser.add_argument(
-        "--requests",
-        type=int,
-        default=1000,
-        help="requests; prompts are repeated if there are fewer (default: 1000)",
-    )
-    parser.add_argument("--concurrency", type=int, default=1, help="concurrent requests, without --rate (default: 1)")
-    parser.add_argument(
-        "--rate",
-        type=float,
-        help="arrivals per second (Poisson), whether earlier requests are answered or not; latency counts from arrival",
-    )
-    parser.add_argument("--seed", type=int, default=0, help="seed of the arrival times (default: 0)")
-    parser.add_argument("--warmup", type=int, default=20, help="requests before, not counted (default: 20)")
-    parser.add_argument("--max-tokens", type=int, help="most tokens of an answer (default: the server's limit)")
-    parser.add_argument("--timeout", type=float, default=120, help="seconds to wait for an answer (default: 120)")
-    parser.add_argument(
-        "--orders",
-        action="store_true",
-        help="send the rounds that standard input orders, one per line: JSON with requests, start, least_s, "
-        "concurrency, rate_per_s; a line on standard output with the window and the answers follows each",
-    )
-    parser.add_argument("--out", type=Path, help="JSON file to write (without --orders)")
+    add("--orders", action="store_true", help=help)
+    add("--out", type=Path, help="JSON file to write (without --orders)")
 
 
 def run(arguments: argparse.Namespace) -> int:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from greenllm.errors import UserError
 from greenllm.files import read_json
-from greenllm.load.job import DeploymentJob
+from greenllm.load.deployment_job import DeploymentJob
 from greenllm.load.memory import resident_bytes
 from greenllm.load.processes import greenllm
 from greenllm.load.server_command import filled_in, server_words

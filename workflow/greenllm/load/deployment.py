@@ -8,11 +8,11 @@ from typing import Any
 from greenllm.errors import UserError
 from greenllm.files import read_json, write_json
 from greenllm.load import measurement
-from greenllm.load.agreement import Agreement, agreement_of
+from greenllm.load.agreement import AnswerAgreement, agreement_of
 from greenllm.load.deployed_server import Target, serving
+from greenllm.load.deployment_job import DeploymentJob
 from greenllm.load.energy import UNKNOWN, JobEnergy
 from greenllm.load.generator_process import running_load
-from greenllm.load.job import DeploymentJob
 from greenllm.load.measurement import MeasuredPoint
 from greenllm.load.processes import greenllm, metered
 from greenllm.load.prompts import read_prompts
@@ -25,7 +25,7 @@ from greenllm.work import write_work
 SCHEMA = "greenllm/deployment/2"
 
 
-def deploy(job: DeploymentJob) -> Agreement:
+def deploy(job: DeploymentJob) -> AnswerAgreement:
     """Make the bundle, measure it under load, and write the measurement, unless too few answers agree with evaluate's.
 
     Returns the agreement. Raises `UserError` if an input is not valid, or a server or the load generator fails.
@@ -86,7 +86,7 @@ def _measured(job: DeploymentJob) -> MeasuredServer:
     return MeasuredServer(target, energy, memory, idle, points)
 
 
-def _write(job: DeploymentJob, measured: MeasuredServer, agreement: Agreement) -> None:
+def _write(job: DeploymentJob, measured: MeasuredServer, agreement: AnswerAgreement) -> None:
     """Write the measurement, and the work done."""
     target, serve_id = measured.target, None
     if target.metered:

@@ -11,7 +11,7 @@ from greenllm.config.read import read_settings
 from greenllm.files import require_replaceable, require_separate
 from greenllm.key_values import key_values
 from greenllm.load.deployment import deploy
-from greenllm.load.job import DeploymentJob
+from greenllm.load.deployment_job import DeploymentJob
 from greenllm.load.processes import run_under_meter
 from greenllm.meter.threads import usable_threads
 from greenllm.model_folder.manifest import read_manifest
