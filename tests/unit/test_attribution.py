@@ -8,7 +8,7 @@ from hardware.ledgers import CPU_MODEL, RAPL, Host, attempt, gpu, piecewise
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from greenllm.attribution import Attempt, Attribution, attribute_attempts, ratio
+from greenllm.attribution import Attempt, Attribution, Parameter, attribute_attempts, ratio
 from greenllm.attribution.command import as_text
 
 JOULES = pytest.approx
@@ -108,7 +108,7 @@ def test_parts_are_never_negative_and_sum_to_what_was_counted(attempts, policy):
             )
             assert row["jobs_J"] == JOULES(named, rel=1e-6, abs=1e-6)
             merged = next(d.series for d in host.devices if d.identity[1] == row["device"])
-            everywhere = all(row["device"] in {s["device"] for s in a.sensors} for a in host.attempts)
+            everywhere = all(row["device"] in {s.device for s in a.sensors} for a in host.attempts)
             if everywhere and not host.gaps and len(merged.times):
                 counted = np.diff(np.interp([watched[0], watched[-1]], merged.times, merged.values))
                 unit_J = {"package-0": 1e-6, "GPU-a": 1e-3}[row["device"]]
@@ -407,7 +407,7 @@ def test_a_gpu_belongs_to_its_innermost_holder_else_to_others_or_idle():
     deploy = attempt(host, "d", [0, 10], lambda t: 0.0 * t, gpus=["GPU-a"])
     serve = attempt(host, "d.s", [2, 8], lambda t: 0.0 * t, gpus=["GPU-a"], parent="d")
     for one in (deploy, serve):  # something runs on GPU-c, which nobody leased
-        one.start["columns"].append("gpu/GPU-c.processes")
+        one.start.columns.append("gpu/GPU-c.processes")
         one.columns["gpu/GPU-c.processes"] = np.ones(len(one.times))
     result = attribute_attempts([deploy, serve])
     assert job_J(result, "d.s") == JOULES(600)
@@ -431,9 +431,7 @@ def test_hosts_are_told_apart_by_boot_though_they_share_a_name():
     b = dataclasses.replace(a, boot_id="boot-b", counters={"package-0": power_counter(30)})
     one = attempt(a, "one", [0, 10], lambda t: 1.0 * t)
     two = attempt(b, "two", [0, 10], lambda t: 1.0 * t)
-    two.start["parameters"] = two.start["parameters"] | {
-        "rapl.gain": {"value": 2.0, "low": 1.9, "high": 2.1, "unit": "J/J", "source": "another card"}
-    }
+    two.start.parameters = two.start.parameters | {"rapl.gain": Parameter(2.0, 1.9, 2.1, "J/J", "another card")}
     result = attribute_attempts([one, two])
     assert (job_J(result, "one"), job_J(result, "two")) == (JOULES(100), JOULES(600))
 

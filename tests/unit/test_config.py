@@ -1,4 +1,4 @@
-"""The configuration: one source for schema, documentation and checks; every mistake told in one line, all at once."""
+"""The configuration: one source for schema, documentation and checks; every mistake reported in one line, all at once."""
 
 import json
 import re
@@ -27,13 +27,13 @@ STUDENT = {"teacher": "teacher", "student": "tiny"}
 
 
 def problems(capsys: pytest.CaptureFixture[str], tmp_path: Path, text: str, *options: str) -> list[str]:
-    """Return what `greenllm config check` says of a faulty file, a line each, without the file's name."""
+    """Return what `greenllm config check` reports of a faulty file, one line each, without the file's name."""
     path = tmp_path / "study.yaml"
     path.write_text(text)
     assert main(["config", "check", str(path), *options]) == 2
-    told = capsys.readouterr().err.removeprefix("greenllm config: error: ").splitlines()
-    assert all(line.startswith(f"{path}: ") for line in told)
-    return [line.removeprefix(f"{path}: ") for line in told]
+    found = capsys.readouterr().err.removeprefix("greenllm config: error: ").splitlines()
+    assert all(line.startswith(f"{path}: ") for line in found)
+    return [line.removeprefix(f"{path}: ") for line in found]
 
 
 def test_default_file_and_schema_are_those_of_the_models():
@@ -43,20 +43,20 @@ def test_default_file_and_schema_are_those_of_the_models():
 
 
 def test_an_override_takes_what_training_takes():
-    """The same keys within the same limits; only that each may be left out, and null stands for that."""
+    """The keys and their limits are the same, but each key may be left out or null."""
     definitions = json.loads(schema())["$defs"]
     assert limits(definitions["TrainingOverride"]) == limits(definitions["Training"])
     assert {field["default"] for field in definitions["TrainingOverride"]["properties"].values()} == {None}
 
 
 def limits(definition: dict[str, Any]) -> list[tuple[str, dict[str, Any]]]:
-    """Return, for each key in its order, what the schema allows beside null."""
+    """Return what the schema allows besides null, for each key, in order."""
     allowed = []
     for name, field in definition["properties"].items():
         for choice in field.get("anyOf", [field]):
             if choice != {"type": "null"}:
-                told = ("default", "description", "title")
-                allowed.append((name, {key: value for key, value in choice.items() if key not in told}))
+                found = ("default", "description", "title")
+                allowed.append((name, {key: value for key, value in choice.items() if key not in found}))
     return allowed
 
 
@@ -74,19 +74,19 @@ def test_every_key_of_the_default_file_is_documented():
 
 
 @pytest.mark.parametrize("path", sorted((ROOT / "config").glob("*.yaml")), ids=lambda path: path.name)
-def test_presets_are_sound_but_for_data_and_environments_of_the_users(path):
+def test_presets_are_valid_except_for_data_and_environments_of_the_users(path):
     study = yaml.safe_load(path.read_text())
     try:
         check_config(study, path.name)
-        told = []
+        found = []
     except ConfigError as error:
-        told = error.problems
+        found = error.problems
     theirs = ("data_folder", "needs the environment")
-    assert [problem for problem in told if not any(words in problem for words in theirs)] == []
+    assert [problem for problem in found if not any(words in problem for words in theirs)] == []
 
 
-def test_all_mistakes_are_told_at_once(capsys, tmp_path):
-    told = problems(
+def test_all_mistakes_are_reported_at_once(capsys, tmp_path):
+    found = problems(
         capsys,
         tmp_path,
         """
@@ -100,7 +100,7 @@ def test_all_mistakes_are_told_at_once(capsys, tmp_path):
           lost: {from: basline, quantize: int8}
         """,
     )
-    assert told == [
+    assert found == [
         "experiments.one.data.train: is missing: "
         "expected the file to train on; without `test`, a part of it is held out",
         "experiments.one.data.trian: unknown key; did you mean 'train'?",
@@ -117,7 +117,7 @@ def test_all_mistakes_are_told_at_once(capsys, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("change", "told"),
+    ("change", "said"),
     [
         ({"recipes": {"a": {"from": "b", "quantize": "int8"}, "b": {"from": "a", "quantize": "int8"}}}, "a → b → a"),
         ({"recipes": {"small": {"train": {}, "quantize": "int8"}}}, "both train and quantize"),
@@ -125,15 +125,15 @@ def test_all_mistakes_are_told_at_once(capsys, tmp_path):
         ({"recipes": {"small": {"distill": STUDENT}, "teacher": {}}}, "starts without training"),
         ({"recipes": {"small": {"from": "base"}, "base": {"train": {}}}}, "does nothing to its parent"),
         ({"recipes": {**TRAINED, "small": {"from": "base", "prune": {"heads": 0.5}, "train": {}}}}, "under recover"),
-        ({"recipes": {**TRAINED, "small": {"from": "base", "train": {}, "recover": {}}}}, "is for prune alone"),
+        ({"recipes": {**TRAINED, "small": {"from": "base", "train": {}, "recover": {}}}}, "is only for prune"),
         ({"recipes": {**TRAINED, "small": {"from": "base", "distill": STUDENT}}}, "both from and distill.student"),
         (
             {"recipes": {**TRAINED, "teacher": {"from": "base", "quantize": "int8"}, "small": {"distill": STUDENT}}},
-            "recipes.small.distill: 'teacher' is the end of its chain",
+            "recipes.small.distill: 'teacher' ends its chain",
         ),
         ({"recipes": {"small": {"train": {"processes": 3, "batch": 3}}}}, "3 processes can't share 2 thread(s) evenly"),
         ({"recipes": {"small": {"train": {"processes": 2, "batch": 7}}}}, "recipes.small: in experiments.support: tr"),
-        ({"site": {"carbon_g_per_kWh": 30}}, "go together"),
+        ({"site": {"carbon_g_per_kWh": 30}}, "belong together"),
         ({"site": {"country": "Germany"}}, "site.country"),
         ({"site": {"country": "USB"}}, "site.country: 'USB' has no grid factor"),
         ({"decision": {"quality": 95}}, ".decision.quality: 95 can't be reached: accuracy is between 0 and 1"),
@@ -143,42 +143,42 @@ def test_all_mistakes_are_told_at_once(capsys, tmp_path):
         ({"deploy": {"requests": 0}}, "deploy.requests: input should be greater than or equal to 1, got 0"),
     ],
 )
-def test_a_mistake_is_told_with_its_key(change, told):
+def test_a_mistake_is_reported_with_its_key(change, said):
     with pytest.raises(ConfigError) as caught:
         check_config({**STUDY, **change}, "study.yaml", gpu_limit=2)
-    assert told in str(caught.value)
+    assert said in str(caught.value)
 
 
 @pytest.mark.parametrize(("field", "value"), [("seeds", [1, 2, 1]), ("recipes", ["small", "small"])])
 def test_an_entry_twice_in_a_list_is_refused(field, value):
     experiment = {**STUDY["experiments"]["support"], field: value}
-    with pytest.raises(ConfigError, match="stands there 2 times"):
+    with pytest.raises(ConfigError, match="is listed 2 times"):
         check_config({**STUDY, "experiments": {"support": experiment}}, "study.yaml")
 
 
 @pytest.mark.parametrize(
-    ("change", "told"),
+    ("change", "said"),
     [
         ({"model": {"init": "owner/name"}}, "model.revision: is missing"),
         ({"model": {"init": "./nowhere"}}, "model.init: no config.json in './nowhere'"),
         ({"model": {"chat": True}}, "model.chat: a model from scratch has no chat template"),
-        ({"model": {"system": "Be brief."}}, "model.system: is read with chat: true alone"),
-        ({"model": {"cgroup": "own.slice"}}, "model.cgroup: is read of an endpoint alone, but init is 'scratch'"),
+        ({"model": {"system": "Be brief."}}, "model.system: is used only with chat: true"),
+        ({"model": {"cgroup": "own.slice"}}, "model.cgroup: is used only with an endpoint, but init is 'scratch'"),
         ({"deploy": {"concurrency": [1, 4], "rate_per_s": 2}}, "support.deploy.concurrency: several values"),
         ({"task": "translation", "data": {"source": "embedded", "languages": ["xx"]}}, "no language 'xx'"),
         ({"task": "translation", "data": {"source": "embedded", "languages": ["en"]}}, "'en' is English"),
         ({"task": "question-answering", "data": {"source": "embedded", "languages": ["es"]}}, "not in 'es'"),
-        ({"data": {"source": "embedded", "languages": ["zh", "zh"]}}, "data.languages: 'zh' stands there 2 times"),
-        ({"deploy": {"concurrency": [4, 4]}}, "deploy.concurrency: 4 stands there 2 times"),
+        ({"data": {"source": "embedded", "languages": ["zh", "zh"]}}, "data.languages: 'zh' is listed 2 times"),
+        ({"deploy": {"concurrency": [4, 4]}}, "deploy.concurrency: 4 is listed 2 times"),
     ],
 )
-def test_a_mistake_in_an_experiment_is_told_before_anything_runs(change, told):
+def test_a_mistake_in_an_experiment_is_reported_before_anything_runs(change, said):
     experiment = {**STUDY["experiments"]["support"], **change}
-    with pytest.raises(ConfigError, match=told):
+    with pytest.raises(ConfigError, match=said):
         check_config({**STUDY, "experiments": {"support": experiment}}, "study.yaml")
 
 
-def test_missing_data_files_are_told_before_anything_runs(capsys, tmp_path):
+def test_missing_data_files_are_reported_before_anything_runs(capsys, tmp_path):
     study = {
         "experiments": {
             "mine": {
@@ -190,13 +190,13 @@ def test_missing_data_files_are_told_before_anything_runs(capsys, tmp_path):
         "recipes": {"baseline": {"train": {}}},
     }
     (tmp_path / "a.csv").touch()
-    told = problems(capsys, tmp_path, yaml.safe_dump(study), "--data-folder", str(tmp_path))
-    assert len(told) == 1
-    assert told[0].startswith(f"experiments.mine.data.test: no file '{tmp_path}/b.csv'")
+    found = problems(capsys, tmp_path, yaml.safe_dump(study), "--data-folder", str(tmp_path))
+    assert len(found) == 1
+    assert found[0].startswith(f"experiments.mine.data.test: no file '{tmp_path}/b.csv'")
 
 
 @pytest.mark.parametrize("text", ["a: [1,", "- 1", ""])
-def test_a_file_that_is_no_study_is_told_without_a_traceback(capsys, tmp_path, text):
+def test_a_file_that_is_no_study_is_reported_without_a_traceback(capsys, tmp_path, text):
     assert problems(capsys, tmp_path, text)
 
 
@@ -223,7 +223,7 @@ def test_mistakes_in_an_option_name_it(text):
         read_settings(text, Deployment, option="--evaluation-settings")
 
 
-def test_a_study_that_is_not_there_is_told_with_its_option(capsys, tmp_path):
+def test_a_study_that_is_not_there_is_reported_with_its_option(capsys, tmp_path):
     assert main(["account", "--config", "nowhere.yaml", "--out", str(tmp_path)]) == 2
     assert "error: --config: no file 'nowhere.yaml'" in capsys.readouterr().err
 
@@ -244,8 +244,8 @@ def _name(package: str) -> str:
     return re.sub(r"[-_.]+", "-", package).lower()
 
 
-def test_an_endpoint_is_taken_as_it_is(capsys, tmp_path):
-    told = problems(
+def test_an_endpoint_is_used_unchanged(capsys, tmp_path):
+    found = problems(
         capsys,
         tmp_path,
         """
@@ -260,7 +260,7 @@ def test_an_endpoint_is_taken_as_it_is(capsys, tmp_path):
           int8: {from: original, quantize: int8}
         """,
     )
-    (problem,) = told
+    (problem,) = found
     assert problem.startswith("experiments.one.recipes: 'int8' makes a model, but model.init is an endpoint")
 
 
@@ -283,7 +283,7 @@ def test_an_endpoint_is_taken_as_it_is(capsys, tmp_path):
         ("train: {<<: {a: 1}, <<: {a: 3}}\n", "'<<' is there twice"),
     ],
 )
-def test_names_that_stand_twice_and_words_that_yaml_reads_otherwise_are_refused(tmp_path, text, said):
+def test_repeated_names_and_words_that_yaml_reads_otherwise_are_refused(tmp_path, text, said):
     path = tmp_path / "study.yaml"
     path.write_text(text)
     with pytest.raises(ConfigError) as refused:
@@ -402,7 +402,7 @@ def test_what_only_resembles_an_address_is_reported_before_the_hub_is_asked(caps
 
 
 @pytest.mark.parametrize("init", ["HTTP://127.0.0.1:9/v1", "http://[::1]:9", "https://router.huggingface.co/v1"])
-def test_every_whole_address_is_one(tmp_path, init):
+def test_every_complete_address_is_accepted(tmp_path, init):
     experiment = {"task": "customer-service", "data": {"source": "embedded"}, "recipes": ["original"]}
     study = {"experiments": {"one": {**experiment, "model": {"init": init}}}, "recipes": {"original": {}}}
     (tmp_path / "study.yaml").write_text(json.dumps(study))
@@ -412,7 +412,7 @@ def test_every_whole_address_is_one(tmp_path, init):
 @pytest.mark.parametrize(
     "id", ["https://huggingface.co/datasets/owner/name", "hf://datasets/owner/name", "owner/name "]
 )
-def test_the_address_of_a_data_set_is_no_id(capsys, tmp_path, id):
+def test_the_address_of_a_data_set_is_refused_as_id(capsys, tmp_path, id):
     data = {"source": "hub", "id": id, "revision": "main"}
     study = {"experiments": {"one": {"task": "customer-service", "data": data, "recipes": ["base"]}}}
     (problem,) = problems(capsys, tmp_path, json.dumps(study | {"recipes": {"base": {"train": {}}}}))

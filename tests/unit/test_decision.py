@@ -39,7 +39,7 @@ def study_of(
 
 def decided(study: Simulation) -> dict[str, Any]:
     found = account(read_study(study.config, study.results), attribute(study.results / "ledger"), {})
-    experiment: dict[str, Any] = json.loads(json.dumps(found, allow_nan=False))["experiments"]["support"]
+    experiment: dict[str, Any] = json.loads(json.dumps(found.to_json(), allow_nan=False))["experiments"]["support"]
     return experiment
 
 
@@ -153,7 +153,7 @@ def test_a_server_elsewhere_has_no_energy_and_says_why(tmp_path: Path) -> None:
     assert "the endpoint runs elsewhere" in experiment["recommendation"]["reason"]
 
 
-def test_an_endpoint_that_tells_no_tokens_has_an_energy_per_request_alone(tmp_path: Path) -> None:
+def test_an_endpoint_that_reports_no_tokens_has_an_energy_per_request_alone(tmp_path: Path) -> None:
     study = study_of(tmp_path, {"baseline": 20})
     path = tmp_path / "deployments/support/baseline/seed-1/measurement.json"
     written = json.loads(path.read_text())
@@ -241,8 +241,13 @@ def test_of_bits_per_byte_fewer_are_better(tmp_path: Path) -> None:
         ]
         study.write(
             f"evaluations/support/{recipe}/seed-1.json",
-            {"task": task.name, "engine": "transformers", "precision": "fp32", "examples": 200, "bootstrap": 200}
-            | {"primary": task.primary, "metrics": scores_with_intervals(task, answers, 200, 1)},
+            {"schema": "greenllm/evaluation/1", "task": task.name, "engine": "transformers", "precision": "fp32"}
+            | {
+                "examples": 200,
+                "bootstrap": 200,
+                "primary": task.primary,
+                "metrics": scores_with_intervals(task, answers, 200, 1),
+            },
         )
         path = tmp_path / f"evaluations/support/{recipe}/seed-1.predictions.jsonl"
         path.write_text("".join(json.dumps(answer) + "\n" for answer in answers))

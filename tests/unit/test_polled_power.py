@@ -7,6 +7,7 @@ import pytest
 
 from greenllm.attribution.polled_power import polled_power
 from greenllm.attribution.refresh_period import changes, refresh_period
+from greenllm.ledger.records import Gauge
 
 DURATION_S, STEP_S = 20.0, 0.001
 Power = Callable[[np.random.Generator, np.ndarray], np.ndarray]
@@ -100,7 +101,7 @@ def test_the_refresh_period_is_found(refresh_s):
     times, shown_W, _ = readings(
         np.random.default_rng(3), square((0.9, 0.9)), refresh_s, refresh_s / 4, refresh_s / 4, noise_W=2.0
     )
-    assert refresh_period(changes(times, shown_W)) == pytest.approx(refresh_s, rel=0.01)
+    assert refresh_period(changes(times, shown_W), Gauge(1.0).refresh_s) == pytest.approx(refresh_s, rel=0.01)
 
 
 def test_a_steady_power_has_no_error_and_needs_no_refresh():
@@ -114,7 +115,10 @@ def test_a_card_that_shows_a_mean_says_that_it_is_late():
     times = np.arange(0, 5, 0.025)
     shown_W = 70 + 330 * np.minimum(1, np.floor(times * 10) / 10)
     truth_J = 400 * float(times[-1])
-    taken_as_shown, known_for_a_mean = polled_power(times, shown_W), polled_power(times, shown_W, mean_s=1.0)
+    taken_as_shown, known_for_a_mean = (
+        polled_power(times, shown_W),
+        polled_power(times, shown_W, Gauge(1.0, mean_s=1.0)),
+    )
     window = np.array([0.0, times[-1]])
     energy_J = float(known_for_a_mean.growth(window)[0])
     assert energy_J == pytest.approx(float(taken_as_shown.growth(window)[0]))

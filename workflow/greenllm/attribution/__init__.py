@@ -9,7 +9,7 @@ from greenllm.attribution.jobs import JobEnergy
 from greenllm.attribution.reading import read_attempts
 from greenllm.attribution.result import Attribution, attribute, attribute_attempts
 from greenllm.estimate import Estimate, Interval, Parameter, ratio, total
-from greenllm.ledger.component import Component
+from greenllm.ledger.energy_log import Component
 
 __all__ = [
     "Attempt",

@@ -1,30 +1,24 @@
-"""One attempt, as its ledger tells it, with its samples as columns."""
+"""One attempt: the records of its ledger, and its samples as columns."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from greenllm.ledger.file import counter_columns
+from greenllm.ledger.records import EndRecord, SensorRecord, StartRecord
 
 Array = npt.NDArray[np.float64]
 Rows = slice | npt.NDArray[np.intp]
-
-
-def identity_of(sensor: Mapping[str, Any]) -> tuple[str, str, str]:
-    """Return a sensor's component, device and method: what tells sensors of one host apart."""
-    return sensor["component"], sensor["device"], sensor["method"]
 
 
 @dataclass
 class Attempt:
     """One attempt's ledger. `columns` maps a column's name to its readings, NaN where a reading failed."""
 
-    start: dict[str, Any]
-    end: dict[str, Any] | None
+    start: StartRecord
+    end: EndRecord | None
     status: str
     columns: dict[str, Array]
     path: str = ""
@@ -36,27 +30,27 @@ class Attempt:
     @property
     def id(self) -> str:
         """The attempt's id."""
-        return str(self.start["id"])
+        return self.start.id
 
     @property
     def parent(self) -> str | None:
         """The id of the meter around this one."""
-        return self.start.get("parent")
+        return self.start.parent
 
     @property
     def boot_id(self) -> str:
-        """The boot of the kernel it ran on: what tells hosts apart."""
-        return str(self.start["boot_id"])
+        """The boot of the kernel on which it ran, by which hosts are told apart."""
+        return self.start.boot_id
 
     @property
-    def sensors(self) -> list[dict[str, Any]]:
-        """The sensors' descriptions."""
-        return list(self.start["sensors"])
+    def sensors(self) -> list[SensorRecord]:
+        """The sensors of its host."""
+        return self.start.sensors
 
     @property
     def gpus(self) -> list[str]:
         """UUIDs of the GPUs it held."""
-        return [str(gpu["uuid"]) for gpu in self.start.get("gpus", [])]
+        return [gpu.uuid for gpu in self.start.gpus]
 
     @cached_property
     def _order(self) -> Rows:
@@ -97,9 +91,9 @@ class Attempt:
         times, values = self.series_as_read(column)
         return times, np.maximum.accumulate(values)
 
-    def counter(self, sensor: dict[str, Any]) -> tuple[Array, Array]:
-        """Return a counter's times (ascending) and raw readings, without the failed ones."""
-        when, raw = (self.columns[name] for name in counter_columns(sensor["component"], sensor["device"]))
+    def readings(self, sensor: SensorRecord) -> tuple[Array, Array]:
+        """Return the times (ascending) and raw readings of a counter or gauge, without the failed ones."""
+        when, raw = (self.columns[name] for name in counter_columns(sensor.component, sensor.device))
         when, raw = _without_failed(when, raw)
         order = _by_time(when)
         return when[order], raw[order]

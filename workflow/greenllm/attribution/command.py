@@ -78,8 +78,8 @@ def as_text(attribution: Attribution, rows: int | None = ROWS) -> str:
             disable_numparse=True,
             colalign=("left",) * 4 + ("right",) * 4,
         )
-        parts.append(f"Host {host.attempts[0].start['host']}, boot {host.boot_id}\n\n{devices}")
-        parts += [f"{device.identity[1]}: {notice}." for device in host.devices for notice in device.notices()]
+        parts.append(f"Host {host.attempts[0].start.host}, boot {host.boot_id}\n\n{devices}")
+        parts += [f"{device.sensor.device}: {notice}." for device in host.devices for notice in device.notices()]
         parts += _gap_lines(host.gaps)
     waste = ", ".join(
         f"{kind} {'unknown' if energy is None else f'{_number(energy.value)} J'}"
@@ -195,7 +195,7 @@ def _artefact_row(made: Sequence[Artefact]) -> list[str]:
     more = f" +{len(made) - 1}" if len(made) > 1 else ""
     return [
         _shortened(first.path) + more,
-        str(first.maker.attempt.start["job"].get("rule") or first.maker.id)[:20],
+        (first.maker.rule or first.maker.id)[:20],
         str(len(first.production.lineage)),
         *_bounds(first.energy, first.production.cost),
         _bounds(first.production.waste.energy, first.production.waste)[0],
@@ -203,7 +203,6 @@ def _artefact_row(made: Sequence[Artefact]) -> list[str]:
 
 
 def _job_row(job: JobEnergy) -> list[str | None]:
-    start = job.attempt.start["job"]
     energy: Estimate | None = job.energy
     remarks = ["partial"] if job.partial else []
     if job.coverage < LOW_COVERAGE:
@@ -213,8 +212,8 @@ def _job_row(job: JobEnergy) -> list[str | None]:
     qualities = {component.quality for component in job.components if component.energy is not None}
     return [
         job.id,
-        start.get("rule"),
-        " ".join(f"{name}={value}" for name, value in start.get("wildcards", {}).items()),
+        job.rule,
+        " ".join(f"{name}={value}" for name, value in job.wildcards.items()),
         job.status if job.waste in (None, job.status) else f"{job.status} ({job.waste})",
         _number(job.cpu_s),
         *map(_number, energy.interval() if energy is not None else (None, None, None)),

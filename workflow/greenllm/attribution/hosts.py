@@ -10,7 +10,7 @@ from greenllm.attribution.attempt import Attempt
 from greenllm.attribution.devices import Device, devices_of, energies_of, watched
 from greenllm.attribution.gpus import share_gpus
 from greenllm.attribution.merging import Series, Unknown
-from greenllm.attribution.sharing import Shares, share_out, stretches
+from greenllm.attribution.sharing import Shares, TermKey, share_out, stretches
 from greenllm.timestamps import rfc3339
 
 # Reading all sensors takes less: a gap between two jobs may reach so far into them.
@@ -23,7 +23,7 @@ class HostEnergy:
 
     attempts: Sequence[Attempt]
     devices: Sequence[Device]
-    counted: dict[str, float]
+    counted: dict[TermKey, float]
     shares: Shares
     gaps: list[dict[str, Any]]
 
@@ -48,7 +48,7 @@ def attribute_host(attempts: Sequence[Attempt], policy: str) -> HostEnergy:
     devices = devices_of(attempts)
     shared = [device for device in devices if device.component != "gpu"]
     gpus = [device for device in devices if device.component == "gpu"]
-    cpus = max(int(a.start["cpus"]) for a in attempts)
+    cpus = max(a.start.cpus for a in attempts)
     shares = share_out(attempts, cpus, lambda present: energies_of(watched(shared, present)), policy)
     shares.merge(share_gpus(attempts, gpus))
     # straight from their series, whoever it was shared to
@@ -67,7 +67,7 @@ def _gaps(attempts: Sequence[Attempt], devices: Sequence[Device]) -> list[dict[s
         for gap in device.series.unknown:
             watched_s = gap.end_s - gap.start_s - sum(_overlap_s(gap, start, end) for start, end in unwatched)
             if watched_s > READING_S:
-                gaps.append((gap.start_s, gap.end_s, device.identity[1], gap.reason))
+                gaps.append((gap.start_s, gap.end_s, device.sensor.device, gap.reason))
     return [
         {
             "started": rfc3339(start + offset),

@@ -2,15 +2,14 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from greenllm.attribution.attempt import Array, Attempt, identity_of
+from greenllm.attribution.attempt import Array, Attempt
 from greenllm.ledger.file import BUSY
-from greenllm.meter.counter_growth import JUMPED, STOOD, TIE_S, USED_S, WRAPPED
-from greenllm.meter.sensors.external import POWER_METHODS, SILENT, SILENT_S
+from greenllm.ledger.records import Counter, SensorRecord
+from greenllm.meter.counter_growth import JUMPED, STOOD, WRAPPED, silent
 
 # The most that a device draws which does not say so: twice the board power of a GPU of today.
 HIGHEST_W = 2000.0
@@ -44,27 +43,25 @@ class Series:
         return 0.0
 
 
-def merge_readings(attempts: Sequence[Attempt], sensor: dict[str, Any]) -> tuple[Array, Array]:
-    """Return all meters' readings of one sensor, in order of time. Attempts that lack the sensor are passed over."""
-    readings = [a.counter(sensor) for a in attempts if _has(a, sensor)]
+def merge_readings(attempts: Sequence[Attempt], sensor: SensorRecord) -> tuple[Array, Array]:
+    """Return all meters' readings of one sensor, in order of time. Attempts that lack the sensor are skipped."""
+    readings = [a.readings(sensor) for a in attempts if _has(a, sensor)]
     times = np.concatenate([when for when, _ in readings]) if readings else np.zeros(0)
     raw = np.concatenate([values for _, values in readings]) if readings else np.zeros(0)
     order = np.lexsort((raw, times))
     return times[order], raw[order]
 
 
-def merge_counter(attempts: Sequence[Attempt], sensor: dict[str, Any]) -> Series:
+def merge_counter(attempts: Sequence[Attempt], sensor: SensorRecord, counter: Counter) -> Series:
     """Merge a counter that all meters share (RAPL, NVML) into one series of its unit, unwrapped."""
     times, raw = merge_readings(attempts, sensor)
     if len(times) < 2:
         return Series(times, np.zeros_like(times))
-    counter = sensor["counter"]
-    wrap = counter.get("wrap")
+    wrap, limit_W = counter.wrap, counter.max_W
     steps, spans = np.diff(raw), np.diff(times)
-    limit_W = counter.get("max_W")
-    most = (spans + TIE_S) * limit_W / float(counter["unit_J"]) if limit_W else np.full_like(spans, np.inf)
+    most = (spans + counter.stamp_s) * limit_W / counter.unit_J if limit_W else np.full_like(spans, np.inf)
     back = steps < 0
-    tie = back & _ties(times, raw, (limit_W or HIGHEST_W) * TIE_S / float(counter["unit_J"]))
+    tie = back & _ties(times, raw, (limit_W or HIGHEST_W) * counter.stamp_s / counter.unit_J, counter.stamp_s)
     if wrap:
         steps = np.where(back & ~tie, steps + wrap, steps)
         back = np.zeros_like(back)
@@ -76,9 +73,10 @@ def merge_counter(attempts: Sequence[Attempt], sensor: dict[str, Any]) -> Series
         Unknown(float(times[i]), float(times[i + 1]), JUMPED if jumped[i] else WRAPPED)
         for i in np.flatnonzero(jumped | twice)
     ]
-    if still_s := counter.get("still_s"):
+    if counter.still_s:
         used_s = sum(float(cpu_s[-1] - cpu_s[0]) for a in attempts if len(cpu_s := a.series("cpu_s")[1]))
-        unknown += _standstills(times, raw, float(still_s) if used_s < USED_S or np.diff(raw).any() else 0.0)
+        moves = used_s < counter.still_cpu_s or np.diff(raw).any()
+        unknown += _standstills(times, raw, counter.still_s if moves else 0.0)
         unknown.sort(key=lambda gap: gap.start_s)
     values = np.concatenate([[0.0], np.cumsum(steps)])
     return Series(times, np.maximum.accumulate(values), unknown)
@@ -90,7 +88,7 @@ def _standstills(times: Array, raw: Array, longest_s: float) -> list[Unknown]:
     return [Unknown(start, end, STOOD) for start, end in runs if end - start > longest_s]
 
 
-def _ties(times: Array, raw: Array, small: float) -> npt.NDArray[np.bool_]:
+def _ties(times: Array, raw: Array, small: float, stamp_s: float) -> npt.NDArray[np.bool_]:
     """Whether each step, if it is one back, is a tie: of two readings at almost one time the later shows the earlier.
 
     A neighbour makes up for it: the reading before was no higher than where the step ends, or the one after no lower
@@ -100,21 +98,22 @@ def _ties(times: Array, raw: Array, small: float) -> npt.NDArray[np.bool_]:
     from_before = np.concatenate([[np.inf], raw[:-2]]) <= raw[1:]
     to_after = np.concatenate([raw[2:], [-np.inf]]) >= raw[:-1]
     made_up = np.where(np.abs(np.diff(raw)) <= small, from_before | to_after, from_before & to_after)
-    close: npt.NDArray[np.bool_] = np.diff(times) < TIE_S
+    close: npt.NDArray[np.bool_] = np.diff(times) < stamp_s
     return close & made_up
 
 
-def merge_integral(attempts: Sequence[Attempt], sensor: dict[str, Any]) -> Series:
+def merge_integral(attempts: Sequence[Attempt], sensor: SensorRecord, counter: Counter) -> Series:
     """Merge integrals that each meter began at a zero of its own (power from outside): the mean of their slopes.
 
-    Where a power was not read for longer than SILENT_S, or an integral began anew, its meter does not count; where no
-    other does, it is unknown.
+    A meter does not count where the power was not read for longer than the counter's `silent_s`, or where its integral
+    began anew. Where no meter counts, the growth is unknown.
     """
-    readings = [a.counter(sensor) for a in attempts if _has(a, sensor)]
+    readings = [a.readings(sensor) for a in attempts if _has(a, sensor)]
     readings = [(when, raw) for when, raw in readings if len(when) > 1]
     if not readings:
         return Series(np.zeros(0), np.zeros(0))
-    longest_s = SILENT_S if sensor["method"] in POWER_METHODS else np.inf
+    longest_s = counter.silent_s or np.inf
+    reason = silent(counter.silent_s) if counter.silent_s else JUMPED
     times = np.unique(np.concatenate([when for when, _ in readings]))
     growth, watchers = np.zeros(len(times) - 1), np.zeros(len(times) - 1)
     unread = np.zeros(len(times) - 1, dtype=bool)
@@ -128,8 +127,7 @@ def merge_integral(attempts: Sequence[Attempt], sensor: dict[str, Any]) -> Serie
         unread[first:last] |= ~counts
     steps = np.maximum(0.0, growth / np.maximum(1, watchers))
     unknown = [
-        Unknown(float(times[start]), float(times[end]), SILENT if sensor["method"] in POWER_METHODS else JUMPED)
-        for start, end in _runs(unread & (watchers == 0))
+        Unknown(float(times[start]), float(times[end]), reason) for start, end in _runs(unread & (watchers == 0))
     ]
     return Series(times, np.concatenate([[0.0], np.cumsum(steps)]), unknown)
 
@@ -149,7 +147,5 @@ def merge_busy(attempts: Sequence[Attempt]) -> Series:
     return Series(times[order], np.maximum.accumulate(values[order]) if len(order) else values)
 
 
-def _has(attempt: Attempt, sensor: dict[str, Any]) -> bool:
-    return any(
-        identity_of(own) == identity_of(sensor) and (own.get("counter") or own.get("gauge")) for own in attempt.sensors
-    )
+def _has(attempt: Attempt, sensor: SensorRecord) -> bool:
+    return any(own.identity == sensor.identity and own.counts for own in attempt.sensors)

@@ -15,16 +15,18 @@ from typing import Any
 import numpy as np
 
 from greenllm.attribution.artefacts import Artefact, artefacts_of
-from greenllm.attribution.attempt import Attempt
+from greenllm.attribution.attempt import Array, Attempt
 from greenllm.attribution.devices import Device
 from greenllm.attribution.hosts import HostEnergy, attribute_host
 from greenllm.attribution.jobs import JobEnergy, components_of
 from greenllm.attribution.lineage import Lineage
 from greenllm.attribution.reading import read_attempts, starts_by_boot
+from greenllm.attribution.sharing import TermKey
 from greenllm.attribution.spending import Spending, spending_by
 from greenllm.attribution.waste import WASTE, waste_classes
 from greenllm.estimate import Estimate, Parameter, total, unseen
-from greenllm.ledger.component import SUMMED, Component
+from greenllm.ledger.energy_log import SUMMED, Component
+from greenllm.ledger.records import StartRecord
 from greenllm.timestamps import rfc3339
 
 SCHEMA = "greenllm/attribution/1"
@@ -66,18 +68,17 @@ class Attribution:
             return None
         terms: dict[str, float] = {}
         for key, energy in course.items():
-            component, _, _, parameter = key.split("\t")
-            if component in components:
+            if key.component in components:
                 at_start, at_end = np.interp([start_s, end_s], times, energy)
-                name = self._names[job.attempt.boot_id].get(parameter, parameter)
+                name = self._name(job, key)
                 terms[name] = terms.get(name, 0.0) + float(at_end - at_start)
         if not terms:
             return None
         window = f"{job_id}[{start_s:.3f},{end_s:.3f}]"
         open_J = {
-            device.identity[1]: device.unseen_J(max(start_s, float(times[0])), min(end_s, float(times[-1])))
+            device.sensor.device: device.unseen_J(max(start_s, float(times[0])), min(end_s, float(times[-1])))
             for device in self._host(job).devices
-            if device.component in components and device.identity[1] in job.attempt.gpus
+            if device.component in components and device.sensor.device in job.attempt.gpus
         }
         return total(
             [
@@ -96,10 +97,8 @@ class Attribution:
         times = job.attempt.times
         energies: dict[str, Any] = {}
         for key, energy in self._course(job).items():
-            component, _, _, parameter = key.split("\t")
-            name = self._names[job.attempt.boot_id].get(parameter, parameter)
-            joules = np.diff(energy) * self.parameters[name].value
-            energies[component] = energies.get(component, 0.0) + joules
+            joules = np.diff(energy) * self.parameters[self._name(job, key)].value
+            energies[key.component] = energies.get(key.component, 0.0) + joules
         spans = np.diff(times)
         powers = {component: joules / spans for component, joules in energies.items()}
         offset = job.attempt.wall_offset_s
@@ -116,8 +115,11 @@ class Attribution:
     def _host(self, job: JobEnergy) -> HostEnergy:
         return next(host for host in self.hosts if host.boot_id == job.attempt.boot_id)
 
-    def _course(self, job: JobEnergy) -> Mapping[str, Any]:
+    def _course(self, job: JobEnergy) -> Mapping[TermKey, Array]:
         return self._host(job).shares.course.get(job.id, {})
+
+    def _name(self, job: JobEnergy, key: TermKey) -> str:
+        return self._names[job.attempt.boot_id].get(key.parameter, key.parameter)
 
     _names: dict[str, dict[str, str]] = field(default_factory=dict)
 
@@ -142,15 +144,14 @@ class Attribution:
     @property
     def spent_by_run(self) -> dict[str | None, Spending]:
         """What each run (one invocation of a workflow, or of the meter alone) spent, in order of time."""
-        return spending_by(self._in_order_of_time, lambda job: job.attempt.start.get("run_id"))
+        return spending_by(self._in_order_of_time, lambda job: job.run_id)
 
     @property
     def waste_by_rule(self) -> dict[tuple[str | None, str | None, str], Spending]:
         """What was spent in vain, by (rule, experiment: the wildcard of that name, kind of waste)."""
 
         def key(job: JobEnergy) -> tuple[str | None, str | None, str]:
-            named = job.attempt.start["job"]
-            return named.get("rule"), named.get("wildcards", {}).get("experiment"), str(job.waste)
+            return job.rule, job.wildcards.get("experiment"), str(job.waste)
 
         return spending_by((job for job in self._in_order_of_time if job.waste), key)
 
@@ -177,7 +178,7 @@ class Attribution:
                 ):
                     if not math.isclose(whole_J, sum_J, rel_tol=ROUNDING, abs_tol=ROUNDING_J):
                         unequal.append(
-                            f"host {host.attempts[0].start['host']}, {row['component']} {row['device']}: {said} "
+                            f"host {host.attempts[0].start.host}, {row['component']} {row['device']}: {said} "
                             f"{whole_J:.6g} J, but {found} {sum_J:.6g} J; a bug, please report it"
                         )
         return [*self.reading_troubles, *unequal]
@@ -201,11 +202,11 @@ class Attribution:
         rows = []
         for device in host.devices:
 
-            def joules(energies: Mapping[str, float], device: Device = device) -> float:
+            def joules(energies: Mapping[TermKey, float], device: Device = device) -> float:
                 return math.fsum(
-                    energies.get(device.key(term["parameter"]), 0.0)
-                    * self.parameters[names.get(term["parameter"], term["parameter"])].value
-                    for term in device.sensor["terms"]
+                    energies.get(device.key(term.parameter), 0.0)
+                    * self.parameters[names.get(term.parameter, term.parameter)].value
+                    for term in device.sensor.terms
                 )
 
             jobs_J = math.fsum(joules(own) for own in host.shares.jobs.values())
@@ -216,7 +217,7 @@ class Attribution:
                     "device": name,
                     "component": component,
                     "method": method,
-                    "quality": device.sensor["quality"],
+                    "quality": device.sensor.quality,
                     "counted_J": joules(host.counted),
                     "jobs_J": jobs_J,
                     "other_J": other_J,
@@ -226,15 +227,15 @@ class Attribution:
             )
         return rows
 
-    def to_json(self) -> dict[str, Any]:
-        """Return what `greenllm attribute --json` prints."""
+    def hosts_json(self) -> list[dict[str, Any]]:
+        """Return each boot of a host with its devices and gaps."""
         hosts = []
         for host in self.hosts:
             starts = [a.first_s + a.wall_offset_s for a in host.attempts if len(a.times)]
             ends = [a.last_s + a.wall_offset_s for a in host.attempts if len(a.times)]
             hosts.append(
                 {
-                    "host": host.attempts[0].start["host"],
+                    "host": host.attempts[0].start.host,
                     "boot_id": host.boot_id,
                     "started": rfc3339(min(starts)) if starts else None,
                     "ended": rfc3339(max(ends)) if ends else None,
@@ -242,10 +243,14 @@ class Attribution:
                     "gaps": host.gaps,
                 }
             )
+        return hosts
+
+    def to_json(self) -> dict[str, Any]:
+        """Return what `greenllm attribute --json` prints."""
         return {
             "schema": SCHEMA,
             "policy": self.policy,
-            "hosts": hosts,
+            "hosts": self.hosts_json(),
             "jobs": [job.to_json() for job in self.jobs],
             "waste_J": {kind: None if energy is None else energy.value for kind, energy in self.waste.items()},
             "waste": [
@@ -281,10 +286,12 @@ def attribute(ledger_dir: Path, policy: str = "allocated", courses: bool = True)
         attempts, troubles = read_attempts(folder)
         return attribute_attempts(attempts, policy, troubles)
     boots = starts_by_boot(folder)
-    parameters, names = _merge_parameters({boot_id: starts.values() for boot_id, starts in boots.items()})
+    known = {boot_id: [start for start in starts.values() if start] for boot_id, starts in boots.items() if boot_id}
+    parameters, names = _merge_parameters(known)
     work = partial(_attribute_boot, folder, policy, parameters, names)
-    deaf = partial(signal.signal, signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the process that waits for them
-    with ProcessPoolExecutor(len(os.sched_getaffinity(0)), get_context("fork"), deaf) as processes:
+    # Workers ignore Ctrl-C; the parent handles it.
+    ignore_sigint = partial(signal.signal, signal.SIGINT, signal.SIG_IGN)
+    with ProcessPoolExecutor(len(os.sched_getaffinity(0)), get_context("fork"), ignore_sigint) as processes:
         found = list(processes.map(work, [list(starts) for starts in boots.values()]))
     hosts = [host for host, _, _ in found if host]
     components = {job_id: parts for _, own, _ in found for job_id, parts in own.items()}
@@ -358,7 +365,7 @@ def _assemble(
 
 
 def _merge_parameters(
-    boots: Mapping[str, Iterable[Mapping[str, Any]]],
+    boots: Mapping[str, Iterable[StartRecord]],
 ) -> tuple[dict[str, Parameter], dict[str, dict[str, str]]]:
     """Collect the parameters of all ledgers, from each boot's start records in order of time.
 
@@ -369,9 +376,8 @@ def _merge_parameters(
     names: dict[str, dict[str, str]] = {}
     for boot_id, starts in boots.items():
         own = names.setdefault(boot_id, {})
-        latest = {name: record for start in starts for name, record in start.get("parameters", {}).items()}
-        for name, record in latest.items():
-            parameter = Parameter.from_json(record)
+        latest = {name: parameter for start in starts for name, parameter in start.parameters.items()}
+        for name, parameter in latest.items():
             if parameters.setdefault(name, parameter) != parameter:
                 own[name] = f"{name}~{boot_id[:8]}"
                 parameters[own[name]] = parameter

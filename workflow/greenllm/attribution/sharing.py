@@ -15,6 +15,7 @@ fluid queue, worked out exactly in continuous time, so that cutting an interval 
 import itertools
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -27,27 +28,37 @@ CHUNK = 50_000
 # CPU seconds that are nothing: a queue shorter than that is empty.
 EMPTY_S = 1e-9
 
-Energies = Callable[[Array], Mapping[str, Array]]
+
+class TermKey(NamedTuple):
+    """The name under which the energy of one term of one device is shared out."""
+
+    component: str
+    device: str
+    method: str
+    parameter: str
+
+
+Energies = Callable[[Array], Mapping[TermKey, Array]]
 
 
 @dataclass
 class Shares:
-    """Energies by key (a device's term) of each job, of other processes and of unallocated idle.
+    """Energies by term: of each job (by id), of other processes and of unallocated idle.
 
-    `course` holds, for each job and key, the sum up to each of the job's own samples (times in `Attempt.times`).
+    `course` holds, for each job and term, the sum up to each of the job's own samples (times in `Attempt.times`).
     """
 
-    jobs: dict[str, dict[str, float]] = field(default_factory=dict)
-    other: dict[str, float] = field(default_factory=dict)
-    idle: dict[str, float] = field(default_factory=dict)
-    course: dict[str, dict[str, Array]] = field(default_factory=dict)
+    jobs: dict[str, dict[TermKey, float]] = field(default_factory=dict)
+    other: dict[TermKey, float] = field(default_factory=dict)
+    idle: dict[TermKey, float] = field(default_factory=dict)
+    course: dict[str, dict[TermKey, Array]] = field(default_factory=dict)
 
-    def add(self, job: str, key: str, energy: float) -> None:
+    def add(self, job: str, key: TermKey, energy: float) -> None:
         """Add to a job's energy."""
         own = self.jobs.setdefault(job, {})
         own[key] = own.get(key, 0.0) + energy
 
-    def give(self, attempt: Attempt, edges: Array, energies: Mapping[str, Array]) -> None:
+    def give(self, attempt: Attempt, edges: Array, energies: Mapping[TermKey, Array]) -> None:
         """Add to a job's energies what it got in each interval, and to its courses.
 
         The edges hold all of the job's samples that lie between the first and the last of them.
@@ -195,7 +206,7 @@ def _reserved(present: Sequence[Attempt], by_id: Mapping[str, Attempt]) -> dict[
     left: dict[str, float] = {}
     ids = {a.id for a in present}
     for attempt in sorted(present, key=lambda a: a.id.count(".")):  # parents first
-        asked = float(attempt.start.get("reserved_cpus") or 0.0)
+        asked = attempt.start.reserved_cpus or 0.0
         if parent := parent_among(attempt, ids, by_id):
             asked = min(asked, left[parent])
             left[parent] -= asked

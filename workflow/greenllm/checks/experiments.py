@@ -1,97 +1,103 @@
 """Checks of experiments against the recipes, the tasks and the study's settings."""
 
 from collections import Counter
+from collections.abc import Iterator, Mapping
 
 from greenllm.checks.files import init_problem
 from greenllm.checks.recipes import has_start
-from greenllm.config.models import EmbeddedData, GraphData, Model
+from greenllm.checks.refusals import refusals
+from greenllm.config.models import Decision, Deployment, EmbeddedData, Experiment, GraphData, Model
 from greenllm.config.read import nearest
-from greenllm.errors import UserError
 from greenllm.load.server_command import server_words
 from greenllm.model_folder.addresses import is_endpoint
-from greenllm.study.models import Config
+from greenllm.study.models import Config, Recipe
 from greenllm.study.plan import Plan
 from greenllm.tasks import TASKS
 
 
 def experiment_problems(config: Config) -> list[str]:
-    """Return what is wrong with the experiments, a key and a problem each."""
-    problems = []
-    for name, experiment in config.experiments.items():
-        for recipe in experiment.recipes:
-            if recipe not in config.recipes:
-                problems.append(
-                    f"experiments.{name}.recipes: no recipe {recipe!r}{nearest(recipe, list(config.recipes))}"
-                )
-            elif is_endpoint(experiment.model.init) and config.recipes[recipe].step is not None:
-                if init_problem(experiment.model):
-                    continue  # reported below
-                problems.append(
-                    f"experiments.{name}.recipes: {recipe!r} makes a model, but model.init is an endpoint, taken as "
-                    "it is; expected a recipe without a step, such as original: {}"
-                )
-            elif experiment.model.init == "scratch" and not has_start(recipe, config.recipes):
-                problems.append(
-                    f"experiments.{name}.recipes: {recipe!r} starts without training, but model.init is scratch; "
-                    "expected a recipe with train, or a model folder or hub id"
-                )
-        if experiment.task not in TASKS:
-            problems.append(
-                f"experiments.{name}.task: {experiment.task!r} is not one of the choices"
-                f"{nearest(experiment.task, sorted(TASKS))}"
-            )
-        if isinstance(experiment.data, GraphData) and experiment.task != "question-answering":
-            problems.append(f"experiments.{name}.data.source: graph is for the task question-answering alone")
-        if isinstance(experiment.data, EmbeddedData) and experiment.task in TASKS:
-            try:
-                TASKS[experiment.task].check(experiment.data)
-            except UserError as error:
-                problems.append(f"experiments.{name}.{error}")
-        if experiment.task in TASKS:
-            try:
-                TASKS[experiment.task].check_decision(Plan(config).decision(name))
-            except UserError as error:
-                problems.append(f"experiments.{name}.decision.{error}")
-        problems.extend(f"experiments.{name}.model.{problem}" for problem in _model(experiment.model))
-        deployment = Plan(config).deployment(name)
-        if deployment.server is not None:
-            try:
-                server_words(deployment.server)
-            except UserError as error:
-                problems.append(f"experiments.{name}.{error}")
-        if deployment.rate_per_s is not None and len(deployment.concurrency) > 1:
-            problems.append(
-                f"experiments.{name}.deploy.concurrency: several values, but with rate_per_s the arrivals say how many "
-                "requests are under way; leave one of the two out"
-            )
-        languages = experiment.data.languages if isinstance(experiment.data, EmbeddedData | GraphData) else []
-        for field, values in (
-            ("recipes", experiment.recipes),
-            ("seeds", experiment.seeds),
-            ("data.languages", languages),
-            ("deploy.concurrency", deployment.concurrency),
-        ):
-            for value, count in Counter(values).items():
-                if count > 1:
-                    problems.append(
-                        f"experiments.{name}.{field}: {value!r} stands there {count} times; expected each once"
-                    )
-    return problems
-
-
-def _model(model: Model) -> list[str]:
-    """Return which keys of a model nothing would read, or nobody could, each with what is wrong."""
-    if problem := init_problem(model):
-        return [f"init: {problem}"]
-    problems = []
-    if model.chat and model.init == "scratch":
-        problems.append("chat: a model from scratch has no chat template; leave it out")
-    if model.system is not None and not model.chat:
-        problems.append("system: is read with chat: true alone")
-    if not is_endpoint(model.init):
-        problems.extend(
-            f"{key}: is read of an endpoint alone, but init is {model.init!r}"
-            for key in ("served_name", "key_variable", "cgroup")
-            if getattr(model, key) is not None
+    """Return the problems of the experiments, each with its key."""
+    plan = Plan(config)
+    return [
+        f"experiments.{name}.{problem}"
+        for name, experiment in config.experiments.items()
+        for problem in (
+            *_recipes(experiment, config.recipes),
+            *_task(experiment, plan.decision(name)),
+            *(f"model.{problem}" for problem in _model(experiment.model)),
+            *_deployment(plan.deployment(name)),
+            *_repeated(experiment, plan.deployment(name)),
         )
-    return problems
+    ]
+
+
+def _recipes(experiment: Experiment, recipes: Mapping[str, Recipe]) -> Iterator[str]:
+    """Yield the recipes that are missing, or that can't start from the experiment's model."""
+    model = experiment.model
+    for name in experiment.recipes:
+        if name not in recipes:
+            yield f"recipes: no recipe {name!r}{nearest(name, list(recipes))}"
+        elif is_endpoint(model.init) and recipes[name].step is not None:
+            if not init_problem(model):  # `_model` reports it
+                yield (
+                    f"recipes: {name!r} makes a model, but model.init is an endpoint, which is used unchanged; "
+                    "expected a recipe without a step, such as original: {}"
+                )
+        elif model.init == "scratch" and not has_start(name, recipes):
+            yield (
+                f"recipes: {name!r} starts without training, but model.init is scratch; "
+                "expected a recipe with train, or a model folder or hub id"
+            )
+
+
+def _task(experiment: Experiment, decision: Decision) -> Iterator[str]:
+    """Yield the problems of the task, and of the data and the decision as the task reads them."""
+    data, task = experiment.data, TASKS.get(experiment.task)
+    if task is None:
+        yield f"task: {experiment.task!r} is not one of the choices{nearest(experiment.task, sorted(TASKS))}"
+    if isinstance(data, GraphData) and experiment.task != "question-answering":
+        yield "data.source: graph is only for the task question-answering"
+    if isinstance(data, EmbeddedData) and task is not None:
+        yield from refusals(task.check, data)
+    if task is not None:
+        yield from (f"decision.{problem}" for problem in refusals(task.check_decision, decision))
+
+
+def _model(model: Model) -> Iterator[str]:
+    """Yield the keys of a model that are invalid, or that have no effect."""
+    if problem := init_problem(model):
+        yield f"init: {problem}"
+        return
+    if model.chat and model.init == "scratch":
+        yield "chat: a model from scratch has no chat template; leave it out"
+    if model.system is not None and not model.chat:
+        yield "system: is used only with chat: true; add that, or leave system out"
+    if not is_endpoint(model.init):
+        for key in ("served_name", "key_variable", "cgroup"):
+            if getattr(model, key) is not None:
+                yield f"{key}: is used only with an endpoint, but init is {model.init!r}"
+
+
+def _deployment(deployment: Deployment) -> Iterator[str]:
+    """Yield the problems of the server's command, and of the requests sent to it."""
+    if deployment.server is not None:
+        yield from refusals(server_words, deployment.server)
+    if deployment.rate_per_s is not None and len(deployment.concurrency) > 1:
+        yield (
+            "deploy.concurrency: several values, but with rate_per_s the arrivals determine how many requests are in "
+            "flight; leave one of the two out"
+        )
+
+
+def _repeated(experiment: Experiment, deployment: Deployment) -> Iterator[str]:
+    """Yield the values that a list holds more than once."""
+    data = experiment.data
+    for field, values in (
+        ("recipes", experiment.recipes),
+        ("seeds", experiment.seeds),
+        ("data.languages", data.languages if isinstance(data, EmbeddedData | GraphData) else []),
+        ("deploy.concurrency", deployment.concurrency),
+    ):
+        for value, count in Counter(values).items():
+            if count > 1:
+                yield f"{field}: {value!r} is listed {count} times; expected each value once"

@@ -1,9 +1,10 @@
 """Checks of the files and folders that a configuration names."""
 
 import re
+from collections.abc import Iterator
 from pathlib import Path
 
-from greenllm.config.models import HubData, Model
+from greenllm.config.models import Data, HubData, Model
 from greenllm.model_folder.addresses import is_endpoint, model_problem
 from greenllm.study.models import Config
 from greenllm.study.plan import Plan, python_of
@@ -13,52 +14,65 @@ UNUSABLE = re.compile(r"[{}<>\x00-\x1f\x7f]")
 
 
 def file_problems(config: Config) -> list[str]:
-    """Return what is wrong with the files and folders that the configuration names: a key and a problem each."""
-    problems = []
-    for name, recipe in config.recipes.items():
-        environment = recipe.step.environment if recipe.step else None
-        if environment and not python_of(environment).is_file():
-            problems.append(
-                f"recipes.{name}: needs the environment {environment}, which is missing; `make {environment}` makes it"
-            )
-    results = Path(config.results).absolute()
-    there = next(path for path in (results, *results.parents) if path.exists())
-    if not there.is_dir():
-        where = "is a file" if there == results else f"is below {str(there)!r}, which is a file"
-        problems.append(f"results: {config.results!r} {where}; expected a folder, or the name of a new one")
-    if UNUSABLE.search(config.results) or config.results != config.results.strip() or config.results.startswith("-"):
-        problems.append(
-            f"results: {config.results!r} can be no results folder; expected a path without {{ }} < >, line breaks and "
-            "the like, that begins with no dash and neither begins nor ends with a blank"
-        )
+    """Return the problems of the files and folders that the configuration names, each with its key."""
+    problems = [*_environments(config), *_results(config.results)]
     for name, experiment in config.experiments.items():
-        data = experiment.data
-        for field, value in data.files.items():
-            path = Path(config.data_folder, value)
-            if made := _made_around(path, config):
-                problems.append(f"experiments.{name}.data.{field}: {str(path)!r} is in {made}")
-            if not path.is_file():
-                problems.append(
-                    f"experiments.{name}.data.{field}: no file {str(path)!r}; expected a path from data_folder "
-                    f"({config.data_folder!r}), which --config data_folder=… sets"
-                )
-        if isinstance(data, HubData) and model_problem(data.id):
-            problems.append(
-                f"experiments.{name}.data.id: {data.id!r} is no id at the Hugging Face hub; expected OWNER/NAME"
-            )
-        init = experiment.model.init
-        if is_local(init) and (made := _made_around(Path(init), config)):
-            problems.append(f"experiments.{name}.model.init: {init!r} is in {made}")
-        if is_local(init) and not Path(init, "config.json").expanduser().is_file():
-            problems.append(f"experiments.{name}.model.init: no config.json in {init!r}; expected a model folder")
-        from_hub = init != "scratch" and not is_local(init) and not is_endpoint(init)
-        if from_hub and experiment.model.revision is None and not init_problem(experiment.model):
-            problems.append(f"experiments.{name}.model.revision: is missing; expected a commit or tag of {init!r}")
+        problems += [f"experiments.{name}.data.{problem}" for problem in _data(experiment.data, config)]
+        problems += [f"experiments.{name}.model.{problem}" for problem in _model(experiment.model, config)]
     return problems
 
 
+def _environments(config: Config) -> Iterator[str]:
+    """Yield the recipes whose environment is not installed."""
+    for name, recipe in config.recipes.items():
+        needed = recipe.step.environment if recipe.step else None
+        if needed and not python_of(needed).is_file():
+            yield f"recipes.{name}: needs the environment {needed}, which is missing; `make {needed}` makes it"
+
+
+def _results(results: str) -> Iterator[str]:
+    """Yield why the results folder can't be made, or can't be used in Snakemake's patterns."""
+    folder = Path(results).absolute()
+    existing = next(path for path in (folder, *folder.parents) if path.exists())
+    if not existing.is_dir():
+        where = "is a file" if existing == folder else f"is below {str(existing)!r}, which is a file"
+        yield f"results: {results!r} {where}; expected a folder, or the name of a new one"
+    if UNUSABLE.search(results) or results != results.strip() or results.startswith("-"):
+        yield (
+            f"results: {results!r} can't be used as results folder; expected a path without {{ }} < >, line breaks "
+            "and other control characters, that does not begin with a dash and does not begin or end with a blank"
+        )
+
+
+def _data(data: Data, config: Config) -> Iterator[str]:
+    """Yield the data files that are missing or that the study would delete, and an id that the hub can't have."""
+    for field, value in data.files.items():
+        path = Path(config.data_folder, value)
+        if made := _made_around(path, config):
+            yield f"{field}: {str(path)!r} is in {made}"
+        if not path.is_file():
+            yield (
+                f"{field}: no file {str(path)!r}; expected a path from data_folder ({config.data_folder!r}), which "
+                "--config data_folder=… sets"
+            )
+    if isinstance(data, HubData) and model_problem(data.id):
+        yield f"id: {data.id!r} is no id at the Hugging Face hub; expected OWNER/NAME"
+
+
+def _model(model: Model, config: Config) -> Iterator[str]:
+    """Yield why a model's folder can't be used, and a missing revision of a model at the hub."""
+    init = model.init
+    if is_local(init):
+        if made := _made_around(Path(init), config):
+            yield f"init: {init!r} is in {made}"
+        if not Path(init, "config.json").expanduser().is_file():
+            yield f"init: no config.json in {init!r}; expected a model folder"
+    elif init != "scratch" and not is_endpoint(init) and model.revision is None and not init_problem(model):
+        yield f"revision: is missing; expected a commit or tag of {init!r}"
+
+
 def _made_around(path: Path, config: Config) -> str | None:
-    """Return which folder around `path` this study makes anew, if it does, and what to do: what is there goes then."""
+    """Return which folder around `path` this study makes anew, which deletes what is in it, and how to mend that."""
     place = path.resolve()
     for folder in Plan(config).made_folders():
         if place.is_relative_to(folder.resolve()):
@@ -67,10 +81,10 @@ def _made_around(path: Path, config: Config) -> str | None:
 
 
 def is_local(init: str) -> bool:
-    """Say whether `model.init` names a folder (it exists, or looks like a path), not a hub id."""
+    """Return whether `model.init` names a folder (it exists, or is written as a path), not a hub id."""
     return init != "scratch" and (init.startswith((".", "/", "~")) or Path(init).exists())
 
 
 def init_problem(model: Model) -> str | None:
-    """Return what is wrong with an init that is neither a folder nor a hub id; None where nothing is."""
+    """Return what is wrong with an init that is neither a folder nor a hub id; None if nothing is."""
     return None if model.init == "scratch" or is_local(model.init) else model_problem(model.init)

@@ -1,66 +1,68 @@
-"""Checks of recipes: what each does, what it starts from, whether that can be done."""
+"""Checks of recipes: what each does, what it starts from, and whether that can be done."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
-from greenllm.config.models import Needs
+from greenllm.checks.refusals import refusals
 from greenllm.config.read import nearest
-from greenllm.errors import UserError
 from greenllm.recipes.distilled import Distill
+from greenllm.study.layout import SOURCE
 from greenllm.study.models import Config, Recipe
-from greenllm.study.plan import SOURCE, Plan
+from greenllm.study.plan import Plan
 from greenllm.training.parallel import require_divisible
 
 
 def recipe_problems(config: Config) -> list[str]:
-    """Return what is wrong with each recipe and with the chain before it: a key and a problem each."""
-    problems = []
-    for name, recipe in config.recipes.items():
-        if name == SOURCE:
-            problems.append(
-                f"recipes.{name}: the workflow uses this name itself, for the model that an experiment starts from; "
-                "choose another"
-            )
-        for key, parents in _needed(recipe).items():
-            for parent in parents:
-                if parent not in config.recipes:
-                    others = [other for other in config.recipes if other != name]
-                    problems.append(f"recipes.{name}.{key}: no recipe {parent!r}{nearest(parent, others)}")
-        if cycle := _cycle(name, config.recipes):
-            problems.append(
-                f"recipes.{name}.from: a cycle of parents ({' → '.join(cycle)}); one must start without `from`"
-            )
-        problems.extend(f"recipes.{name}{problem}" for problem in _steps(recipe, config.recipes))
-    return problems
+    """Return the problems of each recipe and of its chain of ancestors, each with its key."""
+    return [
+        f"recipes.{name}{problem}"
+        for name, recipe in config.recipes.items()
+        for problem in (
+            *_name_and_ancestors(name, config.recipes),
+            *_keys(recipe),
+            *_after_a_final_step(recipe, config.recipes),
+        )
+    ]
 
 
-def _steps(recipe: Recipe, recipes: Mapping[str, Recipe]) -> list[str]:
-    """Return what is wrong with what a recipe does, each beginning behind the recipe's name."""
-    problems = []
-    keys = [step.key for step in recipe.steps]
+def _name_and_ancestors(name: str, recipes: Mapping[str, Recipe]) -> Iterator[str]:
+    """Yield a reserved name, needed recipes that are missing, and a cycle."""
+    if name == SOURCE:
+        yield ": the workflow uses this name itself, for the model that an experiment starts from; choose another"
+    for key, needed in _needed(recipes[name]).items():
+        for missing in needed:
+            if missing not in recipes:
+                yield f".{key}: no recipe {missing!r}{nearest(missing, [other for other in recipes if other != name])}"
+    if cycle := _cycle(name, recipes):
+        yield f".from: a cycle of parents ({' → '.join(cycle)}); one must start without `from`"
+
+
+def _keys(recipe: Recipe) -> Iterator[str]:
+    """Yield the keys of a recipe that exclude each other, or that have no effect."""
+    step, keys = recipe.step, [step.key for step in recipe.steps]
     if len(keys) > 1:
-        problems.append(f": {' and '.join(keys)} in one recipe; give each a recipe of its own, with `from`")
-    step = recipe.step
+        yield f": {' and '.join(keys)} in one recipe; write a recipe for each, with `from`"
     if step is not None and recipe.train is not None and step.trains_by != "train":
-        problems.append(
-            f": both train and {step.key}; give the one that does {step.key} a recipe of its own with `from`"
+        yield (
+            f": both train and {step.key}; write a recipe for {step.key} alone, with `from`"
             if step.trains_by is None
-            else f": both train and {step.key}; the settings of the training after it stand under recover"
+            else f": both train and {step.key}; the settings of the training after it belong under recover"
         )
     if recipe.recover is not None and (step is None or step.trains_by != "recover"):
-        problems.append(".recover: is for prune alone; training settings stand under train")
+        yield ".recover: is only for prune; training settings belong under train"
     if recipe.parent is not None and step is None:
-        problems.append(": does nothing to its parent; expected train or another step")
+        yield ": does nothing to its parent; expected train or another step"
     if isinstance(step, Distill) and step.student is not None and recipe.parent is not None:
-        problems.append(": both from and distill.student; leave out the one that the student does not start from")
+        yield ": both from and distill.student; leave out the one that the student does not start from"
+
+
+def _after_a_final_step(recipe: Recipe, recipes: Mapping[str, Recipe]) -> Iterator[str]:
+    """Yield the recipes that this one reads although no step can follow theirs."""
     for key, names in _needed(recipe).items():
         for name in names:
             needed = recipes.get(name)
             # A recipe that needs itself is reported as a cycle.
             if needed is not None and needed is not recipe and needed.step and needed.step.final:
-                problems.append(
-                    f".{key}: {name!r} is the end of its chain (quantised, say): no further step can start from it"
-                )
-    return problems
+                yield f".{key}: {name!r} ends its chain (it is quantised, for example): no step can start from it"
 
 
 def _needed(recipe: Recipe) -> dict[str, Sequence[str]]:
@@ -69,18 +71,21 @@ def _needed(recipe: Recipe) -> dict[str, Sequence[str]]:
     return {"from": parent, **{step.key: step.others for step in recipe.steps}}
 
 
-def needs(name: str, recipes: Mapping[str, Recipe]) -> list[str]:
-    """Return the known recipes that a recipe reads."""
+def _known_needed(name: str, recipes: Mapping[str, Recipe]) -> list[str]:
+    """Return the recipes that a recipe reads, without those that are missing."""
     return [other for others in _needed(recipes[name]).values() for other in others if other in recipes]
 
 
 def _cycle(name: str, recipes: Mapping[str, Recipe]) -> list[str]:
-    """Return the shortest cycle of needed recipes that starts and ends at `name`, or an empty list."""
+    """Return the shortest cycle of needed recipes that starts and ends at `name`, or an empty list.
+
+    `graphlib` reports one cycle of the whole graph, not whether a recipe is in one: each recipe has a line here.
+    """
     paths = [[name]]
     seen: set[str] = set()
     while paths:
         path = paths.pop(0)
-        for needed in needs(path[-1], recipes):
+        for needed in _known_needed(path[-1], recipes):
             if needed == name:
                 return [*path, needed]
             if needed not in seen:
@@ -90,7 +95,7 @@ def _cycle(name: str, recipes: Mapping[str, Recipe]) -> list[str]:
 
 
 def has_start(name: str, recipes: Mapping[str, Recipe]) -> bool:
-    """Say whether each chain of recipes before this one begins from scratch; a missing recipe is reported elsewhere."""
+    """Return whether each chain of ancestors begins from scratch; a missing recipe is reported elsewhere."""
     seen: set[str] = set()
     waiting = [name]
     while waiting:
@@ -101,36 +106,32 @@ def has_start(name: str, recipes: Mapping[str, Recipe]) -> bool:
         step = recipes[name].step
         if recipes[name].parent is None and not (step is not None and step.from_scratch):
             return False
-        waiting.extend(needs(name, recipes))
+        waiting.extend(_known_needed(name, recipes))
     return True
 
 
 def process_problems(config: Config) -> list[str]:
-    """Return which recipes can't be trained by as many processes as they ask for."""
-    problems = []
+    """Return the recipes that can't be trained by as many processes as they ask for, each with its key."""
     plan = Plan(config)
-    for name, experiment in config.experiments.items():
-        for recipe in filter(config.recipes.get, experiment.recipes):
-            step = config.recipes[recipe].step
-            if step is not None and step.trains_by is not None:
-                needs: Needs = getattr(config.resources, step.stage)
-                try:
-                    require_divisible(plan.training(name, recipe), needs.threads)
-                except UserError as error:
-                    problems.append(f"recipes.{recipe}: in experiments.{name}: {error}")
-    return problems
+    return [
+        f"recipes.{recipe}: in experiments.{name}: {problem}"
+        for name, experiment in config.experiments.items()
+        for recipe in experiment.recipes
+        if recipe in config.recipes and (step := config.recipes[recipe].step) and step.trains_by
+        for problem in refusals(
+            require_divisible, plan.training(name, recipe), getattr(config.resources, step.stage).threads
+        )
+    ]
 
 
 def step_problems(config: Config) -> list[str]:
-    """Return which steps can't be done in the experiments that ask for them, as far as is known before they are."""
+    """Return the steps that can't be done in the experiments that ask for them, as far as that is known beforehand."""
     problems = []
     plan = Plan(config)
     for name, experiment in config.experiments.items():
         for recipe in plan.recipes(name):
             *before, step = [config.recipes[one].step for one in plan.lineage(recipe)]
             if step is not None:
-                try:
-                    step.check(experiment, [one for one in before if one is not None])
-                except UserError as error:
-                    problems.append(f"recipes.{recipe}: in experiments.{name}: {error}")
+                found = refusals(step.check, experiment, [one for one in before if one is not None])
+                problems += [f"recipes.{recipe}: in experiments.{name}: {problem}" for problem in found]
     return problems

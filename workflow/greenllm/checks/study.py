@@ -1,4 +1,4 @@
-"""The checks that need more than one section of the configuration."""
+"""The check of a whole configuration: each section alone, then all that needs more than one section."""
 
 from collections.abc import Mapping
 from datetime import date
@@ -8,8 +8,8 @@ from greenllm.checks.experiments import experiment_problems
 from greenllm.checks.files import file_problems
 from greenllm.checks.recipes import process_problems, recipe_problems, step_problems
 from greenllm.checks.recovery import readable_study
+from greenllm.checks.refusals import refusals
 from greenllm.config.read import ConfigError, validate
-from greenllm.errors import UserError
 from greenllm.footprint.carbon import grid_factor
 from greenllm.study.models import Config
 
@@ -17,8 +17,8 @@ from greenllm.study.models import Config
 def check_config(values: Mapping[str, Any], source: str, gpu_limit: int | None = None) -> Config:
     """Return the checked configuration.
 
-    `source` names the file in messages; `gpu_limit` is the run's `--resources gpu=…`, None where there is none.
-    Raises ConfigError with all mistakes at once, a line each.
+    `source` names the file in messages; `gpu_limit` is the run's `--resources gpu=…`, None if it has none.
+    Raises ConfigError with all mistakes at once, one line each.
     """
     if not isinstance(values, Mapping):
         raise ConfigError([f"{source}: expected keys such as experiments and recipes, got {str(values)[:60]!r}"])
@@ -29,7 +29,7 @@ def check_config(values: Mapping[str, Any], source: str, gpu_limit: int | None =
         problems, config = error.problems, readable_study(values)
     recipes, experiments = recipe_problems(config), experiment_problems(config)
     found = [*recipes, *experiments, *process_problems(config), *file_problems(config), *_site(config)]
-    if not recipes and not experiments:  # else a chain of recipes may have no end
+    if not recipes and not experiments:  # a chain of recipes may be endless otherwise
         found += step_problems(config)
     found += _gpus(config, gpu_limit)
     problems = [*problems, *(f"{source}: {problem}" for problem in found)]
@@ -39,18 +39,16 @@ def check_config(values: Mapping[str, Any], source: str, gpu_limit: int | None =
 
 
 def _site(config: Config) -> list[str]:
+    """Return what is wrong with the site: a grid factor of the user's that is incomplete, an unknown country."""
     site = config.site
     own = (site.carbon_g_per_kWh, site.carbon_source, site.carbon_year)
     if any(value is not None for value in own) and None in own:
-        return ["site: carbon_g_per_kWh, carbon_source and carbon_year go together; give all three or none"]
-    try:
-        grid_factor(site, date.today().year)
-    except UserError as error:
-        return [str(error).removeprefix("config: ")]
-    return []
+        return ["site: carbon_g_per_kWh, carbon_source and carbon_year belong together; set all three or none"]
+    return [problem.removeprefix("config: ") for problem in refusals(grid_factor, site, date.today().year)]
 
 
 def _gpus(config: Config, limit: int | None) -> list[str]:
+    """Return the stages whose jobs ask for more GPUs than the run allows: Snakemake would never start them."""
     if limit is None or config.device == "cpu":
         return []
     return [

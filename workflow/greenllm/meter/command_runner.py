@@ -7,6 +7,7 @@ import os
 import signal
 from pathlib import Path
 
+from greenllm.ledger.records import Status
 from greenllm.meter.cgroups import tree_of
 from greenllm.meter.console import let_go_of_standard_streams, warn
 from greenllm.meter.options import Options, absolute
@@ -90,7 +91,7 @@ class _Command:
             warn(f"warning: {left_running} process(es) of the command are still running; they are no longer metered")
         return Outcome(status, exit_code, left_running, self._work())
 
-    def _watch(self, command_pid: int) -> tuple[str, int]:
+    def _watch(self, command_pid: int) -> tuple[Status, int]:
         """Sample, reap and pass signals on until the command ends; return its status and its exit code."""
         sentinel = Sentinel()
         self._tree.ignored.add(sentinel.pid)

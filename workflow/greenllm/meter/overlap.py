@@ -11,7 +11,7 @@ only readings after either has moved count; and of these a part is enough, since
 from collections.abc import Callable, Sequence
 from itertools import combinations
 
-from greenllm.meter.sensors import Counter, Sensor
+from greenllm.ledger.records import Counter, SensorRecord
 
 # Of the samples in which either counter had moved, so many show the same count in both: 1 in 10. Of one counter nearly
 # all do; two readings that are 0.5 ms apart still agree in half of them, where it is renewed every millisecond.
@@ -35,7 +35,7 @@ def may_overlap(one: Counter | None, other: Counter | None) -> bool:
     return other.shared and (one.unit_J, one.wrap) == (other.unit_J, other.wrap)
 
 
-def alike(sensors: Sequence[Sensor]) -> list[list[int]]:
+def alike(sensors: Sequence[SensorRecord]) -> list[list[int]]:
     """Return the places of sensors whose counters may be the same: each group of two or more of one kind."""
     groups: dict[tuple[object, ...], list[int]] = {}
     for i, sensor in enumerate(sensors):

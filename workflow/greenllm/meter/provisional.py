@@ -10,14 +10,13 @@ from itertools import combinations
 from typing import Any
 
 from greenllm.estimate import Estimate, Parameter, unseen
-from greenllm.ledger.component import Component
+from greenllm.ledger.energy_log import Component
 from greenllm.ledger.file import BUSY, counter_columns
-from greenllm.meter.change_detection import UNREAD, UNREAD_S, USUAL_S, WINDOW_PART
-from greenllm.meter.counter_growth import STOOD, USED_S, UnknownGrowthError, growth
+from greenllm.meter.change_detection import UNREAD
+from greenllm.meter.counter_growth import STOOD, UnknownGrowthError, growth, silent
 from greenllm.meter.host import LEAST_BUSY, said_too_little
 from greenllm.meter.overlap import Agreement, alike, notice, repeated
 from greenllm.meter.sensors import Sensor
-from greenllm.meter.sensors.external import POWER_METHODS, SILENT, SILENT_S
 
 Row = Sequence[float | None]
 
@@ -119,7 +118,7 @@ class Provisional:
 
         Where these are unknown, none are counted, and the time since is not covered.
         """
-        if sensor.counter is None and sensor.gauge is None:
+        if not sensor.counts:
             return 0.0
         when, raw = (row[self._column[name]] for name in counter_columns(sensor.component, sensor.device))
         if when is None or raw is None:
@@ -129,24 +128,26 @@ class Provisional:
         span_s = when - then
         try:
             if sensor.gauge is not None:
-                if span_s > UNREAD_S:
+                if span_s > sensor.gauge.unread_s:
                     raise UnknownGrowthError(UNREAD)
                 self._changed_W[i] += abs(raw - before) * sensor.gauge.unit_W
                 self._least_W[i] = min(self._least_W[i], raw * sensor.gauge.unit_W)
                 self._most_W[i] = max(self._most_W[i], raw * sensor.gauge.unit_W)
                 energy_J = (raw + before) / 2 * sensor.gauge.unit_W * span_s
             else:
-                if sensor.method in POWER_METHODS and span_s > SILENT_S:
-                    raise UnknownGrowthError(SILENT)
-                assert sensor.counter is not None
-                energy_J = growth(before, raw, span_s, sensor.counter) * sensor.counter.unit_J
-                if raw == before and sensor.counter.still_s is not None:
+                counter = sensor.counter
+                assert counter is not None
+                silent_s = counter.silent_s
+                if silent_s is not None and (span_s > silent_s or raw < before):
+                    raise UnknownGrowthError(silent(silent_s))
+                energy_J = growth(before, raw, span_s, counter) * counter.unit_J
+                if raw == before and counter.still_s is not None:
                     self._still_s[i] += span_s
                     return 0.0
                 self._known_s[i] += self._stood_s(i)
                 self._still_s[i] = 0.0
         except UnknownGrowthError as unknown:
-            self._unknown_why[i] = SILENT if sensor.method in POWER_METHODS else str(unknown)
+            self._unknown_why[i] = str(unknown)
             return 0.0
         self._known_s[i] += span_s
         return energy_J
@@ -161,8 +162,8 @@ class Provisional:
 
     def _covered_s(self, i: int) -> float:
         """For how long it is known what a counter or gauge counted."""
-        stood_s = self._stood_s(i)
-        if stood_s and not self._known_s[i] and self._cpu_s >= USED_S:
+        stood_s, counter = self._stood_s(i), self._sensors[i].counter
+        if counter is not None and stood_s and not self._known_s[i] and self._cpu_s >= counter.still_cpu_s:
             self._unknown_why[i] = STOOD
             return 0.0
         return self._known_s[i] + stood_s
@@ -188,7 +189,7 @@ class Provisional:
         sensor = self._sensors[i]
         others = [self._sensors[j].device for j, first in self._repeated().items() if first == i]
         told = [notice(sensor.device, others)] if others else []
-        if any(term.of == "busy" for term in sensor.terms) and said_too_little(self._said_busy_s, self._cpu_s):
+        if sensor.uses("busy") and said_too_little(self._said_busy_s, self._cpu_s):
             told.append(f"{trouble}; {LEAST_BUSY}" if (trouble := troubles.get(BUSY)) else LEAST_BUSY)
         return told
 
@@ -198,11 +199,11 @@ class Provisional:
         A counter lags by up to a period at both ends of the job (the sum of two errors that are uniform within ±h is
         within ±1.55 h); of a gauge's changes, each lies anywhere between two windows, at worst all at the same end.
         """
-        sensor = self._sensors[i]
-        if sensor.gauge is not None:
+        sensor, gauge = self._sensors[i], self._sensors[i].gauge
+        if gauge is not None:
             # a mean lags by half its length, at both ends
-            lag_J = (self._most_W[i] - self._least_W[i]) * sensor.gauge.mean_s / 2 if self._known_s[i] else 0.0
-            return math.hypot(self._changed_W[i] * USUAL_S * (1 - WINDOW_PART) / 2, lag_J, lag_J)
+            lag_J = (self._most_W[i] - self._least_W[i]) * gauge.mean_s / 2 if self._known_s[i] else 0.0
+            return math.hypot(self._changed_W[i] * gauge.refresh_s * (1 - gauge.window_part) / 2, lag_J, lag_J)
         if (period_s := tick_s.get(sensor.device)) is None or not (known_s := self._covered_s(i)):
             return 0.0
         return 1.55 * period_s / 2 * sum(self._counted[i].values()) / known_s
@@ -232,7 +233,7 @@ class Provisional:
                 continue
             energy, share, coverage = None, None, 0.0
             sampled = self._previous is not None and bool(self._own[i])
-            if sensor.counter is not None or sensor.gauge is not None:
+            if sensor.counts:
                 known_s = self._covered_s(i)
                 sampled = known_s > 0
             else:
@@ -279,7 +280,7 @@ class Provisional:
         return {
             (sensor.component, sensor.device): Estimate(energy, sensor.parameters)
             for i, (sensor, energy) in enumerate(zip(self._sensors, self._counted, strict=True))
-            if energy and (self._covered_s(i) > 0 or (sensor.counter is None and sensor.gauge is None))
+            if energy and (self._covered_s(i) > 0 or not sensor.counts)
         }
 
     @property

@@ -6,15 +6,14 @@ import math
 import os
 import time
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from greenllm.errors import UserError
-from greenllm.ledger.component import Component
-from greenllm.ledger.energy_log import write_energy_log
-from greenllm.ledger.file import BUSY, HOST_COLUMNS, SCHEMA, LedgerWriter, read_ledger
-from greenllm.meter.change_detection import UNREAD_S
+from greenllm.ledger.energy_log import Component, write_energy_log
+from greenllm.ledger.file import BUSY, HOST_COLUMNS, LedgerWriter, read_ledger
+from greenllm.ledger.records import EndRecord, JobRecord, LeasedGpu, StartRecord, Status
 from greenllm.meter.console import warn
 from greenllm.meter.discovery import find_sensors
 from greenllm.meter.fingerprints import fingerprints
@@ -24,7 +23,6 @@ from greenllm.meter.process_tree import ProcessTree
 from greenllm.meter.provisional import Provisional
 from greenllm.meter.sampler import Row, Sampler
 from greenllm.meter.sensors import Sensor, nvml
-from greenllm.meter.sensors.external import POWER_METHODS, SILENT_S
 from greenllm.meter.slots import take_slots
 from greenllm.paths import printable
 from greenllm.timestamps import rfc3339
@@ -37,7 +35,7 @@ BUSY_COLUMN = HOST_COLUMNS.index(BUSY)
 class Outcome:
     """How the job ended. `exit_code` is as a shell tells it; `work` is what the job says it has done, by unit."""
 
-    status: str
+    status: Status
     exit_code: int
     left_running: int = 0
     work: Mapping[str, float] = field(default_factory=dict)
@@ -106,7 +104,7 @@ class Recording:
         *before, self._last = [*before, *self._sampler.sample()]
         self._busy_was_told = self._last[BUSY_COLUMN] is not None
         self._start = self._start_record()
-        self._ledger.write(self._start)
+        self._ledger.write(asdict(self._start))
         for row in (*before, self._last):
             self._ledger.write(row)
         self._provisional.add(self._last)
@@ -143,7 +141,7 @@ class Recording:
             for row in self._sampler.watch_edge():
                 self._ledger.write(row)
         end = self._end_record(outcome)
-        self._ledger.write(end, sync=True)
+        self._ledger.write(asdict(end), sync=True)
         for gpu, memory in self._sampler.memory.items():
             if memory.used is False and self._parent is None:
                 _warn(f"{gpu} was leased, but never used: what it drew was for nothing; lease it only where it is used")
@@ -170,75 +168,72 @@ class Recording:
             self._ledger.write(row)
             self._provisional.add(row)
 
-    def _start_record(self) -> dict[str, Any]:
+    def _start_record(self) -> StartRecord:
         options, slots, sensors = self.options, self.slots, self._sensors
         monotonic_s, wall_s = float(self._last[0] or 0.0), float(self._last[1] or 0.0)
         command = [printable(word) for word in options.command]
-        return {
-            "record": "start",
-            "schema": SCHEMA,
-            "id": self.id,
-            "parent": self._parent,
-            "run_id": self._run_id,
-            "host": self._host,
-            "boot_id": boot_id(),
-            "cpus": self._cpus,
-            "pid": os.getpid(),
-            "job": {
-                "rule": None if options.rule is None else printable(options.rule),
-                "wildcards": {printable(name): printable(value) for name, value in options.wildcards.items()},
-                "attempt": options.attempt,
-            },
-            "command": command,
-            "cwd": _here(),
-            "config_hash": self._config_hash(command),
-            "inputs": self._inputs,
-            "started": rfc3339(wall_s),
-            "wall_s": wall_s,
-            "monotonic_s": monotonic_s,
-            "waited_s": round(slots.waited_s, 3),
-            "interval_s": self.interval_s,
-            "threads": slots.threads,
-            "reserved_cpus": slots.reserved_cpus,
-            "exclusive": options.exclusive,
-            "cgroups": [printable(group) for group in options.cgroups],
-            "gpus": [{"uuid": gpu.uuid, "index": gpu.index} for gpu in slots.gpus],
-            "gpus_requested": options.gpus or 0,
-            "columns": self._sampler.columns,
-            "sensors": [sensor.to_json() for sensor in sensors],
-            "parameters": {name: parameter.to_json() for s in sensors for name, parameter in s.parameters.items()},
-        }
+        return StartRecord(
+            id=self.id,
+            parent=self._parent,
+            run_id=self._run_id,
+            host=self._host,
+            boot_id=boot_id(),
+            cpus=self._cpus,
+            pid=os.getpid(),
+            job=JobRecord(
+                rule=None if options.rule is None else printable(options.rule),
+                wildcards={printable(name): printable(value) for name, value in options.wildcards.items()},
+                attempt=options.attempt,
+            ),
+            command=command,
+            cwd=_here(),
+            config_hash=self._config_hash(command),
+            inputs=self._inputs,
+            started=rfc3339(wall_s),
+            wall_s=wall_s,
+            monotonic_s=monotonic_s,
+            waited_s=round(slots.waited_s, 3),
+            interval_s=self.interval_s,
+            threads=slots.threads,
+            reserved_cpus=slots.reserved_cpus,
+            exclusive=options.exclusive,
+            cgroups=[printable(group) for group in options.cgroups],
+            gpus=[LeasedGpu(gpu.uuid, gpu.index) for gpu in slots.gpus],
+            gpus_requested=options.gpus or 0,
+            columns=self._sampler.columns,
+            sensors=[sensor.record for sensor in sensors],
+            parameters={name: parameter for s in sensors for name, parameter in s.parameters.items()},
+        )
 
     def _config_hash(self, command: list[str]) -> str:
         config = self.options.config
         text = "\0".join(command) if config is None else config
         return hashlib.sha256(text.encode(errors="surrogateescape")).hexdigest()
 
-    def _end_record(self, outcome: Outcome) -> dict[str, Any]:
+    def _end_record(self, outcome: Outcome) -> EndRecord:
         ended_s, ended_wall_s = float(self._last[0] or 0.0), float(self._last[1] or 0.0)
-        duration_s = ended_s - self._start["monotonic_s"]
-        with _carrying_on("the provisional energy could not be worked out"):
+        duration_s = ended_s - (self._start.monotonic_s or 0.0)
+        with _carrying_on("the provisional energy could not be computed"):
             found = self._provisional.components(
                 self._host, duration_s, self._inside(), self._sampler.troubles, self._sampler.tick_s
             )
             memory = self._sampler.memory
             self.components = [replace(c, used=memory[c.device].used) if c.device in memory else c for c in found]
-        return {
-            "record": "end",
-            "id": self.id,
-            "status": outcome.status,
-            "exit_code": outcome.exit_code,
-            "ended": rfc3339(ended_wall_s),
-            "wall_s": ended_wall_s,
-            "monotonic_s": ended_s,
-            "duration_s": round(duration_s, 6),
-            "cpu_s": self._last[4],
-            "left_running": outcome.left_running,
-            "outputs": self._written(),
-            "work": dict(outcome.work),
-            "lost_records": self._ledger.lost,
-            "components": [component.to_json() for component in self.components],
-        }
+        return EndRecord(
+            id=self.id,
+            status=outcome.status,
+            exit_code=outcome.exit_code,
+            ended=rfc3339(ended_wall_s),
+            wall_s=ended_wall_s,
+            monotonic_s=ended_s,
+            duration_s=round(duration_s, 6),
+            cpu_s=self._last[4],
+            left_running=outcome.left_running,
+            outputs=self._written(),
+            work=dict(outcome.work),
+            lost_records=self._ledger.lost,
+            components=[component.to_json() for component in self.components],
+        )
 
     def _written(self) -> dict[str, Any] | None:
         """What the job wrote. Its energy log, which a workflow declares too, is yet to be written: left out."""
@@ -287,10 +282,10 @@ def _unambiguous_s(sensor: Sensor) -> float:
     In it a counter wraps no more than once, and a power is not taken for one that could not be read.
     """
     if sensor.gauge is not None:
-        return UNREAD_S / 2
-    if sensor.method in POWER_METHODS:
-        return SILENT_S / 2
+        return sensor.gauge.unread_s / 2
     counter = sensor.counter
+    if counter is not None and counter.silent_s is not None:
+        return counter.silent_s / 2
     if counter is None or counter.wrap is None or counter.max_W is None:
         return math.inf
     return counter.wrap * counter.unit_J / counter.max_W / 2

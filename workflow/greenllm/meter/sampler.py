@@ -4,7 +4,7 @@ import time
 from collections.abc import Sequence
 
 from greenllm.ledger.file import BUSY, HOST_COLUMNS, counter_columns, memory_column
-from greenllm.meter.change_detection import LOOK_S, RENEWAL_S, RENEWALS_AT_EDGE, USUAL_S, Watch
+from greenllm.meter.change_detection import LOOK_S, RENEWAL_S, RENEWALS_AT_EDGE, Watch
 from greenllm.meter.host import BusyTimeError, ProcessorTimes
 from greenllm.meter.overlap import alike
 from greenllm.meter.process_tree import ProcessTree
@@ -34,6 +34,7 @@ class Sampler:
         self._polled = [s for s in self._counters if s.poll_s is not None and s.gauge is None]
         own = [s for s in self._counters if s.device in leased]
         self._gauges = {s.device: Watch() for s in own if s.gauge is not None}
+        self._slowest_s = max((s.gauge.refresh_s for s in own if s.gauge is not None), default=0.0)
         self._ticking = {s.device: Watch() for s in own if s.counter is not None and s.counter.ticks}
         self._edge_s, self._renewals, self._ended = float("-inf"), 0, False
         self.troubles: dict[str, str] = {}
@@ -64,8 +65,8 @@ class Sampler:
     def at_edge(self) -> bool:
         """Whether the job's first or last moments are still being looked at."""
         since_s = time.monotonic() - self._edge_s
-        if self._ended and self._gauges and since_s < USUAL_S:
-            return True  # a gauge that shows the same need not have stood still: after its period it was renewed
+        if self._ended and since_s < self._slowest_s:
+            return True  # a gauge that shows the same may have been renewed; after its period it certainly was
         return since_s < RENEWAL_S and not all(w.has_changed(self._renewals) for w in self._ticking.values())
 
     def begin_edge(self, renewals: int = RENEWALS_AT_EDGE, ended: bool = False) -> None:

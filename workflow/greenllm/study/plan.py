@@ -1,4 +1,4 @@
-"""What a configuration asks for: what each recipe does, and where each model lies."""
+"""The jobs that a configuration asks for: what each recipe does, from which model, with which settings and GPUs."""
 
 import shlex
 import shutil
@@ -10,25 +10,22 @@ from pathlib import Path
 from greenllm.config.models import Decision, Deployment, Evaluation, Experiment, Training
 from greenllm.config.section import overridden
 from greenllm.model_folder.addresses import is_endpoint
+from greenllm.study import layout
 from greenllm.study.models import Config, Recipe
-
-# The folder of the model that an experiment starts from, beside those of its recipes.
-SOURCE = "source"
-
-
-def python_of(environment: str) -> Path:
-    """Return the Python of an environment that stands beside the project's own, in the root of the repository."""
-    return Path(__file__).parents[2] / f".venv-{environment}/bin/python"
-
 
 USES_NO_GPU = ("collect", "preprocess")
 
 
+def python_of(environment: str) -> Path:
+    """Return the Python of an environment beside the project's own, in the root of the repository."""
+    return Path(__file__).parents[2] / f".venv-{environment}/bin/python"
+
+
 def _interpreter_beside(server: str) -> str | None:
-    """Return the Python of the environment that a server's command lies in, None where it lies in none."""
+    """Return the Python of the environment that holds a server's command, None if the command is in none."""
     try:
         command = shutil.which(shlex.split(server)[0])
-    except (ValueError, IndexError):  # reported by deploy
+    except (ValueError, IndexError):  # the stage deploy reports it
         return None
     python = Path(command).with_name("python") if command else None
     return str(python) if python and python.is_file() else None
@@ -36,9 +33,9 @@ def _interpreter_beside(server: str) -> str | None:
 
 @dataclass(frozen=True)
 class GpuJobs:
-    """The jobs of one stage, experiment and recipe: the GPUs that are asked for one, and those that it can use.
+    """The jobs of one stage, experiment and recipe: the GPUs that each asks for, and the GPUs that it can use.
 
-    `python` is the Python whose PyTorch computes there; None where it is not known: in another server's place.
+    `python` is the Python whose PyTorch computes there; None if it is unknown, as for some other servers.
     """
 
     stage: str
@@ -51,35 +48,35 @@ class GpuJobs:
 
 @dataclass(frozen=True)
 class Plan:
-    """The jobs of a study, read from its configuration.
+    """The jobs of a study, derived from its configuration.
 
-    `without_gpu` are the Pythons whose PyTorch can't compute on this host's GPUs: their jobs lease none.
+    `without_gpu` holds the Pythons whose PyTorch can't compute on this host's GPUs: their jobs lease none.
     """
 
     config: Config
     without_gpu: frozenset[str] = frozenset()
 
     def recipes(self, experiment: str) -> list[str]:
-        """Return an experiment's recipes and those they are made from, these first."""
+        """Return an experiment's recipes and their ancestors, ancestors first."""
         found: list[str] = []
         for name in self.config.experiments[experiment].recipes:
             found.extend(ancestor for ancestor in self.lineage(name) if ancestor not in found)
         return found
 
     def lineage(self, recipe: str) -> list[str]:
-        """Return the recipe with all that it is made from, each once, the oldest first."""
+        """Return the recipe and all its ancestors, each once, the oldest first."""
         found: list[str] = []
         for needed in self.needs(recipe):
             found.extend(name for name in self.lineage(needed) if name not in found)
         return [*found, recipe]
 
     def needs(self, recipe: str) -> list[str]:
-        """Return the recipes whose models a recipe reads: its parent, and others such as a teacher."""
+        """Return the recipes whose models a recipe reads: its parent, and others, such as a teacher."""
         chosen = self.config.recipes[recipe]
         return [*([chosen.parent] if chosen.parent else []), *(chosen.step.others if chosen.step else ())]
 
     def made_by(self, stage: str) -> list[str]:
-        """Return the recipes whose step is of a stage: train or compress."""
+        """Return the recipes whose step runs in a stage: train or compress."""
         return [name for name, recipe in self.config.recipes.items() if recipe.step and recipe.step.stage == stage]
 
     def compared(self) -> Iterator[tuple[str, str, int]]:
@@ -90,48 +87,47 @@ class Plan:
                     yield name, recipe, seed
 
     def starts_from_source(self, experiment: str) -> bool:
-        """Say whether the experiment starts from a model that somebody trained before."""
+        """Return whether the experiment starts from a model that exists already."""
         return self.config.experiments[experiment].model.init != "scratch"
 
     def runs_elsewhere(self, experiment: str) -> bool:
-        """Say whether the experiment's model runs already, behind an endpoint: it has no weights or tokenizer here."""
+        """Return whether the experiment's model runs behind an endpoint: no weights and no tokenizer are here."""
         return is_endpoint(self.config.experiments[experiment].model.init)
 
     def context(self, experiment: str) -> int | None:
-        """Return how many tokens the experiment's models have room for, where they are trained from scratch here."""
+        """Return the context length (tokens) of the experiment's models; None if none is trained from scratch."""
         steps = [self.config.recipes[recipe].step for recipe in self.recipes(experiment)]
         if self.starts_from_source(experiment) or not any(step is not None and step.has_context for step in steps):
             return None
         return self.config.experiments[experiment].model.context
 
     def source_keys(self, experiment: str) -> set[str]:
-        """Return the keys of the experiment's `model` by which the model that it starts from is fetched, or asked."""
+        """Return the keys of the experiment's `model` that are needed to fetch its source or to ask its endpoint."""
         if self.runs_elsewhere(experiment):
             return {"init", "served_name", "chat", "system", "key_variable", "cgroup"}
         return {"init", "revision"}
 
     def made_folders(self) -> Iterator[Path]:
-        """Yield the folders that the study makes, and whose content goes when it makes them anew."""
-        results = Path(self.config.results)
+        """Yield the folders that the study makes anew, with all that is in them."""
+        results = self.config.results
         for experiment in self.config.experiments:
-            for kind in ("data", "deployments"):
-                yield results / kind / experiment
-            yield results / "models" / experiment / SOURCE
+            yield from (layout.located(one, results, experiment=experiment) for one in layout.MADE_FOR_EXPERIMENT)
             for recipe in self.config.recipes:
-                yield results / "models" / experiment / recipe
-        yield from (results / name for name in ("report", "account", "energy", "evaluations", "benchmarks"))
+                for one in layout.MADE_FOR_RECIPE:
+                    yield layout.located(one, results, experiment=experiment, recipe=recipe)
+        yield from (layout.located(one, results) for one in layout.MADE_ONCE)
 
     def model_folder(self, experiment: str, recipe: str | None, seed: str) -> str | None:
-        """Return the folder of a recipe's model below the results, as a pattern with the pathvar `<results>`.
+        """Return the folder of a recipe's model, as a pattern with the pathvar `<results>` (study/layout.py).
 
-        `recipe` None is the model that the experiment starts from: a folder, or None where that is from scratch.
+        With `recipe` None, return the folder of the experiment's source model. None if there is no such model.
         """
         if recipe is None or self.config.recipes[recipe].step is None:
-            return f"<results>/models/{experiment}/{SOURCE}" if self.starts_from_source(experiment) else None
-        return f"<results>/models/{experiment}/{recipe}/seed-{seed}/model"
+            return layout.SOURCE_MODEL.format(experiment=experiment) if self.starts_from_source(experiment) else None
+        return layout.MODEL.format(experiment=experiment, recipe=recipe, seed=seed)
 
     def parent_folder(self, experiment: str, recipe: str, seed: str) -> str | None:
-        """Return the folder of the model that a recipe starts from, None where it starts from scratch."""
+        """Return the folder of the model that a recipe starts from, None if it starts from scratch."""
         return self.model_folder(experiment, self.config.recipes[recipe].parent, seed)
 
     def other_folders(self, experiment: str, recipe: str, seed: str) -> dict[str, str]:
@@ -141,14 +137,14 @@ class Plan:
         return {name: folder for name in names if (folder := self.model_folder(experiment, name, seed))}
 
     def on_cpu(self, recipe: str) -> bool:
-        """Say whether a recipe's model runs on the CPU alone."""
+        """Return whether a recipe's model runs only on the CPU."""
         step = self.config.recipes[recipe].step
         return self.config.device == "cpu" or (step is not None and step.on_cpu)
 
     def gpus(self, stage: str, experiment: str, recipe: str | None) -> int:
-        """Return the GPUs that a stage leases for a recipe: as many as are asked for, if it can use them.
+        """Return the number of GPUs that a stage leases for a recipe: those asked for that it can use.
 
-        A GPU that is leased belongs to its holder, idle or not: one that can't be used would be charged to it.
+        A leased GPU's energy is charged to its holder, even if idle: a job leases none that it can't use.
         """
         if recipe is None:
             return 0
@@ -156,7 +152,7 @@ class Plan:
         return 0 if jobs.python in self.without_gpu else min(jobs.asked, jobs.usable)
 
     def gpu_jobs(self, stage: str, experiment: str, recipe: str) -> GpuJobs:
-        """Return what a stage asks of GPUs for a recipe, and what it can use of that, whatever this host has."""
+        """Return the GPUs that a stage asks for and can use for a recipe, independent of this host."""
         asked: int = getattr(self.config.resources, stage).gpu
         usable = 1
         python: str | None = self._interpreter(recipe)
@@ -171,7 +167,7 @@ class Plan:
         return GpuJobs(stage, experiment, recipe, asked, usable, python)
 
     def all_gpu_jobs(self) -> Iterator[GpuJobs]:
-        """Yield what each stage asks of GPUs for each recipe of each experiment."""
+        """Yield the GPUs that each stage asks for, for each recipe of each experiment."""
         for experiment, study in self.config.experiments.items():
             for recipe in self.recipes(experiment):
                 if (step := self.config.recipes[recipe].step) is not None:
@@ -181,7 +177,7 @@ class Plan:
                     yield self.gpu_jobs("deploy", experiment, recipe)
 
     def _processes(self, experiment: str, recipe: str) -> int:
-        """Return the processes that make a recipe's model: each uses one GPU."""
+        """Return the number of processes that make a recipe's model: each uses one GPU."""
         step = self.config.recipes[recipe].step
         return self.training(experiment, recipe).processes if step and step.trains_by else 1
 
@@ -190,28 +186,28 @@ class Plan:
         return sys.executable if python == "python" else python
 
     def device(self, recipe: str) -> str:
-        """Return the device that a recipe's stages are told: its engine may run on the CPU alone."""
+        """Return the device for a recipe's stages: `cpu` if its engine runs only there, else the study's."""
         return "cpu" if self.on_cpu(recipe) else self.config.device
 
     def python(self, recipe: str) -> str:
-        """Return the Python that makes and runs a recipe's model: the project's own, or that of an environment."""
+        """Return the Python that makes and runs a recipe's model: the project's own, or an environment's."""
         step = self.config.recipes[recipe].step
         return str(python_of(step.environment)) if step and step.environment else "python"
 
     def training(self, experiment: str, recipe: str) -> Training:
-        """Return the training settings: the study's, then the experiment's, then the recipe's own on top."""
+        """Return the training settings: the study's, overridden by the experiment's, overridden by the recipe's."""
         return overridden(self.config.train, self.experiment(experiment).train, self.recipe(recipe).training)
 
     def evaluation(self, experiment: str) -> Evaluation:
-        """Return how quality is measured: as the study says, with the experiment's own on top."""
+        """Return the evaluation settings: the study's, overridden by the experiment's."""
         return overridden(self.config.evaluate, self.experiment(experiment).evaluate)
 
     def deployment(self, experiment: str) -> Deployment:
-        """Return how a served model is measured: as the study says, with the experiment's own on top."""
+        """Return the deployment settings: the study's, overridden by the experiment's."""
         return overridden(self.config.deploy, self.experiment(experiment).deploy)
 
     def decision(self, experiment: str) -> Decision:
-        """Return what a recipe must reach: as the study says, with the experiment's own on top."""
+        """Return what a recipe must reach to be recommended: the study's, overridden by the experiment's."""
         return overridden(self.config.decision, self.experiment(experiment).decision)
 
     def experiment(self, name: str) -> Experiment:

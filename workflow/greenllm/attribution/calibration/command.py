@@ -91,9 +91,9 @@ def run(arguments: argparse.Namespace) -> int:
     try:
         found = fit(
             external,
-            by_wall_clock({device.identity[1]: uncalibrated_energy(device) for device in devices}, offset_s),
+            by_wall_clock({device.sensor.device: uncalibrated_energy(device) for device in devices}, offset_s),
             [(start + offset_s, end + offset_s) for start, end in spans_read(devices)],
-            window_s=PERIODS_PER_WINDOW * max(float(attempt.start["interval_s"]) for attempt in attempts),
+            window_s=PERIODS_PER_WINDOW * max(attempt.start.interval_s for attempt in attempts),
             lags_s=(-arguments.lag, arguments.lag),
             averaging_s=_averaging_s(devices) if arguments.averaging is None else arguments.averaging,
             accuracy=arguments.accuracy / 100,
@@ -102,11 +102,11 @@ def run(arguments: argparse.Namespace) -> int:
         raise UserError(f"{arguments.readings}: {error}") from None
 
     start = first_reader(devices[0]).start
-    host = str(start["host"])
+    host = start.host
     calibration = {
         "made": rfc3339(time.time()),
         # Ledgers do not say whose they are but by the boot: of another one it is unknown.
-        "machine": machine() if start["boot_id"] == boot_id() else None,
+        "machine": machine() if start.boot_id == boot_id() else None,
         "readings": {
             "file": arguments.readings.name,
             "sha256": sha256_of(arguments.readings),
@@ -125,10 +125,10 @@ def run(arguments: argparse.Namespace) -> int:
         "coverage_factor": found.coverage_factor,
         "devices": [
             {
-                **dict(zip(("component", "device", "method"), device.identity, strict=True)),
+                **device.identity._asdict(),
                 "parameters": uncalibrated_parameters(device),
-                "gain": found.gains[device.identity[1]].to_json(),
-                "power_W": dict(zip(("low", "mean", "high"), found.powers_W[device.identity[1]], strict=True)),
+                "gain": found.gains[device.sensor.device].to_json(),
+                "power_W": dict(zip(("low", "mean", "high"), found.powers_W[device.sensor.device], strict=True)),
             }
             for device in devices
         ],
@@ -222,8 +222,8 @@ def _moment(text: str) -> float:
 
 
 def _averaging_s(devices: Sequence[Device]) -> float:
-    """Return how long a time the devices' powers are the mean of, in seconds."""
-    return max(float((device.sensor.get("gauge") or {}).get("mean_s", 0.0)) for device in devices)
+    """Return the time of which the devices' powers are the mean, in seconds."""
+    return max(device.sensor.gauge.mean_s if device.sensor.gauge else 0.0 for device in devices)
 
 
 def _non_negative(text: str) -> float:

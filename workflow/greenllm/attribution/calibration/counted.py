@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from greenllm.attribution.attempt import Attempt, identity_of
+from greenllm.attribution.attempt import Attempt
 from greenllm.attribution.devices import Device, devices_of
 from greenllm.attribution.merging import Series
 from greenllm.errors import UserError
@@ -21,10 +21,10 @@ def attempts_of_boot(attempts: Sequence[Attempt], host: str | None, span: Span) 
     """
     boots: dict[str, list[Attempt]] = {}
     for attempt in attempts:
-        if len(attempt.times) > 1 and host in (None, attempt.boot_id, attempt.start["host"]):
+        if len(attempt.times) > 1 and host in (None, attempt.boot_id, attempt.start.host):
             boots.setdefault(attempt.boot_id, []).append(attempt)
     if not boots:
-        known = sorted({f"{a.start['host']} (boot {a.boot_id})" for a in attempts})
+        known = sorted({f"{a.start.host} (boot {a.boot_id})" for a in attempts})
         wanted = "no ledger with samples" if host is None else f"no ledger with samples of host {host!r}"
         raise UserError(f"{wanted}; there are ledgers of: {', '.join(known) or 'no host'}")
     then = {
@@ -38,7 +38,7 @@ def attempts_of_boot(attempts: Sequence[Attempt], host: str | None, span: Span) 
             "their zone, and is it the right host?"
         )
     if len(then) > 1:
-        names = ", ".join(f"{own[0].start['host']} (boot {boot})" for boot, own in sorted(then.items()))
+        names = ", ".join(f"{own[0].start.host} (boot {boot})" for boot, own in sorted(then.items()))
         raise UserError(f"ledgers of several hosts in the time of the readings: choose one with --host: {names}")
     return next(iter(then.values()))
 
@@ -48,12 +48,12 @@ def choose_devices(attempts: Sequence[Attempt], names: Sequence[str]) -> list[De
     devices = devices_of(attempts)
     chosen = []
     for name in dict.fromkeys(names):
-        found = [device for device in devices if device.identity[1] == name]
+        found = [device for device in devices if device.sensor.device == name]
         if not found:
-            known = ", ".join(sorted({device.identity[1] for device in devices}))
+            known = ", ".join(sorted({device.sensor.device for device in devices}))
             raise UserError(f"no readable device {name!r} in these ledgers; there are: {known or 'none'}")
         if len(found) > 1:
-            methods = " and ".join(device.identity[2] for device in found)
+            methods = " and ".join(device.sensor.method for device in found)
             raise UserError(f"device {name!r} was read by {methods}: leave only ledgers of one method in the folder")
         chosen += found
     return chosen
@@ -61,16 +61,16 @@ def choose_devices(attempts: Sequence[Attempt], names: Sequence[str]) -> list[De
 
 def first_reader(device: Device) -> Attempt:
     """Return the attempt whose description of the sensor the device goes by."""
-    return next(a for a in device.attempts if any(sensor == device.sensor for sensor in a.start["sensors"]))
+    return next(a for a in device.attempts if device.sensor in a.sensors)
 
 
 def uncalibrated_parameters(device: Device) -> dict[str, float]:
     """Return the values of the sensor's parameters before any calibration, which its ledger names if there was one."""
-    start = first_reader(device).start
-    name = device.identity[1]
-    gain = start["parameters"].get(gain_name(start["host"], name), {"value": 1.0})["value"]
-    own = dict.fromkeys(str(term["parameter"]) for term in device.sensor["terms"])
-    return {p: start["parameters"][p]["value"] / gain for p in own if p != offset_name(start["host"], name)}
+    start, name = first_reader(device).start, device.sensor.device
+    calibrated = start.parameters.get(gain_name(start.host, name))
+    gain = 1.0 if calibrated is None else calibrated.value
+    own = dict.fromkeys(term.parameter for term in device.sensor.terms)
+    return {p: start.parameters[p].value / gain for p in own if p != offset_name(start.host, name)}
 
 
 def uncalibrated_energy(device: Device) -> Series:
@@ -105,10 +105,9 @@ def _spans(device: Device) -> list[Span]:
     """From first to last reading of each attempt that read the device."""
     spans = []
     for attempt in device.attempts:
-        if not any(identity_of(s) == device.identity and s["terms"] for s in attempt.sensors):
+        if not any(s.identity == device.identity and s.terms for s in attempt.sensors):
             continue
-        read = device.sensor.get("counter") or device.sensor.get("gauge")
-        times = attempt.counter(device.sensor)[0] if read else attempt.times
+        times = attempt.readings(device.sensor)[0] if device.sensor.counts else attempt.times
         if len(times) > 1:
             spans.append((float(times[0]), float(times[-1])))
     return spans

@@ -38,8 +38,6 @@ POLL_S = 1.0
 COMMAND_LIMIT_S = 10.0
 # A minute's rhythm is common for what polls a PDU: after two missed turns a source counts as silent.
 SILENT_S = 120.0
-SILENT = f"the source of the power was silent for more than {SILENT_S:.0f} s"
-POWER_METHODS = ("watts-file", "watts-command")
 # By this bound a wrap-around is told from a reset. A counter that is renewed every minute shows a minute's energy at
 # once: of a rack of 140 kW 8.4 MJ, between two samples a tenth of a second apart. Where the counter wraps early, the
 # bound is half of that in the time between two readings, and more than half a wrap is a reset.
@@ -80,7 +78,7 @@ def find() -> list[Sensor]:
     else:
         # What a command says is some time old, so that the counts of two meters do not stand in the order of time.
         integral = Integral(wrap_J)
-        sensor.counter = Counter(unit_J=1.0, shared=False)
+        sensor.counter = Counter(unit_J=1.0, shared=False, silent_s=None if name == JOULES else SILENT_S)
         if name == JOULES:
             sensor.read = lambda: integral.joules(*latest())
         else:

@@ -179,7 +179,8 @@ def _sensor(pynvml: Any, handle: Any, uuid: str) -> Sensor:
             return None
 
     parameter = f"nvml.gain@{uuid}"
-    sensor = Sensor("gpu", uuid, COUNTER, "measured", [Term(parameter, "counter")], {parameter: Parameter(*GAIN)})
+    sensor = Sensor("gpu", uuid, COUNTER, "measured", [Term(parameter, "counter")])
+    sensor.parameters = {parameter: Parameter(*GAIN)}
     energy_mJ = asked(pynvml.nvmlDeviceGetTotalEnergyConsumption, "an energy")
     power_mW = asked(pynvml.nvmlDeviceGetPowerUsage, "a power")
     instant_mW = asked(lambda handle: _instant_power_mW(pynvml, handle), "a power")

@@ -1,11 +1,12 @@
 """The figures, as matplotlib draws them. One file a figure."""
 
-from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
 import matplotlib
 
+from greenllm.account.document import Account
 from greenllm.report.figures import style
 from greenllm.report.figures.batch_curve import batch_curve
 from greenllm.report.figures.drawing import inline, write
@@ -21,17 +22,22 @@ FIGURES = {
 }
 
 
-def draw_all(account: Mapping[str, Any], folder: Path) -> dict[str, dict[str, str]]:
-    """Draw what there is to draw, write it to `folder`, and return each figure's {name, title, caption, inline SVG}."""
+@dataclass(frozen=True)
+class Shown:
+    """A figure on the page; `inline` is its SVG."""
+
+    name: str
+    title: str
+    caption: str
+    inline: str
+
+
+def draw_all(account: Account, folder: Path) -> dict[str, Shown]:
+    """Draw every figure that has something to show, write it to `folder`, and return it for the page."""
     with matplotlib.rc_context():
         matplotlib.rcParams.update(cast(Any, style.settings()))
         return {
-            name: {
-                "name": name,
-                "title": drawing.title,
-                "caption": drawing.caption,
-                "inline": inline(name, write(name, drawing, folder), drawing.alt),
-            }
+            name: Shown(name, drawing.title, drawing.caption, inline(name, write(name, drawing, folder), drawing.alt))
             for name, draw in FIGURES.items()
             if (drawing := draw(account))
         }

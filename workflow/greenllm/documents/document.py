@@ -1,0 +1,38 @@
+"""A JSON file that a stage writes, read and checked."""
+
+from pathlib import Path
+from typing import ClassVar, Self
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from greenllm.errors import UserError
+from greenllm.files import read_json
+
+Number = int | float  # as it is written: a count stays a count
+
+
+class Part(BaseModel):
+    """An object in a document. Keys that it does not know, of another version, are left out."""
+
+    model_config = ConfigDict(extra="ignore", frozen=True, populate_by_name=True)
+
+
+class Document(Part):
+    """A whole file; `stage` is the command that writes it, `schema_name` the schema that it must have, if any."""
+
+    stage: ClassVar[str]
+    schema_name: ClassVar[str | None] = None
+
+    @classmethod
+    def read(cls, path: Path) -> Self:
+        """Read a file. Raises UserError where there is none, or it is none of this schema."""
+        remedy = f"remove the file and run {cls.stage} again"
+        found = read_json(path, remedy)
+        if cls.schema_name is not None and found.get("schema") != cls.schema_name:
+            raise UserError(f"{path}: schema {found.get('schema')!r}, expected {cls.schema_name!r}; {remedy}")
+        try:
+            return cls.model_validate(found)
+        except ValidationError as error:
+            first = error.errors(include_url=False)[0]
+            key = ".".join(str(part) for part in first["loc"])
+            raise UserError(f"{path}: {key}: {first['msg'][0].lower()}{first['msg'][1:]}; {remedy}") from None
