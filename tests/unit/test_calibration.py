@@ -444,8 +444,8 @@ def test_a_calibration_reaches_back_over_the_boots_ledgers(tmp_path, stored, gap
     result = attribute_attempts([before, after])
     (row,) = result.device_totals(result.hosts[0])
     true_J = truth(after.last_s) - truth(0) - (truth(first_s) - truth(100) if gap_s > 0 else 0)
-    assert row["counted_J"] == pytest.approx(true_J, rel=1e-3)
-    assert row["counted_J"] == pytest.approx(row["jobs_J"] + row["other_J"] + row["idle_J"])
+    assert row.counted_J == pytest.approx(true_J, rel=1e-3)
+    assert row.counted_J == pytest.approx(row.jobs_J + row.other_J + row.idle_J)
 
 
 @pytest.mark.parametrize(

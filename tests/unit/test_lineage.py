@@ -10,7 +10,7 @@ import pytest
 from hardware.ledgers import RAPL, CLOCK_s, Host, attempt
 
 from greenllm.attribution import Attempt, attribute_attempts
-from greenllm.attribution.command import as_text
+from greenllm.attribution.command import as_tables
 
 HOUR_s = 3600.0
 BUSY = Host(cpus=1, busy_s=lambda t: 1.0 * t, counters={"package-0": lambda t: 10e6 * np.asarray(t)})  # 10 W
@@ -105,7 +105,7 @@ def test_an_origin_that_cannot_be_told_is_named_and_never_guessed(read, left, wh
     assert out["known_J"]["value"] == pytest.approx(10)
     (reason,) = out["unknown"]
     assert reason.startswith(f"reader: {why}")
-    assert reason in as_text(attribute_attempts(jobs))
+    assert reason in as_tables(attribute_attempts(jobs))
 
 
 def test_an_ancestor_of_unknown_energy_makes_the_cost_unknown_with_the_known_part_beside_it():
@@ -291,13 +291,13 @@ def test_the_tables_stay_short_and_narrow_and_say_what_they_leave_out():
     for n, one in enumerate(jobs):
         one.end.outputs = {f"{folder}-{n}/model": f"{n}"}
         one.start.job.rule = "train"
-    text = as_text(attribute_attempts(jobs))
+    text = as_tables(attribute_attempts(jobs))
     about = text[text.index("spent in run") :]
     assert max(map(len, about.splitlines())) <= 100
     assert "seed-99/model" in about
     assert "seed-1/model" not in about
     assert text.count("… and 80 more that took less (--all)") == 3
-    whole = as_text(attribute_attempts(jobs), rows=None)
+    whole = as_tables(attribute_attempts(jobs), rows=None)
     assert all(f"seed-{n}/model" in whole for n in range(100))
     assert "--all" not in whole
 

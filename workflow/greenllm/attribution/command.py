@@ -3,16 +3,17 @@
 import argparse
 import math
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from tabulate import tabulate
 
 from greenllm.attribution.artefacts import Artefact
+from greenllm.attribution.from_ledgers import POLICIES, attribute
+from greenllm.attribution.hosts import Gap
 from greenllm.attribution.jobs import JobEnergy
 from greenllm.attribution.reading import check_folder
-from greenllm.attribution.result import POLICIES, Attribution, attribute
+from greenllm.attribution.result import Attribution
 from greenllm.attribution.spending import Spending
 from greenllm.estimate import Estimate
 from greenllm.printing import print_json
@@ -48,11 +49,11 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.json:
         print_json(attribution.to_json())
     else:
-        print(as_text(attribution, rows=None if arguments.all else ROWS))
+        print(as_tables(attribution, rows=None if arguments.all else ROWS))
     return 0
 
 
-def as_text(attribution: Attribution, rows: int | None = ROWS) -> str:
+def as_tables(attribution: Attribution, rows: int | None = ROWS) -> str:
     """Return the tables for a person: jobs, devices and gaps, waste, runs, artefacts.
 
     Of each table at most `rows`: those that took the most joules, and those of which that is not known.
@@ -70,15 +71,15 @@ def as_text(attribution: Attribution, rows: int | None = ROWS) -> str:
     for host in attribution.hosts:
         devices = tabulate(
             [
-                [row[name] for name in ("component", "device", "method", "quality")]
-                + [_number(row[name]) for name in ("counted_J", "jobs_J", "other_J", "idle_J")]
+                [row.component, row.device, row.method, row.quality]
+                + [_number(joules) for joules in (row.counted_J, row.jobs_J, row.other_J, row.idle_J)]
                 for row in attribution.device_totals(host)
             ],
             headers=["component", "device", "method", "quality", "counted J", "= jobs", "+ other", "+ idle"],
             disable_numparse=True,
             colalign=("left",) * 4 + ("right",) * 4,
         )
-        parts.append(f"Host {host.attempts[0].start.host}, boot {host.boot_id}\n\n{devices}")
+        parts.append(f"Host {host.name}, boot {host.boot_id}\n\n{devices}")
         parts += [f"{device.sensor.device}: {notice}." for device in host.devices for notice in device.notices()]
         parts += _gap_lines(host.gaps)
     waste = ", ".join(
@@ -114,11 +115,11 @@ def as_text(attribution: Attribution, rows: int | None = ROWS) -> str:
     return "\n\n".join(parts)
 
 
-def _gap_lines(gaps: Sequence[Mapping[str, Any]]) -> list[str]:
+def _gap_lines(gaps: Sequence[Gap]) -> list[str]:
     """Return a line for what no meter watched, and one for each device and reason of what is unknown."""
     lengths_s: dict[tuple[str | None, str], list[float]] = {}
     for gap in gaps:
-        lengths_s.setdefault((gap["device"], gap["reason"]), []).append(gap["duration_s"])
+        lengths_s.setdefault((gap.device, gap.reason), []).append(gap.duration_s)
     lines = []
     for (device, reason), own in lengths_s.items():
         how_long = f"{sum(own):.1f} s in {len(own)} gap(s)"

@@ -21,8 +21,8 @@ from greenllm.attribution.calibration.readings import COLUMNS, quantity_of, read
 from greenllm.attribution.devices import Device
 from greenllm.attribution.reading import read_attempts
 from greenllm.errors import UserError
-from greenllm.files import sha256_of, write_json
-from greenllm.meter.calibration import SCHEMA, calibration_file, read_calibrations
+from greenllm.files import sha256_of
+from greenllm.ledger.calibration_file import calibration_file, read_calibrations, write_calibrations
 from greenllm.meter.host import boot_id
 from greenllm.meter.machine_identity import differ, machine
 from greenllm.printing import print_json
@@ -161,7 +161,7 @@ def store(path: Path, host: str, calibration: Mapping[str, Any]) -> None:
         if differ(earlier.get("machine"), calibration["machine"])
         or not any(_identity(device) in renewed for device in earlier["devices"])
     ]
-    write_json(path, {"schema": SCHEMA, "host": host, "calibrations": [*kept, calibration]})
+    write_calibrations(path, host, [*kept, calibration])
 
 
 def _identity(device: Mapping[str, Any]) -> tuple[str, str, str]:

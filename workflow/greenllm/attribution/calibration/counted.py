@@ -9,7 +9,7 @@ from greenllm.attribution.attempt import Attempt
 from greenllm.attribution.devices import Device, devices_of
 from greenllm.attribution.merging import Series
 from greenllm.errors import UserError
-from greenllm.meter.calibration import gain_name, offset_name
+from greenllm.ledger.calibration_file import gain_name, offset_name
 
 Span = tuple[float, float]
 
