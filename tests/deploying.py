@@ -13,6 +13,7 @@ import psutil
 import pytest
 from tiny_models import PROMPTS
 
+from greenllm.documents.evaluation import EvaluationReport
 from greenllm.engines import load_engine
 
 GREENLLM = [sys.executable, "-m", "greenllm"]
@@ -20,10 +21,12 @@ GREENLLM = [sys.executable, "-m", "greenllm"]
 SETTINGS = {"requests": 30, "rounds": 3, "round_s": 0, "most_s": 1e-6, "warmup": 2, "idle_s": 0.3}
 WILDCARDS = ["--wildcard", "experiment=support", "--wildcard", "recipe=int8", "--wildcard", "seed=1"]
 EVALUATION = {
-    "schema": "greenllm/evaluation/1",
-    "task": "customer-service",
+    "engine": "transformers",
+    "precision": "fp32",
     "examples": len(PROMPTS),
+    "primary": "accuracy",
     "metrics": {"accuracy": {"value": 0.9, "low": 0.8, "high": 0.95}},
+    "bootstrap": 1000,
 }
 
 
@@ -50,7 +53,7 @@ def deploy(tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
         ]
         lines = [json.dumps(row, ensure_ascii=False) + "\n" for row in rows]  # as evaluate writes them
         (tmp_path / "predictions.jsonl").write_text("".join(lines), encoding="utf-8")
-        (tmp_path / "evaluation.json").write_text(json.dumps(EVALUATION))
+        EvaluationReport.write(tmp_path / "evaluation.json", EVALUATION)
         command = [*GREENLLM, "deploy", *options, "--task", "customer-service", "--model", str(model)]
         command += ["--threads", str(threads)]
         command += ["--settings", json.dumps(SETTINGS | settings), "--device", "cpu", *WILDCARDS]

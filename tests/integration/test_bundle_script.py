@@ -17,7 +17,7 @@ SYSTEM = "/usr/local/bin:/usr/bin:/bin"
 
 @pytest.fixture
 def bundle(fp32: Path, tmp_path: Path) -> Path:  # noqa: F811
-    make_bundle(fp32, {}, {}, tmp_path / "made" / "bundle")
+    make_bundle(fp32, None, {}, tmp_path / "made" / "bundle")
     return tmp_path / "made" / "bundle"
 
 

@@ -2,6 +2,7 @@
 
 import math
 import random
+from collections.abc import Sequence
 
 import pytest
 
@@ -9,7 +10,7 @@ from greenllm.attribution import Estimate, Parameter
 from greenllm.config.models import Deployment
 from greenllm.errors import UserError
 from greenllm.load.measurement import described, measure_point
-from greenllm.load.rounds import Answered, Order, Round
+from greenllm.load.rounds import Answered, Order, Round, Window
 from greenllm.statistics import relative_halfwidth
 
 GAIN = {"gain": Parameter(1.0, 0.9, 1.1, "J/J", "test")}
@@ -25,10 +26,10 @@ class Simulated:
     def send(self, order: Order) -> Round:
         self.orders.append(order)
         start_s = float(len(self.orders))
-        window = {"monotonic_start_s": start_s, "monotonic_end_s": start_s + 1}
+        window = Window("", "", start_s, start_s + 1, "")
         return Round(window, [Answered(str(i), tokens=2, error=self._error) for i in range(order.requests)])
 
-    def energies(self, windows: list[dict[str, float]]) -> list[Estimate | None]:
+    def energies(self, windows: Sequence[Window]) -> list[Estimate | None]:
         chance = random.Random(1)
         return [Estimate({"gain": 100 * (1 + chance.gauss(0, self._spread))}, GAIN) for _ in windows]
 
@@ -67,7 +68,7 @@ def test_without_energy_the_time_of_a_request_must_be_known(settings: Deployment
 def test_the_sensors_uncertainty_and_the_spread_between_rounds_add_in_quadrature(settings: Deployment) -> None:
     simulated = Simulated(0.04)
     point = measure_point(simulated.send, settings, 1, simulated.energies)
-    energies = simulated.energies([{}] * len(point.rounds))
+    energies = simulated.energies([round.window for round in point.rounds])
     per = described(point, None, energies)["energy_per_request_J"]
     between = relative_halfwidth([energy.value for energy in energies if energy])
     assert per["value"] - per["low"] == pytest.approx(per["value"] * math.hypot(0.1, between))

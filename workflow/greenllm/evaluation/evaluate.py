@@ -15,14 +15,13 @@ from greenllm.meter.threads import usable_threads
 from greenllm.tasks.quality import quality_of
 from greenllm.tasks.task import Task
 
-SCHEMA = "greenllm/evaluation/1"
-
 
 @dataclass(frozen=True)
 class Evaluated:
     """The result of an evaluation, and the predictions that it rests on."""
 
-    result: Mapping[str, Any]
+    content: Mapping[str, Any]
+    """The content of an `EvaluationReport`."""
     predictions: list[dict[str, Any]]
     flops: float | None
     """Operations of all answers and scored texts; None if unknown."""
@@ -75,7 +74,6 @@ def _result(
 ) -> dict[str, Any]:
     finish = [completion.finish_reason for completion in completions]
     return {
-        "schema": SCHEMA,
         "task": task.name,
         "engine": engine.name,
         "precision": engine.precision,

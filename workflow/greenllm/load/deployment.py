@@ -3,26 +3,28 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
+from greenllm.documents.evaluation import EvaluationReport
+from greenllm.documents.measurement import LoadMeasurement
 from greenllm.errors import UserError
+from greenllm.estimate import Estimate
 from greenllm.files import read_json, write_json
 from greenllm.load import measurement
 from greenllm.load.agreement import AnswerAgreement, agreement_of
 from greenllm.load.deployed_server import Target, serving
 from greenllm.load.deployment_job import DeploymentJob
-from greenllm.load.energy import UNKNOWN, JobEnergy
 from greenllm.load.generator_process import running_load
 from greenllm.load.measurement import MeasuredPoint
 from greenllm.load.processes import greenllm, metered
 from greenllm.load.prompts import read_prompts
+from greenllm.load.rounds import Window
 from greenllm.load.summary import sum_known
 from greenllm.model_folder.manifest import read_manifest
 from greenllm.serving.bundle import make_bundle, model_bytes
 from greenllm.serving.scripted_replies import Replies
 from greenllm.work import write_work
 
-SCHEMA = "greenllm/deployment/2"
+UNKNOWN = "the sensors were not read within the window, or there are none"
 
 
 def deploy(job: DeploymentJob) -> AnswerAgreement:
@@ -33,10 +35,10 @@ def deploy(job: DeploymentJob) -> AnswerAgreement:
     predictions = {row.id: row.prediction for row in read_prompts(job.predictions)}
     if None in predictions.values():
         raise UserError(f"{job.predictions}: a line without the key prediction; expected evaluate's predictions")
-    evaluation = read_json(job.evaluation, "expected what `greenllm evaluate` wrote")
+    evaluation = EvaluationReport.read(job.evaluation)
     elsewhere = read_manifest(job.model).endpoint is not None  # then no server here could send the replies
     replies = None if elsewhere else _replies(job.data, job.answers.threshold)
-    make_bundle(job.model, {**evaluation, "task": job.task}, job.wildcards, job.bundle, replies)
+    make_bundle(job.model, evaluation, job.wildcards, job.bundle, task=job.task, replies=replies)
     measured = _measured(job)
     answers = [answer for point in measured.points for round in point.rounds for answer in round.answers]
     agreement = agreement_of(answers, predictions)
@@ -47,19 +49,17 @@ def deploy(job: DeploymentJob) -> AnswerAgreement:
 
 @dataclass(frozen=True)
 class MeasuredServer:
-    """A server that was measured, and its energy."""
+    """A server that was measured under load."""
 
     target: Target
-    energy: JobEnergy
     memory: tuple[int | None, str | None]
-    idle: dict[str, Any] | None
+    idle: Window | None
     points: Sequence[MeasuredPoint]
 
 
 def _measured(job: DeploymentJob) -> MeasuredServer:
     """Serve the bundle and send it the load."""
     settings = job.settings
-    energy = JobEnergy("serve")
     with serving(job) as target:
         endpoint = target.endpoint
         command = [
@@ -79,11 +79,11 @@ def _measured(job: DeploymentJob) -> MeasuredServer:
             measurement.warm_up(load.round, settings, first)
             memory = target.memory(job.gpus)
             idle = measurement.idle(settings)
-            points = [measurement.measure_point(load.round, settings, first, energy.between)]
+            points = [measurement.measure_point(load.round, settings, first, _energies)]
             for concurrency in others:
                 measurement.warm_up(load.round, settings, concurrency)
-                points.append(measurement.measure_point(load.round, settings, concurrency, energy.between))
-    return MeasuredServer(target, energy, memory, idle, points)
+                points.append(measurement.measure_point(load.round, settings, concurrency, _energies))
+    return MeasuredServer(target, memory, idle, points)
 
 
 def _write(job: DeploymentJob, measured: MeasuredServer, agreement: AnswerAgreement) -> None:
@@ -93,12 +93,17 @@ def _write(job: DeploymentJob, measured: MeasuredServer, agreement: AnswerAgreem
         serve_id = _id_in(job.energy_serve)
     else:  # the workflow expects a log
         write_json(job.energy_serve, {"id": None, "energy_J": None, "reason": target.energy_reason})
-    figures = _figures(measured, job.settings.rate_per_s)
-    energy_known = all(point["energy_J"] for point in figures["points"])
-    write_json(
+    # Computed once more, now that the ledgers have ended: so the report will find the same energies.
+    windows = [round.window for point in measured.points for round in point.rounds]
+    energies = iter(_energies([*windows, *([measured.idle] if measured.idle else [])]))
+    points = [
+        measurement.described(point, job.settings.rate_per_s, [next(energies) for _ in point.rounds])
+        for point in measured.points
+    ]
+    energy_known = all(point["energy_J"] for point in points)
+    written = LoadMeasurement.write(
         job.out,
         {
-            "schema": SCHEMA,
             "engine": target.engine,
             "precision": job.manifest.precision,
             "batch": job.settings.batch,
@@ -110,28 +115,20 @@ def _write(job: DeploymentJob, measured: MeasuredServer, agreement: AnswerAgreem
             "memory_bytes": measured.memory[0],
             "memory_reason": measured.memory[1],
             "energy_reason": target.energy_reason if energy_known or not target.metered else UNKNOWN,
-            **figures,
+            "idle": measurement.described_idle(measured.idle, next(energies)) if measured.idle else None,
+            "points": points,
         },
     )
-    tokens = sum_known(point["completion_tokens"] for point in figures["points"])
-    answered = sum(point["answered"] for point in figures["points"])
+    tokens = sum_known(point.completion_tokens for point in written.points)
+    answered = sum(point.answered for point in written.points)
     write_work(requests=answered, **({} if tokens is None else {"tokens": tokens}))
 
 
-def _figures(measured: MeasuredServer, rate_per_s: float | None) -> dict[str, Any]:
-    """Return the figures of the idle time and of all points.
+def _energies(windows: Sequence[Window]) -> list[Estimate | None]:
+    """Return the server's energy (J) in each window; None if it is unknown."""
+    from greenllm.attribution.live import energy_inside  # imported while the server starts
 
-    The energies are computed once more, now that the ledgers have ended: so the report will find the same.
-    """
-    idle, points = measured.idle, measured.points
-    windows = [*([idle] if idle else []), *(round.window for point in points for round in point.rounds)]
-    energies = iter(measured.energy.between(windows))
-    return {
-        "idle": measurement.described_idle(idle, next(energies)) if idle else None,
-        "points": [
-            measurement.described(point, rate_per_s, [next(energies) for _ in point.rounds]) for point in points
-        ],
-    }
+    return energy_inside("serve", [(window.monotonic_start_s, window.monotonic_end_s) for window in windows])
 
 
 def _id_in(log: Path) -> str:

@@ -5,6 +5,7 @@ import contextlib
 import json
 import sys
 from collections.abc import AsyncIterator, Sequence
+from dataclasses import asdict
 from pathlib import Path
 
 import aiohttp
@@ -48,7 +49,7 @@ async def follow_orders(sender: Sender) -> list[Answered]:
         if not sending.done():  # the process that gave the order has ended
             sending.cancel()
             break
-        print(json.dumps(sending.result().to_json()), flush=True)
+        print(json.dumps(asdict(sending.result())), flush=True)
         answered += sending.result().answered
     return answered
 
@@ -62,11 +63,11 @@ async def send_once(sender: Sender, order: Order, *, warmup: int, out: Path) -> 
     with tqdm(total=order.requests, unit="request", mininterval=5, desc="load") as bar:
         sent = await sender.round(order, bar.update)
     summary = summary_of([sent])
-    if not summary["answered"]:
+    if not summary.answered:
         first = sent.answers[0].error
         raise UserError(f"{sender.endpoint.url}: none of {order.requests} requests was answered; the first: {first}")
-    if summary["failed"]:
-        print(f"greenllm load: {summary['failed']} of {order.requests} requests were not answered", file=sys.stderr)
+    if summary.failed:
+        print(f"greenllm load: {summary.failed} of {order.requests} requests were not answered", file=sys.stderr)
     about = {"concurrency": order.concurrency if order.rate_per_s is None else None, "rate_per_s": order.rate_per_s}
-    write_json(out, {"schema": SCHEMA, **summary, **about, **sent.to_json()})
+    write_json(out, {"schema": SCHEMA, **asdict(summary), **about, **asdict(sent)})
     return sent.answered

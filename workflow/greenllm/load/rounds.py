@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
@@ -40,30 +40,37 @@ class Answered:
 
 
 @dataclass(frozen=True)
-class Round:
-    """A round that was sent: its window, from the first request to the last answer, and each request's outcome."""
+class Window:
+    """A period by the wall clock (RFC 3339, UTC), and by CLOCK_MONOTONIC of the host."""
 
-    window: dict[str, Any]
-    answers: list[Answered] = field(default_factory=list)
+    started: str
+    ended: str
+    monotonic_start_s: float
+    monotonic_end_s: float
+    boot_id: str
 
     @property
     def duration_s(self) -> float:
-        """The window's length."""
-        return float(self.window["monotonic_end_s"] - self.window["monotonic_start_s"])
+        """Its length."""
+        return self.monotonic_end_s - self.monotonic_start_s
+
+
+@dataclass(frozen=True)
+class Round:
+    """A round that was sent: its window, from the first request to the last answer, and each request's outcome."""
+
+    window: Window
+    answers: list[Answered] = field(default_factory=list)
 
     @property
     def answered(self) -> list[Answered]:
         """The requests that were answered."""
         return [answer for answer in self.answers if answer.error is None]
 
-    def to_json(self) -> dict[str, Any]:
-        """Return the round as a JSON object."""
-        return asdict(self)
-
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> "Round":
-        """Read the result of `to_json`."""
-        return cls(value["window"], [Answered(**answer) for answer in value["answers"]])
+        """Return the round in a JSON object, made by `dataclasses.asdict`."""
+        return cls(Window(**value["window"]), [Answered(**answer) for answer in value["answers"]])
 
 
 class Stopwatch:
@@ -72,13 +79,7 @@ class Stopwatch:
     def __init__(self) -> None:
         self._started, self._start_s = datetime.now(UTC), time.monotonic()
 
-    def stop(self) -> dict[str, Any]:
+    def stop(self) -> Window:
         """Return the window up to now."""
         end_s, ended = time.monotonic(), datetime.now(UTC)
-        return {
-            "started": self._started.isoformat(),
-            "ended": ended.isoformat(),
-            "monotonic_start_s": self._start_s,
-            "monotonic_end_s": end_s,
-            "boot_id": boot_id(),
-        }
+        return Window(self._started.isoformat(), ended.isoformat(), self._start_s, end_s, boot_id())

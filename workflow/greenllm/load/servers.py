@@ -15,8 +15,7 @@ from typing import IO
 
 from greenllm.environment import SAFE_PATH
 from greenllm.errors import UserError
-from greenllm.load.energy import closely_sampled
-from greenllm.load.processes import own_environment, stop
+from greenllm.load.processes import closely_sampled, own_environment, stop
 from greenllm.serving.command import READY
 
 # After a failed request: how long to wait for the server's end, whose last lines then explain the failure.
@@ -25,7 +24,7 @@ POLL_s = 0.1
 SHOWN_LINES = 100
 PR_SET_PDEATHSIG = 1
 # Needed by the measurement, and slow to import (1 s): imported while the server starts.
-NEEDED_LATER = ("greenllm.attribution", "scipy.special")
+NEEDED_LATER = ("greenllm.attribution.live", "scipy.special")
 
 
 @dataclass(frozen=True)

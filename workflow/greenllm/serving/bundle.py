@@ -5,10 +5,10 @@ import os
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import jinja2
 
+from greenllm.documents.evaluation import EvaluationReport
 from greenllm.files import replacing_folder, write_json
 from greenllm.model_folder.manifest import FILE, Manifest, read_manifest
 from greenllm.serving.scripted_replies import FILE as REPLIES
@@ -26,21 +26,22 @@ LEFT_OUT = {".bin", ".pt", ".pth", ".ckpt", ".pkl", ".h5", ".msgpack", ".ot"}
 
 def make_bundle(
     model: Path,
-    evaluation: Mapping[str, Any],
+    evaluation: EvaluationReport | None,
     wildcards: Mapping[str, str],
     out: Path,
+    *,
+    task: str | None = None,
     replies: Replies | None = None,
 ) -> None:
     """Make a bundle of a model folder; the same inputs make the same bytes.
 
-    Files are hard links if the file system has them (so change none in place), else copies. `evaluation` is the result
-    of `greenllm evaluate`, `wildcards` are the model's experiment, recipe and seed, `replies` are the scripted replies
-    to a chat, by intent.
+    Files are hard links if the file system has them (so change none in place), else copies. `evaluation` and `task`
+    are shown in the model card, `wildcards` are the model's experiment, recipe and seed, `replies` are the scripted
+    replies to a chat, by intent.
     Raises `UserError` if `model` is not a model folder.
     """
     manifest = read_manifest(model)
     name = "-".join(wildcards.values()) or model.resolve().name
-    task = evaluation.get("task")
     with replacing_folder(out, "deploy") as beside:
         for file in sorted(model.rglob("*")):
             # Hidden files are left out. Snakemake's time stamp, if linked, would be shared by model and bundle.
@@ -55,7 +56,7 @@ def make_bundle(
         write_json(beside / FILE, known)
         if replies:
             write_json(beside / REPLIES, replies.model_dump())
-        (beside / CARD).write_text(_card(name, manifest, evaluation, wildcards, replies), encoding="utf-8")
+        (beside / CARD).write_text(_card(name, task, manifest, evaluation, wildcards, replies), encoding="utf-8")
         if manifest.endpoint is None:
             # For any POSIX shell. It finds its folder through links, too, and checks for greenllm before it starts it.
             script = importlib.resources.files("greenllm.serving").joinpath("serve.sh").read_bytes()
@@ -77,12 +78,17 @@ def _link(source: Path, target: Path) -> None:
 
 
 def _card(
-    name: str, manifest: Manifest, evaluation: Mapping[str, Any], wildcards: Mapping[str, str], replies: Replies | None
+    name: str,
+    task: str | None,
+    manifest: Manifest,
+    evaluation: EvaluationReport | None,
+    wildcards: Mapping[str, str],
+    replies: Replies | None,
 ) -> str:
     """Return a model card, with the metadata that the Hugging Face hub reads."""
     from huggingface_hub import EvalResult, ModelCardData  # not with every `greenllm serve`
 
-    task, metrics = evaluation.get("task"), evaluation.get("metrics", {})
+    metrics = evaluation.metrics if evaluation else {}
     data = wildcards.get("experiment", task or "unknown")
     results = [
         EvalResult(
@@ -91,7 +97,7 @@ def _card(
             dataset_name=data,
             dataset_split="test",
             metric_type=metric,
-            metric_value=interval["value"],
+            metric_value=interval.value,
         )
         for metric, interval in metrics.items()
     ]
@@ -112,6 +118,5 @@ def _card(
         wildcards=wildcards,
         replies=replies,
         replies_file=REPLIES,
-        metrics=metrics,
-        examples=evaluation.get("examples"),
+        evaluation=evaluation,
     )

@@ -6,8 +6,9 @@ from pathlib import Path
 
 from greenllm.config.models import Evaluation
 from greenllm.config.read import read_settings
+from greenllm.documents.evaluation import EvaluationReport
 from greenllm.evaluation.evaluate import evaluate
-from greenllm.files import replacing, require_separate, write_json
+from greenllm.files import replacing, require_separate
 from greenllm.tasks import TASKS
 from greenllm.work import write_work
 
@@ -41,7 +42,7 @@ def run(arguments: argparse.Namespace) -> int:
     )
     with replacing(arguments.predictions) as beside, beside.open("w", encoding="utf-8") as file:
         file.writelines(json.dumps(line, ensure_ascii=False) + "\n" for line in evaluated.predictions)
-    write_json(arguments.out, evaluated.result)
-    work = {"samples": len(evaluated.predictions), "tokens": evaluated.result["tokens"]}
+    report = EvaluationReport.write(arguments.out, evaluated.content)
+    work = {"samples": report.examples, "tokens": evaluated.content["tokens"]}
     write_work(**work, **({} if evaluated.flops is None else {"flops": evaluated.flops}))
     return 0
