@@ -14,7 +14,7 @@ FLOORS = [
     {"ledger", "config", "documents", "graph", "classifier", "model_folder"},
     {"meter", "tasks", "engines"},
     {"attribution", "data"},
-    {"training"},
+    {"training", "evaluation"},
     {"compression", "serving"},
     {"recipes", "load"},
     {"study"},

@@ -4,7 +4,7 @@ import contextlib
 import json
 import os
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from greenllm.attribution.from_ledgers import attribute, attribute_attempts
@@ -96,16 +96,15 @@ def this_job() -> RunningJob:
     raise UnknownEnergyError(f"its meter writes no ledger to {ledgers}")
 
 
-def energy_inside(rule: str, windows: Sequence[Mapping[str, float]]) -> list[Estimate | None]:
-    """Return the energy (J) of the job of a rule inside this process's meter, in each window; None where unknown.
+def energy_inside(rule: str, spans: Sequence[tuple[float, float]]) -> list[Estimate | None]:
+    """Return the energy (J) of the job of a rule inside this process's meter; None if it is unknown.
 
-    A window has `monotonic_start_s` and `monotonic_end_s` (CLOCK_MONOTONIC).
+    The energy is that in each span of CLOCK_MONOTONIC seconds, from its start to its end.
     """
     ledgers = Path(os.environ["GREENLLM_LEDGER"])
-    for path in ledgers.glob(f"*/{os.environ['GREENLLM_METER_ID']}.*.jsonl") if windows else ():
+    for path in ledgers.glob(f"*/{os.environ['GREENLLM_METER_ID']}.*.jsonl") if spans else ():
         with path.open(encoding="utf-8") as file:
             found = json.loads(file.readline())["job"]["rule"]
         if found == rule:
-            spans = [(window["monotonic_start_s"], window["monotonic_end_s"]) for window in windows]
             return RunningJob(ledgers, path).between(spans)
-    return [None] * len(windows)
+    return [None] * len(spans)

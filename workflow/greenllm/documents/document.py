@@ -1,12 +1,13 @@
 """A JSON file that a stage writes, read and checked."""
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import ClassVar, Self
+from typing import Any, ClassVar, Self
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from greenllm.errors import UserError
-from greenllm.files import read_json
+from greenllm.files import read_json, write_json
 
 Number = int | float  # as it is written: a count stays a count
 
@@ -41,3 +42,13 @@ class Document(DocumentPart):
             return cls.model_validate(found)
         except ValidationError as error:
             raise UserError(f"{path}: {first_fault(error)}; {remedy}") from None
+
+    @classmethod
+    def write(cls, path: Path, content: Mapping[str, Any]) -> Self:
+        """Write a file, `content` after the schema's name, and return it as it will be read.
+
+        Raises pydantic's ValidationError if a key is missing or has another type: the writer is wrong then.
+        """
+        written = cls.model_validate(content)
+        write_json(path, {"schema": cls.schema_name, **content})
+        return written
