@@ -25,7 +25,7 @@ PERMANENT = (
 def machine() -> dict[str, Any]:
     """Return the machine's identity: `processor`, and `network_cards`, the SHA-256 of their permanent addresses.
 
-    Both survive reboots and new installations. /etc/machine-id does not: nodes that boot one image have the same one, or
+    Both survive reboots and new installations. /etc/machine-id does not: nodes that boot one image have the same, or
     a new one at each boot. A container with its own network sees no card, but does see the processor.
     """
     identity = processor_identity()

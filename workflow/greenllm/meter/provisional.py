@@ -34,7 +34,7 @@ class Provisional:
         job_id: str,
         wants_gpus: bool = True,
     ) -> None:
-        """`leased` are the UUIDs of the job's GPUs; `cpus` counts the host's processors; `job_id` names the job's errors.
+        """`leased`: the UUIDs of the job's GPUs; `cpus`: the host's processors; `job_id`: the name of the job's errors.
 
         `wants_gpus`: the job asked for GPUs, so that one that cannot be read is a component without energy.
         """

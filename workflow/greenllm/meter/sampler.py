@@ -85,7 +85,7 @@ class Sampler:
         return rows
 
     def poll(self) -> list[Row]:
-        """Poll the sensors that need it between samples; return rows with the readings just before and after changes."""
+        """Poll the sensors that need it between samples; return rows of the readings just before and after changes."""
         for sensor in self._polled:
             self._read(sensor)
         rows = []
