@@ -12,10 +12,10 @@ from greenllm.meter.host import LEAST_BUSY, said_too_little
 
 
 def host_busy(attempts: Sequence[Attempt], cpus: int) -> Series:
-    """Return the busy time (CPU seconds) of a host of `cpus` processors; `unknown` where the kernel counts too little.
+    """Return the busy time (CPU seconds) of a host of `cpus` processors; `unknown`: the kernel counts too little.
 
-    If /proc/stat cannot be read, counts nothing (gVisor's holds zeros), or less than the jobs' own clocks, the busy time
-    is that of all jobs together, at most `cpus` times the duration. The choice is made for each stretch of time with the
+    If /proc/stat cannot be read, counts nothing (gVisor's holds zeros), or less than the jobs' clocks, the busy time is
+    that of all jobs together, at most `cpus` times the duration. The choice is made for each stretch of time with the
     same jobs: within one, either clock may be ahead for a while.
     """
     kernel = merge_busy(attempts)

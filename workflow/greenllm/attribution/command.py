@@ -135,7 +135,7 @@ def _artefacts(attribution: Attribution, rows: int | None) -> str:
     for artefact in attribution.artefacts:
         made.setdefault(artefact.maker.id, []).append(artefact)
     parts = [
-        "The cost of producing each artefact: its job and all jobs that it depends on, each once; waste apart.",
+        "The cost of each artefact: its job and all jobs that it depends on, each once; waste apart.",
         _table(
             [
                 (made[attempt.id][0].energy, _artefact_row(made[attempt.id]))

@@ -73,9 +73,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
         type=_non_negative,
         default=LAGS_S[1],
         metavar="S",
-        help="the most seconds by which ledgers and readings may differ, by their clocks and the sensor's delay (default"
-        " "
-        "%(default)g); this time at either end of a ledger is not used",
+        help="the most seconds by which ledgers and readings may differ, by their clocks and the sensor's delay "
+        "(default %(default)g); this time at either end of a ledger is not used",
     )
     parser.add_argument("--out", type=Path, metavar="FILE", help="where to store it (default: where meters read it)")
     parser.add_argument("--json", action="store_true", help="print what was stored, as JSON")
