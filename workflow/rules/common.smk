@@ -57,7 +57,7 @@ shell.prefix(
     "set -euo pipefail; "  # Snakemake's own prefix, which this one replaces
     'meter() {{ {METER:q} meter --ledger {LEDGER:q} --device {STUDY.device} "$@"; }}; '
 )
-environment.prepare(STUDY.meter.interval_s)
+environment.set_for_jobs(STUDY.meter.interval_s)
 
 
 def metered(rule, command, wildcards=(), inputs="{input:q}", threads="{threads}", options=""):

@@ -14,6 +14,7 @@ from greenllm.config.section import Override
 from greenllm.errors import UserError
 from greenllm.files import read_json
 from greenllm.footprint.standing import attempts
+from greenllm.study import layout
 from greenllm.study.models import Config
 from greenllm.study.plan import Plan
 from greenllm.study.results import Study, read_study
@@ -53,7 +54,7 @@ def read_results(folder: Path, decision: Mapping[str, Any] | None = None) -> Res
     """
     from greenllm.attribution import attribute
 
-    path = folder / "account" / "account.json"
+    path = layout.located(layout.ACCOUNT, folder)
     found = read_json(path, REMEDY)
     if found.get("schema") != SCHEMA:
         raise UserError(f"{path}: expected schema {SCHEMA!r}; run `greenllm account` again")
@@ -72,6 +73,6 @@ def read_results(folder: Path, decision: Mapping[str, Any] | None = None) -> Res
     return Results(
         folder,
         read_study(config, folder),
-        attribute(folder / "ledger", policy=config.meter.policy),
+        attribute(layout.located(layout.LEDGER, folder), policy=config.meter.policy),
         found["packages"],
     )

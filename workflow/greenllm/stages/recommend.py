@@ -1,4 +1,4 @@
-"""`greenllm recommend`: which recipe to deploy, decided anew from a results folder; nothing is run."""
+"""`greenllm recommend`: decide again which recipe to deploy, from a results folder; nothing is run."""
 
 import argparse
 from pathlib import Path
@@ -13,7 +13,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--experiment", metavar="NAME", help="only this experiment")
     parser.add_argument("--quality", type=float, metavar="Q", help="the primary metric must be at least this good")
     parser.add_argument(
-        "--worse-by", type=float, metavar="W", help="and at most so much worse than the baseline's (0.01: a point)"
+        "--worse-by", type=float, metavar="W", help="and at most this much worse than the baseline's (0.01: a point)"
     )
     parser.add_argument("--confidence", type=float, metavar="C", help="how sure that must be (0.95: 95 %%, one-sided)")
     parser.add_argument("--requests", type=int, metavar="N", help="requests expected, over which training is spread")
