@@ -148,10 +148,10 @@ def _compare_with_calls(
 ) -> list[bool]:
     """One request over HTTP against the same prompt given to an engine in this process; return whether cheap enough."""
     from greenllm.engines import load_engine
-    from greenllm.load.command import read_predictions
+    from greenllm.load.prompts import read_prompts
 
     target = f"at most {OVERHEAD_ms} ms or {OVERHEAD_percent} %"
-    prompts = [row["prompt"] for row in read_predictions(predictions)]
+    prompts = [row.prompt for row in read_prompts(predictions)]
     rows, met = [], []
     with httpx.Client(trust_env=False, timeout=120) as client:
         for name, model in models.items():

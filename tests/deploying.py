@@ -13,6 +13,7 @@ import psutil
 import pytest
 from tiny_models import PROMPTS
 
+from greenllm.documents.evaluation import EvaluationReport
 from greenllm.engines import load_engine
 
 GREENLLM = [sys.executable, "-m", "greenllm"]
@@ -20,16 +21,18 @@ GREENLLM = [sys.executable, "-m", "greenllm"]
 SETTINGS = {"requests": 30, "rounds": 3, "round_s": 0, "most_s": 1e-6, "warmup": 2, "idle_s": 0.3}
 WILDCARDS = ["--wildcard", "experiment=support", "--wildcard", "recipe=int8", "--wildcard", "seed=1"]
 EVALUATION = {
-    "schema": "greenllm/evaluation/1",
-    "task": "customer-service",
+    "engine": "transformers",
+    "precision": "fp32",
     "examples": len(PROMPTS),
+    "primary": "accuracy",
     "metrics": {"accuracy": {"value": 0.9, "low": 0.8, "high": 0.95}},
+    "bootstrap": 1000,
 }
 
 
 @pytest.fixture
 def deploy(tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
-    """Runs the stage on a model, with predictions that are the engine's own answers unless given."""
+    """Return a function that runs the stage on a model; default predictions are the engine's own answers."""
 
     def run(
         model: Path,
@@ -50,14 +53,14 @@ def deploy(tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
         ]
         lines = [json.dumps(row, ensure_ascii=False) + "\n" for row in rows]  # as evaluate writes them
         (tmp_path / "predictions.jsonl").write_text("".join(lines), encoding="utf-8")
-        (tmp_path / "evaluation.json").write_text(json.dumps(EVALUATION))
+        EvaluationReport.write(tmp_path / "evaluation.json", EVALUATION)
         command = [*GREENLLM, "deploy", *options, "--task", "customer-service", "--model", str(model)]
         command += ["--threads", str(threads)]
         command += ["--settings", json.dumps(SETTINGS | settings), "--device", "cpu", *WILDCARDS]
         command += ["--evaluation-settings", '{"max_tokens": 6}', "--predictions", str(tmp_path / "predictions.jsonl")]
         command += ["--evaluation", str(tmp_path / "evaluation.json"), "--bundle", str(tmp_path / "bundle")]
         command += ["--energy-serve", str(tmp_path / "serve.json"), "--energy-load", str(tmp_path / "load.json")]
-        locks = tmp_path / "locks"  # of its own, so as not to wait for others on this host
+        locks = tmp_path / "locks"  # a separate folder, so that it does not wait for other jobs on this host
         locks.mkdir(exist_ok=True)
         environment = os.environ | {"GREENLLM_LOCKS": str(locks), "GREENLLM_METER_INTERVAL_S": "0.1"}
         environment.pop("GREENLLM_METER_ID", None)
@@ -68,7 +71,7 @@ def deploy(tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
 
 
 def of_this_test(tmp_path: Path, *words: str) -> list[psutil.Process]:
-    """Running processes whose command line begins with these words and names a file of this test."""
+    """Return the running processes whose command line begins with these words and names a file of this test."""
     return [
         process
         for process in psutil.process_iter(["cmdline"])
@@ -81,4 +84,4 @@ def until_loaded(tmp_path: Path) -> None:
     """Return when the server has answered some requests of the load generator."""
     deadline_s = time.monotonic() + 60
     while not (loads := of_this_test(tmp_path, *GREENLLM, "load")) or not loads[0].net_connections():
-        assert time.monotonic() < deadline_s, "the load generator never came"
+        assert time.monotonic() < deadline_s, "the load generator did not start"

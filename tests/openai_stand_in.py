@@ -1,4 +1,4 @@
-"""An executable that speaks OpenAI's interface by itself, as vLLM's `vllm serve` does: stands in for such a server.
+"""An executable with OpenAI's interface, like `vllm serve`: a stand-in for such a server.
 
 Its answer to a prompt is the prompt's last word in capitals, or the number of its token ids; a chat is answered so as
 well, after the system message.
@@ -87,7 +87,7 @@ def main() -> None:
     arguments = parser.parse_args()
     if not Path(arguments.model).is_dir():
         sys.exit(f"stand-in: no model {arguments.model}")
-    if not arguments.alone and os.fork() == 0:  # a worker of its own, as vLLM's engine is; it outlives its parent
+    if not arguments.alone and os.fork() == 0:  # a separate worker, like vLLM's engine; it outlives its parent
         time.sleep(600)
         os._exit(0)
     if arguments.never_ready:

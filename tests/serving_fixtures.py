@@ -1,4 +1,4 @@
-"""The models that the serving tests share, made once a run."""
+"""The models that the serving tests share, made once per run."""
 
 from pathlib import Path
 

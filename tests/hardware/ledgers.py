@@ -1,14 +1,16 @@
-"""Ledgers of a host whose truth is known: the attempts' CPU use is given, and so is the energy they cost."""
+"""Ledgers of a host whose truth is known: the CPU use of its attempts, and the energy that they cost."""
 
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from greenllm.attribution import Attempt
+from greenllm.attribution.records import end_record
+from greenllm.attribution.records import start_record as validated
 from greenllm.timestamps import rfc3339
 
 CLOCK_s = 1e9  # of the wall clock at CLOCK_MONOTONIC zero
@@ -64,6 +66,7 @@ class Host:
     busy_s: Callable[[Any], Any] = lambda t: 0.0 * np.asarray(t)
     counters: dict[str, Callable[[Any], Any]] = field(default_factory=dict)  # device → raw counter
     sensors: list[dict[str, Any]] = field(default_factory=lambda: [RAPL])
+    parameters: dict[str, dict[str, Any]] = field(default_factory=lambda: PARAMETERS)
 
 
 def start_record(
@@ -110,7 +113,7 @@ def start_record(
         "monotonic_s": began_s,
         "columns": columns,
         "sensors": host.sensors,
-        "parameters": PARAMETERS,
+        "parameters": host.parameters,
     }
 
 
@@ -136,7 +139,7 @@ def attempt(
     clock_s: float = CLOCK_s,
     **identity: Any,
 ) -> Attempt:
-    """An attempt as its ledger tells it. `clock_s` is what the wall clock showed when CLOCK_MONOTONIC was zero."""
+    """An attempt as its ledger is read. `clock_s` is the wall clock at CLOCK_MONOTONIC zero."""
     start = start_record(host, job_id, began_s=min(times), clock_s=clock_s, **identity)
     table = samples(host, times, cpu_s, clock_s)
     ended = float(max(times))
@@ -150,8 +153,8 @@ def attempt(
         "outputs": outputs,
     }
     return Attempt(
-        start=start,
-        end=None if status in ("lost", "running") else end,
+        start=validated(start),
+        end=None if status in ("lost", "running") else end_record(end),
         status=status,
         columns={name: table[:, i] for i, name in enumerate(start["columns"])},
         path=f"node/{job_id}.jsonl",
@@ -162,9 +165,9 @@ def write_ledger(folder: Path, one: Attempt) -> Path:
     """Write an attempt as the meter would have."""
     path = folder / "node" / f"{one.id}.jsonl"
     path.parent.mkdir(parents=True, exist_ok=True)
-    rows = np.stack([one.columns[name] for name in one.start["columns"]], axis=1)
-    lines = [one.start, *([None if np.isnan(x) else x for x in row] for row in rows.tolist())]
-    lines += [one.end] if one.end else []
+    rows = np.stack([one.columns[name] for name in one.start.columns], axis=1)
+    lines = [asdict(one.start), *([None if np.isnan(x) else x for x in row] for row in rows.tolist())]
+    lines += [asdict(one.end)] if one.end else []
     path.write_text("".join(json.dumps(line) + "\n" for line in lines))
     return path
 

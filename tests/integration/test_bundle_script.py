@@ -1,4 +1,4 @@
-"""`bundle/serve`: run from anywhere, through links, on machines that lack what it needs."""
+"""`bundle/serve`: run from any folder, through links, and on machines that lack its requirements."""
 
 import os
 import shutil
@@ -17,12 +17,12 @@ SYSTEM = "/usr/local/bin:/usr/bin:/bin"
 
 @pytest.fixture
 def bundle(fp32: Path, tmp_path: Path) -> Path:  # noqa: F811
-    make_bundle(fp32, {}, {}, tmp_path / "made" / "bundle")
+    make_bundle(fp32, None, {}, tmp_path / "made" / "bundle")
     return tmp_path / "made" / "bundle"
 
 
 def command(folder: Path, content: str) -> str:
-    """Put a command `greenllm` into a folder; return a PATH where it is found."""
+    """Put a command `greenllm` into a folder; return a PATH with that folder."""
     folder.mkdir()
     (folder / "greenllm").write_text(content)
     (folder / "greenllm").chmod(0o755)
@@ -31,7 +31,7 @@ def command(folder: Path, content: str) -> str:
 
 @pytest.fixture
 def echo(tmp_path: Path) -> str:
-    """A PATH where greenllm says what it is called with."""
+    """A PATH whose greenllm prints its arguments."""
     return command(tmp_path / "echo", "#!/bin/sh\nprintf '%s\\0' \"$@\"\n")
 
 
@@ -94,7 +94,7 @@ def test_what_is_missing_is_reported_in_one_line(bundle: Path, tmp_path: Path) -
         assert done.stdout == ""
 
 
-def test_a_bundle_that_nobody_may_write_to_is_served(bundle: Path) -> None:
+def test_a_read_only_bundle_is_served(bundle: Path) -> None:
     for path in (*bundle.iterdir(), bundle):
         path.chmod(path.stat().st_mode & ~0o222)
     before = sorted(bundle.iterdir())
@@ -121,7 +121,7 @@ def test_an_engine_that_is_not_installed_is_named(bundle: Path, tmp_path: Path) 
         ("empty", "neither greenllm.json"),
     ],
 )
-def test_what_is_no_bundle_is_reported_in_one_line(bundle: Path, folder: str, expected: str) -> None:
+def test_what_is_not_a_bundle_is_reported_in_one_line(bundle: Path, folder: str, expected: str) -> None:
     (bundle / "empty").mkdir()
     serve = [sys.executable, "-m", "greenllm", "serve", folder, "--port", "0"]
     done = subprocess.run(serve, cwd=bundle, capture_output=True, text=True)

@@ -51,9 +51,9 @@ def package_J(folder: Path) -> tuple[float, float]:
     """What attribution says the package used, and the truth of the same time."""
     result = attribute(folder)
     (host,) = result.hosts
-    (row,) = [row for row in result.device_totals(host) if row["device"] == "package-0"]
+    (row,) = [row for row in result.device_totals(host) if row.device == "package-0"]
     times = host.attempts[0].columns["cpu/package-0.monotonic_s"]
-    return row["counted_J"], true_J(times[-1]) - true_J(times[0])
+    return row.counted_J, true_J(times[-1]) - true_J(times[0])
 
 
 def test_a_later_run_is_right_and_its_log_names_the_calibration(tmp_path, env):

@@ -10,7 +10,7 @@ import pytest
 
 from greenllm.classifier.images import images_of
 from greenllm.cli import main
-from greenllm.load.processes import running_server
+from greenllm.load.servers import running_server
 from greenllm.study.plan import python_of
 
 

@@ -155,7 +155,7 @@ def test_answers_that_differ_from_evaluates_fail_the_stage(
     done = deploy(int8, predictions, rounds=1, requests=len(PROMPTS))
     assert done.returncode == 1
     last = done.stderr.splitlines()[-1]
-    assert "7 of 8 answers are those of evaluate" in last
+    assert "7 of 8 answers equal evaluate's" in last
     assert "1 differ, the first (id test-3)" in last
     assert not (tmp_path / "measurement.json").exists()
     done = deploy(int8, predictions, rounds=1, requests=len(PROMPTS), agreement=0.8)
@@ -174,7 +174,7 @@ def test_requests_that_fail_are_not_evaluates_answers_either(
     done = deploy(int8, predictions, prompts=prompts, requests=len(prompts), rounds=1, warmup=0)
     assert done.returncode == 1
     last = done.stderr.splitlines()[-1]
-    assert "8 of 9 answers are those of evaluate" in last
+    assert "8 of 9 answers equal evaluate's" in last
     assert "1 failed, the first (id test-8): HTTP 422" in last
     assert not (tmp_path / "measurement.json").exists()
 
@@ -191,7 +191,7 @@ def test_no_more_threads_than_processors(
     assert json.loads((tmp_path / "measurement.json").read_text())["threads"] == usable
 
 
-def test_a_server_that_cannot_start_is_told_with_the_end_of_its_log(
+def test_a_server_that_cannot_start_is_reported_with_the_end_of_its_log(
     deploy: Callable[..., subprocess.CompletedProcess[str]],
     int8: Path,  # noqa: F811
     tmp_path: Path,
@@ -226,7 +226,7 @@ def test_however_it_is_ended_nothing_is_left_running(
     assert not (tmp_path / "measurement.json").exists()
 
 
-def test_a_server_that_dies_under_load_is_told_in_one_line(
+def test_a_server_that_dies_under_load_is_reported_in_one_line(
     deploy: Callable[..., Any],
     int8: Path,  # noqa: F811
     tmp_path: Path,

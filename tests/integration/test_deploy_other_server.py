@@ -15,7 +15,7 @@ from tiny_models import CONTEXT, PROMPTS
 
 from greenllm.engines import load_engine
 
-STAND_IN = Path(__file__).with_name("openai_stand_in.py")
+STAND_IN = Path(__file__).parents[1] / "openai_stand_in.py"
 ANSWERS = [prompt.split()[-1].upper() for prompt in PROMPTS]
 SERVE = "vllm serve {model} --served-model-name {name} --port {port}"
 
@@ -87,7 +87,7 @@ def test_prompts_that_spell_special_tokens_are_sent_to_another_server_as_ids(
         (f"{SERVE} --never-ready", "within 2 s"),
     ],
 )
-def test_a_server_that_cannot_be_had_is_told_in_one_line(
+def test_a_server_that_does_not_start_is_reported_in_one_line(
     deploy: Deploy,
     int8: Path,  # noqa: F811
     tmp_path: Path,

@@ -55,7 +55,7 @@ def test_metrics_are_those_of_the_predictions(folder, tmp_path, monkeypatch):
     assert work["flops"] == pytest.approx(2 * parameters * passes, rel=0.05)
 
 
-def test_predictions_stand_in_the_order_of_the_test_split(folder, tmp_path):
+def test_predictions_are_in_the_order_of_the_test_split(folder, tmp_path):
     assert evaluate(folder, tmp_path) == 0
     _, predictions = read(tmp_path)
     expected = [{key: row[key] for key in ("id", "prompt", "completion")} for row in rows("test", 50)]
@@ -69,7 +69,7 @@ def test_two_runs_write_the_same_bytes(folder, tmp_path):
         assert (tmp_path / "first" / file).read_bytes() == (tmp_path / "second" / file).read_bytes()
 
 
-def test_answers_do_not_hang_on_the_batch(folder, tmp_path):
+def test_answers_do_not_depend_on_the_batch(folder, tmp_path):
     assert evaluate(folder, tmp_path / "one", batch=1) == 0
     assert evaluate(folder, tmp_path / "many", batch=50) == 0
     (_, one), (_, many) = read(tmp_path / "one"), read(tmp_path / "many")
@@ -90,17 +90,17 @@ def test_answers_below_the_threshold_are_handed_over(folder, tmp_path):
     assert coverage["low"] < coverage["value"] < coverage["high"]
     right = sum(line["prediction"] == line["completion"] for line in kept)
     assert accuracy["value"] == pytest.approx(right / len(kept))
-    # What the model is sure of is right more often; that is what a threshold is for.
+    # Confident answers are right more often, which is the purpose of a threshold.
     assert accuracy["value"] > metrics["metrics"]["accuracy"]["value"]
 
 
-def test_a_threshold_that_nothing_reaches_hands_all_over(folder, tmp_path):
+def test_below_an_unreachable_threshold_every_answer_is_handed_over(folder, tmp_path):
     assert evaluate(folder, tmp_path, threshold=1) == 0
     hand_over = read(tmp_path)[0]["hand_over"]
     assert (hand_over["coverage"]["value"], hand_over["examples"], hand_over["metrics"]) == (0, 0, {})
 
 
-def test_each_kind_of_example_has_metrics_of_its_own(folder, tmp_path):
+def test_each_kind_of_example_has_its_own_metrics(folder, tmp_path):
     data = shutil.copytree(folder / "data", tmp_path / "data")
     table = pyarrow.parquet.read_table(data / "test.parquet")
     kinds = pyarrow.array(["seen", "new"] * 25)

@@ -51,9 +51,9 @@ def test_each_rules_attempts_are_metered(workflow, tmp_path):
     ]
     assert {job.status for job in result.jobs} == {"succeeded"}
     (host,) = result.hosts
-    (package,) = (row for row in result.device_totals(host) if row["device"] == "package-0")
-    assert package["jobs_J"] > 0
-    assert package["counted_J"] == pytest.approx(package["jobs_J"] + package["other_J"] + package["idle_J"])
+    (package,) = (row for row in result.device_totals(host) if row.device == "package-0")
+    assert package.jobs_J > 0
+    assert package.counted_J == pytest.approx(package.jobs_J + package.other_J + package.idle_J)
 
     ledgers = [read_ledger(path)[0] for path in ledger_paths(workflow / "results/ledger")]
     assert {ledger.start["run_id"] for ledger in ledgers} == {"run-1"}

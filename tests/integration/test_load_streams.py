@@ -1,4 +1,4 @@
-"""`greenllm load` on servers whose event streams are written and cut in every way that the standard allows."""
+"""`greenllm load` on event streams that are written and cut in every way that the standard allows."""
 
 import json
 import socket
@@ -15,7 +15,7 @@ USAGE = {"completion_tokens": 3, "prompt_tokens": 2}
 
 
 def answers(parts: Sequence[bytes]) -> Iterator[str]:
-    """Serve one answer after another, each in these parts; yield the address."""
+    """Serve answers one after another, each in these parts; yield the address."""
     listener = socket.create_server(("127.0.0.1", 0))
 
     def serve() -> None:
@@ -54,7 +54,7 @@ def chunk(text: str, finish_reason: str | None = None) -> str:
 
 
 def stream(end: str) -> str:
-    """An event stream whose lines all end so, with comments, other fields and data of several lines."""
+    """An event stream with this line end, with comments, other fields and data of several lines."""
     indented = json.dumps({"choices": [], "usage": USAGE}, indent=1).split("\n")
     lines = [": a comment", "", "event: chunk", "id: 1", f"data: {chunk(TEXT[:9])}", "", ""]
     lines += [f"data:{chunk(TEXT[9:])}", "retry: 10", "", f"data: {chunk('', 'stop')}", ""]

@@ -88,7 +88,7 @@ def test_the_result_is_an_ordinary_model(pretrained, adapted, tmp_path):
         for folder in (adapted, int8)
     )
     assert sum(map(str.__eq__, fp32, quantised)) >= 18
-    make_bundle(adapted, {}, {}, tmp_path / "bundle")
+    make_bundle(adapted, None, {}, tmp_path / "bundle")
     files = {path.name for path in adapted.iterdir()} - {"adapter"}
     assert {path.name for path in (tmp_path / "bundle").iterdir()} == files | {"README.md", "serve"}
 

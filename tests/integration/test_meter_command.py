@@ -260,14 +260,12 @@ def test_jobs_side_by_side_share_out_what_the_counters_counted(tmp_path, env):
     result = attribute(tmp_path / "ledger")
     (host,) = result.hosts
     seconds = max(a.last_s for a in host.attempts) - began_s
-    rows = {row["device"]: row for row in result.device_totals(host)}
+    rows = {row.device: row for row in result.device_totals(host)}
     assert set(rows) == {"package-0", "package-1", "package-0-dram", "psys"}
     for name, watts in [("package-0", 60), ("package-1", 30), ("package-0-dram", 8), ("psys", 200)]:
-        assert rows[name]["counted_J"] == pytest.approx(watts * seconds, rel=0.03)
-        assert rows[name]["counted_J"] == pytest.approx(
-            rows[name]["jobs_J"] + rows[name]["other_J"] + rows[name]["idle_J"]
-        )
-        assert min(rows[name][part] for part in ("jobs_J", "other_J", "idle_J")) >= 0
+        assert rows[name].counted_J == pytest.approx(watts * seconds, rel=0.03)
+        assert rows[name].counted_J == pytest.approx(rows[name].jobs_J + rows[name].other_J + rows[name].idle_J)
+        assert min(rows[name].jobs_J, rows[name].other_J, rows[name].idle_J) >= 0
     short, long = sorted(result.jobs, key=lambda job: job.cpu_s)
     raw = long.attempt.columns["cpu/package-0.raw"]
     assert raw[0] > raw[-1]  # it has wrapped
@@ -363,8 +361,8 @@ def test_a_meter_inside_a_meter_is_a_child_with_a_share_of_its_own(tmp_path, env
     outer, inner_job = result.job(outer_log["id"]), result.job(inner_log["id"])
     assert outer.energy_with_children.value == pytest.approx(outer.energy.value + inner_job.energy.value)
     for row in result.device_totals(result.hosts[0]):
-        own = [c.energy.value for job in result.jobs for c in job.components if c.device == row["device"]]
-        assert sum(own) == pytest.approx(row["jobs_J"])
+        own = [c.energy.value for job in result.jobs for c in job.components if c.device == row.device]
+        assert sum(own) == pytest.approx(row.jobs_J)
 
 
 def test_jobs_wait_for_processors_in_the_order_they_came(tmp_path, env):

@@ -80,9 +80,9 @@ def test_gpu_energy_is_the_integral_of_its_power(tmp_path, env):
     (component,) = (c for c in job.components if c.component == "gpu")
     assert component.energy.value == pytest.approx(truth_J, rel=0.005)
     assert (component.method, component.quality, component.device) == ("nvml-energy-counter", "measured", gpu_uuid(0))
-    rows = {row["device"]: row for row in result.device_totals(result.hosts[0])}
-    assert rows[gpu_uuid(1)]["idle_J"] == pytest.approx(40, rel=0.1)
-    assert rows[gpu_uuid(2)]["other_J"] == pytest.approx(100, rel=0.1)
+    rows = {row.device: row for row in result.device_totals(result.hosts[0])}
+    assert rows[gpu_uuid(1)].idle_J == pytest.approx(40, rel=0.1)
+    assert rows[gpu_uuid(2)].other_J == pytest.approx(100, rel=0.1)
 
 
 @needs_compiler
@@ -198,11 +198,11 @@ def test_a_counter_that_begins_anew_makes_and_loses_no_energy_unseen(tmp_path, e
     result = attribute(tmp_path / "ledger")
     (job,) = result.jobs
     (component,) = (c for c in job.components if c.component == "gpu")
-    (gap,) = (gap for gap in result.hosts[0].gaps if gap["device"] == gpu_uuid(0))
-    known_s = job.attempt.last_s - job.attempt.first_s - gap["duration_s"]
+    (gap,) = (gap for gap in result.hosts[0].gaps if gap.device == gpu_uuid(0))
+    known_s = job.attempt.last_s - job.attempt.first_s - gap.duration_s
     assert component.energy.value == pytest.approx(100 * known_s, rel=0.02)
     assert component.coverage < 1
-    assert "began anew" in gap["reason"]
+    assert "began anew" in gap.reason
     (provisional,) = (c for c in json.loads(log_file.read_text())["components"] if c["component"] == "gpu")
     assert provisional["energy_J"]["value"] == pytest.approx(100 * known_s, rel=0.02)
     assert provisional["coverage"] == pytest.approx(component.coverage, rel=0.01)
@@ -224,8 +224,8 @@ def test_a_mig_instance_is_null_with_its_reason_and_its_card_counts(tmp_path, en
     assert (component["energy_J"], component["device"], log["partial"]) == (None, instance, True)
     assert "MIG" in component["reason"]
     result = attribute(tmp_path / "ledger")
-    (row,) = (row for row in result.device_totals(result.hosts[0]) if row["device"] == gpu_uuid(0))
-    assert row["counted_J"] == row["other_J"] > 0
+    (row,) = (row for row in result.device_totals(result.hosts[0]) if row.device == gpu_uuid(0))
+    assert row.counted_J == row.other_J > 0
 
 
 @needs_compiler

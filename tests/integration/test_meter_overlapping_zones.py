@@ -45,9 +45,9 @@ def test_dies_that_show_one_counter_count_once_with_a_word(tmp_path, env):
         assert package["reason"] == f"{' and '.join(DIES)} show one and the same counter: each joule counts once"
     assert not log["partial"]
     assert not job.partial
-    (row,) = (row for row in result.device_totals(result.hosts[0]) if row["component"] == "cpu")
-    assert row["counted_J"] == pytest.approx(60 * seconds, rel=0.05)
-    assert len(row["notices"]) == 1
+    (row,) = (row for row in result.device_totals(result.hosts[0]) if row.component == "cpu")
+    assert row.counted_J == pytest.approx(60 * seconds, rel=0.05)
+    assert len(row.notices) == 1
     packages = [s for s in sensors if s["component"] == "cpu"]
     assert [s["counted_with"] for s in packages] == [None, DIES[0], DIES[0]]
     assert [s["power_W"] is None for s in packages] == [False, True, True]
@@ -91,7 +91,7 @@ def test_counters_that_began_alike_and_then_differ_both_count(tmp_path, env):
     with PowercapTree(tmp_path / "sys", zones).running():
         assert meter("--", "sh", "-c", f"sleep 0.4; touch {moved}; sleep 0.4", env=env).returncode == 0
     result = attribute(tmp_path / "ledger")
-    devices = {row["device"] for row in result.device_totals(result.hosts[0])}
+    devices = {row.device for row in result.device_totals(result.hosts[0])}
     assert {*DIES[:2]} <= devices
 
 
@@ -106,7 +106,7 @@ def test_memory_that_two_dies_show_counts_once_and_mmio_is_no_second_package(tmp
     log, _, _ = metered(tmp_path, env, zones)
     (job,) = (result := attribute(tmp_path / "ledger")).jobs
     seconds = job.attempt.last_s - job.attempt.first_s
-    rows = {row["device"]: row["counted_J"] for row in result.device_totals(result.hosts[0])}
+    rows = {row.device: row.counted_J for row in result.device_totals(result.hosts[0])}
     assert rows == {
         DIES[0]: pytest.approx(60 * seconds, rel=0.05),
         f"{DIES[0]}-dram": pytest.approx(8 * seconds, rel=0.05),

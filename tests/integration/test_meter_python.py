@@ -204,9 +204,9 @@ assert handlers == [signal.getsignal(number) for number in signal.valid_signals(
     assert cpu_s["outer"] > 0.4 + cpu_s["inner"] + cpu_s["command"] - 0.1
     result = attribute(tmp_path / "ledger")
     for row in result.device_totals(result.hosts[0]):
-        own = [c.energy.value for job in result.jobs for c in job.components if c.device == row["device"]]
-        assert sum(own) == pytest.approx(row["jobs_J"])
-        assert row["counted_J"] == pytest.approx(row["jobs_J"] + row["other_J"] + row["idle_J"])
+        own = [c.energy.value for job in result.jobs for c in job.components if c.device == row.device]
+        assert sum(own) == pytest.approx(row.jobs_J)
+        assert row.counted_J == pytest.approx(row.jobs_J + row.other_J + row.idle_J)
 
 
 def test_inside_a_command_it_is_that_meters_child_and_takes_no_lease(tmp_path, run):

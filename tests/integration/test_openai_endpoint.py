@@ -13,7 +13,7 @@ import pytest
 from deploying import GREENLLM
 from prepared_data import write_prepared
 
-STAND_IN = Path(__file__).with_name("openai_stand_in.py")
+STAND_IN = Path(__file__).parents[1] / "openai_stand_in.py"
 KEY = "a-key-that-nobody-may-read"
 CHAT = {"chat": True, "system": "One word:", "key_variable": "OWN_KEY"}
 
@@ -162,7 +162,7 @@ def test_an_endpoint_on_this_host_is_metered_by_its_control_group(greenllm, endp
     )
 
 
-def test_what_an_endpoint_refuses_is_told_in_one_line(greenllm, guarded, endpoint, tmp_path, monkeypatch):
+def test_what_an_endpoint_refuses_is_reported_in_one_line(greenllm, guarded, endpoint, tmp_path, monkeypatch):
     out = tmp_path / "model"
     assert "HTTP 401: Incorrect API key provided; model.key_variable" in one_line(collect(greenllm, out, guarded))
     assert "no model 'other' there; it has own/model" in one_line(collect(greenllm, out, endpoint, served_name="other"))

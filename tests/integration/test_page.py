@@ -88,7 +88,7 @@ def test_every_table_can_be_reached_and_scrolled_by_keyboard(page: Any) -> None:
 
 
 @pytest.mark.parametrize("page", [390, 1280], indirect=True)
-def test_every_figure_is_shown_and_told_of(page: Any) -> None:
+def test_every_figure_is_shown_and_described(page: Any) -> None:
     figures = page.locator("figure").all()
     assert len(figures) >= 3
     for figure in figures:

@@ -1,4 +1,4 @@
-"""Customer service as a customer meets it: own rows with replies, a model of their intents, a chat that answers."""
+"""Customer service end to end: rows with replies, a model of their intents, a chat that answers."""
 
 import json
 import os
@@ -12,7 +12,8 @@ from prepared_data import MODEL, TRAINING, rows
 
 from greenllm.cli import main
 from greenllm.errors import UserError
-from greenllm.load.processes import greenllm, running_server
+from greenllm.load.processes import greenllm
+from greenllm.load.servers import running_server
 from greenllm.serving.scripted_replies import Replies, read_replies
 from greenllm.tasks import TASKS
 from greenllm.tasks.customer_messages import INTENTS
@@ -47,7 +48,7 @@ def prepare(folder: Path) -> int:
 
 @pytest.fixture(scope="module")
 def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """What `greenllm deploy` makes of rows with a reply for each colour but white."""
+    """The bundle that `greenllm deploy` makes of rows with a reply for each colour but white."""
     folder = tmp_path_factory.mktemp("support")
     write_rows(folder / "own.jsonl", {colour: f"Here is {colour}." for colour in ("RED", "BLUE", "GREEN")})
     assert prepare(folder) == 0
@@ -83,9 +84,9 @@ def client(bundle: Path) -> Iterator[openai.OpenAI]:
 def test_a_customer_gets_the_reply_to_the_intent(client: openai.OpenAI) -> None:
     answer = client.chat.completions.create(model="model", messages=[{"role": "user", "content": "the blue and"}])
     assert answer.choices[0].message.content == "Here is BLUE."
-    told = answer.model_extra["greenllm"]
-    assert (told["intent"], told["handed_over"]) == ("BLUE", False)
-    assert 0.6 <= told["confidence"] <= 1
+    reason = answer.model_extra["greenllm"]
+    assert (reason["intent"], reason["handed_over"]) == ("BLUE", False)
+    assert 0.6 <= reason["confidence"] <= 1
 
 
 def test_an_intent_without_a_reply_goes_to_a_person(client: openai.OpenAI) -> None:
@@ -133,7 +134,7 @@ def test_each_embedded_intent_has_a_reply_or_is_a_persons(tmp_path: Path) -> Non
     ("content", "expected"),
     [("{", "Invalid JSON"), ('{"threshold": 2, "hand_over": "", "replies": {}}', "threshold"), ("{}", "threshold")],
 )
-def test_replies_that_cannot_be_understood_are_told_in_one_line(tmp_path: Path, content: str, expected: str) -> None:
+def test_replies_that_are_not_valid_are_reported_in_one_line(tmp_path: Path, content: str, expected: str) -> None:
     (tmp_path / "replies.json").write_text(content)
     with pytest.raises(UserError, match=expected) as caught:
         read_replies(tmp_path)

@@ -101,7 +101,7 @@ def test_the_openai_client_reads_the_errors(client: openai.OpenAI) -> None:
         client.completions.create(model="gpt-5", prompt="a")
 
 
-def test_load_times_the_answers_that_the_engine_gives(url: str, expected: list[str], tmp_path: Path) -> None:
+def test_load_times_the_answers_of_the_engine(url: str, expected: list[str], tmp_path: Path) -> None:
     predictions = tmp_path / "predictions.jsonl"
     predictions.write_text("".join(json.dumps({"id": str(i), "prompt": p}) + "\n" for i, p in enumerate(PROMPTS)))
     for options in (["--concurrency", "1"], ["--concurrency", "5"], ["--rate", "200"]):
@@ -148,7 +148,7 @@ def test_load_names_the_line_of_bad_predictions(tmp_path: Path, content: str) ->
 
 
 @pytest.mark.parametrize("how", ["SIGTERM", "SIGINT", "end of input"])
-def test_a_stop_lets_the_request_under_way_finish_and_tells_the_work_done(
+def test_a_stop_lets_the_running_request_finish_and_reports_the_work_done(
     fp32: Path,  # noqa: F811
     tmp_path: Path,
     how: str,
@@ -172,7 +172,7 @@ def test_a_stop_lets_the_request_under_way_finish_and_tells_the_work_done(
     assert answered["tokens"] == 100
 
 
-def test_a_port_in_use_is_told_in_one_line(int8: Path) -> None:  # noqa: F811
+def test_a_port_in_use_is_reported_in_one_line(int8: Path) -> None:  # noqa: F811
     with socket.create_server(("127.0.0.1", 0)) as taken:
         command = [*GREENLLM, "serve", str(int8), "--port", str(taken.getsockname()[1])]
         done = subprocess.run(command, capture_output=True, text=True)
@@ -191,7 +191,7 @@ def test_a_port_in_use_is_told_in_one_line(int8: Path) -> None:  # noqa: F811
         ([".", "--batch", "0"], "--batch 0"),
     ],
 )
-def test_a_wrong_folder_or_option_is_told_in_one_line(tmp_path: Path, options: list[str], expected: str) -> None:
+def test_a_wrong_folder_or_option_is_reported_in_one_line(tmp_path: Path, options: list[str], expected: str) -> None:
     command = [*GREENLLM, "serve", "--port", "0", *options]
     done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path)
     assert done.returncode == 2

@@ -1,4 +1,4 @@
-"""Both engines, on real models with random weights: one prompt, one answer, however it is asked."""
+"""Both engines on real models with random weights: a prompt has one answer, alone or in any batch."""
 
 import json
 import os
@@ -29,14 +29,14 @@ def test_a_batch_of_different_lengths_is_answered_like_each_prompt_alone(engine:
     assert len({answer.text for answer in alone}) > 1
 
 
-def test_a_batch_larger_than_a_library_takes_is_answered_whole(engine: Engine) -> None:
+def test_a_batch_larger_than_the_library_allows_is_answered_completely(engine: Engine) -> None:
     prompts = [f"{number}\n" for number in range(40)]
     answers = engine.generate(prompts, 4)
     assert [answer.prompt_tokens for answer in answers] == [engine.count_tokens(prompt) for prompt in prompts]
     assert answers[39] == engine.generate(prompts[39:], 4)[0]
 
 
-def test_an_answer_hangs_on_nothing_answered_before(model: Path) -> None:  # noqa: F811
+def test_an_answer_does_not_depend_on_earlier_answers(model: Path) -> None:  # noqa: F811
     engine = load_engine(model, threads=1, device="cpu")
     for prompts in (PROMPTS[:1], PROMPTS[1:2], PROMPTS[:2], PROMPTS[1:3], PROMPTS[2:3]):
         fresh = load_engine(model, threads=1, device="cpu")
@@ -45,7 +45,7 @@ def test_an_answer_hangs_on_nothing_answered_before(model: Path) -> None:  # noq
             assert engine.score(prompts) == fresh.score(prompts)
 
 
-def test_the_baseline_says_what_generate_of_transformers_says(fp32: Path) -> None:  # noqa: F811
+def test_the_baseline_answers_as_generate_of_transformers(fp32: Path) -> None:  # noqa: F811
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
     tokenizer = AutoTokenizer.from_pretrained(fp32)
@@ -53,8 +53,8 @@ def test_the_baseline_says_what_generate_of_transformers_says(fp32: Path) -> Non
     answers = load_engine(fp32, threads=1).generate(PROMPTS, 10)
     for prompt, answer in zip(PROMPTS, answers, strict=True):
         ids = tokenizer(prompt, return_tensors="pt", return_token_type_ids=False)
-        said = reference.generate(**ids, max_new_tokens=10, do_sample=False)[0, ids["input_ids"].shape[1] :]
-        assert answer.text == tokenizer.decode(said, skip_special_tokens=True)
+        generated = reference.generate(**ids, max_new_tokens=10, do_sample=False)[0, ids["input_ids"].shape[1] :]
+        assert answer.text == tokenizer.decode(generated, skip_special_tokens=True)
         assert answer.prompt_tokens == ids["input_ids"].shape[1]
 
 
@@ -84,7 +84,7 @@ def test_confidence_counts_the_end_token(fp32: Path, tmp_path: Path) -> None:  #
     assert stopped.confidence == pytest.approx(plain.confidence)
 
 
-def test_confidence_changes_no_answer_and_hangs_on_no_batch(engine: Engine) -> None:
+def test_confidence_changes_no_answer_and_does_not_depend_on_the_batch(engine: Engine) -> None:
     plain, sure = engine.generate(PROMPTS, 12), engine.generate(PROMPTS, 12, confidence=True)
     assert [replace(answer, confidence=None) for answer in sure] == plain
     assert {answer.confidence for answer in plain} == {None}
@@ -131,7 +131,7 @@ def test_a_text_longer_than_the_context_is_scored_in_windows(fp32: Path) -> None
     assert found.nats == pytest.approx(sum(_nats_of(fp32, window) for window in windows), rel=1e-4)
 
 
-def test_a_likelihood_hangs_on_no_other_text(model: Path) -> None:  # noqa: F811
+def test_a_likelihood_does_not_depend_on_other_texts(model: Path) -> None:  # noqa: F811
     engine = scoring_engine(model)
     texts = [*PROMPTS, "x", "", PROMPTS[-1] * 8]
     together = engine.score(texts * 5)
@@ -166,7 +166,7 @@ def scoring_engine(path: Path) -> ScoresTexts:
     return engine
 
 
-def test_each_prompt_has_a_limit_of_its_own(engine: Engine) -> None:
+def test_each_prompt_has_its_own_limit(engine: Engine) -> None:
     limits = [1 + 3 * index for index in range(len(PROMPTS))]
     answers = engine.generate(PROMPTS, limits)
     assert [answer.tokens for answer in answers] == limits
@@ -174,33 +174,33 @@ def test_each_prompt_has_a_limit_of_its_own(engine: Engine) -> None:
     assert answers == [engine.generate([p], limit)[0] for p, limit in zip(PROMPTS, limits, strict=True)]
 
 
-def test_an_answer_ends_where_the_context_does_also_beside_a_longer_prompt(engine: Engine) -> None:
+def test_an_answer_ends_with_the_context_also_beside_a_longer_prompt(engine: Engine) -> None:
     long = PROMPTS[-1] * 2
     assert CONTEXT - engine.count_tokens(long) < CONTEXT - engine.count_tokens(PROMPTS[0])
     for asked in (40, 1000):
         together = engine.generate([long, PROMPTS[0]], asked)
         for prompt, answer in zip([long, PROMPTS[0]], together, strict=True):
             assert answer.tokens == min(asked, CONTEXT - answer.prompt_tokens)
-            # Beyond some dozens of tokens rounding may tell, with weights that are noise.
+            # After some dozens of tokens, rounding may change an answer, because the weights are noise.
             assert answer.text[:20] == engine.generate([prompt], asked)[0].text[:20]
 
 
 def test_the_text_that_comes_while_generating_is_the_answer(engine: Engine) -> None:
-    said = [""] * len(PROMPTS)
+    text_so_far = [""] * len(PROMPTS)
 
     def on_token(index: int, text: str) -> None:
-        said[index] += text
+        text_so_far[index] += text
 
     answers = engine.generate(PROMPTS, 25, on_token)
-    assert said == [answer.text for answer in answers]
+    assert text_so_far == [answer.text for answer in answers]
 
 
 def test_an_end_token_ends_an_answer_and_is_no_text(model: Path, tmp_path: Path) -> None:  # noqa: F811
-    # Declare a token that this model is known to say to be the end token.
-    prompt, said, end = _prompt_with_a_plain_third_token(model)
+    # Declare a token of a known answer to be the end token.
+    prompt, text_so_far, end = _prompt_with_a_plain_third_token(model)
     engine = load_engine(_with_end_token(model, tmp_path / "model", end), threads=1, device="cpu")
     answer, other = engine.generate([prompt, PROMPTS[-1]], 20)
-    assert (answer.finish_reason, answer.tokens, answer.text) == ("stop", 3, said)
+    assert (answer.finish_reason, answer.tokens, answer.text) == ("stop", 3, text_so_far)
     assert other == engine.generate([PROMPTS[-1]], 20)[0]
 
 
@@ -228,7 +228,7 @@ def _prompt_with_a_plain_third_token(model: Path) -> tuple[str, str, int]:  # no
     raise AssertionError("no prompt whose answer begins with three whole characters; choose other test texts")
 
 
-def test_who_nobody_waits_for_any_longer_is_cut_short_and_the_others_are_not(engine: Engine) -> None:
+def test_a_cancelled_answer_is_cut_short_and_the_others_are_not(engine: Engine) -> None:
     cut, whole = engine.generate(PROMPTS[:2], 30, None, lambda index: index == 0)
     assert cut.tokens == 1
     assert whole == engine.generate([PROMPTS[1]], 30)[0]
@@ -294,7 +294,7 @@ def test_the_onnx_engine_imports_neither_torch_nor_transformers(int8: Path) -> N
         ('{"schema": "greenllm/model/1", "engine": "onnxruntime-genai"}', "genai_config.json"),
     ],
 )
-def test_a_folder_that_is_no_model_is_told_in_one_line(tmp_path: Path, content: str | None, expected: str) -> None:
+def test_what_is_not_a_model_is_reported_in_one_line(tmp_path: Path, content: str | None, expected: str) -> None:
     if content:
         (tmp_path / "greenllm.json").write_text(content)
     with pytest.raises(UserError, match=expected) as caught:
@@ -303,7 +303,7 @@ def test_a_folder_that_is_no_model_is_told_in_one_line(tmp_path: Path, content: 
 
 
 @pytest.mark.parametrize("share", [0, 0.5])
-def test_weights_that_are_not_whole_are_told_in_one_line(model: Path, tmp_path: Path, share: float) -> None:  # noqa: F811
+def test_weights_that_are_not_whole_are_reported_in_one_line(model: Path, tmp_path: Path, share: float) -> None:  # noqa: F811
     folder = tmp_path / "model"
     shutil.copytree(model, folder)
     weights = max(folder.iterdir(), key=lambda file: file.stat().st_size)
@@ -322,7 +322,7 @@ def test_pickled_weights_are_not_loaded(fp32: Path, tmp_path: Path) -> None:  # 
         load_engine(folder, threads=1, device="cpu")
 
 
-def test_a_gpu_is_required_only_where_one_is(fp32: Path, int8: Path) -> None:  # noqa: F811
+def test_requiring_a_gpu_fails_without_one(fp32: Path, int8: Path) -> None:  # noqa: F811
     import torch
 
     if torch.cuda.is_available():
@@ -332,13 +332,13 @@ def test_a_gpu_is_required_only_where_one_is(fp32: Path, int8: Path) -> None:  #
             load_engine(folder, threads=1, device="require")
 
 
-def test_a_gpu_that_was_given_and_cannot_be_used_is_reported(fp32: Path, monkeypatch, capfd) -> None:  # noqa: F811
+def test_a_leased_gpu_that_cannot_be_used_is_reported(fp32: Path, monkeypatch, capfd) -> None:  # noqa: F811
     import torch
 
     if torch.cuda.is_available():
         pytest.skip("needs a host without a GPU")
     load_engine(fp32, threads=1, device="auto")
     assert capfd.readouterr().err == ""
-    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0")  # as the meter gives what it has leased
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0")  # as the meter sets it for a leased GPU
     load_engine(fp32, threads=1, device="auto")
     assert "computes on the CPU, and leaves its GPU idle: PyTorch" in capfd.readouterr().err

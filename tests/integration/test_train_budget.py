@@ -133,5 +133,5 @@ def test_an_earlier_attempt_whose_energy_is_lost(data, monkeypatch, tmp_path, ca
     (tmp_path / "ledger" / "node" / "first.jsonl").unlink()
     ledger_of(monkeypatch, tmp_path, [RAPL], job="second")
     line = refusal(capfd, train_command(data, tmp_path, budget_J=99))
-    assert "an earlier attempt at this training has no ledger in" in line
+    assert "an earlier attempt at this job has no ledger in" in line
     assert line.endswith("ledger: first")

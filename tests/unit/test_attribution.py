@@ -8,8 +8,9 @@ from hardware.ledgers import CPU_MODEL, RAPL, Host, attempt, gpu, piecewise
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from greenllm.attribution import Attempt, Attribution, attribute_attempts, ratio
-from greenllm.attribution.command import as_text
+from greenllm.attribution import Attempt, Attribution, Parameter, attribute_attempts, ratio
+from greenllm.attribution.command import as_tables
+from greenllm.attribution.result import DeviceTotals
 
 JOULES = pytest.approx
 
@@ -20,8 +21,8 @@ def job_J(result: Attribution, job_id: str) -> float:
     return energy.value
 
 
-def device(result: Attribution, name: str = "package-0", host: int = 0) -> dict:
-    return next(d for d in result.device_totals(result.hosts[host]) if d["device"] == name)
+def device(result: Attribution, name: str = "package-0", host: int = 0) -> DeviceTotals:
+    return next(d for d in result.device_totals(result.hosts[host]) if d.device == name)
 
 
 def power_counter(watts: float):
@@ -70,7 +71,7 @@ def totals(result: Attribution) -> dict[str, float]:
     numbers = {job.id: 0.0 if job.energy is None else job.energy.value for job in result.jobs}
     for host in result.hosts:
         for row in result.device_totals(host):
-            numbers |= {f"{row['device']} {k}": row[k] for k in ("counted_J", "other_J", "idle_J")}
+            numbers |= {f"{row.device} {k}": getattr(row, k) for k in ("counted_J", "other_J", "idle_J")}
     return numbers
 
 
@@ -100,19 +101,19 @@ def test_parts_are_never_negative_and_sum_to_what_was_counted(attempts, policy):
     for host in result.hosts:
         watched = sorted({t for a in attempts for t in a.times})
         for row in result.device_totals(host):
-            parts = [row["jobs_J"], row["other_J"], row["idle_J"]]
+            parts = [row.jobs_J, row.other_J, row.idle_J]
             assert min(parts) >= -1e-9
-            assert row["counted_J"] == JOULES(sum(parts), abs=1e-6)
+            assert row.counted_J == JOULES(sum(parts), abs=1e-6)
             named = sum(
-                c.energy.value for j in result.jobs for c in j.components if c.energy and c.device == row["device"]
+                c.energy.value for j in result.jobs for c in j.components if c.energy and c.device == row.device
             )
-            assert row["jobs_J"] == JOULES(named, rel=1e-6, abs=1e-6)
-            merged = next(d.series for d in host.devices if d.identity[1] == row["device"])
-            everywhere = all(row["device"] in {s["device"] for s in a.sensors} for a in host.attempts)
+            assert row.jobs_J == JOULES(named, rel=1e-6, abs=1e-6)
+            merged = next(d.series for d in host.devices if d.identity[1] == row.device)
+            everywhere = all(row.device in {s.device for s in a.sensors} for a in host.attempts)
             if everywhere and not host.gaps and len(merged.times):
                 counted = np.diff(np.interp([watched[0], watched[-1]], merged.times, merged.values))
-                unit_J = {"package-0": 1e-6, "GPU-a": 1e-3}[row["device"]]
-                assert row["counted_J"] == JOULES(float(counted[0]) * unit_J, rel=1e-6, abs=1e-6)
+                unit_J = {"package-0": 1e-6, "GPU-a": 1e-3}[row.device]
+                assert row.counted_J == JOULES(float(counted[0]) * unit_J, rel=1e-6, abs=1e-6)
     assert all(j.energy is None or j.energy.value >= -1e-9 for j in result.jobs)
     assert all(0 <= c.coverage <= 1 for j in result.jobs for c in j.components)
 
@@ -166,19 +167,19 @@ def test_a_busy_job_gets_its_half_and_a_sleeping_one_the_idle_part_of_what_it_re
     allocated = attribute_attempts([busy, asleep])
     assert job_J(allocated, "busy") == JOULES(400)
     assert job_J(allocated, "asleep") == JOULES(200)
-    assert device(allocated)["idle_J"] == JOULES(200)
+    assert device(allocated).idle_J == JOULES(200)
     active = attribute_attempts([busy, asleep], "active")
     assert (job_J(active, "busy"), job_J(active, "asleep")) == (JOULES(400), JOULES(0))
-    assert device(active)["idle_J"] == JOULES(400)
+    assert device(active).idle_J == JOULES(400)
 
 
 def test_other_processes_pay_for_themselves_and_reservations_share_what_is_idle():
     host = Host(cpus=4, busy_s=lambda t: 3.0 * t, counters={"package-0": power_counter(40)})
     one = attempt(host, "one", [0, 10], lambda t: 1.0 * t, reserved=4)
     result = attribute_attempts([one])
-    assert device(result)["other_J"] == JOULES(200)  # two of the three busy processors
+    assert device(result).other_J == JOULES(200)  # two of the three busy processors
     assert job_J(result, "one") == JOULES(200)  # its own, and the one idle processor of its four
-    assert device(result)["idle_J"] == JOULES(0)
+    assert device(result).idle_J == JOULES(0)
 
 
 def test_a_childs_share_is_taken_out_of_its_parents():
@@ -206,7 +207,7 @@ def test_modelled_power_is_applied_once_however_many_meters_watch():
     jobs = [attempt(host, f"j{i}", [0, i + 1, 20], lambda t: 0.125 * t) for i in range(16)]
     expected = 20 * (4 * 2.0 + 2 * 5.0)
     for n in (1, 4, 16):
-        assert device(attribute_attempts(jobs[:n]), "cpu")["counted_J"] == JOULES(expected)
+        assert device(attribute_attempts(jobs[:n]), "cpu").counted_J == JOULES(expected)
 
 
 def test_a_model_stands_back_where_another_meter_measured_the_component():
@@ -215,8 +216,8 @@ def test_a_model_stands_back_where_another_meter_measured_the_component():
     a = attempt(measuring, "a", [0, 10], lambda t: 1.0 * t)
     b = attempt(modelling, "b", [0, 10], lambda t: 1.0 * t)
     result = attribute_attempts([a, b])
-    assert device(result)["counted_J"] == JOULES(100)
-    assert device(result, "cpu")["counted_J"] == 0
+    assert device(result).counted_J == JOULES(100)
+    assert device(result, "cpu").counted_J == 0
     assert (job_J(result, "a"), job_J(result, "b")) == (JOULES(25), JOULES(25))
     assert [(c.device, c.quality, c.coverage) for c in result.job("b").components] == [("package-0", "measured", 1.0)]
 
@@ -256,7 +257,7 @@ def test_platform_stands_apart_from_the_sum():
     )
     result = attribute_attempts([attempt(host, "a", [0, 10], lambda t: 1.0 * t)])
     assert job_J(result, "a") == JOULES(100)
-    assert device(result, "psys")["jobs_J"] == JOULES(300)
+    assert device(result, "psys").jobs_J == JOULES(300)
 
 
 def test_a_counter_that_wraps_loses_nothing():
@@ -271,7 +272,7 @@ def test_a_counter_that_wraps_loses_nothing():
         attempt(host, "a", list(range(11)), lambda t: 0.5 * t, reserved=0),
         attempt(host, "b", [x + 0.3 for x in range(9)], lambda t: 0.5 * t, reserved=0),
     ]
-    assert device(attribute_attempts(jobs))["counted_J"] == JOULES(200)
+    assert device(attribute_attempts(jobs)).counted_J == JOULES(200)
 
 
 def limited(wrap: float | None = 70e6, max_W: float = 50.0) -> dict:
@@ -288,13 +289,13 @@ def test_a_counter_that_may_have_wrapped_twice_between_two_readings_counts_nothi
     )
     one = attempt(host, "a", [0, 1, 2, 3, 10, 11, 12], lambda t: 1.0 * t)
     result = attribute_attempts([one])
-    assert device(result)["counted_J"] == JOULES(100)  # five of the twelve seconds
+    assert device(result).counted_J == JOULES(100)  # five of the twelve seconds
     (gap,) = result.hosts[0].gaps
-    assert (gap["device"], gap["duration_s"]) == ("package-0", JOULES(7))
-    assert "wrapped more than once" in gap["reason"]
+    assert (gap.device, gap.duration_s) == ("package-0", JOULES(7))
+    assert "wrapped more than once" in gap.reason
     (component,) = result.job("a").components
     assert component.coverage == JOULES(5 / 12)
-    text = as_text(result)
+    text = as_tables(result)
     assert "measured (42 % of its time)" in text
     assert "package-0: unknown, and counted nowhere: 7.0 s in 1 gap(s): so long between two readings" in text
     assert "Not watched" not in text
@@ -304,8 +305,8 @@ def test_a_gap_between_two_jobs_is_told_once_however_the_counters_wrapped_meanwh
     host = Host(cpus=1, counters={"package-0": lambda t: np.mod(20e6 * np.asarray(t), 70e6)}, sensors=[limited()])
     jobs = [attempt(host, f"{t}", [t, t + 1], lambda t: 0.0 * t, reserved=1) for t in (0, 100)]
     result = attribute_attempts(jobs)
-    assert device(result)["counted_J"] == JOULES(40)
-    assert [gap["reason"] for gap in result.hosts[0].gaps] == ["no meter was running"]
+    assert device(result).counted_J == JOULES(40)
+    assert [gap.reason for gap in result.hosts[0].gaps] == ["no meter was running"]
     assert [c.coverage for job in result.jobs for c in job.components] == [1.0, 1.0]
 
 
@@ -320,9 +321,9 @@ def test_a_machine_that_was_suspended_makes_no_energy_when_its_counters_begin_an
     one = attempt(host, "a", list(range(11)), lambda t: 1.0 * t)
     one.columns["wall_s"][one.columns["monotonic_s"] > 4.5] += 3600
     result = attribute_attempts([one])
-    assert device(result)["counted_J"] == JOULES(9 * 20)
+    assert device(result).counted_J == JOULES(9 * 20)
     assert job_J(result, "a") == JOULES(9 * 20)
-    assert "began anew" in result.hosts[0].gaps[0]["reason"]
+    assert "began anew" in result.hosts[0].gaps[0].reason
 
 
 @pytest.mark.parametrize("step_s", [-3600, 3600])
@@ -347,8 +348,8 @@ def test_a_counter_that_falls_back_counts_nothing_there_and_says_so():
         counters={"GPU-a": lambda t: np.where(t < 4.5, 1e6 + 1e5 * t, 1e5 * (t - 4.5))},
     )
     result = attribute_attempts([attempt(host, "a", list(range(11)), lambda t: 0.0 * t, gpus=["GPU-a"])])
-    assert device(result, "GPU-a")["counted_J"] == JOULES(900)
-    assert [gap["device"] for gap in result.hosts[0].gaps] == ["GPU-a"]
+    assert device(result, "GPU-a").counted_J == JOULES(900)
+    assert [gap.device for gap in result.hosts[0].gaps] == ["GPU-a"]
 
 
 def test_a_reset_between_two_meters_readings_of_almost_one_time_is_told_from_a_tie():
@@ -360,7 +361,7 @@ def test_a_reset_between_two_meters_readings_of_almost_one_time_is_told_from_a_t
     times = np.arange(0, 30.5)
     before = attempt(host, "a", times - 0.01, lambda t: 0.0 * t, gpus=["GPU-a"])
     after = attempt(host, "b", times + 0.01, lambda t: 0.0 * t)
-    assert device(attribute_attempts([before, after]), "GPU-a")["counted_J"] == JOULES(3000)
+    assert device(attribute_attempts([before, after]), "GPU-a").counted_J == JOULES(3000)
 
 
 def test_readings_of_almost_one_time_in_the_wrong_order_count_once():
@@ -372,30 +373,59 @@ def test_readings_of_almost_one_time_in_the_wrong_order_count_once():
         one.columns["gpu/GPU-a.raw"] = swapped
     result = attribute_attempts(jobs)
     assert result.hosts[0].gaps == []
-    assert device(result, "GPU-a")["counted_J"] == pytest.approx(400 * 19, abs=400 * 0.02)
+    assert device(result, "GPU-a").counted_J == pytest.approx(400 * 19, abs=400 * 0.02)
 
 
-def outside(method: str) -> dict:
-    """Energy in joules from a source outside the host."""
-    counter = {"unit_J": 1.0, "wrap": None, "shared": False, "ticks": False, "max_W": None}
+@pytest.mark.parametrize(
+    ("constants", "power_W", "energy_J", "reason"),
+    [
+        ({"max_W": 99.0, "stamp_s": 0.05}, 100.0, 1000, None),
+        ({"max_W": 99.0, "stamp_s": 0.001}, 100.0, None, "began anew"),
+        ({"still_s": 30.0, "still_cpu_s": 6.0}, 0.0, 0, None),
+        ({"still_s": 30.0, "still_cpu_s": 4.0}, 0.0, None, "stood still"),
+    ],
+)
+def test_the_ledgers_record_of_a_counter_decides_what_its_readings_mean(constants, power_W, energy_J, reason):
+    """Equal readings, but other constants in the start record. The job uses 5 CPU seconds."""
+    card = gpu("GPU-a")
+    host = Host(
+        sensors=[card | {"counter": card["counter"] | constants}], counters={"GPU-a": lambda t: 1e3 * power_W * t}
+    )
+    result = attribute_attempts([attempt(host, "a", np.arange(0, 11.0), lambda t: 0.5 * t, gpus=["GPU-a"])])
+    (component,) = result.job("a").components
+    assert (component.energy and component.energy.value) == (None if energy_J is None else JOULES(energy_J))
+    assert (component.reason is None) if reason is None else (reason in component.reason)
+
+
+def outside(method: str, **constants: float) -> dict:
+    """Energy in joules from a source outside the host; without `constants` as ledgers of earlier versions have it."""
+    counter = {"unit_J": 1.0, "wrap": None, "shared": False, "ticks": False, "max_W": None, **constants}
     return RAPL | {"component": "platform", "device": "external", "method": method, "counter": counter}
 
 
-@pytest.mark.parametrize(("method", "counted_J"), [("watts-command", 32000), ("joules-command", 100000)])
-def test_while_the_source_of_a_power_is_silent_nothing_counts_but_a_counter_goes_on(method, counted_J):
-    host = Host(cpus=1, sensors=[outside(method)], counters={"external": lambda t: 100.0 * np.asarray(t)})
+@pytest.mark.parametrize(
+    ("method", "constants", "counted_J"),
+    [
+        ("watts-command", {}, 32000),
+        ("joules-command", {}, 100000),
+        ("watts-command", {"silent_s": 700.0}, 100000),
+        ("another-command", {"silent_s": 600.0}, 32000),
+    ],
+)
+def test_while_the_source_of_a_power_is_silent_nothing_counts_but_a_counter_goes_on(method, constants, counted_J):
+    host = Host(cpus=1, sensors=[outside(method, **constants)], counters={"external": lambda t: 100.0 * np.asarray(t)})
     one = attempt(host, "a", np.arange(0, 1001), lambda t: 1.0 * t)
     silent = (one.columns["monotonic_s"] > 220) & (one.columns["monotonic_s"] < 900)
     one.columns["platform/external.raw"][silent] = np.nan
     result = attribute_attempts([one])
-    assert device(result, "external")["counted_J"] == JOULES(counted_J)
+    assert device(result, "external").counted_J == JOULES(counted_J)
     (component,) = result.job("a").components
     assert component.coverage == JOULES(counted_J / 100000)
-    assert [(gap["duration_s"], gap["device"]) for gap in result.hosts[0].gaps] == (
+    assert [(gap.duration_s, gap.device) for gap in result.hosts[0].gaps] == (
         [(680, "external")] if counted_J < 100000 else []
     )
-    other = attempt(host, "b", np.arange(0, 1001), lambda t: 0.0 * t)  # whose source was not silent
-    assert device(attribute_attempts([one, other]), "external")["counted_J"] == JOULES(100000)
+    other = attempt(host, "b", np.arange(0, 1001), lambda t: 0.0 * t)  # its source was not silent
+    assert device(attribute_attempts([one, other]), "external").counted_J == JOULES(100000)
 
 
 def test_a_gpu_belongs_to_its_innermost_holder_else_to_others_or_idle():
@@ -407,13 +437,13 @@ def test_a_gpu_belongs_to_its_innermost_holder_else_to_others_or_idle():
     deploy = attempt(host, "d", [0, 10], lambda t: 0.0 * t, gpus=["GPU-a"])
     serve = attempt(host, "d.s", [2, 8], lambda t: 0.0 * t, gpus=["GPU-a"], parent="d")
     for one in (deploy, serve):  # something runs on GPU-c, which nobody leased
-        one.start["columns"].append("gpu/GPU-c.processes")
+        one.start.columns.append("gpu/GPU-c.processes")
         one.columns["gpu/GPU-c.processes"] = np.ones(len(one.times))
     result = attribute_attempts([deploy, serve])
     assert job_J(result, "d.s") == JOULES(600)
     assert job_J(result, "d") == JOULES(400)
-    assert device(result, "GPU-b")["idle_J"] == JOULES(100)
-    assert device(result, "GPU-c")["other_J"] == JOULES(10)
+    assert device(result, "GPU-b").idle_J == JOULES(100)
+    assert device(result, "GPU-c").other_J == JOULES(10)
 
 
 def test_time_that_no_meter_watched_is_a_gap_and_counts_nowhere():
@@ -421,9 +451,9 @@ def test_time_that_no_meter_watched_is_a_gap_and_counts_nowhere():
     first = attempt(host, "a", [0, 10], lambda t: 0.0 * t, reserved=0)
     second = attempt(host, "b", [15, 20], lambda t: 0.0 * t, reserved=0)
     result = attribute_attempts([first, second])
-    assert device(result)["counted_J"] == JOULES(150)
-    assert [(gap["duration_s"], gap["device"]) for gap in result.hosts[0].gaps] == [(5.0, None)]
-    assert "Not watched by any meter, and counted nowhere: 5.0 s in 1 gap(s)." in as_text(result)
+    assert device(result).counted_J == JOULES(150)
+    assert [(gap.duration_s, gap.device) for gap in result.hosts[0].gaps] == [(5.0, None)]
+    assert "Not watched by any meter, and counted nowhere: 5.0 s in 1 gap(s)." in as_tables(result)
 
 
 def test_hosts_are_told_apart_by_boot_though_they_share_a_name():
@@ -431,9 +461,7 @@ def test_hosts_are_told_apart_by_boot_though_they_share_a_name():
     b = dataclasses.replace(a, boot_id="boot-b", counters={"package-0": power_counter(30)})
     one = attempt(a, "one", [0, 10], lambda t: 1.0 * t)
     two = attempt(b, "two", [0, 10], lambda t: 1.0 * t)
-    two.start["parameters"] = two.start["parameters"] | {
-        "rapl.gain": {"value": 2.0, "low": 1.9, "high": 2.1, "unit": "J/J", "source": "another card"}
-    }
+    two.start.parameters = two.start.parameters | {"rapl.gain": Parameter(2.0, 1.9, 2.1, "J/J", "another card")}
     result = attribute_attempts([one, two])
     assert (job_J(result, "one"), job_J(result, "two")) == (JOULES(100), JOULES(600))
 
@@ -471,7 +499,7 @@ def test_failed_killed_lost_and_superseded_attempts_are_waste_and_count():
         "d": "superseded",
     }
     assert result.to_json()["waste_J"] == JOULES({"failed": 10, "killed": 10, "lost": 10, "superseded": 10})
-    assert device(result)["jobs_J"] == JOULES(70)
+    assert device(result).jobs_J == JOULES(70)
 
 
 def test_waste_of_unknown_energy_is_null_and_only_no_waste_is_zero():
@@ -490,7 +518,7 @@ def test_parts_that_do_not_sum_to_what_a_sensor_counted_are_told():
     (key,) = found.shares.idle
     short = dataclasses.replace(found.shares, idle={key: found.shares.idle[key] - 5})
     broken = dataclasses.replace(result, hosts=[dataclasses.replace(found, shares=short)])
-    assert device(broken)["counted_J"] == JOULES(100)
+    assert device(broken).counted_J == JOULES(100)
     (trouble,) = broken.to_json()["troubles"]
     assert "node, cpu package-0: counted 100 J, but shared out 95 J" in trouble
     (one,) = result.jobs
@@ -501,11 +529,11 @@ def test_parts_that_do_not_sum_to_what_a_sensor_counted_are_told():
 
 def test_the_tables_show_small_energies_too():
     host = Host(cpus=1, busy_s=lambda t: 1.0 * t, counters={"package-0": power_counter(0.00066)})
-    text = as_text(attribute_attempts([attempt(host, "a", [0, 10], lambda t: 1.0 * t, status="failed")]))
+    text = as_tables(attribute_attempts([attempt(host, "a", [0, 10], lambda t: 1.0 * t, status="failed")]))
     assert "0.0066" in text
     assert "failed 0.0066 J, killed 0 J" in text
     loud = dataclasses.replace(host, counters={"package-0": power_counter(123456.7)})
-    assert " 1234567 " in as_text(attribute_attempts([attempt(loud, "a", [0, 10], lambda t: 1.0 * t)]))
+    assert " 1234567 " in as_tables(attribute_attempts([attempt(loud, "a", [0, 10], lambda t: 1.0 * t)]))
 
 
 def test_what_ran_inside_a_failed_attempt_shares_its_fate():

@@ -4,6 +4,7 @@ import json
 import os
 import re
 from collections.abc import Callable
+from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -106,15 +107,14 @@ def stored(tmp_path, monkeypatch) -> Path:
     return path
 
 
-def ledgers(folder: Path, host: Host, **parameters: dict) -> Path:
+def ledgers(folder: Path, host: Host) -> Path:
     """Two attempts that overlap, so that the device was read throughout."""
     for number, (first, last) in enumerate([(0, 500), (400, SECONDS)]):
         one = attempt(host, f"job{number}", np.arange(first, last + 1.0), lambda t: 0.5 * t)
-        one.start["host"] = HOST
+        one.start.host = HOST
         for column in one.columns:
             if column.endswith(".monotonic_s"):  # a device is read a moment after the host
                 one.columns[column] = one.columns[column] + 1e-4
-        one.start["parameters"] = PARAMETERS | parameters
         write_ledger(folder, one)
     return folder
 
@@ -204,7 +204,7 @@ def test_a_model_is_calibrated_as_a_whole(tmp_path, stored):
 
     parameters = {name: Parameter.from_json(PARAMETERS[name]) for name in ("cpu.idle", "cpu.active")}
     terms = [Term("cpu.idle", "time", 4.0), Term("cpu.active", "busy")]
-    sensor = Sensor("cpu", "cpu", "cpu-model", "modelled", terms, parameters)
+    sensor = Sensor("cpu", "cpu", "cpu-model", "modelled", terms, parameters=parameters)
     calibration.apply([sensor])
     energy = energy_of(sensor, {"time": 100.0, "busy": 160.0})
     assert energy.value == pytest.approx(1.5 * (800 + 800) + 300, rel=0.005)
@@ -220,10 +220,10 @@ def test_ledgers_taken_with_a_calibration_give_the_same_again(tmp_path, stored, 
 
     sensor = package_sensor()
     calibration.apply([sensor])
-    described = sensor.to_json() | {"counter": RAPL["counter"]}
+    described = asdict(sensor.record) | {"counter": RAPL["counter"]}
     host.sensors = [described]
-    parameters = {name: parameter.to_json() for name, parameter in sensor.parameters.items()}
-    calibrated = ledgers(tmp_path / "calibrated", host, **parameters)
+    host.parameters = {name: parameter.to_json() for name, parameter in sensor.parameters.items()}
+    calibrated = ledgers(tmp_path / "calibrated", host)
     assert main(["calibrate", str(calibrated), str(readings), *arguments]) == 0
     (second,) = json.loads(stored.read_text())["calibrations"]
     assert second["devices"] == first[0]["devices"]
@@ -375,7 +375,7 @@ def test_a_damaged_store_is_not_overwritten(tmp_path, stored, capsys, content):
 def package_sensor(method: str = "rapl") -> Sensor:
     parameter = Parameter.from_json(PARAMETERS["rapl.gain"])
     terms = [Term("rapl.gain", "counter")]
-    return Sensor("cpu", "package-0", method, "measured", terms, {"rapl.gain": parameter}, Counter(1e-6))
+    return Sensor("cpu", "package-0", method, "measured", terms, Counter(1e-6), parameters={"rapl.gain": parameter})
 
 
 def energy_of(sensor: Sensor, grown: dict[str, float]) -> Estimate:
@@ -437,15 +437,15 @@ def test_a_calibration_reaches_back_over_the_boots_ledgers(tmp_path, stored, gap
     main(["calibrate", str(folder), str(readings), "--device", "package-0"])
     sensor = package_sensor()
     calibration.apply([sensor])
-    host.sensors = [sensor.to_json() | {"counter": RAPL["counter"]}]
+    host.sensors = [asdict(sensor.record) | {"counter": RAPL["counter"]}]
+    host.parameters = {name: parameter.to_json() for name, parameter in sensor.parameters.items()}
     first_s = 100 + gap_s
     after = attempt(host, "after", np.arange(first_s, first_s + 101.0), lambda t: 0.5 * t)
-    after.start["parameters"] = {name: parameter.to_json() for name, parameter in sensor.parameters.items()}
     result = attribute_attempts([before, after])
     (row,) = result.device_totals(result.hosts[0])
     true_J = truth(after.last_s) - truth(0) - (truth(first_s) - truth(100) if gap_s > 0 else 0)
-    assert row["counted_J"] == pytest.approx(true_J, rel=1e-3)
-    assert row["counted_J"] == pytest.approx(row["jobs_J"] + row["other_J"] + row["idle_J"])
+    assert row.counted_J == pytest.approx(true_J, rel=1e-3)
+    assert row.counted_J == pytest.approx(row.jobs_J + row.other_J + row.idle_J)
 
 
 @pytest.mark.parametrize(
@@ -571,8 +571,7 @@ def test_a_gpus_name_is_its_own_on_any_machine(tmp_path, stored, monkeypatch):
     assert main(["calibrate", str(ledgers(tmp_path / "l", host)), str(readings), "--device", "GPU-a"]) == 0
     be_machine(monkeypatch, tmp_path / "two", "EPYC 9654", "00:16:3e:00:00:02")
     gain = Parameter.from_json(PARAMETERS["nvml.gain"])
-    card = Sensor(
-        "gpu", "GPU-a", "nvml-energy-counter", "measured", [Term("nvml.gain", "counter")], {"nvml.gain": gain}
-    )
+    card = Sensor("gpu", "GPU-a", "nvml-energy-counter", "measured", [Term("nvml.gain", "counter")])
+    card.parameters = {"nvml.gain": gain}
     calibration.apply([card])
     assert (card.reason, card.parameters["nvml.gain"].value) == (None, pytest.approx(GAIN, rel=0.005))

@@ -1,37 +1,57 @@
 """The report's first lines: what to deploy, in words, and how sure that is."""
 
+from dataclasses import asdict
 from typing import Any
 
 import pytest
 
+from greenllm.account.document import ExperimentAccount
+from greenllm.comparison.rows import Advice, ComparedRecipes, Difference, Quality, RecipeRow
+from greenllm.estimate import Interval
 from greenllm.report.findings import findings
 
 NARROW = 0.04  # half-width of ratios, as a share
 
 
-def around(value: float, share: float = NARROW) -> dict[str, float]:
-    return {"value": value, "low": value * (1 - share), "high": value * (1 + share)}
+def around(value: float, share: float = NARROW) -> Interval:
+    return Interval(value, value * (1 - share), value * (1 + share))
 
 
-def recipe(name: str, **changes: Any) -> dict[str, Any]:
+def scored(value: float, low: float, high: float, metric: str = "accuracy") -> Quality:
+    return Quality(metric=metric, value=value, low=low, high=high, examples=1000)
+
+
+def differs(value: float, low: float, high: float, metric: str = "accuracy") -> Difference:
+    resolved = low > 0 or high < 0
+    method, test = "paired bootstrap", "paired permutation test"
+    return Difference(
+        metric=metric, value=value, low=low, high=high, resolved=resolved, p_value=0.1, method=method, test=test
+    )
+
+
+def recipe(name: str, **changes: Any) -> RecipeRow:
     """Return a compared recipe of accuracy 0.9 that takes 50 mJ a request, 9.1 times less than baseline."""
-    quality = {"metric": "accuracy", "value": 0.897, "low": 0.88, "high": 0.91}
-    difference = {"metric": "accuracy", "value": -0.003, "low": -0.007, "high": 0.001, "resolved": False}
-    row = {
-        "recipe": name, "is_baseline": name == "baseline", "energy_quality": "modelled", "reason": None,
-        "quality": quality, "quality_difference": difference, "qualifies": "yes", "verdict": "saves",
-        "energy_per_request_J": around(0.05, 0.3), "total_energy_per_request_J": around(0.051, 0.3),
-        "times_less": around(9.1),
-    }  # fmt: skip
+    row = RecipeRow(
+        recipe=name, is_baseline=False, seeds_measured=[1], engine="torch", precision="int4", parameters=1e6,
+        model_bytes=1e6, memory_bytes=1e8, memory_reason=None, flops_per_token=2e6,
+        quality=scored(0.897, 0.88, 0.91), quality_difference=differs(-0.003, -0.007, 0.001), qualifies="yes",
+        subsets={}, hand_over=None, verdict="saves", times_less=around(9.1), energy_quality="modelled",
+        energy_per_request_J=around(0.05, 0.3), total_energy_per_request_J=around(0.051, 0.3),
+        energy_per_token_J=around(0.005, 0.3), energy_spread=None, curve=[], idle_power_W=None,
+        accelerator_Wh_per_1000_requests=None, latency_p50_s=0.1, latency_p95_s=0.2, requests_per_s=10.0,
+        cost_to_produce_J=None, break_even_requests=None, reason=None, on_front=True,
+    )  # fmt: skip
     if name == "baseline":
-        row |= {
+        as_baseline = {
+            "is_baseline": True,
             "verdict": "baseline",
             "times_less": None,
             "quality_difference": None,
             "energy_per_request_J": around(0.455),
             "total_energy_per_request_J": around(0.456),
         }
-    return row | changes
+        row = RecipeRow(**vars(row) | as_baseline)
+    return RecipeRow(**vars(row) | changes)
 
 
 LOSS: dict[str, Any] = {"times_less": around(0.8), "verdict": "loss"}
@@ -41,26 +61,25 @@ NO_ENERGY: dict[str, Any] = {
 }  # fmt: skip
 
 
-def said(*rows: dict[str, Any], higher_is_better: bool = True, **advice: Any) -> dict[str, Any]:
-    """Return what is found of an experiment with these recipes, of which int4 is recommended unless told otherwise."""
-    experiment = {
-        "primary": rows[0]["quality"]["metric"] if rows[0]["quality"] else "accuracy",
-        "higher_is_better": higher_is_better,
-        "comparison": {"baseline": "baseline", "recipes": list(rows)},
-        "recommendation": {
-            "recipe": "int4", "baseline": "baseline", "reason": "the least energy", "requests": 1_000_000,
-            "confidence": 0.95, "quality_bound": 0.89, "times_less": None, "total_times_less": None,
-            "quality_difference": None, "front": [], "losses": [],
-            "break_even_requests": {"value": 1213.0, "low": 904.0, "high": 1687.0},
-        } | advice,
-    }  # fmt: skip
-    (found,) = findings({"experiments": {"support": experiment}})
-    for text in (found["sentence"], *found["others"], found["note"]):
+def said(*rows: RecipeRow, higher_is_better: bool = True, **changes: Any) -> dict[str, Any]:
+    """Return the finding of an experiment with these recipes; int4 is recommended, but for `changes` of the advice."""
+    primary = rows[0].quality.metric if rows[0].quality else "accuracy"
+    advice = Advice(
+        recipe="int4", baseline="baseline", reason=None, requests=1_000_000, confidence=0.95, quality_bound=0.89,
+        times_less=None, total_times_less=None, quality_difference=None, front=[], losses=[],
+        break_even_requests=Interval(1213.0, 904.0, 1687.0),
+    )  # fmt: skip
+    experiment = ExperimentAccount(
+        task="customer_service", metrics={primary: ""}, primary=primary, higher_is_better=higher_is_better,
+        card=None, preparation=None, recommendation=Advice(**vars(advice) | changes),
+        comparison=ComparedRecipes(baseline="baseline", seeds=[1], recipes=list(rows)),
+    )  # fmt: skip
+    (found,) = findings({"support": experiment})
+    for text in (found.sentence, *found.others, found.note):
         assert "None" not in text
         assert "nan" not in text
-    return {
-        name: value.replace("\u202f", " ") if isinstance(value, str) else value for name, value in found.items()
-    } | {"others": [other.replace("\u202f", " ") for other in found["others"]]}
+    plain = {name: value.replace("\u202f", " ") for name, value in asdict(found).items() if isinstance(value, str)}
+    return asdict(found) | plain | {"others": [other.replace("\u202f", " ") for other in found.others]}
 
 
 BASELINE = recipe("baseline")
@@ -70,23 +89,23 @@ def test_the_first_line_can_be_acted_on() -> None:
     found = said(BASELINE, recipe("int4"))
     assert found["sentence"] == (
         "deploy int4. A request takes 9.10 times less energy than with baseline (8.74 to 9.46, modelled), accuracy "
-        "0.897 against 0.897 (−0.7 to +0.1 points); what it cost to make is paid back after 1 200 requests "
+        "0.897 against 0.897 (−0.7 to +0.1 points); the energy to make it is paid back after 1 200 requests "
         "(900 to 1 700)."
     )
     assert (found["experiment"], found["recipe"], found["verdict"]) == ("support", "int4", "saves")
-    assert found["note"] == "Needed: accuracy of at least 0.890, 95 % sure. Expected: 1 000 000 requests."
+    assert found["note"] == "Needed: accuracy of at least 0.890, with 95 % confidence. Expected: 1 000 000 requests."
     assert found["others"] == []
 
 
 @pytest.mark.parametrize(
     ("requests", "words"),
     [
-        ({"value": 0.0, "low": 0.0, "high": 0.0}, "; it cost no more to make."),
-        ("never", "; what it cost to make is never paid back."),
-        (None, "; when what it cost to make is paid back is unknown."),
+        (Interval(0.0, 0.0, 0.0), "; making it took no more energy."),
+        ("never", "; the energy to make it is never paid back."),
+        (None, "; when the energy to make it is paid back is unknown."),
         (
-            {"value": 0.0, "low": 0.0, "high": 310.0},
-            "; it cost hardly more to make, if at all: paid back after at most 310 requests.",
+            Interval(0.0, 0.0, 310.0),
+            "; making it took hardly more energy, if any: paid back after at most 310 requests.",
         ),
     ],
 )
@@ -95,25 +114,25 @@ def test_when_it_is_paid_back(requests: Any, words: str) -> None:
 
 
 def test_the_same_answers_are_called_the_same() -> None:
-    same = {"metric": "accuracy", "value": 0.0, "low": 0.0, "high": 0.0, "resolved": False}
+    same = differs(0.0, 0.0, 0.0)
     sentence = said(BASELINE, recipe("int4", quality_difference=same))["sentence"]
     assert ", accuracy 0.897, as with baseline on every example;" in sentence
 
 
-def test_a_small_difference_is_told_by_two_digits() -> None:
-    bits = {"metric": "bits_per_byte", "value": 0.0003, "low": 0.00012, "high": 0.00045, "resolved": True}
-    quality = {"metric": "bits_per_byte", "value": 2.39, "low": 2.36, "high": 2.42}
+def test_a_small_difference_is_written_with_two_digits() -> None:
+    bits = differs(0.0003, 0.00012, 0.00045, "bits_per_byte")
+    quality = scored(2.39, 2.36, 2.42, "bits_per_byte")
     found = said(recipe("baseline", quality=quality), recipe("int4", quality=quality, quality_difference=bits))
     assert "bits per byte 2.39 against 2.39 (+0.00012 to +0.00045)" in found["sentence"]
 
 
 def test_less_is_better_is_said_of_bits_per_byte() -> None:
-    quality = {"metric": "bits_per_byte", "value": 2.21, "low": 2.19, "high": 2.23}
-    difference = {"metric": "bits_per_byte", "value": 0.012, "low": 0.008, "high": 0.016, "resolved": True}
+    quality = scored(2.21, 2.19, 2.23, "bits_per_byte")
+    difference = differs(0.012, 0.008, 0.016, "bits_per_byte")
     rows = [recipe(name, quality=quality, quality_difference=difference) for name in ("baseline", "int4")]
     found = said(*rows, higher_is_better=False, quality_bound=2.25)
     assert ", bits per byte 2.21 against 2.21 (+0.008 to +0.016);" in found["sentence"]
-    assert found["note"].startswith("Needed: bits per byte of at most 2.25, 95 % sure.")
+    assert found["note"].startswith("Needed: bits per byte of at most 2.25, with 95 % confidence.")
 
 
 def test_baseline_is_kept_where_nothing_beats_it() -> None:
@@ -137,7 +156,8 @@ def test_baseline_is_kept_where_nothing_else_is_good_enough() -> None:
 def test_baseline_is_kept_where_making_another_costs_what_it_saves() -> None:
     found = said(BASELINE, recipe("int4"), recipe="baseline", break_even_requests=None)
     assert found["others"] == [
-        "int4 takes 9.10 times less (8.74 to 9.46) a request, but is not shown to do so with what it cost to make."
+        "int4 takes 9.10 times less (8.74 to 9.46) per request, but is not shown to save energy when the energy "
+        "to make it counts."
     ]
 
 
@@ -147,8 +167,7 @@ def test_one_recipe_alone() -> None:
 
 
 def test_nothing_is_good_enough() -> None:
-    rows = [recipe(name, qualifies="no") for name in ("baseline", "int4")]
-    rows[1]["quality"] = {"metric": "accuracy", "value": 0.91, "low": 0.90, "high": 0.92}
+    rows = [recipe("baseline", qualifies="no"), recipe("int4", qualifies="no", quality=scored(0.91, 0.90, 0.92))]
     found = said(*rows, recipe=None, quality_bound=0.95)
     assert found["sentence"] == (
         "deploy none of these: none reaches accuracy of at least 0.950. The best is int4 with accuracy 0.910 "
@@ -162,7 +181,7 @@ def test_good_enough_or_not_cannot_be_resolved() -> None:
     found = said(recipe("baseline", qualifies="no"), recipe("int4", qualifies="not resolvable"), recipe=None)
     assert found["sentence"] == (
         "nothing can be recommended yet: whether int4 (accuracy 0.897 (0.880 to 0.910)) reaches accuracy of at least "
-        "0.890 is not resolvable; more examples may tell."
+        "0.890 is not resolvable; more test examples may resolve it."
     )
 
 
@@ -182,9 +201,9 @@ def test_without_evaluations_nothing_is_recommended() -> None:
 
 
 def test_a_model_that_answers_nothing_right_is_not_deployed() -> None:
-    none = {"metric": "accuracy", "value": 0.0, "low": 0.0, "high": 0.0}
+    none = scored(0.0, 0.0, 0.0)
     found = said(*(recipe(name, quality=none) for name in ("baseline", "int4")))
-    assert found["sentence"] == "deploy none of these yet: int4, the most frugal, answers nothing right."
+    assert found["sentence"] == "deploy none of these yet: int4, the most frugal, answers no example correctly."
     assert found["recipe"] is None
 
 
@@ -192,7 +211,8 @@ def test_a_cheap_making_can_decide_where_a_request_saves_nothing() -> None:
     found = said(BASELINE, recipe("int4", **OPEN), total_times_less=around(1.3), break_even_requests=None)
     assert found["sentence"].startswith(
         "deploy int4. Whether a request takes less energy than with baseline is not resolvable (0.980 times, 0.941 to "
-        "1.019, modelled); making it included, 1.30 times less over 1 000 000 requests (1.25 to 1.35), accuracy"
+        "1.019, modelled); counting the energy to make it, 1.30 times less over 1 000 000 requests (1.25 to 1.35), "
+        "accuracy"
     )
 
 
@@ -211,10 +231,11 @@ def test_the_others_are_named_where_they_disappoint_or_do_as_well() -> None:
         losses=["large", "distilled"],
     )
     assert found["others"] == [
-        "int4-mixed does as well, as far as can be resolved: 9.00 times less (8.64 to 9.36).",
-        "sparse saves nothing that could be resolved: it takes 1.02 times the energy of baseline (0.98 to 1.06).",
+        "int4-mixed saves as much within the uncertainty: 9.00 times less (8.64 to 9.36).",
+        "sparse shows no saving that can be resolved: it takes 1.02 times the energy of baseline (0.98 to 1.06).",
         "large is a loss: it takes 1.25 times the energy of baseline (1.20 to 1.30).",
-        "distilled is a loss: making it included, a request takes 600 mJ (576 to 624) against 456 mJ (438 to 474).",
+        "distilled is a loss: counting the energy to make it, a request takes 600 mJ (576 to 624) against 456 mJ (438 "
+        "to 474).",
         "pruned takes 9.10 times less (8.74 to 9.46), but whether it is good enough is not resolvable: accuracy 0.897 "
         "(0.880 to 0.910).",
         "bf16: its energy against baseline's is unknown (no sensor can be read).",
@@ -236,23 +257,25 @@ def test_an_unmeasured_baseline_leaves_the_saving_unknown() -> None:
 
 
 def test_a_ratio_that_may_be_nothing_has_no_upper_bound_turned_round() -> None:
-    factor = {"value": 0.8, "low": 0.0, "high": 2.0}
+    factor = Interval(0.8, 0.0, 2.0)
     found = said(BASELINE, recipe("int4"), recipe("sparse", times_less=factor, verdict="not resolvable"))
     assert found["others"] == [
-        "sparse saves nothing that could be resolved: it takes 1.25 times the energy of baseline (at least 0.500)."
+        "sparse shows no saving that can be resolved: it takes 1.25 times the energy of baseline (at least 0.500)."
     ]
 
 
 def test_energies_that_are_known_but_can_not_be_compared_say_why() -> None:
     found = said(BASELINE, recipe("int4", times_less=None, verdict="unknown"))
-    assert "how much less than with baseline is unknown (no seed of both was measured" in found["sentence"]
+    assert "how much energy it saves against baseline is unknown (no seed was measured with both" in found["sentence"]
     found = said(BASELINE, recipe("int4"), recipe("int8", times_less=None, verdict="unknown"))
-    assert found["others"][0].startswith("int8: its energy against baseline's is unknown (no seed of both")
+    assert found["others"][0].startswith(
+        "int8: its energy against baseline's is unknown (no seed was measured with both"
+    )
 
 
-def test_a_difference_in_token_f1_is_told_in_points() -> None:
-    difference = {"metric": "f1", "value": -0.003, "low": -0.007, "high": 0.001, "resolved": False}
-    quality = {"metric": "f1", "value": 0.897, "low": 0.88, "high": 0.91}
+def test_a_difference_in_token_f1_is_in_points() -> None:
+    difference = differs(-0.003, -0.007, 0.001, "f1")
+    quality = scored(0.897, 0.88, 0.91, "f1")
     found = said(recipe("baseline", quality=quality), recipe("int4", quality=quality, quality_difference=difference))
     assert "token F1 0.897 against 0.897 (−0.7 to +0.1 points)" in found["sentence"]
 
@@ -260,19 +283,18 @@ def test_a_difference_in_token_f1_is_told_in_points() -> None:
 @pytest.mark.parametrize(
     ("requests", "ending"),
     [
-        ((0.2, 0.1, 0.6), "what it cost to make is paid back by the first request."),
-        ((0.7, 0.2, 3.1), "what it cost to make is paid back after 1 request (1 to 4)."),
-        ((0.0, 0.0, 0.3), "what it cost to make is paid back by the first request."),
-        ((0.0, 0.0, 0.0), "it cost no more to make."),
+        ((0.2, 0.1, 0.6), "the energy to make it is paid back by the first request."),
+        ((0.7, 0.2, 3.1), "the energy to make it is paid back after 1 request (1 to 4)."),
+        ((0.0, 0.0, 0.3), "the energy to make it is paid back by the first request."),
+        ((0.0, 0.0, 0.0), "making it took no more energy."),
     ],
 )
 def test_nothing_is_paid_back_after_no_request(requests: tuple[float, float, float], ending: str) -> None:
-    given = dict(zip(("value", "low", "high"), requests, strict=True))
-    assert said(BASELINE, recipe("int4"), break_even_requests=given)["sentence"].endswith(ending)
+    assert said(BASELINE, recipe("int4"), break_even_requests=Interval(*requests))["sentence"].endswith(ending)
 
 
 def test_zero_has_no_sign_and_nearly_sure_is_not_sure() -> None:
-    difference = {"metric": "accuracy", "value": 0.0, "low": -0.00004, "high": 0.02, "resolved": False}
+    difference = differs(0.0, -0.00004, 0.02)
     found = said(BASELINE, recipe("int4", quality_difference=difference), confidence=0.9999)
     assert "(0.0 to +2.0 points)" in found["sentence"]
-    assert "99.99 % sure" in found["note"]
+    assert "with 99.99 % confidence" in found["note"]

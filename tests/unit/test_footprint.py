@@ -13,10 +13,11 @@ from simulated_study import MODELLED, UNKNOWN, Simulation, config, whole_study
 from greenllm.account.account import account
 from greenllm.account.efficiency import efficiency_index, units_of_work
 from greenllm.attribution import attribute
-from greenllm.comparison.intervals import verdict, widened
 from greenllm.comparison.quality import paired_difference, quality
+from greenllm.comparison.quantity import verdict, widened
 from greenllm.config.models import Site
 from greenllm.errors import UserError
+from greenllm.estimate import Interval
 from greenllm.footprint.carbon import carbon_g, grid_factor
 from greenllm.footprint.power_over_time import series
 from greenllm.study.results import read_study
@@ -26,7 +27,7 @@ from greenllm.tasks import TASKS
 def accounted(study: Simulation) -> dict[str, Any]:
     """Return the account of a simulated study, as it is read back from JSON."""
     found = account(read_study(study.config, study.results), attribute(study.results / "ledger"), {})
-    return json.loads(json.dumps(found, allow_nan=False))
+    return json.loads(json.dumps(found.to_json(), allow_nan=False))
 
 
 @pytest.fixture(scope="module")
@@ -47,13 +48,14 @@ def model(found: dict[str, Any], experiment: str, recipe: str) -> dict[str, Any]
 
 
 def test_the_articles_worked_example() -> None:
-    assert efficiency_index(100, 1000) == 0.1
-    assert efficiency_index(50, 1000) == 0.05
+    assert efficiency_index(Interval(100, 90, 110), 1000) == (0.1, 0.09, 0.11)
+    assert efficiency_index(Interval(50, 50, 50), 1000) == (0.05, 0.05, 0.05)
 
 
 def test_no_work_of_a_unit_is_no_index() -> None:
-    assert efficiency_index(100, 0) is None
-    assert efficiency_index(100, None) is None
+    assert efficiency_index(Interval(100, 90, 110), 0) is None
+    assert efficiency_index(Interval(100, 90, 110), None) is None
+    assert efficiency_index(None, 1000) is None
     units = units_of_work({"tokens": 10, "samples": 0, "flops": 5e8})
     assert units == {"sample": None, "token": 10, "request": None, "1e8_flops": 5}
 
@@ -118,9 +120,9 @@ def test_power_over_time_holds_the_same_energy(study: dict[str, Any]) -> None:
 def test_binning_power_loses_no_energy(pieces: list[tuple[float, float, str, float]]) -> None:
     found = series([(start, start + length, stage, "cpu", watts) for start, length, stage, watts in pieces], bins=50)
     area = sum(
-        watts * segment["width_s"]
+        watts * segment.width_s
         for segment in found
-        for values in segment["components"]["cpu"].values()
+        for values in segment.components["cpu"].values()
         for watts in values
     )
     assert area == pytest.approx(sum(length * watts for _, length, _, watts in pieces), rel=1e-3, abs=1e-3)
@@ -193,11 +195,11 @@ def test_seeds_that_disagree_leave_a_difference_unresolved(tmp_path: Path) -> No
 
 
 def test_sensor_and_spread_add_as_squares_of_logarithms() -> None:
-    sensor = {"value": 2.0, "low": 1.6, "high": 2.5}
+    sensor = Interval(2.0, 1.6, 2.5)
     assert widened(sensor, 0.0) == sensor
     wide = widened(sensor, 0.3)
-    assert wide["high"] == pytest.approx(2 * math.exp(math.hypot(math.log(1.25), 0.3)))
-    assert wide["low"] == pytest.approx(2 / math.exp(math.hypot(math.log(1.25), 0.3)))
+    assert wide.high == pytest.approx(2 * math.exp(math.hypot(math.log(1.25), 0.3)))
+    assert wide.low == pytest.approx(2 / math.exp(math.hypot(math.log(1.25), 0.3)))
 
 
 def test_break_even_is_extra_cost_over_saving(study: dict[str, Any]) -> None:
@@ -211,8 +213,8 @@ def test_break_even_is_extra_cost_over_saving(study: dict[str, Any]) -> None:
 @pytest.mark.parametrize(
     ("low", "high", "expected"), [(1.1, 2, "saves"), (0.9, 1.2, "not resolvable"), (0.5, 0.9, "loss")]
 )
-def test_verdict_goes_by_the_interval(low: float, high: float, expected: str) -> None:
-    assert verdict({"value": (low + high) / 2, "low": low, "high": high}) == expected
+def test_the_verdict_depends_on_the_interval(low: float, high: float, expected: str) -> None:
+    assert verdict(Interval((low + high) / 2, low, high)) == expected
     assert verdict(None) == "unknown"
 
 
@@ -236,8 +238,8 @@ def test_pairing_resolves_what_two_intervals_would_not() -> None:
 
 
 @pytest.mark.parametrize("count", [30, 300])
-def test_what_no_example_shows_may_still_be(count: int) -> None:
-    """Of `count` answers alike, others may differ in a share of up to 3 / count (95 %, one-sided: rule of three)."""
+def test_errors_that_no_example_shows_are_within_the_bounds(count: int) -> None:
+    """If all of `count` answers agree, up to 3 / count of others may not (95 %, one-sided: rule of three)."""
     same = [answers([True] * count)] * 2
     found = paired_difference(TASKS["translation"], "exact_match", *([side] for side in same))
     alone = quality(TASKS["translation"], "exact_match", [same[0]])
@@ -262,6 +264,23 @@ def test_quality_difference_is_that_of_the_evaluations(study: dict[str, Any]) ->
     assert difference["value"] == pytest.approx(int8["quality"]["value"] - baseline["quality"]["value"])
     assert difference["resolved"]
     assert not row(study, "support", "int8")["quality_difference"]["resolved"]
+
+
+def test_kinds_of_example_and_handed_over_answers_are_means_over_seeds(tmp_path: Path) -> None:
+    study = Simulation(tmp_path, config(["baseline"], [1, 2]))
+    for seed, share in ((1, 0.4), (2, 0.8)):
+        study.evaluate("support", "baseline", seed, 0.9)
+        path = tmp_path / f"evaluations/support/baseline/seed-{seed}.json"
+        interval = {"value": share, "low": share - 0.1, "high": share + 0.1}
+        one = {"examples": 100 * seed, "metrics": {"accuracy": interval}}
+        parts = {"subsets": {"short": one}, "hand_over": {"threshold": 0.5, "coverage": interval} | one}
+        path.write_text(json.dumps(json.loads(path.read_text()) | parts))
+    found = row(accounted(study), "support", "baseline")
+    mean = {bound: pytest.approx(value) for bound, value in {"value": 0.6, "low": 0.5, "high": 0.7}.items()}
+    assert found["subsets"] == {"short": {"accuracy": mean, "examples": 150}}
+    assert found["hand_over"] == {
+        "threshold": 0.5, "coverage": mean, "examples": 150, "metrics": {"accuracy": mean},
+    }  # fmt: skip
 
 
 # --- what is not known ---
@@ -291,7 +310,7 @@ def test_half_an_energy_is_not_compared(tmp_path: Path) -> None:
     assert "cpu: energy_uj" in row(found, "dates", "int8")["reason"]
 
 
-def test_a_model_in_an_unreadable_sensors_place_is_no_gap(tmp_path: Path) -> None:
+def test_a_model_that_replaces_an_unreadable_sensor_leaves_no_gap(tmp_path: Path) -> None:
     study = Simulation(tmp_path, config(), sensors=[UNKNOWN, *MODELLED])
     for recipe, seconds in (("baseline", 9), ("int8", 3)):
         study.deploy("support", recipe, 1, seconds)
@@ -322,7 +341,7 @@ def test_what_is_missing_is_named(tmp_path: Path) -> None:
     assert missing["support", "int8", "evaluate"] == "not run yet"
     assert ("support", "baseline", "evaluate") not in missing
     assert row(found, "support", "int8")["verdict"] == "unknown"
-    # the server and the load generator of a failed deployment ran in vain, too
+    # the server and the load generator of a failed deployment are wasted, too
     assert found["spent"]["waste"]["failed"]["attempts"] == 3
     int8 = model(found, "support", "int8")["cost_to_produce"]
     assert int8["missing"] == ["compress int8: no attempt in the ledgers succeeded"]
@@ -414,14 +433,14 @@ def test_one_kilowatt_hour_is_the_factor() -> None:
     factor = grid_factor(Site(country="WORLD"), 2026)
     assert factor is not None
     assert factor.low is not None
-    kWh = {"value": 3.6e6, "low": 1.8e6, "high": 7.2e6}
+    kWh = Interval(3.6e6, 1.8e6, 7.2e6)
     found = carbon_g(kWh, factor)
     assert found is not None
-    assert found["value"] == pytest.approx(factor.value)
-    assert found["low"] == pytest.approx(factor.low / 2)
+    assert found.value == pytest.approx(factor.value)
+    assert found.low == pytest.approx(factor.low / 2)
     site = carbon_g(kWh, factor, pue=1.5)
     assert site is not None
-    assert site["value"] == pytest.approx(1.5 * factor.value)
+    assert site.value == pytest.approx(1.5 * factor.value)
     assert carbon_g(kWh, None) is None
     assert carbon_g(None, factor) is None
 
@@ -434,7 +453,7 @@ def test_without_a_country_carbon_is_null_with_a_reason(tmp_path: Path) -> None:
     assert "site.country is null" in found["grid_reason"]
 
 
-def test_pue_stands_apart(tmp_path: Path) -> None:
+def test_the_sites_carbon_is_reported_apart(tmp_path: Path) -> None:
     study = Simulation(tmp_path, config(site={"country": "FRA", "pue": 1.5}))
     study.prepare("support")
     total = accounted(study)["spent"]["total"]

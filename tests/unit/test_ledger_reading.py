@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from greenllm.attribution import attribute, read_attempts
 from greenllm.attribution.sample_columns import parse_columns
+from greenllm.estimate import Parameter
 from greenllm.ledger.file import LedgerWriter, parse_ledger
 
 START = start_record(Host(), "one")
@@ -226,7 +227,7 @@ def test_of_a_folder_beside_its_copy_each_attempt_counts_once_and_the_longest_do
     result = attribute(tmp_path, courses=courses)
     (job,) = result.jobs
     assert job.energy.value == pytest.approx(100)
-    assert result.troubles == [f"{copy}: tells of the same attempt as {whole}, which is no shorter: not counted"]
+    assert result.troubles == [f"{copy}: the same attempt as in {whole}, which is no shorter: not counted"]
 
 
 def attributed(folder: Path) -> "subprocess.CompletedProcess[str]":
@@ -257,9 +258,9 @@ def test_totals_are_the_same_where_the_courses_are_not_kept(tmp_path):
         inner = attempt(host, f"{boot}-p.c", [2, 5, 7], lambda t: 0.5 * t, parent=outer.id, status="failed")
         alone = attempt(host, f"{boot}-q", [20, 21, 24], lambda t: 0.5 * t, status="lost")
         if boot == "boot-b":  # another calibration of the same name
-            gain = {"value": 2.0, "low": 1.9, "high": 2.1, "unit": "J/J", "source": "another"}
+            gain = Parameter(2.0, 1.9, 2.1, "J/J", "another")
             for one in (outer, inner, alone):
-                one.start["parameters"] = one.start["parameters"] | {"rapl.gain": gain}
+                one.start.parameters = one.start.parameters | {"rapl.gain": gain}
         for one in (outer, inner, alone):
             path = write_ledger(tmp_path, one)
     path.write_bytes(b"torn\n" + path.read_bytes() + b"[1,2")

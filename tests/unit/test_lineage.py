@@ -10,7 +10,7 @@ import pytest
 from hardware.ledgers import RAPL, CLOCK_s, Host, attempt
 
 from greenllm.attribution import Attempt, attribute_attempts
-from greenllm.attribution.command import as_text
+from greenllm.attribution.command import as_tables
 
 HOUR_s = 3600.0
 BUSY = Host(cpus=1, busy_s=lambda t: 1.0 * t, counters={"package-0": lambda t: 10e6 * np.asarray(t)})  # 10 W
@@ -68,7 +68,7 @@ def test_a_diamond_counts_the_common_ancestor_once():
 
 def test_paths_are_the_same_however_they_are_spelled():
     jobs = [job("a", 0, 1, inputs={}, outputs={"./out//model/": "m"}), job("b", 1, 2, inputs={"out/model": "m"})]
-    jobs[1].end["outputs"] = {"score": "s"}
+    jobs[1].end.outputs = {"score": "s"}
     assert artefacts(jobs)["score"]["lineage"] == ["a", "b"]
 
 
@@ -105,13 +105,13 @@ def test_an_origin_that_cannot_be_told_is_named_and_never_guessed(read, left, wh
     assert out["known_J"]["value"] == pytest.approx(10)
     (reason,) = out["unknown"]
     assert reason.startswith(f"reader: {why}")
-    assert reason in as_text(attribute_attempts(jobs))
+    assert reason in as_tables(attribute_attempts(jobs))
 
 
 def test_an_ancestor_of_unknown_energy_makes_the_cost_unknown_with_the_known_part_beside_it():
     blind = job("blind", 0, 1, host=BLIND, inputs={}, outputs={"data": "d"})
     reader = job("reader", 1, 2, inputs={"data": "d"}, outputs={"out": "o"})
-    reader.start["boot_id"] = "boot-b"
+    reader.start.boot_id = "boot-b"
     out = artefacts([blind, reader])["out"]
     assert out["lineage"] == ["blind", "reader"]
     assert out["energy_J"] is None
@@ -233,7 +233,7 @@ def test_a_later_stage_is_superseded_only_where_what_it_rests_on_was_made_alike(
     ]
     assert waste(jobs) == dict.fromkeys(["train1", "eval1", "eval1.serve"], "superseded")
     train2 = jobs[3]
-    train2.start["config_hash"] = "more epochs"
+    train2.start.config_hash = "more epochs"
     assert waste(jobs) == {}  # another model: its evaluation is no repetition, nor what ran inside
 
 
@@ -273,7 +273,7 @@ def test_runs_and_waste_say_what_was_spent_each_attempt_once():
 
 def test_a_total_with_an_unknown_part_is_null_with_the_known_part_beside_it():
     known, blind = job("known", 0, 1, status="failed"), job("blind", 0, 1, host=BLIND, status="failed")
-    known.start["boot_id"] = "boot-b"
+    known.start.boot_id = "boot-b"
     result = printed([known, blind])
     assert result["spent_J"] is None
     for total in (*result["runs"], *result["waste"]):
@@ -289,15 +289,15 @@ def test_the_tables_stay_short_and_narrow_and_say_what_they_leave_out():
         for n in range(100)
     ]
     for n, one in enumerate(jobs):
-        one.end["outputs"] = {f"{folder}-{n}/model": f"{n}"}
-        one.start["job"]["rule"] = "train"
-    text = as_text(attribute_attempts(jobs))
+        one.end.outputs = {f"{folder}-{n}/model": f"{n}"}
+        one.start.job.rule = "train"
+    text = as_tables(attribute_attempts(jobs))
     about = text[text.index("spent in run") :]
     assert max(map(len, about.splitlines())) <= 100
     assert "seed-99/model" in about
     assert "seed-1/model" not in about
     assert text.count("… and 80 more that took less (--all)") == 3
-    whole = as_text(attribute_attempts(jobs), rows=None)
+    whole = as_tables(attribute_attempts(jobs), rows=None)
     assert all(f"seed-{n}/model" in whole for n in range(100))
     assert "--all" not in whole
 

@@ -161,7 +161,7 @@ def test_the_readmes_sensor_works_as_it_stands(tmp_path, monkeypatch):
     (chip / "energy2_input").write_text("no counter\n")
     board, broken = names["find"]()
     assert (board.device, board.read() * board.counter.unit_J) == ("hwmon3-board", 12.5)
-    assert [(term["of"], term["factor"]) for term in board.to_json()["terms"]] == [("counter", 1.0)]
+    assert [(term.of, term.factor) for term in board.record.terms] == [("counter", 1.0)]
     assert "energy2_input" in broken.reason
     assert not broken.terms
     (chip / "energy1_input").unlink()
@@ -222,7 +222,9 @@ INTEGRAL = Counter(unit_J=1.0, shared=False)  # of power from outside
 def test_where_it_is_unknown_how_far_a_counter_went_nothing_is_counted(counter, readings, energy_J, coverage, reason):
     gain = Parameter(1.0, 0.95, 1.05, "J/J", "test")
     method = "rapl" if counter is RAPL else "watts-command"
-    sensor = Sensor("platform", "device", method, "measured", [Term("gain", "counter")], {"gain": gain}, counter)
+    sensor = Sensor(
+        "platform", "device", method, "measured", [Term("gain", "counter")], counter, parameters={"gain": gain}
+    )
     columns = [*HOST_COLUMNS, *counter_columns("platform", "device")]
     provisional = Provisional([sensor], columns, [], cpus=4, reserved_cpus=4, job_id="x")
     for t, raw in readings:
@@ -236,7 +238,7 @@ def test_where_it_is_unknown_how_far_a_counter_went_nothing_is_counted(counter, 
 @pytest.mark.parametrize(("mean_s", "least_J"), [(0.0, 10), (1.0, 150)])
 def test_a_log_says_how_late_a_power_is_that_is_the_mean_of_a_second(mean_s, least_J):
     gain = Parameter(1.0, 1.0, 1.0, "J/J", "test")
-    sensor = Sensor("gpu", "GPU-a", "nvml-power", "measured", [Term("gain", "counter")], {"gain": gain})
+    sensor = Sensor("gpu", "GPU-a", "nvml-power", "measured", [Term("gain", "counter")], parameters={"gain": gain})
     sensor.gauge = Gauge(unit_W=1.0, mean_s=mean_s)
     provisional = Provisional([sensor], [*HOST_COLUMNS, *counter_columns("gpu", "GPU-a")], ["GPU-a"], 4, 1, job_id="x")
     for t, watts in [(0, 70.0), (1, 400.0), (2, 400.0)]:
@@ -252,13 +254,14 @@ def test_a_counter_that_says_no_range_to_wrap_at_is_not_read(tmp_path, monkeypat
         (zone / name).write_text(f"{text}\n")
     monkeypatch.setenv("GREENLLM_SYSFS", str(tmp_path))
     (sensor,) = rapl.find()
-    assert (sensor.terms, "max_energy_range_uj" in (sensor.reason or "")) == ((), True)
+    assert (sensor.terms, "max_energy_range_uj" in (sensor.reason or "")) == ([], True)
 
 
 @pytest.mark.parametrize("raw", [math.nan, math.inf, None, "12 W"])
 def test_a_sensor_that_says_no_number_is_told_and_ends_no_watch(raw):
     gain = Parameter(1.0, 0.9, 1.1, "J/J", "test")
-    broken = Sensor("platform", "odd", "odd", "measured", [Term("gain", "counter")], {"gain": gain}, Counter(1.0))
+    broken = Sensor("platform", "odd", "odd", "measured", [Term("gain", "counter")], Counter(1.0))
+    broken.parameters = {"gain": gain}
     broken.read = lambda: raw
     sampler = Sampler([broken], [], ProcessTree())
     (row,) = sampler.sample()

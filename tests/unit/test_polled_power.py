@@ -5,8 +5,9 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from greenllm.attribution.polled_power import polled_power
+from greenllm.attribution.polled_power import STANDARD, polled_power
 from greenllm.attribution.refresh_period import changes, refresh_period
+from greenllm.ledger.records import Gauge
 
 DURATION_S, STEP_S = 20.0, 0.001
 Power = Callable[[np.random.Generator, np.ndarray], np.ndarray]
@@ -50,13 +51,13 @@ def readings(random: np.random.Generator, power: Power, refresh_s: float, window
     return times, shown_W, float(np.diff(np.interp([0, DURATION_S], edges, energy))[0])
 
 
-def errors(power: Power, count: int, **card) -> tuple[np.ndarray, np.ndarray]:
+def errors(power: Power, count: int, gauge: Gauge = STANDARD, **card) -> tuple[np.ndarray, np.ndarray]:
     """Relative errors of many runs, and the half-widths stated."""
     random = np.random.default_rng(11)
     found = []
     for _ in range(count):
         times, shown_W, truth_J = readings(random, power, **card)
-        series = polled_power(times, shown_W)
+        series = polled_power(times, shown_W, gauge)
         energy_J = float(series.growth(np.array([0.0, DURATION_S]))[0])
         found.append(((energy_J - truth_J) / truth_J, series.halfwidth(0.0, DURATION_S) / truth_J))
     error, halfwidth = np.array(found).T
@@ -100,7 +101,7 @@ def test_the_refresh_period_is_found(refresh_s):
     times, shown_W, _ = readings(
         np.random.default_rng(3), square((0.9, 0.9)), refresh_s, refresh_s / 4, refresh_s / 4, noise_W=2.0
     )
-    assert refresh_period(changes(times, shown_W)) == pytest.approx(refresh_s, rel=0.01)
+    assert refresh_period(changes(times, shown_W), Gauge(1.0).refresh_s) == pytest.approx(refresh_s, rel=0.01)
 
 
 def test_a_steady_power_has_no_error_and_needs_no_refresh():
@@ -114,7 +115,10 @@ def test_a_card_that_shows_a_mean_says_that_it_is_late():
     times = np.arange(0, 5, 0.025)
     shown_W = 70 + 330 * np.minimum(1, np.floor(times * 10) / 10)
     truth_J = 400 * float(times[-1])
-    taken_as_shown, known_for_a_mean = polled_power(times, shown_W), polled_power(times, shown_W, mean_s=1.0)
+    taken_as_shown, known_for_a_mean = (
+        polled_power(times, shown_W),
+        polled_power(times, shown_W, Gauge(1.0, mean_s=1.0)),
+    )
     window = np.array([0.0, times[-1]])
     energy_J = float(known_for_a_mean.growth(window)[0])
     assert energy_J == pytest.approx(float(taken_as_shown.growth(window)[0]))
@@ -134,6 +138,21 @@ def test_readings_too_far_apart_leave_all_unknown():
     series = polled_power(np.array([0.0, 10.0, 20.0]), np.full(3, 100.0))
     assert series.growth(np.array([0.0, 20.0]))[0] == 0
     assert sum(gap.end_s - gap.start_s for gap in series.unknown) == 20
+
+
+def test_the_gauges_record_decides_how_long_it_may_be_unread():
+    longer = polled_power(np.array([0.0, 10.0, 20.0]), np.full(3, 100.0), Gauge(1.0, unread_s=15.0))
+    assert longer.growth(np.array([0.0, 20.0]))[0] == pytest.approx(2000)
+    assert longer.unknown == []
+
+
+@pytest.mark.parametrize(("refresh_s", "window_s"), [(0.1, 0.09), (0.04, 0.01)])
+def test_the_gauges_record_decides_what_a_card_is_taken_to_show(refresh_s, window_s):
+    """A card of another window, or whose period the readings do not show, is read well by its own description alone."""
+    card = {"refresh_s": refresh_s, "window_s": window_s, "every_s": 0.025}
+    described = Gauge(1.0, refresh_s=refresh_s, window_part=window_s / refresh_s)
+    known, standard = (errors(square((1.0, 2.0)), 20, gauge, **card)[0] for gauge in (described, STANDARD))
+    assert np.abs(known).mean() < 0.8 * np.abs(standard).mean()
 
 
 def test_two_meters_readings_make_one_series():

@@ -2,17 +2,22 @@ import hashlib
 import json
 from html.parser import HTMLParser
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pandas as pd
 import pytest
 from simulated_study import UNKNOWN, Simulation, config, whole_study
 
+from greenllm.account.document import Account
 from greenllm.cli import main
-from greenllm.report.figures import quality_energy
+from greenllm.estimate import Interval, PartialInterval
+from greenllm.report.figures.quality_energy import quality_energy
 from greenllm.report.numbers import quantity
 from greenllm.report.table import Column, Table
-from greenllm.report.tables import comparison, hand_over, recommendation, sizes, subsets
+from greenllm.report.tables.comparison import comparison
+from greenllm.report.tables.quality import hand_over, subsets
+from greenllm.report.tables.recommendation import recommendation
+from greenllm.report.tables.sizes import sizes
 
 
 def make(results: Path, study: Simulation) -> Path:
@@ -61,10 +66,10 @@ def test_page_is_whole_and_self_contained(report: Path) -> None:
     assert "support: deploy int8. A request takes" in page.text
     assert "times less energy than with baseline" in page.text
     assert "outdated" in page.text
-    assert "<客服>" in page.text, "text from the data card is escaped, and shown as it stands"
+    assert "<客服>" in page.text, "text from the data card is escaped, and shown unchanged"
 
 
-def test_summary_rests_on_the_ledgers_it_names(report: Path) -> None:
+def test_summary_names_the_ledgers_it_is_computed_from(report: Path) -> None:
     summary = json.loads((report / "summary.json").read_text())
     ledgers = list((report.parent / "ledger").glob("*/*.jsonl"))
     assert len(summary["ledgers"]) == len(ledgers) > 20
@@ -75,7 +80,7 @@ def test_summary_rests_on_the_ledgers_it_names(report: Path) -> None:
     assert [one["experiment"] for one in summary["findings"]] == ["support", "dates"]
 
 
-def test_figures_and_tables_lie_beside_the_page(report: Path) -> None:
+def test_figures_and_tables_are_beside_the_page(report: Path) -> None:
     for name in ("quality-energy", "energy-by-stage", "power"):
         assert (report / f"figures/{name}.svg").read_text().startswith("<?xml")
         assert (report / f"figures/{name}.pdf").read_bytes().startswith(b"%PDF")
@@ -138,18 +143,18 @@ def test_partial_results_still_make_a_page(tmp_path: Path) -> None:
     study.evaluate("support", "baseline", 1, 0.9)
     study.deploy("support", "baseline", 1, 5, status="failed")
     page = Reader((make(tmp_path, study) / "index.html").read_text())
-    assert "Asked for and not there" in page.text
+    assert "Missing results" in page.text
     assert "failed in attempt 1 (exit status 1)" in page.text
     assert "energy_uj can only be read by root" in page.text
     assert "nothing can be recommended yet" in page.text
-    assert "Of it wasteunknown" in page.text
+    assert "Wastedunknown" in page.text
 
 
 def test_an_empty_ledger_still_makes_a_page(tmp_path: Path) -> None:
     (tmp_path / "ledger").mkdir()
     page = Reader((make(tmp_path, Simulation(tmp_path, config())) / "index.html").read_text())
     assert "not run yet" in page.text
-    assert "Of it wastenone" in page.text
+    assert "Wastednone" in page.text
 
 
 # --- what an account holds, in tables and figures ---
@@ -171,7 +176,7 @@ def of(frame: pd.DataFrame, experiment: str, recipe: str) -> pd.DataFrame:
     return frame[(frame["experiment"] == experiment) & (frame["recipe"] == recipe)]
 
 
-def test_several_concurrencies_give_a_batch_curve(tmp_path: Path) -> None:
+def test_several_concurrencies_make_a_batch_curve(tmp_path: Path) -> None:
     study = Simulation(tmp_path, config(["baseline"]))
     study.prepare("support")
     study.train("support", "baseline", 1)
@@ -200,12 +205,12 @@ def test_sizes_say_what_a_model_takes(report: Path) -> None:
     assert "Accelerators, 1000 requests" not in (report / "index.html").read_text(), "no accelerator, no column"
 
 
-def test_where_less_is_better_the_axis_stands_on_its_head(account: dict[str, Any]) -> None:
+def test_where_less_is_better_the_axis_is_inverted(account: dict[str, Any]) -> None:
     support = account["experiments"]["support"]
-    drawn = quality_energy(account)
+    drawn = quality_energy(Account.model_validate(account))
     assert not drawn.figure.axes[0].yaxis_inverted()
     support["higher_is_better"] = False
-    drawn = quality_energy(account)
+    drawn = quality_energy(Account.model_validate(account))
     assert drawn.figure.axes[0].yaxis_inverted()
     assert not drawn.figure.axes[1].yaxis_inverted()
     assert "where less is better" in drawn.caption
@@ -216,7 +221,7 @@ def test_where_less_is_better_the_axis_stands_on_its_head(account: dict[str, Any
 def test_never_is_not_unknown(account: dict[str, Any], tmp_path: Path) -> None:
     compared(account, "support", "int8")["break_even_requests"] = "never"
     compared(account, "dates", "int8")["break_even_requests"] = None
-    table = recommendation(account)
+    table = recommendation(Account.model_validate(account))
     table.write(tmp_path / "recommendation")
     frame = pd.read_csv(tmp_path / "recommendation.csv")
     assert of(frame, "support", "int8")["break_even_requests"].item() == float("inf")
@@ -230,10 +235,11 @@ def test_what_is_null_is_unknown(account: dict[str, Any]) -> None:
     for experiment in account["experiments"].values():
         for row in experiment["comparison"]["recipes"]:
             row |= dict.fromkeys(("quality", "quality_difference", "total_energy_per_request_J", "memory_bytes"))
-    for table, title in ((recommendation, "In all, per request"), (sizes, "Server's memory"), (comparison, "Quality")):
-        position = [column.title for column in table(account).columns].index(title)
-        assert {row[position].text for row in table(account).cells()} == {"unknown"}
-    assert quality_energy(account).alt == "No data."
+    found = Account.model_validate(account)
+    for table, title in ((recommendation, "Total per request"), (sizes, "Server's memory"), (comparison, "Quality")):
+        position = [column.title for column in table(found).columns].index(title)
+        assert {row[position].text for row in table(found).cells()} == {"unknown"}
+    assert quality_energy(found).alt == "No data."
 
 
 def test_kinds_of_example_and_handed_over_answers_have_a_row_each(account: dict[str, Any]) -> None:
@@ -241,14 +247,15 @@ def test_kinds_of_example_and_handed_over_answers_have_a_row_each(account: dict[
     row = compared(account, "support", "int8")
     row["subsets"] = {"held_out": {"accuracy": share, "macro_f1": share, "examples": 120}}
     row["hand_over"] = {"threshold": 0.5, "coverage": share, "examples": 320, "metrics": {"accuracy": share}}
-    kinds = subsets(account).frame()
+    kinds = subsets(Account.model_validate(account)).frame()
     assert kinds["subset"].tolist() == ["held out"] * 2
     assert kinds["metric"].tolist() == ["accuracy", "macro-F1"]
     assert kinds["examples"].tolist() == [120, 120]
-    kept = hand_over(account).frame().iloc[0]
+    kept = hand_over(Account.model_validate(account)).frame().iloc[0]
     assert (kept["recipe"], kept["threshold"], kept["coverage_low"], kept["value"]) == ("int8", 0.5, 0.7, 0.8)
     row["hand_over"] |= {"examples": 0, "metrics": {}}
-    assert hand_over(account).frame()["examples"].tolist() == [0], "all handed over is told as well"
+    frame = hand_over(Account.model_validate(account)).frame()
+    assert frame["examples"].tolist() == [0], "a row where all are handed over"
 
 
 # --- numbers and tables ---
@@ -257,14 +264,14 @@ def test_kinds_of_example_and_handed_over_answers_have_a_row_each(account: dict[
 @pytest.mark.parametrize(
     ("value", "unit", "expected"),
     [
-        ({"value": 0.0521, "low": 0.0411, "high": 0.0633}, "J", "52 mJ (41–63)"),
-        ({"value": 4987.0, "low": 3590.0, "high": 7100.0}, "J", "5.0 kJ (3.6–7.1)"),
+        (Interval(0.0521, 0.0411, 0.0633), "J", "52 mJ (41–63)"),
+        (Interval(4987.0, 3590.0, 7100.0), "J", "5.0 kJ (3.6–7.1)"),
         (1_234_567, "B", "1.23 MB"),
         (0.00042, "s", "420 µs"),
         (130, "s", "130 s"),
         (0.00139, "kWh", "1.39 Wh"),
         (None, "J", "unknown"),
-        ({"value": 42.0, "low": None, "high": None}, "g CO₂e", "42.0 g CO₂e"),
+        (PartialInterval(42.0, None, None), "g CO₂e", "42.0 g CO₂e"),
         (0.0, "J", "0.00 J"),
     ],
 )
@@ -272,15 +279,38 @@ def test_quantities_carry_unit_and_sensible_digits(value: Any, unit: str, expect
     assert quantity(value, unit).replace("\u202f", " ") == expected
 
 
+class Spent(NamedTuple):
+    name: str
+    energy_J: Interval | None
+
+    @property
+    def least(self) -> Interval:
+        return self.energy_J or Interval(0.0, 0.0, 0.0)
+
+
+@pytest.mark.parametrize("field", ["energy", "energy_J.lowest", "least.lowest", "name.low"])
+@pytest.mark.parametrize("rows", [[], [Spent("a", Interval(1.0, 0.5, 2.0))]])
+def test_a_column_that_no_row_has_is_refused(field: str, rows: list[Spent]) -> None:
+    for column in (Column("key", "Energy", "J", field=field), Column("name", "Energy", "J", like=field)):
+        with pytest.raises(AttributeError, match=f"has no field '{field.split('.')[-1]}'"):
+            Table("t", "Caption", Spent, [column], rows)
+
+
+def test_a_column_can_be_a_field_of_a_field_or_a_property() -> None:
+    columns = [Column("low_J", "Low", "J", "number", field="energy_J.low"), Column("least", "Least", "J", "interval")]
+    frame = Table("t", "Caption", Spent, columns, [Spent("a", Interval(1.0, 0.5, 2.0)), Spent("b", None)]).frame()
+    assert frame["low_J"].tolist()[0] == 0.5
+    assert frame["low_J"].isna().tolist() == [False, True]
+    assert frame["least_high"].tolist() == [2.0, 0.0]
+
+
 def test_null_stays_null_in_files(tmp_path: Path) -> None:
     table = Table(
         "t",
         "Caption",
+        Spent,
         [Column("name", "Name"), Column("energy_J", "Energy", "J", "interval", "unknown")],
-        [
-            {"name": 'a, "b"\nc', "energy_J": {"value": 1500.0, "low": 1000.0, "high": 2000.0}},
-            {"name": "客服 & 100 %", "energy_J": None},
-        ],
+        [Spent('a, "b"\nc', Interval(1500.0, 1000.0, 2000.0)), Spent("客服 & 100 %", None)],
     )
     table.write(tmp_path / "t")
     frame = pd.read_csv(tmp_path / "t.csv")

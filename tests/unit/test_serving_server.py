@@ -1,4 +1,4 @@
-"""The server's manners, over real HTTP, around an engine that answers when the test lets it."""
+"""The server over real HTTP, with an engine that answers when the test lets it."""
 
 import asyncio
 import contextlib
@@ -16,14 +16,16 @@ import pytest
 import uvicorn
 
 from greenllm.engines import Completion, PromptError
-from greenllm.serving.app import Limits, Served, make_app
+from greenllm.serving.app import make_app
+from greenllm.serving.limits import Limits
 from greenllm.serving.scripted_replies import Replies
+from greenllm.serving.service import Served
 
 
 class Parrot:
-    """An engine that repeats the prompt, a word a token, while `free` is set; it notes its batches.
+    """An engine that repeats the prompt, one word per token, while `free` is set; it records its batches.
 
-    The longer an answer, the less sure it is: one token has confidence 1, two have 1/2, three 1/3.
+    Confidence falls with length: one token has confidence 1, two have 1/2, three 1/3.
     """
 
     name, precision, context = "parrot", "fp32", 20
@@ -99,7 +101,7 @@ class Server:
         return sum(float(line.rsplit(" ", 1)[1]) for line in lines if line.startswith((f"{name} ", f"{name}{{")))
 
     def until_waiting(self, number: int) -> None:
-        """Return when as many requests wait in the queue; each look is a request of its own."""
+        """Return when this number of requests waits in the queue; each poll is a request, too."""
         deadline_s = time.monotonic() + 30
         while self.metric("greenllm_waiting_requests") != number:
             assert time.monotonic() < deadline_s, f"never {number} waiting"
@@ -162,7 +164,7 @@ def test_it_is_healthy_while_it_generates(serve: Callable[..., Server]) -> None:
     assert answer.result().status_code == 200
 
 
-def test_a_full_queue_is_told_and_the_waiting_are_answered(serve: Callable[..., Server]) -> None:
+def test_a_full_queue_is_refused_and_the_waiting_are_answered(serve: Callable[..., Server]) -> None:
     server = serve(batch=1, queue=2)
     server.engine.free.clear()
     answers = [server.pool.submit(server.complete, "one")]
@@ -179,7 +181,7 @@ def test_a_full_queue_is_told_and_the_waiting_are_answered(serve: Callable[..., 
 
 
 @pytest.mark.parametrize("stream", [False, True])
-def test_a_client_that_goes_away_is_no_longer_waited_on(serve: Callable[..., Server], stream: bool) -> None:
+def test_a_client_that_disconnects_is_dropped(serve: Callable[..., Server], stream: bool) -> None:
     server = serve(batch=1)
     server.engine.free.clear()
     kept = server.pool.submit(server.complete, "kept")
@@ -196,7 +198,7 @@ def test_a_client_that_goes_away_is_no_longer_waited_on(serve: Callable[..., Ser
     assert server.metric("greenllm_dropped_requests_total") == 1
 
 
-def test_a_graceful_stop_answers_who_is_under_way_and_who_waits(serve: Callable[..., Server]) -> None:
+def test_a_graceful_stop_answers_running_and_waiting_requests(serve: Callable[..., Server]) -> None:
     server = serve(batch=1)
     server.engine.free.clear()
     answers = [server.pool.submit(server.complete, "one two")]
@@ -210,7 +212,7 @@ def test_a_graceful_stop_answers_who_is_under_way_and_who_waits(serve: Callable[
     assert server.served == Served(requests=2, tokens=3, prompt_tokens=3)
 
 
-def test_an_engine_that_fails_says_nothing_of_the_inside_and_the_next_request_is_answered(
+def test_a_failing_engine_reveals_no_details_and_the_next_request_is_answered(
     serve: Callable[..., Server], capfd: pytest.CaptureFixture[str]
 ) -> None:
     server = serve()
@@ -225,7 +227,9 @@ def test_an_engine_that_fails_says_nothing_of_the_inside_and_the_next_request_is
     assert "/secret/path is broken" in capfd.readouterr().err
 
 
-def test_a_stream_tells_the_text_as_it_comes_then_why_it_ended_and_the_usage(serve: Callable[..., Server]) -> None:
+def test_a_stream_has_the_text_piece_by_piece_then_its_finish_reason_and_the_usage(
+    serve: Callable[..., Server],
+) -> None:
     server = serve()
     response = server.complete("a b c", stream=True, max_tokens=2, stream_options={"include_usage": True})
     assert response.headers["content-type"].startswith("text/event-stream")
@@ -238,7 +242,7 @@ def test_a_stream_tells_the_text_as_it_comes_then_why_it_ended_and_the_usage(ser
     assert chunks[-1]["usage"] == {"prompt_tokens": 3, "completion_tokens": 2, "total_tokens": 5}
 
 
-SEPARATORS = "a\u2028b\u2029c\x85d\x0be\x1cf\rg"  # a line ends at some of them for str.splitlines, in no event stream
+SEPARATORS = "a\u2028b\u2029c\x85d\x0be\x1cf\rg"  # line ends for str.splitlines, but not in an event stream
 
 
 def test_a_stream_is_read_by_clients_that_split_lines_anywhere(serve: Callable[..., Server]) -> None:
@@ -253,7 +257,7 @@ def test_a_stream_is_read_by_clients_that_split_lines_anywhere(serve: Callable[.
     assert server.complete(f"{SEPARATORS}|x").json()["choices"][0]["text"] == f"{SEPARATORS} x "
 
 
-def test_a_streams_first_text_comes_before_the_answer_is_whole(serve: Callable[..., Server]) -> None:
+def test_a_streams_first_text_arrives_before_the_answer_is_complete(serve: Callable[..., Server]) -> None:
     server = serve()
     server.engine.pause_after = "a "
     server.engine.free.clear()
@@ -306,7 +310,7 @@ def test_a_body_at_the_limit_is_taken(serve: Callable[..., Server]) -> None:
         ([], 422, "body"),
     ],
 )
-def test_what_cannot_be_answered_is_refused_with_its_reason(
+def test_what_cannot_be_answered_is_refused_with_the_reason(
     serve: Callable[..., Server], body: object, status: int, expected: str
 ) -> None:
     server = serve(max_tokens=8)
@@ -467,15 +471,15 @@ def test_a_model_is_found_by_its_name(serve: Callable[..., Server]) -> None:
         (b'{"prompt": [' + b"1" * 400 + b"]}", 422, "prompt"),
         (b"[" * 100_000, 400, "nested too deeply"),
         (b'{"prompt": ' + b"[" * 300 + b"]" * 300 + b"}", 422, "prompt"),
-        (b'{"prompt": "a", "prompt": "b"}', 422, "prompt: is there twice"),
-        (b'{"prompt": "a", "metadata": {"k": "1", "k": "2"}}', 422, "k: is there twice"),
-        (rb'{"prompt": "a", "\ud83d": 1, "\ud83d": 2}', 422, "is there twice"),
+        (b'{"prompt": "a", "prompt": "b"}', 422, "prompt: appears twice"),
+        (b'{"prompt": "a", "metadata": {"k": "1", "k": "2"}}', 422, "k: appears twice"),
+        (rb'{"prompt": "a", "\ud83d": 1, "\ud83d": 2}', 422, "appears twice"),
         (b'{"prompt": [true]}', 422, "prompt"),
         (b'{"prompt": [1.0]}', 422, "prompt"),
         (b'{"prompt": null}', 422, "prompt: "),
         (b'{"prompt": "a", "foo": 1}', 422, "foo: is not known to this server"),
         (b'{"prompt": "a", "stream": true, "stream_options": {"foo": 1}}', 422, "stream_options.foo: is not known"),
-        (b"[]", 422, "is no JSON object"),
+        (b"[]", 422, "is not a JSON object"),
         (b"", 400, "is empty"),
         (b" \n", 400, "is empty"),
         (b"null", 422, "body"),
@@ -484,7 +488,7 @@ def test_a_model_is_found_by_its_name(serve: Callable[..., Server]) -> None:
         (b"prompt=hello", 400, "not valid JSON"),
     ],
 )
-def test_a_body_that_is_no_json_text_is_refused(
+def test_a_body_that_is_not_valid_json_is_refused(
     serve: Callable[..., Server], content: bytes, status: int, expected: str
 ) -> None:
     server = serve()
@@ -508,7 +512,7 @@ def test_a_body_of_another_type_is_refused(serve: Callable[..., Server], kind: s
 
 
 @pytest.mark.parametrize("kind", ["application/json; charset=utf-8", "Application/JSON", "application/ld+json"])
-def test_json_may_be_called_by_all_its_names(serve: Callable[..., Server], kind: str) -> None:
+def test_every_content_type_of_json_is_accepted(serve: Callable[..., Server], kind: str) -> None:
     response = serve().client.post("/v1/completions", content=b'{"prompt": "a"}', headers={"Content-Type": kind})
     assert response.json()["choices"][0]["text"] == "a "
 
@@ -556,7 +560,7 @@ REPLIES = Replies(threshold=0.5, hand_over="A person will answer.", replies={"ca
 
 
 @pytest.mark.parametrize(
-    ("said", "content", "told"),
+    ("named", "content", "reason"),
     [
         ("Card  LOST", "Block the card.", {"intent": "Card LOST", "confidence": 0.5, "handed_over": False}),
         ("unheard of", "A person will answer.", {"intent": "unheard of", "confidence": 0.5, "handed_over": True}),
@@ -569,22 +573,22 @@ REPLIES = Replies(threshold=0.5, hand_over="A person will answer.", replies={"ca
 )
 @pytest.mark.parametrize("stream", [False, True])
 def test_a_chat_gets_the_scripted_reply_or_a_person_where_the_model_is_not_sure(
-    serve: Callable[..., Server], said: str, content: str, told: Mapping[str, object], stream: bool
+    serve: Callable[..., Server], named: str, content: str, reason: Mapping[str, object], stream: bool
 ) -> None:
-    response = serve(replies=REPLIES).chat(said, max_tokens=1, stream=stream)
+    response = serve(replies=REPLIES).chat(named, max_tokens=1, stream=stream)
     if stream:
         events = [line.removeprefix("data: ") for line in response.text.splitlines() if line]
         assert events.pop() == "[DONE]"
         chunks = [json.loads(event) for event in events]
         assert "".join(chunk["choices"][0]["delta"].get("content", "") for chunk in chunks) == content
-        answer, reason = chunks[-1], chunks[-1]["choices"][0]["finish_reason"]
+        answer, finish_reason = chunks[-1], chunks[-1]["choices"][0]["finish_reason"]
     else:
         answer = response.json()
-        reason = answer["choices"][0]["finish_reason"]
+        finish_reason = answer["choices"][0]["finish_reason"]
         assert answer["choices"][0]["message"]["content"] == content
-        assert answer["usage"]["completion_tokens"] == len(said.split())  # the work done, not the reply's length
-    assert answer["greenllm"] == pytest.approx(told)
-    assert reason == "stop"
+        assert answer["usage"]["completion_tokens"] == len(named.split())  # the work done, not the reply's length
+    assert answer["greenllm"] == pytest.approx(reason)
+    assert finish_reason == "stop"
 
 
 def test_replies_leave_completions_as_they_are_and_a_server_without_them_its_chats(
@@ -603,8 +607,8 @@ def test_what_a_message_asks_for_and_the_server_cannot_do_is_refused(
     serve: Callable[..., Server], more: dict[str, object]
 ) -> None:
     messages = [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b", **more}]
-    said = refusal(serve().client.post("/v1/chat/completions", json={"messages": messages}), 422)
-    assert f"messages.1.{next(iter(more))}: " in said
+    message = refusal(serve().client.post("/v1/chat/completions", json={"messages": messages}), 422)
+    assert f"messages.1.{next(iter(more))}: " in message
 
 
 def test_an_answer_may_be_sent_back_with_all_its_empty_fields(serve: Callable[..., Server]) -> None:

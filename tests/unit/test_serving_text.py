@@ -7,7 +7,7 @@ import pytest
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
 
 from greenllm.engines import PromptError
-from greenllm.engines.text import Answer, Text
+from greenllm.engines.text import Detokenizer, Text
 from greenllm.errors import UserError
 
 CHAT = [{"role": "user", "content": "Hello"}]
@@ -29,28 +29,28 @@ def write_tokenizer(folder: Path, **settings: object) -> Tokenizer:
 
 def test_characters_of_several_tokens_come_whole(tmp_path: Path) -> None:
     tokenizer = write_tokenizer(tmp_path)
-    answer = Answer(Text(tmp_path))
+    answer = Detokenizer(Text(tmp_path))
     pieces = [answer.add(token) for token in tokenizer.encode("银行 né").ids]
     assert "".join(pieces) == "银行 né" == answer.text
     assert pieces == ["", "", "银", "", "", "行", " ", "n", "", "é"]
     assert answer.rest() == ""
 
 
-def test_an_answer_cut_within_a_character_is_told_to_its_end(tmp_path: Path) -> None:
+def test_an_answer_cut_inside_a_character_is_shown_to_its_end(tmp_path: Path) -> None:
     tokenizer = write_tokenizer(tmp_path)
-    answer = Answer(Text(tmp_path))
-    told = "".join(answer.add(token) for token in tokenizer.encode("a银").ids[:-1])
-    assert told == "a"
-    assert told + answer.rest() == answer.text == "a\ufffd"
+    answer = Detokenizer(Text(tmp_path))
+    shown = "".join(answer.add(token) for token in tokenizer.encode("a银").ids[:-1])
+    assert shown == "a"
+    assert shown + answer.rest() == answer.text == "a\ufffd"
 
 
 def test_special_tokens_are_no_text(tmp_path: Path) -> None:
     tokenizer = write_tokenizer(tmp_path)
-    answer = Answer(Text(tmp_path))
+    answer = Detokenizer(Text(tmp_path))
     assert "".join(answer.add(token) for token in tokenizer.encode("<s>a</s>").ids) == "a" == answer.text
 
 
-def test_a_first_token_that_template_and_tokenizer_both_write_stands_once(tmp_path: Path) -> None:
+def test_a_first_token_that_template_and_tokenizer_both_write_is_there_once(tmp_path: Path) -> None:
     tokenizer = write_tokenizer(tmp_path, chat_template="{{ bos_token }}{{ messages[0]['content'] }}")
     tokenizer.post_processor = processors.TemplateProcessing(single="<s> $A", special_tokens=[("<s>", 0)])
     tokenizer.save(str(tmp_path / "tokenizer.json"))
@@ -105,7 +105,7 @@ def test_without_a_template_the_answer_names_the_other_interface(tmp_path: Path)
         Text(tmp_path).chat_prompt(CHAT)
 
 
-def test_a_broken_tokenizer_is_told_by_its_path(tmp_path: Path) -> None:
+def test_a_broken_tokenizer_is_reported_by_its_path(tmp_path: Path) -> None:
     (tmp_path / "tokenizer.json").write_text("{}")
     with pytest.raises(UserError, match=r"tokenizer\.json"):
         Text(tmp_path)

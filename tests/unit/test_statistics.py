@@ -1,8 +1,8 @@
-"""Simulated experiments with a known truth: intervals cover it as often as they say, and are hardly wider than need be.
+"""Simulated experiments with a known truth: intervals cover it as often as they should, and are hardly too wide.
 
-"Ideal" is the 95 % interval of somebody who knows the true variances: 1.96 standard deviations of the estimator to
-either side. Each test runs 1,000 experiments through the public functions, with the sample sizes of the configuration:
-10 rounds in a deployment, and 1 or 5 seeds.
+The "ideal" interval (95 %) is computed from the true variances: 1.96 standard deviations of the estimator to either
+side. Each test runs 1,000 experiments through the public functions, with the sample sizes of the configuration: 10
+rounds in a deployment, and 1 or 5 seeds.
 """
 
 import math
@@ -12,11 +12,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from greenllm.comparison.intervals import Interval, Quantity
 from greenllm.comparison.quality import paired_difference
+from greenllm.comparison.quantity import Quantity
 from greenllm.comparison.spread import Repeated
 from greenllm.config.models import EmbeddedData
-from greenllm.estimate import Estimate, Parameter, total
+from greenllm.estimate import Estimate, Interval, Parameter, total
 from greenllm.tasks.task import Answer, Sums, Task, mean_of
 
 EXPERIMENTS, ROUNDS, SEEDS = 1000, 10, 5
@@ -24,7 +24,7 @@ ENERGY_J = 0.3  # of a request
 
 
 class Tally:
-    """How often intervals hold the truth, lie wholly above or below it, and how wide they are beside the ideal."""
+    """How often intervals include the truth or are wholly above or below it, and how wide they are beside the ideal."""
 
     def __init__(self, truth: float, deviation: float) -> None:
         self.truth, self.ideal = truth, 2 * 1.96 * deviation
@@ -32,7 +32,7 @@ class Tally:
 
     def add(self, found: Interval | None) -> None:
         assert found is not None
-        low, high = found["low"], found["high"]
+        low, high = found.low, found.high
         self.rows.append((low <= self.truth <= high, low > self.truth, high < self.truth, (high - low) / self.ideal))
 
     def __getattr__(self, name: str) -> float:
@@ -46,7 +46,7 @@ def experiments(
     """Yield experiments in which all recipes truly take ENERGY_J a request.
 
     All figures are relative standard deviations: of the sensor's gain, of seeds' models and deployments, of rounds, and
-    of what a seed does to all recipes alike.
+    of the part of a seed's effect that all recipes share.
     """
     random = np.random.default_rng(7)
     for _ in range(EXPERIMENTS):
@@ -97,7 +97,7 @@ def test_where_seeds_move_both_recipes_alike_pairs_are_compared() -> None:
 
 
 class Right(Task):
-    """A task whose answers say themselves whether they are right."""
+    """A task whose answers contain whether they are right."""
 
     def rows(self, settings: EmbeddedData) -> Iterator[dict[str, str]]:
         raise NotImplementedError
@@ -110,8 +110,8 @@ class Right(Task):
 def test_difference_in_quality(seeds: int, examples: int, between: float) -> None:
     """Two recipes that are equally good, on new examples and with new seeds in each experiment.
 
-    A model is right where an example is easier for it than it is strong. How hard an example is, all models agree on in
-    seven of ten, those of one recipe in another two. `between` is the standard deviation of a seed's accuracy.
+    A model is right where its strength exceeds the example's difficulty. Seven of ten examples are as difficult for all
+    models, another two for the models of one recipe. `between` is the standard deviation of a seed's accuracy.
     """
     random = np.random.default_rng(11)
     task, found, p_values = Right(), [], []
@@ -128,7 +128,7 @@ def test_difference_in_quality(seeds: int, examples: int, between: float) -> Non
         assert difference is not None
         found.append(difference.interval())
         p_values.append(difference.p_value)
-    tally = Tally(0.0, float(np.std([interval["value"] for interval in found])))
+    tally = Tally(0.0, float(np.std([interval.value for interval in found])))
     for interval in found:
         tally.add(interval)
     assert tally.covered >= 0.93

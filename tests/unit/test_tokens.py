@@ -10,7 +10,7 @@ from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, 
 from greenllm.config.models import TokenizerSettings
 from greenllm.data.tokenizer import copy_tokenizer, save_tokenizer, train_tokenizer
 from greenllm.engines import Prompt, PromptError
-from greenllm.engines.text import Answer, Text
+from greenllm.engines.text import Detokenizer, Text
 from greenllm.tokens import read_tokenizer
 
 CHARACTERS = "▁abcdefghijklmnopqrstuvwxyz0123456789<>/|_[]INST"
@@ -100,7 +100,7 @@ def test_no_text_is_read_as_a_special_token(folder: Path, text: str) -> None:
 def test_what_spells_a_special_token_is_decoded_as_it_is(tmp_path: Path, kind: str, text: str) -> None:
     MAKERS[kind](tmp_path)
     tokenizer = Text(tmp_path)
-    answer = Answer(tokenizer)
+    answer = Detokenizer(tokenizer)
     ids = tokenizer.prompt_ids(text)
     assert "".join(answer.add(token) for token in ids) == text == answer.text
     assert tokenizer.decode([*tokenizer.special, *ids, *tokenizer.special]) == text
@@ -186,7 +186,7 @@ def test_ids_that_are_no_tokens_are_refused(folder: Path) -> None:
     text = Text(folder)
     assert text.prompt_ids(Prompt("", [1, 2])) == [1, 2]
     for strange in (-1, text.tokenizer.get_vocab_size(), 2**32, 10**400):
-        with pytest.raises(PromptError, match="no token's id"):
+        with pytest.raises(PromptError, match="not a token id"):
             text.prompt_ids(Prompt("", [1, strange]))
 
 

@@ -1,4 +1,4 @@
-"""A GPU that its holder never used: named, and no ratio rests on what it drew."""
+"""A GPU that its holder never used is named, and no ratio includes its energy."""
 
 import json
 from collections.abc import Callable
@@ -28,7 +28,7 @@ def studied(results: Path, uses_gpu: Callable[[str, str | None], bool] | None) -
     study.evaluate("support", "int8", 1, 0.9)
     study.deploy("support", "int8", 1, 5)
     found = account(read_study(study.config, results), attribute(results / "ledger"), {})
-    written: dict[str, Any] = json.loads(json.dumps(found, allow_nan=False))
+    written: dict[str, Any] = json.loads(json.dumps(found.to_json(), allow_nan=False))
     (results / "account").mkdir()
     (results / "account/account.json").write_text(json.dumps(written))
     return written
@@ -57,7 +57,7 @@ def test_it_is_named_and_its_energy_stays_counted(unused: tuple[Path, dict[str, 
     )
 
 
-def test_no_ratio_rests_on_it(unused: tuple[Path, dict[str, Any]]) -> None:
+def test_no_ratio_includes_its_energy(unused: tuple[Path, dict[str, Any]]) -> None:
     _, found = unused
     baseline, int8 = rows(found)["baseline"], rows(found)["int8"]
     for name in ("energy_per_request_J", "energy_per_token_J", "idle_power_W", "cost_to_produce_J"):
@@ -65,7 +65,7 @@ def test_no_ratio_rests_on_it(unused: tuple[Path, dict[str, Any]]) -> None:
     assert baseline["reason"] == BASELINE
     assert int8["energy_per_request_J"]["value"] > 0
     assert (int8["times_less"], int8["verdict"], int8["break_even_requests"]) == (None, "unknown", None)
-    assert int8["total_energy_per_request_J"] is None, "its making rests on the baseline's training"
+    assert int8["total_energy_per_request_J"] is None, "its cost includes the baseline's training"
     advice = found["experiments"]["support"]["recommendation"]
     assert advice["recipe"] is None
     assert "never used" in advice["reason"]
@@ -94,10 +94,10 @@ def test_the_report_and_recommend_and_compare_say_so(
     assert main(["recommend", str(results), "--experiment", "support"]) == 0
     assert BASELINE in capsys.readouterr().out
     assert main(["compare", str(results), str(results)]) == 0
-    told = capsys.readouterr().out
-    assert f"support baseline: energy per request in A is unknown ({BASELINE})" in told
-    assert f"support baseline: training energy per sample in B is unknown ({BASELINE})" in told
-    assert all(" times " not in line for line in told.splitlines() if " baseline " in line)
+    printed = capsys.readouterr().out
+    assert f"support baseline: energy per request in A is unknown ({BASELINE})" in printed
+    assert f"support baseline: training energy per sample in B is unknown ({BASELINE})" in printed
+    assert all(" times " not in line for line in printed.splitlines() if " baseline " in line)
     assert main(["attribute", str(results / "ledger")]) == 0
     assert capsys.readouterr().out.count("never used GPU-0") == 4
 

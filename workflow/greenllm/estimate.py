@@ -5,6 +5,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
+from greenllm.field_types import Number, Text
+
 # Prefix of the names of the parameters that `unseen` makes, one for each attempt and device; and their source.
 UNSEEN = "unseen@"
 UNSEEN_SOURCE = "readings: what happened between two of them"
@@ -21,16 +23,55 @@ class Interval(NamedTuple):
         """Return `{value, low, high}`."""
         return self._asdict()
 
+    @classmethod
+    def __get_pydantic_core_schema__(cls, source: Any, handler: Any) -> Any:
+        """Return how pydantic reads and writes it as a field."""
+        return _as_object(cls)
+
+
+class PartialInterval(NamedTuple):
+    """A value with 95 % bounds, each of which may be unknown (None)."""
+
+    value: float
+    low: float | None
+    high: float | None
+
+    def to_json(self) -> dict[str, float | None]:
+        """Return `{value, low, high}`."""
+        return self._asdict()
+
+    @classmethod
+    def __get_pydantic_core_schema__(cls, source: Any, handler: Any) -> Any:
+        """Return how pydantic reads and writes it as a field."""
+        return _as_object(cls)
+
+
+def _as_object(cls: type[Interval] | type[PartialInterval]) -> Any:
+    """Return a schema of pydantic that reads and writes a value with bounds as `{value, low, high}`, not as a list."""
+    from pydantic_core import core_schema  # here, since the meter imports this module and does without pydantic
+
+    def read(given: object) -> object:
+        if isinstance(given, cls):
+            return given
+        numbers = dict(given) if isinstance(given, Mapping) and tuple(given) == cls._fields else {}
+        known = [number for number in numbers.values() if number is not None]
+        if len(known) < (3 if cls is Interval else 1) or not all(isinstance(number, int | float) for number in known):
+            raise ValueError("expected {value, low, high}, each a number")
+        return cls(**numbers)
+
+    written = core_schema.plain_serializer_function_ser_schema(cls.to_json)
+    return core_schema.no_info_plain_validator_function(read, serialization=written)
+
 
 @dataclass(frozen=True, slots=True)
 class Parameter:
     """An uncertain constant of a sensor: a gain, a power per core; with 95 % bounds, unit and source."""
 
-    value: float
-    low: float
-    high: float
-    unit: str
-    source: str
+    value: Number
+    low: Number
+    high: Number
+    unit: Text
+    source: Text
 
     def to_json(self) -> dict[str, Any]:
         """Return `{value, low, high, unit, source}`."""
@@ -102,6 +143,17 @@ def total(estimates: Iterable[Estimate]) -> Estimate:
             terms[name] = terms.get(name, 0.0) + coefficient
             parameters[name] = estimate.parameters[name]
     return Estimate(terms, parameters)
+
+
+def total_known(estimates: Iterable[Estimate | None]) -> Estimate | None:
+    """Return the sum of the estimates that are known, or None where none is."""
+    known = [estimate for estimate in estimates if estimate is not None]
+    return total(known) if known else None
+
+
+def interval_of(estimate: Estimate | None) -> Interval | None:
+    """Return the interval of an estimate, None where it is unknown."""
+    return None if estimate is None else estimate.interval()
 
 
 def unseen(attempt: str, device: str, halfwidth_J: float) -> Estimate:

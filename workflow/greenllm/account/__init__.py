@@ -1,1 +1,1 @@
-"""The account of a study: every number of its report, and the results that it is made from."""
+"""The account of a study: every number of its report, computed from its results."""

@@ -1,27 +1,39 @@
 """The account of a study: every number of its tables and its report, from attributed joules and stage results.
 
-Pure: what was read goes in, one JSON object comes out. Two views of the same joules stand side by side. *Spent* counts
-every attempt once, also the failed, killed, lost and superseded ones. *Cost to produce* follows one model's lineage and
-counts each ancestor once for that model, so a parent shared by two models is in the cost of both.
+Pure: it takes what was read and returns an `Account`. It has two views of the same joules. *Spent* counts every attempt
+once, also the failed, killed, lost and superseded ones. *Cost to produce* follows one model's lineage and counts each
+ancestor once for that model, so a parent shared by two models is in the cost of both.
 """
 
 import datetime
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from greenllm.account.document import (
+    Account,
+    ExperimentAccount,
+    JobComponent,
+    JobRow,
+    LedgerFile,
+    MethodRow,
+    Missing,
+    UnusedGpu,
+)
 from greenllm.account.efficiency import efficiency_rows
 from greenllm.attribution.waste import UNSUCCESSFUL
 from greenllm.comparison.decision import decided
-from greenllm.comparison.intervals import energy_of
-from greenllm.comparison.model import model_of, without_estimates
+from greenllm.comparison.model import ModelFacts, model_of
 from greenllm.comparison.recipes import Comparison, compared
-from greenllm.estimate import UNSEEN
-from greenllm.footprint.carbon import GridFactor, grid_factor
+from greenllm.comparison.rows import ComparedRecipes
+from greenllm.estimate import UNSEEN, interval_of
+from greenllm.footprint.carbon import grid_factor
 from greenllm.footprint.impact import impact_rows, spent_by
 from greenllm.footprint.power_over_time import Piece, series
-from greenllm.footprint.standing import Attempt, attempts
-from greenllm.study.chain import Step, steps
+from greenllm.footprint.rows import HostPower
+from greenllm.footprint.standing import JobAttempt, attempts
+from greenllm.ledger.energy_log import SUMMED, Component
+from greenllm.study.chain import ChainJob, chain_jobs
 from greenllm.study.models import Config
 from greenllm.study.results import Key, Study
 from greenllm.tasks import TASKS
@@ -29,74 +41,65 @@ from greenllm.tasks import TASKS
 if TYPE_CHECKING:
     from greenllm.attribution import Attribution
 
-SCHEMA = "greenllm/account/2"
 
-
-def account(study: Study, attribution: "Attribution", packages: Mapping[str, str]) -> dict[str, Any]:
-    """Return the account of a study as a JSON object (its shape: results/README.md, `account/account.json`)."""
-    raw = attribution.to_json()
-    found = attempts(raw)
-    ended = max((attempt.ended or attempt.started for attempt in found), default=None)
-    year = datetime.datetime.fromisoformat(ended).year if ended else datetime.datetime.now(datetime.UTC).year
-    factor = grid_factor(study.config.site, year)
-    models = models_of(study, attribution, found, factor)
+def account(study: Study, attribution: "Attribution", packages: Mapping[str, str]) -> Account:
+    """Return the account of a study (what it holds: results/README.md)."""
+    config = study.config
+    found = attempts(attribution.jobs)
+    until = max((attempt.ended or attempt.started for attempt in found), default=None)
+    year = datetime.datetime.fromisoformat(until).year if until else datetime.datetime.now(datetime.UTC).year
+    factor, pue = grid_factor(config.site, year), config.site.pue
+    models = models_of(study, attribution, found)
     comparisons = compared(study, models)
-    ordered = _as_configured(found, study.config)
-    return {
-        "schema": SCHEMA,
-        "until": ended,
-        "config": study.config.model_dump(mode="json", by_alias=True, exclude_unset=True),
-        "policy": raw["policy"],
-        "parameters": raw["parameters"],
-        "hosts": raw["hosts"],
-        "ledgers": [{"id": job["id"], **ledger} for job, ledger in zip(raw["jobs"], raw["ledgers"], strict=True)],
-        "troubles": raw["troubles"],
-        "packages": dict(packages),
-        "grid": None if factor is None else factor.to_json(),
-        "grid_reason": "site.country is null and no factor of your own is given" if factor is None else None,
-        "pue": study.config.site.pue,
-        "experiments": {
-            name: {
-                "task": experiment.task,
-                "metrics": dict(TASKS[experiment.task].metrics),
-                "primary": TASKS[experiment.task].primary,
-                "higher_is_better": TASKS[experiment.task].higher_is_better,
-                "card": study.cards.get(name),
-                "preparation": study.preparations.get(name),
-                **_compared(comparisons[name], study),
-            }
-            for name, experiment in study.config.experiments.items()
-        },
-        "models": [without_estimates(model) for model in models.values()],
-        "spent": spent_by(ordered, factor, study.config),
-        "jobs": [_job(attempt) for attempt in found],
-        "efficiency": efficiency_rows(ordered, models),
-        "impact": impact_rows(ordered, factor, study.config),
-        "methods": _methods(found),
-        "power": _power(found, attribution),
-        "missing": _missing(study, found),
-        "unused": [row for attempt in ordered for row in _unused(attempt)],
-    }
+    ordered = _as_configured(found, config)
+    return Account(
+        until=until,
+        config=config.model_dump(mode="json", by_alias=True, exclude_unset=True),
+        policy=attribution.policy,
+        parameters=dict(sorted(attribution.parameters.items())),
+        hosts=attribution.host_totals(),
+        ledgers=[LedgerFile.of(job.attempt) for job in attribution.jobs],
+        troubles=attribution.troubles,
+        packages=dict(packages),
+        grid=factor,
+        grid_reason="site.country is null and no factor of your own is given" if factor is None else None,
+        pue=pue,
+        experiments={name: _experiment(name, study, comparisons[name]) for name in config.experiments},
+        models=[model.row(factor, pue) for model in models.values()],
+        spent=spent_by(ordered, factor, pue),
+        jobs=[_job(attempt) for attempt in found],
+        efficiency=efficiency_rows(ordered, models.values()),
+        impact=impact_rows(ordered, factor, pue),
+        methods=_methods(found),
+        power=_power(found, attribution),
+        missing=_missing(study, found),
+        unused=[row for attempt in ordered for row in _unused(attempt)],
+    )
 
 
-def models_of(
-    study: Study, attribution: "Attribution", found: Sequence[Attempt], factor: GridFactor | None
-) -> dict[Key, dict[str, Any]]:
+def models_of(study: Study, attribution: "Attribution", found: Sequence[JobAttempt]) -> dict[Key, ModelFacts]:
     """Return what is known of each model that the study compares."""
-    current = {step: attempt for attempt in found if attempt.standing == "current" and (step := attempt.step)}
-    return {key: model_of(key, study, found, current, attribution, factor) for key in study.plan.compared()}
+    current = {job: attempt for attempt in found if attempt.standing == "current" and (job := attempt.chain_job)}
+    return {key: model_of(key, study, found, current, attribution) for key in study.plan.compared()}
 
 
-def _compared(comparison: Comparison, study: Study) -> dict[str, Any]:
-    rows, recommendation = decided(comparison, study.plan.decision(comparison.experiment))
-    seeds = study.config.experiments[comparison.experiment].seeds
-    return {
-        "comparison": {"baseline": comparison.baseline, "seeds": seeds, "recipes": rows},
-        "recommendation": recommendation,
-    }
+def _experiment(name: str, study: Study, comparison: Comparison) -> ExperimentAccount:
+    experiment = study.config.experiments[name]
+    task = TASKS[experiment.task]
+    rows, advice = decided(comparison, study.plan.decision(name))
+    return ExperimentAccount(
+        task=experiment.task,
+        metrics=dict(task.metrics),
+        primary=task.primary,
+        higher_is_better=task.higher_is_better,
+        card=study.cards.get(name),
+        preparation=study.preparations.get(name),
+        comparison=ComparedRecipes(baseline=comparison.baseline, seeds=experiment.seeds, recipes=rows),
+        recommendation=advice,
+    )
 
 
-def _as_configured(found: Sequence[Attempt], config: Config) -> list[Attempt]:
+def _as_configured(found: Sequence[JobAttempt], config: Config) -> list[JobAttempt]:
     """Return the attempts in the configuration's order of experiments and recipes, each recipe's in order of time."""
     experiments, recipes = list(config.experiments), list(config.recipes)
 
@@ -112,91 +115,71 @@ def _as_configured(found: Sequence[Attempt], config: Config) -> list[Attempt]:
     )
 
 
-def _job(attempt: Attempt) -> dict[str, Any]:
-    names = ("id", "parent", "run_id", "host", "rule", "experiment", "recipe", "seed", "number", "status", "standing")
-    return {
-        **{name: getattr(attempt, name) for name in names},
-        "started": attempt.started,
-        "ended": attempt.ended,
-        "energy_J": energy_of(attempt.energy_J),
-        "components": [
-            {
-                name: part[name]
-                for name in ("component", "device", "method", "quality", "energy_J", "reason", "used")
-                if name in part
-            }
-            for part in attempt.components
-        ],
-        "quality": attempt.quality,
-        "unknown": list(attempt.unknown),
-        "unused": list(attempt.unused),
-        "work": dict(attempt.work),
-    }
+def _job(attempt: JobAttempt) -> JobRow:
+    components = [JobComponent.of(part, energy_J=interval_of(part.energy)) for part in attempt.components]
+    return JobRow.of(attempt, energy_J=interval_of(attempt.energy), components=components)
 
 
-def _unused(attempt: Attempt) -> list[dict[str, Any]]:
+def _unused(attempt: JobAttempt) -> list[UnusedGpu]:
     """Return a row for each GPU that an attempt held and never used, with what it drew meanwhile."""
-    names = ("id", "experiment", "recipe", "seed", "host", "status")
     return [
-        {name: getattr(attempt, name) for name in names}
-        | {"stage": attempt.rule, "gpu": part["device"], "energy_J": part["energy_J"]}
+        UnusedGpu.of(attempt, stage=attempt.rule, gpu=part.device, energy_J=interval_of(part.energy))
         for part in attempt.components
-        if part["device"] in attempt.unused
+        if part.device in attempt.unused
     ]
 
 
-def _methods(found: Sequence[Attempt]) -> list[dict[str, Any]]:
+def _methods(found: Sequence[JobAttempt]) -> list[MethodRow]:
     """Return each (host, component, device) with how its energy was found and how much of the study's it is."""
-    rows: dict[tuple[Any, ...], dict[str, Any]] = {}
+    groups: dict[tuple[str, str, str, str, str], list[Component]] = defaultdict(list)
     for attempt in found:
         for part in attempt.components:
-            key = (attempt.host, part["component"], part.get("device"), part["method"], part["quality"])
-            row = rows.setdefault(
-                key,
-                {
-                    **dict(zip(("host", "component", "device", "method", "quality"), key, strict=True)),
-                    "energy_J": None,
-                    "attempts": 0,
-                    "parameters": [],
-                    "reason": None,
-                },
+            groups[attempt.host, part.component, part.device, part.method, part.quality].append(part)
+    rows = []
+    for key, parts in sorted(groups.items(), key=lambda item: str(item[0])):
+        host, component, device, method, quality = key
+        energies = [part.energy for part in parts if part.energy is not None]
+        names = {f"{UNSEEN}…" if name.startswith(UNSEEN) else name for energy in energies for name in energy.terms}
+        reasons = [part.reason for part in parts if part.energy is None]
+        rows.append(
+            MethodRow(
+                host=host,
+                component=component,
+                device=device,
+                method=method,
+                quality=quality,
+                energy_J=sum(energy.value for energy in energies) if energies else None,
+                attempts=len(parts),
+                parameters=sorted(names),
+                reason=reasons[-1] if reasons else None,
             )
-            row["attempts"] += 1
-            if part["energy_J"] is None:
-                row["reason"] = part.get("reason")
-            else:
-                row["energy_J"] = (row["energy_J"] or 0.0) + part["energy_J"]["value"]
-                names = {f"{UNSEEN}…" if n.startswith(UNSEEN) else n for n in (t["parameter"] for t in part["terms"])}
-                row["parameters"] = sorted({*row["parameters"], *names})
-    return [rows[key] for key in sorted(rows, key=str)]
+        )
+    return rows
 
 
-def _power(found: Sequence[Attempt], attribution: "Attribution") -> list[dict[str, Any]]:
+def _power(found: Sequence[JobAttempt], attribution: "Attribution") -> list[HostPower]:
     """Return each host's attributed power over time, by component and stage."""
     pieces: dict[str, list[Piece]] = defaultdict(list)
     for attempt in found:
-        for start, end, wall, watts in attribution.power(attempt.id):
-            began = datetime.datetime.fromisoformat(wall).timestamp() if isinstance(wall, str) else float(wall)
-            for component, power_W in watts.items():
-                if component != "platform" and power_W is not None:
-                    pieces[attempt.host].append((began, began + (end - start), attempt.rule, component, power_W))
-    return [{"host": host, "segments": series(members)} for host, members in sorted(pieces.items())]
+        for start_s, end_s, began_s, powers_W in attribution.power(attempt.id):
+            for component, power_W in powers_W.items():
+                if component in SUMMED:
+                    piece = (began_s, began_s + (end_s - start_s), attempt.rule, component, power_W)
+                    pieces[attempt.host].append(piece)
+    return [HostPower(host=host, segments=series(members)) for host, members in sorted(pieces.items())]
 
 
-def _missing(study: Study, found: Sequence[Attempt]) -> list[dict[str, Any]]:
-    """Return what the configuration asks for and the results lack, with what the ledgers say of it."""
+def _missing(study: Study, found: Sequence[JobAttempt]) -> list[Missing]:
+    """Return the results that the configuration asks for and that are not there, with the reason from the ledgers."""
     rows = []
     for key in study.plan.compared():
         experiment, recipe, seed = key
+        chain = set(chain_jobs(study.plan, *key))
+        before = [a for a in found if a.standing in UNSUCCESSFUL and a.chain_job in chain]
         for stage, table in (("evaluate", study.evaluations), ("deploy", study.measurements)):
             if key in table:
                 continue
-            tried = [attempt for attempt in found if attempt.step == Step(stage, experiment, recipe, seed)]
-            before = [
-                attempt
-                for attempt in found
-                if attempt.standing in UNSUCCESSFUL and attempt.step in set(steps(study.plan, *key))
-            ]
+            tried = [attempt for attempt in found if attempt.chain_job == ChainJob(stage, experiment, recipe, seed)]
             if tried:
                 reason = _failure(tried[-1])
             elif before:
@@ -204,18 +187,12 @@ def _missing(study: Study, found: Sequence[Attempt]) -> list[dict[str, Any]]:
             else:
                 reason = "not run yet"
             rows.append(
-                {
-                    "experiment": experiment,
-                    "recipe": recipe,
-                    "seed": seed,
-                    "stage": stage,
-                    "reason": " ".join(reason.split()),
-                }
+                Missing(experiment=experiment, recipe=recipe, seed=seed, stage=stage, reason=" ".join(reason.split()))
             )
     return rows
 
 
-def _failure(attempt: Attempt) -> str:
+def _failure(attempt: JobAttempt) -> str:
     if attempt.status == "succeeded":
         return "succeeded, but its result is gone: removed to be made anew"
     code = "" if attempt.exit_code in (None, 0) else f" (exit status {attempt.exit_code})"

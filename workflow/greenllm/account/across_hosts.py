@@ -1,33 +1,94 @@
-"""The axis of hardware: the same experiment on several hosts or devices, per unit of work."""
+"""The same experiment on several hosts or devices: its energy per unit of work."""
 
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, Literal, NamedTuple
 
-from greenllm.account.saved import Results
-from greenllm.comparison.intervals import Quantity, verdict
+from pydantic import BaseModel
+
+from greenllm.account.results_folder import ResultsFolder
+from greenllm.comparison.model import ModelFacts
+from greenllm.comparison.quantity import Quantity, verdict
+from greenllm.comparison.rows import Verdict
+from greenllm.comparison.served import PointEnergy
 from greenllm.comparison.spread import BySeed, Repeated
 from greenllm.errors import UserError
-from greenllm.estimate import Estimate
-from greenllm.footprint.standing import Attempt
+from greenllm.estimate import Estimate, Interval
+from greenllm.footprint.standing import JobAttempt
 
-# What decides how much work a unit of work is. How exactly it is measured, and on which resources, may differ.
+# Settings that decide how much work a unit of work is. How exactly it is measured, and on which resources, may differ.
 EVALUATION, DEPLOYMENT = ("rows", "max_tokens"), ("concurrency", "rate_per_s", "batch", "requests")
-QUANTITIES = {  # what is compared → of which stage, the name of its work there
-    "energy per request": ("serve", "answered"),
-    "energy per generated token": ("serve", "completion_tokens"),
-    "training energy per sample": ("train", "samples"),
-    "training energy per token": ("train", "tokens"),
+
+
+class ModelQuantity(NamedTuple):
+    """A quantity of one model, with the attempt that it was measured on; `reason` says why it is unknown."""
+
+    attempt: JobAttempt | None = None
+    quantity: Repeated | None = None
+    reason: str | None = None
+
+
+def _served(model: ModelFacts, per_unit: Callable[[PointEnergy], Repeated | None]) -> ModelQuantity:
+    if (serving := model.serving) is None:
+        return ModelQuantity()
+    return ModelQuantity(serving.server, per_unit(serving.compared), serving.reason)
+
+
+def _trained(model: ModelFacts, work: str) -> ModelQuantity:
+    """Return a training's energy per unit of the work of this name in its ledger."""
+    if (attempt := model.training) is None:
+        return ModelQuantity()
+    amount = attempt.work.get(work)
+    if (energy := attempt.energy) is None or attempt.incomparable or not amount:
+        return ModelQuantity(attempt, reason=attempt.incomparable)
+    estimate = energy.scaled(1 / amount)
+    return ModelQuantity(attempt, Repeated(estimate, (estimate.value,)))
+
+
+QUANTITIES: Mapping[str, Callable[[ModelFacts], ModelQuantity]] = {
+    "energy per request": lambda model: _served(model, lambda point: point.per_request),
+    "energy per generated token": lambda model: _served(model, lambda point: point.per_token),
+    "training energy per sample": lambda model: _trained(model, "samples"),
+    "training energy per token": lambda model: _trained(model, "tokens"),
 }
 
 
-def side_by_side(results: Sequence[Results]) -> dict[str, Any]:
-    """Return {results: [{folder, hosts, devices}], rows}, one row an experiment, recipe and quantity, in J.
+class ComparedFolder(BaseModel):
+    """A results folder with the hosts and devices that served its models, as their ledgers name them."""
 
-    A row holds {value, low, high} or null (with its `reason`) for each folder in `energy_J`, and in `times_less` how
-    many times less than on the first it is, with `verdict` ("saves", "loss", "not resolvable", "unknown") for each.
-    Errors of sensors cancel where host and sensor are the same, and add where they are not; what was `measured_once` on
-    each leaves out how far runs differ. Raises UserError where the folders have no experiment or recipe in common, or
-    one of that name has other settings.
+    folder: str
+    hosts: list[str]
+    devices: list[str]
+
+
+class HardwareRow(BaseModel):
+    """A quantity of one recipe in each folder, in the folders' order.
+
+    `energy_J` is None where unknown, with the `reason`. `times_less` says how many times less it is than in the first
+    folder. What was `measured_once` in each leaves out the spread between runs.
+    """
+
+    experiment: str
+    recipe: str
+    quantity: str
+    energy_J: list[Interval | None]
+    reason: list[str | None]
+    times_less: list[Interval | None]
+    verdict: list[Verdict | Literal["first"]]
+    measured_once: bool
+
+
+class SideBySide(BaseModel):
+    """Results folders of the same experiments side by side, as `greenllm compare --json` prints them."""
+
+    results: list[ComparedFolder]
+    rows: list[HardwareRow]
+
+
+def side_by_side(results: Sequence[ResultsFolder]) -> SideBySide:
+    """Return one row for each experiment, recipe and quantity of the folders.
+
+    Errors of sensors cancel where host and sensor are the same, and add where they are not. Raises UserError where the
+    folders have no experiment or recipe in common, or one of that name has other settings.
     """
     first, *others = results
     names = [name for name in first.comparisons if all(name in other.comparisons for other in others)]
@@ -43,14 +104,14 @@ def side_by_side(results: Sequence[Results]) -> dict[str, Any]:
         for other in others:
             _require_same(first, other, name, recipes)
         rows += [row for recipe in recipes for row in _rows(results, name, recipe)]
-    return {"results": [_named(one, names) for one in results], "rows": rows}
+    return SideBySide(results=[_named(one, names) for one in results], rows=rows)
 
 
-def _folders(results: Sequence[Results]) -> str:
+def _folders(results: Sequence[ResultsFolder]) -> str:
     return " and ".join(str(one.folder) for one in results)
 
 
-def _require_same(first: Results, other: Results, experiment: str, recipes: Sequence[str]) -> None:
+def _require_same(first: ResultsFolder, other: ResultsFolder, experiment: str, recipes: Sequence[str]) -> None:
     known, given = (dict(_settings(one, experiment, recipes)) for one in (first, other))
     for key in {**known, **given}:
         if known.get(key) != given.get(key):
@@ -60,8 +121,8 @@ def _require_same(first: Results, other: Results, experiment: str, recipes: Sequ
             )
 
 
-def _settings(results: Results, experiment: str, recipes: Sequence[str]) -> Iterator[tuple[str, Any]]:
-    """Yield key and value of all that decides what the experiment's jobs work on."""
+def _settings(results: ResultsFolder, experiment: str, recipes: Sequence[str]) -> Iterator[tuple[str, Any]]:
+    """Yield key and value of each setting that decides what the experiment's jobs work on."""
     plan = results.study.plan
     section = f"experiments.{experiment}"
     own = plan.experiment(experiment)
@@ -85,63 +146,40 @@ def _flat(prefix: str, value: Any) -> Iterator[tuple[str, Any]]:
         yield prefix, value
 
 
-def _rows(results: Sequence[Results], experiment: str, recipe: str) -> Iterator[dict[str, Any]]:
-    for name, (stage, work) in QUANTITIES.items():
-        found = {str(place): _by_seed(one, experiment, recipe, stage, work) for place, one in enumerate(results)}
-        reasons = [_why_unknown(one, experiment, recipe, stage) for one in results]
-        if not any(found.values()) and not any(reasons):
+def _rows(results: Sequence[ResultsFolder], experiment: str, recipe: str) -> Iterator[HardwareRow]:
+    for name, of in QUANTITIES.items():
+        found = [
+            {seed: of(model) for seed, model in one.comparisons[experiment].models[recipe].items()} for one in results
+        ]
+        reasons = [next((each.reason for each in own.values() if each.reason), None) for own in found]
+        quantity = Quantity({str(place): _known(own) for place, own in enumerate(found)})
+        if not any(quantity.recipes.values()) and not any(reasons):
             continue
-        quantity = Quantity(found)
-        ratios = [quantity.times_less("0", place) for place in found]
-        yield {
-            "experiment": experiment,
-            "recipe": recipe,
-            "quantity": name,
-            "energy_J": [quantity.mean(place) for place in found],
-            "reason": [None if by_seed else why for by_seed, why in zip(found.values(), reasons, strict=True)],
-            "times_less": [None, *ratios[1:]],
-            "verdict": ["first", *(verdict(ratio) for ratio in ratios[1:])],
-            "measured_once": all(spread is None for spread in quantity.spreads.values()),
-        }
+        ratios = [quantity.times_less("0", place) for place in quantity.recipes]
+        yield HardwareRow(
+            experiment=experiment,
+            recipe=recipe,
+            quantity=name,
+            energy_J=[quantity.mean(place) for place in quantity.recipes],
+            reason=[None if known else why for known, why in zip(quantity.recipes.values(), reasons, strict=True)],
+            times_less=[None, *ratios[1:]],
+            verdict=["first", *(verdict(ratio) for ratio in ratios[1:])],
+            measured_once=all(spread is None for spread in quantity.spreads.values()),
+        )
 
 
-def _why_unknown(results: Results, experiment: str, recipe: str, stage: str) -> str | None:
-    """Return why a stage's energy can't be compared, None where it can, or where the stage has not run."""
-    for model in results.comparisons[experiment].models[recipe].values():
-        serving, trained = model["_serving"], model["_training"]
-        why: str | None = (serving and serving.reason) if stage == "serve" else (trained and trained.incomparable)
-        if why:
-            return why
-    return None
-
-
-def _by_seed(results: Results, experiment: str, recipe: str, stage: str, work: str) -> BySeed:
-    found = {}
-    for seed, model in results.comparisons[experiment].models[recipe].items():
-        if stage == "serve":
-            serving = model["_serving"]
-            attempt, quantity = serving and serving.server, serving and serving.compared.energy_per(work)
-        else:
-            attempt, quantity = model["_training"], _trained(model["_training"], work)
-        if attempt is not None and quantity is not None:
-            found[seed] = Repeated(_on_host(quantity.estimate, attempt.host), quantity.runs)
-    return found
-
-
-def _trained(attempt: Attempt | None, work: str) -> Repeated | None:
-    """Return a training's energy per unit of its work; None where unknown."""
-    amount = attempt and attempt.work.get(work)
-    if attempt is None or attempt.energy_J is None or attempt.incomparable or not amount:
-        return None
-    estimate = attempt.energy_J.scaled(1 / amount)
-    return Repeated(estimate, (estimate.value,))
+def _known(found: Mapping[int, ModelQuantity]) -> BySeed:
+    return {
+        seed: Repeated(_on_host(measured.quantity.estimate, measured.attempt.host), measured.quantity.runs)
+        for seed, measured in found.items()
+        if measured.attempt and measured.quantity
+    }
 
 
 def _on_host(estimate: Estimate, host: str) -> Estimate:
     """Return an estimate whose parameters are the same as another's only with the same host, name and bounds.
 
-    One name may stand for the same model on two hosts, whose errors differ, or for a sensor before and after it was
-    calibrated.
+    One name may denote the same model on two hosts, whose errors differ, or a sensor before and after calibration.
     """
     names = {
         name: f"{name} on {host}: {parameter.value} ({parameter.low} to {parameter.high})"
@@ -154,23 +192,21 @@ def _on_host(estimate: Estimate, host: str) -> Estimate:
     )
 
 
-def _named(results: Results, experiments: Sequence[str]) -> dict[str, Any]:
-    """Return a results folder with the hosts and devices that served its models, as their ledgers name them."""
+def _named(results: ResultsFolder, experiments: Sequence[str]) -> ComparedFolder:
     servers = [
-        serving.server
+        model.serving.server
         for name in experiments
         for by_seed in results.comparisons[name].models.values()
         for model in by_seed.values()
-        if (serving := model["_serving"]) and serving.server
+        if model.serving and model.serving.server
     ]
-    devices = {
-        f"{part['component']} {part.get('device') or ''} ({part['method']}, {part['quality']})": None
+    devices = dict.fromkeys(
+        f"{part.component} {part.device or ''} ({part.method}, {part.quality})"
         for server in servers
-        for part in server.components
-        if part["energy_J"] is not None and part["component"] != "platform"
-    }
-    return {
-        "folder": str(results.folder),
-        "hosts": sorted({server.host for server in servers}),
-        "devices": [" ".join(device.split()) for device in devices],
-    }
+        for part in server.known
+    )
+    return ComparedFolder(
+        folder=str(results.folder),
+        hosts=sorted({server.host for server in servers}),
+        devices=[" ".join(device.split()) for device in devices],
+    )

@@ -1,22 +1,21 @@
 """Energy per unit of work: the index E = C/R of the source article, lower is better.
 
-C is the energy used and R the work done with it. The article's own example: an energy of 100 over 1000 requests is an
-index of 0.1, and 50 over the same requests 0.05.
+C is the energy used and R the work done with it. In the article's example, an energy of 100 over 1000 requests is an
+index of 0.1, and 50 over the same requests is 0.05.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
-from greenllm.comparison.intervals import energy_of
-from greenllm.estimate import Estimate
-from greenllm.footprint.standing import Attempt
-from greenllm.study.results import Key
+from greenllm.account.document import EfficiencyRow
+from greenllm.comparison.model import ModelFacts, over_rounds
+from greenllm.estimate import Estimate, Interval, interval_of
+from greenllm.footprint.standing import JobAttempt
 
 
 @dataclass(frozen=True)
 class Unit:
-    """A unit of work: `work` names its amount in an energy log, `size` is how many of these make one unit."""
+    """A unit of work: `size` of what an energy log counts under the name `work`."""
 
     name: str
     work: str
@@ -31,17 +30,9 @@ UNITS = (
 )
 
 
-def efficiency_index(energy: float, work: float | None) -> float | None:
-    """Return E = C/R: `energy` (any unit of energy) over `work` done; None where no work of the kind was done."""
-    return energy / work if work else None
-
-
-def index_of(energy_J: Mapping[str, float] | None, work: float | None) -> dict[str, float] | None:
-    """Return E = C/R of an energy {value, low, high}, None where the energy is unknown or no such work was done."""
-    if energy_J is None:
-        return None
-    indices = {bound: efficiency_index(value, work) for bound, value in energy_J.items()}
-    return {bound: index for bound, index in indices.items() if index is not None} or None
+def efficiency_index(energy_J: Interval | None, work: float | None) -> Interval | None:
+    """Return E = C/R of an energy, None where the energy is unknown or no such work was done."""
+    return Interval(*(joules / work for joules in energy_J)) if energy_J and work else None
 
 
 def units_of_work(work: Mapping[str, float | None]) -> dict[str, float | None]:
@@ -49,39 +40,37 @@ def units_of_work(work: Mapping[str, float | None]) -> dict[str, float | None]:
     return {unit.name: (amount / unit.size if (amount := work.get(unit.work)) else None) for unit in UNITS}
 
 
-def efficiency_rows(found: Sequence[Attempt], models: Mapping[Key, Mapping[str, Any]]) -> list[dict[str, Any]]:
+def efficiency_rows(found: Sequence[JobAttempt], models: Iterable[ModelFacts]) -> list[EfficiencyRow]:
     """Return the rows of the table `efficiency`: E = C/R of each stage, and of the server while it was measured."""
-    rows = []
-    for attempt in found:
-        if attempt.standing != "current" or attempt.experiment is None:
+    rows = [
+        _row(attempt, "whole stage", attempt.energy, units_of_work(attempt.work))
+        for attempt in found
+        if attempt.standing == "current" and attempt.experiment is not None
+    ]
+    for model in models:
+        if model.serving is None or model.serving.server is None:
             continue
-        units = units_of_work(attempt.work)
-        rows.append(_efficiency_row(attempt, "whole stage", attempt.energy_J, units))
-    for model in models.values():
-        if (serving := model["_serving"]) is None or serving.server is None:
-            continue
-        point = serving.compared
-        units = units_of_work({"requests": point.written["answered"], "tokens": point.written["completion_tokens"]})
-        row = _efficiency_row(serving.server, "server, measurement window", point.energy, units)
-        spread_too = {f"J_per_{unit}": model["serving"][f"energy_per_{unit}_J"] for unit in ("request", "token")}
-        rows.append(row | spread_too)
+        point = model.serving.compared
+        units = units_of_work({"requests": point.written.answered, "tokens": point.written.completion_tokens})
+        row = _row(model.serving.server, "server, measurement window", point.energy, units)
+        with_spread = {"J_per_request": over_rounds(point.per_request), "J_per_token": over_rounds(point.per_token)}
+        rows.append(row.model_copy(update=with_spread))
     return rows
 
 
-def _efficiency_row(
-    attempt: Attempt, scope: str, energy: Estimate | None, units: Mapping[str, float | None]
-) -> dict[str, Any]:
-    row: dict[str, Any] = {
-        "experiment": attempt.experiment,
-        "recipe": attempt.recipe,
-        "seed": attempt.seed,
-        "stage": attempt.rule,
-        "scope": scope,
-        "energy_J": energy_of(energy),
-    }
-    for unit in UNITS:
-        amount = units[unit.name]
-        row[f"work_{unit.name}"] = amount
-        row[f"J_per_{unit.name}"] = None if attempt.unused else index_of(row["energy_J"], amount)
-    why = attempt.incomparable if attempt.unused else "; ".join(attempt.unknown)
-    return {**row, "method": attempt.method, "quality": attempt.quality, "unknown": why or None}
+def _row(attempt: JobAttempt, scope: str, energy: Estimate | None, units: Mapping[str, float | None]) -> EfficiencyRow:
+    energy_J = interval_of(energy)
+    indices = {name: None if attempt.unused else efficiency_index(energy_J, amount) for name, amount in units.items()}
+    return EfficiencyRow(
+        experiment=attempt.experiment or "none",
+        recipe=attempt.recipe,
+        seed=attempt.seed,
+        stage=attempt.rule,
+        scope=scope,
+        energy_J=energy_J,
+        **{f"work_{name}": amount for name, amount in units.items()},
+        **{f"J_per_{name}": index for name, index in indices.items()},
+        method=attempt.method,
+        quality=attempt.quality,
+        unknown=(attempt.incomparable if attempt.unused else "; ".join(attempt.unknown)) or None,
+    )

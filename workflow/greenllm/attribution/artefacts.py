@@ -1,4 +1,4 @@
-"""What it cost to make each artefact: the attempt that made it and all its ancestors, each once."""
+"""The cost of making each artefact: the attempt that made it and all its ancestors, each once."""
 
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
@@ -14,11 +14,11 @@ from greenllm.estimate import Estimate
 
 @dataclass(frozen=True)
 class Production:
-    """How what an attempt left came to be.
+    """How an attempt's outputs were made.
 
     `lineage` is the attempt and its ancestors in order of time, `cost` what they and the meters inside them spent,
-    each once. `waste` stands apart: failed meters inside them, and earlier attempts in vain at the same jobs.
-    `sources` are inputs from outside. `unknown` says which ancestors are not known, and why.
+    each once. `waste` is not part of it: failed meters inside them, and earlier wasted attempts at the same jobs.
+    `sources` are inputs from outside. `unknown` says which ancestors are unknown, and why.
     """
 
     lineage: Sequence[JobEnergy]
@@ -66,22 +66,22 @@ class Artefact:
 
 def artefacts_of(lineage: Lineage, jobs: Mapping[str, JobEnergy]) -> list[Artefact]:
     """Return what the attempts made, by path, with what it cost. `jobs` maps an attempt's id to its energy."""
-    in_vain: dict[Hashable, list[Attempt]] = {}
+    wasted: dict[Hashable, list[Attempt]] = {}
     for attempt in lineage.in_order:
         if jobs[attempt.id].waste:
-            in_vain.setdefault(_task(attempt), []).append(attempt)
+            wasted.setdefault(_task(attempt), []).append(attempt)
     productions: dict[str, Production] = {}
     made = []
     for path, maker in lineage.artefacts():
         if maker.id not in productions:
-            productions[maker.id] = _production(maker, lineage, jobs, in_vain)
+            productions[maker.id] = _production(maker, lineage, jobs, wasted)
         fingerprint = (lineage.outputs(maker) or {})[path]
         made.append(Artefact(path, fingerprint, jobs[maker.id], productions[maker.id]))
     return made
 
 
 def _production(
-    maker: Attempt, lineage: Lineage, jobs: Mapping[str, JobEnergy], in_vain: Mapping[Hashable, Sequence[Attempt]]
+    maker: Attempt, lineage: Lineage, jobs: Mapping[str, JobEnergy], wasted_before: Mapping[Hashable, Sequence[Attempt]]
 ) -> Production:
     ancestors, unknown, sources = lineage.ancestry(maker)
     inside = [inner.id for one in ancestors for inner in lineage.inside(one)]
@@ -90,7 +90,7 @@ def _production(
     earlier = [
         part.id
         for one in ancestors
-        for attempt in in_vain.get(_task(one), ())
+        for attempt in wasted_before.get(_task(one), ())
         if lineage.began_before_the_end_of(attempt, one)
         for part in (attempt, *lineage.inside(attempt))
     ]
@@ -105,8 +105,8 @@ def _production(
 
 
 def _task(attempt: Attempt) -> Hashable:
-    """Return what an attempt set out to do: its rule and wildcards, else its command. A lost one names no outputs."""
-    job = attempt.start["job"]
-    if job.get("rule"):
-        return job["rule"], *sorted(job.get("wildcards", {}).items())
-    return tuple(attempt.start.get("command") or [attempt.id])
+    """Return what an attempt was to do: its rule and wildcards, else its command. A lost one names no outputs."""
+    job = attempt.start.job
+    if job.rule:
+        return job.rule, *sorted(job.wildcards.items())
+    return tuple(attempt.start.command or [attempt.id])

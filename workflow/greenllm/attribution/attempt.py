@@ -1,30 +1,24 @@
-"""One attempt, as its ledger tells it, with its samples as columns."""
+"""One attempt: the records of its ledger, and its samples as columns."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from greenllm.ledger.file import counter_columns
+from greenllm.ledger.records import EndRecord, SensorRecord, StartRecord
 
 Array = npt.NDArray[np.float64]
 Rows = slice | npt.NDArray[np.intp]
-
-
-def identity_of(sensor: Mapping[str, Any]) -> tuple[str, str, str]:
-    """Return a sensor's component, device and method: what tells sensors of one host apart."""
-    return sensor["component"], sensor["device"], sensor["method"]
 
 
 @dataclass
 class Attempt:
     """One attempt's ledger. `columns` maps a column's name to its readings, NaN where a reading failed."""
 
-    start: dict[str, Any]
-    end: dict[str, Any] | None
+    start: StartRecord
+    end: EndRecord | None
     status: str
     columns: dict[str, Array]
     path: str = ""
@@ -36,27 +30,27 @@ class Attempt:
     @property
     def id(self) -> str:
         """The attempt's id."""
-        return str(self.start["id"])
+        return self.start.id
 
     @property
     def parent(self) -> str | None:
         """The id of the meter around this one."""
-        return self.start.get("parent")
+        return self.start.parent
 
     @property
     def boot_id(self) -> str:
-        """The boot of the kernel it ran on: what tells hosts apart."""
-        return str(self.start["boot_id"])
+        """The boot of the kernel on which it ran, by which hosts are told apart."""
+        return self.start.boot_id
 
     @property
-    def sensors(self) -> list[dict[str, Any]]:
-        """The sensors' descriptions."""
-        return list(self.start["sensors"])
+    def sensors(self) -> list[SensorRecord]:
+        """The sensors of its host."""
+        return self.start.sensors
 
     @property
     def gpus(self) -> list[str]:
         """UUIDs of the GPUs it held."""
-        return [str(gpu["uuid"]) for gpu in self.start.get("gpus", [])]
+        return [gpu.uuid for gpu in self.start.gpus]
 
     @cached_property
     def _order(self) -> Rows:
@@ -79,13 +73,13 @@ class Attempt:
 
     @cached_property
     def wall_offset_s(self) -> float:
-        """Wall clock minus CLOCK_MONOTONIC; the median, so that a step of the wall clock does no harm."""
+        """Wall clock minus CLOCK_MONOTONIC (s); the median, so that a step of the wall clock has no effect."""
         offsets = self.columns["wall_s"] - self.columns["monotonic_s"]
         offsets = offsets[np.isfinite(offsets)]
         return float(np.median(offsets)) if len(offsets) else 0.0
 
     def reads(self, column: str) -> bool:
-        """Whether a host column was read twice or more: else nothing is known of its growth."""
+        """Whether a host column was read twice or more; otherwise its growth is unknown."""
         return len(self._course(column)[1]) > 0
 
     def series_as_read(self, column: str) -> tuple[Array, Array]:
@@ -97,9 +91,9 @@ class Attempt:
         times, values = self.series_as_read(column)
         return times, np.maximum.accumulate(values)
 
-    def counter(self, sensor: dict[str, Any]) -> tuple[Array, Array]:
-        """Return a counter's times (ascending) and raw readings, without the failed ones."""
-        when, raw = (self.columns[name] for name in counter_columns(sensor["component"], sensor["device"]))
+    def readings(self, sensor: SensorRecord) -> tuple[Array, Array]:
+        """Return the times (ascending) and raw readings of a counter or gauge, without the failed ones."""
+        when, raw = (self.columns[name] for name in counter_columns(sensor.component, sensor.device))
         when, raw = _without_failed(when, raw)
         order = _by_time(when)
         return when[order], raw[order]
@@ -121,7 +115,7 @@ class Attempt:
         return self._slopes[column]
 
     def without_samples_between(self) -> "Attempt":
-        """Return the attempt with no more samples than say when it, and each sensor, was read first and last."""
+        """Return the attempt with only the first and last sample of itself and of each column."""
         kept = {0}
         for values in self.columns.values():
             good = np.flatnonzero(np.isfinite(values))
@@ -135,7 +129,7 @@ class Attempt:
 
 def _by_time(times: Array) -> Rows:
     """Return the rows that have a time, in its order, each time once."""
-    if np.isfinite(times).all() and (np.diff(times) > 0).all():  # as a meter writes them: no copy needed
+    if np.isfinite(times).all() and (np.diff(times) > 0).all():  # as meters write them: no copy is needed
         return slice(None)
     order = np.flatnonzero(np.isfinite(times))
     return order[np.unique(times[order], return_index=True)[1]]

@@ -3,22 +3,23 @@
 import argparse
 import math
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from tabulate import tabulate
 
 from greenllm.attribution.artefacts import Artefact
+from greenllm.attribution.from_ledgers import POLICIES, attribute
+from greenllm.attribution.hosts import Gap
 from greenllm.attribution.jobs import JobEnergy
 from greenllm.attribution.reading import check_folder
-from greenllm.attribution.result import POLICIES, Attribution, attribute
+from greenllm.attribution.result import Attribution
 from greenllm.attribution.spending import Spending
 from greenllm.estimate import Estimate
 from greenllm.printing import print_json
 
-ROWS = 20  # of a table, where not all are asked for
-LOW_COVERAGE = 0.95  # below that a job's row says so
+ROWS = 20  # of a table, without --all
+LOW_COVERAGE = 0.95  # a job's row shows a coverage below this
 NAME_WIDTH = 40  # of a path or a run's id, so that a table fits 100 columns
 
 
@@ -48,14 +49,14 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.json:
         print_json(attribution.to_json())
     else:
-        print(as_text(attribution, rows=None if arguments.all else ROWS))
+        print(as_tables(attribution, rows=None if arguments.all else ROWS))
     return 0
 
 
-def as_text(attribution: Attribution, rows: int | None = ROWS) -> str:
-    """Return the tables for a person: jobs, devices and gaps, waste, runs, artefacts.
+def as_tables(attribution: Attribution, rows: int | None = ROWS) -> str:
+    """Return the tables: jobs, devices and gaps, waste, runs, artefacts.
 
-    Of each table at most `rows`: those that took the most joules, and those of which that is not known.
+    Each has at most `rows` rows: those with the most joules, and those whose energy is unknown.
     """
     parts = [
         f"Energy in joules by policy {attribution.policy}; low and high are 95 % bounds. A job's energy is its own, "
@@ -70,16 +71,16 @@ def as_text(attribution: Attribution, rows: int | None = ROWS) -> str:
     for host in attribution.hosts:
         devices = tabulate(
             [
-                [row[name] for name in ("component", "device", "method", "quality")]
-                + [_number(row[name]) for name in ("counted_J", "jobs_J", "other_J", "idle_J")]
+                [row.component, row.device, row.method, row.quality]
+                + [_number(joules) for joules in (row.counted_J, row.jobs_J, row.other_J, row.idle_J)]
                 for row in attribution.device_totals(host)
             ],
             headers=["component", "device", "method", "quality", "counted J", "= jobs", "+ other", "+ idle"],
             disable_numparse=True,
             colalign=("left",) * 4 + ("right",) * 4,
         )
-        parts.append(f"Host {host.attempts[0].start['host']}, boot {host.boot_id}\n\n{devices}")
-        parts += [f"{device.identity[1]}: {notice}." for device in host.devices for notice in device.notices()]
+        parts.append(f"Host {host.name}, boot {host.boot_id}\n\n{devices}")
+        parts += [f"{device.sensor.device}: {notice}." for device in host.devices for notice in device.notices()]
         parts += _gap_lines(host.gaps)
     waste = ", ".join(
         f"{kind} {'unknown' if energy is None else f'{_number(energy.value)} J'}"
@@ -114,11 +115,11 @@ def as_text(attribution: Attribution, rows: int | None = ROWS) -> str:
     return "\n\n".join(parts)
 
 
-def _gap_lines(gaps: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Return a line for what no meter watched, and one for each device and reason of what is unknown."""
+def _gap_lines(gaps: Sequence[Gap]) -> list[str]:
+    """Return a line for the time without a meter, and one for each device and reason of unknown energy."""
     lengths_s: dict[tuple[str | None, str], list[float]] = {}
     for gap in gaps:
-        lengths_s.setdefault((gap["device"], gap["reason"]), []).append(gap["duration_s"])
+        lengths_s.setdefault((gap.device, gap.reason), []).append(gap.duration_s)
     lines = []
     for (device, reason), own in lengths_s.items():
         how_long = f"{sum(own):.1f} s in {len(own)} gap(s)"
@@ -134,7 +135,7 @@ def _artefacts(attribution: Attribution, rows: int | None) -> str:
     for artefact in attribution.artefacts:
         made.setdefault(artefact.maker.id, []).append(artefact)
     parts = [
-        "What it cost to produce each artefact: its job and all that it rests on, each once; waste apart.",
+        "The cost of each artefact: its job and all jobs that it depends on, each once; waste apart.",
         _table(
             [
                 (made[attempt.id][0].energy, _artefact_row(made[attempt.id]))
@@ -160,7 +161,7 @@ def _table(
     alignment: Sequence[str],
     rows: int | None,
 ) -> str:
-    """Return a table of (energy, row): in order, but of many only the largest, and a line that counts the others."""
+    """Return a table of (energy, row), in order; of many rows the largest, and a line that counts the others."""
     shown: Sequence[int] = range(len(ranked))
     if rows is not None and len(ranked) > rows:
         by_size = sorted(shown, key=lambda i: math.inf if (energy := ranked[i][0]) is None else energy.value)
@@ -171,31 +172,31 @@ def _table(
 
 
 def _number(value: float | None) -> str:
-    """Three significant digits, and all those before the point."""
+    """Three significant digits, and all digits before the decimal point."""
     if value is None:
         return "–"
     return f"{value:.3g}" if abs(value) < 999.5 else f"{value:.0f}"
 
 
 def _bounds(energy: Estimate | None, spent: Spending) -> list[str]:
-    """Return an energy with its bounds; where it is unknown the part that is known, without."""
+    """Return an energy with its bounds; if it is unknown, its known part without bounds."""
     if energy is None:
         return [f"≥ {_number(spent.known.value)}", "–", "–"]
     return [_number(bound) for bound in energy.interval()]
 
 
 def _shortened(name: str) -> str:
-    """Return a path or id, without its beginning where it is long."""
+    """Return a path or id; a long one without its beginning."""
     return name if len(name) <= NAME_WIDTH else f"…{name[1 - NAME_WIDTH :]}"
 
 
 def _artefact_row(made: Sequence[Artefact]) -> list[str]:
-    """Return the row of all that one job made: it has one cost."""
+    """Return the row of all artefacts of one job, which have one cost."""
     first = made[0]
     more = f" +{len(made) - 1}" if len(made) > 1 else ""
     return [
         _shortened(first.path) + more,
-        str(first.maker.attempt.start["job"].get("rule") or first.maker.id)[:20],
+        (first.maker.rule or first.maker.id)[:20],
         str(len(first.production.lineage)),
         *_bounds(first.energy, first.production.cost),
         _bounds(first.production.waste.energy, first.production.waste)[0],
@@ -203,7 +204,6 @@ def _artefact_row(made: Sequence[Artefact]) -> list[str]:
 
 
 def _job_row(job: JobEnergy) -> list[str | None]:
-    start = job.attempt.start["job"]
     energy: Estimate | None = job.energy
     remarks = ["partial"] if job.partial else []
     if job.coverage < LOW_COVERAGE:
@@ -213,8 +213,8 @@ def _job_row(job: JobEnergy) -> list[str | None]:
     qualities = {component.quality for component in job.components if component.energy is not None}
     return [
         job.id,
-        start.get("rule"),
-        " ".join(f"{name}={value}" for name, value in start.get("wildcards", {}).items()),
+        job.rule,
+        " ".join(f"{name}={value}" for name, value in job.wildcards.items()),
         job.status if job.waste in (None, job.status) else f"{job.status} ({job.waste})",
         _number(job.cpu_s),
         *map(_number, energy.interval() if energy is not None else (None, None, None)),

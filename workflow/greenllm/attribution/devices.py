@@ -2,21 +2,20 @@
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
 
 import numpy as np
 
-from greenllm.attribution.attempt import Array, Attempt, identity_of
+from greenllm.attribution.attempt import Array, Attempt
 from greenllm.attribution.busy import host_busy
 from greenllm.attribution.merging import Series, merge_busy, merge_counter, merge_integral, merge_readings
 from greenllm.attribution.polled_power import polled_power
-from greenllm.attribution.sharing import Energies, stretches
+from greenllm.attribution.sharing import Energies, TermKey, stretches
 from greenllm.attribution.ticking_counter import renewed
 from greenllm.ledger.file import counter_columns
+from greenllm.ledger.records import Identity, SensorRecord
 from greenllm.meter.overlap import may_overlap, notice, repeated, show_one_counter
-from greenllm.meter.sensors import Counter
 
 
 @dataclass
@@ -26,55 +25,50 @@ class Device:
     A basis is "counter" (the device's own, in joules after `unit`), "time" (s) or "busy" (the host's CPU seconds).
     """
 
-    sensor: dict[str, Any]
+    sensor: SensorRecord
     attempts: Sequence[Attempt]
     busy: Series
     spans: Sequence[tuple[float, float]] = ()  # when it was watched (CLOCK_MONOTONIC, s), in order
-    repeated_by: Sequence[str] = ()  # other devices that show its counter, and so are none of their own
+    repeated_by: Sequence[str] = ()  # names of other zones that show its counter
 
     @property
-    def identity(self) -> tuple[str, str, str]:
-        """Component, device and method: what tells devices apart."""
-        return identity_of(self.sensor)
+    def identity(self) -> Identity:
+        """Component, device and method."""
+        return self.sensor.identity
 
     @property
     def component(self) -> str:
         """gpu, cpu, dram or platform."""
-        return str(self.sensor["component"])
+        return self.sensor.component
 
     @property
     def measured(self) -> bool:
-        """Whether a sensor measured it, or a model stands in."""
-        return bool(self.sensor["quality"] == "measured")
+        """Whether a sensor measured it; otherwise a model computes its energy."""
+        return self.sensor.quality == "measured"
 
     @cached_property
     def series(self) -> Series:
         """The counter, or the energy of the power shown, merged over all meters."""
-        if gauge := self.sensor.get("gauge"):
-            return polled_power(*merge_readings(self.attempts, self.sensor), float(gauge.get("mean_s", 0.0)))
-        counter = self.sensor.get("counter")
-        if not counter:
+        if self.sensor.gauge is not None:
+            return polled_power(*merge_readings(self.attempts, self.sensor), self.sensor.gauge)
+        counter = self.sensor.counter
+        if counter is None:
             return Series(np.zeros(0), np.zeros(0))
-        if not counter.get("shared", True):
-            return merge_integral(self.attempts, self.sensor)
-        series = merge_counter(self.attempts, self.sensor)
-        if not counter.get("ticks"):
+        if not counter.shared:
+            return merge_integral(self.attempts, self.sensor, counter)
+        series = merge_counter(self.attempts, self.sensor, counter)
+        if not counter.ticks:
             return series
-        holders = [a for a in self.attempts if self.sensor["device"] in a.gpus and len(a.times)]
+        holders = [a for a in self.attempts if self.sensor.device in a.gpus and len(a.times)]
         return renewed(series, [edge_s for a in holders for edge_s in (a.first_s, a.last_s)])
-
-    @property
-    def counter(self) -> Counter | None:
-        """Its counter's scale; None where it has none."""
-        counter = self.sensor.get("counter")
-        return Counter(**{f.name: counter[f.name] for f in fields(Counter) if f.name in counter}) if counter else None
 
     @property
     def unit(self) -> float:
         """Joules of one count of the series: of a counter, or of a gauge's counts over time."""
-        if gauge := self.sensor.get("gauge"):
-            return float(gauge["unit_W"])
-        return float(self.sensor["counter"]["unit_J"])
+        if self.sensor.gauge is not None:
+            return self.sensor.gauge.unit_W
+        assert self.sensor.counter is not None
+        return self.sensor.counter.unit_J
 
     def counted(self, start_s: float = -math.inf, end_s: float = math.inf) -> dict[str, float]:
         """Return {parameter: coefficient} of what it counted between two times (CLOCK_MONOTONIC, s) while watched."""
@@ -84,9 +78,9 @@ class Device:
         }
 
     def known_s(self, start_s: float, end_s: float) -> float:
-        """Return for how long between two times (CLOCK_MONOTONIC, s) it was watched and its growth is known."""
+        """Return the seconds between two times (CLOCK_MONOTONIC) in which it was watched and its growth is known."""
         watched = self._watched(start_s, end_s)
-        if "counter" in {term["of"] for term in self.sensor["terms"]}:
+        if self.sensor.uses("counter"):
             if not len(self.series.times):
                 return 0.0
             watched = np.clip(watched, self.series.times[0], self.series.times[-1])
@@ -98,12 +92,12 @@ class Device:
         return next((gap.reason for gap in self.series.unknown if gap.start_s < end_s and gap.end_s > start_s), None)
 
     def notices(self, start_s: float = -math.inf, end_s: float = math.inf) -> list[str]:
-        """Return what else is to be said of its energy between two times (CLOCK_MONOTONIC, s), a line for each."""
-        said = [notice(self.identity[1], self.repeated_by)] if self.repeated_by else []
-        if "busy" in {term["of"] for term in self.sensor["terms"]}:
+        """Return what a reader of its energy between two times (CLOCK_MONOTONIC, s) should know, a line for each."""
+        notices = [notice(self.sensor.device, self.repeated_by)] if self.repeated_by else []
+        if self.sensor.uses("busy"):
             doubts = (gap.reason for gap in self.busy.unknown if gap.start_s < end_s and gap.end_s > start_s)
-            said += dict.fromkeys(doubts)
-        return said
+            notices += dict.fromkeys(doubts)
+        return notices
 
     def _watched(self, start_s: float, end_s: float) -> Array:
         """Return the spans in which it was watched between two times, as rows."""
@@ -111,42 +105,38 @@ class Device:
         return spans.clip(start_s, end_s)
 
     def unseen_J(self, start_s: float, end_s: float) -> float:
-        """Return the 95 % half-width in joules of the energy between two times, for what the readings leave open."""
-        counts = sum(float(term["factor"]) for term in self.sensor["terms"] if term["of"] == "counter")
+        """Return the 95 % half-width in joules of the energy between two times, from what the readings leave open."""
+        counts = sum(term.factor for term in self.sensor.terms if term.of == "counter")
         halfwidth = self.series.halfwidth(start_s, end_s) if counts else 0.0
         return counts * self.unit * halfwidth if halfwidth else 0.0
 
     def growth(self, edges: Array) -> Iterator[tuple[str, Array]]:
         """Yield (parameter, coefficient in each interval) for each term."""
-        for term in self.sensor["terms"]:
-            if term["of"] == "counter":
+        for term in self.sensor.terms:
+            if term.of == "counter":
                 basis = self.series.growth(edges) * self.unit
-            elif term["of"] == "time":
-                basis = np.diff(edges)
-            elif term["of"] == "busy":
-                basis = self.busy.growth(edges)
             else:
-                raise ValueError(f"unknown basis {term['of']!r} in a ledger's sensor {self.identity}")
-            yield str(term["parameter"]), basis * float(term["factor"])
+                basis = np.diff(edges) if term.of == "time" else self.busy.growth(edges)
+            yield term.parameter, basis * term.factor
 
-    def key(self, parameter: str) -> str:
+    def key(self, parameter: str) -> TermKey:
         """Return the key under which a term's energy is shared out."""
-        return "\t".join((*self.identity, parameter))
+        return TermKey(*self.identity, parameter)
 
 
 def devices_of(attempts: Sequence[Attempt]) -> list[Device]:
-    """Return the readable devices of one host, each method of each device once, as the last attempt describes it."""
-    modelled = any(term["of"] == "busy" for a in attempts for sensor in a.sensors for term in sensor["terms"])
-    cpus = max(int(a.start["cpus"]) for a in attempts)
+    """Return the readable devices of one host, each method of each device once, by the last attempt's description."""
+    modelled = any(sensor.uses("busy") for a in attempts for sensor in a.sensors)
+    cpus = max(a.start.cpus for a in attempts)
     busy = host_busy(attempts, cpus) if modelled else merge_busy(attempts)
-    found: dict[tuple[str, str, str], Device] = {}
+    found: dict[Identity, Device] = {}
     for attempt in attempts:
         for sensor in attempt.sensors:
-            if sensor["terms"]:
+            if sensor.terms:
                 device = Device(sensor, attempts, busy)
-                found[device.identity] = device  # a calibration reaches back over the boot's ledgers
+                found[device.identity] = device  # a calibration applies to earlier ledgers of the boot, too
     devices = _each_counter_once(list(found.values()))
-    spans: dict[tuple[str, str, str], list[tuple[float, float]]] = {device.identity: [] for device in devices}
+    spans: dict[Identity, list[tuple[float, float]]] = {device.identity: [] for device in devices}
     for start_s, end_s, present in stretches(attempts):
         for device in watched(devices, present):
             own = spans[device.identity]
@@ -161,18 +151,18 @@ def _each_counter_once(devices: Sequence[Device]) -> list[Device]:
 
     def one_counter(i: int, j: int) -> bool:
         one, other = devices[i], devices[j]
-        if one.identity[::2] != other.identity[::2] or not may_overlap(one.counter, other.counter):
+        if one.identity[::2] != other.identity[::2] or not may_overlap(one.sensor.counter, other.sensor.counter):
             return False
         return show_one_counter(*_agreement(one, other))
 
     first = repeated(len(devices), one_counter)
     for j, i in first.items():
-        devices[i].repeated_by = [*devices[i].repeated_by, devices[j].identity[1]]
+        devices[i].repeated_by = [*devices[i].repeated_by, devices[j].sensor.device]
     return [device for i, device in enumerate(devices) if i not in first]
 
 
 def _agreement(one: Device, other: Device) -> tuple[int, int]:
-    """Return in how many samples either device had moved and both showed equal counts; and in how many it had."""
+    """Return the number of samples with equal counts after either device had moved, and of all those after a move."""
     names = [counter_columns(*device.identity[:2])[1] for device in (one, other)]
     rows = [np.stack([a.columns[name] for name in names]) for a in one.attempts if a.columns.keys() >= set(names)]
     if not rows:
@@ -184,8 +174,8 @@ def _agreement(one: Device, other: Device) -> tuple[int, int]:
 
 
 def watched(devices: Sequence[Device], present: Sequence[Attempt]) -> list[Device]:
-    """Return the devices that the attempts present can read; no model where the component is measured."""
-    readable = {identity_of(s) for a in present for s in a.sensors if s["terms"]}
+    """Return the devices that the attempts present can read; without models of components that are measured."""
+    readable = {s.identity for a in present for s in a.sensors if s.terms}
     there = [device for device in devices if device.identity in readable]
     measured = {device.component for device in there if device.measured}
     return [device for device in there if device.measured or device.component not in measured]
@@ -194,7 +184,7 @@ def watched(devices: Sequence[Device], present: Sequence[Attempt]) -> list[Devic
 def energies_of(devices: Sequence[Device]) -> Energies:
     """Return the function from interval edges to each key's energy in each interval."""
 
-    def energies(edges: Array) -> Mapping[str, Array]:
+    def energies(edges: Array) -> Mapping[TermKey, Array]:
         return {
             device.key(parameter): coefficient for device in devices for parameter, coefficient in device.growth(edges)
         }

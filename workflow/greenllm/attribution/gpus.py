@@ -1,4 +1,4 @@
-"""Gives each GPU's energy to the attempt that held it."""
+"""Shares out each GPU's energy to the attempt that held it."""
 
 from collections.abc import Mapping, Sequence
 
@@ -10,7 +10,7 @@ from greenllm.attribution.sharing import Shares, parent_among, stretches, within
 
 
 def share_gpus(attempts: Sequence[Attempt], gpus: Sequence[Device]) -> Shares:
-    """Share out GPUs: to the innermost holders in equal parts, else to others where a process was on it, else idle."""
+    """Share out GPUs: to the innermost holders in equal parts; without one to others, if they have a process on it."""
     shares = Shares()
     by_id = {a.id: a for a in attempts}
     for start, end, present in stretches(attempts):
@@ -35,7 +35,7 @@ def share_gpus(attempts: Sequence[Attempt], gpus: Sequence[Device]) -> Shares:
 
 
 def _holders(gpu: Device, present: Sequence[Attempt], by_id: Mapping[str, Attempt]) -> list[Attempt]:
-    holders = [a for a in present if gpu.sensor["device"] in a.gpus]
+    holders = [a for a in present if gpu.sensor.device in a.gpus]
     ids = {a.id for a in holders}
     outer = {parent_among(a, ids, by_id) for a in holders}
     return [a for a in holders if a.id not in outer]
@@ -45,7 +45,7 @@ def _occupied(gpu: Device, present: Sequence[Attempt], edges: Array) -> "np.ndar
     """Whether any meter saw a process on the GPU at the reading before each interval."""
     middles = (edges[:-1] + edges[1:]) / 2
     seen = np.zeros(len(middles), dtype=bool)
-    column = f"{gpu.sensor['component']}/{gpu.sensor['device']}.processes"
+    column = f"{gpu.sensor.component}/{gpu.sensor.device}.processes"
     for attempt in present:
         if column in attempt.columns:
             times, processes = attempt.series_as_read(column)

@@ -1,8 +1,7 @@
-"""One host: its devices, and where their energy went."""
+"""One host: its devices, and the shares of their energy."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 
@@ -10,30 +9,46 @@ from greenllm.attribution.attempt import Attempt
 from greenllm.attribution.devices import Device, devices_of, energies_of, watched
 from greenllm.attribution.gpus import share_gpus
 from greenllm.attribution.merging import Series, Unknown
-from greenllm.attribution.sharing import Shares, share_out, stretches
+from greenllm.attribution.sharing import Shares, TermKey, share_out, stretches
 from greenllm.timestamps import rfc3339
 
-# Reading all sensors takes less: a gap between two jobs may reach so far into them.
+# Reading all sensors takes less time: a gap between two jobs may overlap them by this much (s).
 READING_S = 0.1
+
+
+@dataclass(frozen=True)
+class Gap:
+    """A time in which nothing is counted, and why: of one device, or of all where no meter ran (`device` None)."""
+
+    started: str  # RFC 3339
+    ended: str
+    duration_s: float
+    device: str | None
+    reason: str
 
 
 @dataclass
 class HostEnergy:
-    """One boot of one host: what its sensors counted, and where it went. Energies by key of `Device.key`."""
+    """One boot of one host: what its sensors counted, and the shares of it, by term."""
 
     attempts: Sequence[Attempt]
     devices: Sequence[Device]
-    counted: dict[str, float]
+    counted: dict[TermKey, float]
     shares: Shares
-    gaps: list[dict[str, Any]]
+    gaps: list[Gap]
 
     @property
     def boot_id(self) -> str:
         """The boot of its kernel."""
         return self.attempts[0].boot_id
 
+    @property
+    def name(self) -> str:
+        """The host's name; several hosts may have the same one."""
+        return self.attempts[0].start.host
+
     def without_samples(self) -> "HostEnergy":
-        """Return the same without what only a job's course needs: a fiftieth of the memory."""
+        """Return the same without the data for jobs' courses, in a fiftieth of the memory."""
         attempts = [attempt.without_samples_between() for attempt in self.attempts]
         nothing = np.zeros(0)
         devices = [
@@ -48,16 +63,16 @@ def attribute_host(attempts: Sequence[Attempt], policy: str) -> HostEnergy:
     devices = devices_of(attempts)
     shared = [device for device in devices if device.component != "gpu"]
     gpus = [device for device in devices if device.component == "gpu"]
-    cpus = max(int(a.start["cpus"]) for a in attempts)
+    cpus = max(a.start.cpus for a in attempts)
     shares = share_out(attempts, cpus, lambda present: energies_of(watched(shared, present)), policy)
     shares.merge(share_gpus(attempts, gpus))
-    # straight from their series, whoever it was shared to
+    # from the devices' own series, independent of the shares
     counted = {device.key(parameter): energy for device in devices for parameter, energy in device.counted().items()}
     return HostEnergy(attempts, devices, counted, shares, _gaps(attempts, devices))
 
 
-def _gaps(attempts: Sequence[Attempt], devices: Sequence[Device]) -> list[dict[str, Any]]:
-    """What no meter watched, and where it is unknown how far a counter went: nothing is counted there."""
+def _gaps(attempts: Sequence[Attempt], devices: Sequence[Device]) -> list[Gap]:
+    """Return the times without a meter, and those in which the growth of a device's counter is unknown."""
     offset = next((a.wall_offset_s for a in attempts if len(a.times)), 0.0)
     unwatched = [(start, end) for start, end, present in stretches(attempts) if not present]
     gaps: list[tuple[float, float, str | None, str]] = [
@@ -67,15 +82,9 @@ def _gaps(attempts: Sequence[Attempt], devices: Sequence[Device]) -> list[dict[s
         for gap in device.series.unknown:
             watched_s = gap.end_s - gap.start_s - sum(_overlap_s(gap, start, end) for start, end in unwatched)
             if watched_s > READING_S:
-                gaps.append((gap.start_s, gap.end_s, device.identity[1], gap.reason))
+                gaps.append((gap.start_s, gap.end_s, device.sensor.device, gap.reason))
     return [
-        {
-            "started": rfc3339(start + offset),
-            "ended": rfc3339(end + offset),
-            "duration_s": end - start,
-            "device": device_name,
-            "reason": reason,
-        }
+        Gap(rfc3339(start + offset), rfc3339(end + offset), end - start, device_name, reason)
         for start, end, device_name, reason in sorted(gaps, key=lambda gap: gap[:2])
     ]
 

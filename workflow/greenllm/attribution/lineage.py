@@ -1,4 +1,4 @@
-"""Who made what: the attempts that an attempt's inputs came from, told by path and fingerprint."""
+"""Which attempts made an attempt's inputs, found by path and fingerprint."""
 
 import math
 import posixpath
@@ -15,7 +15,7 @@ Moment = tuple[float, float]  # wall clock that never goes back within a boot, C
 
 @dataclass(frozen=True)
 class Origin:
-    """Where an input came from: an attempt made it; or `unknown` says why that cannot be told; else from outside."""
+    """Where an input came from: `maker` made it, or `unknown` says why its maker is unknown; otherwise from outside."""
 
     path: str
     fingerprint: Any
@@ -26,7 +26,7 @@ class Origin:
 class Ancestry(NamedTuple):
     """An attempt with its ancestors, each once and in order of time.
 
-    What ran inside one of them is part of it, and not listed. `unknown` says which ancestors are not known, and why;
+    Meters inside one of them are part of it, and not listed. `unknown` says which ancestors are unknown, and why.
     `sources` are the inputs from outside, which no metered attempt made.
     """
 
@@ -38,13 +38,13 @@ class Ancestry(NamedTuple):
 class Lineage:
     """Attempts in order of time, and what each made from what.
 
-    Within a boot the order is that of CLOCK_MONOTONIC, whatever was done to the wall clock; across boots that of the
-    wall clock. Paths are taken from the folder in which each job ran, and told from that of the first.
+    Within a boot the order is that of CLOCK_MONOTONIC, since the wall clock may be set; across boots that of the wall
+    clock. Each job's paths are relative to the folder in which it ran; here they are relative to that of the first job.
     """
 
     def __init__(self, attempts: Sequence[Attempt]) -> None:
         self.attempts = attempts
-        self._base = next((str(a.start["cwd"]) for a in attempts if a.start.get("cwd")), None)
+        self._base = next((a.start.cwd for a in attempts if a.start.cwd), None)
         self._began, self._ended = _moments(attempts)
         self._made: dict[str, list[Attempt]] = {}  # by path, in order of their ends
         for attempt in sorted(attempts, key=lambda a: (self._ended[a.id], a.id)):
@@ -81,7 +81,7 @@ class Lineage:
         return self._began[attempt.id] < self._ended[other.id]
 
     def artefacts(self) -> Iterator[tuple[str, Attempt]]:
-        """Yield each path that an attempt made, with the last that did (of nested ones, the outermost)."""
+        """Yield each path that an attempt made, with the last attempt that made it (of nested ones, the outermost)."""
         for path, makers in sorted(self._made.items()):
             done = [maker for maker in makers if maker.status == "succeeded"]
             if done:
@@ -90,16 +90,16 @@ class Lineage:
     def origins(self, attempt: Attempt) -> list[Origin] | None:
         """Return where each of an attempt's inputs came from; None where it does not name its inputs."""
         if attempt.id not in self._origins:
-            inputs = self._by_path(attempt, attempt.start.get("inputs"))
+            inputs = self._by_path(attempt, attempt.start.inputs)
             self._origins[attempt.id] = (
                 None if inputs is None else [self._origin(path, print_, attempt) for path, print_ in inputs.items()]
             )
         return self._origins[attempt.id]
 
     def ancestry(self, attempt: Attempt) -> Ancestry:
-        """Return an attempt with all that it rests on: its inputs' makers, theirs, and so on.
+        """Return an attempt with all attempts that it depends on: its inputs' makers, their inputs' makers, and so on.
 
-        The inputs of what ran inside an attempt are its own, too.
+        The inputs of meters inside an attempt are its own, too.
         """
         found: dict[str, Attempt] = {}
         unknown: dict[str, None] = {}
@@ -125,7 +125,7 @@ class Lineage:
 
     def outputs(self, attempt: Attempt) -> dict[str, Any] | None:
         """Return {path: fingerprint} of what an attempt left; None where it did not name its outputs, or has no end."""
-        return self._by_path(attempt, (attempt.end or {}).get("outputs"))
+        return self._by_path(attempt, attempt.end.outputs if attempt.end else None)
 
     def _left(self, attempt: Attempt, path: str) -> Any:
         return (self.outputs(attempt) or {}).get(path)
@@ -133,7 +133,7 @@ class Lineage:
     def _by_path(self, attempt: Attempt, prints: dict[str, Any] | None) -> dict[str, Any] | None:
         if prints is None:
             return None
-        return {_told_from(self._base, attempt.start.get("cwd"), path): found for path, found in prints.items()}
+        return {_relative_to(self._base, attempt.start.cwd, path): found for path, found in prints.items()}
 
     def _order(self, attempt: Attempt) -> tuple[Moment, str]:
         return self._began[attempt.id], attempt.id
@@ -147,23 +147,23 @@ class Lineage:
         return Origin(path, fingerprint, unknown=self._doubt(path, fingerprint, reader))
 
     def _doubt(self, path: str, fingerprint: Any, reader: Attempt) -> str | None:
-        """Return why it cannot be told who made an input; None where no attempt had to do with it."""
+        """Return why an input's maker is unknown; None where no attempt made anything at, around or below its path."""
         if makers := self._makers_before(reader, path):
             same = [maker for maker in makers if self._left(maker, path) == fingerprint]
             return f"left by {same[-1].id} ({same[-1].status})" if same else f"not as {makers[-1].id} left it"
         for folder in _folders_around(path):
             if makers := self._makers_before(reader, folder):
-                return f"in {folder}, which {makers[-1].id} made; a folder's fingerprint does not tell of one file"
+                return f"in {folder}, which {makers[-1].id} made; a folder's fingerprint does not cover single files"
         for part in self._below.get(path, ()):
             if makers := self._makers_before(reader, part):
-                return f"holds {part}, which {makers[-1].id} made; a folder's fingerprint does not tell of one file"
+                return f"holds {part}, which {makers[-1].id} made; a folder's fingerprint does not cover single files"
         return None
 
     def _makers_before(self, reader: Attempt, path: str) -> list[Attempt]:
         """Return the attempts that left something at a path before a reader began, in order of their ends.
 
-        On one boot they must have ended by then. The clocks of two hosts differ by more than a job may take: across
-        boots it is enough to have begun.
+        On one boot they must have ended before. Across boots it is enough that they began before: the clocks of two
+        hosts may differ by more than a short job takes.
         """
         began = self._began[reader.id]
         return [
@@ -174,8 +174,8 @@ class Lineage:
         ]
 
 
-def _told_from(base: str | None, cwd: str | None, path: str) -> str:
-    """Return a path as seen from a base, where a job in the folder `cwd` named it; absolute where it lies elsewhere."""
+def _relative_to(base: str | None, cwd: str | None, path: str) -> str:
+    """Return a path, which a job in the folder `cwd` named, relative to a base; absolute if it is outside of that."""
     path = posixpath.normpath(posixpath.join(cwd or "", path))
     inside = base is not None and path.startswith(f"{base.rstrip('/')}/")
     return posixpath.relpath(path, base) if inside else path
@@ -193,15 +193,17 @@ def _moments(attempts: Sequence[Attempt]) -> tuple[dict[str, Moment], dict[str, 
     boots: dict[str, list[tuple[float, float, str, bool]]] = {}
     for attempt in attempts:
         marks = boots.setdefault(attempt.boot_id, [])
-        for record, sample, is_end in ((attempt.start, 0, False), (attempt.end or {}, -1, True)):
-            sampled_s = float(attempt.times[sample]) if len(attempt.times) else 0.0
-            monotonic_s = float(record.get("monotonic_s", sampled_s))
-            wall_s = float(record.get("wall_s", monotonic_s + attempt.wall_offset_s))
+        for record, sample, is_end in ((attempt.start, 0, False), (attempt.end, -1, True)):
+            monotonic_s, wall_s = (record.monotonic_s, record.wall_s) if record else (None, None)
+            if monotonic_s is None:
+                monotonic_s = float(attempt.times[sample]) if len(attempt.times) else 0.0
+            if wall_s is None:
+                wall_s = monotonic_s + attempt.wall_offset_s
             marks.append((monotonic_s, wall_s, attempt.id, is_end))
     began: dict[str, Moment] = {}
     ended: dict[str, Moment] = {}
     for marks in boots.values():
-        held_s = -math.inf  # a wall clock that was set back stands still until it has caught up
+        held_s = -math.inf  # a wall clock that was set back is held until it has caught up
         for monotonic_s, wall_s, attempt_id, is_end in sorted(marks):
             held_s = max(held_s, wall_s)
             (ended if is_end else began)[attempt_id] = held_s, monotonic_s

@@ -2,17 +2,16 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from greenllm.attribution.attempt import Array, Attempt, identity_of
+from greenllm.attribution.attempt import Array, Attempt
 from greenllm.ledger.file import BUSY
-from greenllm.meter.counter_growth import JUMPED, STOOD, TIE_S, USED_S, WRAPPED
-from greenllm.meter.sensors.external import POWER_METHODS, SILENT, SILENT_S
+from greenllm.ledger.records import Counter, SensorRecord
+from greenllm.meter.counter_growth import JUMPED, STOOD, WRAPPED, silent
 
-# The most that a device draws which does not say so: twice the board power of a GPU of today.
+# The most that a device without `max_W` draws: twice the board power of a GPU of today.
 HIGHEST_W = 2000.0
 
 
@@ -27,7 +26,7 @@ class Unknown:
 
 @dataclass
 class Series:
-    """A growing quantity over time, linear between its readings; where its growth is `unknown`, nothing is counted."""
+    """A growing quantity over time, linear between its readings; in `unknown` intervals nothing is counted."""
 
     times: Array
     values: Array
@@ -40,35 +39,33 @@ class Series:
         return np.diff(np.interp(edges, self.times, self.values))
 
     def halfwidth(self, start_s: float, end_s: float) -> float:
-        """Return the 95 % half-width of the growth between two times, for what the readings leave open."""
+        """Return the 95 % half-width of the growth between two times, from what the readings leave open."""
         return 0.0
 
 
-def merge_readings(attempts: Sequence[Attempt], sensor: dict[str, Any]) -> tuple[Array, Array]:
-    """Return all meters' readings of one sensor, in order of time. Attempts that lack the sensor are passed over."""
-    readings = [a.counter(sensor) for a in attempts if _has(a, sensor)]
+def merge_readings(attempts: Sequence[Attempt], sensor: SensorRecord) -> tuple[Array, Array]:
+    """Return all meters' readings of one sensor, in order of time. Attempts that lack the sensor are skipped."""
+    readings = [a.readings(sensor) for a in attempts if _has(a, sensor)]
     times = np.concatenate([when for when, _ in readings]) if readings else np.zeros(0)
     raw = np.concatenate([values for _, values in readings]) if readings else np.zeros(0)
     order = np.lexsort((raw, times))
     return times[order], raw[order]
 
 
-def merge_counter(attempts: Sequence[Attempt], sensor: dict[str, Any]) -> Series:
+def merge_counter(attempts: Sequence[Attempt], sensor: SensorRecord, counter: Counter) -> Series:
     """Merge a counter that all meters share (RAPL, NVML) into one series of its unit, unwrapped."""
     times, raw = merge_readings(attempts, sensor)
     if len(times) < 2:
         return Series(times, np.zeros_like(times))
-    counter = sensor["counter"]
-    wrap = counter.get("wrap")
+    wrap, limit_W = counter.wrap, counter.max_W
     steps, spans = np.diff(raw), np.diff(times)
-    limit_W = counter.get("max_W")
-    most = (spans + TIE_S) * limit_W / float(counter["unit_J"]) if limit_W else np.full_like(spans, np.inf)
+    most = (spans + counter.stamp_s) * limit_W / counter.unit_J if limit_W else np.full_like(spans, np.inf)
     back = steps < 0
-    tie = back & _ties(times, raw, (limit_W or HIGHEST_W) * TIE_S / float(counter["unit_J"]))
+    tie = back & _ties(times, raw, (limit_W or HIGHEST_W) * counter.stamp_s / counter.unit_J, counter.stamp_s)
     if wrap:
         steps = np.where(back & ~tie, steps + wrap, steps)
         back = np.zeros_like(back)
-    # After a reset it seems to have wrapped, or to have grown, by more than it can have counted.
+    # After a reset the counter seems to have grown, with or without a wrap-around, more than `max_W` allows.
     jumped = (back & ~tie) | (steps > most)
     twice = ~jumped & (steps + wrap <= most) & bool(limit_W) if wrap else np.zeros_like(jumped)
     steps = np.where(jumped | twice, 0.0, steps)
@@ -76,45 +73,47 @@ def merge_counter(attempts: Sequence[Attempt], sensor: dict[str, Any]) -> Series
         Unknown(float(times[i]), float(times[i + 1]), JUMPED if jumped[i] else WRAPPED)
         for i in np.flatnonzero(jumped | twice)
     ]
-    if still_s := counter.get("still_s"):
+    if counter.still_s:
         used_s = sum(float(cpu_s[-1] - cpu_s[0]) for a in attempts if len(cpu_s := a.series("cpu_s")[1]))
-        unknown += _standstills(times, raw, float(still_s) if used_s < USED_S or np.diff(raw).any() else 0.0)
+        moves = used_s < counter.still_cpu_s or np.diff(raw).any()
+        unknown += _standstills(times, raw, counter.still_s if moves else 0.0)
         unknown.sort(key=lambda gap: gap.start_s)
     values = np.concatenate([[0.0], np.cumsum(steps)])
     return Series(times, np.maximum.accumulate(values), unknown)
 
 
 def _standstills(times: Array, raw: Array, longest_s: float) -> list[Unknown]:
-    """Return where a counter stood still for longer than one that works does: it does not count there."""
+    """Return where a counter did not move for longer than a working one: it does not count there."""
     runs = [(float(times[start]), float(times[end])) for start, end in _runs(np.diff(raw) == 0)]
     return [Unknown(start, end, STOOD) for start, end in runs if end - start > longest_s]
 
 
-def _ties(times: Array, raw: Array, small: float) -> npt.NDArray[np.bool_]:
-    """Whether each step, if it is one back, is a tie: of two readings at almost one time the later shows the earlier.
+def _ties(times: Array, raw: Array, small: float, stamp_s: float) -> npt.NDArray[np.bool_]:
+    """Whether each step back is a tie: of two readings within `stamp_s`, the one stamped later was made earlier.
 
-    A neighbour makes up for it: the reading before was no higher than where the step ends, or the one after no lower
-    than where it began. After a reset neither holds, unless the counter had hardly begun to count: a step that is
-    not `small` needs both.
+    A neighbour then makes up for it: the previous reading is not above the step's end, or the next one not below its
+    begin. After a reset neither is true, unless the counter had hardly begun to count: a step that is not `small` must
+    fulfil both.
     """
     from_before = np.concatenate([[np.inf], raw[:-2]]) <= raw[1:]
     to_after = np.concatenate([raw[2:], [-np.inf]]) >= raw[:-1]
     made_up = np.where(np.abs(np.diff(raw)) <= small, from_before | to_after, from_before & to_after)
-    close: npt.NDArray[np.bool_] = np.diff(times) < TIE_S
+    close: npt.NDArray[np.bool_] = np.diff(times) < stamp_s
     return close & made_up
 
 
-def merge_integral(attempts: Sequence[Attempt], sensor: dict[str, Any]) -> Series:
+def merge_integral(attempts: Sequence[Attempt], sensor: SensorRecord, counter: Counter) -> Series:
     """Merge integrals that each meter began at a zero of its own (power from outside): the mean of their slopes.
 
-    Where a power was not read for longer than SILENT_S, or an integral began anew, its meter does not count; where no
-    other does, it is unknown.
+    A meter does not count where the power was not read for longer than the counter's `silent_s`, or where its integral
+    began anew. Where no meter counts, the growth is unknown.
     """
-    readings = [a.counter(sensor) for a in attempts if _has(a, sensor)]
+    readings = [a.readings(sensor) for a in attempts if _has(a, sensor)]
     readings = [(when, raw) for when, raw in readings if len(when) > 1]
     if not readings:
         return Series(np.zeros(0), np.zeros(0))
-    longest_s = SILENT_S if sensor["method"] in POWER_METHODS else np.inf
+    longest_s = counter.silent_s or np.inf
+    reason = silent(counter.silent_s) if counter.silent_s else JUMPED
     times = np.unique(np.concatenate([when for when, _ in readings]))
     growth, watchers = np.zeros(len(times) - 1), np.zeros(len(times) - 1)
     unread = np.zeros(len(times) - 1, dtype=bool)
@@ -128,20 +127,19 @@ def merge_integral(attempts: Sequence[Attempt], sensor: dict[str, Any]) -> Serie
         unread[first:last] |= ~counts
     steps = np.maximum(0.0, growth / np.maximum(1, watchers))
     unknown = [
-        Unknown(float(times[start]), float(times[end]), SILENT if sensor["method"] in POWER_METHODS else JUMPED)
-        for start, end in _runs(unread & (watchers == 0))
+        Unknown(float(times[start]), float(times[end]), reason) for start, end in _runs(unread & (watchers == 0))
     ]
     return Series(times, np.concatenate([[0.0], np.cumsum(steps)]), unknown)
 
 
 def _runs(chosen: npt.NDArray[np.bool_]) -> list[tuple[int, int]]:
-    """Return where each run of what is chosen begins, and where it has ended."""
+    """Return the begin and the end (excluded) of each run of chosen places."""
     changes = np.flatnonzero(np.diff(np.concatenate([[False], chosen, [False]])))
     return [(int(start), int(end)) for start, end in zip(changes[::2], changes[1::2], strict=True)]
 
 
 def merge_busy(attempts: Sequence[Attempt]) -> Series:
-    """Merge the host's busy time (CPU seconds) as all meters read it."""
+    """Merge all meters' readings of the host's busy time (CPU seconds)."""
     readings = [a.series(BUSY) for a in attempts]
     times = np.concatenate([when for when, _ in readings])
     values = np.concatenate([busy for _, busy in readings])
@@ -149,7 +147,5 @@ def merge_busy(attempts: Sequence[Attempt]) -> Series:
     return Series(times[order], np.maximum.accumulate(values[order]) if len(order) else values)
 
 
-def _has(attempt: Attempt, sensor: dict[str, Any]) -> bool:
-    return any(
-        identity_of(own) == identity_of(sensor) and (own.get("counter") or own.get("gauge")) for own in attempt.sensors
-    )
+def _has(attempt: Attempt, sensor: SensorRecord) -> bool:
+    return any(own.identity == sensor.identity and own.counts for own in attempt.sensors)

@@ -1,12 +1,11 @@
-"""Energy from a power that a card shows only now and then, and how far its blind time may be off.
+"""Energy from a power that a card renews at intervals, and how uncertain the time between two windows makes it.
 
 A card renews the power it shows every refresh period, as the mean over a window that ends there: 25 of every 100 ms
-on an A100 or H100 (Z. Yang, K. Adamek, W. Armour, SC24, arXiv 2312.02741). Of the time between two windows nothing is
-seen. Where neighbouring windows agree, it is taken to have been the same in between. Where they differ, the power
-stepped somewhere between them, and where is what makes the error: a load that repeats in step with the refresh is seen
-at the same places of its period again and again, so that the errors of its steps add up instead of cancelling. Steps
-that recur are therefore fitted by regular instants (`refresh.regular_runs`); what the windows leave open is the
-interval.
+on an A100 or H100 (Z. Yang, K. Adamek, W. Armour, SC24, arXiv 2312.02741). Nothing is seen between two
+windows. Where neighbouring windows agree, the power is assumed the same in between. Where they differ, the power
+stepped somewhere between them, and the unknown instant is the error. A load that repeats in step with the refresh is
+always seen at the same places of its period, so the errors of its steps add up instead of cancelling. Recurring steps
+are therefore fitted by regular instants (`refresh_period.regular_runs`); what the windows leave open is the interval.
 """
 
 from collections.abc import Sequence
@@ -19,9 +18,11 @@ from greenllm.attribution.attempt import Array
 from greenllm.attribution.merging import Series, Unknown
 from greenllm.attribution.power_steps import Steps, find_steps
 from greenllm.attribution.refresh_period import NARROW, Indices, changes, number, refresh_period, regular_runs
-from greenllm.meter.change_detection import UNREAD, UNREAD_S, USUAL_S, WINDOW_PART
+from greenllm.ledger.records import Gauge
+from greenllm.meter.change_detection import UNREAD
 
-# A run of renewals tells its own period where it is longer than so many.
+STANDARD = Gauge(unit_W=1.0)
+# A run of more renewals than this has a period of its own; a shorter one has the period of all.
 LONG_RUN = 20
 NORMAL_95 = 1.96
 # Of noise that a window of a quarter period does not smooth, the gap's mean has a third of a window's variance, the
@@ -31,23 +32,23 @@ NOISE_PART = 5 / 12
 
 @dataclass
 class PolledPower(Series):
-    """The energy (J) of a polled power. `gap_variance_J2`: of each gap without a step, by its end."""
+    """The energy (J) of a polled power. `gap_variance_J2`: the variance (J²) of each gap without a step, by its end."""
 
     steps: Steps = field(kw_only=True)
     gap_ends_s: Array = field(kw_only=True)
     gap_variance_J2: Array = field(kw_only=True)
 
     def halfwidth(self, start_s: float, end_s: float) -> float:
-        """Return the 95 % half-width of the energy between two times (CLOCK_MONOTONIC) for what was not seen."""
+        """Return the 95 % half-width of the energy between two times (CLOCK_MONOTONIC), from what was not seen."""
         steps = self.steps
         inside = (steps.at_s > start_s) & (steps.at_s < end_s)
         jumps_W = np.bincount(steps.run[inside], np.abs(steps.jump_W[inside]), minlength=len(steps.deviation_s))
         deviations_J = np.sort(jumps_W * steps.deviation_s)
-        # The two largest, as all ups and all downs of a load in step with the refresh, may well lie at the far ends
-        # of what is open, and so add up: uniform errors, that is ± √3 deviations.
+        # The two largest (all ups and all downs of a load in step with the refresh) may both be at the far ends of
+        # their brackets, and so add up: uniform errors, that is ± √3 deviations.
         largest_J = 3**0.5 * float(deviations_J[-2:].sum())
         variance_J2 = float((deviations_J[:-2] ** 2).sum())
-        for edge_s in (start_s, end_s):  # a step may lie on either side of an edge
+        for edge_s in (start_s, end_s):  # a step may be on either side of an edge
             near = (steps.brackets.low < edge_s) & (steps.brackets.high > edge_s)
             widths_s = steps.brackets.high[near] - steps.brackets.low[near]
             variance_J2 += float(((steps.jump_W[near] * widths_s) ** 2).sum()) / 12
@@ -57,7 +58,7 @@ class PolledPower(Series):
 
 @dataclass
 class Stretches(Series):
-    """The energy of a power that was not read all the time: nothing is counted, and it is unknown, in between."""
+    """The energy of a power that was not read all the time: in between it is unknown, and nothing is counted."""
 
     parts: Sequence[PolledPower] = field(kw_only=True)
     mean_s: float = field(kw_only=True)
@@ -66,22 +67,22 @@ class Stretches(Series):
         """Return the 95 % half-width of the energy between two times (CLOCK_MONOTONIC), in what was read."""
         halfwidths_J = [part.halfwidth(start_s, end_s) for part in self.parts]
         if self.mean_s:
-            # A mean lags by half its length: at either edge as much may be amiss, of as much as the power changed.
+            # A mean lags by half its length: at either edge the error is up to the power's change over that time.
             inside = (self.times[1:] > start_s) & (self.times[:-1] < end_s) & (np.diff(self.times) > 0)
             power_W = np.diff(self.values)[inside] / np.diff(self.times)[inside]
             halfwidths_J += [float(np.ptp(power_W)) * self.mean_s / 2] * 2 if len(power_W) else []
         return float(np.hypot.reduce(halfwidths_J, initial=0.0))
 
 
-def polled_power(times: Array, power_W: Array, mean_s: float = 0.0) -> Series:
+def polled_power(times: Array, power_W: Array, gauge: Gauge = STANDARD) -> Series:
     """Return the energy of a power that was read at `times` (CLOCK_MONOTONIC, s, ascending), by any meters.
 
-    Power may be in any unit; the energy is in that unit times seconds. `mean_s`: the card shows no window of a refresh
-    period but the mean of so long a time before, so that what happens at a job's edges is seen late or not at all.
+    Power may be in any unit (`gauge.unit_W` is not applied); the energy is in that unit times seconds. Where the gauge
+    shows a mean of `mean_s`, changes at a job's edges are seen late or not at all.
     """
-    cuts = np.flatnonzero(np.diff(times) > UNREAD_S) + 1
+    cuts = np.flatnonzero(np.diff(times) > gauge.unread_s) + 1
     pieces = [(t, w) for t, w in zip(np.split(times, cuts), np.split(power_W, cuts), strict=True) if len(t) > 1]
-    parts = [_polled(t, w) for t, w in pieces]
+    parts = [_polled(t, w, gauge) for t, w in pieces]
     bounds = [*times[:1], *(edge for t, _ in pieces for edge in t[[0, -1]]), *times[-1:]]
     unknown = [Unknown(float(a), float(b), UNREAD) for a, b in zip(bounds[::2], bounds[1::2], strict=True) if b > a]
     if not parts:
@@ -92,32 +93,32 @@ def polled_power(times: Array, power_W: Array, mean_s: float = 0.0) -> Series:
         np.concatenate([part.values + energy_J for part, energy_J in zip(parts, before_J, strict=False)]),
         unknown,
         parts=parts,
-        mean_s=mean_s,
+        mean_s=gauge.mean_s,
     )
 
 
-def _polled(times: Array, power_W: Array) -> PolledPower:
-    shown_s, slack_s, refresh_s = _refreshes(times, power_W)
+def _polled(times: Array, power_W: Array, gauge: Gauge) -> PolledPower:
+    shown_s, slack_s, refresh_s = _refreshes(times, power_W, gauge.refresh_s)
     cycle = np.searchsorted(shown_s, times, side="right") - 1
-    # the reading nearest to the middle of a refresh period is the surest to belong to it
+    # the reading nearest to the middle of a refresh period belongs to it most surely
     away_s = np.abs(times - shown_s[cycle] - refresh_s / 2)
     order = np.lexsort((away_s, cycle))
     seen, first = np.unique(cycle[order], return_index=True)
     value_W, ends_s = power_W[order][first], shown_s[seen]
-    starts_s = ends_s - WINDOW_PART * refresh_s
+    starts_s = ends_s - gauge.window_part * refresh_s
     steps, in_window, in_gap = find_steps(starts_s, ends_s, value_W, slack_s)
     return _energy(starts_s, ends_s, value_W, steps, in_window, in_gap, *map(float, times[[0, -1]]))
 
 
-def _refreshes(times: Array, power_W: Array) -> tuple[Array, float, float]:
+def _refreshes(times: Array, power_W: Array, usual_s: float) -> tuple[Array, float, float]:
     """Return the instants at which the card renewed its power, how well they are known, and the period, in seconds.
 
-    The first is no later than the first reading.
+    The first is no later than the first reading. `usual_s` is the period where the readings do not show it.
     """
     brackets = changes(times, power_W)
-    period_s = refresh_period(brackets) or USUAL_S
+    period_s = refresh_period(brackets, usual_s) or usual_s
     brackets = brackets[brackets.high - brackets.low < NARROW * period_s]
-    if not len(brackets):  # a steady power, or readings too far apart: each reading stands for itself
+    if not len(brackets):  # a steady power, or readings too far apart: each reading is an instant
         return times.copy(), 0.0, period_s
     runs = list(regular_runs(brackets, number(brackets, period_s)))
     # a run holds from half-way to the one before to half-way to the next
@@ -126,7 +127,6 @@ def _refreshes(times: Array, power_W: Array) -> tuple[Array, float, float]:
     instants: list[Array] = []
     last_s = -np.inf
     for run, (begin_s, end_s) in zip(runs, pairwise(bounds_s), strict=True):
-        # of a short run the period is known less well than from all
         long = run.period_s * (run.last - run.first) > LONG_RUN * period_s
         own_s = run.period_s if long else period_s
         turns = np.arange(np.floor((begin_s - run.at_s) / own_s) - 1, np.ceil((end_s - run.at_s) / own_s) + 1)
@@ -162,7 +162,7 @@ def _energy(
     between_W = np.where(stepped, next_W, (right_W + next_W) / 2)
     edges_s = np.stack([starts_s, window_cut_s, ends_s, gap_cut_s], axis=1).ravel()
     pieces_W = np.stack([left_W, right_W, right_W, between_W], axis=1).ravel()
-    # the first window ended before it was first read: that part of it was nobody's
+    # the first window ended before it was first read: that part of it belongs to no job
     edges_s = np.maximum(from_s, np.maximum.accumulate(np.append(edges_s, next_s[-1])))
     gap_variance_J2 = NOISE_PART * np.where(stepped, 0.0, (next_W - right_W) * np.maximum(0.0, next_s - ends_s)) ** 2
     return PolledPower(

@@ -7,13 +7,13 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 from greenllm.attribution.attempt import Array, Attempt
-from greenllm.attribution.records import end_fault, start_fault
+from greenllm.attribution.records import DamagedRecordError, end_record, start_record
 from greenllm.attribution.sample_columns import parse_columns
 from greenllm.errors import UserError
-from greenllm.ledger.file import Ledger, ledger_paths, parse_ledger, read_content, read_ledger
+from greenllm.ledger.file import ledger_paths, parse_ledger, read_content, read_ledger
+from greenllm.ledger.records import EndRecord, StartRecord
 from greenllm.meter.host import boot_id
 
 
@@ -29,12 +29,12 @@ def read_attempts(folder: Path, paths: Sequence[Path] | None = None) -> tuple[li
     return attempts, [*(trouble for _, trouble in found if trouble), *copies]
 
 
-def starts_by_boot(folder: Path) -> dict[str, dict[Path, dict[str, Any]]]:
-    """Return {boot id: {ledger: start record}} in order of time; {} for a start record that does not count.
+def starts_by_boot(folder: Path) -> dict[str | None, dict[Path, StartRecord | None]]:
+    """Return {boot id: {ledger: start record}} in order of time; None for a ledger that cannot be used, and its boot.
 
     Raises UserError where the folder does not exist or a file cannot be read.
     """
-    starts: dict[Path, dict[str, Any]] = {}
+    starts: dict[Path, StartRecord | None] = {}
     for path in _paths(folder):
         try:
             with path.open("rb") as file:
@@ -43,13 +43,22 @@ def starts_by_boot(folder: Path) -> dict[str, dict[Path, dict[str, Any]]]:
                 ledger = read_ledger(path)[0]
         except OSError as error:
             raise _unreadable(path, error) from None
-        starts[path] = {} if ledger.start is None or _fault(ledger) else ledger.start
-    boots: dict[str, dict[Path, dict[str, Any]]] = {}
-    for path, start in sorted(starts.items(), key=lambda item: float(item[1].get("wall_s", 0.0))):
-        boots.setdefault(str(start.get("boot_id")), {})[path] = start
+        try:
+            starts[path] = start_record(ledger.start)
+        except DamagedRecordError:
+            starts[path] = None
+
+    def by_wall_clock(start: StartRecord | None) -> float:
+        return (start.wall_s if start else None) or 0.0
+
+    def by_boot_clock(start: StartRecord | None) -> tuple[float, str]:
+        return ((start.monotonic_s or 0.0), start.id) if start else (0.0, "")
+
+    boots: dict[str | None, dict[Path, StartRecord | None]] = {}
+    for path, start in sorted(starts.items(), key=lambda item: by_wall_clock(item[1])):
+        boots.setdefault(start.boot_id if start else None, {})[path] = start
     return {  # within a boot the wall clock may have been set back
-        boot_id: dict(sorted(own.items(), key=lambda item: (item[1].get("monotonic_s", 0.0), item[1].get("id", ""))))
-        for boot_id, own in boots.items()
+        boot_id: dict(sorted(own.items(), key=lambda item: by_boot_clock(item[1]))) for boot_id, own in boots.items()
     }
 
 
@@ -81,18 +90,21 @@ def _read_attempt(folder: Path, here: str, path: Path) -> tuple[Attempt | None, 
     except OSError as error:
         raise _unreadable(path, error) from None
     ledger, columns = parse_columns(path, content)
-    ledger.locked = locked
-    if fault := _fault(ledger):
+    try:
+        start = start_record(ledger.start)
+    except DamagedRecordError as fault:
         return None, f"{path}: {fault}: not counted"
-    assert ledger.start is not None
-    if ledger.end is not None and end_fault(ledger.end):
-        ledger.end = None
-        ledger.corrupt_lines.append(0)
+    end = None
+    if ledger.end is not None:
+        try:
+            end = end_record(ledger.end)
+        except DamagedRecordError:
+            ledger.corrupt_lines.append(0)
     by_name = dict(zip(ledger.columns, columns, strict=True))
     attempt = Attempt(
-        start=ledger.start,
-        end=ledger.end,
-        status=_status(ledger, here, by_name["wall_s"]),
+        start=start,
+        end=end,
+        status=_status(start, end, locked, here, by_name["wall_s"]),
         columns=by_name,
         path=str(path.relative_to(folder)),
         bytes=len(content),
@@ -106,11 +118,6 @@ def _read_attempt(folder: Path, here: str, path: Path) -> tuple[Attempt | None, 
     return attempt, f"{path}: {damaged}"
 
 
-def _fault(ledger: Ledger) -> str | None:
-    """Return why a ledger tells of no attempt, if so."""
-    return "no start record" if ledger.start is None else start_fault(ledger.start)
-
-
 def _without_copies(attempts: Sequence[Attempt], folder: Path) -> tuple[list[Attempt], list[str]]:
     """Keep, of ledgers with one id and boot (a folder beside its backup), the longest; name the others."""
     longest: dict[tuple[str, str], Attempt] = {}
@@ -119,22 +126,21 @@ def _without_copies(attempts: Sequence[Attempt], folder: Path) -> tuple[list[Att
         if attempt.bytes > kept.bytes:
             longest[attempt.boot_id, attempt.id] = attempt
     troubles = [
-        f"{folder / attempt.path}: tells of the same attempt as {folder / kept.path}, which is no shorter: not counted"
+        f"{folder / attempt.path}: the same attempt as in {folder / kept.path}, which is no shorter: not counted"
         for attempt in attempts
         if (kept := longest[attempt.boot_id, attempt.id]) is not attempt
     ]
     return list(longest.values()), troubles
 
 
-def _status(ledger: Ledger, here: str, wall_s: Array) -> str:
-    """An attempt without an end runs while its lock is held; on other hosts, while its heartbeat is fresh."""
-    assert ledger.start is not None
-    if ledger.end is not None:
-        return str(ledger.end.get("status", "lost"))
-    if ledger.locked:
+def _status(start: StartRecord, end: EndRecord | None, locked: bool, here: str, wall_s: Array) -> str:
+    """An attempt without an end runs while its lock is held; on other hosts, while its last sample is fresh."""
+    if end is not None:
+        return end.status
+    if locked:
         return "running"
-    if ledger.start["boot_id"] == here:  # on the same kernel the lock is authoritative
+    if start.boot_id == here:  # on the same kernel the lock is authoritative
         return "lost"
-    heartbeat_s = max(float(ledger.start.get("wall_s", 0.0)), float(wall_s[-1]) if len(wall_s) else 0.0)
-    fresh_s = max(30.0, 5 * float(ledger.start["interval_s"]))
+    heartbeat_s = max(start.wall_s or 0.0, float(wall_s[-1]) if len(wall_s) else 0.0)
+    fresh_s = max(30.0, 5 * start.interval_s)
     return "running" if 0 <= time.time() - heartbeat_s <= fresh_s else "lost"

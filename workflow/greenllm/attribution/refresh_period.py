@@ -1,8 +1,8 @@
 """When a sensor renewed what it shows: regular instants, found from readings that were taken at other times.
 
-A card renews its energy counter, or its power, some ten times a second, whoever reads it and however often. Two
-readings that differ put one renewal into the bracket between them; instants at equal distances that pass through all
-brackets are known far better than each bracket tells.
+A card renews its energy counter, or its power, some ten times a second, independent of its readers. If two readings
+differ, a renewal lies in the bracket between them. Regular instants that pass through all brackets are known far
+better than from one bracket.
 """
 
 from collections.abc import Iterator
@@ -12,21 +12,20 @@ import numpy as np
 import numpy.typing as npt
 
 from greenllm.attribution.attempt import Array
-from greenllm.meter.change_detection import USUAL_S
 
 Indices = npt.NDArray[np.int64]
 
 # Refresh periods of NVIDIA's cards lie between 10 and 100 ms (arXiv 2312.02741, table 2); searched with some room.
 SHORTEST_S, LONGEST_S = 0.008, 0.25
-# How many brackets, over which time, the period is first looked for in; and how finely, relative to the bracket.
+# The number of brackets, and the time, in which the period is searched.
 SOUGHT_IN, SOUGHT_OVER_S = 60, 30.0
-# A bracket wider than this part of the period says nothing of its phase.
+# A bracket wider than this part of the period does not determine its phase.
 NARROW = 0.6
-# At so many brackets a run of regular instants ends: cost grows with the square.
+# The most brackets in a run of regular instants: the cost grows with the square.
 LONGEST_RUN = 400
-# Of the lines through a run's brackets, so many periods are looked at.
+# The number of periods tried among the lines through a run's brackets.
 PERIODS_TRIED = 33
-# Beside rounding (microseconds), what a reading takes: it is stamped after it was made.
+# The time that a reading takes (it is stamped after it was made), beside rounding to microseconds.
 CLOCK_S = 2e-4
 
 
@@ -78,7 +77,7 @@ class Regular:
 
 
 def _fit(brackets: Brackets, index: Indices, first: int, least: float, greatest: float) -> Regular:
-    """Return the mean of all lines through the brackets, each as likely as another."""
+    """Return the mean of all lines through the brackets, all equally likely."""
     centre = float(index.mean())
     several = np.isfinite([least, greatest]).all()  # else one bracket
     periods = np.linspace(least, greatest, PERIODS_TRIED) if several else np.zeros(1)
@@ -92,7 +91,7 @@ def _fit(brackets: Brackets, index: Indices, first: int, least: float, greatest:
 
 
 def regular_runs(brackets: Brackets, index: Indices) -> Iterator[Regular]:
-    """Cut brackets (in order, numbered by `index`) into runs of regular instants, each as long as can be."""
+    """Cut brackets (in order, numbered by `index`) into the longest runs of regular instants."""
     first = 0
     least, greatest = -np.inf, np.inf
     for j in range(len(brackets)):
@@ -118,11 +117,11 @@ def changes(times: Array, values: Array) -> Brackets:
     return Brackets(times[changed] - CLOCK_S, times[changed + 1] + CLOCK_S)
 
 
-def refresh_period(brackets: Brackets) -> float | None:
+def refresh_period(brackets: Brackets, usual_s: float) -> float | None:
     """Return the refresh period in seconds: the usual one, else the longest, whose instants pass through all brackets.
 
-    Only the narrower half is asked: the others were widened by readings that came late, and may hold two renewals.
-    None where there are too few to tell, or no period fits.
+    Only the narrower half of the brackets is used: late readings widened the others, which may hold two renewals.
+    None where there are too few brackets, or no period fits.
     """
     if not len(brackets):
         return None
@@ -135,7 +134,7 @@ def refresh_period(brackets: Brackets) -> float | None:
     middles = (narrow.low + narrow.high) / 2 - narrow.low[0]
     finest = 0.25 * width_s / max(span_s, LONGEST_S)  # relative: the last bracket's phase moves by a quarter of it
     nearby = np.arange(0, 0.02, finest)
-    usual = USUAL_S * np.exp(np.stack([nearby, -nearby], axis=1).ravel())
+    usual = usual_s * np.exp(np.stack([nearby, -nearby], axis=1).ravel())
     others = LONGEST_S * np.exp(-np.arange(0, np.log(LONGEST_S / max(SHORTEST_S, width_s / NARROW)), finest))
     for period_s in (*usual, *others):
         turns = middles / period_s
@@ -144,8 +143,8 @@ def refresh_period(brackets: Brackets) -> float | None:
         away_s = np.abs((turns - angle + 0.5) % 1 - 0.5) * period_s
         if (away_s <= width_s).all():
             least, greatest = periods_through(narrow, np.round(turns - angle).astype(np.int64))
-            if least <= USUAL_S <= greatest:
-                return USUAL_S
+            if least <= usual_s <= greatest:
+                return usual_s
             if least <= greatest and np.isfinite(greatest):
                 return (least + greatest) / 2
     return None

@@ -1,4 +1,4 @@
-"""What several attempts spent together."""
+"""The energy that several attempts spent together."""
 
 from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import dataclass
@@ -6,14 +6,14 @@ from typing import Any, TypeVar
 
 from greenllm.attribution.jobs import JobEnergy
 from greenllm.estimate import Estimate, total
-from greenllm.ledger.component import SUMMED
+from greenllm.ledger.energy_log import SUMMED
 
 Key = TypeVar("Key", bound=Hashable)
 
 
 @dataclass(frozen=True)
 class Spending:
-    """The sum of attempts' own energies: give each attempt once, and the meters inside it apart."""
+    """The sum of attempts' own energies. `jobs` names each attempt once, and so each meter inside it."""
 
     jobs: Sequence[JobEnergy]
 

@@ -1,9 +1,9 @@
-"""A counter that is renewed only now and then: what it shows is as old as its last renewal.
+"""A counter that is renewed at intervals: what it shows is as old as its last renewal.
 
 A card renews its energy counter every 20 to 100 ms (arXiv 2312.02741), so a job's first and last readings are each up
-to that late: at 400 W, 40 J. The meters poll at both edges of a job (greenllm.meter.change_detection). This shows the
-instants of renewal, at which the counter's value was true. A job begins right after one. Its end lies between two;
-what follows it there has the power of the period after that.
+to that late: at 400 W, 40 J. The meters poll at both edges of a job (greenllm.meter.change_detection), which shows the
+instants of renewal, at which the counter's value was true. A job begins right after one. It ends between two; the time
+between its end and the next renewal has the power of the period after that.
 """
 
 from collections.abc import Sequence
@@ -15,28 +15,31 @@ from greenllm.attribution.attempt import Array
 from greenllm.attribution.merging import Series
 from greenllm.attribution.refresh_period import LONGEST_S
 
-# Readings that are less apart than this tell well enough when a counter was renewed in between.
+# Readings closer than this (s) locate the renewal between them well enough.
 CLOSE_S = 0.03
-# Where the power stepped within the period of an edge, the truth is at most about so many times as far from either
-# straight line or step as they are from each other (simulated square waves, periods of 0.2 to 5 s).
+# Where the power stepped within the period of an edge: the largest error of either assumption (a straight line, a
+# step), in units of the difference between the two (simulated square waves, periods of 0.2 to 5 s).
 OFF = 1.5
 
 
 @dataclass
 class TickingCounter(Series):
-    """A series through the instants of renewal. `edge_deviations`: at each job's edge, what its place is worth."""
+    """A series through the instants of renewal.
+
+    `edge_deviations`: uncertainty (in the series' unit) of the interpolated value at each job's start or end.
+    """
 
     edges_s: Array = field(kw_only=True)
     edge_deviations: Array = field(kw_only=True)
 
     def halfwidth(self, start_s: float, end_s: float) -> float:
-        """Return the 95 % half-width of the growth between two times: of the edges that coincide with them."""
+        """Return the 95 % half-width of the growth between two times, from the edges that coincide with them."""
         own = (self.edges_s == start_s) | (self.edges_s == end_s)
         return OFF * float(np.hypot.reduce(self.edge_deviations[own], initial=0.0))
 
 
 def renewed(series: Series, edges: Sequence[float]) -> Series:
-    """Return a series as the counter was when it was renewed; as it is where no renewals are found.
+    """Return the series through the instants of renewal; the series itself if no renewals are found.
 
     `edges` are the first and last moments of the jobs that hold the device (CLOCK_MONOTONIC, s).
     """
@@ -61,10 +64,10 @@ def renewed(series: Series, edges: Sequence[float]) -> Series:
 
 
 def _instants(first_s: Array, last_s: Array) -> Array | None:
-    """Return when each value was renewed, from when it was first and last read; None where it does not tick.
+    """Return when each value was renewed, from its first and last reading; None if the counter does not tick.
 
-    Where the readings around a renewal are close, it lies between them, and the one before it a period earlier. All
-    others were renewed some time in the period before they were first read.
+    A renewal lies between the readings around it where these are close, and the renewal before it a period earlier. Any
+    other value was renewed within the period before its first reading.
     """
     wide_s = np.append(np.inf, first_s[1:] - last_s[:-1])
     middles = first_s - wide_s / 2
@@ -84,10 +87,10 @@ def _instants(first_s: Array, last_s: Array) -> Array | None:
 
 
 def _at_edge(times: Array, values: Array, edge_s: float) -> tuple[float, float, float] | None:
-    """Return an edge's time, the counter's value there, and how far the straight line would have been from it.
+    """Return an edge's time, the counter's value there, and its difference from linear interpolation.
 
-    What follows the edge within its period has the power of the next period: at a start the job's, after an end that of
-    a card which nobody holds. None where no such neighbours were read.
+    The rest of the edge's period has the power of the next period: the job's after a start, an idle card's after an
+    end. None where no such neighbours were read.
     """
     after = int(np.searchsorted(times, edge_s, side="right"))
     before = after - 1

@@ -1,4 +1,4 @@
-"""Which attempts were in vain."""
+"""Which attempts were wasted."""
 
 import hashlib
 import json
@@ -16,9 +16,9 @@ def waste_classes(lineage: Lineage) -> dict[str, str]:
     """Return {id: failed, killed, lost or superseded} for the attempts whose energy is waste.
 
     An attempt is superseded where a later one made the same output again with the same configuration: the same paths
-    (where it does not name its outputs: the same wildcards) by the same rule, with the same `config_hash`, from
-    inputs that were the same or made with the same configuration in their turn. What ran inside an attempt shares its
-    fate, unless it has one of its own.
+    (or, without named outputs, the same wildcards) by the same rule, with the same `config_hash`, from the same inputs
+    or from inputs that were made with the same configuration. Meters inside an attempt share its class, unless they
+    have their own.
     """
     fates = {a.id: a.status for a in lineage.attempts if a.status in UNSUCCESSFUL}
     configurations = _configurations(lineage)
@@ -30,7 +30,7 @@ def waste_classes(lineage: Lineage) -> dict[str, str]:
         same = (product, configurations[attempt.id])
         if (earlier := newest.get(same)) is not None:
             if attempt.id in {inner.id for inner in lineage.inside(earlier)}:
-                continue  # it is how the earlier one made it, not a second time
+                continue  # it ran inside the earlier one, as part of making the same output
             fates[earlier.id] = "superseded"
         newest[same] = attempt
     for attempt in sorted(lineage.attempts, key=lambda a: -a.id.count(".")):  # the nearest around an attempt first
@@ -42,29 +42,27 @@ def waste_classes(lineage: Lineage) -> dict[str, str]:
 
 def _product(attempt: Attempt, lineage: Lineage) -> Hashable | None:
     """Return what an attempt made: a rule and paths, or a rule and wildcards; None where it names neither."""
-    job = attempt.start["job"]
+    job = attempt.start.job
     if outputs := lineage.outputs(attempt):
-        return job.get("rule"), *sorted(outputs)
-    if job.get("rule"):
-        return job["rule"], json.dumps(job.get("wildcards", {}), sort_keys=True)
-    return None
+        return job.rule, *sorted(outputs)
+    return (job.rule, json.dumps(job.wildcards, sort_keys=True)) if job.rule else None
 
 
 def _configurations(lineage: Lineage) -> dict[str, str]:
-    """Return {id: digest of all that an attempt's result follows from}: its own settings, and those of its inputs.
+    """Return {id: digest of everything that determines an attempt's result}: its own settings, and those of its inputs.
 
-    An input that an attempt made stands for that attempt's configuration: made again from the same, a model differs in
-    its modification time, or by chance. Any other input stands for what it held. A nested meter that does not name its
-    inputs has those of the meter around it.
+    An input that an attempt made is represented by that attempt's configuration: made again from the same, a model
+    differs in its modification time, or by chance. Any other input is represented by its fingerprint. A nested meter
+    that does not name its inputs has those of the meter around it.
     """
     configurations: dict[str, str] = {}
     for attempt in lineage.in_order:  # a maker began before those that read what it made
         origins = lineage.origins(attempt)
-        rests_on: Any
+        made_from: Any
         if origins is None:
-            rests_on = configurations.get(lineage.around(attempt) or "")
+            made_from = configurations.get(lineage.around(attempt) or "")
         else:
-            rests_on = [(o.path, configurations[o.maker.id] if o.maker else o.fingerprint) for o in origins]
-        text = json.dumps([attempt.start.get("config_hash"), rests_on], sort_keys=True)
+            made_from = [(o.path, configurations[o.maker.id] if o.maker else o.fingerprint) for o in origins]
+        text = json.dumps([attempt.start.config_hash, made_from], sort_keys=True)
         configurations[attempt.id] = hashlib.sha256(text.encode()).hexdigest()
     return configurations

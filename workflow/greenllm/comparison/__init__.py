@@ -1,1 +1,1 @@
-"""Models side by side: quality, energy per request, their intervals, and what to deploy."""
+"""Recipes compared: quality, energy per request, their intervals, and which recipe to deploy."""

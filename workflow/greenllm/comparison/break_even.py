@@ -2,24 +2,22 @@
 
 import math
 from collections.abc import Mapping
-from typing import Literal
 
-from greenllm.comparison.intervals import Interval, Quantity, interval, verdict, widened
+from greenllm.comparison.quantity import Quantity, verdict, widened
+from greenllm.comparison.rows import BreakEven
 from greenllm.comparison.spread import of_ratio
-from greenllm.estimate import Estimate, ratio, total
+from greenllm.estimate import Estimate, Interval, ratio, total
 from greenllm.statistics import halfwidth
 
 Produced = Mapping[int, Estimate]  # seed → what its model cost to produce, in J
 
 
-def break_even(
-    request: Quantity, produce: Mapping[str, Produced], baseline: str, recipe: str
-) -> Interval | Literal["never"] | None:
-    """Return the requests {value, low, high} after which `recipe` has saved what it cost more than `baseline`.
+def break_even(request: Quantity, produce: Mapping[str, Produced], baseline: str, recipe: str) -> BreakEven | None:
+    """Return the number of requests after which `recipe` has saved its extra cost beside `baseline`.
 
-    Extra energy to produce over energy saved a request, in J each, over the seeds that have both; shared parameters
-    cancel, and the spread of both differences adds. "never" where a request takes more than with the baseline, None
-    where energies are unknown or whether it saves is not resolvable.
+    It is the extra energy to produce over the energy saved per request, both in J, over the seeds that have both.
+    Errors of shared parameters cancel; the spreads of both differences add. "never" where a request takes more energy
+    than with the baseline, None where energies are unknown or it is not resolvable whether the recipe saves.
     """
     found = verdict(request.times_less(baseline, recipe))
     if found == "loss":
@@ -31,14 +29,14 @@ def break_even(
     before, after = ([request.recipes[name][seed].estimate for seed in seeds] for name in (baseline, recipe))
     extras = [produce[recipe][seed] + produce[baseline][seed].scaled(-1) for seed in seeds]
     extra, saving = total(extras), total(before) + total(after).scaled(-1)
-    # A single seed says nothing of how far seeds differ.
+    # From a single seed, the spread between seeds is unknown.
     spread_J = halfwidth([one.value for one in extras]) if len(extras) > 1 else 0.0
     if extra.value <= 0:
-        # It may have cost more all the same, as far as its bounds go.
+        # The upper bound of its extra cost may be positive all the same.
         most = extra.value + math.hypot(extra.high - extra.value, len(seeds) * spread_J)
         if most > 0 and saving.low <= 0:
             return None
-        return {"value": 0.0, "low": 0.0, "high": most / saving.low if most > 0 else 0.0}
+        return Interval(0.0, 0.0, most / saving.low if most > 0 else 0.0)
     requests = ratio(extra, saving)
     if saving.low <= 0 or not math.isfinite(requests.high):
         return None
@@ -48,5 +46,4 @@ def break_even(
     # d(saving) / saving is at most d(ratio) / ratio times what the baseline takes over what is saved.
     of_saving = spread.half * total(before).value / saving.value if spread else 0.0
     of_extra = spread_J * len(seeds) / extra.value
-    sensors = requests._replace(low=max(0.0, requests.low))
-    return widened(interval(sensors), math.hypot(of_saving, of_extra))
+    return widened(requests._replace(low=max(0.0, requests.low)), math.hypot(of_saving, of_extra))

@@ -1,34 +1,34 @@
-"""Which recipe to deploy: the least energy at the quality asked for, shown and not assumed."""
+"""Which recipe to deploy: the one that is shown to need the least energy at the required quality."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal
 
 from greenllm.comparison.recipes import Comparison
+from greenllm.comparison.rows import Advice, Qualifies, RecipeRow
 from greenllm.config.models import Decision
+from greenllm.estimate import Interval
 
-Answer = Literal["yes", "no", "not resolvable"]
 
+def decided(comparison: Comparison, decision: Decision) -> tuple[list[RecipeRow], Advice]:
+    """Return an experiment's recipes, and which one to deploy.
 
-def decided(comparison: Comparison, decision: Decision) -> tuple[list[dict[str, Any]], dict[str, Any]]:
-    """Return an experiment's recipes with `qualifies` and `on_front`, and its recommendation.
-
-    A recipe is recommended where its quality is shown not to be worse than asked, and, beside a baseline that is good
-    enough itself, its energy in all (a request's, with that to produce the model spread over the expected requests) is
-    shown to be less: the interval of the ratio lies above 1. Among several the least energy in all decides. Where
-    nothing is shown to be better, the baseline stays; what is unknown recommends nothing.
+    A recipe is recommended where its quality is shown not to be worse than asked and its total energy (that of a
+    request, with that to produce the model spread over the expected requests) is shown to be less than the baseline's,
+    if the baseline is good enough itself: the interval of the ratio is above 1. Among several, the one with the least
+    total energy is recommended. Where no recipe is shown to be better, the baseline is recommended; where energy or
+    quality is unknown, none.
     """
-    rows = comparison.rows()
-    front = _front(rows, comparison.task.higher_is_better)
-    for row in rows:
-        row["qualifies"] = qualifies(comparison, decision, row["recipe"])
-        row["on_front"] = row["recipe"] in front
-    return rows, _recommendation(comparison, decision, rows, front)
+    front = _front(comparison)
+    rows = [
+        comparison.row(recipe, qualifies(comparison, decision, recipe), recipe in front)
+        for recipe in comparison.recipes
+    ]
+    return rows, _advice(comparison, decision, rows, front)
 
 
 def undecidable(comparison: Comparison, decision: Decision) -> str | None:
-    """Return why the quality asked for, beside the baseline's, says nothing of any recipe; None where it does.
+    """Return why the quality asked for, relative to the baseline's, excludes no recipe; None where it may exclude one.
 
-    Where the baseline is so bad that the bound is no better than the worst that the metric can be, all would do.
+    It excludes none where the baseline is so bad that the bound is no better than the worst value of the metric.
     """
     if decision.worse_by is None or decision.quality is not None or len(comparison.recipes) == 1:
         return None
@@ -54,8 +54,8 @@ def _says_nothing(comparison: Comparison, decision: Decision, baseline: float) -
     return baseline - decision.worse_by <= least if higher else baseline + decision.worse_by >= most
 
 
-def qualifies(comparison: Comparison, decision: Decision, recipe: str) -> Answer:
-    """Say whether a recipe's quality is shown, at `decision.confidence` and one-sided, not to be worse than asked."""
+def qualifies(comparison: Comparison, decision: Decision, recipe: str) -> Qualifies:
+    """Return whether a recipe's quality is shown, one-sided at `decision.confidence`, not to be worse than asked."""
     if undecidable(comparison, decision):
         return "not resolvable"
     found = []
@@ -66,7 +66,7 @@ def qualifies(comparison: Comparison, decision: Decision, recipe: str) -> Answer
         found.append((comparison.differences[recipe], -sign * decision.worse_by))
     if comparison.quality[recipe] is None:
         return "not resolvable"
-    answers: set[Answer] = set()
+    answers: set[Qualifies] = set()
     for uncertain, bound in found:
         if uncertain is None:
             answers.add("not resolvable")
@@ -78,13 +78,13 @@ def qualifies(comparison: Comparison, decision: Decision, recipe: str) -> Answer
     return "no" if "no" in answers else "not resolvable" if "not resolvable" in answers else "yes"
 
 
-def _front(rows: Sequence[Mapping[str, Any]], higher_is_better: bool) -> list[str]:
-    """Return the recipes that no other beats in quality and energy per request (by best estimates)."""
-    sign = 1 if higher_is_better else -1
+def _front(comparison: Comparison) -> list[str]:
+    """Return the recipes that no other beats in both quality and energy per request (by best estimates)."""
+    sign = 1 if comparison.task.higher_is_better else -1
     known = {
-        row["recipe"]: (sign * row["quality"]["value"], -row["energy_per_request_J"]["value"])
-        for row in rows
-        if row["quality"] and row["energy_per_request_J"]
+        recipe: (sign * quality.value, -energy_J.value)
+        for recipe in comparison.recipes
+        if (quality := comparison.quality_of(recipe)) and (energy_J := comparison.request.mean(recipe))
     }
 
     def beaten(own: tuple[float, float]) -> bool:
@@ -93,100 +93,90 @@ def _front(rows: Sequence[Mapping[str, Any]], higher_is_better: bool) -> list[st
     return [recipe for recipe, own in known.items() if not beaten(own)]
 
 
-def _recommendation(
-    comparison: Comparison, decision: Decision, rows: Sequence[dict[str, Any]], front: Sequence[str]
-) -> dict[str, Any]:
-    by_recipe = {row["recipe"]: row for row in rows}
+def _advice(comparison: Comparison, decision: Decision, rows: Sequence[RecipeRow], front: list[str]) -> Advice:
+    by_recipe = {row.recipe: row for row in rows}
     in_all = {
-        row["recipe"]: comparison.total.times_less(comparison.baseline, row["recipe"])
-        for row in rows
-        if not row["is_baseline"]
+        row.recipe: comparison.total.times_less(comparison.baseline, row.recipe) for row in rows if not row.is_baseline
     }
     unsaid = undecidable(comparison, decision)
     chosen, reason = (None, unsaid) if unsaid else _choice(comparison, rows, in_all)
     if chosen is not None and _useless(comparison, by_recipe[chosen]):
         chosen, reason = None, f"{chosen}, the most frugal, answers nothing right"
     row = None if chosen in (None, comparison.baseline) else by_recipe[chosen]
-    return {
-        "recipe": chosen,
-        "baseline": comparison.baseline,
-        "reason": reason,
-        "undecidable": unsaid is not None,
-        "requests": decision.requests,
-        "confidence": decision.confidence,
-        "quality_bound": _quality_bound(comparison, decision),
-        "times_less": row and row["times_less"],
-        "total_times_less": row and in_all[row["recipe"]],
-        "quality_difference": row and row["quality_difference"],
-        "break_even_requests": row and row["break_even_requests"],
-        "front": list(front),
-        "losses": [
-            row["recipe"]
+    return Advice(
+        recipe=chosen,
+        baseline=comparison.baseline,
+        reason=reason,
+        undecidable=unsaid is not None,
+        requests=decision.requests,
+        confidence=decision.confidence,
+        quality_bound=_quality_bound(comparison, decision),
+        times_less=row and row.times_less,
+        total_times_less=row and in_all[row.recipe],
+        quality_difference=row and row.quality_difference,
+        break_even_requests=row and row.break_even_requests,
+        front=front,
+        losses=[
+            row.recipe
             for row in rows
-            if row["verdict"] == "loss" or ((ratio := in_all.get(row["recipe"])) and ratio["high"] < 1)
+            if row.verdict == "loss" or ((ratio := in_all.get(row.recipe)) and ratio.high < 1)
         ],
-    }
+    )
 
 
 def _choice(
-    comparison: Comparison, rows: Sequence[Mapping[str, Any]], in_all: Mapping[str, Mapping[str, float] | None]
+    comparison: Comparison, rows: Sequence[RecipeRow], in_all: Mapping[str, Interval | None]
 ) -> tuple[str | None, str | None]:
     """Return the recipe to deploy, or why there is none."""
-    good = [row for row in rows if row["qualifies"] == "yes"]
+    good = [row for row in rows if row.qualifies == "yes"]
     if not good:
         return None, _why_none(comparison, rows)
-    known = [row for row in good if row["total_energy_per_request_J"] is not None]
-    if not known:
+    energy_J = {row.recipe: energy.value for row in good if (energy := row.total_energy_per_request_J)}
+    if not energy_J:
         return None, f"the energy in all of {_listed(good)} is unknown ({_why_unknown(comparison, good[0])})"
-    baseline = next((row for row in good if row["is_baseline"]), None)
+    baseline = next((row for row in good if row.is_baseline), None)
     if baseline is None:
-        return _least(known), None
-    if baseline not in known:
+        return min(energy_J, key=energy_J.__getitem__), None
+    if baseline.recipe not in energy_J:
         return None, (
             f"the energy in all of {comparison.baseline}, which others are compared with, is unknown "
             f"({_why_unknown(comparison, baseline)})"
         )
-    shown = [row for row in known if (ratio := in_all.get(row["recipe"])) and ratio["low"] > 1]
-    return _least(shown or [baseline]), None
+    shown = [recipe for recipe in energy_J if (ratio := in_all.get(recipe)) and ratio.low > 1]
+    return min(shown or [baseline.recipe], key=energy_J.__getitem__), None
 
 
-def _useless(comparison: Comparison, row: Mapping[str, Any]) -> bool:
-    """Say whether a recipe's quality is the worst that can be."""
+def _useless(comparison: Comparison, row: RecipeRow) -> bool:
+    """Return whether a recipe's quality is the worst that the metric can be."""
     least, _ = comparison.task.range
-    return bool(comparison.task.higher_is_better and row["quality"] and row["quality"]["value"] <= least)
+    return bool(comparison.task.higher_is_better and row.quality and row.quality.value <= least)
 
 
-def _least(rows: Sequence[Mapping[str, Any]]) -> str:
-    return str(min(rows, key=lambda row: float(row["total_energy_per_request_J"]["value"]))["recipe"])
-
-
-def _why_none(comparison: Comparison, rows: Sequence[Mapping[str, Any]]) -> str:
-    unevaluated = [row for row in rows if row["quality"] is None]
+def _why_none(comparison: Comparison, rows: Sequence[RecipeRow]) -> str:
+    unevaluated = [row for row in rows if row.quality is None]
     if len(unevaluated) == len(rows):
         return "no recipe was evaluated"
-    if comparison.quality[comparison.baseline] is None and any(row["qualifies"] == "not resolvable" for row in rows):
+    if comparison.quality[comparison.baseline] is None and any(row.qualifies == "not resolvable" for row in rows):
         return f"{comparison.baseline}, whose quality the others' is compared with, was not evaluated"
-    if open_ := [row for row in rows if row["qualifies"] == "not resolvable" and row not in unevaluated]:
+    if open_ := [row for row in rows if row.qualifies == "not resolvable" and row not in unevaluated]:
         return f"whether the quality of {_listed(open_)} is as asked is not resolvable; more test examples or seeds may"
     return "no recipe's quality is as asked" + (f" ({_listed(unevaluated)} not evaluated)" if unevaluated else "")
 
 
-def _why_unknown(comparison: Comparison, row: Mapping[str, Any]) -> str:
-    """Return why a recipe's energy in all is unknown."""
-    if row["energy_per_request_J"] is None:
-        return str(row["reason"] or "no request was answered")
-    missing = [
-        reason for model in comparison.models[row["recipe"]].values() for reason in model["cost_to_produce"]["missing"]
-    ]
+def _why_unknown(comparison: Comparison, row: RecipeRow) -> str:
+    """Return why a recipe's total energy is unknown."""
+    if row.energy_per_request_J is None:
+        return str(row.reason or "no request was answered")
+    missing = [reason for model in comparison.models[row.recipe].values() for reason in model.cost.missing]
     return missing[0] if missing else "no seed has both its serving and its making measured"
 
 
-def _listed(rows: Sequence[Mapping[str, Any]]) -> str:
-    return ", ".join(row["recipe"] for row in rows)
+def _listed(rows: Sequence[RecipeRow]) -> str:
+    return ", ".join(row.recipe for row in rows)
 
 
 def _quality_bound(comparison: Comparison, decision: Decision) -> float | None:
-    """Return the primary metric's value that had to be reached; None where nothing was asked."""
+    """Return the value of the primary metric that had to be reached; None where none was asked for."""
     higher = comparison.task.higher_is_better
     bounds = [] if decision.quality is None else [decision.quality]
     baseline = comparison.quality[comparison.baseline]

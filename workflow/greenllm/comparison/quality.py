@@ -1,7 +1,8 @@
-"""Quality of recipes and its difference, with bounds over what chance chose: the test examples and the seeds.
+"""Quality of recipes and its difference, with bounds for the random choice of test examples and seeds.
 
-Both are crossed: all seeds' models answer the same examples. The variance of a mean over seeds is that between the
-seeds over their number, and that over examples, from a bootstrap, as far as an example moves all seeds alike.
+Both are crossed: all seeds' models answer the same examples. The variance of a mean over seeds has two parts: the
+variance between seeds, over their number, and the part of the variance over examples (from a bootstrap) that all seeds
+share.
 """
 
 import math
@@ -14,21 +15,21 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
-from greenllm.comparison.intervals import Interval
+from greenllm.estimate import Interval
 from greenllm.tasks import Task
 from greenllm.tasks.bootstrap import CHUNK, resamples, with_imagined
 from greenllm.tasks.task import Sums
 
-SAMPLES = 2000  # bootstrap samples, and permutations, behind each figure
+SAMPLES = 2000  # bootstrap samples, and permutations, for each figure
 Answers = Sequence[Mapping[str, Any]]  # the lines of a predictions file
 
 
 @dataclass(frozen=True)
 class Uncertain:
-    """A mean over seeds of a metric, or of a difference of two, and how sure it is.
+    """A mean over seeds of a metric, or of the difference of two, with its uncertainty.
 
     `samples` are its bootstrap samples over the examples, `seeds_error` is the standard error from the seeds (0 with
-    one), and `freedom` are the degrees of freedom of both together.
+    one), and `freedom` is the number of degrees of freedom of both together.
     """
 
     value: float
@@ -55,8 +56,8 @@ class Uncertain:
         )
 
     def interval(self) -> Interval:
-        """Return {value, low, high} with 95 % bounds."""
-        return {"value": self.value, "low": self.low(0.975), "high": self.high(0.975)}
+        """Return the value with its 95 % bounds."""
+        return Interval(self.value, self.low(0.975), self.high(0.975))
 
 
 def quality(task: Task, metric: str, recipe: Sequence[Answers]) -> Uncertain | None:
@@ -72,13 +73,13 @@ def paired_difference(
     """Return the metric of `recipe` less that of `baseline`, each the mean over the same seeds.
 
     Each side holds the lines of a predictions file for each seed ({id, completion, prediction}); only examples that all
-    have answered count. A bootstrap sample draws examples, the same for both sides, so that what both get wrong does
-    not widen the interval (Efron and Tibshirani 1993). None without common examples.
+    have answered count. A bootstrap sample draws the same examples for both sides, so that examples that both get wrong
+    do not widen the interval (Efron and Tibshirani 1993). None without common examples.
 
-    The p-value (two-sided) is that of a paired permutation test, in which examples' two answers change sides; for a
-    metric that is a mean of right and wrong this is McNemar's exact test, but for permutations drawn by chance. With
-    several seeds it is that of a t test over examples and seeds, since other seeds would have made other models. Raises
-    ValueError where the sides differ in the number of seeds.
+    The p-value (two-sided) is that of a paired permutation test, in which the two answers to an example are swapped.
+    For a metric that is a mean of right and wrong it is McNemar's exact test, except that permutations are random.
+    With several seeds it is that of a t test over examples and seeds, since other seeds would have made other models.
+    Raises ValueError where the sides differ in the number of seeds.
     """
     if len(baseline) != len(recipe):
         raise ValueError(f"{len(baseline)} and {len(recipe)} seeds; expected the same seeds on both sides")
@@ -100,8 +101,8 @@ def _common(predictions: Sequence[Answers]) -> list[list[Mapping[str, Any]]] | N
 def _bootstrapped(sums: Sequence[Sums], imagined: Sequence[int]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Return each metric's score, shape (metrics,), and its bootstrap samples, shape (metrics, samples).
 
-    The same examples are drawn for all, and for whatever else has as many examples, and as many imagined ones: for each
-    metric one that is as `imagined` (1 right, 0 wrong), and its opposite.
+    The same examples are drawn for all metrics, and in every call with the same number of examples. Two imagined
+    examples are added for each metric: one that is as `imagined` (1 right, 0 wrong), and its opposite.
     """
     count = len(sums[0].per_example)
     values = [one.score(np.ones((1, count)) @ one.per_example)[0] for one in sums]
@@ -115,9 +116,9 @@ def _bootstrapped(sums: Sequence[Sums], imagined: Sequence[int]) -> tuple[NDArra
 
 @lru_cache(maxsize=4)
 def _draws(count: int) -> NDArray[np.uint8]:
-    """Return how often each of `count` examples is drawn, shape (samples, examples); kept, since all recipes share it.
+    """Return how often each of `count` examples is drawn, shape (samples, examples); cached, as all recipes share it.
 
-    That one is drawn more than 255 times does not happen: its count is about Poisson's with a mean of 1.
+    No example is drawn more than 255 times: the count has about a Poisson distribution with a mean of 1.
     """
     return np.concatenate([drawn.astype(np.uint8) for drawn in resamples(count, SAMPLES, seed=0)])
 
@@ -130,8 +131,8 @@ def _chunks(whole: NDArray[Any]) -> Iterator[NDArray[np.float64]]:
 def _uncertain(values: NDArray[np.float64], drawn: NDArray[np.float64]) -> Uncertain:
     """Return the mean over seeds of `values`, shape (seeds,), with bootstrap samples `drawn`, shape (seeds, samples).
 
-    The variance between seeds holds what each model alone errs on, so of the examples' variance only that part is
-    added which moves all seeds alike. Degrees of freedom are Satterthwaite's.
+    The variance between seeds includes the errors of each model alone, so only the part of the examples' variance that
+    all seeds share is added. Degrees of freedom are Satterthwaite's.
     """
     seeds, mean = len(values), drawn.mean(axis=0)
     value = float(values.mean())
@@ -157,7 +158,7 @@ def _permutation_p(first: Sums, second: Sums) -> float:
     """Return the p-value of a paired permutation test (Monte Carlo: never below 1 / (1 + permutations))."""
     count, lead = len(first.per_example), second.per_example - first.per_example
     changed = np.random.default_rng(0).integers(0, 2, (SAMPLES, count), dtype=np.uint8)
-    changed[0] = 0  # as it was found
+    changed[0] = 0  # the answers as they are
     differences = np.concatenate(
         [
             second.score(second.per_example.sum(axis=0) - flips @ lead)
@@ -165,5 +166,5 @@ def _permutation_p(first: Sums, second: Sums) -> float:
             for flips in _chunks(changed)
         ]
     )
-    # Of differences that are equal but for rounding, none is more extreme.
+    # Differences that are equal except for rounding count as equally extreme.
     return float(np.mean(np.abs(differences) >= np.abs(differences[0]) * (1 - 1e-9)))

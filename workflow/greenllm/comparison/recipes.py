@@ -3,19 +3,29 @@
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, TypeVar
 
 from greenllm.comparison.break_even import break_even
-from greenllm.comparison.intervals import Interval, Quantity, interval, verdict
+from greenllm.comparison.model import ModelFacts
 from greenllm.comparison.quality import Uncertain, paired_difference, quality
-from greenllm.comparison.served import Point
-from greenllm.comparison.spread import Repeated, Spread
-from greenllm.estimate import Estimate, total
+from greenllm.comparison.quantity import Quantity, verdict
+from greenllm.comparison.rows import (
+    CurvePoint,
+    Difference,
+    EnergySpread,
+    Qualifies,
+    Quality,
+    RecipeRow,
+)
+from greenllm.comparison.served import PointEnergy
+from greenllm.comparison.spread import Repeated
+from greenllm.documents.evaluation import HandedOver, ModelQuality
+from greenllm.estimate import Estimate, Interval, total
 from greenllm.study.results import Key, Study
 from greenllm.tasks import TASKS, Task
 
 J_PER_Wh = 3600.0
-Model = Mapping[str, Any]
+Value = TypeVar("Value")
 
 
 @dataclass(frozen=True)
@@ -24,7 +34,7 @@ class Comparison:
 
     experiment: str
     study: Study
-    models: Mapping[str, Mapping[int, Model]]  # recipe → seed → model
+    models: Mapping[str, Mapping[int, ModelFacts]]  # recipe → seed → model
 
     @property
     def recipes(self) -> list[str]:
@@ -41,14 +51,14 @@ class Comparison:
         """The experiment's task."""
         return TASKS[self.study.config.experiments[self.experiment].task]
 
-    def measured(self, of: Callable[[Point], Repeated | None], point: int = 0) -> Quantity:
+    def measured(self, of: Callable[[PointEnergy], Repeated | None], point: int = 0) -> Quantity:
         """Return a quantity of the measurements at the `point`-th concurrency."""
         return Quantity(
             {
                 recipe: {
                     seed: found
                     for seed, model in self.models[recipe].items()
-                    if (serving := model["_serving"])
+                    if (serving := model.serving)
                     and len(serving.points) > point
                     and (found := of(serving.points[point])) is not None
                 }
@@ -59,17 +69,13 @@ class Comparison:
     @cached_property
     def request(self) -> Quantity:
         """The energy per request, in J."""
-        return self.measured(lambda point: point.energy_per("answered"))
+        return self.measured(lambda point: point.per_request)
 
     @cached_property
     def produce(self) -> dict[str, dict[int, Estimate]]:
         """What each seed's model cost to produce here, in J; without a model that all started from."""
         return {
-            recipe: {
-                seed: model["_cost_here"]
-                for seed, model in self.models[recipe].items()
-                if model["_cost_here"] is not None
-            }
+            recipe: {seed: cost for seed, model in self.models[recipe].items() if (cost := model.cost.here) is not None}
             for recipe in self.recipes
         }
 
@@ -98,7 +104,7 @@ class Comparison:
 
     @cached_property
     def differences(self) -> dict[str, Uncertain | None]:
-        """Each recipe's primary metric less the baseline's, over the seeds that both have predictions of."""
+        """Each recipe's primary metric less the baseline's, over the seeds for which both have predictions."""
         found: dict[str, Uncertain | None] = {}
         for recipe in self.recipes:
             pairs = zip(self._answers(self.baseline), self._answers(recipe), strict=True)
@@ -113,112 +119,104 @@ class Comparison:
     @cached_property
     def _predictions(self) -> dict[tuple[str, int], list[dict[str, Any]]]:
         return {
-            (recipe, seed): self.study.predictions((self.experiment, recipe, seed)) if model["quality"] else []
+            (recipe, seed): self.study.predictions((self.experiment, recipe, seed)) if model.quality else []
             for recipe in self.recipes
             for seed, model in self.models[recipe].items()
         }
 
-    def rows(self) -> list[dict[str, Any]]:
-        """Return what is known of each recipe."""
-        return [self._row(recipe) for recipe in self.recipes]
-
-    def _row(self, recipe: str) -> dict[str, Any]:
-        baseline, same = self.baseline, recipe == self.baseline
-        own = list(self.models[recipe].values())
-        served = [model["serving"] for model in own if model["serving"] is not None]
-        factor = None if same else self.request.times_less(baseline, recipe)
-        produced = {
-            seed: Repeated(cost, (cost.value,))
-            for seed, cost in self.produce[recipe].items()
-            if not self.models[recipe][seed]["cost_to_produce"]["missing"]
-        }
+    def row(self, recipe: str, qualifies: Qualifies, on_front: bool) -> RecipeRow:
+        """Return what is known of a recipe, and what was decided about it."""
+        same, own = recipe == self.baseline, list(self.models[recipe].values())
+        servings = [model.serving for model in own if model.serving is not None]
+        evaluated = self._evaluated(recipe)
+        factor = None if same else self.request.times_less(self.baseline, recipe)
         accelerator = self.measured(lambda point: point.accelerator_per_request).mean(recipe)
-        return {
-            "recipe": recipe,
-            "is_baseline": same,
-            "seeds_measured": sorted(self.request.recipes[recipe]),
-            "engine": _first(model["engine"] for model in own),
-            "precision": _first(model["precision"] for model in own),
-            "parameters": _mean(model["parameters"] for model in own),
-            "model_bytes": _mean(model["model_bytes"] for model in own),
-            "memory_bytes": _mean(serving["memory_bytes"] for serving in served),
-            "memory_reason": _first(serving["memory_reason"] for serving in served),
-            "flops_per_token": _mean(model["flops_per_token"] for model in own),
-            **self._quality(recipe),
-            "energy_per_request_J": self.request.mean(recipe),
-            "energy_per_token_J": self.measured(lambda point: point.energy_per("completion_tokens")).mean(recipe),
-            "energy_quality": _first(serving["quality"] for serving in served),
-            "energy_spread": _spread(self.request, recipe),
-            "times_less": factor,
-            "verdict": "baseline" if same else verdict(factor),
-            "curve": self._curve(recipe),
-            "idle_power_W": _mean_interval(model["_serving"].idle_power for model in own if model["_serving"]),
-            "accelerator_Wh_per_1000_requests": accelerator
-            and {bound: joules * 1000 / J_PER_Wh for bound, joules in accelerator.items()},
-            "latency_p50_s": _mean(_within(serving["latency_s"], "p50") for serving in served),
-            "latency_p95_s": _mean(_within(serving["latency_s"], "p95") for serving in served),
-            "requests_per_s": _mean(_within(serving["throughput"], "requests_per_s") for serving in served),
-            "cost_to_produce_J": Quantity({recipe: produced}).mean(recipe),
-            "total_energy_per_request_J": self.total.mean(recipe),
-            "break_even_requests": None if same else break_even(self.request, self.produce, baseline, recipe),
-            "reason": _first(serving["reason"] for serving in served) if served else "not deployed",
-        }
+        return RecipeRow(
+            recipe=recipe,
+            is_baseline=same,
+            seeds_measured=sorted(self.request.recipes[recipe]),
+            engine=_first(model.engine for model in own),
+            precision=_first(model.precision for model in own),
+            parameters=_mean(model.parameters for model in own),
+            model_bytes=_mean(model.model_bytes for model in own),
+            memory_bytes=_mean(serving.measurement.memory_bytes for serving in servings),
+            memory_reason=_first(serving.measurement.memory_reason for serving in servings),
+            flops_per_token=_mean(model.flops_per_token for model in own),
+            quality=self.quality_of(recipe),
+            quality_difference=self._difference(recipe),
+            subsets=_mean_subsets(evaluated),
+            hand_over=_mean_hand_over(evaluated),
+            energy_per_request_J=self.request.mean(recipe),
+            energy_per_token_J=self.measured(lambda point: point.per_token).mean(recipe),
+            energy_quality=_first(serving.server and serving.server.quality for serving in servings),
+            energy_spread=_spread(self.request, recipe),
+            times_less=factor,
+            verdict="baseline" if same else verdict(factor),
+            curve=self._curve(recipe),
+            idle_power_W=_mean_interval(serving.idle_power for serving in servings),
+            accelerator_Wh_per_1000_requests=accelerator
+            and Interval(*(joules * 1000 / J_PER_Wh for joules in accelerator)),
+            latency_p50_s=_mean(serving.compared.written.latency_s.p50 for serving in servings),
+            latency_p95_s=_mean(serving.compared.written.latency_s.p95 for serving in servings),
+            requests_per_s=_mean(serving.compared.written.throughput.requests_per_s for serving in servings),
+            cost_to_produce_J=self._whole_cost(recipe).mean(recipe),
+            total_energy_per_request_J=self.total.mean(recipe),
+            break_even_requests=None if same else break_even(self.request, self.produce, self.baseline, recipe),
+            reason=_first(serving.reason for serving in servings) if servings else "not deployed",
+            qualifies=qualifies,
+            on_front=on_front,
+        )
 
-    def _quality(self, recipe: str) -> dict[str, Any]:
-        evaluated = [model["quality"] for model in self.models[recipe].values() if model["quality"] is not None]
-        metric = self.task.primary
-        written = _mean_table([found["metrics"][metric] for found in evaluated if metric in found["metrics"]])
-        if len(evaluated) > 1 and (found := self.quality[recipe]) is not None:
-            written = found.interval()  # the seeds' spread as well
-        difference = None if recipe == self.baseline else self.differences[recipe]
-        return {
-            "quality": written and {"metric": metric, **written, "examples": evaluated[0]["examples"]},
-            "quality_difference": difference and self._written(difference),
-            "subsets": _mean_table(
-                [
-                    {
-                        name: {**subset["metrics"], "examples": subset["examples"]}
-                        for name, subset in found["subsets"].items()
-                    }
-                    for found in evaluated
-                ]
-            )
-            or {},
-            "hand_over": _mean_table([found["hand_over"] for found in evaluated if found["hand_over"]]),
-        }
+    def _whole_cost(self, recipe: str) -> Quantity:
+        """Return what a recipe's models cost to produce, in J, of the seeds of which all of it is known."""
+        models = self.models[recipe]
+        known = {seed: cost for seed, cost in self.produce[recipe].items() if not models[seed].cost.missing}
+        return Quantity({recipe: {seed: Repeated(cost, (cost.value,)) for seed, cost in known.items()}})
 
-    def _written(self, difference: Uncertain) -> dict[str, Any]:
+    def _evaluated(self, recipe: str) -> list[ModelQuality]:
+        return [found for model in self.models[recipe].values() if (found := model.quality) is not None]
+
+    def quality_of(self, recipe: str) -> Quality | None:
+        """Return a recipe's primary metric; None where it was not evaluated."""
+        evaluated, metric = self._evaluated(recipe), self.task.primary
+        written = _mean_of_intervals([found.metrics[metric] for found in evaluated if metric in found.metrics])
+        if len(evaluated) > 1 and (uncertain := self.quality[recipe]) is not None:
+            written = uncertain.interval()  # holds the spread between seeds as well
+        return written and Quality(metric=metric, **written.to_json(), examples=evaluated[0].examples)
+
+    def _difference(self, recipe: str) -> Difference | None:
+        """Return the recipe's primary metric less the baseline's; None where that is not known."""
+        if recipe == self.baseline or (difference := self.differences[recipe]) is None:
+            return None
         found, several = difference.interval(), difference.seeds > 1
-        return {
-            **found,
-            "metric": self.task.primary,
-            "method": "paired bootstrap over the test examples" + (", and the variance between seeds" * several),
-            "resolved": found["low"] > 0 or found["high"] < 0,
-            "p_value": difference.p_value,
-            "test": "t test over examples and seeds" if several else "paired permutation test over the examples",
-        }
+        return Difference(
+            **found.to_json(),
+            metric=self.task.primary,
+            method="paired bootstrap over the test examples" + (", and the variance between seeds" * several),
+            resolved=found.low > 0 or found.high < 0,
+            p_value=difference.p_value,
+            test="t test over examples and seeds" if several else "paired permutation test over the examples",
+        )
 
-    def _curve(self, recipe: str) -> list[dict[str, Any]]:
+    def _curve(self, recipe: str) -> list[CurvePoint]:
         """Return energy and speed at each concurrency, the first one first."""
-        servings = [serving for model in self.models[recipe].values() if (serving := model["_serving"])]
+        servings = [model.serving for model in self.models[recipe].values() if model.serving]
         curve = []
         for index in range(min((len(serving.points) for serving in servings), default=0)):
             written = [serving.points[index].written for serving in servings]
             curve.append(
-                {
-                    "concurrency": written[0]["concurrency"],
-                    "energy_per_request_J": self.measured(lambda p: p.energy_per("answered"), index).mean(recipe),
-                    "energy_per_token_J": self.measured(lambda p: p.energy_per("completion_tokens"), index).mean(
-                        recipe
-                    ),
-                    "requests_per_s": _mean(_within(point["throughput"], "requests_per_s") for point in written),
-                    "latency_p50_s": _mean(_within(point["latency_s"], "p50") for point in written),
-                }
+                CurvePoint(
+                    concurrency=written[0].concurrency,
+                    energy_per_request_J=self.measured(lambda point: point.per_request, index).mean(recipe),
+                    energy_per_token_J=self.measured(lambda point: point.per_token, index).mean(recipe),
+                    requests_per_s=_mean(point.throughput.requests_per_s for point in written),
+                    latency_p50_s=_mean(point.latency_s.p50 for point in written),
+                )
             )
         return curve
 
 
-def compared(study: Study, models: Mapping[Key, Model]) -> dict[str, Comparison]:
+def compared(study: Study, models: Mapping[Key, ModelFacts]) -> dict[str, Comparison]:
     """Return the comparison of each experiment's recipes."""
     return {
         name: Comparison(
@@ -230,28 +228,24 @@ def compared(study: Study, models: Mapping[Key, Model]) -> dict[str, Comparison]
     }
 
 
-def _spread(quantity: Quantity, recipe: str) -> dict[str, Any] | None:
+def _spread(quantity: Quantity, recipe: str) -> EnergySpread | None:
     """Return what the spread in an interval is over, with a note of what it leaves out; None without an energy."""
     if not quantity.recipes[recipe]:
         return None
-    spread: Spread | None = quantity.spreads[recipe]
-    if spread is None:
+    if (spread := quantity.spreads[recipe]) is None:
         note = "measured once, in one round: the interval is the sensors' alone and says nothing of how far runs differ"
-        return {"over": None, "count": 1, "relative_error": None, "pooled": False, "note": note}
+        return EnergySpread(over=None, count=1, relative_error=None, pooled=False, note=note)
     note = (
         f"{spread.count} rounds of one run: how far other seeds and deployments would differ is not in the interval"
         if spread.over == "rounds"
         else f"{spread.count} seeds" + (", their variance pooled over the recipes" if spread.pooled else "")
     )
-    found = {"over": spread.over, "count": spread.count, "relative_error": spread.error, "pooled": spread.pooled}
-    return {**found, "note": note}
+    return EnergySpread(
+        over=spread.over, count=spread.count, relative_error=spread.error, pooled=spread.pooled, note=note
+    )
 
 
-def _within(table: Mapping[str, Any] | None, name: str) -> float | None:
-    return None if table is None else table.get(name)
-
-
-def _first(values: Iterable[Any]) -> Any:
+def _first(values: Iterable[Value | None]) -> Value | None:
     return next((value for value in values if value), None)
 
 
@@ -263,17 +257,41 @@ def _mean(values: Iterable[float | None]) -> float | None:
 def _mean_interval(estimates: Iterable[Estimate | None]) -> Interval | None:
     """Return the mean of estimates, their sensors' error shared; None where none is known."""
     known = [estimate for estimate in estimates if estimate is not None]
-    return interval(total(known).scaled(1 / len(known))) if known else None
+    return total(known).scaled(1 / len(known)).interval() if known else None
 
 
-def _mean_table(tables: Sequence[Any]) -> Any:
-    """Return the mean of tables of numbers with the same keys, level by level; None where there are none.
+def _mean_of_intervals(intervals: Sequence[Interval]) -> Interval | None:
+    """Return the mean of intervals, of their values and of their bounds; None where there are none.
 
     All seeds answer one test set, so its error, the intervals' width, does not average out.
     """
-    if not tables:
-        return None
-    if isinstance(tables[0], Mapping):
-        names = dict.fromkeys(name for table in tables for name in table)
-        return {name: _mean_table([table[name] for table in tables if name in table]) for name in names}
-    return _mean(tables)
+    return Interval(*(sum(column) / len(intervals) for column in zip(*intervals, strict=True))) if intervals else None
+
+
+def _mean_metrics(tables: Sequence[Mapping[str, Interval]]) -> dict[str, Interval]:
+    """Return the mean of each metric over the tables that have it."""
+    names = dict.fromkeys(name for table in tables for name in table)
+    means = {name: _mean_of_intervals([table[name] for table in tables if name in table]) for name in names}
+    return {name: mean for name, mean in means.items() if mean is not None}
+
+
+def _mean_subsets(evaluated: Sequence[ModelQuality]) -> dict[str, dict[str, Interval | float]]:
+    """Return the mean quality on each kind of example, with the number of examples."""
+    means: dict[str, dict[str, Interval | float]] = {}
+    for kind in dict.fromkeys(kind for found in evaluated for kind in found.subsets):
+        own = [found.subsets[kind] for found in evaluated if kind in found.subsets]
+        examples = sum(subset.examples for subset in own) / len(own)
+        means[kind] = {**_mean_metrics([subset.metrics for subset in own]), "examples": examples}
+    return means
+
+
+def _mean_hand_over(evaluated: Sequence[ModelQuality]) -> HandedOver | None:
+    """Return the mean of what remains where uncertain answers go to a person; None where no confidence is known."""
+    found = [quality.hand_over for quality in evaluated if quality.hand_over]
+    coverage = _mean_of_intervals([one.coverage for one in found])
+    return coverage and HandedOver(
+        threshold=sum(one.threshold for one in found) / len(found),
+        coverage=coverage,
+        examples=sum(one.examples for one in found) / len(found),
+        metrics=_mean_metrics([one.metrics for one in found]),
+    )

@@ -1,4 +1,4 @@
-"""How far repeated measurements differ from each other, and what that says of their mean."""
+"""The spread of repeated measurements, and the uncertainty of their mean that follows from it."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -11,22 +11,22 @@ from scipy import stats
 
 from greenllm.estimate import Estimate
 
-STANDS_OUT = 0.1  # significance at which a recipe's spread counts as larger than the others'
-ALIKE = 0.025  # significance at which seeds count as moving two recipes alike
+LARGER = 0.1  # significance at which a recipe's spread counts as larger than the others'
+ALIKE = 0.025  # significance at which two recipes count as correlated over the seeds
 
 
 @dataclass(frozen=True)
 class Repeated:
     """A positive quantity of one model, such as its energy per request in J.
 
-    `estimate` is over all of its measurements, `runs` holds what each of them found, in the same unit.
+    `estimate` is over all of its measurements, `runs` holds the value of each of them, in the same unit.
     """
 
     estimate: Estimate
     runs: tuple[float, ...]
 
     def plus(self, other: Estimate) -> "Repeated":
-        """Return this quantity with another added that was found once."""
+        """Return the sum of this quantity and another that was measured once."""
         return Repeated(self.estimate + other, tuple(run + other.value for run in self.runs))
 
 
@@ -37,7 +37,7 @@ BySeed = Mapping[int, Repeated]
 class Spread:
     """The spread of the logarithms of `count` independent measurements: of seeds, or of one deployment's rounds.
 
-    `freedom` are the degrees of freedom behind `deviation`; where `pooled`, other recipes' measurements are among them.
+    `freedom` is the number of degrees of freedom of `deviation`; if `pooled`, other recipes' measurements are included.
     """
 
     over: Literal["seeds", "rounds"]
@@ -58,10 +58,10 @@ class Spread:
 
 
 def spreads(recipes: Mapping[str, BySeed]) -> dict[str, Spread | None]:
-    """Return the spread of each recipe's mean; None where it was measured once, which says nothing about it.
+    """Return the spread of each recipe's mean; None where it was measured once and the spread is unknown.
 
-    With several seeds it is that between the seeds' models and deployments, which holds the rounds' too; seeds being
-    few, the recipes' variances are pooled. With one seed it is that between its rounds.
+    With several seeds it is the spread between the seeds' models and deployments, which includes that between rounds;
+    since seeds are few, the recipes' variances are pooled. With one seed it is the spread between its rounds.
     """
     found = {name: _own(by_seed) for name, by_seed in recipes.items()}
     by_seeds = {name: spread for name, spread in found.items() if spread and spread.over == "seeds"}
@@ -77,21 +77,24 @@ def _own(by_seed: BySeed) -> Spread | None:
 
 
 def _logarithms(values: Sequence[float]) -> NDArray[np.float64]:
-    """Return values' logarithms; where a sensor stood still and one is not positive, what is next to them."""
+    """Return the logarithms of values, or their ratios to the mean (about the same) where one is not positive.
+
+    One may be zero where a sensor's counter did not change.
+    """
     numbers = np.asarray(values, dtype=np.float64)
     return np.log(numbers) if numbers.min() > 0 else numbers / numbers.mean()
 
 
 def _pooled(spreads: Mapping[str, Spread]) -> dict[str, Spread]:
-    """Return the spreads with their variances pooled, but not that of a recipe whose own is larger than the others'.
+    """Return the spreads with their variances pooled, except that of a recipe whose own is larger than the others'.
 
-    That relative spreads of one experiment's recipes are alike is an assumption, as in any analysis of variance. A
-    one-sided F test against the others keeps it from flattering a recipe that spreads more.
+    Pooling assumes that the relative spreads of one experiment's recipes are equal, as any analysis of variance does. A
+    one-sided F test against the others excludes a recipe whose spread is larger, which pooling would understate.
     """
     alike = {
         name: spread
         for name, spread in spreads.items()
-        if not _stands_out(spread, [other for key, other in spreads.items() if key != name])
+        if not _is_larger(spread, [other for key, other in spreads.items() if key != name])
     }
     if len(alike) < 2:
         return dict(spreads)
@@ -108,19 +111,20 @@ def _mean_variance(spreads: Sequence[Spread]) -> tuple[float, float]:
     return sum(spread.freedom * spread.deviation**2 for spread in spreads) / freedom, freedom
 
 
-def _stands_out(spread: Spread, others: Sequence[Spread]) -> bool:
+def _is_larger(spread: Spread, others: Sequence[Spread]) -> bool:
     if not others:
         return False
     variance, freedom = _mean_variance(others)
-    return bool(spread.deviation**2 > variance * stats.f.isf(STANDS_OUT, spread.freedom, freedom))
+    return bool(spread.deviation**2 > variance * stats.f.isf(LARGER, spread.freedom, freedom))
 
 
 def of_ratio(first: BySeed, second: BySeed, own: tuple[Spread | None, Spread | None]) -> Spread | None:
     """Return the spread of the ratio of two quantities' means over the seeds that both have; None where unknown.
 
-    `own` are the two quantities' spreads. Where seeds move both alike (Pearson's correlation, one-sided test) it is
-    that of the seeds' own ratios: a t test of pairs. Elsewhere the two count as independent, their freedom by Welch and
-    Satterthwaite: with few seeds, pairs that share nothing would only cost degrees of freedom.
+    `own` are the two quantities' spreads. Where both are correlated over the seeds (Pearson's correlation, one-sided
+    test) it is the spread of the seeds' ratios: a t test of pairs. Elsewhere the two count as independent, with degrees
+    of freedom by Welch and Satterthwaite: with few seeds, pairing without correlation would only cost degrees of
+    freedom.
     """
     seeds = sorted(first.keys() & second.keys())
     one, other = (replace(spread, count=len(seeds)) if spread and spread.over == "seeds" else spread for spread in own)
@@ -128,11 +132,11 @@ def of_ratio(first: BySeed, second: BySeed, own: tuple[Spread | None, Spread | N
         return None
     if one.over == other.over == "seeds" and len(seeds) > 1:
         logarithms = [_logarithms([table[seed].estimate.value for seed in seeds]) for table in (first, second)]
-        if _move_alike(*logarithms):
+        if _correlated(*logarithms):
             deviation = float((logarithms[0] - logarithms[1]).std(ddof=1))
             return Spread("seeds", deviation, len(seeds), len(seeds) - 1)
     error = math.hypot(one.error, other.error)
-    if one.pooled and other.pooled:  # one and the same variance
+    if one.pooled and other.pooled:  # the same variance
         freedom = one.freedom
     elif error:
         freedom = error**4 / (one.error**4 / one.freedom + other.error**4 / other.freedom)
@@ -141,7 +145,7 @@ def of_ratio(first: BySeed, second: BySeed, own: tuple[Spread | None, Spread | N
     return Spread(one.over, error, 1, freedom, one.pooled and other.pooled)
 
 
-def _move_alike(first: NDArray[np.float64], second: NDArray[np.float64]) -> bool:
+def _correlated(first: NDArray[np.float64], second: NDArray[np.float64]) -> bool:
     if len(first) < 3 or not np.ptp(first) or not np.ptp(second):
         return False
     return bool(stats.pearsonr(first, second, alternative="greater").pvalue < ALIKE)

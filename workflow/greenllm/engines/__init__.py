@@ -1,4 +1,4 @@
-"""Engines: what turns prompts into answers. One protocol, one file an engine; model folders name theirs."""
+"""Engines turn prompts into answers: one protocol, one file per engine. A model folder names its engine."""
 
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -25,13 +25,13 @@ class PromptTooLong(PromptError):  # noqa: N818
 class Prompt(str):
     """A prompt with its token ids, made by a chat template or by a client.
 
-    Special tokens are in it by their ids, which no text has: the same text as a mere `str` would spell them.
+    Only ids can name special tokens. The same text as a plain `str` would only spell them.
     """
 
     ids: tuple[int, ...]
 
     def __new__(cls, text: str, ids: Iterable[int]) -> Self:
-        """Join a text and its token ids, with those that the tokenizer itself puts around a text."""
+        """Join a text and its token ids, including those that the tokenizer itself adds around a text."""
         prompt = super().__new__(cls, text)
         prompt.ids = tuple(ids)
         return prompt
@@ -39,11 +39,11 @@ class Prompt(str):
 
 @dataclass(frozen=True)
 class Completion:
-    """One answer: its text, its length and its prompt's in tokens, and why it ended.
+    """One answer: its text, the lengths of answer and prompt in tokens, and the reason why it ended.
 
-    `tokens` counts the end token where one was produced (`finish_reason` "stop"); "length" means that the
-    limit asked for, or the model's context, was reached. `confidence` is the probability (0 to 1) that the model gives
-    to all tokens of the answer, the end token among them: exp of the sum of their log p; None where not asked for.
+    `tokens` includes the end token if there is one (`finish_reason` "stop"). "length" means that the requested limit
+    or the model's context was reached. `confidence` is the probability (0 to 1) that the model assigns to all tokens
+    of the answer, including the end token: exp of the sum of their log p; None if not requested.
     """
 
     text: str
@@ -55,7 +55,7 @@ class Completion:
 
 @dataclass(frozen=True)
 class Likelihood:
-    """How likely a model finds a text: -log p of its scored tokens in all, and how much text these are."""
+    """How likely a model finds a text: the sum of -log p (nats) over its scored tokens, and their number and length."""
 
     nats: float
     tokens: int
@@ -64,7 +64,7 @@ class Likelihood:
 
 
 class Engine(Protocol):
-    """A loaded model: greedy, so that one prompt has one answer, whatever it is batched with."""
+    """A loaded model. Decoding is greedy, so a prompt has one answer, whatever it is batched with."""
 
     name: str
     """The engine's name in `greenllm.json`."""
@@ -73,7 +73,7 @@ class Engine(Protocol):
 
     @property
     def precision(self) -> str | None:
-        """Precision of the weights: fp32, bf16, int8 or int4; None where it is unknown."""
+        """Precision of the weights: fp32, bf16, int8 or int4; None if unknown."""
         ...
 
     def generate(
@@ -86,15 +86,14 @@ class Engine(Protocol):
     ) -> list[Completion]:
         """Answer `prompts` together, in their order, with at most `max_tokens` tokens each.
 
-        A `Prompt` is read by its token ids; in any other text no special token is seen.
+        A `Prompt` is read by its token ids. In any other text, special tokens are only text.
 
-        An answer ends at the model's end token, at its limit or where the context is full.
-        `on_token(i, text)` is told the new text of prompt i as it comes, in whole characters; the pieces
-        join up to the answer.
-        Where `cancelled(i)` turns true nobody waits for answer i any longer, and it is cut short.
-        With `confidence` each answer tells its own, which takes a little time and changes no answer.
+        An answer ends at the model's end token, at its limit, or when the context is full.
+        `on_token(i, text)` is called with each new piece of answer i, in whole characters; the pieces joined are the
+        answer. When `cancelled(i)` becomes true, nobody waits for answer i any longer, and it is cut short.
+        With `confidence`, each completion has one. That takes a little time and changes no answer.
 
-        Raises `PromptTooLong` where a prompt fills the context, `PromptError` where it is empty.
+        Raises `PromptTooLong` if a prompt fills the context, `PromptError` if it is empty.
         """
         ...
 
@@ -105,35 +104,34 @@ class Engine(Protocol):
     def chat_prompt(self, messages: Sequence[Mapping[str, str]]) -> str:
         """Return the prompt that the model's chat template makes of `messages` (role and content).
 
-        The template's own special tokens are in it by their ids (`Prompt`); those in the messages are only text.
-        Raises `PromptError` where the model has no chat template, or its template refuses the messages.
+        The template's own special tokens are ids (`Prompt`); those that a message spells are only text.
+        Raises `PromptError` if the model has no chat template, or its template refuses the messages.
         """
         ...
 
 
 @runtime_checkable
 class ScoresTexts(Protocol):
-    """An engine that can also say how likely it finds a given text."""
+    """An engine that can also compute the likelihood of a given text."""
 
     def score(self, texts: Sequence[str]) -> list[Likelihood]:
-        """Return the likelihood of each text: of every token but the first, after all tokens before it.
+        """Return the likelihood of each text: of every token but the first, given all tokens before it.
 
-        The first token is only what the others follow; it is the model's own begin token where the tokenizer puts one
-        there, and then all characters are scored. Where a text is longer than the context, it is scored in windows
-        that overlap by one token: each token but the first is scored once, after those of its window. No end token is
-        added, and none scored.
+        The first token is not scored. If the tokenizer adds the model's begin token, that is the first, and all
+        characters are scored. A text longer than the context is scored in windows that overlap by one token: each
+        token but the first is scored once, given those before it in its window. No end token is added or scored.
         """
         ...
 
 
 def load_engine(folder: Path, *, threads: int, device: Device = "auto") -> Engine:
-    """Load the model in `folder` on the engine its `greenllm.json` names, with `threads` CPU threads.
+    """Load the model in `folder` on the engine that its `greenllm.json` names, with `threads` CPU threads.
 
-    A Hugging Face folder without `greenllm.json` is run by transformers in fp32. `device` "auto" takes a GPU
-    where the engine can use one, "cpu" never, "require" refuses to run without.
+    A Hugging Face folder without `greenllm.json` is run by transformers in fp32. `device` "auto" uses a GPU if there
+    is one that the engine can use, "cpu" never uses one, "require" fails without one.
 
-    Raises `UserError` where the folder holds no model, the device asked for is not there, or the
-    engine is not installed.
+    Raises `UserError` if the folder is not a model folder, the required device is missing, or the engine is not
+    installed.
     """
     manifest = read_manifest(folder)
     try:
@@ -148,16 +146,16 @@ def load_engine(folder: Path, *, threads: int, device: Device = "auto") -> Engin
 
 
 def _load(folder: Path, manifest: Manifest, threads: int, device: Device) -> Engine:
-    # Imported here, so that a job pays only for the start-up of the engine it uses.
+    # Imported here, so that a job loads only the engine that it uses.
     if manifest.engine == "onnxruntime-genai":
         from greenllm.engines.onnxruntime_genai import OnnxRuntimeGenAI
 
         return OnnxRuntimeGenAI(folder, manifest, threads=threads, device=device)
     if manifest.engine in ("classifier-pytorch", "classifier-tensorflow"):
-        from greenllm.engines.classifier import Classifier
+        from greenllm.engines.classifier import ClassifierEngine
 
         framework: Any = manifest.engine.removeprefix("classifier-")
-        return Classifier(folder, manifest, framework=framework, threads=threads, device=device)
+        return ClassifierEngine(folder, manifest, framework=framework, threads=threads, device=device)
     if manifest.engine == "openai-endpoint":
         from greenllm.engines.openai_endpoint import OpenAIEndpoint
 

@@ -1,4 +1,4 @@
-"""The article's classifier behind the engines' interface: an image as text in, a digit out."""
+"""The article's classifier as an engine: the prompt is an image as text, the answer a digit."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -12,8 +12,8 @@ from greenllm.errors import UserError
 from greenllm.model_folder.manifest import Manifest
 
 
-class Classifier:
-    """A folder that the recipe step `classifier` wrote, run on the CPU; a token is a grey value, or the digit."""
+class ClassifierEngine:
+    """A model folder of the recipe step `classifier`, run on the CPU. A token is a grey value, or the digit."""
 
     precision = "fp32"
 
@@ -25,7 +25,7 @@ class Classifier:
         self._network = load_network(framework, folder, threads=threads)
 
     def count_tokens(self, text: str) -> int:
-        """Return the number of grey values; raise PromptError where the text is no image."""
+        """Return the number of grey values; raise PromptError if the text is not an image."""
         try:
             return len(grey_values(text))
         except ValueError as error:

@@ -1,14 +1,14 @@
-"""The book-keeping of a batch that is being decoded: which rows go on, and what they have said."""
+"""The state of a batch that is being decoded: the tokens of each row, and which rows have not ended."""
 
 import math
 from collections.abc import Sequence
 
 from greenllm.engines import Cancelled, Completion, OnToken
-from greenllm.engines.text import Answer, Text
+from greenllm.engines.text import Detokenizer, Text
 
 
 class Batch:
-    """The answers to prompts that are decoded in step, one token a row at a time."""
+    """The answers to prompts that are decoded together, one token per row and step."""
 
     def __init__(
         self,
@@ -22,10 +22,10 @@ class Batch:
     ) -> None:
         asked = [max_tokens] * len(rows) if isinstance(max_tokens, int) else list(max_tokens)
         if len(asked) != len(rows) or any(limit < 1 for limit in asked):
-            raise ValueError(f"max_tokens {max_tokens}: expected one number, or one a prompt, of at least 1")
+            raise ValueError(f"max_tokens {max_tokens}: expected one number, or one per prompt, of at least 1")
         self._rows = rows
         self._limits = [min(limit, context - len(row)) for limit, row in zip(asked, rows, strict=True)]
-        self._answers = [Answer(text) for _ in rows]
+        self._answers = [Detokenizer(text) for _ in rows]
         self._stopped = [False] * len(rows)
         self._log_probability: dict[int, float] = {}
         self._end = end
@@ -39,13 +39,13 @@ class Batch:
         return [*self._rows[index], *self._answers[index].ids]
 
     def left(self) -> int:
-        """Return the most tokens that any row may still get."""
+        """Return the largest number of tokens that a row may still get."""
         return max(self._limits[index] - len(self._answers[index].ids) for index in self.going)
 
     def add(
         self, indices: Sequence[int], tokens: Sequence[int], log_probabilities: Sequence[float] | None = None
     ) -> None:
-        """Take one token, and its log p in nats where wanted, for each row of `indices`; ended rows ignore theirs."""
+        """Add one token, and optionally its log p (nats), to each row of `indices`, unless the row has ended."""
         for place, (index, token) in enumerate(zip(indices, tokens, strict=True)):
             if index not in self.going:
                 continue

@@ -1,4 +1,4 @@
-"""ONNX Runtime GenAI: models from its model builder. Imports neither torch nor transformers."""
+"""ONNX Runtime GenAI: runs models of its model builder. Imports neither torch nor transformers."""
 
 import json
 import math
@@ -17,14 +17,14 @@ from greenllm.errors import UserError
 from greenllm.model_folder.manifest import Manifest
 from greenllm.tokens import read_settings_file
 
-# No token, so no prompt holds it by chance: the library masks every id equal to the padding, also where a
-# prompt means it. As an index into the embedding it is the last row, and is masked out.
+# Not a token's id, so no prompt contains it: the library masks every id equal to the padding, even one that a prompt
+# means. As an index into the embedding it is the last row, which is masked.
 PADDING = -1
 
-# The library refuses larger batches; what is left over goes into a next one.
+# The library refuses larger batches; the remaining rows go into the next one.
 MOST_TOGETHER = 32
 
-# A generator's length is a multiple of this, so that the next batch finds its length too.
+# A generator's length is a multiple of this, so that the next batch often has the same length and can reuse it.
 LENGTH_STEP = 128
 
 
@@ -40,11 +40,11 @@ class OnnxRuntimeGenAI:
         settings = read_settings_file(folder / "genai_config.json").get("model", {})
         limits = [limit for limit in (manifest.context, settings.get("context_length")) if limit]
         if not limits:
-            raise UserError(f"{folder / 'genai_config.json'}: model.context_length: missing; build the model anew")
+            raise UserError(f"{folder / 'genai_config.json'}: model.context_length: missing; build the model again")
         self.context = min(limits)
         self.text = Text(folder)
         self._end = token_ids(settings.get("eos_token_id"))
-        # Threads that wait shall sleep: spinning costs up to twice the processor time for the same answers.
+        # Idle threads sleep: spinning takes up to twice the processor time for the same answers.
         session = {"intra_op_num_threads": threads, "session.intra_op.allow_spinning": "0"}
         overlay = {"model": {"pad_token_id": PADDING, "decoder": {"session_options": session}}}
         onnxruntime_genai.disable_telemetry_events()
@@ -80,10 +80,10 @@ class OnnxRuntimeGenAI:
         return batch.completions()
 
     def _decode(self, batch: Batch, confidence: bool) -> None:
-        """Decode the rows that go on until they end, or until their longest fills the context.
+        """Decode the rows that have not ended, until they end or the longest fills the context.
 
-        Rows are as long as their padding makes them, so that a short one may be cut off here before its time:
-        it goes on in a next call, from what it has said.
+        Padding makes all rows as long as the longest, so a short row may be cut off before its own limit. It continues
+        in the next call, after the tokens that it has.
         """
         indices = list(batch.going)[:MOST_TOGETHER]
         padded = _padded([batch.ids(index) for index in indices])
@@ -96,7 +96,7 @@ class OnnxRuntimeGenAI:
             batch.add(indices, tokens.tolist(), probabilities)
 
     def _reading(self, padded: NDArray[np.int32], max_length: int) -> onnxruntime_genai.Generator:
-        """Return a generator that has read rows of token ids, and goes on until `max_length` tokens or later."""
+        """Return a generator that has read rows of token ids, with room for `max_length` tokens or more."""
         shape = (len(padded), min(math.ceil(max_length / LENGTH_STEP) * LENGTH_STEP, self.context))
         generator = self._rewound(shape)
         if generator is None:
@@ -108,9 +108,9 @@ class OnnxRuntimeGenAI:
         return generator
 
     def _rewound(self, shape: tuple[int, int]) -> onnxruntime_genai.Generator | None:
-        """Return the last generator, as new, where it has this shape (rows, length).
+        """Return the last generator, reset, if it has this shape (rows, length).
 
-        To make one takes as long as a small model takes to read its prompt.
+        To make a new one takes as long as a small model takes to read its prompt.
         """
         last, self._last = self._last, None
         if last is None or last[0] != shape:
@@ -128,7 +128,7 @@ class OnnxRuntimeGenAI:
     def _nats(self, rows: list[list[int]]) -> list[float]:
         """Return -log p of all tokens of each row but the first."""
         padded = _padded(rows)
-        # Of all positions, unlike get_logits, which gives those of each row's last.
+        # The logits of all positions, unlike get_logits, which returns those of each row's last.
         logits = self._reading(padded, max_length=padded.shape[1]).get_output("logits")[:, :-1]
         found = _log_probabilities(logits.astype(np.float32, copy=False), padded[:, 1:])
         return [-float(line[: len(row) - 1].sum(dtype=np.float64)) for line, row in zip(found, rows, strict=True)]
@@ -137,8 +137,8 @@ class OnnxRuntimeGenAI:
 def _padded(rows: Sequence[Sequence[int]]) -> NDArray[np.int32]:
     """Return rows of token ids, of shape (rows, longest), padded on the right.
 
-    The attention kernel (GroupQueryAttention) counts a row's tokens from its start, and answers wrongly, without a
-    word, where the padding comes first.
+    The attention kernel (GroupQueryAttention) counts a row's tokens from its start. With padding on the left its
+    answers are wrong, without an error.
     """
     padded = np.full((len(rows), max(map(len, rows))), PADDING, dtype=np.int32)
     for line, row in zip(padded, rows, strict=True):
@@ -148,7 +148,7 @@ def _padded(rows: Sequence[Sequence[int]]) -> NDArray[np.int32]:
 
 def _log_probabilities(logits: NDArray[np.float32], ids: NDArray[np.int32]) -> NDArray[np.float32]:
     """Return log p, in nats, of `ids`, of shape (...), among the tokens of `logits`, of shape (..., vocabulary)."""
-    # Row by row of a matrix: take_along_axis takes as long as all the rest.
+    # Indexing the rows of a matrix: take_along_axis takes as long as everything else here together.
     rows = logits.reshape(-1, logits.shape[-1])
     shifted = rows - rows.max(axis=-1, keepdims=True)
     chosen = shifted[np.arange(len(rows)), ids.reshape(-1)]

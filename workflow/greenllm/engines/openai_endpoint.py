@@ -1,4 +1,4 @@
-"""A model that runs elsewhere, behind an OpenAI endpoint: asked, not loaded."""
+"""A model behind an OpenAI endpoint that runs already: requests are sent there, nothing is loaded here."""
 
 import sys
 from collections.abc import Mapping, Sequence
@@ -13,15 +13,15 @@ from greenllm.model_folder.endpoint import text_of
 from greenllm.model_folder.manifest import FILE, Manifest
 
 TIMEOUT_s = 300
-"""Longest wait for an answer: an endpoint may queue the prompts that are sent together."""
+"""Longest wait for an answer: an endpoint may queue prompts that are sent together."""
 
 
 class OpenAIEndpoint:
-    """An endpoint that is asked for greedy answers; prompts given together are sent together."""
+    """An endpoint, asked for greedy answers. Prompts given together are sent together."""
 
     name = "openai-endpoint"
     precision = None
-    context = sys.maxsize  # its own affair: what does not fit it refuses itself
+    context = sys.maxsize  # unknown here: the endpoint itself refuses a prompt that is too long
 
     def __init__(self, folder: Path, manifest: Manifest) -> None:
         if manifest.endpoint is None:
@@ -30,12 +30,12 @@ class OpenAIEndpoint:
         self._client = httpx.Client(headers=self._endpoint.headers(), timeout=TIMEOUT_s, trust_env=False)
 
     def count_tokens(self, text: str) -> int:
-        """Return the number of characters, in whose order prompts are sent: the tokenizer is the endpoint's."""
+        """Return the number of characters, by which prompts are ordered: the endpoint's tokenizer is not known here."""
         return len(text)
 
     def chat_prompt(self, messages: Sequence[Mapping[str, str]]) -> str:
-        """Raise PromptError: the chat template is the endpoint's."""
-        raise PromptError(f"{self._endpoint.url} has a chat template of its own; send it chat messages itself")
+        """Raise PromptError: only the endpoint has its chat template."""
+        raise PromptError(f"{self._endpoint.url} applies its chat template itself; send chat messages to it")
 
     def generate(
         self,
@@ -45,9 +45,9 @@ class OpenAIEndpoint:
         cancelled: Cancelled | None = None,
         confidence: bool = False,
     ) -> list[Completion]:
-        """Answer `prompts`; see `Engine.generate`. Answers come whole, and without a confidence.
+        """Answer `prompts`; see `Engine.generate`. Answers arrive whole, and without a confidence.
 
-        Raises UserError where the endpoint can't be reached or refuses a prompt.
+        Raises UserError if the endpoint can't be reached or refuses a prompt.
         """
         limits = [max_tokens] * len(prompts) if isinstance(max_tokens, int) else max_tokens
         with ThreadPoolExecutor(max(1, len(prompts))) as threads:

@@ -1,4 +1,4 @@
-"""How likely a model finds texts: each token's probability after those before it (teacher forcing)."""
+"""The likelihood of texts: the probability of each token, given those before it (teacher forcing)."""
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -6,15 +6,15 @@ from dataclasses import dataclass
 from greenllm.engines import Likelihood, Prompt
 from greenllm.engines.text import Text
 
-# Scores computed at once, for each token of the vocabulary: 64 MB in fp32.
+# Most logits computed at once: 64 MB in fp32.
 MOST_LOGITS = 2**24
 
 
 @dataclass(frozen=True)
-class Window:
-    """A stretch of a text that the context takes: its first token only leads the others on."""
+class ContextWindow:
+    """A part of a text that fits in the context; its first token is not scored."""
 
-    text: int  # which of the texts
+    text: int  # index of the text
     ids: list[int]
 
 
@@ -27,7 +27,7 @@ def likelihoods(
 ) -> list[Likelihood]:
     """Return the likelihood of each of `texts`; see `ScoresTexts.score`.
 
-    `nats` returns, for each of at most `most_together` rows of token ids, -log p of all its tokens but the first.
+    `nats` returns -log p of all tokens but the first, for each row of token ids; it takes at most `most_together` rows.
     """
     rows, begins = zip(*(_encoded(text, one) for one in texts), strict=True) if texts else ((), ())
     windows = [window for index, ids in enumerate(rows) for window in _windows(index, ids, context)]
@@ -43,9 +43,9 @@ def likelihoods(
 
 
 def _encoded(text: Text, one: str) -> tuple[list[int], int]:
-    """Return a text's token ids, and where in it the scored characters begin.
+    """Return a text's token ids, and the index of the first scored character.
 
-    They begin behind the first token, which may be none of the text's.
+    That is the one after the first token, which may be one that the tokenizer added.
     """
     if isinstance(one, Prompt):
         ids = text.prompt_ids(one)
@@ -55,14 +55,14 @@ def _encoded(text: Text, one: str) -> tuple[list[int], int]:
     return encoding.ids, encoding.offsets[0][1] if encoding.offsets else 0
 
 
-def _windows(index: int, ids: list[int], context: int) -> Iterator[Window]:
-    """Cut a text into windows that overlap by one token, so that each but the very first is scored once."""
+def _windows(index: int, ids: list[int], context: int) -> Iterator[ContextWindow]:
+    """Cut a text into windows that overlap by one token, so that each token but the first is scored once."""
     for start in range(0, len(ids) - 1, context - 1):
-        yield Window(index, ids[start : start + context])
+        yield ContextWindow(index, ids[start : start + context])
 
 
-def _batches(windows: Sequence[Window], vocabulary: int, most: int) -> Iterator[Sequence[Window]]:
-    """Divide windows, the longest first, into batches whose logits fit into memory."""
+def _batches(windows: Sequence[ContextWindow], vocabulary: int, most: int) -> Iterator[Sequence[ContextWindow]]:
+    """Divide windows, longest first, into batches whose logits fit in memory."""
     start = 0
     while start < len(windows):
         fitting = MOST_LOGITS // (len(windows[start].ids) * vocabulary)

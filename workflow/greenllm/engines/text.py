@@ -1,6 +1,6 @@
 """Text to tokens and back, for every engine, by the tokenizers library.
 
-Deliberately without transformers, whose import takes longer than a small model's whole start.
+Without transformers, whose import takes longer than the whole start of a small model.
 """
 
 import functools
@@ -10,11 +10,11 @@ from pathlib import Path
 from tokenizers.decoders import DecodeStream
 
 from greenllm.engines import Prompt, PromptError, PromptTooLong
-from greenllm.engines.chat import ChatTemplate
+from greenllm.engines.chat_template import ChatTemplate
 from greenllm.tokens import SETTINGS, read_settings_file, read_tokenizer, special_token_settings, special_tokens
 
 MOST_IDS = 2**32  # tokenizers keeps ids in 32 bits
-RECENT = 32  # prompts whose token ids are remembered
+RECENT = 32  # prompts whose token ids are cached
 
 
 class Text:
@@ -23,42 +23,42 @@ class Text:
     def __init__(self, folder: Path) -> None:
         self.tokenizer = read_tokenizer(folder)
         self.special = frozenset(special_tokens(self.tokenizer))
-        """Ids of the special tokens: no text is read as one, and no answer shows one."""
+        """Ids of the special tokens: no text is read as one, and no answer contains one."""
         self._named = special_token_settings(read_settings_file(folder / SETTINGS))
         self._template = ChatTemplate(folder)
-        # A server counts a prompt's tokens before it takes the prompt on, and the engine reads them after.
+        # The server counts a prompt's tokens before it queues the prompt; the engine needs the same ids later.
         self._prompt_ids = functools.lru_cache(maxsize=RECENT)(self._encode)
 
     def token(self, name: str) -> str | None:
-        """Return the text of the special token called `name` ("eos_token", "bos_token"…), None without one."""
+        """Return the text of the special token called `name` ("eos_token", "bos_token"…), None if there is none."""
         return self._named.get(name)
 
     def token_id(self, name: str) -> int | None:
-        """Return the id of the special token called `name`, None without one."""
+        """Return the id of the special token called `name`, None if there is none."""
         token = self.token(name)
         return None if token is None else self.tokenizer.token_to_id(token)
 
     def prompt_ids(self, prompt: str) -> list[int]:
-        """Return a prompt's token ids, with the special tokens that the tokenizer itself puts around a text.
+        """Return a prompt's token ids, with the special tokens that the tokenizer itself adds around a text.
 
-        A chat template often writes the first token out, so a doubled one is taken off again. Raises PromptError where
-        a prompt was given as ids that are no tokens.
+        A chat template often writes the first token, too, so a doubled one is removed. Raises PromptError if a prompt
+        was given as ids that this tokenizer does not have.
         """
         if not isinstance(prompt, Prompt):
             return list(self._prompt_ids(prompt))
         for id in prompt.ids:
             if not 0 <= id < MOST_IDS or self.tokenizer.id_to_token(id) is None:
-                raise PromptError(f"{id} is no token's id of this model; expected ids of its tokenizer")
-        return self._once_begun(list(prompt.ids))
+                raise PromptError(f"{id} is not a token id of this model; expected ids of its tokenizer")
+        return self._without_doubled_start(list(prompt.ids))
 
     def _encode(self, prompt: str) -> list[int]:
-        return self._once_begun(self.tokenizer.encode(prompt).ids)
+        return self._without_doubled_start(self.tokenizer.encode(prompt).ids)
 
-    def _once_begun(self, ids: list[int]) -> list[int]:
+    def _without_doubled_start(self, ids: list[int]) -> list[int]:
         return ids[1:] if len(ids) > 1 and ids[0] == ids[1] == self.token_id("bos_token") else ids
 
     def prompts_within(self, prompts: Sequence[str], context: int) -> list[list[int]]:
-        """Return the token ids of `prompts`, each of which must leave room for an answer in the context."""
+        """Return the token ids of `prompts`; raise PromptError if one is empty or leaves no room for an answer."""
         rows = [self.prompt_ids(prompt) for prompt in prompts]
         for ids in rows:
             if not ids:
@@ -79,28 +79,28 @@ class Text:
         return self._template.prompt(messages)
 
 
-class Answer:
-    """One answer in the making: its token ids, and its text in whole characters as they come."""
+class Detokenizer:
+    """Turns the tokens of one answer into text, in whole characters, as they are generated."""
 
     def __init__(self, text: Text) -> None:
         self.ids: list[int] = []
         self._text = text
-        self._told = ""
+        self._shown = ""
         self._stream = DecodeStream(skip_special_tokens=False)
 
     def add(self, token: int) -> str:
-        """Add a token; return the text that it completes, "" within a character of several tokens."""
+        """Add a token; return the text that it completes, "" inside a character of several tokens."""
         self.ids.append(token)
         if token in self._text.special:
             return ""
         piece = self._stream.step(self._text.tokenizer, token) or ""
-        self._told += piece
+        self._shown += piece
         return piece
 
     def rest(self) -> str:
-        """Return the text that no token completed, such as an answer cut within a character."""
+        """Return the text that no token completed, as in an answer that was cut inside a character."""
         whole = self.text
-        return whole[len(self._told) :] if whole.startswith(self._told) else ""
+        return whole[len(self._shown) :] if whole.startswith(self._shown) else ""
 
     @property
     def text(self) -> str:
@@ -109,6 +109,6 @@ class Answer:
 
 
 def token_ids(value: object) -> frozenset[int]:
-    """Return the token ids in a configuration's `eos_token_id`: none, one or a list."""
+    """Return the token ids in a configuration's `eos_token_id`, which may be null, one id or a list."""
     values = value if isinstance(value, list) else [value]
     return frozenset(item for item in values if isinstance(item, int))

@@ -1,11 +1,11 @@
-"""PyTorch in eager mode with the models of transformers: the engine every other one is compared with."""
+"""PyTorch in eager mode with the models of transformers: the baseline for every other engine."""
 
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-# Threads that wait shall sleep: spinning doubles the processor time of a small model, and slows everybody down
-# where threads are more than cores. Read by OpenMP when it is loaded, so it comes before torch.
+# Idle threads sleep: spinning doubles the processor time of a small model, and slows down everything if there are more
+# threads than cores. OpenMP reads this when it is loaded, so it is set before torch is imported.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 import torch
@@ -23,7 +23,7 @@ from greenllm.errors import UserError
 from greenllm.model_folder.manifest import Manifest
 from greenllm.tokens import read_settings_file
 
-# Quantised by torchao: config.json says how, and in what the rest computes.
+# int8 and int4 are quantised by torchao: config.json says how, and in which type the rest computes.
 PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16, "int8": "auto", "int4": "auto"}
 
 MOST_SCORED = 256  # windows scored together
@@ -32,15 +32,15 @@ MOST_SCORED = 256  # windows scored together
 class Transformers:
     """A Hugging Face model folder, run by PyTorch with a key-value cache.
 
-    The decoding loop is ours: `generate()` of transformers takes more time for its bookkeeping than a small
-    model takes to compute, which would make a poor baseline. The tokens are the same.
+    The decoding loop is ours: the bookkeeping of transformers' `generate()` takes more time than a small model's own
+    computation, which would make a poor baseline. The tokens are the same.
     """
 
     name = "transformers"
 
     def __init__(self, folder: Path, manifest: Manifest, *, threads: int, device: Device) -> None:
         if manifest.precision not in PRECISIONS:
-            raise UserError(f"{folder}: precision {manifest.precision} is not for {self.name}; it has {[*PRECISIONS]}")
+            raise UserError(f"{folder}: precision {manifest.precision}: {self.name} has only {[*PRECISIONS]}")
         cuda = uses_gpu(device)
         torch.set_num_threads(threads)
         self.device = torch.device("cuda" if cuda else "cpu")
@@ -62,7 +62,7 @@ class Transformers:
         longest = getattr(model.config.get_text_config(), "max_position_embeddings", None)
         limits = [limit for limit in (manifest.context, longest) if limit]
         if not limits:
-            raise UserError(f"{folder}: neither greenllm.json nor config.json gives the context length, in tokens")
+            raise UserError(f"{folder}: neither greenllm.json nor config.json has the context length, in tokens")
         self.context = min(limits)
         self._end = (
             token_ids(read_settings_file(folder / "generation_config.json").get("eos_token_id"))
@@ -93,11 +93,11 @@ class Transformers:
         if not rows:
             return []
         longest = max(map(len, rows))
-        # Padded on the left, so that every row's next token comes last; positions start behind the padding.
+        # Padded on the left, so that every row's next token is at the end; positions start after the padding.
         padding = torch.tensor([longest - len(row) for row in rows])
         ids = torch.tensor([[0] * (longest - len(row)) + row for row in rows], device=self.device)
         positions = (torch.arange(longest) - padding[:, None]).clamp(min=0).to(self.device)
-        mask: torch.Tensor | None = None  # without padding the causal mask is enough, and cheaper
+        mask: torch.Tensor | None = None  # without padding the causal mask is enough, and faster
         if padding.any():
             mask = (torch.arange(longest + batch.left()) >= padding[:, None]).long().to(self.device)
         cache = DynamicCache(config=self._model.config)
@@ -126,7 +126,7 @@ class Transformers:
 
     @torch.inference_mode()
     def _nats(self, rows: list[list[int]]) -> list[float]:
-        """Return -log p of all tokens of each row but the first; padding behind a row is seen by none of them."""
+        """Return -log p of all tokens of each row but the first. No token attends to the padding on the right."""
         ids = pad_sequence([torch.tensor(row) for row in rows], batch_first=True).to(self.device)
         logits = self._model(input_ids=ids[:, :-1], use_cache=False).logits
         found = _log_probabilities(logits, ids[:, 1:]).double().cpu()

@@ -1,111 +1,112 @@
-"""What was spent: every attempt once, in all, by run, by stage, by what became of it; in joules and grams."""
+"""What was spent, each attempt counted once: in all, by run, by stage and by kind of waste; in joules and grams."""
 
-from collections import defaultdict
-from collections.abc import Iterable, Sequence
-from typing import Any
+from collections.abc import Callable, Hashable, Iterable, Sequence
+from typing import TypeVar
 
 from greenllm.attribution.waste import WASTE
-from greenllm.comparison.intervals import energy_of
-from greenllm.estimate import Estimate
+from greenllm.estimate import Estimate, Interval, interval_of, total_known
 from greenllm.footprint.carbon import GridFactor, J_PER_kWh, carbon_g
-from greenllm.footprint.standing import Attempt, total
-from greenllm.study.models import Config
+from greenllm.footprint.rows import Impact, ImpactRow, RunSpent, Spent, StageSpent, StudySpent
+from greenllm.footprint.standing import JobAttempt
+
+Key = TypeVar("Key", bound=Hashable)
 
 
-def impact_of(estimate: Estimate | None, factor: GridFactor | None, config: Config) -> dict[str, Any]:
-    """Return an energy and its carbon; the site's scope (times PUE) apart, and null where the PUE is not given."""
-    energy, pue = energy_of(estimate), config.site.pue
-    return {
-        "energy_J": energy,
-        "carbon_g": carbon_g(energy, factor),
-        "carbon_site_g": None if pue is None else carbon_g(energy, factor, pue),
-    }
+def impact_of(energy: Estimate | None, factor: GridFactor | None, pue: float | None) -> Impact:
+    """Return an energy and its carbon; the site's (times PUE) apart, None where the PUE is not given."""
+    energy_J = interval_of(energy)
+    return Impact(
+        energy_J=energy_J,
+        carbon_g=carbon_g(energy_J, factor),
+        carbon_site_g=None if pue is None else carbon_g(energy_J, factor, pue),
+    )
 
 
-def _grouped(found: Iterable[Attempt], *names: str) -> dict[tuple[Any, ...], list[Attempt]]:
-    groups: dict[tuple[Any, ...], list[Attempt]] = defaultdict(list)
+def _grouped(found: Iterable[JobAttempt], key: Callable[[JobAttempt], Key]) -> dict[Key, list[JobAttempt]]:
+    groups: dict[Key, list[JobAttempt]] = {}
     for attempt in found:
-        groups[tuple(getattr(attempt, name) for name in names)].append(attempt)
+        groups.setdefault(key(attempt), []).append(attempt)
     return groups
 
 
-def _waste(chosen: Iterable[Attempt]) -> Estimate | None:
-    """Return the energy of what was in vain: zero where nothing was, None where of none of it the energy is known."""
-    energies = [attempt.energy_J for attempt in chosen if attempt.standing in WASTE]
-    return total(energies) if energies else Estimate()
+def _energy(chosen: Iterable[JobAttempt]) -> Estimate | None:
+    return total_known(attempt.energy for attempt in chosen)
 
 
-def spent_by(found: Sequence[Attempt], factor: GridFactor | None, config: Config) -> dict[str, Any]:
+def _waste_J(chosen: Iterable[JobAttempt]) -> Interval | None:
+    """Return the energy wasted: zero if nothing was wasted, None if something was but no part of it was measured."""
+    wasted = [attempt for attempt in chosen if attempt.standing in WASTE]
+    return interval_of(_energy(wasted) if wasted else Estimate())
+
+
+def spent_by(found: Sequence[JobAttempt], factor: GridFactor | None, pue: float | None) -> StudySpent:
     """Return what all attempts spent: in all, by run of the workflow, by stage, by standing."""
 
-    def spent(chosen: Iterable[Attempt]) -> dict[str, Any]:
+    def spent(chosen: Iterable[JobAttempt]) -> Spent:
         chosen = list(chosen)
-        return {
-            "attempts": len(chosen),
-            **impact_of(total(a.energy_J for a in chosen), factor, config),
-            "waste_J": energy_of(_waste(chosen)),
-        }
+        impact = impact_of(_energy(chosen), factor, pue)
+        return Spent(attempts=len(chosen), **dict(impact), waste_J=_waste_J(chosen))
 
-    return {
-        "total": spent(found),
-        "runs": [
-            {
-                "run_id": run_id,
-                "started": min(attempt.started for attempt in members),
-                "ended": max(attempt.ended or attempt.started for attempt in members),
-                "hosts": sorted({attempt.host for attempt in members}),
-                **spent(members),
-            }
-            for (run_id,), members in _grouped(found, "run_id").items()
+    return StudySpent(
+        total=spent(found),
+        runs=[
+            RunSpent(
+                run_id=run_id,
+                started=min(attempt.started for attempt in members),
+                ended=max(attempt.ended or attempt.started for attempt in members),
+                hosts=sorted({attempt.host for attempt in members}),
+                **dict(spent(members)),
+            )
+            for run_id, members in _grouped(found, lambda a: a.run_id).items()
         ],
-        "stages": [
-            {"experiment": experiment, "recipe": recipe, "stage": rule, **spent(members)}
-            for (experiment, recipe, rule), members in _grouped(found, "experiment", "recipe", "rule").items()
+        stages=[
+            StageSpent(experiment=experiment, recipe=recipe, stage=rule, **dict(spent(members)))
+            for (experiment, recipe, rule), members in _grouped(
+                found, lambda a: (a.experiment, a.recipe, a.rule)
+            ).items()
         ],
-        "waste": {standing: spent(a for a in found if a.standing == standing) for standing in WASTE},
-        "running": spent(a for a in found if a.standing == "running"),
-    }
+        waste={standing: spent(a for a in found if a.standing == standing) for standing in WASTE},
+        running=spent(a for a in found if a.standing == "running"),
+    )
 
 
-def impact_rows(found: Sequence[Attempt], factor: GridFactor | None, config: Config) -> list[dict[str, Any]]:
+def impact_rows(found: Sequence[JobAttempt], factor: GridFactor | None, pue: float | None) -> list[ImpactRow]:
     """Return the rows of the table `impact`: stages, then sums over recipes, experiments and the study.
 
     A stage that serves all recipes of an experiment has the recipe "shared", one outside experiments the experiment
     "none"; sums have "all".
     """
 
-    def row(experiment: str, recipe: str, stage: str, chosen: Sequence[Attempt]) -> dict[str, Any]:
-        impact = impact_of(total(a.energy_J for a in chosen), factor, config)
-        energy = impact["energy_J"]
-        return {
-            "experiment": experiment,
-            "recipe": recipe,
-            "stage": stage,
-            "attempts": len(chosen),
-            "energy_J": impact["energy_J"],
-            "waste_J": energy_of(_waste(chosen)),
-            "energy_kWh": None if energy is None else {name: value / J_PER_kWh for name, value in energy.items()},
-            "carbon_gCO2e": impact["carbon_g"],
-            "pue": config.site.pue,
-            "carbon_site_gCO2e": impact["carbon_site_g"],
-            "grid_gCO2e_per_kWh": None if factor is None else factor.value,
-            "grid_low": None if factor is None else factor.low,
-            "grid_high": None if factor is None else factor.high,
-            "grid_place": None if factor is None else factor.place,
-            "grid_year": None if factor is None else factor.year,
-            "grid_outdated": None if factor is None else factor.outdated,
-            "grid_source": None if factor is None else factor.source,
-            "grid_licence": None if factor is None else factor.licence,
-        }
+    def row(experiment: str, recipe: str, stage: str, chosen: Sequence[JobAttempt]) -> ImpactRow:
+        impact = impact_of(_energy(chosen), factor, pue)
+        energy = impact.energy_J
+        return ImpactRow(
+            experiment=experiment,
+            recipe=recipe,
+            stage=stage,
+            attempts=len(chosen),
+            energy_J=energy,
+            waste_J=_waste_J(chosen),
+            energy_kWh=None if energy is None else Interval(*(joules / J_PER_kWh for joules in energy)),
+            carbon_gCO2e=impact.carbon_g,
+            pue=pue,
+            carbon_site_gCO2e=impact.carbon_site_g,
+            grid_gCO2e_per_kWh=factor and factor.value,
+            grid_low=factor and factor.low,
+            grid_high=factor and factor.high,
+            grid_place=factor and factor.place,
+            grid_year=factor and factor.year,
+            grid_outdated=factor and factor.outdated,
+            grid_source=factor and factor.source,
+            grid_licence=factor and factor.licence,
+        )
 
-    rows = []
-    for (experiment, recipe, rule), members in _grouped(found, "experiment", "recipe", "rule").items():
-        rows.append(row(experiment or "none", recipe or "shared", rule, members))
-    for (experiment, recipe), members in _grouped(found, "experiment", "recipe").items():
-        if recipe is not None:
-            rows.append(row(experiment, recipe, "all", members))
-    for (experiment,), members in _grouped(found, "experiment").items():
-        if experiment is not None:
-            rows.append(row(experiment, "all", "all", members))
-    rows.append(row("all", "all", "all", found))
-    return rows
+    stages = _grouped(found, lambda a: (a.experiment, a.recipe, a.rule))
+    recipes = _grouped((a for a in found if a.recipe is not None), lambda a: (a.experiment, a.recipe))
+    experiments = _grouped(found, lambda a: a.experiment)
+    return [
+        *(row(name or "none", recipe or "shared", rule, own) for (name, recipe, rule), own in stages.items()),
+        *(row(name or "none", recipe or "shared", "all", own) for (name, recipe), own in recipes.items()),
+        *(row(name, "all", "all", own) for name, own in experiments.items() if name is not None),
+        row("all", "all", "all", found),
+    ]

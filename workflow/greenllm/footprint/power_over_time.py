@@ -3,17 +3,18 @@
 import bisect
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-Piece = tuple[float, float, str, str, float]  # start and end in epoch seconds, stage, component, watts
+from greenllm.footprint.rows import PowerSegment
+
+Piece = tuple[float, float, str, str, float]  # start and end in Unix time (s), stage, component, power (W)
 GAP_s = 30.0
 
 
 def segments(pieces: Iterable[Piece], gap_s: float = GAP_s) -> list[tuple[float, float]]:
-    """Return the stretches of time that the pieces cover, joining what lies less than `gap_s` apart."""
+    """Return the stretches of time that the pieces cover; those less than `gap_s` apart are joined."""
     found: list[tuple[float, float]] = []
     for start, end, *_ in sorted(pieces):
         if found and start - found[-1][1] <= gap_s:
@@ -23,11 +24,11 @@ def segments(pieces: Iterable[Piece], gap_s: float = GAP_s) -> list[tuple[float,
     return found
 
 
-def series(pieces: Sequence[Piece], bins: int = 360) -> list[dict[str, Any]]:
+def series(pieces: Sequence[Piece], bins: int = 360) -> list[PowerSegment]:
     """Return, for each stretch of time, the mean power of each component and stage in bins of equal width.
 
-    One object a stretch: {started (epoch s), width_s, components: {component: {stage: [W, …]}}}. All stretches share a
-    width, chosen so that they have about `bins` bins together. The sum of W · width is the energy of the pieces.
+    All stretches have bins of one width, chosen so that there are about `bins` in all. The sum of power times width is
+    the energy of the pieces.
     """
     covered = segments(pieces)
     width = max(sum(end - start for start, end in covered) / bins, 0.5)
@@ -48,15 +49,15 @@ def series(pieces: Sequence[Piece], bins: int = 360) -> list[dict[str, Any]]:
                 overlap = min(end, first + (index + 1) * width) - max(start, first + index * width)
                 target[index] += max(0.0, overlap) * power_W
         result.append(
-            {
-                "started": first,
-                "width_s": width,
-                "components": {
+            PowerSegment(
+                started=first,
+                width_s=width,
+                components={
                     component: {
                         stage: [float(f"{value / width:.4g}") for value in values] for stage, values in stages.items()
                     }
                     for component, stages in energy_J.items()
                 },
-            }
+            )
         )
     return result

@@ -1,4 +1,4 @@
-"""Whether a served model answers as it did when its quality was measured."""
+"""Whether a served model gives the answers that its quality was measured on."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -7,8 +7,8 @@ from greenllm.load.rounds import Answered
 
 
 @dataclass(frozen=True)
-class Agreement:
-    """How many answers are those that evaluate got. No answer is not evaluate's answer either."""
+class AnswerAgreement:
+    """The number of answers that equal evaluate's. A failed request counts as a different answer."""
 
     equal: int
     compared: int
@@ -19,16 +19,16 @@ class Agreement:
         """Share of equal answers."""
         return self.equal / self.compared
 
-    def told(self, least: float) -> str:
-        """Return in one line that the share is less than `least`, and why."""
+    def problem(self, least: float) -> str:
+        """Return a line that says that the share is less than `least`, with the reasons."""
         return (
-            f"{self.equal} of {self.compared} answers are those of evaluate, fewer than "
+            f"{self.equal} of {self.compared} answers equal evaluate's, fewer than "
             f"deploy.agreement {least} allows: {'; '.join(self.reasons)}"
         )
 
 
-def agreement_of(answers: Sequence[Answered], predictions: Mapping[str, str | None]) -> Agreement:
-    """Compare answers with evaluate's `predictions`, by id."""
+def agreement_of(answers: Sequence[Answered], predictions: Mapping[str, str | None]) -> AnswerAgreement:
+    """Compare answers with evaluate's `predictions` (id → answer)."""
     failed = [answer for answer in answers if answer.error is not None]
     answered = [answer for answer in answers if answer.error is None]
     differing = [answer for answer in answered if answer.text != predictions[answer.id]]
@@ -39,4 +39,4 @@ def agreement_of(answers: Sequence[Answered], predictions: Mapping[str, str | No
         first = differing[0]
         instead = f"{first.text!r} instead of {predictions[first.id]!r}"
         reasons.append(f"{len(differing)} differ, the first (id {first.id}): {instead}")
-    return Agreement(len(answered) - len(differing), len(answers), reasons)
+    return AnswerAgreement(len(answered) - len(differing), len(answers), reasons)

@@ -1,27 +1,25 @@
-"""How much is measured: rounds at one concurrency until what a request takes is known narrowly enough."""
+"""The measurement: rounds at one concurrency, until the energy of a request is known precisely enough."""
 
 import math
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from dataclasses import asdict, dataclass
+from typing import Any
 
 from greenllm.config.models import Deployment
 from greenllm.errors import UserError
-from greenllm.load.command import timed
-from greenllm.load.rounds import Order, Round, Window
+from greenllm.estimate import Estimate, Interval, total
+from greenllm.load.rounds import Order, Round, Stopwatch, Window
+from greenllm.load.summary import summary_of
 from greenllm.statistics import relative_halfwidth
 
-if TYPE_CHECKING:
-    from greenllm.attribution import Estimate
-
 Send = Callable[[Order], Round]
-Energies = Callable[[Sequence[dict[str, Any]]], "list[Estimate | None]"]
+Energies = Callable[[Sequence[Window]], Sequence[Estimate | None]]
 
 
 @dataclass(frozen=True)
-class Point:
-    """What was sent at one concurrency (None: at the rate of arrivals)."""
+class MeasuredPoint:
+    """The rounds at one concurrency (None: at the rate of arrivals), and why they stopped."""
 
     concurrency: int | None
     rounds: list[Round]
@@ -33,19 +31,19 @@ def warm_up(send: Send, settings: Deployment, concurrency: int | None) -> None:
     send(Order(settings.warmup, concurrency=concurrency or 1))
 
 
-def idle(settings: Deployment) -> dict[str, Any] | None:
-    """Wait while nothing is sent; return the window of it, None where it has no length."""
+def idle(settings: Deployment) -> Window | None:
+    """Wait while nothing is sent; return the window, or None if the settings ask for none."""
     if not settings.idle_s:
         return None
-    window = Window()
+    stopwatch = Stopwatch()
     time.sleep(settings.idle_s)
-    return window.close()
+    return stopwatch.stop()
 
 
-def measure(send: Send, settings: Deployment, concurrency: int | None, energies: Energies) -> Point:
-    """Send rounds until the least of them are sent and they are narrow, or the limit is reached.
+def measure_point(send: Send, settings: Deployment, concurrency: int | None, energies: Energies) -> MeasuredPoint:
+    """Send rounds until there are enough, and the interval is narrow or the time limit is reached.
 
-    Raises `UserError` where the first round's requests all fail.
+    Raises `UserError` if all requests of the first round fail.
     """
     least = math.ceil(settings.requests / settings.rounds)
     rounds: list[Round] = []
@@ -59,15 +57,15 @@ def measure(send: Send, settings: Deployment, concurrency: int | None, energies:
         if len(rounds) < settings.rounds:
             continue
         if _halfwidth(rounds, energies([round.window for round in rounds])) <= settings.narrow:
-            return Point(concurrency, rounds, "narrow")
-        if sum(round.duration_s for round in rounds) >= settings.most_s:
-            return Point(concurrency, rounds, "limit")
+            return MeasuredPoint(concurrency, rounds, "narrow")
+        if sum(round.window.duration_s for round in rounds) >= settings.most_s:
+            return MeasuredPoint(concurrency, rounds, "limit")
 
 
-def _halfwidth(rounds: Sequence[Round], energies: "Sequence[Estimate | None]") -> float:
-    """Return how well the mean energy of a request is known between rounds, or its time where energy is unknown."""
+def _halfwidth(rounds: Sequence[Round], energies: Sequence[Estimate | None]) -> float:
+    """Return the relative 95 % half-width of a request's energy between rounds, or of its time if that is unknown."""
     spent = [
-        round.duration_s if energy is None else energy.value
+        round.window.duration_s if energy is None else energy.value
         for round, energy in zip(rounds, energies if None not in energies else [None] * len(rounds), strict=True)
     ]
     return relative_halfwidth(
@@ -75,11 +73,9 @@ def _halfwidth(rounds: Sequence[Round], energies: "Sequence[Estimate | None]") -
     )
 
 
-def described(point: Point, rate_per_s: float | None, energies: "Sequence[Estimate | None]") -> dict[str, Any]:
+def described(point: MeasuredPoint, rate_per_s: float | None, energies: Sequence[Estimate | None]) -> dict[str, Any]:
     """Return a point's figures; `energies` are those of its rounds."""
-    from greenllm.attribution import total
-
-    figures = timed(point.rounds)
+    figures = summary_of(point.rounds)
     known = [energy for energy in energies if energy is not None]
     energy = total(known) if len(known) == len(point.rounds) else None
     per_request_J = [
@@ -91,47 +87,45 @@ def described(point: Point, rate_per_s: float | None, energies: "Sequence[Estima
         "rate_per_s": rate_per_s,
         "rounds": [
             {
-                "window": round.window,
-                **{name: one[name] for name in ("answered", "failed", "completion_tokens", "prompt_tokens")},
+                "window": asdict(round.window),
+                "answered": one.answered,
+                "failed": one.failed,
+                "completion_tokens": one.completion_tokens,
+                "prompt_tokens": one.prompt_tokens,
                 "energy_J": None if spent is None else spent.to_json(),
             }
             for round, spent in zip(point.rounds, energies, strict=True)
-            for one in [timed([round])]
+            for one in [summary_of([round])]
         ],
-        **figures,
+        **asdict(figures),
         "energy_J": None if energy is None else energy.to_json(),
-        "energy_per_request_J": _per(energy, figures["answered"], spread),
-        "energy_per_token_J": _per(energy, figures["completion_tokens"], spread),
+        "energy_per_request_J": _per(energy, figures.answered, spread),
+        "energy_per_token_J": _per(energy, figures.completion_tokens, spread),
         "stopped": point.stopped,
     }
 
 
-def described_idle(window: dict[str, Any] | None, energy: "Estimate | None") -> dict[str, Any] | None:
-    """Return what the server takes when nothing is sent."""
-    if window is None:
-        return None
-    duration_s = window["monotonic_end_s"] - window["monotonic_start_s"]
+def described_idle(window: Window, energy: Estimate | None) -> dict[str, Any]:
+    """Return the energy and power of the server while nothing is sent."""
     return {
-        "window": window,
-        "duration_s": duration_s,
+        "window": asdict(window),
+        "duration_s": window.duration_s,
         "energy_J": None if energy is None else energy.to_json(),
-        "power_W": None if energy is None else energy.scaled(1 / duration_s).to_json(),
+        "power_W": None if energy is None else energy.scaled(1 / window.duration_s).to_json(),
     }
 
 
-def _per(energy: "Estimate | None", work: int | None, spread: float) -> dict[str, float] | None:
+def _per(energy: Estimate | None, work: int | None, spread: float) -> dict[str, float] | None:
     """Return the energy per unit of work in joules, with 95 % bounds.
 
     The sensor's uncertainty and the spread between the rounds (`spread`, relative) are independent, so they add in
-    quadrature (GUM, JCGM 100:2008, 5.1.2); no energy is below 0. The spread is left out where there is but one round:
-    it is unknown then.
+    quadrature (GUM, JCGM 100:2008, 5.1.2). No energy is below 0. With a single round the spread is unknown and left
+    out.
     """
     if energy is None or not work:
         return None
     value = energy.value
     between_J = value * spread if math.isfinite(spread) else 0.0
-    return {
-        "value": value / work,
-        "low": max(0.0, value - math.hypot(value - energy.low, between_J)) / work,
-        "high": (value + math.hypot(energy.high - value, between_J)) / work,
-    }
+    low = max(0.0, value - math.hypot(value - energy.low, between_J))
+    high = value + math.hypot(energy.high - value, between_J)
+    return Interval(value / work, low / work, high / work).to_json()

@@ -6,7 +6,7 @@ from greenllm.meter.signals import SENTINEL_NAME
 
 
 def processes_of(meter_pid: int) -> list[psutil.Process]:
-    """Return the processes of a meter's command, without the meter itself and what it holds for itself."""
+    """Return the processes of a meter's command, without the meter itself and its sentinel."""
     found = []
     for process in psutil.Process(meter_pid).children(recursive=True):
         try:
@@ -18,9 +18,9 @@ def processes_of(meter_pid: int) -> list[psutil.Process]:
 
 
 def resident_bytes(meter_pid: int) -> tuple[int | None, str | None]:
-    """Return the resident memory of a meter's command in bytes, and why it is unknown.
+    """Return the resident memory of a meter's command in bytes, or None and the reason.
 
-    Pages that processes share count once: it is the sum of their proportional set sizes
+    Pages that processes share count once: the value is the sum of their proportional set sizes
     (docs.kernel.org/filesystems/proc.html, smaps_rollup).
     """
     total = 0
@@ -29,4 +29,4 @@ def resident_bytes(meter_pid: int) -> tuple[int | None, str | None]:
             total += process.memory_full_info().pss
     except (psutil.Error, OSError) as error:
         return None, f"/proc/PID/smaps_rollup cannot be read ({type(error).__name__})"
-    return (total, None) if total else (None, "the kernel tells no proportional set sizes")
+    return (total, None) if total else (None, "the kernel reports no proportional set sizes")

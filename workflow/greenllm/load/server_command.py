@@ -1,4 +1,4 @@
-"""The command of another OpenAI server, as `deploy.server` has it: checked before anything runs, then filled in."""
+"""The command of another OpenAI server (`deploy.server`): checked before anything runs, then filled in."""
 
 import re
 import shlex
@@ -10,20 +10,20 @@ from greenllm.errors import UserError
 from greenllm.paths import expanded
 
 BRACED = re.compile(r"\{(\w+)\}")
-# An environment beside the project's own (`make vllm`).
+# A virtual environment beside the project's own (`make vllm`).
 OUR_ENVIRONMENT = re.compile(r"(?:^|/)\.venv-(\w+)/bin/")
 KNOWN = ("context", "model", "name", "port")
 
 
 def server_words(server: str) -> list[str]:
-    """Return the words of a server's command, as a shell splits them, `~` the home folder.
+    """Return the words of a server's command, split as by a shell; `~` is the home folder.
 
-    Raises UserError where it is no command, the command is not installed, or a name in braces is not one of `KNOWN`.
+    Raises UserError if it is not a command, the command is not installed, or a name in braces is not one of `KNOWN`.
     """
     try:
         words = [str(expanded(Path(word))) if word.startswith("~") else word for word in shlex.split(server)]
     except ValueError as error:
-        raise UserError(f"deploy.server: {server}: {error}; expected a command as a shell takes it") from None
+        raise UserError(f"deploy.server: {server}: {error}; expected a command as in a shell") from None
     for name in BRACED.findall(server):
         if name not in KNOWN:
             braced = ", ".join(f"{{{known}}}" for known in KNOWN)

@@ -7,6 +7,7 @@ import os
 import signal
 from pathlib import Path
 
+from greenllm.ledger.records import Status
 from greenllm.meter.cgroups import tree_of
 from greenllm.meter.console import let_go_of_standard_streams, warn
 from greenllm.meter.options import Options, absolute
@@ -22,7 +23,7 @@ def run_metered(options: Options) -> int:
 
     Raises UserError where the command is not started at all: a lease that cannot be had, a bad interval.
     """
-    # While waiting for a lease there is nothing to clean up: a signal ends the meter as it ends any program.
+    # While it waits for a lease there is nothing to clean up: a signal ends the meter as it ends any program.
     signal.signal(
         signal.SIGINT, signal.SIG_DFL if signal.getsignal(signal.SIGINT) != signal.SIG_IGN else signal.SIG_IGN
     )
@@ -90,7 +91,7 @@ class _Command:
             warn(f"warning: {left_running} process(es) of the command are still running; they are no longer metered")
         return Outcome(status, exit_code, left_running, self._work())
 
-    def _watch(self, command_pid: int) -> tuple[str, int]:
+    def _watch(self, command_pid: int) -> tuple[Status, int]:
         """Sample, reap and pass signals on until the command ends; return its status and its exit code."""
         sentinel = Sentinel()
         self._tree.ignored.add(sentinel.pid)
@@ -99,7 +100,7 @@ class _Command:
         try:
             while wait_status is None:
                 received = signal.sigtimedwait(self._taken, self._recording.watch())
-                # Where the time ran out while the meter was stopped (Ctrl-Z), CPython returns a signal that never came.
+                # If the time runs out while the meter is stopped (Ctrl-Z), CPython returns a signal that never came.
                 if received and received.si_signo in self._taken and received.si_signo != signal.SIGCHLD:
                     ending = ending or received.si_signo in ENDING
                     sentinel = pass_on(received, sentinel, self._tree)
@@ -127,7 +128,7 @@ class _Command:
                 found = wait_status
 
     def _work(self) -> dict[str, float]:
-        """What the command says it has done."""
+        """The amounts of work that the command reported."""
         try:
             if not self._work_file.exists():
                 return {}
@@ -137,7 +138,7 @@ class _Command:
             self._work_file.unlink()
             work = json.loads(content)
             for unit, amount in work.items():
-                unit.encode()  # fails where it could not be written down
+                unit.encode()  # fails if it cannot be written
                 if type(amount) not in (int, float) or not math.isfinite(amount):
                     raise ValueError
         except (OSError, ValueError, AttributeError, OverflowError, RecursionError):

@@ -1,26 +1,26 @@
-"""How far a counter went between two readings: it grew, it wrapped around, or nobody can tell."""
+"""The growth of a counter between two readings, also over a wrap-around; or the reason why it is unknown."""
 
-from greenllm.meter.sensors import Counter
+from greenllm.ledger.records import Counter
 
 JUMPED = "the counter began anew (driver reloaded, or the machine was suspended?)"
 WRAPPED = "so long between two readings that the counter may have wrapped more than once"
 STOOD = "the counter stood still: it does not count (a virtual machine's, or a copy of the host's files?)"
-# So many CPU seconds of jobs draw power: a counter that did not move meanwhile does not count, however short they were.
-USED_S = 0.1
 
-# A reading's time is that just after it: so much it may be off, and the time between two of them longer than it seems.
-TIE_S = 0.05
+
+def silent(longest_s: float) -> str:
+    """Return the reason where a power was not read for longer than `longest_s` seconds."""
+    return f"the source of the power was silent for more than {longest_s:.0f} s"
 
 
 class UnknownGrowthError(Exception):
-    """It cannot be told how far a counter went; the message says why."""
+    """A counter's growth is unknown; the message says why."""
 
 
 def growth(before: float, now: float, span_s: float, counter: Counter) -> float:
-    """Return the counts between two readings of one reader, which are `span_s` seconds apart.
+    """Return the counts between two readings by one reader, which are `span_s` seconds apart.
 
-    A step back is a wrap-around where the counter has one, else a reset. Whatever the step, it is one only where it is
-    no more than `max_W` allows, and no further wrap-around would fit in. Raises UnknownGrowthError where it is none.
+    A step back is a wrap-around if the counter wraps, otherwise a reset. Raises UnknownGrowthError for a reset, for a
+    step larger than `max_W` allows, and where `max_W` allows one more wrap-around.
     """
     step = now - before
     if step < 0:
@@ -28,7 +28,7 @@ def growth(before: float, now: float, span_s: float, counter: Counter) -> float:
             raise UnknownGrowthError(JUMPED)
         step += counter.wrap
     if counter.max_W is not None:
-        most = (span_s + TIE_S) * counter.max_W / counter.unit_J
+        most = (span_s + counter.stamp_s) * counter.max_W / counter.unit_J
         if step > most:
             raise UnknownGrowthError(JUMPED)
         if counter.wrap is not None and step + counter.wrap <= most:

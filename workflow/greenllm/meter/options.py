@@ -1,4 +1,4 @@
-"""What the meter is asked to do."""
+"""The options of the meter."""
 
 import argparse
 import os
@@ -7,6 +7,7 @@ from pathlib import Path
 
 from greenllm.errors import UserError
 from greenllm.files import held, is_written_into
+from greenllm.key_values import key_values
 from greenllm.meter.cgroups import check
 
 
@@ -133,14 +134,6 @@ def options_of(arguments: argparse.Namespace) -> Options:
         raise UserError("no command given; expected `greenllm meter [options] -- COMMAND ...`")
     if command[0].startswith("-") and len(arguments.words) == len(command):
         raise UserError(f"unknown option {command[0]}; a command that begins with a dash comes after `--`")
-    wildcards: dict[str, str] = {}
-    for text in arguments.wildcard:
-        name, equals, value = text.partition("=")
-        if not equals or not name:
-            raise UserError(f"--wildcard {text!r}: expected NAME=VALUE, as in `--wildcard seed=1`")
-        if name in wildcards:
-            raise UserError(f"--wildcard {text!r}: {name} is {wildcards[name]!r} already; expected each wildcard once")
-        wildcards[name] = value
     return Options(
         command=command,
         gpus=arguments.gpus,
@@ -148,7 +141,7 @@ def options_of(arguments: argparse.Namespace) -> Options:
         exclusive=arguments.exclusive,
         device=arguments.device,
         rule=arguments.rule,
-        wildcards=wildcards,
+        wildcards=key_values("--wildcard", arguments.wildcard, "NAME=VALUE, such as seed=1", empty=True),
         attempt=arguments.attempt,
         out=None if arguments.out is None else held(absolute(arguments.out)),
         ledger=None if arguments.ledger is None else absolute(arguments.ledger),

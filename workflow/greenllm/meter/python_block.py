@@ -11,7 +11,8 @@ from typing import Literal, Self
 
 from greenllm.errors import UserError
 from greenllm.estimate import Estimate
-from greenllm.ledger.energy_log import energy_of
+from greenllm.ledger.energy_log import summed
+from greenllm.ledger.records import Status
 from greenllm.meter.cgroups import tree_of
 from greenllm.meter.options import Options, absolute
 from greenllm.meter.recording import Outcome, Recording
@@ -23,7 +24,7 @@ _changing = threading.Lock()
 
 
 def _renew_lock() -> None:
-    """In a fork no other thread is left that would release the lock."""
+    """In a fork there is no other thread that would release the lock."""
     global _changing
     _changing = threading.Lock()
 
@@ -41,8 +42,8 @@ class Meter:
 
     An exception in the block is passed on; the attempt then has failed (KeyboardInterrupt: was killed). Inside another
     meter it is a part of that one, and leases nothing. A fork of the process that leaves the block records nothing.
-    The environment stays as it is, but for the variables by which meters inside this one know that they are: a
-    program that is to use the leased `gpus` selects them itself.
+    The environment stays as it is, except for the variables by which meters inside this one find it: a program that
+    uses the leased `gpus` selects them itself.
     """
 
     def __init__(
@@ -145,7 +146,7 @@ class Meter:
             self._thread.join()
             status, exit_code = _ending(error)
             self._recording.end(Outcome(status, exit_code, len(self._tree.processes()), self._work))
-            self._energy = energy_of(self._recording.components)
+            self._energy = summed(self._recording.components)
         finally:
             self._recording.slots.release()
 
@@ -175,7 +176,7 @@ def _names(option: str, paths: Iterable[str | os.PathLike[str]]) -> list[str]:
     return [os.fspath(path) for path in paths]
 
 
-def _ending(error: BaseException | None) -> tuple[str, int]:
+def _ending(error: BaseException | None) -> tuple[Status, int]:
     """Return status and exit code, as the interpreter would exit with if nobody caught the exception."""
     if isinstance(error, KeyboardInterrupt):
         return "killed", 128 + signal.SIGINT

@@ -2,233 +2,243 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any
+from dataclasses import dataclass
 
+from greenllm.account.document import ExperimentAccount
+from greenllm.comparison.rows import Advice, Difference, Quality, RecipeRow, Verdict
 from greenllm.report.names import metric_name, points_per_unit
-from greenllm.report.numbers import about, bounds_text, inverse, percent, quantity, signed, value_text
-
-Row = Mapping[str, Any]
+from greenllm.report.numbers import Value, about, bounds_text, inverse, percent, quantity, signed, value_text
 
 
-def findings(account: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """Return for each experiment {experiment, recipe, verdict, sentence, others, note}.
+@dataclass(frozen=True)
+class Finding:
+    """What to deploy of an experiment.
 
     `recipe` is the one to deploy or None; `verdict` is "saves", "baseline" (nothing beats it), "not resolvable", "loss"
-    or "unknown"; `sentence` says what to deploy and why, `others` which recipes disappoint, `note` what was asked for.
+    or "unknown"; `sentence` says what to deploy and why, `others` which recipes are not chosen and why, `note` what was
+    asked for.
     """
-    return [{"experiment": name} | _finding(experiment) for name, experiment in account["experiments"].items()]
+
+    experiment: str
+    recipe: str | None
+    verdict: Verdict
+    sentence: str
+    others: list[str]
+    note: str
 
 
-def _finding(experiment: Mapping[str, Any]) -> dict[str, Any]:
-    rows: Sequence[Row] = experiment["comparison"]["recipes"]
-    advice = experiment["recommendation"]
+def findings(experiments: Mapping[str, ExperimentAccount]) -> list[Finding]:
+    """Return what to deploy of each experiment."""
+    return [_finding(name, experiment) for name, experiment in experiments.items()]
+
+
+def _finding(name: str, experiment: ExperimentAccount) -> Finding:
+    rows, advice = experiment.comparison.recipes, experiment.recommendation
     baseline = _baseline(rows)
-    chosen = next((row for row in rows if row["recipe"] == advice["recipe"]), None)
+    chosen = next((row for row in rows if row.recipe == advice.recipe), None)
     needed = _needed(experiment)
-    found: dict[str, Any] = {"recipe": None, "verdict": "unknown"}
-    if chosen is None:
-        found["sentence"] = _nothing(rows, advice, needed, experiment)
-    elif _useless(chosen, experiment):
-        found["sentence"] = f"deploy none of these yet: {chosen['recipe']}, the most frugal, answers nothing right."
-    else:
-        sentence = _keep(baseline, rows) if chosen is baseline else _deploy(chosen, baseline, advice)
-        found = {"recipe": chosen["recipe"], "verdict": chosen["verdict"], "sentence": sentence}
     others = [said for row in rows if row is not chosen and (said := _other(row, baseline, chosen, advice))]
-    return {**found, "others": others, "note": _note(advice, needed)}
+    note = _note(advice, needed)
+    if chosen is None:
+        return Finding(name, None, "unknown", _nothing(rows, advice, needed, experiment), others, note)
+    if _useless(chosen, experiment):
+        sentence = f"deploy none of these yet: {chosen.recipe}, the most frugal, answers no example correctly."
+        return Finding(name, None, "unknown", sentence, others, note)
+    sentence = _keep(baseline, rows) if chosen is baseline else _deploy(chosen, baseline, advice)
+    return Finding(name, chosen.recipe, chosen.verdict, sentence, others, note)
 
 
-def _baseline(rows: Sequence[Row]) -> Row:
-    return next(row for row in rows if row["is_baseline"])
+def _baseline(rows: Sequence[RecipeRow]) -> RecipeRow:
+    return next(row for row in rows if row.is_baseline)
 
 
 # --- what to deploy ---
 
 
-def _deploy(row: Row, baseline: Row, advice: Mapping[str, Any]) -> str:
+def _deploy(row: RecipeRow, baseline: RecipeRow, advice: Advice) -> str:
     reasons = f"{_energy_against(row, baseline, advice)}{_quality_against(row, baseline)}"
-    return f"deploy {row['recipe']}. {reasons}{_paid_back(row, advice)}."
+    return f"deploy {row.recipe}. {reasons}{_paid_back(row, advice)}."
 
 
-def _energy_against(row: Row, baseline: Row, advice: Mapping[str, Any]) -> str:
-    other, factor = baseline["recipe"], row["times_less"]
-    if row["energy_per_request_J"] is None:
+def _energy_against(row: RecipeRow, baseline: RecipeRow, advice: Advice) -> str:
+    other, factor = baseline.recipe, row.times_less
+    if row.energy_per_request_J is None:
         return f"The energy of a request is unknown ({_why_unknown(row, baseline)})"
     if factor is None:
         why = _why_unknown(row, baseline)
-        if baseline["energy_per_request_J"] is None:
+        if baseline.energy_per_request_J is None:
             return f"A request takes {_energy(row)}; the energy it takes with {other} is unknown ({why})"
-        return f"A request takes {_energy(row)}; how much less than with {other} is unknown ({why})"
-    how = row["energy_quality"]
-    if row["verdict"] == "saves":
+        return f"A request takes {_energy(row)}; how much energy it saves against {other} is unknown ({why})"
+    how = row.energy_quality
+    if row.verdict == "saves":
         return f"A request takes {value_text(factor)} times less energy than with {other} ({_bounds(factor)}, {how})"
     in_all = ""
-    if total := advice["total_times_less"]:
-        requests = about(advice["requests"])
-        in_all = f"; making it included, {value_text(total)} times less over {requests} requests ({_bounds(total)})"
-    if row["verdict"] == "loss":
+    if total := advice.total_times_less:
+        factor_in_all = f"{value_text(total)} times less over {about(advice.requests)} requests ({_bounds(total)})"
+        in_all = f"; counting the energy to make it, {factor_in_all}"
+    if row.verdict == "loss":
         more = inverse(factor)
         return f"A request takes {value_text(more)} times the energy of {other} ({_bounds(more)}, {how}){in_all}"
     ratio = f"{value_text(factor)} times, {_bounds(factor)}, {how}"
     return f"Whether a request takes less energy than with {other} is not resolvable ({ratio}){in_all}"
 
 
-def _quality_against(row: Row, baseline: Row) -> str:
-    own, reference, difference = row["quality"], baseline["quality"], row["quality_difference"]
+def _quality_against(row: RecipeRow, baseline: RecipeRow) -> str:
+    own, reference, difference = row.quality, baseline.quality, row.quality_difference
     if own is None:
         return ", its quality unknown (not evaluated)"
     if reference is None or difference is None:
         return f", {_quality(row)}"
-    name = f", {metric_name(own['metric'])} {value_text(own)}"
-    if difference["value"] == difference["low"] == difference["high"] == 0:
-        return f"{name}, as with {baseline['recipe']} on every example"
+    name = f", {metric_name(own.metric)} {value_text(own)}"
+    if difference.value == difference.low == difference.high == 0:
+        return f"{name}, as with {baseline.recipe} on every example"
     return f"{name} against {value_text(reference)} ({_difference(difference)})"
 
 
-def _paid_back(row: Row, advice: Mapping[str, Any]) -> str:
-    requests = advice["break_even_requests"]
+def _paid_back(row: RecipeRow, advice: Advice) -> str:
+    requests = advice.break_even_requests
     if requests == "never":
-        return "; what it cost to make is never paid back"
+        return "; the energy to make it is never paid back"
     if requests is None:
-        return "; when what it cost to make is paid back is unknown" if row["verdict"] == "saves" else ""
-    if requests["high"] == 0:
-        return "; it cost no more to make"
-    if requests["high"] <= 1:
-        return "; what it cost to make is paid back by the first request"
-    # A request is answered whole.
-    low, value, high = (about(math.ceil(requests[bound])) for bound in ("low", "value", "high"))
-    if requests["value"] == 0:
-        return f"; it cost hardly more to make, if at all: paid back after at most {high} requests"
+        return "; when the energy to make it is paid back is unknown" if row.verdict == "saves" else ""
+    if requests.high == 0:
+        return "; making it took no more energy"
+    if requests.high <= 1:
+        return "; the energy to make it is paid back by the first request"
+    value, low, high = (about(math.ceil(bound)) for bound in requests)  # a request is answered whole
+    if requests.value == 0:
+        return f"; making it took hardly more energy, if any: paid back after at most {high} requests"
     after = "1 request" if value == "1" else f"{value} requests"
-    return f"; what it cost to make is paid back after {after} ({low} to {high})"
+    return f"; the energy to make it is paid back after {after} ({low} to {high})"
 
 
-def _keep(baseline: Row, rows: Sequence[Row]) -> str:
-    name = baseline["recipe"]
+def _keep(baseline: RecipeRow, rows: Sequence[RecipeRow]) -> str:
+    name = baseline.recipe
     if len(rows) == 1:
         return f"deploy {name}, the only recipe. {_takes(baseline)}."
-    others_are_good = any(row["qualifies"] == "yes" for row in rows if row is not baseline)
+    others_are_good = any(row.qualifies == "yes" for row in rows if row is not baseline)
     lacking = "that is good enough is shown to take less energy" if others_are_good else "is shown to be good enough"
     return f"deploy {name}: no other recipe {lacking}. {_takes(baseline)}."
 
 
-def _takes(row: Row) -> str:
-    if row["energy_per_request_J"] is None:
+def _takes(row: RecipeRow) -> str:
+    if row.energy_per_request_J is None:
         return f"The energy of a request is unknown ({_why_unknown(row)}), {_quality(row)}"
     return f"A request takes {_energy(row)}, {_quality(row)}"
 
 
-def _nothing(rows: Sequence[Row], advice: Mapping[str, Any], needed: str, experiment: Mapping[str, Any]) -> str:
+def _nothing(rows: Sequence[RecipeRow], advice: Advice, needed: str, experiment: ExperimentAccount) -> str:
     """Say why nothing can be recommended."""
-    evaluated = [row for row in rows if row["quality"] is not None]
-    good = [row for row in evaluated if row["qualifies"] == "yes"]
-    open_ = [row for row in evaluated if row["qualifies"] == "not resolvable"]
-    if needed and evaluated and all(row["qualifies"] == "no" for row in evaluated):
-        better = max if experiment["higher_is_better"] else min
-        best = better(evaluated, key=lambda row: row["quality"]["value"])
-        return f"deploy none of these: none reaches {needed}. The best is {best['recipe']} with {_quality(best)}."
-    reason = advice["reason"]
-    if advice.get("undecidable"):
+    qualities = [(row.quality.value, row) for row in rows if row.quality]
+    evaluated = [row for _, row in qualities]
+    good = [row for row in evaluated if row.qualifies == "yes"]
+    open_ = [row for row in evaluated if row.qualifies == "not resolvable"]
+    if needed and evaluated and all(row.qualifies == "no" for row in evaluated):
+        _, best = (max if experiment.higher_is_better else min)(qualities, key=lambda one: one[0])
+        return f"deploy none of these: none reaches {needed}. The best is {best.recipe} with {_quality(best)}."
+    reason = advice.reason
+    if advice.undecidable:
         return f"nothing can be recommended: {reason}."
     if not evaluated:
         reason = "no recipe was evaluated"
-    elif not good and open_ and _baseline(rows)["quality"] is not None:
-        said = _listed([f"{row['recipe']} ({_quality(row)})" for row in open_])
-        reason = f"whether {said} reaches {needed or 'the quality needed'} is not resolvable; more examples may tell"
-    elif good and all(row["energy_per_request_J"] is None for row in good):
-        names = _listed([row["recipe"] for row in good])
+    elif not good and open_ and _baseline(rows).quality is not None:
+        said = _listed([f"{row.recipe} ({_quality(row)})" for row in open_])
+        reached = needed or "the quality needed"
+        reason = f"whether {said} reaches {reached} is not resolvable; more test examples may resolve it"
+    elif good and all(row.energy_per_request_J is None for row in good):
+        names = _listed([row.recipe for row in good])
         reason = f"{names} would be good enough, but energy is unknown ({_why_unknown(good[0])})"
     return f"nothing can be recommended yet: {reason}."
 
 
-def _useless(row: Row, experiment: Mapping[str, Any]) -> bool:
-    higher_is_better = experiment["higher_is_better"]
-    return bool(higher_is_better and row["quality"] is not None and row["quality"]["value"] <= 0)
+def _useless(row: RecipeRow, experiment: ExperimentAccount) -> bool:
+    return experiment.higher_is_better and row.quality is not None and row.quality.value <= 0
 
 
 # --- the other recipes ---
 
 
-def _other(row: Row, baseline: Row, chosen: Row | None, advice: Mapping[str, Any]) -> str:
-    """Say why another recipe was not chosen, where numbers beside it would not tell; empty where they do."""
-    name, factor = row["recipe"], row["times_less"]
+def _other(row: RecipeRow, baseline: RecipeRow, chosen: RecipeRow | None, advice: Advice) -> str:
+    """Say why another recipe was not chosen; empty where the table's numbers show it."""
+    name, factor = row.recipe, row.times_less
     if row is baseline:
-        return f"{name} itself is not good enough: {_quality(row)}." if row["qualifies"] == "no" and chosen else ""
+        return f"{name} itself is not good enough: {_quality(row)}." if row.qualifies == "no" and chosen else ""
     if factor is None and chosen is None:
         return ""  # the sentence above says what is unknown
     if factor is None:
-        return f"{name}: its energy against {baseline['recipe']}'s is unknown ({_why_unknown(row, baseline)})."
+        return f"{name}: its energy against {baseline.recipe}'s is unknown ({_why_unknown(row, baseline)})."
     more = inverse(factor)
-    times = f"it takes {value_text(more)} times the energy of {baseline['recipe']} ({_bounds(more)})"
-    if row["verdict"] == "loss":
+    times = f"it takes {value_text(more)} times the energy of {baseline.recipe} ({_bounds(more)})"
+    if row.verdict == "loss":
         return f"{name} is a loss: {times}."
-    if name in advice["losses"]:
-        total, other = (quantity(one["total_energy_per_request_J"], "J", " to ") for one in (row, baseline))
-        return f"{name} is a loss: making it included, a request takes {total} against {other}."
-    if row["verdict"] == "not resolvable":
-        return f"{name} saves nothing that could be resolved: {times}."
+    if name in advice.losses:
+        total, other = (quantity(one.total_energy_per_request_J, "J", " to ") for one in (row, baseline))
+        return f"{name} is a loss: counting the energy to make it, a request takes {total} against {other}."
+    if row.verdict == "not resolvable":
+        return f"{name} shows no saving that can be resolved: {times}."
     saves = f"{name} takes {value_text(factor)} times less ({_bounds(factor)})"
     if chosen is None:
-        return f"{saves} than {baseline['recipe']}."
-    if row["quality"] is None:
+        return f"{saves} than {baseline.recipe}."
+    if row.quality is None:
         return f"{saves}, but was not evaluated."
-    if row["qualifies"] == "no":
+    if row.qualifies == "no":
         return f"{saves}, but is not good enough: {_quality(row)}."
-    if row["qualifies"] == "not resolvable":
+    if row.qualifies == "not resolvable":
         return f"{saves}, but whether it is good enough is not resolvable: {_quality(row)}."
     if chosen is baseline:
-        return f"{saves} a request, but is not shown to do so with what it cost to make."
-    if (best := chosen["times_less"]) and factor["high"] >= best["low"]:
-        return f"{name} does as well, as far as can be resolved: {value_text(factor)} times less ({_bounds(factor)})."
+        return f"{saves} per request, but is not shown to save energy when the energy to make it counts."
+    if (best := chosen.times_less) and factor.high >= best.low:
+        return f"{name} saves as much within the uncertainty: {value_text(factor)} times less ({_bounds(factor)})."
     return ""
 
 
 # --- parts of sentences ---
 
 
-def _needed(experiment: Mapping[str, Any]) -> str:
+def _needed(experiment: ExperimentAccount) -> str:
     """Return the quality asked for, such as "accuracy of at least 0.89"; empty where nothing was."""
-    if (bound := experiment["recommendation"]["quality_bound"]) is None:
+    if (bound := experiment.recommendation.quality_bound) is None:
         return ""
-    side = "at least" if experiment["higher_is_better"] else "at most"
-    return f"{metric_name(experiment['primary'])} of {side} {value_text(bound)}"
+    side = "at least" if experiment.higher_is_better else "at most"
+    return f"{metric_name(experiment.primary)} of {side} {value_text(bound)}"
 
 
-def _note(advice: Mapping[str, Any], needed: str) -> str:
-    asked = f"Needed: {needed}, {percent(advice['confidence'])} sure. " if needed else ""
-    return f"{asked}Expected: {about(advice['requests'])} requests."
+def _note(advice: Advice, needed: str) -> str:
+    asked = f"Needed: {needed}, with {percent(advice.confidence)} confidence. " if needed else ""
+    return f"{asked}Expected: {about(advice.requests)} requests."
 
 
-def _why_unknown(*rows: Row) -> str:
-    """Say why the energy of a request is unknown, or that of one beside another's."""
+def _why_unknown(*rows: RecipeRow) -> str:
+    """Say why the energy of a request, or the ratio of two recipes' energies, is unknown."""
     for row in rows:
-        if row["energy_per_request_J"] is None:
-            return row["reason"] or "no request was answered"
-    return "no seed of both was measured, or the sensor may have read nothing"
+        if row.energy_per_request_J is None:
+            return row.reason or "no request was answered"
+    return "no seed was measured with both, or a sensor may have read no energy"
 
 
-def _energy(row: Row) -> str:
-    return quantity(row["energy_per_request_J"], "J", " to ").removesuffix(")") + f", {row['energy_quality']})"
+def _energy(row: RecipeRow) -> str:
+    return quantity(row.energy_per_request_J, "J", " to ").removesuffix(")") + f", {row.energy_quality})"
 
 
-def _quality(row: Row) -> str:
-    quality = row["quality"]
-    return f"{metric_name(quality['metric'])} {_with_bounds(quality)}" if quality else "quality unknown (not evaluated)"
+def _quality(row: RecipeRow) -> str:
+    quality = row.quality
+    return f"{metric_name(quality.metric)} {_with_bounds(quality)}" if quality else "quality unknown (not evaluated)"
 
 
-def _difference(difference: Mapping[str, Any]) -> str:
+def _difference(difference: Difference) -> str:
     """Return the bounds of a difference in quality, in points where the metric has them."""
-    points = points_per_unit(difference["metric"])
-    low, high = (difference[bound] * (points or 1) for bound in ("low", "high"))
+    points = points_per_unit(difference.metric)
+    low, high = (bound * (points or 1) for bound in (difference.low, difference.high))
     largest = max(abs(low), abs(high)) or 1.0
     places = (1 if points else 3) if largest >= 0.1 else max(2 if points else 3, 1 - math.floor(math.log10(largest)))
     return f"{signed(low, places)} to {signed(high, places)}" + (" points" if points else "")
 
 
-def _bounds(value: Mapping[str, Any]) -> str:
+def _bounds(value: Value) -> str:
     return bounds_text(value, 1, " to ")
 
 
-def _with_bounds(value: Mapping[str, Any]) -> str:
+def _with_bounds(value: Quality) -> str:
     bounds = _bounds(value)
     return f"{value_text(value)} ({bounds})" if bounds else value_text(value)
 

@@ -2,7 +2,7 @@
 
 import datetime
 
-# Metrics that are shares of something or out of a hundred: a difference of theirs is told in points.
+# Metrics that are shares of something or out of a hundred: their differences are reported in points.
 _POINTS = {"accuracy": 100.0, "macro_f1": 100.0, "exact_match": 100.0, "f1": 100.0, "chrf": 1.0}
 _METRICS = {"macro_f1": "macro-F1", "f1": "token F1", "chrf": "chrF"}
 

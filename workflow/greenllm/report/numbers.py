@@ -1,13 +1,17 @@
 """Numbers as a reader wants them: as many digits as their interval allows, with a prefixed unit."""
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from typing import Literal
 
-# A number, one with an interval, a count that is never reached, or unknown.
-Value = float | Mapping[str, float | None] | Literal["never"] | None
+from greenllm.comparison.rows import Quality
+from greenllm.estimate import Interval, Parameter, PartialInterval
+from greenllm.footprint.carbon import GridFactor
 
-THIN = "\u202f"  # narrow no-break space: groups digits, and parts a number from its unit
+# A number, one with an interval, a count that is never reached, or unknown.
+Value = float | Interval | PartialInterval | Quality | Parameter | GridFactor | Literal["never"] | None
+
+THIN = "\u202f"  # narrow no-break space: groups digits, and separates a number from its unit
 _PREFIXES = ((1e9, "G"), (1e6, "M"), (1e3, "k"), (1.0, ""), (1e-3, "m"), (1e-6, "µ"), (1e-9, "n"))
 # Units that take no prefix, or only those above one.
 _PLAIN = {
@@ -32,15 +36,15 @@ def split(value: Value) -> tuple[float | None, float | None, float | None]:
         return None, None, None
     if value == "never":
         return math.inf, None, None
-    if isinstance(value, Mapping):
-        return value["value"], value.get("low"), value.get("high")
-    return float(value), None, None
+    if isinstance(value, int | float):
+        return float(value), None, None
+    return value.value, value.low, value.high
 
 
 def decimals(value: float, low: float | None = None, high: float | None = None) -> int:
     """Return the decimals that show two significant digits of the interval's half-width, or three of the value.
 
-    Three significant digits at most stand behind the point, however narrow the interval.
+    At most three significant digits, however narrow the interval.
     """
     half = max(value - low, high - value) if low is not None and high is not None else 0.0
     largest = max(abs(value), half)
@@ -56,17 +60,13 @@ def plain(number: float, places: int) -> str:
     return text.replace("-", "−")
 
 
-def inverse(ratio: Mapping[str, float]) -> dict[str, float | None]:
+def inverse(ratio: Interval) -> PartialInterval:
     """Return 1 / ratio with its bounds; without an upper one where the ratio may be 0."""
-    return {
-        "value": 1 / ratio["value"],
-        "low": 1 / ratio["high"],
-        "high": 1 / ratio["low"] if ratio["low"] > 0 else None,
-    }
+    return PartialInterval(1 / ratio.value, 1 / ratio.high, 1 / ratio.low if ratio.low > 0 else None)
 
 
 def signed(number: float, places: int) -> str:
-    """Return a number with its sign, also where that is a plus; zero has none."""
+    """Return a number with its sign, also a plus; zero has none."""
     return plain(number, places) if round(number, places) <= 0 else f"+{plain(number, places)}"
 
 
@@ -86,7 +86,7 @@ def percent(share: float) -> str:
 def prefix_for(values: Iterable[Value], unit: str) -> tuple[float, str]:
     """Return (factor, prefixed unit) that brings the median of the values' sizes between 1 and 1000."""
     sizes = sorted(abs(size) for value in values if (size := split(value)[0]))
-    if unit == "kWh":  # a prefix stands before Wh
+    if unit == "kWh":  # the prefix belongs to Wh
         factor, prefixed = prefix_for([size * 1e3 for size in sizes], "Wh")
         return factor / 1e3, prefixed
     if unit in _PLAIN or not sizes:

@@ -3,24 +3,26 @@
 import datetime
 import importlib.resources
 import json
-from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import jinja2
 from markupsafe import Markup
 
+from greenllm.account.document import Account
 from greenllm.files import replacing, require_own, write_json
+from greenllm.footprint.carbon import GridFactor
 from greenllm.report import figures, tables
 from greenllm.report.findings import findings
 from greenllm.report.numbers import quantity
 from greenllm.report.table import Column
 
 
-def write_report(account: Mapping[str, Any], folder: Path) -> None:
-    """Write index.html, figures/, tables/ and summary.json into `folder`; files of other names there stay.
+def write_report(account: Account, folder: Path) -> None:
+    """Write index.html, figures/, tables/ and summary.json into `folder`; other files there stay.
 
-    Raises UserError where it holds a page or summary of somebody else's.
+    Raises UserError where index.html or summary.json there is not of a report.
     """
     require_own(folder / "index.html", "<title>GreenLLM report")
     require_own(folder / "summary.json", '"schema": "greenllm/')
@@ -28,11 +30,11 @@ def write_report(account: Mapping[str, Any], folder: Path) -> None:
     for table in written:
         table.write(folder / "tables" / table.name)
     drawings = figures.draw_all(account, folder / "figures")
-    sentences = findings(account)
+    found = findings(account.experiments)
     write_json(
         folder / "summary.json",
-        {"schema": "greenllm/summary/1", "findings": sentences}
-        | {name: value for name, value in account.items() if name not in ("schema", "power")},
+        {"schema": "greenllm/summary/1", "findings": [asdict(one) for one in found]}
+        | {name: value for name, value in account.to_json().items() if name not in ("schema", "power")},
     )
     named = [make(account) for make in tables.NAMED.values()]
     page = _template().render(
@@ -41,20 +43,20 @@ def write_report(account: Mapping[str, Any], folder: Path) -> None:
         js=_text("page.js"),
         tables={table.name: table for table in (*written, *named)},
         figures=drawings,
-        findings=sentences,
+        findings=found,
         quantity=quantity,
         mark=_mark,
-        until=_day(account["until"]),
+        until=_day(account.until),
         waste=_waste(account),
         known=_known(account),
-        years=_years(account["grid"]),
+        years=_years(account.grid),
     )
     with replacing(folder / "index.html") as path:
         path.write_text(page, encoding="utf-8")
 
 
 def _text(name: str) -> Any:
-    """Return one of the page's own files, to be put into it as it stands."""
+    """Return one of the page's own files, to be inserted unescaped."""
     return Markup((importlib.resources.files("greenllm.report") / name).read_text(encoding="utf-8"))
 
 
@@ -81,41 +83,39 @@ def _day(moment: str | None) -> str:
     return datetime.datetime.fromisoformat(moment).astimezone(datetime.UTC).strftime("%-d %B %Y, %H:%M UTC")
 
 
-def _years(grid: Mapping[str, Any] | None) -> str:
-    if grid is None or not grid["years"]:
+def _years(grid: GridFactor | None) -> str:
+    if grid is None or not grid.years:
         return "year unknown"
-    first, last = grid["years"]
-    return f"year {first}" if first == last else f"most of it of {grid['year']}, territories from {first} to {last}"
+    first, last = grid.years
+    return f"year {first}" if first == last else f"most of it of {grid.year}, territories from {first} to {last}"
 
 
-def _waste(account: Mapping[str, Any]) -> str:
-    parts = [
-        f"{spent['attempts']} {standing}" for standing, spent in account["spent"]["waste"].items() if spent["attempts"]
-    ]
+def _waste(account: Account) -> str:
+    parts = [f"{spent.attempts} {standing}" for standing, spent in account.spent.waste.items() if spent.attempts]
     return ", ".join(parts) or "no attempt failed or was repeated"
 
 
-def _known(account: Mapping[str, Any]) -> dict[str, str]:
+def _known(account: Account) -> tuple[str, str]:
     """Return a headline and a line of detail: how much of the energy was measured."""
     energies = {"measured": 0.0, "modelled": 0.0}
     components: dict[str, set[str]] = {"measured": set(), "modelled": set()}
     unknown: set[str] = set()
-    for row in account["methods"]:
-        if row["component"] == "platform":
+    for row in account.methods:
+        if row.component == "platform":
             continue
-        if row["energy_J"] is None:
-            unknown.add(row["component"].upper())
+        if row.energy_J is None:
+            unknown.add(row.component.upper())
         else:
-            energies[row["quality"]] += row["energy_J"]
-            components[row["quality"]].add(row["component"].upper())
+            energies[row.quality] += row.energy_J
+            components[row.quality].add(row.component.upper())
     total = sum(energies.values())
     unknown -= {name for names in components.values() for name in names}
     if not total:
-        return {"headline": "unknown", "detail": "no component of any host could be measured or modelled"}
+        return "unknown", "no component of any host could be measured or modelled"
     share = energies["measured"] / total
     headline = "measured" if share == 1 else "modelled" if share == 0 else f"{share:.0%} measured"
     detail = "; ".join(
         [f"{', '.join(sorted(names))} {quality}" for quality, names in components.items() if names]
         + ([f"{', '.join(sorted(unknown))} unknown"] if unknown else [])
     )
-    return {"headline": headline, "detail": detail}
+    return headline, detail

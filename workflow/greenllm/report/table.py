@@ -1,10 +1,12 @@
 """Tables: one model of a table, written as CSV, Parquet, Markdown and LaTeX, and shown on the page."""
 
+import functools
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from types import NoneType, UnionType
+from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 import pandas as pd
 from tabulate import tabulate
@@ -18,10 +20,11 @@ ENDINGS = (".csv", ".parquet", ".md", ".tex")
 
 @dataclass(frozen=True)
 class Column:
-    """A column: `key` in the rows, its title, and for quantities the unit of the raw values.
+    """A column: `key` in the files, its title, and for quantities the unit of the raw values.
 
-    `absent` stands in a cell without a value: "unknown" where there must be one, "–" where there can't be.
-    `like` names a column whose prefix this one shares; a column that is not `on_page` is in the files only, and so is
+    `field` is the row's field that it shows, where the key is not its name; dots lead into a field's own fields.
+    `absent` is shown for a missing value: "unknown" where there must be one, "–" where there can't be.
+    `like` names a field whose prefix this column shares. A column that is not `on_page` is in the files only, and so is
     one to be shown `if_known` where no row has a value.
     """
 
@@ -33,6 +36,19 @@ class Column:
     like: str | None = None
     on_page: bool = True
     if_known: bool = False
+    field: str = ""
+
+    def of(self, row: object) -> Any:
+        """Return a row's value; None where there is none, a list of words as text."""
+        value = functools.reduce(
+            lambda found, name: None if found is None else getattr(found, name), self.path.split("."), row
+        )
+        return ", ".join(value) if isinstance(value, list) else value
+
+    @property
+    def path(self) -> str:
+        """The row's field, with dots where it is one of a field's own fields."""
+        return self.field or self.key
 
 
 @dataclass(frozen=True)
@@ -46,23 +62,30 @@ class Cell:
 
 @dataclass(frozen=True)
 class Table:
-    """A table: raw rows, and how to show their columns. Quantities of one column share a prefixed unit.
+    """A table: rows of one type, and how to show their columns. Quantities of one column share a prefixed unit.
 
-    A row may lack a key that it has no value for.
+    Raises AttributeError for a column of a field that `row_type` does not have.
     """
 
     name: str
     caption: str
+    row_type: type
     columns: Sequence[Column]
-    rows: Sequence[Mapping[str, Any]]
-    notes: Sequence[str] = field(default_factory=tuple)
+    rows: Sequence[object]
+    notes: Sequence[str] = ()
+
+    def __post_init__(self) -> None:
+        for column in self.columns:
+            for path in (column.path, column.like or column.path):
+                functools.reduce(_type_of_field, path.split("."), self.row_type)
 
     def _scale(self, column: Column) -> tuple[float, str]:
-        return prefix_for([row.get(column.like or column.key) for row in self.rows], column.unit or "")
+        sized = replace(column, field=column.like or column.path)
+        return prefix_for([sized.of(row) for row in self.rows], column.unit or "")
 
     def is_shown(self, column: Column) -> bool:
         """Return whether the page shows a column."""
-        return column.on_page and not (column.if_known and all(row.get(column.key) in (None, "") for row in self.rows))
+        return column.on_page and not (column.if_known and all(column.of(row) in (None, "") for row in self.rows))
 
     def headings(self) -> list[tuple[str, str]]:
         """Return each column's title and prefixed unit (empty where it has none)."""
@@ -72,7 +95,7 @@ class Table:
         """Return the cells as shown, row by row."""
         scales = [self._scale(column)[0] if column.unit else 1.0 for column in self.columns]
         return [
-            [_cell(row.get(c.key), c, scale) for c, scale in zip(self.columns, scales, strict=True)]
+            [_cell(column.of(row), column, scale) for column, scale in zip(self.columns, scales, strict=True)]
             for row in self.rows
         ]
 
@@ -80,7 +103,7 @@ class Table:
         """Return the raw values; an interval `x` becomes the columns `x`, `x_low` and `x_high`."""
         data: dict[str, list[Any]] = {}
         for column in self.columns:
-            values = [row.get(column.key) for row in self.rows]
+            values = [column.of(row) for row in self.rows]
             if column.kind == "interval":
                 for index, ending in enumerate(("", "_low", "_high")):
                     data[column.key + ending] = [split(value)[index] for value in values]
@@ -95,14 +118,14 @@ class Table:
         return frame
 
     def require_own(self, prefix: Path) -> None:
-        """Raise UserError where one of the four files that `write` makes is there and no such table.
+        """Raise UserError where one of the four files that `write` makes exists and is not such a table.
 
-        The user names one of them: the others must not take the place of files of that name.
+        The user names one of them; the others must not replace files of other content.
         """
         csv, parquet, markdown, latex = (prefix.with_name(prefix.name + ending) for ending in ENDINGS)
         require_own(csv, f"{self.columns[0].key},")
         if parquet.exists() and not csv.exists():
-            raise UserError(f"{parquet}: is there without {csv.name}; move it away, or name another file")
+            raise UserError(f"{parquet}: exists without {csv.name}; move it away, or name another file")
         require_own(markdown, f"**{self.caption[:20]}")
         require_own(latex, f"% {self.caption[:20]}")
 
@@ -152,6 +175,18 @@ def _cell(value: Any, column: Column, scale: float) -> Cell:
         return Cell(column.absent)
     if math.isinf(middle):
         return Cell(value_text(middle), sort="Infinity")
-    if column.unit is None:  # a count or a year: digits as they stand
+    if column.unit is None:  # a count or a year: all its digits
         return Cell(f"{middle:.0f}", sort=middle)
     return Cell(value_text(value, scale), bounds_text(value, scale), middle)
+
+
+def _type_of_field(kind: type, name: str) -> type:
+    """Return the type of a field or property, None left out; raise AttributeError where a type has no such field."""
+    own = getattr(kind, name, None)
+    found: type | None = (
+        get_type_hints(own.fget)["return"] if isinstance(own, property) else get_type_hints(kind).get(name)
+    )
+    if found is None:
+        raise AttributeError(f"{kind.__name__} has no field {name!r}")
+    known: list[type] = [one for one in get_args(found) if one is not NoneType]
+    return known[0] if get_origin(found) in (UnionType, Union) and len(known) == 1 else found

@@ -1,4 +1,4 @@
-"""Requests batched while they wait: whoever has come when the engine is free is answered together."""
+"""Batching: the requests that wait when the engine becomes free are answered together."""
 
 import asyncio
 import contextlib
@@ -12,67 +12,67 @@ from greenllm.engines import Completion, Engine
 
 
 class QueueFull(Exception):  # noqa: N818
-    """More requests wait than the server lets wait."""
+    """As many requests wait as the server allows."""
 
 
 class EngineFailed(Exception):  # noqa: N818
-    """The engine could not answer; why is in the server's log."""
+    """The engine could not answer. The reason is in the server's log."""
 
 
 @dataclass(eq=False)
-class Ticket:
-    """One request's place in the queue, and its answer as it comes."""
+class QueuedRequest:
+    """A request in the queue, and its answer as the engine generates it."""
 
     prompt: str
     max_tokens: int
     streaming: bool
     confidence: bool
     loop: asyncio.AbstractEventLoop
-    news: "asyncio.Queue[str | Completion | EngineFailed]" = field(default_factory=asyncio.Queue)
+    received: "asyncio.Queue[str | Completion | EngineFailed]" = field(default_factory=asyncio.Queue)
     cancelled: bool = False
 
-    def tell(self, news: "str | Completion | EngineFailed") -> None:
-        """Pass news on to the event loop; for the engine's thread."""
-        with contextlib.suppress(RuntimeError):  # the loop has been closed: nobody is left to tell
-            self.loop.call_soon_threadsafe(self.news.put_nowait, news)
+    def deliver(self, update: "str | Completion | EngineFailed") -> None:
+        """Pass new text, the completion or a failure to the event loop. Called by the engine's thread."""
+        with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits
+            self.loop.call_soon_threadsafe(self.received.put_nowait, update)
 
-    async def pieces(self) -> AsyncIterator[str | Completion]:
-        """Yield the text as it comes (where streaming) and last the completion; may raise EngineFailed.
+    async def updates(self) -> AsyncIterator[str | Completion]:
+        """Yield new text (if streaming), and last the completion; may raise EngineFailed.
 
-        Text that has come since the last look is one piece: a fast engine need not be slowed down by its telling.
+        All text that is there is yielded as one piece, so that a slow client does not slow down a fast engine.
         """
         while True:
-            news = await self.news.get()
+            update = await self.received.get()
             text = ""
-            while isinstance(news, str):
-                text += news
-                if self.news.empty():
+            while isinstance(update, str):
+                text += update
+                if self.received.empty():
                     break
-                news = self.news.get_nowait()
+                update = self.received.get_nowait()
             if text:
                 yield text
-            if isinstance(news, EngineFailed):
-                raise news
-            if isinstance(news, Completion):
-                yield news
+            if isinstance(update, EngineFailed):
+                raise update
+            if isinstance(update, Completion):
+                yield update
                 return
 
     async def completion(self) -> Completion:
-        """Return the answer when it is whole; may raise EngineFailed."""
-        async for news in self.pieces():
-            if isinstance(news, Completion):
-                return news
+        """Return the whole answer; may raise EngineFailed."""
+        async for update in self.updates():
+            if isinstance(update, Completion):
+                return update
         raise EngineFailed
 
 
 class Batcher:
     """One engine in one thread, fed from a queue.
 
-    A batch starts as soon as the engine is free and takes what waits then, up to `batch` requests: a lone
-    request never waits for company.
+    A batch starts as soon as the engine is free. It takes the requests that wait then, up to `batch` of them: a lone
+    request never waits for others.
 
-    The event loop answers meanwhile; but ONNX Runtime GenAI holds Python's lock while it computes a token, so there
-    it answers between two tokens.
+    The event loop runs meanwhile. But ONNX Runtime GenAI holds Python's lock while it computes a token, so with that
+    engine the loop runs between two tokens only.
     """
 
     def __init__(self, engine: Engine, *, batch: int, queue: int, on_batch: Callable[[int], None]) -> None:
@@ -80,34 +80,34 @@ class Batcher:
         self._batch = batch
         self._queue = queue
         self._on_batch = on_batch
-        self._waiting: deque[Ticket] = deque()
+        self._waiting: deque[QueuedRequest] = deque()
         self._changed = threading.Condition()
         self._closing = False
         self._thread = threading.Thread(target=self._work, name="engine", daemon=True)
         self._thread.start()
 
     def waiting(self) -> int:
-        """Return how many requests wait for the engine."""
+        """Return the number of requests that wait for the engine."""
         return len(self._waiting)
 
-    def submit(self, prompt: str, max_tokens: int, *, streaming: bool, confidence: bool = False) -> Ticket:
-        """Queue a request of the running event loop; raise QueueFull where too many wait already."""
-        ticket = Ticket(prompt, max_tokens, streaming, confidence, asyncio.get_running_loop())
+    def submit(self, prompt: str, max_tokens: int, *, streaming: bool, confidence: bool = False) -> QueuedRequest:
+        """Queue a request of the running event loop; raise QueueFull if as many wait as the queue holds."""
+        request = QueuedRequest(prompt, max_tokens, streaming, confidence, asyncio.get_running_loop())
         with self._changed:
             if len(self._waiting) >= self._queue:
                 raise QueueFull
-            self._waiting.append(ticket)
+            self._waiting.append(request)
             self._changed.notify()
-        return ticket
+        return request
 
-    def cancel(self, ticket: Ticket) -> None:
-        """Forget a request that nobody waits for: out of the queue, or cut short where it has begun."""
-        ticket.cancelled = True
+    def cancel(self, request: QueuedRequest) -> None:
+        """Drop a request that nobody waits for: remove it from the queue, or cut its answer short."""
+        request.cancelled = True
         with self._changed, contextlib.suppress(ValueError):
-            self._waiting.remove(ticket)
+            self._waiting.remove(request)
 
     def close(self) -> None:
-        """Answer what has been queued, then end the thread."""
+        """Answer the requests in the queue, then end the thread."""
         with self._changed:
             self._closing = True
             self._changed.notify()
@@ -118,27 +118,27 @@ class Batcher:
             self._on_batch(len(batch))
             try:
                 self._answer(batch)
-            except Exception:  # whatever goes wrong, the other requests must still be answered
+            except Exception:  # whatever fails, the other requests must still be answered
                 traceback.print_exc()
-                for ticket in batch:
-                    ticket.tell(EngineFailed())
+                for request in batch:
+                    request.deliver(EngineFailed())
 
-    def _next(self) -> list[Ticket]:
+    def _next(self) -> list[QueuedRequest]:
         with self._changed:
             self._changed.wait_for(lambda: self._waiting or self._closing)
             return [self._waiting.popleft() for _ in range(min(self._batch, len(self._waiting)))]
 
-    def _answer(self, batch: list[Ticket]) -> None:
+    def _answer(self, batch: list[QueuedRequest]) -> None:
         def on_token(index: int, piece: str) -> None:
             if batch[index].streaming:
-                batch[index].tell(piece)
+                batch[index].deliver(piece)
 
         completions = self._engine.generate(
-            [ticket.prompt for ticket in batch],
-            [ticket.max_tokens for ticket in batch],
-            on_token if any(ticket.streaming for ticket in batch) else None,
+            [request.prompt for request in batch],
+            [request.max_tokens for request in batch],
+            on_token if any(request.streaming for request in batch) else None,
             lambda index: batch[index].cancelled,
-            confidence=any(ticket.confidence for ticket in batch),
+            confidence=any(request.confidence for request in batch),
         )
-        for ticket, completion in zip(batch, completions, strict=True):
-            ticket.tell(completion)
+        for request, completion in zip(batch, completions, strict=True):
+            request.deliver(completion)

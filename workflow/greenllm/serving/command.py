@@ -1,6 +1,7 @@
-"""`greenllm serve`: a model folder behind HTTP, until SIGTERM or Ctrl-C."""
+"""`greenllm serve`: serve a model folder over HTTP until SIGTERM or Ctrl-C."""
 
 import argparse
+import contextlib
 import os
 import signal
 import socket
@@ -18,55 +19,42 @@ READY = "greenllm serve: ready at "
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Declare the options of `greenllm serve`."""
-    parser.add_argument("folder", type=Path, help="a bundle made by `greenllm deploy`, or any model folder")
-    parser.add_argument("--host", default="127.0.0.1", help="address to listen at (default: this machine only)")
-    parser.add_argument("--port", type=int, default=8000, help="TCP port; 0 takes a free one (default: 8000)")
-    parser.add_argument("--name", help="model name in the interface (default: the bundle's, else the folder's)")
-    parser.add_argument("--threads", type=int, help="CPU threads (default: all that this process may use)")
-    parser.add_argument(
-        "--device",
-        choices=["auto", "cpu", "require"],
-        default="auto",
-        help="auto: a GPU where there is one; require: refuse to run without (default: auto)",
-    )
-    parser.add_argument("--batch", type=int, default=8, help="most requests generated together (default: 8)")
-    parser.add_argument("--queue", type=int, default=256, help="most requests that wait; then 429 (default: 256)")
-    parser.add_argument("--max-tokens", type=int, default=256, help="most tokens of an answer (default: 256)")
-    parser.add_argument(
-        "--until-eof", action="store_true", help="stop also when standard input ends, as when the caller dies"
-    )
-    parser.add_argument(
-        "--max-body",
-        type=int,
-        default=1024 * 1024,
-        metavar="BYTES",
-        help="largest request body (default: 1048576)",
-    )
+    add = parser.add_argument
+    add("folder", type=Path, help="a bundle made by `greenllm deploy`, or any model folder")
+    add("--host", default="127.0.0.1", help="address to listen on (default: this machine only)")
+    add("--port", type=int, default=8000, help="TCP port; 0 chooses a free one (default: 8000)")
+    add("--name", help="model name in the interface (default: the bundle's, else the folder's)")
+    add("--threads", type=int, help="CPU threads (default: all that this process may use)")
+    help = "auto: a GPU if there is one; require: fail without one (default: auto)"
+    add("--device", choices=["auto", "cpu", "require"], default="auto", help=help)
+    add("--batch", type=int, default=8, help="most requests generated together (default: 8)")
+    add("--queue", type=int, default=256, help="most requests that wait; then 429 (default: 256)")
+    add("--max-tokens", type=int, default=256, help="most tokens of an answer (default: 256)")
+    add("--until-eof", action="store_true", help="also stop when standard input ends, as when the caller dies")
+    help = "largest request body (default: 1048576)"
+    add("--max-body", type=int, default=1024 * 1024, metavar="BYTES", help=help)
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Serve until stopped; requests under way are answered first. Prints one line with the URL when ready."""
+    """Serve until stopped; running requests are answered first. Prints one line with the URL when ready."""
     for option in ("threads", "batch", "queue", "max_tokens", "max_body"):
         value = getattr(arguments, option)
         if value is not None and value < 1:
             raise UserError(f"--{option.replace('_', '-')} {value}: expected at least 1")
     if not 0 <= arguments.port <= 65535:
-        raise UserError(f"--port {arguments.port}: expected 0 (a free one) to 65535")
-    # uvicorn answers a signal by a graceful stop and then raises it again, for whoever handled it before: us.
+        raise UserError(f"--port {arguments.port}: expected 0 (any free port) to 65535")
+    # uvicorn stops gracefully on a signal, then raises it again for the handler that was there before: this one.
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, _stop)
     if arguments.until_eof:
         threading.Thread(target=_stop_at_eof, daemon=True).start()
-    try:
-        with _listener(arguments.host, arguments.port) as listener:
-            _serve(arguments, listener)
-    except _Stopped:
-        pass
+    with contextlib.suppress(_Stopped), _listener(arguments.host, arguments.port) as listener:
+        _serve(arguments, listener)
     return 0
 
 
 class _Stopped(BaseException):
-    """SIGTERM or SIGINT, outside the time that uvicorn handles them."""
+    """SIGTERM or SIGINT while uvicorn does not handle them."""
 
 
 def _stop(number: int, frame: object) -> None:
@@ -80,13 +68,15 @@ def _stop_at_eof() -> None:
 
 
 def _serve(arguments: argparse.Namespace, listener: socket.socket) -> None:
-    # Imported here: a wrong option should not wait for them.
+    # Imported here: they take seconds, and a wrong option should be reported at once.
     import uvicorn
 
     from greenllm.engines import load_engine
     from greenllm.model_folder.manifest import read_manifest
-    from greenllm.serving.app import Limits, Served, make_app
+    from greenllm.serving.app import make_app
+    from greenllm.serving.limits import Limits
     from greenllm.serving.scripted_replies import read_replies
+    from greenllm.serving.service import Served
 
     threads = usable_threads(arguments.threads or len(usable_cpus()))
     engine = load_engine(arguments.folder, threads=threads, device=arguments.device)
@@ -97,12 +87,12 @@ def _serve(arguments: argparse.Namespace, listener: socket.socket) -> None:
     host, port = listener.getsockname()[:2]
     url = f"http://{f'[{host}]' if ':' in host else host}:{port}"
 
-    class Server(uvicorn.Server):
+    class AnnouncingServer(uvicorn.Server):
         async def startup(self, sockets: list[socket.socket] | None = None) -> None:
             await super().startup(sockets)
             print(f"{READY}{url}", flush=True)
 
-    server = Server(uvicorn.Config(app, log_level="warning", access_log=False, lifespan="on"))
+    server = AnnouncingServer(uvicorn.Config(app, log_level="warning", access_log=False, lifespan="on"))
     try:
         server.run(sockets=[listener])
     finally:
@@ -111,7 +101,7 @@ def _serve(arguments: argparse.Namespace, listener: socket.socket) -> None:
 
 
 def _listener(host: str, port: int) -> socket.socket:
-    """Return a socket bound to an address; raise UserError where that is not possible."""
+    """Return a socket bound to an address; raise UserError if that is not possible."""
     try:
         family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
         listener = socket.socket(family, kind, protocol)

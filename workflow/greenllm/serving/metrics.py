@@ -1,4 +1,4 @@
-"""What the server tells Prometheus, in a registry of its own."""
+"""The server's metrics for Prometheus."""
 
 from collections.abc import Callable
 
@@ -12,46 +12,26 @@ class Metrics:
     """Requests, tokens, latencies, queue and batches of one server."""
 
     def __init__(self, waiting: Callable[[], int]) -> None:
-        self._registry = CollectorRegistry()
-        self.requests = Counter(
-            "greenllm_requests",
-            "Requests answered, by path and HTTP status.",
-            ["path", "status"],
-            registry=self._registry,
-        )
-        self.prompt_tokens = Counter(
-            "greenllm_prompt_tokens", "Prompt tokens of answered requests.", registry=self._registry
-        )
-        self.completion_tokens = Counter(
-            "greenllm_completion_tokens", "Tokens generated for answered requests.", registry=self._registry
-        )
-        self.dropped = Counter(
-            "greenllm_dropped_requests",
-            "Requests whose client went away before the answer.",
-            registry=self._registry,
-        )
-        self.latency_s = Histogram(
-            "greenllm_request_duration_seconds",
-            "From a request's arrival to the end of its answer.",
-            buckets=SECONDS,
-            registry=self._registry,
-        )
-        self.first_token_s = Histogram(
-            "greenllm_time_to_first_token_seconds",
-            "From a streamed request's arrival to its first text.",
-            buckets=SECONDS,
-            registry=self._registry,
-        )
-        self.batch = Histogram(
-            "greenllm_batch_size",
-            "Requests generated together.",
-            buckets=(1, 2, 4, 8, 16, 32, 64, 128),
-            registry=self._registry,
-        )
-        Gauge("greenllm_waiting_requests", "Requests in the queue.", registry=self._registry).set_function(waiting)
+        self._registry = registry = CollectorRegistry()
+        names, sizes = ["path", "status"], (1, 2, 4, 8, 16, 32, 64, 128)
+        text = "Requests answered, by path and HTTP status."
+        self.requests = Counter("greenllm_requests", text, names, registry=registry)
+        text = "Prompt tokens of answered requests."
+        self.prompt_tokens = Counter("greenllm_prompt_tokens", text, registry=registry)
+        text = "Tokens generated for answered requests."
+        self.completion_tokens = Counter("greenllm_completion_tokens", text, registry=registry)
+        text = "Requests whose client disconnected before the answer."
+        self.dropped = Counter("greenllm_dropped_requests", text, registry=registry)
+        text = "From a request's arrival to the end of its answer."
+        self.latency_s = Histogram("greenllm_request_duration_seconds", text, buckets=SECONDS, registry=registry)
+        text = "From a streamed request's arrival to its first text."
+        self.first_token_s = Histogram("greenllm_time_to_first_token_seconds", text, buckets=SECONDS, registry=registry)
+        text = "Requests generated together."
+        self.batch = Histogram("greenllm_batch_size", text, buckets=sizes, registry=registry)
+        Gauge("greenllm_waiting_requests", "Requests in the queue.", registry=registry).set_function(waiting)
 
     def text(self) -> bytes:
-        """Return all figures in Prometheus' text format."""
+        """Return all metrics in Prometheus' text format."""
         return generate_latest(self._registry)
 
 
@@ -67,7 +47,7 @@ class CountRequests:
 
         async def counted(message: Message) -> None:
             if message["type"] == "http.response.start":
-                # Only paths that exist: a label for whatever anybody asks for would fill the memory.
+                # Only paths that exist: one label for every path that anybody requests would fill the memory.
                 path = getattr(scope.get("route"), "path", "other")
                 self._metrics.requests.labels(path, str(message["status"])).inc()
             await send(message)

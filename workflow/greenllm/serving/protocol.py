@@ -1,8 +1,8 @@
-"""The part of OpenAI's HTTP interface that the server speaks: its requests, answers and errors.
+"""The part of OpenAI's HTTP interface that the server supports: requests, responses and errors.
 
-Greedy decoding is all there is, so `temperature` may be absent or 0; what would need anything else is refused
-with a message instead of being ignored (platform.openai.com/docs/api-reference). A field that is null, or has the
-value by which it asks for nothing, is as good as absent.
+Decoding is always greedy, so `temperature` may be absent or 0. A request for anything else is refused with a message
+instead of being ignored (platform.openai.com/docs/api-reference). A field that is null, or has the value by which it
+asks for nothing, counts as absent.
 """
 
 import json
@@ -17,7 +17,7 @@ from greenllm.engines import Completion, Prompt
 
 
 def _only(*values: object, because: str = "") -> AfterValidator:
-    """Return the check of a field that may be null or one of `values`, since they ask for nothing special."""
+    """Return the check of a field that may be null or one of `values`, which ask for nothing special."""
     shown = " or ".join(json.dumps(value) for value in values)
 
     def check(value: object) -> object:
@@ -36,11 +36,11 @@ def _nothing(value: object) -> object:
 
 
 Nothing = Annotated[Any, AfterValidator(_nothing)]
-"""A field that asks for what this server can't do, unless it is null, false or empty."""
+"""A field for something that this server can't do: it must be null, false or empty."""
 
 
 class Asked(BaseModel):
-    """A part of a request: what the server does not know is refused, but for a null, which asks for nothing."""
+    """A part of a request. Unknown keys are refused, unless they are null, which asks for nothing."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -53,14 +53,14 @@ class Asked(BaseModel):
 
 
 class StreamOptions(Asked):
-    """What a stream says besides the text."""
+    """What a stream contains besides the text."""
 
     include_usage: bool | None = None
     include_obfuscation: Nothing = None
 
 
 class Request(Asked):
-    """What both kinds of request have in common."""
+    """The fields that both kinds of request share."""
 
     model: str | None = None
     max_tokens: int | None = Field(None, ge=1)
@@ -77,7 +77,7 @@ class Request(Asked):
     metadata: dict[str, str] | None = None
     store: bool | None = None
     # Not supported: only the values that ask for nothing are accepted.
-    n: Annotated[Any, _only(1, because=", since greedy decoding has one answer")] = None
+    n: Annotated[Any, _only(1, because=", because greedy decoding has one answer")] = None
     stop: Nothing = None
     logprobs: Nothing = None
     presence_penalty: Annotated[Any, _only(0)] = None
@@ -95,8 +95,8 @@ class CompletionRequest(Request):
     """The body of POST /v1/completions."""
 
     prompt: str | list[StrictInt] | list[str] | list[list[StrictInt]]
-    """A text or its token ids, by which alone special tokens come; or a list of one of them."""
-    best_of: Annotated[Any, _only(1, because=", since greedy decoding has one answer")] = None
+    """A text or token ids, or a list of one of these. Only ids can name special tokens."""
+    best_of: Annotated[Any, _only(1, because=", because greedy decoding has one answer")] = None
     echo: Nothing = None
     suffix: Nothing = None
 
@@ -108,12 +108,12 @@ class CompletionRequest(Request):
         if value and isinstance(value[0], int):
             return Prompt("", value)
         if len(value) != 1:
-            raise ValueError("expected one prompt a request; the server batches requests by itself")
+            raise ValueError("expected one prompt per request; the server batches requests by itself")
         return value[0] if isinstance(value[0], str) else Prompt("", value[0])
 
 
 class TextPart(Asked):
-    """A part of a message; text is the only kind that a language model reads."""
+    """A part of a message; a language model reads text only."""
 
     type: Literal["text"]
     text: str
@@ -124,8 +124,8 @@ class Message(Asked):
 
     role: Literal["system", "developer", "user", "assistant"]
     content: str | list[TextPart]
-    name: str | None = None  # chat templates have no place for it
-    # Not supported, as above; an answer that is sent back has some of them, empty.
+    name: str | None = None  # chat templates don't use it
+    # Not supported, as above. An earlier answer in a request has some of them, empty.
     tool_calls: Nothing = None
     function_call: Nothing = None
     refusal: Nothing = None
@@ -133,7 +133,7 @@ class Message(Asked):
     annotations: Nothing = None
 
     def plain(self) -> dict[str, str]:
-        """Return role and content as a chat template takes them."""
+        """Return role and content, as a chat template expects them."""
         content = self.content
         return {
             "role": self.role,
@@ -163,8 +163,8 @@ class ChatRequest(Request):
     parallel_tool_calls: bool | None = None
 
 
-class Answer:
-    """The JSON objects of one answer, of either kind: whole, or chunk by chunk."""
+class ResponseBody:
+    """The JSON objects of one response, of either kind: whole, or chunk by chunk."""
 
     def __init__(self, kind: Literal["text_completion", "chat.completion"], model: str) -> None:
         self._chat = kind == "chat.completion"
@@ -178,19 +178,19 @@ class Answer:
 
     def whole(self, completion: Completion) -> dict[str, Any]:
         """Return the answer in one piece."""
-        said = (
+        content = (
             {"message": {"role": "assistant", "content": completion.text}} if self._chat else {"text": completion.text}
         )
-        choice = {"index": 0, **said, "finish_reason": completion.finish_reason, "logprobs": None}
+        choice = {"index": 0, **content, "finish_reason": completion.finish_reason, "logprobs": None}
         return {**self._head, "object": self._object, "choices": [choice], "usage": usage(completion)}
 
     def chunk(self, piece: str, finish_reason: str | None = None) -> dict[str, Any]:
-        """Return the next chunk of a stream: new text, or why the answer ended."""
-        said: dict[str, Any] = {"text": piece}
+        """Return the next chunk of a stream: new text, or the reason why the answer ended."""
+        content: dict[str, Any] = {"text": piece}
         if self._chat:
-            said = {"delta": ({"role": "assistant"} if self._first else {}) | ({"content": piece} if piece else {})}
+            content = {"delta": ({"role": "assistant"} if self._first else {}) | ({"content": piece} if piece else {})}
         self._first = False
-        choice = {"index": 0, **said, "finish_reason": finish_reason, "logprobs": None}
+        choice = {"index": 0, **content, "finish_reason": finish_reason, "logprobs": None}
         return {**self._head, "object": self._chunk, "choices": [choice]}
 
     def usage_chunk(self, completion: Completion) -> dict[str, Any]:

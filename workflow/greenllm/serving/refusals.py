@@ -1,12 +1,16 @@
-"""Errors that a client is answered with, each in OpenAI's form, without a path or a traceback."""
+"""Errors as the client gets them: each in OpenAI's form, without a path or a traceback."""
 
 from fastapi import FastAPI
 from fastapi import Request as HttpRequest
-from fastapi.responses import JSONResponse
+from fastapi.responses import JSONResponse, Response
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 
 from greenllm.serving import protocol
 from greenllm.serving.batching import EngineFailed
+
+CLIENT_GONE = 499  # nginx's status for a client that closed the connection
+ENGINE_FAILED = protocol.error("the engine failed; see the server's log", "server_error")
 
 
 class Refused(Exception):  # noqa: N818
@@ -18,12 +22,12 @@ class Refused(Exception):  # noqa: N818
 
 
 def report_errors(app: FastAPI) -> None:
-    """Answer every error of an application so."""
+    """Have an application answer every error in this form."""
 
     @app.exception_handler(Refused)
     async def refused(http: HttpRequest, error: Refused) -> JSONResponse:
         content = protocol.error(error.message, param=error.param, code=error.code)
-        headers = {"Retry-After": "1"} if error.status == 429 else None
+        headers = {429: {"Retry-After": "1"}, 413: {"Connection": "close"}}.get(error.status)
         return JSONResponse(content, status_code=error.status, headers=headers)
 
     @app.exception_handler(HTTPException)
@@ -31,9 +35,13 @@ def report_errors(app: FastAPI) -> None:
         content = protocol.error(f"{http.method} {http.url.path}: {error.detail}")
         return JSONResponse(content, status_code=error.status_code, headers=error.headers)
 
+    @app.exception_handler(ClientDisconnect)
+    async def disconnected(http: HttpRequest, error: ClientDisconnect) -> Response:
+        return Response(status_code=CLIENT_GONE)
+
     @app.exception_handler(EngineFailed)
     async def engine_failed(http: HttpRequest, error: EngineFailed) -> JSONResponse:
-        return JSONResponse(protocol.error("the engine failed; see the server's log", "server_error"), status_code=500)
+        return JSONResponse(ENGINE_FAILED, status_code=500)
 
     @app.exception_handler(Exception)
     async def failed(http: HttpRequest, error: Exception) -> JSONResponse:

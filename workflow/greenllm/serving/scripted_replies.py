@@ -1,4 +1,4 @@
-"""Scripted replies: the model says which intent a customer has, and a text that people wrote answers it."""
+"""Scripted replies: the model names the intent of a customer, and a text that people wrote answers it."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ FILE = "replies.json"
 
 @dataclass(frozen=True)
 class Reply:
-    """What a customer is told, and why."""
+    """The text that a customer gets, and the reason."""
 
     text: str
     intent: str
@@ -24,7 +24,7 @@ class Reply:
     """Whether a person takes over."""
 
     def described(self) -> dict[str, Any]:
-        """Return what programs want to know of the reply, its text aside."""
+        """Return the reason for the reply, for programs."""
         return {"intent": self.intent, "confidence": self.confidence, "handed_over": self.handed_over}
 
 
@@ -34,14 +34,14 @@ class Replies(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     threshold: float = Field(ge=0, le=1)
-    """Least confidence of an answer that is replied to."""
+    """Least confidence at which the model's answer is used."""
     hand_over: str
-    """What the others are told: a person takes over."""
+    """The text for all other answers: a person takes over."""
     replies: Mapping[str, str]
-    """Intent → what a customer is told who has it; an intent without a reply is handed over."""
+    """Intent → reply. An intent without a reply is handed over."""
 
     def to(self, completion: Completion) -> Reply:
-        """Return the reply to the intent that the model names, case ignored."""
+        """Return the reply to the intent that the model names; upper and lower case are the same."""
         texts = {_plain(intent): text for intent, text in self.replies.items()}
         intent, sure = completion.text.strip(), (completion.confidence or 0) >= self.threshold
         text = texts.get(_plain(intent)) if sure else None
@@ -49,7 +49,7 @@ class Replies(BaseModel):
 
 
 def read_replies(folder: Path) -> Replies | None:
-    """Return the replies of a bundle, None where it has none; raise `UserError` where they cannot be understood."""
+    """Return the replies of a bundle, None if it has none; raise `UserError` if the file is not valid."""
     file = folder / FILE
     if not file.is_file():
         return None

@@ -56,9 +56,9 @@ def run(arguments: argparse.Namespace) -> int:
     attribution = attribute(ledger, policy=config.meter.policy)
     found = account(study, attribution, _versions())
     write_json(arguments.out / "attribution.json", attribution.to_json())
-    write_json(arguments.out / "account.json", found)
-    total = found["spent"]["total"]
-    print(f"{total['attempts']} attempts spent {quantity(total['energy_J'], 'J')}", file=sys.stderr)
+    write_json(arguments.out / "account.json", found.to_json())
+    total = found.spent.total
+    print(f"{total.attempts} attempts spent {quantity(total.energy_J, 'J')}", file=sys.stderr)
     return 0
 
 

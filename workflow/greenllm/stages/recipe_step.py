@@ -13,6 +13,7 @@ from greenllm.config.read import read_settings
 from greenllm.config.section import overridden
 from greenllm.errors import UserError
 from greenllm.files import require_replaceable
+from greenllm.key_values import key_values
 from greenllm.meter.threads import usable_threads
 from greenllm.paths import expanded
 from greenllm.recipes import Job, Step
@@ -66,13 +67,14 @@ def make(arguments: argparse.Namespace, stage: Literal["train", "compress"]) -> 
     # The workflow's settings have the recipe's own on top already.
     settings = overridden(read_settings(arguments.settings, Training), recipe.training)
     model = read_settings(arguments.model, Model, option="--model") if arguments.model else None
+    others = key_values("--other", arguments.other, "RECIPE=FOLDER")
     job = Job(
         out=arguments.out,
         stage=stage,
         training=settings,
         parent=arguments.parent,
         model=model,
-        others=_others(arguments.other),
+        others={name: expanded(Path(folder)) for name, folder in others.items()},
         data=arguments.data,
         checkpoints=arguments.checkpoints,
         seed=arguments.seed,
@@ -100,15 +102,3 @@ def _report_work(work: "Work") -> None:
 
 def _example(stage: str) -> str:
     return "{train: {}}" if stage == "train" else "{quantize: int8}"
-
-
-def _others(pairs: list[str]) -> dict[str, Path]:
-    others: dict[str, Path] = {}
-    for pair in pairs:
-        name, equals, folder = pair.partition("=")
-        if not (name and equals and folder):
-            raise UserError(f"--other {pair}: expected RECIPE=FOLDER")
-        if name in others:
-            raise UserError(f"--other {pair}: {name} has a folder already, {others[name]}; expected each recipe once")
-        others[name] = expanded(Path(folder))
-    return others

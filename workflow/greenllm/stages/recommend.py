@@ -2,7 +2,6 @@
 
 import argparse
 from pathlib import Path
-from typing import Any
 
 ASKED = ("quality", "worse_by", "confidence", "requests")  # options that are keys of the section `decision`
 
@@ -13,7 +12,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--experiment", metavar="NAME", help="only this experiment")
     parser.add_argument("--quality", type=float, metavar="Q", help="the primary metric must be at least this good")
     parser.add_argument(
-        "--worse-by", type=float, metavar="W", help="and at most this much worse than the baseline's (0.01: a point)"
+        "--worse-by", type=float, metavar="W", help="and at most W worse than the baseline's (0.01: one point)"
     )
     parser.add_argument("--confidence", type=float, metavar="C", help="how sure that must be (0.95: 95 %%, one-sided)")
     parser.add_argument("--requests", type=int, metavar="N", help="requests expected, over which training is spread")
@@ -22,23 +21,24 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Print one sentence for each experiment; what an option leaves out stays as the study has it."""
-    from greenllm.account.saved import read_results
+    from greenllm.account.results_folder import read_results_folder
     from greenllm.printing import print_json
     from greenllm.report.findings import findings
 
     asked = {key: value for key in ASKED if (value := getattr(arguments, key)) is not None}
-    found = read_results(arguments.results, asked).account()
-    chosen = _chosen(arguments, list(found["experiments"]))
-    sentences = {finding["experiment"]: finding for finding in findings(found)}
+    experiments = read_results_folder(arguments.results, asked).account().experiments
+    chosen = _chosen(arguments, list(experiments))
+    found = {finding.experiment: finding for finding in findings(experiments)}
     if arguments.json:
-        decided: dict[str, Any] = {
-            name: {**found["experiments"][name]["recommendation"], "sentence": sentences[name]["sentence"]}
-            for name in chosen
-        }
-        print_json(decided)
+        print_json(
+            {
+                name: {**experiments[name].recommendation.model_dump(), "sentence": found[name].sentence}
+                for name in chosen
+            }
+        )
         return 0
     for name in chosen:
-        print(f"{name}: {sentences[name]['sentence']} {sentences[name]['note']}")
+        print(f"{name}: {found[name].sentence} {found[name].note}")
     return 0
 
 

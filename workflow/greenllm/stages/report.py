@@ -20,16 +20,12 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Write the page, or one table."""
-    from greenllm.account.account import SCHEMA
-    from greenllm.errors import UserError
-    from greenllm.files import read_json
+    from greenllm.account.document import Account
     from greenllm.report.page import write_report
     from greenllm.report.table import ENDINGS
     from greenllm.report.tables import NAMED
 
-    account = read_json(arguments.account, "run `greenllm account` first")
-    if account.get("schema") != SCHEMA:
-        raise UserError(f"{arguments.account}: expected schema {SCHEMA!r}; run `greenllm account` again")
+    account = Account.read(arguments.account, remedy="run `greenllm account` first")
     if arguments.table:
         out: Path = arguments.out
         prefix = out.with_suffix("") if out.suffix in ENDINGS else out

@@ -1,4 +1,4 @@
-"""What a model rests on: the jobs that made it and its ancestors, each once."""
+"""The chain of a model: the jobs that made it and its ancestors, each once."""
 
 from dataclasses import dataclass
 
@@ -6,7 +6,7 @@ from greenllm.study.plan import Plan
 
 
 @dataclass(frozen=True)
-class Step:
+class ChainJob:
     """One job in the making of a model; `recipe` and `seed` are None where all models of the experiment share it."""
 
     rule: str
@@ -15,12 +15,12 @@ class Step:
     seed: int | None = None
 
 
-def steps(plan: Plan, experiment: str, recipe: str, seed: int) -> list[Step]:
-    """Return the jobs that a model's cost to produce is made of, in order, each ancestor's once."""
-    found = [Step("collect", experiment), Step("preprocess", experiment)]
+def chain_jobs(plan: Plan, experiment: str, recipe: str, seed: int) -> list[ChainJob]:
+    """Return the jobs whose energy is a model's cost to produce, in order, each ancestor's once."""
+    found = [ChainJob("collect", experiment), ChainJob("preprocess", experiment)]
     if plan.starts_from_source(experiment):
-        found.insert(1, Step("collect_model", experiment))
+        found.insert(1, ChainJob("collect_model", experiment))
     for name in plan.lineage(recipe):
         if step := plan.recipe(name).step:
-            found.append(Step(step.stage, experiment, name, seed))
+            found.append(ChainJob(step.stage, experiment, name, seed))
     return found

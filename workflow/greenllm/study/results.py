@@ -1,30 +1,36 @@
-"""What a study has left on disk: configuration, evaluations, measurements, cards."""
+"""The files that a study has written so far: evaluations, measurements, models, trainings, cards."""
 
 import json
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
+from greenllm.documents.evaluation import EvaluationReport
+from greenllm.documents.measurement import LoadMeasurement
+from greenllm.documents.training import TrainingReport
 from greenllm.errors import UserError
 from greenllm.files import read_json
+from greenllm.model_folder.manifest import FILE as MANIFEST
+from greenllm.model_folder.manifest import Manifest, read_manifest
 from greenllm.study import layout
 from greenllm.study.models import Config
 from greenllm.study.plan import Plan
 
 Key = tuple[str, str, int]  # experiment, recipe, seed
-DEPLOYMENT = "greenllm/deployment/2"  # schema of measurement.json
+Of = TypeVar("Of")
 
 
 @dataclass(frozen=True)
 class Study:
-    """The files of a results folder, read; what a stage has not written (yet) is simply absent."""
+    """The files of a results folder, read; a file that is not written yet is absent."""
 
     config: Config
     results: Path
-    evaluations: dict[Key, dict[str, Any]] = field(default_factory=dict)
-    measurements: dict[Key, dict[str, Any]] = field(default_factory=dict)
-    models: dict[Key, dict[str, Any]] = field(default_factory=dict)
-    trainings: dict[Key, dict[str, Any]] = field(default_factory=dict)
+    evaluations: dict[Key, EvaluationReport] = field(default_factory=dict)
+    measurements: dict[Key, LoadMeasurement] = field(default_factory=dict)
+    manifests: dict[Key, Manifest] = field(default_factory=dict)
+    trainings: dict[Key, TrainingReport] = field(default_factory=dict)
     cards: dict[str, dict[str, Any]] = field(default_factory=dict)
     preparations: dict[str, dict[str, Any]] = field(default_factory=dict)
 
@@ -33,10 +39,14 @@ class Study:
         """What the configuration asks for."""
         return Plan(self.config)
 
+    def path(self, pattern: str, key: Key) -> Path:
+        """Return where a file of one model is (study/layout.py has the patterns)."""
+        experiment, recipe, seed = key
+        return layout.located(pattern, self.results, experiment=experiment, recipe=recipe, seed=seed)
+
     def predictions(self, key: Key) -> list[dict[str, Any]]:
         """Return the predictions of one evaluation, in test order; empty where there are none."""
-        experiment, recipe, seed = key
-        path = layout.located(layout.PREDICTIONS, self.results, experiment=experiment, recipe=recipe, seed=seed)
+        path = self.path(layout.PREDICTIONS, key)
         if not path.is_file():
             return []
         rows = []
@@ -51,41 +61,38 @@ class Study:
         return rows
 
 
-def _read(path: Path) -> dict[str, Any] | None:
-    return read_json(path, "remove the file and run its stage again") if path.is_file() else None
+def _read_object(path: Path) -> dict[str, Any]:
+    return read_json(path, "remove the file and run its stage again")
+
+
+def _read_manifest(file: Path) -> Manifest:
+    return read_manifest(file.parent)
 
 
 def read_study(config: Config, results: Path) -> Study:
     """Read what `results` holds of the models that `config` asks for.
 
-    Raises UserError where the folder is missing or a file in it is not JSON.
+    Raises UserError where the folder is missing or a file in it is not what its stage writes.
     """
     if not results.is_dir():
         raise UserError(
             f"{results}: no such results folder; expected the one the workflow wrote (config key `results`)"
         )
     study = Study(config, results)
+
+    def read(table: dict[Any, Of], key: Any, path: Path, of: Callable[[Path], Of]) -> None:
+        if path.is_file():
+            table[key] = of(path)
+
     for key in study.plan.compared():
         experiment, recipe, seed = key
         # The experiment's source, for a recipe that takes its model unchanged.
         model = study.plan.model_folder(experiment, recipe, str(seed)) or layout.MODEL
-        for table, pattern in (
-            (study.evaluations, layout.EVALUATION),
-            (study.measurements, layout.MEASUREMENT),
-            (study.models, f"{model}/greenllm.json"),
-            (study.trainings, layout.TRAINING),
-        ):
-            path = layout.located(pattern, results, experiment=experiment, recipe=recipe, seed=seed)
-            if (value := _read(path)) is not None:
-                table[key] = value
-                if table is study.measurements and value.get("schema") != DEPLOYMENT:
-                    raise UserError(
-                        f"{path}: schema {value.get('schema')!r}, expected {DEPLOYMENT!r}; "
-                        "remove the file and run deploy again"
-                    )
-    for experiment in config.experiments:
-        if (value := _read(layout.located(layout.CARD, results, experiment=experiment))) is not None:
-            study.cards[experiment] = value
-        if (value := _read(layout.located(layout.PREPARATION, results, experiment=experiment))) is not None:
-            study.preparations[experiment] = value
+        read(study.evaluations, key, study.path(layout.EVALUATION, key), EvaluationReport.read)
+        read(study.measurements, key, study.path(layout.MEASUREMENT, key), LoadMeasurement.read)
+        read(study.manifests, key, study.path(f"{model}/{MANIFEST}", key), _read_manifest)
+        read(study.trainings, key, study.path(layout.TRAINING, key), TrainingReport.read)
+    for name in config.experiments:
+        read(study.cards, name, layout.located(layout.CARD, results, experiment=name), _read_object)
+        read(study.preparations, name, layout.located(layout.PREPARATION, results, experiment=name), _read_object)
     return study

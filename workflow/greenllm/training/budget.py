@@ -7,10 +7,11 @@ from typing import Any
 
 from transformers import TrainerCallback
 
-from greenllm.attribution import Estimate
+from greenllm.attribution import Estimate, total
+from greenllm.attribution.live import RunningJob, UnknownEnergyError, this_job
 from greenllm.config.models import Training
 from greenllm.errors import UserError
-from greenllm.training.energy import TrainingEnergy, UnknownEnergyError
+from greenllm.training.checkpoints import join_attempts
 from greenllm.training.parallel import Rank
 
 # Longest time without a look at the energy (s).
@@ -30,12 +31,14 @@ class EnergyStopping(TrainerCallback):  # type: ignore[misc]
         self.least_gain_per_kJ = settings.least_gain_per_kJ
         self.rank = rank
         self.reason: str | None = None
-        self._energy: TrainingEnergy | None = None
+        self._job: RunningJob | None = None
         if self.least_gain_per_kJ and settings.evaluations < 2:
             raise UserError("train.least_gain_per_kJ: compares validations; set train.evaluations to 2 or more")
         if rank.is_first:
             try:
-                self._energy = TrainingEnergy(checkpoints)
+                job = this_job()
+                self._before = job.energy_of(join_attempts(checkpoints, job.id))
+                self._job = job
             except UnknownEnergyError as error:
                 self._refuse_unknown(error)
 
@@ -67,7 +70,7 @@ class EnergyStopping(TrainerCallback):  # type: ignore[misc]
 
     def _over_budget(self, step: int) -> str | None:
         assert self.budget_J is not None
-        assert self._energy is not None
+        assert self._job is not None
         now_s = time.monotonic()
         if now_s < self._next_look_s and step > self._first_step:
             return None
@@ -82,10 +85,10 @@ class EnergyStopping(TrainerCallback):  # type: ignore[misc]
                     "loading and earlier attempts included; set more"
                 )
             return f"budget: {used.value:.4g} J used of {self.budget_J:g} J"
-        power_W = (used.value - self._seen_J) / max(now_s - self._seen_s, self._energy.interval_s)
+        power_W = (used.value - self._seen_J) / max(now_s - self._seen_s, self._job.interval_s)
         self._seen_s, self._seen_J = now_s, used.value
         half_s = left_J / power_W / 2 if power_W > 0 else 0.0
-        self._next_look_s = now_s + min(max(half_s, self._energy.interval_s), MOST_S)
+        self._next_look_s = now_s + min(max(half_s, self._job.interval_s), MOST_S)
         return None
 
     def _too_little(self, course: Sequence[dict[str, Any]], step: int) -> str | None:
@@ -104,9 +107,10 @@ class EnergyStopping(TrainerCallback):  # type: ignore[misc]
 
     def _read(self) -> Estimate | None:
         try:
-            return self._energy.read() if self._energy else None
+            used = self._job.energy() if self._job else None
+            return None if used is None else total([self._before, used])
         except UnknownEnergyError as error:
-            self._energy = None
+            self._job = None
             self._refuse_unknown(error)
             return None
 

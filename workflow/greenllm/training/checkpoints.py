@@ -47,6 +47,15 @@ def require_own(folder: Path) -> None:
     require_writable(folder)
 
 
+def join_attempts(folder: Path, attempt: str) -> list[str]:
+    """Note in a checkpoints folder that an attempt (the meter's id) works at its training; return the earlier ones."""
+    note = folder / ATTEMPTS
+    noted: list[str] = json.loads(note.read_text()) if note.is_file() else []
+    others = [other for other in noted if other != attempt]
+    write_json(note, [*others, attempt])
+    return others
+
+
 def open_folder(folder: Path, training: str) -> Path | None:
     """Make `folder` ready for a training and return the newest whole checkpoint to resume from, if there is one.
 

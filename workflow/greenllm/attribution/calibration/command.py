@@ -21,8 +21,8 @@ from greenllm.attribution.calibration.readings import COLUMNS, quantity_of, read
 from greenllm.attribution.devices import Device
 from greenllm.attribution.reading import read_attempts
 from greenllm.errors import UserError
-from greenllm.files import sha256_of, write_json
-from greenllm.meter.calibration import SCHEMA, calibration_file, read_calibrations
+from greenllm.files import sha256_of
+from greenllm.ledger.calibration_file import calibration_file, read_calibrations, write_calibrations
 from greenllm.meter.host import boot_id
 from greenllm.meter.machine_identity import differ, machine
 from greenllm.printing import print_json
@@ -51,7 +51,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "--between", nargs=2, type=_moment, metavar="TIME", help="use only the readings between two times (RFC 3339)"
     )
     parser.add_argument(
-        "--columns", type=_mapping, default={}, metavar="time=…,power_W=…", help="what the file calls its columns"
+        "--columns", type=_mapping, default={}, metavar="time=…,power_W=…", help="the names of the file's columns"
     )
     parser.add_argument(
         "--accuracy",
@@ -73,10 +73,10 @@ def configure(parser: argparse.ArgumentParser) -> None:
         type=_non_negative,
         default=LAGS_S[1],
         metavar="S",
-        help="how far ledgers and readings may lie apart, in seconds, by their clocks and the sensor's delay (default "
-        "%(default)g); so much at either end of a ledger is not used",
+        help="the most seconds by which ledgers and readings may differ, by their clocks and the sensor's delay "
+        "(default %(default)g); this time at either end of a ledger is not used",
     )
-    parser.add_argument("--out", type=Path, metavar="FILE", help="where to store it (default: where meters look)")
+    parser.add_argument("--out", type=Path, metavar="FILE", help="where to store it (default: where meters read it)")
     parser.add_argument("--json", action="store_true", help="print what was stored, as JSON")
 
 
@@ -91,9 +91,9 @@ def run(arguments: argparse.Namespace) -> int:
     try:
         found = fit(
             external,
-            by_wall_clock({device.identity[1]: uncalibrated_energy(device) for device in devices}, offset_s),
+            by_wall_clock({device.sensor.device: uncalibrated_energy(device) for device in devices}, offset_s),
             [(start + offset_s, end + offset_s) for start, end in spans_read(devices)],
-            window_s=PERIODS_PER_WINDOW * max(float(attempt.start["interval_s"]) for attempt in attempts),
+            window_s=PERIODS_PER_WINDOW * max(attempt.start.interval_s for attempt in attempts),
             lags_s=(-arguments.lag, arguments.lag),
             averaging_s=_averaging_s(devices) if arguments.averaging is None else arguments.averaging,
             accuracy=arguments.accuracy / 100,
@@ -102,11 +102,11 @@ def run(arguments: argparse.Namespace) -> int:
         raise UserError(f"{arguments.readings}: {error}") from None
 
     start = first_reader(devices[0]).start
-    host = str(start["host"])
+    host = start.host
     calibration = {
         "made": rfc3339(time.time()),
-        # Ledgers do not say whose they are but by the boot: of another one it is unknown.
-        "machine": machine() if start["boot_id"] == boot_id() else None,
+        # Ledgers identify their machine by the boot alone: that of another boot is unknown.
+        "machine": machine() if start.boot_id == boot_id() else None,
         "readings": {
             "file": arguments.readings.name,
             "sha256": sha256_of(arguments.readings),
@@ -125,10 +125,10 @@ def run(arguments: argparse.Namespace) -> int:
         "coverage_factor": found.coverage_factor,
         "devices": [
             {
-                **dict(zip(("component", "device", "method"), device.identity, strict=True)),
+                **device.identity._asdict(),
                 "parameters": uncalibrated_parameters(device),
-                "gain": found.gains[device.identity[1]].to_json(),
-                "power_W": dict(zip(("low", "mean", "high"), found.powers_W[device.identity[1]], strict=True)),
+                "gain": found.gains[device.sensor.device].to_json(),
+                "power_W": dict(zip(("low", "mean", "high"), found.powers_W[device.sensor.device], strict=True)),
             }
             for device in devices
         ],
@@ -143,10 +143,10 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def store(path: Path, host: str, calibration: Mapping[str, Any]) -> None:
-    """Add a calibration to a host's file; it takes the place of what the file says of the same devices.
+    """Add a calibration to a host's file; it replaces the file's calibrations of the same devices.
 
-    Those of another machine of this name are kept. Raises UserError where the file is no such file, or another host's:
-    it is left as it is.
+    Those of another machine of this name are kept. Raises UserError if the file has another form or is another host's,
+    and leaves it as it is.
     """
     try:
         stored = read_calibrations(path, host)
@@ -161,7 +161,7 @@ def store(path: Path, host: str, calibration: Mapping[str, Any]) -> None:
         if differ(earlier.get("machine"), calibration["machine"])
         or not any(_identity(device) in renewed for device in earlier["devices"])
     ]
-    write_json(path, {"schema": SCHEMA, "host": host, "calibrations": [*kept, calibration]})
+    write_calibrations(path, host, [*kept, calibration])
 
 
 def _identity(device: Mapping[str, Any]) -> tuple[str, str, str]:
@@ -222,8 +222,8 @@ def _moment(text: str) -> float:
 
 
 def _averaging_s(devices: Sequence[Device]) -> float:
-    """Return how long a time the devices' powers are the mean of, in seconds."""
-    return max(float((device.sensor.get("gauge") or {}).get("mean_s", 0.0)) for device in devices)
+    """Return the time of which the devices' powers are the mean, in seconds."""
+    return max(device.sensor.gauge.mean_s if device.sensor.gauge else 0.0 for device in devices)
 
 
 def _non_negative(text: str) -> float:

@@ -1,30 +1,30 @@
-"""What a host's sensors counted, as they say it themselves: without any calibration."""
+"""The energy that a host's sensors counted, without any calibration."""
 
 import itertools
 from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from greenllm.attribution.attempt import Attempt, identity_of
+from greenllm.attribution.attempt import Attempt
 from greenllm.attribution.devices import Device, devices_of
 from greenllm.attribution.merging import Series
 from greenllm.errors import UserError
-from greenllm.meter.calibration import gain_name, offset_name
+from greenllm.ledger.calibration_file import gain_name, offset_name
 
 Span = tuple[float, float]
 
 
 def attempts_of_boot(attempts: Sequence[Attempt], host: str | None, span: Span) -> list[Attempt]:
-    """Return the attempts of the one boot that is meant: by its id or the host's name, and read within the span.
+    """Return the attempts of the one boot that `host` (its id or the host's name) and the span select.
 
     `span` are the external meter's first and last Unix time. Raises UserError where there is none, or several.
     """
     boots: dict[str, list[Attempt]] = {}
     for attempt in attempts:
-        if len(attempt.times) > 1 and host in (None, attempt.boot_id, attempt.start["host"]):
+        if len(attempt.times) > 1 and host in (None, attempt.boot_id, attempt.start.host):
             boots.setdefault(attempt.boot_id, []).append(attempt)
     if not boots:
-        known = sorted({f"{a.start['host']} (boot {a.boot_id})" for a in attempts})
+        known = sorted({f"{a.start.host} (boot {a.boot_id})" for a in attempts})
         wanted = "no ledger with samples" if host is None else f"no ledger with samples of host {host!r}"
         raise UserError(f"{wanted}; there are ledgers of: {', '.join(known) or 'no host'}")
     then = {
@@ -38,7 +38,7 @@ def attempts_of_boot(attempts: Sequence[Attempt], host: str | None, span: Span) 
             "their zone, and is it the right host?"
         )
     if len(then) > 1:
-        names = ", ".join(f"{own[0].start['host']} (boot {boot})" for boot, own in sorted(then.items()))
+        names = ", ".join(f"{own[0].start.host} (boot {boot})" for boot, own in sorted(then.items()))
         raise UserError(f"ledgers of several hosts in the time of the readings: choose one with --host: {names}")
     return next(iter(then.values()))
 
@@ -48,33 +48,33 @@ def choose_devices(attempts: Sequence[Attempt], names: Sequence[str]) -> list[De
     devices = devices_of(attempts)
     chosen = []
     for name in dict.fromkeys(names):
-        found = [device for device in devices if device.identity[1] == name]
+        found = [device for device in devices if device.sensor.device == name]
         if not found:
-            known = ", ".join(sorted({device.identity[1] for device in devices}))
+            known = ", ".join(sorted({device.sensor.device for device in devices}))
             raise UserError(f"no readable device {name!r} in these ledgers; there are: {known or 'none'}")
         if len(found) > 1:
-            methods = " and ".join(device.identity[2] for device in found)
+            methods = " and ".join(device.sensor.method for device in found)
             raise UserError(f"device {name!r} was read by {methods}: leave only ledgers of one method in the folder")
         chosen += found
     return chosen
 
 
 def first_reader(device: Device) -> Attempt:
-    """Return the attempt whose description of the sensor the device goes by."""
-    return next(a for a in device.attempts if any(sensor == device.sensor for sensor in a.start["sensors"]))
+    """Return the attempt whose description of the sensor the device has."""
+    return next(a for a in device.attempts if device.sensor in a.sensors)
 
 
 def uncalibrated_parameters(device: Device) -> dict[str, float]:
-    """Return the values of the sensor's parameters before any calibration, which its ledger names if there was one."""
-    start = first_reader(device).start
-    name = device.identity[1]
-    gain = start["parameters"].get(gain_name(start["host"], name), {"value": 1.0})["value"]
-    own = dict.fromkeys(str(term["parameter"]) for term in device.sensor["terms"])
-    return {p: start["parameters"][p]["value"] / gain for p in own if p != offset_name(start["host"], name)}
+    """Return the values of the sensor's parameters before the calibration that its ledger may name."""
+    start, name = first_reader(device).start, device.sensor.device
+    calibrated = start.parameters.get(gain_name(start.host, name))
+    gain = 1.0 if calibrated is None else calibrated.value
+    own = dict.fromkeys(term.parameter for term in device.sensor.terms)
+    return {p: start.parameters[p].value / gain for p in own if p != offset_name(start.host, name)}
 
 
 def uncalibrated_energy(device: Device) -> Series:
-    """Return the device's energy (J) over CLOCK_MONOTONIC, as its sensor or model alone says it."""
+    """Return the device's energy (J) over CLOCK_MONOTONIC, by its sensor or model alone."""
     values = uncalibrated_parameters(device)
     edges = device.series.times if len(device.series.times) else np.unique(device.busy.times)
     grown = sum(
@@ -85,7 +85,7 @@ def uncalibrated_energy(device: Device) -> Series:
 
 
 def spans_read(devices: Sequence[Device]) -> list[Span]:
-    """Return the times (CLOCK_MONOTONIC, s) in which every device was read without a break, and its growth known."""
+    """Return the times (CLOCK_MONOTONIC, s) in which every device was read continuously, and its growth is known."""
     read = [_spans(device) for device in devices]
     unknown = [(gap.start_s, gap.end_s) for device in devices for gap in device.series.unknown]
     edges = sorted({t for span in itertools.chain(*read, unknown) for t in span})
@@ -102,13 +102,12 @@ def spans_read(devices: Sequence[Device]) -> list[Span]:
 
 
 def _spans(device: Device) -> list[Span]:
-    """From first to last reading of each attempt that read the device."""
+    """The time from first to last reading of each attempt that read the device."""
     spans = []
     for attempt in device.attempts:
-        if not any(identity_of(s) == device.identity and s["terms"] for s in attempt.sensors):
+        if not any(s.identity == device.identity and s.terms for s in attempt.sensors):
             continue
-        read = device.sensor.get("counter") or device.sensor.get("gauge")
-        times = attempt.counter(device.sensor)[0] if read else attempt.times
+        times = attempt.readings(device.sensor)[0] if device.sensor.counts else attempt.times
         if len(times) > 1:
             spans.append((float(times[0]), float(times[-1])))
     return spans

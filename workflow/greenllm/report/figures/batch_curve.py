@@ -1,34 +1,46 @@
-"""The batch curve: what a request takes when several are under way at once."""
+"""The batch curve: the energy of a request when several are under way at once."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from dataclasses import dataclass
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullLocator
 
+from greenllm.account.document import Account
+from greenllm.comparison.rows import RecipeRow
+from greenllm.estimate import Interval
 from greenllm.report.figures.drawing import Drawing
 from greenllm.report.figures.style import WIDTH_in, legend, looks
 from greenllm.report.numbers import plain, prefix_for, quantity
 
-Points = Sequence[Mapping[str, Any]]
+
+@dataclass(frozen=True)
+class AtConcurrency:
+    """The energy per request (J) at one concurrency."""
+
+    concurrency: float
+    energy: Interval
 
 
-def batch_curve(account: Mapping[str, Any]) -> Drawing | None:
+Curves = Mapping[str, Sequence[AtConcurrency]]  # recipe → its points by concurrency
+
+
+def batch_curve(account: Account) -> Drawing | None:
     """Draw energy per request over concurrency, a panel an experiment; None where one concurrency was measured."""
     panels = {
         name: curves
-        for name, experiment in account["experiments"].items()
-        if (curves := _curves(experiment["comparison"]["recipes"]))
+        for name, experiment in account.experiments.items()
+        if (curves := _curves(experiment.comparison.recipes))
     }
     if not panels:
         return None
     title = "Energy per request and concurrency"
     caption = (
-        "The server's energy per request by how many requests are under way at once: what is generated together shares "
-        "the reading of the weights and the idle power. Bars are 95 % intervals, most of which recipes on one host "
-        "share."
+        "The server's energy per request by the number of requests under way at once: requests that are answered "
+        "together share the reading of the weights and the idle power. Bars are 95 % intervals; recipes on one host "
+        "share most of that error."
     )
     figure = Figure(figsize=(WIDTH_in, 0.6 + 1.8 * len(panels)), layout="constrained")
     axes = figure.subplots(len(panels), 1, squeeze=False)[:, 0]
@@ -37,41 +49,42 @@ def batch_curve(account: Mapping[str, Any]) -> Drawing | None:
         _panel(axis, curves, account)
     legend(figure)
     said = "; ".join(
-        f"{name}, {recipe}: "
-        + ", ".join(f"{quantity(point['energy_per_request_J'], 'J')} at {point['concurrency']}" for point in points)
+        f"{name}, {recipe}: " + ", ".join(f"{quantity(point.energy, 'J')} at {point.concurrency}" for point in points)
         for name, curves in panels.items()
         for recipe, points in curves.items()
     )
     return Drawing(figure, title, f"{title}. {said}.", caption)
 
 
-def _curves(rows: Sequence[Mapping[str, Any]]) -> dict[str, Points]:
-    """Return each recipe's points of known energy by concurrency; empty where no recipe has several."""
-    curves: dict[str, Points] = {
-        row["recipe"]: sorted(points, key=lambda point: point["concurrency"])
-        for row in rows
-        if (points := [point for point in row["curve"] if point["energy_per_request_J"]])
-    }
+def _curves(rows: Sequence[RecipeRow]) -> Curves:
+    """Return each recipe's points of known energy; empty where no recipe has several."""
+    curves = {}
+    for row in rows:
+        points = [
+            AtConcurrency(point.concurrency, point.energy_per_request_J)
+            for point in row.curve
+            if point.energy_per_request_J and point.concurrency
+        ]
+        if points:
+            curves[row.recipe] = sorted(points, key=lambda point: point.concurrency)
     return curves if any(len(points) > 1 for points in curves.values()) else {}
 
 
-def _panel(axis: Axes, curves: Mapping[str, Points], account: Mapping[str, Any]) -> None:
+def _panel(axis: Axes, curves: Curves, account: Account) -> None:
     look = looks(account)
-    energies = [point["energy_per_request_J"] for points in curves.values() for point in points]
+    energies = [point.energy for points in curves.values() for point in points]
     scale, unit = prefix_for(energies, "J")
     for recipe, points in curves.items():
-        bounds = np.array(
-            [[point["energy_per_request_J"][bound] / scale for point in points] for bound in ("low", "value", "high")]
-        )
+        bounds = np.array([(point.energy.low, point.energy.value, point.energy.high) for point in points]).T / scale
         axis.errorbar(
-            [point["concurrency"] for point in points], bounds[1], yerr=np.diff(bounds, axis=0), label=recipe,
+            [point.concurrency for point in points], bounds[1], yerr=np.diff(bounds, axis=0), label=recipe,
             marker=look[recipe].marker, color=look[recipe].colour, markersize=4, linewidth=1.2, elinewidth=0.8,
         )  # fmt: skip
-    concurrencies = sorted({point["concurrency"] for points in curves.values() for point in points})
+    concurrencies = sorted({point.concurrency for points in curves.values() for point in points})
     axis.set_xscale("log", base=2)
     axis.set_xticks(concurrencies, [str(one) for one in concurrencies])
     axis.xaxis.set_minor_locator(NullLocator())
-    lowest, highest = min(energy["low"] for energy in energies), max(energy["high"] for energy in energies)
+    lowest, highest = min(energy.low for energy in energies), max(energy.high for energy in energies)
     if lowest > 0 and highest / lowest > 5:
         axis.set_yscale("log")
         axis.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))

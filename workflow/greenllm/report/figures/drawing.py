@@ -1,6 +1,6 @@
 """A figure as it is written: SVG for the page, PDF for papers, PNG for slides.
 
-Files hold no date and no random ids: the same account gives the same bytes.
+Files hold no date and no random ids: the same account makes the same bytes.
 """
 
 import io
@@ -46,7 +46,7 @@ def write(name: str, drawing: Drawing, folder: Path) -> str:
 
 
 def inline(name: str, svg: str, alt: str) -> str:
-    """Return a figure's SVG for a page: ids of its own, colours of ink that follow the page's, a label for readers."""
+    """Return a figure's SVG for the page: unique ids, the page's own ink colours, a label for screen readers."""
     svg = svg[svg.index("<svg") :]
     svg = re.sub(r"<metadata>.*?</metadata>\s*", "", svg, flags=re.DOTALL)
     svg = re.sub(r'\bid="', f'id="{name}-', svg)

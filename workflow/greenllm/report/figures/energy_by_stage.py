@@ -1,22 +1,32 @@
 """What every stage spent."""
 
-from collections.abc import Iterator, Mapping
-from typing import Any
+from collections.abc import Iterator
+from typing import NamedTuple
 
 from matplotlib.figure import Figure
 
+from greenllm.account.document import Account
+from greenllm.footprint.rows import StageSpent
 from greenllm.report.figures.drawing import Drawing
 from greenllm.report.figures.stages import label_order, stage_colour, stage_name, stage_order
 from greenllm.report.figures.style import INK, WIDTH_in, empty, legend
 from greenllm.report.numbers import prefix_for, quantity, value_text
 
 
-def energy_by_stage(account: Mapping[str, Any]) -> Drawing:
+class Bar(NamedTuple):
+    """What a recipe, or all recipes of an experiment together, spent: {stage: J} without waste, and the waste (J)."""
+
+    name: str
+    stages: dict[str, float]
+    waste: float
+
+
+def energy_by_stage(account: Account) -> Drawing:
     """Draw what every stage spent: a bar for each recipe, and one for what an experiment's recipes share."""
     title = "Energy by stage"
     caption = (
         "Every attempt counts once, in its own recipe. Shared: made once for all recipes of the experiment. "
-        "Hatched: waste, that is attempts that failed, were killed, got lost, or were superseded by a later one."
+        "Hatched: wasted by attempts that failed, were killed, lost, or superseded by a later one."
     )
     bars = list(_bars(account))
     if not bars:
@@ -39,7 +49,7 @@ def energy_by_stage(account: Mapping[str, Any]) -> Drawing:
         axis.annotate(
             value_text(left), (left, position), xytext=(4, 0), textcoords="offset points", va="center", color=INK
         )
-    axis.set_yticks(range(len(bars)), [name for name, _, _ in bars])
+    axis.set_yticks(range(len(bars)), [bar.name for bar in bars])
     axis.invert_yaxis()
     axis.grid(visible=False, axis="y")
     axis.spines["left"].set_visible(False)
@@ -55,24 +65,23 @@ def energy_by_stage(account: Mapping[str, Any]) -> Drawing:
     return Drawing(figure, title, f"{title}. {said}.", caption)
 
 
-def _bars(account: Mapping[str, Any]) -> Iterator[tuple[str, dict[str, float], float]]:
-    """Yield (name, joules of each stage without waste, joules of waste) for each bar."""
-    groups: dict[tuple[str, str], list[Mapping[str, Any]]] = {}
-    for name, experiment in account["experiments"].items():
+def _bars(account: Account) -> Iterator[Bar]:
+    groups: dict[tuple[str, str], list[StageSpent]] = {}
+    for name, experiment in account.experiments.items():
         groups[name, "shared"] = []
-        for row in experiment["comparison"]["recipes"]:
-            groups[name, row["recipe"]] = []
-    for row in account["spent"]["stages"]:
-        if row["energy_J"] is not None:
-            key = (row["experiment"] or "study", row["recipe"] or ("shared" if row["experiment"] else "whole"))
+        for recipe in experiment.comparison.recipes:
+            groups[name, recipe.recipe] = []
+    for row in account.spent.stages:
+        if row.energy_J is not None:
+            key = (row.experiment or "study", row.recipe or ("shared" if row.experiment else "whole"))
             groups.setdefault(key, []).append(row)
-    for (experiment, recipe), rows in groups.items():
+    for (experiment_name, recipe_name), rows in groups.items():
         stages: dict[str, float] = {}
         waste = 0.0
         for row in rows:
-            wasted = row["waste_J"]["value"] if row["waste_J"] else 0.0
+            wasted = row.waste_J.value if row.waste_J else 0.0
             waste += wasted
-            if row["energy_J"]["value"] > wasted:
-                stages[row["stage"]] = row["energy_J"]["value"] - wasted
+            if row.energy_J and row.energy_J.value > wasted:
+                stages[row.stage] = row.energy_J.value - wasted
         if rows:
-            yield f"{experiment} · {recipe}", stages, waste
+            yield Bar(f"{experiment_name} · {recipe_name}", stages, waste)

@@ -2,7 +2,7 @@
 
 from greenllm.report.figures.style import BLUE
 
-# Told apart also by people with a colour vision deficiency: hue and lightness both change.
+# Hue and lightness both change, so that people with a colour vision deficiency see the difference.
 _COLOURS = {
     "collect": "#c9b458",
     "collect_model": "#e3d18a",
@@ -24,7 +24,7 @@ def stage_colour(stage: str) -> str:
 
 
 def stage_order(stage: str) -> tuple[int, str]:
-    """Return what stages are sorted by: the course of a study."""
+    """Return the key that sorts stages in the order of a study."""
     names = list(_COLOURS)
     return (names.index(stage) if stage in names else len(names), stage)
 
@@ -35,6 +35,6 @@ def stage_name(stage: str) -> str:
 
 
 def label_order(label: str) -> tuple[bool, tuple[int, str]]:
-    """Return what a legend's labels are sorted by: stages as in `stage_order`, waste last."""
+    """Return the key that sorts a legend's labels: stages as in `stage_order`, waste last."""
     stages = {stage_name(stage): stage for stage in _COLOURS}
     return label == "waste", stage_order(stages.get(label, label))

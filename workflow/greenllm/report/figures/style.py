@@ -1,20 +1,22 @@
 """How figures look: size, letters, colours."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 from matplotlib import font_manager
 from matplotlib.figure import Figure
 
-WIDTH_in = 4.6  # with letters of 8 points: to be read on a phone and in a column of a paper
+from greenllm.account.document import Account
+
+WIDTH_in = 4.6  # with letters of 8 points, legible on a phone and in a column of a paper
 INK, MUTED, RULE = "#1c2326", "#667077", "#d5d9d8"
 BLUE = "#22577a"
-# Told apart also by people with a colour vision deficiency: hue and lightness both change.
+# Hue and lightness both change, so that people with a colour vision deficiency see the difference.
 _COLOURS = (BLUE, "#d1495b", "#2a9d6f", "#7a5195", "#c98a1b", "#38a3a5", "#667077")
 _MARKERS = ("o", "s", "D", "^", "v", "P", "X", "<")
 
-# Fonts with CJK glyphs, taken where one is installed; DejaVu comes with matplotlib.
+# Fonts with CJK glyphs, used where installed; DejaVu comes with matplotlib.
 _FONTS = [
     "DejaVu Sans",
     "Noto Sans CJK SC",
@@ -34,10 +36,10 @@ class Look:
     marker: str
 
 
-def looks(account: Mapping[str, Any]) -> dict[str, Look]:
+def looks(account: Account) -> dict[str, Look]:
     """Return each recipe's look, the same in all panels and figures."""
     names = dict.fromkeys(
-        row["recipe"] for experiment in account["experiments"].values() for row in experiment["comparison"]["recipes"]
+        row.recipe for experiment in account.experiments.values() for row in experiment.comparison.recipes
     )
     return {
         name: Look(_COLOURS[index % len(_COLOURS)], _MARKERS[index % len(_MARKERS)]) for index, name in enumerate(names)

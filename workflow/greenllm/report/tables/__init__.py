@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 
+from greenllm.account.document import Account
 from greenllm.report.table import Table
 from greenllm.report.tables.comparison import comparison
 from greenllm.report.tables.efficiency import efficiency
@@ -10,12 +11,11 @@ from greenllm.report.tables.provenance import data, ledgers, missing, unused
 from greenllm.report.tables.quality import hand_over, quality, subsets
 from greenllm.report.tables.recommendation import recommendation
 from greenllm.report.tables.serving import serving
-from greenllm.report.tables.shared import Account
 from greenllm.report.tables.sizes import sizes
 from greenllm.report.tables.spending import impact, produced, spent
 from greenllm.report.tables.training import training
 
-# Tables that have a rule of their own, so that they can be made without the page.
+# Tables that a rule of the workflow can make alone.
 NAMED: dict[str, Callable[[Account], Table]] = {"efficiency": efficiency, "impact": impact}
 # Tables written with the page.
 PAGE: tuple[Callable[[Account], Table], ...] = (

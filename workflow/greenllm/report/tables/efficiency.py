@@ -1,8 +1,9 @@
 """Energy per unit of work, E = C/R."""
 
+from greenllm.account.document import Account, EfficiencyRow
 from greenllm.account.efficiency import UNITS
 from greenllm.report.table import Column, Table
-from greenllm.report.tables.shared import UNKNOWN, Account
+from greenllm.report.tables.shared import UNKNOWN
 
 _UNITS = {  # one, several
     "sample": ("sample", "samples"),
@@ -17,6 +18,7 @@ def efficiency(account: Account) -> Table:
     return Table(
         "efficiency",
         "Energy per unit of work, E = C/R (lower is better)",
+        EfficiencyRow,
         [
             Column("experiment", "Experiment"),
             Column("recipe", "Recipe", absent="shared"),
@@ -30,6 +32,6 @@ def efficiency(account: Account) -> Table:
             Column("method", "Method"),
             Column("unknown", "Not counted, and why", if_known=True),
         ],
-        account["efficiency"],
-        ["A dash: the stage did no work of that unit. Attempts that failed or were superseded are not in this table."],
+        account.efficiency,
+        ["A dash: the stage did no work of that unit. Attempts that failed or were superseded are left out."],
     )

@@ -1,12 +1,31 @@
 """How energy is known: sensors and models, their constants, and where each counted joule went."""
 
-from greenllm.estimate import UNSEEN
+from dataclasses import dataclass
+
+from greenllm.account.document import Account, MethodRow
+from greenllm.attribution.result import DeviceTotals
+from greenllm.estimate import UNSEEN, Parameter
 from greenllm.report.numbers import quantity
 from greenllm.report.table import Column, Table
-from greenllm.report.tables.shared import UNKNOWN, Account
+from greenllm.report.tables.shared import UNKNOWN, inside
 
 _DEVICE = (Column("host", "Host"), Column("component", "Component"), Column("device", "Device"))
 _KNOWN = Column("quality", "Energy is", absent=UNKNOWN)
+
+
+@dataclass(frozen=True)
+class ParameterRow:
+    """A constant with its name."""
+
+    name: str
+    constant: Parameter
+
+
+@dataclass(frozen=True)
+class ConservationRow(DeviceTotals):
+    """A device with its host."""
+
+    host: str = ""
 
 
 def methods(account: Account) -> Table:
@@ -14,6 +33,7 @@ def methods(account: Account) -> Table:
     return Table(
         "methods",
         "How each component's energy was found",
+        MethodRow,
         [
             *_DEVICE,
             Column("method", "Method"),
@@ -23,27 +43,23 @@ def methods(account: Account) -> Table:
             Column("parameters", "Parameters"),
             Column("reason", "Unknown because", if_known=True),
         ],
-        [{**row, "parameters": ", ".join(row["parameters"])} for row in account["methods"]],
+        account.methods,
         ["Platform contains the other components; it is shown for comparison and never added."],
     )
 
 
 def parameters(account: Account) -> Table:
-    """One row a constant that the energies rest on; not each attempt's own errors, of what its readings left open."""
+    """One row per constant of a sensor or model. What each attempt's own readings left open is left out."""
     return Table(
         "parameters",
         "Constants of sensors and models, with their 95 % interval and source",
+        ParameterRow,
         [
             Column("name", "Parameter"),
-            Column("value", "Value", "1", "interval"),
-            Column("unit", "Unit"),
-            Column("source", "Source"),
+            Column("value", "Value", "1", "interval", field="constant"),
+            *inside("constant", Column("unit", "Unit"), Column("source", "Source")),
         ],
-        [
-            {"name": name, "value": row, "unit": row["unit"], "source": row["source"]}
-            for name, row in account["parameters"].items()
-            if not name.startswith(UNSEEN)
-        ],
+        [ParameterRow(name, one) for name, one in account.parameters.items() if not name.startswith(UNSEEN)],
     )
 
 
@@ -52,6 +68,7 @@ def conservation(account: Account) -> Table:
     return Table(
         "conservation",
         "Where each counted joule went: counted = jobs + other processes + unallocated idle",
+        ConservationRow,
         [
             *_DEVICE,
             _KNOWN,
@@ -60,18 +77,18 @@ def conservation(account: Account) -> Table:
             Column("other_J", "Other processes", "J", "number", UNKNOWN, like="counted_J"),
             Column("idle_J", "Idle", "J", "number", UNKNOWN, like="counted_J"),
         ],
-        [{"host": host["host"], **device} for host in account["hosts"] for device in host["devices"]],
+        [ConservationRow(**vars(device), host=host.host) for host in account.hosts for device in host.devices],
         [
-            f"Attribution policy: {account['policy']}.",
+            f"Attribution policy: {account.policy}.",
             *_gaps(account),
-            *(f"Trouble: {trouble}" for trouble in account["troubles"]),
+            *(f"Trouble: {trouble}" for trouble in account.troubles),
         ],
     )
 
 
 def _gaps(account: Account) -> list[str]:
-    gaps = [gap for host in account["hosts"] for gap in host["gaps"]]
+    gaps = [gap for host in account.hosts for gap in host.gaps]
     if not gaps:
         return []
-    duration = quantity(sum(gap["duration_s"] for gap in gaps), "s")
-    return [f"Not watched, and counted nowhere: {duration} in {len(gaps)} {'gap' if len(gaps) == 1 else 'gaps'}."]
+    duration = quantity(sum(gap.duration_s for gap in gaps), "s")
+    return [f"Not metered, so counted nowhere: {duration} in {len(gaps)} {'gap' if len(gaps) == 1 else 'gaps'}."]

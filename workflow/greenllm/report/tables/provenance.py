@@ -1,60 +1,77 @@
-"""What the numbers rest on: data, ledgers, and what is not there."""
+"""Where the numbers come from: data, ledgers, and which results are missing."""
 
+from dataclasses import dataclass
+
+from greenllm.account.document import Account, DataCard, DataFile, LedgerFile, Missing, UnusedGpu
 from greenllm.report.table import Column, Table
-from greenllm.report.tables.shared import MODEL, UNKNOWN, Account, only
+from greenllm.report.tables.shared import MODEL, UNKNOWN, inside
+
+
+@dataclass(frozen=True)
+class DataRow:
+    """A file of an experiment's data."""
+
+    experiment: str
+    task: str
+    card: DataCard
+    described: DataFile
 
 
 def data(account: Account) -> Table:
     """One row a file that an experiment's data come from."""
-    rows = []
-    for name, experiment in account["experiments"].items():
-        card = experiment["card"] or {}
-        shared = {"experiment": name, "task": experiment["task"]}
-        shared |= only(card, "origin", "source", "licence", "revision", "bad_row_count")
-        rows += [shared | only(file, "part", "file", "rows", "bytes", "sha256") for file in card.get("files") or [{}]]
+    cards = [(name, experiment.task, experiment.data_card) for name, experiment in account.experiments.items()]
     return Table(
         "data",
         "Data cards",
+        DataRow,
         [
             Column("experiment", "Experiment"),
             Column("task", "Task"),
-            Column("source", "Source", absent=UNKNOWN),
-            Column("origin", "Origin", absent=UNKNOWN),
-            Column("licence", "Licence", absent=UNKNOWN),
-            Column("revision", "Revision"),
-            Column("part", "Part", absent=UNKNOWN),
-            Column("file", "File", absent=UNKNOWN),
-            Column("rows", "Rows", None, "number", UNKNOWN),
-            Column("bytes", "Size", "B", "number", UNKNOWN),
-            Column("bad_row_count", "Bad rows", None, "number", UNKNOWN),
-            Column("sha256", "SHA-256"),
+            *inside(
+                "card",
+                Column("source", "Source", absent=UNKNOWN),
+                Column("origin", "Origin", absent=UNKNOWN),
+                Column("licence", "Licence", absent=UNKNOWN),
+                Column("revision", "Revision"),
+            ),
+            *inside(
+                "described",
+                Column("part", "Part", absent=UNKNOWN),
+                Column("file", "File", absent=UNKNOWN),
+                Column("rows", "Rows", None, "number", UNKNOWN),
+                Column("bytes", "Size", "B", "number", UNKNOWN),
+            ),
+            *inside("card", Column("bad_row_count", "Bad rows", None, "number", UNKNOWN)),
+            *inside("described", Column("sha256", "SHA-256")),
         ],
-        rows,
+        [DataRow(name, task, card, one) for name, task, card in cards for one in card.files or [DataFile()]],
     )
 
 
 def ledgers(account: Account) -> Table:
-    """One row a ledger that the account rests on."""
+    """One row a ledger that the account is computed from."""
     return Table(
         "ledgers",
-        "Ledgers that every number rests on",
+        "Ledgers that every number is computed from",
+        LedgerFile,
         [
             Column("id", "Attempt"),
             Column("path", "Ledger"),
             Column("bytes", "Bytes", None, "number"),
             Column("sha256", "SHA-256"),
         ],
-        account["ledgers"],
+        account.ledgers,
     )
 
 
 def missing(account: Account) -> Table:
-    """One row a result that the configuration asks for and that is not there."""
+    """One row a result that the configuration asks for and that is missing."""
     return Table(
         "missing",
-        "Asked for and not there",
+        "Missing results",
+        Missing,
         [*MODEL, Column("stage", "Stage"), Column("reason", "Reason")],
-        account["missing"],
+        account.missing,
     )
 
 
@@ -63,17 +80,18 @@ def unused(account: Account) -> Table:
     return Table(
         "unused",
         "GPUs that were leased and never used",
+        UnusedGpu,
         [
             *MODEL,
             Column("stage", "Stage"),
             Column("host", "Host"),
             Column("gpu", "GPU"),
-            Column("energy_J", "It drew", "J", "interval", UNKNOWN),
+            Column("energy_J", "Its energy", "J", "interval", UNKNOWN),
         ],
-        [{**row, "recipe": row["recipe"] or "shared"} for row in account.get("unused", [])],
+        [row.model_copy(update={"recipe": row.recipe or "shared"}) for row in account.unused],
         [
-            "Nothing was seen in the GPU's memory while the job held it. Its energy was spent and is counted, but no "
-            "ratio rests on the energy of such a job. Mend it: PyTorch's build (README, On a GPU), or lease fewer "
-            "(resources.<stage>.gpu, device: cpu)."
+            "No memory of the GPU was in use while the job held it. The GPU's energy was spent and is counted, but no "
+            "ratio uses the energy of such a job. To fix it, install PyTorch for the GPU (README, On a GPU), or lease "
+            "fewer GPUs (resources.<stage>.gpu, device: cpu)."
         ],
     )

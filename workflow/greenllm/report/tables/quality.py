@@ -1,48 +1,63 @@
 """Quality: on the whole test split, on its kinds of example, and of the answers that are not handed over."""
 
-from collections.abc import Iterator, Mapping
-from typing import Any
+from dataclasses import dataclass
 
+from greenllm.account.document import Account
+from greenllm.comparison.rows import ModelRow
+from greenllm.documents.document import Number
+from greenllm.estimate import Interval
 from greenllm.report.names import metric_name
 from greenllm.report.table import Column, Table
-from greenllm.report.tables.shared import MODEL, RECIPE, Account, Row, models, only, recipes
+from greenllm.report.tables.shared import MODEL, RECIPE, ComparedRow, inside, recipes
 
 _METRIC = Column("metric", "Metric")
 _VALUE = Column("value", "Value", "1", "interval")
 
 
-def _by_metric(values: Mapping[str, Any]) -> Iterator[Row]:
-    for metric, value in values.items():
-        if isinstance(value, Mapping):
-            yield {"metric": metric_name(metric), "value": value}
+@dataclass(frozen=True)
+class QualityRow:
+    """A model's quality by one metric."""
+
+    model: ModelRow
+    metric: str
+    value: Interval
+    meaning: str | None
+
+
+@dataclass(frozen=True)
+class PartRow:
+    """A recipe's quality by one metric on some of its answers; without a metric where there is none."""
+
+    compared: ComparedRow
+    metric: str | None = None
+    value: Interval | None = None
+    subset: str | None = None
+    examples: Interval | Number | None = None
 
 
 def quality(account: Account) -> Table:
     """One row a model and metric."""
-    rows = []
-    for named, model in models(account):
-        if (found := model["quality"]) is None:
-            continue
-        described = account["experiments"][named["experiment"]]["metrics"]
-        meanings = {metric_name(metric): text for metric, text in described.items()}
-        rows += [
-            named
-            | row
-            | {"examples": found["examples"], "bootstrap": found["bootstrap"], "meaning": meanings.get(row["metric"])}
-            for row in _by_metric(found["metrics"])
-        ]
     return Table(
         "quality",
         "Quality on the test split",
+        QualityRow,
         [
-            *MODEL,
+            *inside("model", *MODEL),
             _METRIC,
             _VALUE,
-            Column("examples", "Test examples", None, "number"),
-            Column("bootstrap", "Bootstrap samples", None, "number"),
+            *inside(
+                "model.quality",
+                Column("examples", "Test examples", None, "number"),
+                Column("bootstrap", "Bootstrap samples", None, "number"),
+            ),
             Column("meaning", "What it is"),
         ],
-        rows,
+        [
+            QualityRow(model, metric_name(metric), value, account.experiments[model.experiment].metrics.get(metric))
+            for model in account.models
+            if model.quality
+            for metric, value in model.quality.metrics.items()
+        ],
     )
 
 
@@ -51,12 +66,20 @@ def subsets(account: Account) -> Table:
     return Table(
         "subsets",
         "Quality on each kind of example",
-        [*RECIPE, Column("subset", "Examples"), _METRIC, _VALUE, Column("examples", "How many", None, "number")],
+        PartRow,
         [
-            row | one | {"subset": name.replace("_", " "), "examples": found["examples"]}
-            for row, _ in recipes(account)
-            for name, found in (row["subsets"] or {}).items()
-            for one in _by_metric(found)
+            *inside("compared", *RECIPE),
+            Column("subset", "Examples"),
+            _METRIC,
+            _VALUE,
+            Column("examples", "How many", None, "number"),
+        ],
+        [
+            PartRow(row, metric_name(metric), value, name.replace("_", " "), found.get("examples"))
+            for row in recipes(account, ComparedRow)
+            for name, found in row.subsets.items()
+            for metric, value in found.items()
+            if isinstance(value, Interval)
         ],
     )
 
@@ -64,21 +87,28 @@ def subsets(account: Account) -> Table:
 def hand_over(account: Account) -> Table:
     """One row a recipe and metric: what is answered where unsure answers go to a person, and how well."""
     rows = []
-    for row, _ in recipes(account):
-        if found := row["hand_over"]:
-            kept = only(found, "threshold", "coverage", "examples")
-            rows += [row | kept | one for one in list(_by_metric(found["metrics"])) or [{}]]  # none, where none is kept
+    for row in recipes(account, ComparedRow):
+        if found := row.hand_over:
+            kept = [PartRow(row, metric_name(metric), value) for metric, value in found.metrics.items()]
+            rows += kept or [PartRow(row)]
     return Table(
         "hand-over",
         "Where answers below a confidence are handed over to a person",
+        PartRow,
         [
-            *RECIPE,
-            Column("threshold", "Threshold", "1", "number"),
-            Column("coverage", "Answered by the model", "1", "interval"),
-            Column("examples", "Answers kept", None, "number"),
+            *inside("compared", *RECIPE),
+            *inside(
+                "compared.hand_over",
+                Column("threshold", "Threshold", "1", "number"),
+                Column("coverage", "Answered by the model", "1", "interval"),
+                Column("examples", "Answers kept", None, "number"),
+            ),
             _METRIC,
             Column("value", "Of those kept", "1", "interval"),
         ],
         rows,
-        ["Confidence: the probability that the model gives its answer. What is below the threshold is handed over."],
+        [
+            "Confidence: the probability that the model assigns to its answer. Answers below the threshold are handed "
+            "over."
+        ],
     )

@@ -1,31 +1,36 @@
-"""What tables share: the columns that say which recipe or model a row is of, and the rows to put behind them."""
+"""What tables share: the columns that name a row's recipe or model, and the recipes as rows."""
 
-from collections.abc import Iterator, Mapping
-from typing import Any
+from dataclasses import replace
+from typing import TypeVar
 
+from greenllm.account.document import Account, ExperimentAccount
+from greenllm.comparison.rows import RecipeRow
 from greenllm.report.table import Column
-
-Account = Mapping[str, Any]
-Row = dict[str, Any]
 
 UNKNOWN = "unknown"
 RECIPE = (Column("experiment", "Experiment"), Column("recipe", "Recipe"))
 MODEL = (*RECIPE, Column("seed", "Seed", None, "number"))
 
 
-def recipes(account: Account) -> Iterator[tuple[Row, Mapping[str, Any]]]:
-    """Yield each experiment's recipes: a compared row with its experiment's name, and the experiment."""
-    for name, experiment in account["experiments"].items():
-        for row in experiment["comparison"]["recipes"]:
-            yield {**row, "experiment": name}, experiment
+class ComparedRow(RecipeRow):
+    """A recipe with its experiment: the name, and what the account says of it."""
+
+    experiment: str
+    within: ExperimentAccount
 
 
-def models(account: Account) -> Iterator[tuple[Row, Mapping[str, Any]]]:
-    """Yield each model: what names it, and what is known of it."""
-    for model in account["models"]:
-        yield {column.key: model[column.key] for column in MODEL}, model
+Compared = TypeVar("Compared", bound=ComparedRow)
 
 
-def only(found: Mapping[str, Any] | None, *names: str) -> Row:
-    """Return some of what was found; what is not there is left out."""
-    return {name: found[name] for name in names if name in found} if found else {}
+def recipes(account: Account, kind: type[Compared]) -> list[Compared]:
+    """Return each experiment's recipes as rows of a kind."""
+    return [
+        kind(**vars(row), experiment=name, within=experiment)
+        for name, experiment in account.experiments.items()
+        for row in experiment.comparison.recipes
+    ]
+
+
+def inside(field: str, *columns: Column) -> list[Column]:
+    """Return columns whose fields are those of a row's `field`."""
+    return [replace(column, field=f"{field}.{column.path}") for column in columns]

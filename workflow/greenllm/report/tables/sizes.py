@@ -1,17 +1,27 @@
-"""What a model takes to keep and to run."""
+"""Storage, memory and computation of each model."""
 
+from greenllm.account.document import Account
 from greenllm.report.table import Column, Table
-from greenllm.report.tables.serving import points
-from greenllm.report.tables.shared import RECIPE, UNKNOWN, Account, models, recipes
+from greenllm.report.tables.shared import RECIPE, UNKNOWN, ComparedRow, recipes
+
+
+class SizesRow(ComparedRow):
+    """A row of the table."""
+
+    time_per_token_s: float | None = None
 
 
 def sizes(account: Account) -> Table:
     """One row a recipe: parameters, bytes on disk and in memory, operations and time per token, idle power."""
     times = _times_per_token(account)
-    rows = [row | {"time_per_token_s": times.get((row["experiment"], row["recipe"]))} for row, _ in recipes(account)]
+    rows = [
+        row.model_copy(update={"time_per_token_s": times.get((row.experiment, row.recipe))})
+        for row in recipes(account, SizesRow)
+    ]
     return Table(
         "sizes",
-        "Sizes: what each model takes to keep and to run",
+        "Sizes: storage, memory and computation of each model",
+        SizesRow,
         [
             *RECIPE,
             Column("parameters", "Parameters", "1", "number", UNKNOWN),
@@ -26,7 +36,7 @@ def sizes(account: Account) -> Table:
         rows,
         [
             "Server's memory: resident, after warm-up. Time per token: of a request under load, its prompt included. "
-            "Server, idle: its power while it waits."
+            "Server, idle: its power while it waits for requests."
         ],
     )
 
@@ -35,12 +45,12 @@ def _times_per_token(account: Account) -> dict[tuple[str, str], float]:
     """Return the mean over seeds of the seconds per token of a request, by experiment and recipe.
 
     With c requests under way at once, each receives a c-th of the tokens per second. Where requests arrive at a set
-    rate, tokens per second tell of the rate instead, so those are left out.
+    rate, tokens per second follow from that rate, so those are left out.
     """
     found: dict[tuple[str, str], list[float]] = {}
-    for named, model in models(account):
-        for point in points(model)[:1]:  # the concurrency that is compared
-            rate = (point["throughput"] or {}).get("tokens_per_s")
-            if rate and not point["rate_per_s"]:
-                found.setdefault((named["experiment"], named["recipe"]), []).append(point["concurrency"] / rate)
+    for model in account.models:
+        point = model.serving  # at the concurrency that is compared
+        rate = point and point.throughput and point.throughput.tokens_per_s
+        if point and rate and point.concurrency and not point.rate_per_s:
+            found.setdefault((model.experiment, model.recipe), []).append(point.concurrency / rate)
     return {key: sum(times) / len(times) for key, times in found.items()}

@@ -1,21 +1,26 @@
 """Where the energy went: by stage, by run, and into each model."""
 
+from dataclasses import dataclass
+
+from greenllm.account.document import Account
+from greenllm.estimate import Interval, PartialInterval
+from greenllm.footprint.rows import ImpactRow, RunSpent
 from greenllm.report.names import moment
 from greenllm.report.table import Column, Table
-from greenllm.report.tables.shared import MODEL, RECIPE, UNKNOWN, Account, models
+from greenllm.report.tables.shared import MODEL, RECIPE, UNKNOWN
 
 _STAGE = Column("stage", "Stage")
 _ATTEMPTS = Column("attempts", "Attempts", None, "number")
 _ENERGY = Column("energy_J", "Energy", "J", "interval", UNKNOWN)
-_WASTE = Column("waste_J", "Of it waste", "J", "interval", UNKNOWN)
+_WASTE = Column("waste_J", "Wasted", "J", "interval", UNKNOWN)
 
 
 def impact(account: Account) -> Table:
     """One row a stage, recipe and experiment: joules, kilowatt-hours and grams, with the factor's origin."""
-    pue = account["pue"]
     return Table(
         "impact",
         "Energy and location-based carbon of everything that was run",
+        ImpactRow,
         [
             *RECIPE,
             _STAGE,
@@ -35,11 +40,15 @@ def impact(account: Account) -> Table:
             Column("grid_source", "Source", absent=UNKNOWN, on_page=False),
             Column("grid_licence", "Licence", absent=UNKNOWN, on_page=False),
         ],
-        account["impact"],
+        account.impact,
         [
-            "Every attempt is counted once; waste is what failed, was killed, got lost or was superseded. "
-            + (f"The site's PUE is {pue}." if pue else "No PUE is given: the IT equipment alone is counted."),
-            *([account["grid_reason"]] if account["grid_reason"] else []),
+            "Every attempt is counted once. Wasted: by attempts that failed, were killed, lost or superseded. "
+            + (
+                f"The site's PUE is {account.pue}."
+                if account.pue
+                else "No PUE is given: only the IT equipment is counted."
+            ),
+            *([account.grid_reason] if account.grid_reason else []),
         ],
     )
 
@@ -49,6 +58,7 @@ def spent(account: Account) -> Table:
     return Table(
         "spent",
         "Spent in each run of the workflow",
+        RunSpent,
         [
             Column("run_id", "Run"),
             Column("hosts", "Hosts"),
@@ -60,32 +70,41 @@ def spent(account: Account) -> Table:
             Column("carbon_g", "Carbon", "g CO₂e", "interval", UNKNOWN),
         ],
         [
-            run | {"hosts": ", ".join(run["hosts"]), "started": moment(run["started"]), "ended": moment(run["ended"])}
-            for run in account["spent"]["runs"]
+            run.model_copy(update={"started": moment(run.started), "ended": moment(run.ended)})
+            for run in account.spent.runs
         ],
     )
+
+
+@dataclass(frozen=True)
+class ProducedRow:
+    """A step in a model's making, or their total."""
+
+    experiment: str
+    recipe: str
+    seed: int
+    step: str
+    of: str | None
+    attempts: int
+    energy_J: Interval | None
+    carbon_g: PartialInterval | None = None
+    missing: str | None = None
 
 
 def produced(account: Account) -> Table:
     """One row a step in a model's making."""
     rows = []
-    for named, model in models(account):
-        cost = model["cost_to_produce"]
-        rows += [
-            named
-            | {"step": step["rule"], "of": step["recipe"] or "shared", "energy_J": step["energy_J"]}
-            | {"attempts": len(step["ids"])}
-            for step in cost["steps"]
-        ]
-        rows.append(
-            named
-            | {"step": "total, at least" if cost["missing"] else "total", "energy_J": cost["energy_J"]}
-            | {"attempts": sum(len(step["ids"]) for step in cost["steps"]), "carbon_g": cost["carbon_g"]}
-            | {"missing": "; ".join(cost["missing"])}
-        )
+    for model in account.models:
+        named, cost = (model.experiment, model.recipe, model.seed), model.cost_to_produce
+        for step in cost.steps:
+            rows.append(ProducedRow(*named, step.rule, step.recipe or "shared", len(step.ids), step.energy_J))
+        attempts, missing = sum(len(step.ids) for step in cost.steps), "; ".join(cost.missing)
+        total = "total, at least" if cost.missing else "total"
+        rows.append(ProducedRow(*named, total, None, attempts, cost.energy_J, cost.carbon_g, missing))
     return Table(
         "produced",
-        "Cost to produce each model: its lineage, each ancestor once",
+        "Cost to produce each model: every step of its lineage once",
+        ProducedRow,
         [
             *MODEL,
             Column("step", "Step"),
@@ -96,5 +115,5 @@ def produced(account: Account) -> Table:
             Column("missing", "Not counted, and why", if_known=True),
         ],
         rows,
-        ["A training resumed from a checkpoint includes the attempts that were cut off before it."],
+        ["A training resumed from a checkpoint includes the interrupted attempts before it."],
     )

@@ -1,4 +1,4 @@
-"""A results folder that an account was made of, read again: nothing is run, no file is written."""
+"""A results folder with an account, read again; no job is run and no file is written."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -6,13 +6,13 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from greenllm.account.account import SCHEMA, account, models_of
+from greenllm.account.account import account, models_of
+from greenllm.account.document import Account
 from greenllm.comparison.recipes import Comparison, compared
 from greenllm.config.models import Decision
 from greenllm.config.read import validate
 from greenllm.config.section import Override
 from greenllm.errors import UserError
-from greenllm.files import read_json
 from greenllm.footprint.standing import attempts
 from greenllm.study import layout
 from greenllm.study.models import Config
@@ -27,8 +27,8 @@ REMEDY = "expected a results folder in which `greenllm account` has been run"
 
 
 @dataclass(frozen=True)
-class Results:
-    """What an account rests on."""
+class ResultsFolder:
+    """What an account is computed from."""
 
     folder: Path
     study: Study
@@ -38,28 +38,26 @@ class Results:
     @cached_property
     def comparisons(self) -> dict[str, Comparison]:
         """The comparison of each experiment's recipes."""
-        found = attempts(self.attribution.to_json())
-        return compared(self.study, models_of(self.study, self.attribution, found, factor=None))
+        found = attempts(self.attribution.jobs)
+        return compared(self.study, models_of(self.study, self.attribution, found))
 
-    def account(self) -> dict[str, Any]:
-        """Return the account made anew."""
+    def account(self) -> Account:
+        """Return the account, computed again."""
         return account(self.study, self.attribution, self.packages)
 
 
-def read_results(folder: Path, decision: Mapping[str, Any] | None = None) -> Results:
+def read_results_folder(folder: Path, decision: Mapping[str, Any] | None = None) -> ResultsFolder:
     """Read a results folder with the configuration in its account; `decision` has settings that replace its own.
 
-    Raises UserError where there is no account, what it rests on is gone or cannot be read, or a quality is asked for
-    that no recipe can have.
+    Raises UserError where there is no account, a file that it was computed from is gone or cannot be read, or a quality
+    is asked for that no recipe can have.
     """
     from greenllm.attribution import attribute
 
     path = layout.located(layout.ACCOUNT, folder)
-    found = read_json(path, REMEDY)
-    if found.get("schema") != SCHEMA:
-        raise UserError(f"{path}: expected schema {SCHEMA!r}; run `greenllm account` again")
+    found = Account.read(path, REMEDY)
     validate(dict(decision or {}), Override[Decision], "decision")
-    values = dict(found["config"])
+    values = dict(found.config)
     values["experiments"] = {
         name: {**experiment, "decision": {**experiment.get("decision", {}), **(decision or {})}}
         for name, experiment in values["experiments"].items()
@@ -70,9 +68,9 @@ def read_results(folder: Path, decision: Mapping[str, Any] | None = None) -> Res
             TASKS[experiment.task].check_decision(Plan(config).decision(name))
         except UserError as error:
             raise UserError(f"{folder}: experiments.{name}.decision.{error}") from None
-    return Results(
+    return ResultsFolder(
         folder,
         read_study(config, folder),
         attribute(layout.located(layout.LEDGER, folder), policy=config.meter.policy),
-        found["packages"],
+        found.packages,
     )

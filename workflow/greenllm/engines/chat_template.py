@@ -1,4 +1,4 @@
-"""Chat templates: messages as the prompt that an instruct model was trained on."""
+"""Chat templates: messages as the kind of prompt that an instruct model was trained on."""
 
 import functools
 import json
@@ -17,7 +17,7 @@ from greenllm.engines import Prompt, PromptError
 from greenllm.errors import UserError
 from greenllm.tokens import SETTINGS, as_added_token, read_settings_file, read_tokenizer, special_token_settings
 
-PRIVATE = 0x100000  # Unicode's last private use area: 65,534 characters that no normalisation or change of case touches
+PRIVATE = 0x100000  # Unicode's last private use area: 65,534 characters that normalisation and case changes leave alone
 MARK_LENGTH = 8  # such characters, drawn at random: 128 bits
 
 
@@ -25,7 +25,7 @@ class ChatTemplate:
     """The chat template of a model folder. Its own special tokens become ids; those in the messages are only text."""
 
     def __init__(self, folder: Path) -> None:
-        """Raises UserError where the template is none."""
+        """Raises UserError if the template is not valid."""
         settings = read_settings_file(folder / SETTINGS)
         self._folder = folder
         self._special = special_token_settings(settings)
@@ -34,7 +34,7 @@ class ChatTemplate:
     def prompt(self, messages: Sequence[Mapping[str, str]]) -> Prompt:
         """Return the prompt that the template makes of `messages` (role and content), as text and as token ids.
 
-        Raises PromptError where there is no template, or it refuses the messages.
+        Raises PromptError if there is no template, or it refuses the messages.
         """
         if self._template is None:
             raise PromptError("this model has no chat template; send the prompt to /v1/completions instead")
@@ -42,9 +42,9 @@ class ChatTemplate:
         contents = [{**message, "content": tokens.protected(message["content"])} for message in messages]
         try:
             written = self._template.render(messages=contents, add_generation_prompt=True, **self._special)
-        except Exception as error:  # a template is somebody else's program
-            said = tokens.plain(str(error))
-            raise PromptError(f"the model's chat template refuses these messages: {said}") from None
+        except Exception as error:  # a template is foreign code and may raise anything
+            reason = tokens.plain(str(error))
+            raise PromptError(f"the model's chat template refuses these messages: {reason}") from None
         return Prompt(tokens.plain(written), tokens.encode(written))
 
     @functools.cached_property
@@ -53,10 +53,10 @@ class ChatTemplate:
 
 
 class _TemplateTokens:
-    """Distinguishes a template's special tokens from the same texts in messages, while both are in one text.
+    """Distinguishes a template's special tokens from the same words in messages, while both are in one text.
 
-    What a message spells is replaced by a mark before the template writes it. Then each special token that is left is
-    the template's. It is replaced by a mark of another kind, which the tokenizer reads as a token of its own.
+    A special token that a message spells is replaced by a mark before the template writes it. Each special token in
+    the result is then the template's. It is replaced by a mark of another kind, which the tokenizer reads as a token.
     """
 
     def __init__(self, tokenizer: Tokenizer) -> None:
@@ -70,21 +70,21 @@ class _TemplateTokens:
         self._ids = {tokenizer.token_to_id(self._special.of[token.content]): id for id, token in special.items()}
 
     def protected(self, content: str) -> str:
-        """Return a message's content with marks for the special tokens that it spells."""
+        """Return a message's content with marks in place of the special tokens that it spells."""
         return self._protected.put(content)
 
     def plain(self, written: str) -> str:
-        """Return what a template wrote, without marks."""
-        return self._protected.taken_back(written)
+        """Return a template's output without marks."""
+        return self._protected.restored(written)
 
     def encode(self, written: str) -> list[int]:
-        """Return the token ids of what a template wrote, with those that the tokenizer itself puts around a text."""
-        marked = self._protected.taken_back(self._special.put(written))
+        """Return the token ids of a template's output, with those that the tokenizer itself adds around a text."""
+        marked = self._protected.restored(self._special.put(written))
         return [self._ids.get(id, id) for id in self._tokenizer.encode(marked).ids]
 
 
 class _Marks:
-    """A mark for each of some texts. Nobody can write one: all begin with characters that each process draws anew."""
+    """A mark for each of some texts. No message can contain one: all begin with random characters of this process."""
 
     def __init__(self, texts: Sequence[str]) -> None:
         start = "".join(chr(PRIVATE + secrets.randbelow(65_534)) for _ in range(MARK_LENGTH))
@@ -97,7 +97,7 @@ class _Marks:
     def put(self, text: str) -> str:
         return self._text.sub(lambda match: self.of[match[0]], text)
 
-    def taken_back(self, text: str) -> str:
+    def restored(self, text: str) -> str:
         return self._mark.sub(lambda match: self._texts.get(match[0], match[0]), text)
 
 
@@ -109,8 +109,8 @@ def _template(folder: Path, settings: Mapping[str, Any]) -> jinja2.Template | No
         source = next((item.get("template") for item in source if item.get("name") == "default"), None)
     if not isinstance(source, str):
         return None
-    # Sandboxed: a template comes with a model, from anywhere. Whitespace, extension and functions are those
-    # that Hugging Face's templates count on (huggingface.co/docs/transformers/chat_templating_writing).
+    # Sandboxed, because a template may come from anywhere. White space, extension and functions are those that
+    # Hugging Face's templates expect (huggingface.co/docs/transformers/chat_templating_writing).
     environment = ImmutableSandboxedEnvironment(
         trim_blocks=True, lstrip_blocks=True, extensions=["jinja2.ext.loopcontrols"]
     )
@@ -120,7 +120,7 @@ def _template(folder: Path, settings: Mapping[str, Any]) -> jinja2.Template | No
     try:
         return environment.from_string(source)
     except jinja2.TemplateError as error:
-        raise UserError(f"{folder}: the chat template is no Jinja template: {error}") from None
+        raise UserError(f"{folder}: the chat template is not a valid Jinja template: {error}") from None
 
 
 def _refuse(message: str) -> NoReturn:

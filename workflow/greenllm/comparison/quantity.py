@@ -4,22 +4,10 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
 
+from greenllm.comparison.rows import Verdict
 from greenllm.comparison.spread import BySeed, Spread, of_ratio, spreads
-from greenllm.estimate import Estimate, ratio, total
-
-Interval = dict[str, float]
-
-
-def interval(estimate: Any) -> Interval:
-    """Return anything that has a value and bounds as {value, low, high}."""
-    return {"value": estimate.value, "low": estimate.low, "high": estimate.high}
-
-
-def energy_of(estimate: Estimate | None) -> Interval | None:
-    """Return an energy as {value, low, high}, None where it is unknown."""
-    return None if estimate is None else interval(estimate)
+from greenllm.estimate import Estimate, Interval, ratio, total
 
 
 def widened(sensor: Interval, half: float) -> Interval:
@@ -27,20 +15,16 @@ def widened(sensor: Interval, half: float) -> Interval:
 
     Both errors are taken as independent and relative, so that they add as squares of logarithms.
     """
-    value = sensor["value"]
+    value, low, high = sensor
     if not half or value <= 0:
         return sensor
-    below, above = math.log(value / sensor["low"]) if sensor["low"] > 0 else math.inf, math.log(sensor["high"] / value)
-    return {
-        "value": value,
-        "low": value * math.exp(-math.hypot(below, half)),
-        "high": value * math.exp(math.hypot(above, half)),
-    }
+    below, above = math.log(value / low) if low > 0 else math.inf, math.log(high / value)
+    return Interval(value, value * math.exp(-math.hypot(below, half)), value * math.exp(math.hypot(above, half)))
 
 
 @dataclass(frozen=True)
 class Quantity:
-    """A positive quantity of things that are compared: for each recipe, what each seed's model took, such as J."""
+    """A positive quantity that is compared, such as the energy per request in J: of each recipe, for each seed."""
 
     recipes: Mapping[str, BySeed]
 
@@ -60,7 +44,7 @@ class Quantity:
         if (estimate := self.estimate(recipe)) is None:
             return None
         spread = self.spreads[recipe]
-        return widened(interval(estimate), spread.half if spread else 0.0)
+        return widened(estimate.interval(), spread.half if spread else 0.0)
 
     def times_less(self, baseline: str, recipe: str) -> Interval | None:
         """Return how many times less `recipe` takes than `baseline`, over the seeds both have; None without any.
@@ -74,15 +58,15 @@ class Quantity:
         found = ratio(*(total(table[seed].estimate for seed in seeds) for table in (first, second)))
         if not math.isfinite(found.high):
             return None
-        found = found._replace(low=max(0.0, found.low))  # of two positive energies
+        found = found._replace(low=max(0.0, found.low))  # both energies are positive
         spread = of_ratio(first, second, (self.spreads[baseline], self.spreads[recipe]))
-        return widened(interval(found), spread.half if spread else 0.0)
+        return widened(found, spread.half if spread else 0.0)
 
 
-def verdict(factor: Interval | None) -> str:
-    """Say what a ratio baseline / recipe means: "saves", "loss", "not resolvable" (1 lies within), or "unknown"."""
+def verdict(factor: Interval | None) -> Verdict:
+    """Return what a ratio baseline / recipe means: "not resolvable" where 1 is within its interval."""
     if factor is None:
         return "unknown"
-    if factor["low"] > 1:
+    if factor.low > 1:
         return "saves"
-    return "loss" if factor["high"] < 1 else "not resolvable"
+    return "loss" if factor.high < 1 else "not resolvable"

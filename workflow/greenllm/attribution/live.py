@@ -1,0 +1,110 @@
+"""The energy of a job while it runs, from the ledgers that its meter and other meters are still writing."""
+
+import contextlib
+import json
+import os
+import time
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from greenllm.attribution.from_ledgers import attribute, attribute_attempts
+from greenllm.attribution.reading import read_attempts
+from greenllm.attribution.result import Attribution
+from greenllm.estimate import Estimate, total
+from greenllm.ledger.file import ledger_paths, read_ledger
+
+# Clocks of a file server and of a host may differ by this much (s).
+CLOCKS_S = 60.0
+# The longest wait for a sample, and the time between two polls of the ledger (s).
+PATIENCE_S, POLL_S = 10.0, 0.05
+
+
+class UnknownEnergyError(Exception):
+    """The energy of a job is unknown; the message says why."""
+
+
+class RunningJob:
+    """A job with a meter around it. Its energy is known up to the meter's last sample, `interval_s` ago at most.
+
+    Only ledgers written to since the job began are read: other jobs had ended before, and have no share of its energy.
+    """
+
+    def __init__(self, ledgers: Path, path: Path) -> None:
+        """`path` is its ledger in the folder `ledgers`. Raises UnknownEnergyError where that has no start record."""
+        start = read_ledger(path)[0].start
+        if start is None:
+            raise UnknownEnergyError(f"its meter writes no ledger to {ledgers}")
+        self._ledgers, self._path = ledgers, path
+        self.id = path.stem
+        self.interval_s = float(start["interval_s"])
+        self._began_s = float(start["wall_s"])
+
+    def energy(self) -> Estimate | None:
+        """Return what the job and the meters inside it used so far (J); None before the second sample.
+
+        Raises UnknownEnergyError where no sensor can be read, or not that of a GPU which the job holds.
+        """
+        job = self._attribution().job(self.id)
+        if len(job.attempt.times) < 2:
+            return None
+        energy = job.energy_with_children
+        unread = [part for part in job.components if part.energy is None and (part.component == "gpu" or not energy)]
+        if energy is None or unread:
+            raise UnknownEnergyError("; ".join(f"{part.component} {part.device}: {part.reason}" for part in unread))
+        return energy
+
+    def between(self, spans: Sequence[tuple[float, float]]) -> list[Estimate | None]:
+        """Return the job's own energy (J) in each span of CLOCK_MONOTONIC seconds; None where it is unknown.
+
+        Waits, for PATIENCE_S at most, until the ledger holds samples up to the end of the last span.
+        """
+        last_s, deadline_s = max(end_s for _, end_s in spans), time.monotonic() + PATIENCE_S
+        while True:
+            (attempt,), _ = read_attempts(self._ledgers, [self._path])
+            if attempt.end is not None or attempt.last_s >= last_s or time.monotonic() >= deadline_s:
+                break
+            time.sleep(POLL_S)
+        attribution = self._attribution()
+        return [attribution.energy_between(self.id, start_s, end_s) for start_s, end_s in spans]
+
+    def energy_of(self, attempts: Iterable[str]) -> Estimate:
+        """Return the energy (J) of earlier attempts, by id. Raises UnknownEnergyError where one has no ledger."""
+        wanted = list(attempts)
+        jobs = {job.id: job for job in attribute(self._ledgers).jobs} if wanted else {}
+        if lost := [attempt for attempt in wanted if attempt not in jobs]:
+            raise UnknownEnergyError(f"an earlier attempt at this job has no ledger in {self._ledgers}: {lost[0]}")
+        known = [jobs[attempt].energy_with_children for attempt in wanted]
+        return total(energy for energy in known if energy is not None)
+
+    def _attribution(self) -> Attribution:
+        recent = []
+        for path in ledger_paths(self._ledgers):
+            with contextlib.suppress(FileNotFoundError):
+                if path.stat().st_mtime >= self._began_s - CLOCKS_S:
+                    recent.append(path)
+        return attribute_attempts(read_attempts(self._ledgers, recent)[0])
+
+
+def this_job() -> RunningJob:
+    """Return the job that this process is part of. Raises UnknownEnergyError where no meter is around it."""
+    meter_id = os.environ.get("GREENLLM_METER_ID", "")
+    if not meter_id:
+        raise UnknownEnergyError("no meter is around it; run it as `greenllm meter -- greenllm …`")
+    ledgers = Path(os.environ["GREENLLM_LEDGER"])
+    for path in ledgers.glob(f"*/{meter_id}.jsonl"):
+        return RunningJob(ledgers, path)
+    raise UnknownEnergyError(f"its meter writes no ledger to {ledgers}")
+
+
+def energy_inside(rule: str, spans: Sequence[tuple[float, float]]) -> list[Estimate | None]:
+    """Return the energy (J) of the job of a rule inside this process's meter; None if it is unknown.
+
+    The energy is that in each span of CLOCK_MONOTONIC seconds, from its start to its end.
+    """
+    ledgers = Path(os.environ["GREENLLM_LEDGER"])
+    for path in ledgers.glob(f"*/{os.environ['GREENLLM_METER_ID']}.*.jsonl") if spans else ():
+        with path.open(encoding="utf-8") as file:
+            found = json.loads(file.readline())["job"]["rule"]
+        if found == rule:
+            return RunningJob(ledgers, path).between(spans)
+    return [None] * len(spans)

@@ -1,0 +1,67 @@
+"""What a model cost to produce: the energy of each job in its chain, each ancestor's once."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from greenllm.attribution.waste import UNSUCCESSFUL
+from greenllm.comparison.rows import ProducingStep
+from greenllm.estimate import Estimate, interval_of, total_known
+from greenllm.footprint.standing import JobAttempt
+from greenllm.study.chain import ChainJob, chain_jobs
+from greenllm.study.results import Key, Study
+
+ELSEWHERE = "the training of the model it started from was done elsewhere"
+
+
+@dataclass(frozen=True)
+class ProductionCost:
+    """The energy of the jobs that made a model (None where none is known); `missing` says what is not counted."""
+
+    energy: Estimate | None
+    steps: list[ProducingStep]
+    missing: list[str]
+
+    @property
+    def here(self) -> Estimate | None:
+        """The energy of the jobs done here; None where that of one is not known."""
+        return None if set(self.missing) - {ELSEWHERE} else self.energy
+
+
+def production_cost(
+    key: Key, study: Study, found: Sequence[JobAttempt], current: Mapping[ChainJob, JobAttempt]
+) -> ProductionCost:
+    """Return what a model cost; `current` has the attempt whose result is in use for each job."""
+    experiment, recipe, seed = key
+    steps: list[ProducingStep] = []
+    missing: list[str] = []
+    energies: list[Estimate | None] = []
+    for job in chain_jobs(study.plan, experiment, recipe, seed):
+        name = " ".join(part for part in (job.rule, job.recipe) if part)
+        if (last := current.get(job)) is None:
+            missing.append(f"{name}: no attempt in the ledgers succeeded")
+            continue
+        chosen = [*_resumed_from(last, job, study, found), last]
+        energy = total_known(attempt.energy for attempt in chosen)
+        if energy is None:
+            missing.append(f"{name}: {'; '.join(last.unknown) or 'no energy known'}")
+        elif unused := [attempt.incomparable or "" for attempt in chosen if attempt.unused]:
+            missing.append(f"{name}: {'; '.join(unused)}")
+        energies.append(energy)
+        ids = [attempt.id for attempt in chosen]
+        steps.append(ProducingStep(rule=job.rule, recipe=job.recipe, ids=ids, energy_J=interval_of(energy)))
+    if study.plan.starts_from_source(experiment):
+        missing.append(ELSEWHERE)
+    return ProductionCost(total_known(energies), steps, missing)
+
+
+def _resumed_from(last: JobAttempt, job: ChainJob, study: Study, found: Sequence[JobAttempt]) -> list[JobAttempt]:
+    """Return the attempts cut off since the last success, if a training resumed from a checkpoint of theirs."""
+    if job.rule not in ("train", "compress") or job.recipe is None or job.seed is None:
+        return []
+    training = study.trainings.get((job.experiment, job.recipe, job.seed))
+    if training is None or training.resumed_from_step is None:
+        return []
+    before = [attempt for attempt in found if attempt.chain_job == job and attempt.started < last.started]
+    successes = [index for index, attempt in enumerate(before) if attempt.status == "succeeded"]
+    since = before[successes[-1] + 1 if successes else 0 :]
+    return [attempt for attempt in since if attempt.standing in UNSUCCESSFUL]

@@ -1,0 +1,179 @@
+"""What an account says of recipes and models: the typed rows, in the words and the order of account.json."""
+
+from typing import Literal
+
+from greenllm.documents.document import Number
+from greenllm.documents.evaluation import HandedOver, ModelQuality
+from greenllm.documents.measurement import AnswersAgreement, MeasuredLoad
+from greenllm.documents.training import TrainingFacts
+from greenllm.estimate import Interval
+from greenllm.footprint.rows import AccountPart, Impact
+
+Verdict = Literal["baseline", "saves", "loss", "not resolvable", "unknown"]
+Qualifies = Literal["yes", "no", "not resolvable"]
+BreakEven = Interval | Literal["never"]  # requests
+
+
+class Quality(AccountPart):
+    """A recipe's primary metric, the mean over seeds, with its 95 % interval."""
+
+    metric: str
+    value: Number
+    low: Number
+    high: Number
+    examples: Number
+
+
+class Difference(AccountPart):
+    """A recipe's primary metric less the baseline's, with its 95 % interval; `resolved`: 0 lies outside."""
+
+    value: Number
+    low: Number
+    high: Number
+    metric: str
+    method: str
+    resolved: bool
+    p_value: Number | None
+    test: str
+
+
+class EnergySpread(AccountPart):
+    """What the spread in an interval of energy is over; `over` is None where something was measured once."""
+
+    over: Literal["seeds", "rounds"] | None
+    count: int
+    relative_error: Number | None
+    pooled: bool
+    note: str
+
+
+class CurvePoint(AccountPart):
+    """A recipe's energy and speed at one concurrency (requests under way at once)."""
+
+    concurrency: Number | None
+    energy_per_request_J: Interval | None
+    energy_per_token_J: Interval | None
+    requests_per_s: Number | None
+    latency_p50_s: Number | None
+
+
+class RecipeRow(AccountPart):
+    """What is known of one recipe of an experiment: the mean over its seeds."""
+
+    recipe: str
+    is_baseline: bool
+    seeds_measured: list[int]
+    engine: str | None
+    precision: str | None
+    parameters: Number | None
+    model_bytes: Number | None
+    memory_bytes: Number | None
+    memory_reason: str | None
+    flops_per_token: Number | None
+    quality: Quality | None
+    quality_difference: Difference | None
+    subsets: dict[str, dict[str, Interval | Number]]  # kind of example → metric → value; `examples` → their number
+    hand_over: HandedOver | None
+    energy_per_request_J: Interval | None
+    energy_per_token_J: Interval | None
+    energy_quality: str | None
+    energy_spread: EnergySpread | None
+    times_less: Interval | None
+    verdict: Verdict
+    curve: list[CurvePoint]
+    idle_power_W: Interval | None
+    accelerator_Wh_per_1000_requests: Interval | None
+    latency_p50_s: Number | None
+    latency_p95_s: Number | None
+    requests_per_s: Number | None
+    cost_to_produce_J: Interval | None
+    total_energy_per_request_J: Interval | None
+    break_even_requests: BreakEven | None
+    reason: str | None
+    qualifies: Qualifies
+    on_front: bool
+
+
+class Advice(AccountPart):
+    """Which recipe of an experiment to deploy, or why none; ratios and differences are those of that recipe."""
+
+    recipe: str | None
+    baseline: str
+    reason: str | None
+    undecidable: bool = False
+    requests: Number
+    confidence: Number
+    quality_bound: Number | None
+    times_less: Interval | None
+    total_times_less: Interval | None
+    quality_difference: Difference | None
+    break_even_requests: BreakEven | None
+    front: list[str]
+    losses: list[str]
+
+
+class ComparedRecipes(AccountPart):
+    """An experiment's recipes beside its baseline."""
+
+    baseline: str
+    seeds: list[int]
+    recipes: list[RecipeRow]
+
+
+class _ServerEnergy(AccountPart):
+    energy_J: Interval | None
+    energy_per_request_J: Interval | None
+    energy_per_token_J: Interval | None
+    rounds: int
+    duration_s: Number
+
+
+class ServedPoint(MeasuredLoad, _ServerEnergy):
+    """The load measurement at one concurrency, with the server's energy."""
+
+
+class ServedModel(ServedPoint):
+    """What the load measurement of one deployment found: at the compared concurrency, and at each (`points`)."""
+
+    points: list[ServedPoint]
+    reason: str | None
+    method: str | None
+    quality: str | None
+    idle_power_W: Interval | None
+    agreement: AnswersAgreement | None
+    memory_bytes: int | None
+    memory_reason: str | None
+
+
+class ProducingStep(AccountPart):
+    """A step in a model's making, with the attempts (`ids`) that it took."""
+
+    rule: str
+    recipe: str | None
+    ids: list[str]
+    energy_J: Interval | None
+
+
+class CostToProduce(Impact):
+    """What a model's lineage cost, each ancestor once; `missing` says what is not counted, and why."""
+
+    steps: list[ProducingStep]
+    missing: list[str]
+
+
+class ModelRow(AccountPart):
+    """What is known of one model: of an experiment, a recipe and a seed."""
+
+    experiment: str
+    recipe: str
+    seed: int
+    chain: list[str]
+    engine: str | None
+    precision: str | None
+    parameters: int | None
+    flops_per_token: Number | None
+    model_bytes: int | None
+    quality: ModelQuality | None
+    training: TrainingFacts | None
+    serving: ServedModel | None
+    cost_to_produce: CostToProduce

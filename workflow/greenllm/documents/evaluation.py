@@ -1,0 +1,46 @@
+"""evaluations/…/seed-N.json: a model's quality on the test split, as `greenllm evaluate` writes it."""
+
+from typing import ClassVar
+
+from pydantic import Field
+
+from greenllm.documents.document import Document, DocumentPart, Number
+from greenllm.estimate import Interval
+
+
+class SubsetQuality(DocumentPart):
+    """The quality on one kind of example."""
+
+    examples: int
+    metrics: dict[str, Interval]
+
+
+class HandedOver(DocumentPart):
+    """What is answered, and how well, where answers of a confidence below `threshold` go to a person."""
+
+    threshold: Number
+    coverage: Interval
+    examples: Number
+    metrics: dict[str, Interval]
+
+
+class ModelQuality(DocumentPart):
+    """A model's quality on the test split; `finish`: how many answers came to an end, and how many were cut off."""
+
+    primary: str
+    metrics: dict[str, Interval]
+    examples: int
+    bootstrap: int
+    finish: dict[str, int] | None = None
+    subsets: dict[str, SubsetQuality] = Field(default_factory=dict)
+    hand_over: HandedOver | None = None
+
+
+class EvaluationReport(ModelQuality, Document):
+    """An evaluation, as it is in its file."""
+
+    stage: ClassVar[str] = "evaluate"
+    schema_name: ClassVar[str] = "greenllm/evaluation/1"
+
+    engine: str
+    precision: str | None

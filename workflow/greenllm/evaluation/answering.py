@@ -1,0 +1,90 @@
+"""How an engine answers the examples, how likely it finds their texts, and how many operations that takes."""
+
+import math
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TypeVar
+
+from tqdm import tqdm
+
+from greenllm.data.prompt_lengths import require_shorter
+from greenllm.engines import Completion, Engine, Likelihood, ScoresTexts
+from greenllm.errors import UserError
+from greenllm.evaluation.examples import Example
+from greenllm.model_folder.manifest import FILE, read_manifest
+
+Result = TypeVar("Result")
+
+
+def answer(
+    engine: Engine, examples: Sequence[Example], *, batch: int, max_tokens: int, source: Path
+) -> list[Completion]:
+    """Return the engine's answers to the examples of the file `source`, in their order, with confidences.
+
+    Raises UserError if a prompt leaves no room for an answer in the model's context.
+    """
+    prompts = [example.engine_prompt for example in examples]
+    lengths = [engine.count_tokens(prompt) for prompt in prompts]
+    require_shorter(lengths, [example.id for example in examples], engine.context, str(source))
+    with tqdm(total=len(prompts), unit="row", mininterval=5) as progress:
+
+        def generate(some: list[str]) -> list[Completion]:
+            completions = engine.generate(some, max_tokens, confidence=True)
+            progress.update(len(some))
+            return completions
+
+        return _longest_first(prompts, lengths, batch, generate)
+
+
+def likelihoods(
+    engine: Engine, examples: Sequence[Example], texts: Sequence[str], *, batch: int, source: Path
+) -> list[Likelihood]:
+    """Return the likelihood of each example's whole text; the examples are from the file `source`.
+
+    Raises UserError if the engine computes none, there is nothing to score, or a likelihood is not finite.
+    """
+    if not isinstance(engine, ScoresTexts):
+        raise UserError(
+            f"the engine {engine.name} cannot compute the likelihood of a given text; evaluate another task on it"
+        )
+    found = _longest_first(texts, [len(text) for text in texts], batch, engine.score)
+    if not any(likelihood.tokens for likelihood in found):
+        raise UserError(f"{source}: no text of two tokens or more; expected texts that a model can continue")
+    bad = [row.id for row, likelihood in zip(examples, found, strict=True) if not math.isfinite(likelihood.nats)]
+    if bad:
+        raise UserError(
+            f"the model's likelihood is not finite for {len(bad)} of {len(examples)} texts of {source} (row {min(bad)} "
+            "…): its weights or activations are not finite; train it again with a lower learning rate, or in fp32"
+        )
+    return found
+
+
+def count_flops(model: Path, completions: Sequence[Completion], scored: Sequence[Likelihood]) -> float | None:
+    """Return the operations of all answers and scored texts, each as one pass over its tokens; None if unknown.
+
+    The key-value cache avoids that earlier tokens are computed again, so an answer takes one pass.
+    """
+    if (model / FILE).is_file():
+        flops = read_manifest(model).forward_flops
+    else:
+        from greenllm.model_folder.written import read_config, try_to_count
+
+        counted = try_to_count(read_config(model))
+        flops = counted.forward if counted else None
+    if flops is None:
+        return None
+    # The last token of an answer, or of a scored text, is not read.
+    read = [completion.prompt_tokens + completion.tokens - 1 for completion in completions]
+    return sum(map(flops.of, [*read, *(likelihood.tokens for likelihood in scored)]))
+
+
+def _longest_first(
+    texts: Sequence[str], lengths: Sequence[int], batch: int, function: Callable[[list[str]], list[Result]]
+) -> list[Result]:
+    """Apply a function to batches of texts of similar length, so that they have little padding; keep the order."""
+    order = sorted(range(len(texts)), key=lambda index: -lengths[index])
+    found: dict[int, Result] = {}
+    for start in range(0, len(order), batch):
+        some = order[start : start + batch]
+        found |= zip(some, function([texts[index] for index in some]), strict=True)
+    return [found[index] for index in range(len(texts))]

@@ -1,0 +1,88 @@
+"""Evaluates a model: answers, scores and operations."""
+
+import itertools
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from greenllm.config.models import Evaluation
+from greenllm.engines import Completion, Device, Engine, Likelihood, load_engine
+from greenllm.evaluation.answering import answer, count_flops, likelihoods
+from greenllm.evaluation.examples import Example, read_examples, whole_texts
+from greenllm.meter.threads import usable_threads
+from greenllm.tasks.quality import quality_of
+from greenllm.tasks.task import Task
+
+
+@dataclass(frozen=True)
+class Evaluated:
+    """The result of an evaluation, and the predictions that it rests on."""
+
+    content: Mapping[str, Any]
+    """The content of an `EvaluationReport`."""
+    predictions: list[dict[str, Any]]
+    flops: float | None
+    """Operations of all answers and scored texts; None if unknown."""
+
+
+def evaluate(
+    model: Path, data: Path, task: Task, settings: Evaluation, *, seed: int, threads: int, device: Device
+) -> Evaluated:
+    """Evaluate a model folder on the test split in a folder of `greenllm preprocess`.
+
+    `seed` is that of the bootstrap. Raises UserError if the model, the data and the task don't fit together.
+    """
+    threads = usable_threads(threads)
+    examples = read_examples(data, model, settings.rows)
+    os.environ["OMP_NUM_THREADS"] = str(threads)  # the libraries read it once, when they are imported
+    engine = load_engine(model, threads=threads, device=device)
+    source = data / "test.parquet"
+    scored: list[Likelihood] = []
+    if task.scores_texts:
+        scored = likelihoods(engine, examples, whole_texts(examples, data), batch=settings.batch, source=source)
+    completions = answer(engine, examples, batch=settings.batch, max_tokens=settings.max_tokens, source=source)
+    predictions = [_prediction(*parts) for parts in itertools.zip_longest(examples, completions, scored)]
+    quality = quality_of(task, predictions, settings.threshold, settings.bootstrap, seed)
+    result = _result(engine, task, settings, seed, completions, quality)
+    return Evaluated(result, predictions, count_flops(model, completions, scored))
+
+
+def _prediction(example: Example, completion: Completion, scored: Likelihood | None) -> dict[str, Any]:
+    """Return a line of the predictions."""
+    line = {
+        **example.columns,
+        "prediction": completion.text,
+        "tokens": completion.tokens,
+        "prompt_tokens": completion.prompt_tokens,
+        "finish_reason": completion.finish_reason,
+        "confidence": completion.confidence,
+    }
+    if scored is not None:
+        line |= {"nats": scored.nats, "scored_tokens": scored.tokens, "scored_bytes": scored.bytes}
+    return line
+
+
+def _result(
+    engine: Engine,
+    task: Task,
+    settings: Evaluation,
+    seed: int,
+    completions: list[Completion],
+    quality: Mapping[str, Any],
+) -> dict[str, Any]:
+    finish = [completion.finish_reason for completion in completions]
+    return {
+        "task": task.name,
+        "engine": engine.name,
+        "precision": engine.precision,
+        "examples": len(completions),
+        "seed": seed,
+        "primary": task.primary,
+        **quality,
+        "bootstrap": settings.bootstrap,
+        "tokens": sum(completion.tokens for completion in completions),
+        "prompt_tokens": sum(completion.prompt_tokens for completion in completions),
+        "finish": {"stop": finish.count("stop"), "length": finish.count("length")},
+    }

@@ -1,0 +1,135 @@
+"""Sends rounds of requests to an endpoint, and times the answers."""
+
+import asyncio
+import itertools
+import json
+import random
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+import aiohttp
+
+from greenllm.load.prompts import PromptRow
+from greenllm.load.rounds import Answered, Order, Round, Stopwatch
+from greenllm.model_folder.endpoint import Endpoint, error_of, text_of
+from greenllm.serving.event_stream import data_of
+
+
+class Sender:
+    """Sends prompts to one endpoint, round by round."""
+
+    def __init__(
+        self,
+        session: aiohttp.ClientSession,
+        endpoint: Endpoint,
+        rows: Sequence[PromptRow],
+        *,
+        max_tokens: int | None,
+        seed: int,
+    ) -> None:
+        """`max_tokens` None leaves the limit of an answer to the server; `seed` is that of the arrival times."""
+        self.endpoint = endpoint
+        self._session, self._rows, self._max_tokens = session, rows, max_tokens
+        self._random = random.Random(seed)
+
+    async def round(self, order: Order, on_answer: Callable[[], object] = lambda: None) -> Round:
+        """Send a round; raise ConnectionError (in a group) if nothing listens at the address."""
+        stopwatch = Stopwatch()
+        send = self._at_concurrency if order.rate_per_s is None else self._at_rate
+        received = await send(order, on_answer)
+        window = stopwatch.stop()
+        # Parsed only now, because it would take processor time from the server on this host.
+        for answer, stream in received:
+            if answer.error is None:
+                _read(answer, stream)
+        return Round(window, [answer for answer, _ in received])
+
+    def _rows_of(self, order: Order) -> Iterator[PromptRow]:
+        """Yield the rows to send, until there are enough and the round is long enough."""
+        end_s = time.perf_counter() + order.least_s
+        for number in itertools.count():
+            if number >= order.requests and time.perf_counter() >= end_s:
+                return
+            yield self._rows[(order.start + number) % len(self._rows)]
+
+    async def _at_concurrency(self, order: Order, on_answer: Callable[[], object]) -> list[tuple[Answered, bytes]]:
+        """Keep `concurrency` requests running: the next is sent as soon as one is answered."""
+        remaining = enumerate(self._rows_of(order))
+        received: dict[int, tuple[Answered, bytes]] = {}
+
+        async def worker() -> None:
+            for index, row in remaining:
+                received[index] = await self._ask(row, time.perf_counter())
+                on_answer()
+
+        async with asyncio.TaskGroup() as group:
+            for _ in range(order.concurrency):
+                group.create_task(worker())
+        return [received[index] for index in sorted(received)]
+
+    async def _at_rate(self, order: Order, on_answer: Callable[[], object]) -> list[tuple[Answered, bytes]]:
+        """Send requests at the times of a Poisson process, whether the server keeps up or not."""
+        assert order.rate_per_s is not None
+        arrival_s = time.perf_counter()
+
+        async def ask(row: PromptRow, arrival_s: float) -> tuple[Answered, bytes]:
+            received = await self._ask(row, arrival_s)
+            on_answer()
+            return received
+
+        async with asyncio.TaskGroup() as group:
+            tasks = []
+            for row in self._rows_of(order):
+                arrival_s += self._random.expovariate(order.rate_per_s)
+                await asyncio.sleep(arrival_s - time.perf_counter())
+                tasks.append(group.create_task(ask(row, arrival_s)))
+        return [task.result() for task in tasks]
+
+    async def _ask(self, row: PromptRow, began_s: float) -> tuple[Answered, bytes]:
+        """Send one request as a stream, which shows when the first text arrives; return the outcome and the stream."""
+        answer = Answered(row.id)
+        received: list[bytes] = []
+        endpoint = self.endpoint
+        # The ids of a prompt in a chat template: its text would not contain the template's special tokens.
+        prompt = row.prompt if endpoint.chat else row.prompt_ids or row.prompt
+        body = endpoint.body(prompt, self._max_tokens, stream=True)
+        try:
+            async with self._session.post(endpoint.url + endpoint.path, json=body) as response:
+                if response.status != 200:
+                    answer.error = error_of(response.status, await response.read())
+                    return answer, b""
+                async for part in response.content.iter_any():
+                    if not received:
+                        answer.time_to_first_token_s = time.perf_counter() - began_s
+                    received.append(part)
+                answer.latency_s = time.perf_counter() - began_s
+        except aiohttp.ClientConnectorError as error:
+            raise ConnectionError(str(error)) from None  # nothing listens: all other requests would fail at once, too
+        except (aiohttp.ClientError, TimeoutError) as error:
+            answer.error = f"{type(error).__name__}: {error}".removesuffix(": ")
+        return answer, b"".join(received)
+
+
+def _read(answer: Answered, stream: bytes) -> None:
+    """Add to an answer what the server-sent events of its stream contain."""
+    events = [data.strip() for data in data_of(stream)]
+    try:
+        for event in events:
+            if event != "[DONE]":
+                _add(answer, json.loads(event))
+    except (ValueError, KeyError, TypeError, AttributeError):
+        answer.error = "not a valid OpenAI stream"
+    if events[-1:] != ["[DONE]"] and answer.error is None:
+        answer.error = "the stream ended before the answer did"
+
+
+def _add(answer: Answered, event: Mapping[str, Any]) -> None:
+    if "error" in event:
+        answer.error = str(event["error"]["message"])
+    for choice in event.get("choices", []):
+        answer.text += text_of(choice)
+        answer.finish_reason = choice.get("finish_reason") or answer.finish_reason
+    if usage := event.get("usage"):
+        answer.tokens = usage["completion_tokens"]
+        answer.prompt_tokens = usage["prompt_tokens"]
