@@ -1,4 +1,4 @@
-"""The configuration: one source for schema, documentation and checks; every mistake reported in one line, all at once."""
+"""The configuration: one source for schema, documentation and checks; each mistake is one line, all at once."""
 
 import json
 import re
@@ -102,7 +102,7 @@ def test_all_mistakes_are_reported_at_once(capsys, tmp_path):
     )
     assert found == [
         "experiments.one.data.train: is missing: "
-        "expected the file to train on; without `test`, a part of it is held out",
+        "expected the file to train on; without `test`, a part of it is held out for testing",
         "experiments.one.data.trian: unknown key; did you mean 'train'?",
         "experiments.two.data.source: 'embeded' is not one of the choices; did you mean 'embedded'?",
         "recipes.baseline.train.batch: input should be a valid integer, "

@@ -165,12 +165,40 @@ def test_an_endpoint_that_reports_no_tokens_has_an_energy_per_request_alone(tmp_
     assert row["energy_per_token_J"] is None
 
 
-def test_a_measurement_of_an_earlier_version_is_refused_by_name(tmp_path: Path) -> None:
-    study = study_of(tmp_path, {"baseline": 20})
-    path = tmp_path / "deployments/support/baseline/seed-1/measurement.json"
-    path.write_text(json.dumps(json.loads(path.read_text()) | {"schema": "greenllm/deployment/1"}))
-    with pytest.raises(UserError, match=r"measurement\.json: schema 'greenllm/deployment/1', expected"):
+@pytest.mark.parametrize(
+    ("file", "changed", "message"),
+    [
+        (
+            "deployments/support/baseline/seed-1/measurement.json",
+            {"schema": "greenllm/deployment/1"},
+            "schema 'greenllm/deployment/1', expected 'greenllm/deployment/2'; remove the file and run deploy again",
+        ),
+        (
+            "evaluations/support/baseline/seed-1.json",
+            {"schema": "greenllm/evaluation/0"},
+            "schema 'greenllm/evaluation/0', expected 'greenllm/evaluation/1'; remove the file and run evaluate again",
+        ),
+        (
+            "evaluations/support/baseline/seed-1.json",
+            {"examples": "many"},
+            "examples: input should be a valid integer, unable to parse string as an integer; remove the file",
+        ),
+        (
+            "models/support/baseline/seed-1/model/training.json",
+            {"resumed_from_step": [400]},
+            "resumed_from_step: input should be a valid integer; remove the file and run its stage again",
+        ),
+    ],
+)
+def test_a_file_that_is_not_what_its_stage_writes_is_refused_by_name(
+    tmp_path: Path, file: str, changed: dict[str, Any], message: str
+) -> None:
+    study = study_of(tmp_path, {"baseline": 20}, examples=50)
+    path = tmp_path / file
+    path.write_text(json.dumps(json.loads(path.read_text()) | changed))
+    with pytest.raises(UserError) as refused:
         decided(study)
+    assert f"{path}: {message}" in str(refused.value)
 
 
 def test_a_seed_that_one_recipe_lacks_is_left_out_of_their_ratio(tmp_path: Path) -> None:

@@ -48,13 +48,14 @@ def model(found: dict[str, Any], experiment: str, recipe: str) -> dict[str, Any]
 
 
 def test_the_articles_worked_example() -> None:
-    assert efficiency_index(100, 1000) == 0.1
-    assert efficiency_index(50, 1000) == 0.05
+    assert efficiency_index(Interval(100, 90, 110), 1000) == (0.1, 0.09, 0.11)
+    assert efficiency_index(Interval(50, 50, 50), 1000) == (0.05, 0.05, 0.05)
 
 
 def test_no_work_of_a_unit_is_no_index() -> None:
-    assert efficiency_index(100, 0) is None
-    assert efficiency_index(100, None) is None
+    assert efficiency_index(Interval(100, 90, 110), 0) is None
+    assert efficiency_index(Interval(100, 90, 110), None) is None
+    assert efficiency_index(None, 1000) is None
     units = units_of_work({"tokens": 10, "samples": 0, "flops": 5e8})
     assert units == {"sample": None, "token": 10, "request": None, "1e8_flops": 5}
 

@@ -11,10 +11,13 @@ from simulated_study import UNKNOWN, Simulation, config, whole_study
 from greenllm.account.document import Account
 from greenllm.cli import main
 from greenllm.estimate import Interval, PartialInterval
-from greenllm.report.figures import quality_energy
+from greenllm.report.figures.quality_energy import quality_energy
 from greenllm.report.numbers import quantity
 from greenllm.report.table import Column, Table
-from greenllm.report.tables import comparison, hand_over, recommendation, sizes, subsets
+from greenllm.report.tables.comparison import comparison
+from greenllm.report.tables.quality import hand_over, subsets
+from greenllm.report.tables.recommendation import recommendation
+from greenllm.report.tables.sizes import sizes
 
 
 def make(results: Path, study: Simulation) -> Path:

@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING
 from greenllm.account.document import (
     Account,
     ExperimentAccount,
-    HostRow,
     JobComponent,
     JobRow,
     LedgerFile,
@@ -44,7 +43,7 @@ if TYPE_CHECKING:
 
 
 def account(study: Study, attribution: "Attribution", packages: Mapping[str, str]) -> Account:
-    """Return the account of a study (its shape: results/README.md, `account/account.json`)."""
+    """Return the account of a study (what it holds: results/README.md)."""
     config = study.config
     found = attempts(attribution.jobs)
     until = max((attempt.ended or attempt.started for attempt in found), default=None)
@@ -58,7 +57,7 @@ def account(study: Study, attribution: "Attribution", packages: Mapping[str, str
         config=config.model_dump(mode="json", by_alias=True, exclude_unset=True),
         policy=attribution.policy,
         parameters=dict(sorted(attribution.parameters.items())),
-        hosts=[HostRow.model_validate(host) for host in attribution.hosts_json()],
+        hosts=attribution.host_totals(),
         ledgers=[LedgerFile.of(job.attempt) for job in attribution.jobs],
         troubles=attribution.troubles,
         packages=dict(packages),

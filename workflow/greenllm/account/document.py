@@ -5,50 +5,17 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, Field, SerializerFunctionWrapHandler, ValidationError, model_serializer
 
+from greenllm.attribution.result import HostTotals
 from greenllm.comparison.rows import Advice, ComparedRecipes, ModelRow
+from greenllm.documents.document import Number, first_fault
 from greenllm.errors import UserError
 from greenllm.estimate import Interval, Parameter
 from greenllm.files import read_json
 from greenllm.footprint.carbon import GridFactor
-from greenllm.footprint.rows import AccountPart, HostPower, ImpactRow, Number, StudySpent
+from greenllm.footprint.rows import AccountPart, HostPower, ImpactRow, StudySpent
 
 SCHEMA: Literal["greenllm/account/2"] = "greenllm/account/2"
 REMEDY = "run `greenllm account` again"
-
-
-class DeviceRow(AccountPart):
-    """What a device's sensor counted, in J, and whose it was: that of jobs, of other processes, and idle."""
-
-    device: str
-    component: str
-    method: str
-    quality: str
-    counted_J: Number
-    jobs_J: Number
-    other_J: Number
-    idle_J: Number
-    notices: list[str]
-
-
-class Gap(AccountPart):
-    """A stretch of time that is counted nowhere; `device` is None where no meter ran."""
-
-    started: str
-    ended: str
-    duration_s: Number
-    device: str | None
-    reason: str
-
-
-class HostRow(AccountPart):
-    """One boot of one host."""
-
-    host: str
-    boot_id: str
-    started: str | None
-    ended: str | None
-    devices: list[DeviceRow]
-    gaps: list[Gap]
 
 
 class LedgerFile(AccountPart):
@@ -210,7 +177,7 @@ class Account(AccountPart):
     config: dict[str, Any]  # the configuration, as it was given
     policy: str
     parameters: dict[str, Parameter]
-    hosts: list[HostRow]
+    hosts: list[HostTotals]
     ledgers: list[LedgerFile]
     troubles: list[str]
     packages: dict[str, str]
@@ -237,9 +204,7 @@ class Account(AccountPart):
         try:
             return cls.model_validate(found)
         except ValidationError as error:
-            first = error.errors()[0]
-            key = ".".join(str(part) for part in first["loc"])
-            raise UserError(f"{path}: {key}: {first['msg'][0].lower()}{first['msg'][1:]}; {REMEDY}") from None
+            raise UserError(f"{path}: {first_fault(error)}; {REMEDY}") from None
 
     def to_json(self) -> dict[str, Any]:
         """Return the account as the JSON object of account.json."""

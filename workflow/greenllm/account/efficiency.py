@@ -15,7 +15,7 @@ from greenllm.footprint.standing import JobAttempt
 
 @dataclass(frozen=True)
 class Unit:
-    """A unit of work, of `size` of what the energy log counts under the name `work`."""
+    """A unit of work: `size` of what an energy log counts under the name `work`."""
 
     name: str
     work: str
@@ -30,12 +30,7 @@ UNITS = (
 )
 
 
-def efficiency_index(energy: float, work: float | None) -> float | None:
-    """Return E = C/R: `energy` (any unit of energy) over `work` done; None where no work of the kind was done."""
-    return energy / work if work else None
-
-
-def index_of(energy_J: Interval | None, work: float | None) -> Interval | None:
+def efficiency_index(energy_J: Interval | None, work: float | None) -> Interval | None:
     """Return E = C/R of an energy, None where the energy is unknown or no such work was done."""
     return Interval(*(joules / work for joules in energy_J)) if energy_J and work else None
 
@@ -65,7 +60,7 @@ def efficiency_rows(found: Sequence[JobAttempt], models: Iterable[ModelFacts]) -
 
 def _row(attempt: JobAttempt, scope: str, energy: Estimate | None, units: Mapping[str, float | None]) -> EfficiencyRow:
     energy_J = interval_of(energy)
-    indices = {name: None if attempt.unused else index_of(energy_J, amount) for name, amount in units.items()}
+    indices = {name: None if attempt.unused else efficiency_index(energy_J, amount) for name, amount in units.items()}
     return EfficiencyRow(
         experiment=attempt.experiment or "none",
         recipe=attempt.recipe,

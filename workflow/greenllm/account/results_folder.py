@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 from greenllm.account.account import account, models_of
 from greenllm.account.document import Account
 from greenllm.comparison.recipes import Comparison, compared
-from greenllm.config.models import DecisionOverride
+from greenllm.config.models import Decision
 from greenllm.config.read import validate
+from greenllm.config.section import Override
 from greenllm.errors import UserError
 from greenllm.footprint.standing import attempts
 from greenllm.study.models import Config
@@ -54,7 +55,7 @@ def read_results_folder(folder: Path, decision: Mapping[str, Any] | None = None)
 
     path = folder / "account" / "account.json"
     found = Account.read(path, REMEDY)
-    validate(dict(decision or {}), DecisionOverride, "decision")
+    validate(dict(decision or {}), Override[Decision], "decision")
     values = dict(found.config)
     values["experiments"] = {
         name: {**experiment, "decision": {**experiment.get("decision", {}), **(decision or {})}}

@@ -73,13 +73,13 @@ class Attempt:
 
     @cached_property
     def wall_offset_s(self) -> float:
-        """Wall clock minus CLOCK_MONOTONIC; the median, so that a step of the wall clock does no harm."""
+        """Wall clock minus CLOCK_MONOTONIC (s); the median, so that a step of the wall clock has no effect."""
         offsets = self.columns["wall_s"] - self.columns["monotonic_s"]
         offsets = offsets[np.isfinite(offsets)]
         return float(np.median(offsets)) if len(offsets) else 0.0
 
     def reads(self, column: str) -> bool:
-        """Whether a host column was read twice or more: else nothing is known of its growth."""
+        """Whether a host column was read twice or more; otherwise its growth is unknown."""
         return len(self._course(column)[1]) > 0
 
     def series_as_read(self, column: str) -> tuple[Array, Array]:
@@ -115,7 +115,7 @@ class Attempt:
         return self._slopes[column]
 
     def without_samples_between(self) -> "Attempt":
-        """Return the attempt with no more samples than say when it, and each sensor, was read first and last."""
+        """Return the attempt with only the first and last sample of itself and of each column."""
         kept = {0}
         for values in self.columns.values():
             good = np.flatnonzero(np.isfinite(values))
@@ -129,7 +129,7 @@ class Attempt:
 
 def _by_time(times: Array) -> Rows:
     """Return the rows that have a time, in its order, each time once."""
-    if np.isfinite(times).all() and (np.diff(times) > 0).all():  # as a meter writes them: no copy needed
+    if np.isfinite(times).all() and (np.diff(times) > 0).all():  # as meters write them: no copy is needed
         return slice(None)
     order = np.flatnonzero(np.isfinite(times))
     return order[np.unique(times[order], return_index=True)[1]]

@@ -1,4 +1,4 @@
-"""How long the processors of a host were busy: as the kernel says, and at least as long as the metered jobs."""
+"""The busy time of a host's processors: the kernel's, and at least that of the metered jobs."""
 
 from collections.abc import Sequence
 
@@ -12,16 +12,16 @@ from greenllm.meter.host import LEAST_BUSY, said_too_little
 
 
 def host_busy(attempts: Sequence[Attempt], cpus: int) -> Series:
-    """Return the busy time (CPU seconds) of a host of `cpus` processors; `unknown`: where the kernel said too little.
+    """Return the busy time (CPU seconds) of a host of `cpus` processors; `unknown`: the kernel counts too little.
 
-    Where /proc/stat cannot be read or says nothing (gVisor's holds zeros), or counts less than the jobs' own clocks do,
-    the host was busy for as long as its jobs together, and no longer than it has processors. The choice is made for
-    each stretch of time with the same jobs: within one, either clock may be ahead for a while.
+    If /proc/stat cannot be read, counts nothing (gVisor's holds zeros), or less than the jobs' clocks, the busy time is
+    that of all jobs together, at most `cpus` times the duration. The choice is made for each stretch of time with the
+    same jobs: within one, either clock may be ahead for a while.
     """
-    said = merge_busy(attempts)
+    kernel = merge_busy(attempts)
     cpu = {a.id: a.series("cpu_s") for a in attempts}
     by_id = {a.id: a for a in attempts}
-    spans: list[tuple[Array, Array]] = []  # where the jobs say more: edges, and the growth between them
+    spans: list[tuple[Array, Array]] = []  # where the jobs' clocks count more: edges, and the growth between them
     unknown = []
     for start_s, end_s, present in stretches(attempts):
         ids = {a.id for a in present}
@@ -29,23 +29,23 @@ def host_busy(attempts: Sequence[Attempt], cpus: int) -> Series:
         ends = np.array([start_s, end_s])
         jobs_s = sum(float(np.diff(np.interp(ends, *one))[0]) for one in outer)
         readable = any(a.reads(BUSY) for a in present)
-        said_s = float(said.growth(ends)[0]) if readable else None
-        if said_s is not None and said_s >= jobs_s:
+        kernel_s = float(kernel.growth(ends)[0]) if readable else None
+        if kernel_s is not None and kernel_s >= jobs_s:
             continue
-        if present and said_too_little(said_s, jobs_s):
+        if present and said_too_little(kernel_s, jobs_s):
             unknown.append(Unknown(start_s, end_s, LEAST_BUSY))
         edges = np.unique(np.concatenate([ends, *(times[within(times, start_s, end_s)] for times, _ in outer)]))
         growth = sum((np.diff(np.interp(edges, *one)) for one in outer), np.zeros(len(edges) - 1))
         spans.append((edges, growth * min(1.0, cpus * (end_s - start_s) / jobs_s if jobs_s else 1.0)))
     if not spans:
-        return said
-    return _replaced(said, spans, unknown)
+        return kernel
+    return _replaced(kernel, spans, unknown)
 
 
-def _replaced(said: Series, spans: Sequence[tuple[Array, Array]], unknown: list[Unknown]) -> Series:
-    """Return a series with the growth that `spans` give in the place of its own there."""
-    times = np.unique(np.concatenate([said.times, *(edges for edges, _ in spans)]))
-    growth = said.growth(times)
+def _replaced(kernel: Series, spans: Sequence[tuple[Array, Array]], unknown: list[Unknown]) -> Series:
+    """Return the series with its growth replaced in `spans` (edges, growth between them)."""
+    times = np.unique(np.concatenate([kernel.times, *(edges for edges, _ in spans)]))
+    growth = kernel.growth(times)
     for edges, own in spans:
         first, last = np.searchsorted(times, [edges[0], edges[-1]])
         course = np.concatenate([[0.0], np.cumsum(own)])

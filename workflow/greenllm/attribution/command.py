@@ -18,8 +18,8 @@ from greenllm.attribution.spending import Spending
 from greenllm.estimate import Estimate
 from greenllm.printing import print_json
 
-ROWS = 20  # of a table, where not all are asked for
-LOW_COVERAGE = 0.95  # below that a job's row says so
+ROWS = 20  # of a table, without --all
+LOW_COVERAGE = 0.95  # a job's row shows a coverage below this
 NAME_WIDTH = 40  # of a path or a run's id, so that a table fits 100 columns
 
 
@@ -54,9 +54,9 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def as_tables(attribution: Attribution, rows: int | None = ROWS) -> str:
-    """Return the tables for a person: jobs, devices and gaps, waste, runs, artefacts.
+    """Return the tables: jobs, devices and gaps, waste, runs, artefacts.
 
-    Of each table at most `rows`: those that took the most joules, and those of which that is not known.
+    Each has at most `rows` rows: those with the most joules, and those whose energy is unknown.
     """
     parts = [
         f"Energy in joules by policy {attribution.policy}; low and high are 95 % bounds. A job's energy is its own, "
@@ -116,7 +116,7 @@ def as_tables(attribution: Attribution, rows: int | None = ROWS) -> str:
 
 
 def _gap_lines(gaps: Sequence[Gap]) -> list[str]:
-    """Return a line for what no meter watched, and one for each device and reason of what is unknown."""
+    """Return a line for the time without a meter, and one for each device and reason of unknown energy."""
     lengths_s: dict[tuple[str | None, str], list[float]] = {}
     for gap in gaps:
         lengths_s.setdefault((gap.device, gap.reason), []).append(gap.duration_s)
@@ -135,7 +135,7 @@ def _artefacts(attribution: Attribution, rows: int | None) -> str:
     for artefact in attribution.artefacts:
         made.setdefault(artefact.maker.id, []).append(artefact)
     parts = [
-        "What it cost to produce each artefact: its job and all that it rests on, each once; waste apart.",
+        "The cost of each artefact: its job and all jobs that it depends on, each once; waste apart.",
         _table(
             [
                 (made[attempt.id][0].energy, _artefact_row(made[attempt.id]))
@@ -161,7 +161,7 @@ def _table(
     alignment: Sequence[str],
     rows: int | None,
 ) -> str:
-    """Return a table of (energy, row): in order, but of many only the largest, and a line that counts the others."""
+    """Return a table of (energy, row), in order; of many rows the largest, and a line that counts the others."""
     shown: Sequence[int] = range(len(ranked))
     if rows is not None and len(ranked) > rows:
         by_size = sorted(shown, key=lambda i: math.inf if (energy := ranked[i][0]) is None else energy.value)
@@ -172,26 +172,26 @@ def _table(
 
 
 def _number(value: float | None) -> str:
-    """Three significant digits, and all those before the point."""
+    """Three significant digits, and all digits before the decimal point."""
     if value is None:
         return "–"
     return f"{value:.3g}" if abs(value) < 999.5 else f"{value:.0f}"
 
 
 def _bounds(energy: Estimate | None, spent: Spending) -> list[str]:
-    """Return an energy with its bounds; where it is unknown the part that is known, without."""
+    """Return an energy with its bounds; if it is unknown, its known part without bounds."""
     if energy is None:
         return [f"≥ {_number(spent.known.value)}", "–", "–"]
     return [_number(bound) for bound in energy.interval()]
 
 
 def _shortened(name: str) -> str:
-    """Return a path or id, without its beginning where it is long."""
+    """Return a path or id; a long one without its beginning."""
     return name if len(name) <= NAME_WIDTH else f"…{name[1 - NAME_WIDTH :]}"
 
 
 def _artefact_row(made: Sequence[Artefact]) -> list[str]:
-    """Return the row of all that one job made: it has one cost."""
+    """Return the row of all artefacts of one job, which have one cost."""
     first = made[0]
     more = f" +{len(made) - 1}" if len(made) > 1 else ""
     return [

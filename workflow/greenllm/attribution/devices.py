@@ -29,7 +29,7 @@ class Device:
     attempts: Sequence[Attempt]
     busy: Series
     spans: Sequence[tuple[float, float]] = ()  # when it was watched (CLOCK_MONOTONIC, s), in order
-    repeated_by: Sequence[str] = ()  # other devices that show its counter, and so are none of their own
+    repeated_by: Sequence[str] = ()  # names of other zones that show its counter
 
     @property
     def identity(self) -> Identity:
@@ -78,7 +78,7 @@ class Device:
         }
 
     def known_s(self, start_s: float, end_s: float) -> float:
-        """Return for how long between two times (CLOCK_MONOTONIC, s) it was watched and its growth is known."""
+        """Return the seconds between two times (CLOCK_MONOTONIC) in which it was watched and its growth is known."""
         watched = self._watched(start_s, end_s)
         if self.sensor.uses("counter"):
             if not len(self.series.times):
@@ -105,7 +105,7 @@ class Device:
         return spans.clip(start_s, end_s)
 
     def unseen_J(self, start_s: float, end_s: float) -> float:
-        """Return the 95 % half-width in joules of the energy between two times, for what the readings leave open."""
+        """Return the 95 % half-width in joules of the energy between two times, from what the readings leave open."""
         counts = sum(term.factor for term in self.sensor.terms if term.of == "counter")
         halfwidth = self.series.halfwidth(start_s, end_s) if counts else 0.0
         return counts * self.unit * halfwidth if halfwidth else 0.0
@@ -125,7 +125,7 @@ class Device:
 
 
 def devices_of(attempts: Sequence[Attempt]) -> list[Device]:
-    """Return the readable devices of one host, each method of each device once, as the last attempt describes it."""
+    """Return the readable devices of one host, each method of each device once, by the last attempt's description."""
     modelled = any(sensor.uses("busy") for a in attempts for sensor in a.sensors)
     cpus = max(a.start.cpus for a in attempts)
     busy = host_busy(attempts, cpus) if modelled else merge_busy(attempts)
@@ -134,7 +134,7 @@ def devices_of(attempts: Sequence[Attempt]) -> list[Device]:
         for sensor in attempt.sensors:
             if sensor.terms:
                 device = Device(sensor, attempts, busy)
-                found[device.identity] = device  # a calibration reaches back over the boot's ledgers
+                found[device.identity] = device  # a calibration applies to earlier ledgers of the boot, too
     devices = _each_counter_once(list(found.values()))
     spans: dict[Identity, list[tuple[float, float]]] = {device.identity: [] for device in devices}
     for start_s, end_s, present in stretches(attempts):
@@ -162,7 +162,7 @@ def _each_counter_once(devices: Sequence[Device]) -> list[Device]:
 
 
 def _agreement(one: Device, other: Device) -> tuple[int, int]:
-    """Return in how many samples either device had moved and both showed equal counts; and in how many it had."""
+    """Return the number of samples with equal counts after either device had moved, and of all those after a move."""
     names = [counter_columns(*device.identity[:2])[1] for device in (one, other)]
     rows = [np.stack([a.columns[name] for name in names]) for a in one.attempts if a.columns.keys() >= set(names)]
     if not rows:
@@ -174,7 +174,7 @@ def _agreement(one: Device, other: Device) -> tuple[int, int]:
 
 
 def watched(devices: Sequence[Device], present: Sequence[Attempt]) -> list[Device]:
-    """Return the devices that the attempts present can read; no model where the component is measured."""
+    """Return the devices that the attempts present can read; without models of components that are measured."""
     readable = {s.identity for a in present for s in a.sensors if s.terms}
     there = [device for device in devices if device.identity in readable]
     measured = {device.component for device in there if device.measured}

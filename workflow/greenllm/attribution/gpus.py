@@ -1,4 +1,4 @@
-"""Gives each GPU's energy to the attempt that held it."""
+"""Shares out each GPU's energy to the attempt that held it."""
 
 from collections.abc import Mapping, Sequence
 
@@ -10,7 +10,7 @@ from greenllm.attribution.sharing import Shares, parent_among, stretches, within
 
 
 def share_gpus(attempts: Sequence[Attempt], gpus: Sequence[Device]) -> Shares:
-    """Share out GPUs: to the innermost holders in equal parts, else to others where a process was on it, else idle."""
+    """Share out GPUs: to the innermost holders in equal parts; without one to others, if they have a process on it."""
     shares = Shares()
     by_id = {a.id: a for a in attempts}
     for start, end, present in stretches(attempts):

@@ -11,7 +11,7 @@ from greenllm.ledger.file import BUSY
 from greenllm.ledger.records import Counter, SensorRecord
 from greenllm.meter.counter_growth import JUMPED, STOOD, WRAPPED, silent
 
-# The most that a device draws which does not say so: twice the board power of a GPU of today.
+# The most that a device without `max_W` draws: twice the board power of a GPU of today.
 HIGHEST_W = 2000.0
 
 
@@ -26,7 +26,7 @@ class Unknown:
 
 @dataclass
 class Series:
-    """A growing quantity over time, linear between its readings; where its growth is `unknown`, nothing is counted."""
+    """A growing quantity over time, linear between its readings; in `unknown` intervals nothing is counted."""
 
     times: Array
     values: Array
@@ -39,7 +39,7 @@ class Series:
         return np.diff(np.interp(edges, self.times, self.values))
 
     def halfwidth(self, start_s: float, end_s: float) -> float:
-        """Return the 95 % half-width of the growth between two times, for what the readings leave open."""
+        """Return the 95 % half-width of the growth between two times, from what the readings leave open."""
         return 0.0
 
 
@@ -65,7 +65,7 @@ def merge_counter(attempts: Sequence[Attempt], sensor: SensorRecord, counter: Co
     if wrap:
         steps = np.where(back & ~tie, steps + wrap, steps)
         back = np.zeros_like(back)
-    # After a reset it seems to have wrapped, or to have grown, by more than it can have counted.
+    # After a reset the counter seems to have grown, with or without a wrap-around, more than `max_W` allows.
     jumped = (back & ~tie) | (steps > most)
     twice = ~jumped & (steps + wrap <= most) & bool(limit_W) if wrap else np.zeros_like(jumped)
     steps = np.where(jumped | twice, 0.0, steps)
@@ -83,17 +83,17 @@ def merge_counter(attempts: Sequence[Attempt], sensor: SensorRecord, counter: Co
 
 
 def _standstills(times: Array, raw: Array, longest_s: float) -> list[Unknown]:
-    """Return where a counter stood still for longer than one that works does: it does not count there."""
+    """Return where a counter did not move for longer than a working one: it does not count there."""
     runs = [(float(times[start]), float(times[end])) for start, end in _runs(np.diff(raw) == 0)]
     return [Unknown(start, end, STOOD) for start, end in runs if end - start > longest_s]
 
 
 def _ties(times: Array, raw: Array, small: float, stamp_s: float) -> npt.NDArray[np.bool_]:
-    """Whether each step, if it is one back, is a tie: of two readings at almost one time the later shows the earlier.
+    """Whether each step back is a tie: of two readings within `stamp_s`, the one stamped later was made earlier.
 
-    A neighbour makes up for it: the reading before was no higher than where the step ends, or the one after no lower
-    than where it began. After a reset neither holds, unless the counter had hardly begun to count: a step that is
-    not `small` needs both.
+    A neighbour then makes up for it: the previous reading is not above the step's end, or the next one not below its
+    begin. After a reset neither is true, unless the counter had hardly begun to count: a step that is not `small` must
+    fulfil both.
     """
     from_before = np.concatenate([[np.inf], raw[:-2]]) <= raw[1:]
     to_after = np.concatenate([raw[2:], [-np.inf]]) >= raw[:-1]
@@ -133,13 +133,13 @@ def merge_integral(attempts: Sequence[Attempt], sensor: SensorRecord, counter: C
 
 
 def _runs(chosen: npt.NDArray[np.bool_]) -> list[tuple[int, int]]:
-    """Return where each run of what is chosen begins, and where it has ended."""
+    """Return the begin and the end (excluded) of each run of chosen places."""
     changes = np.flatnonzero(np.diff(np.concatenate([[False], chosen, [False]])))
     return [(int(start), int(end)) for start, end in zip(changes[::2], changes[1::2], strict=True)]
 
 
 def merge_busy(attempts: Sequence[Attempt]) -> Series:
-    """Merge the host's busy time (CPU seconds) as all meters read it."""
+    """Merge all meters' readings of the host's busy time (CPU seconds)."""
     readings = [a.series(BUSY) for a in attempts]
     times = np.concatenate([when for when, _ in readings])
     values = np.concatenate([busy for _, busy in readings])

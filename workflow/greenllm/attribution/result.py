@@ -11,7 +11,7 @@ import numpy as np
 from greenllm.attribution.artefacts import Artefact, artefacts_of
 from greenllm.attribution.attempt import Array
 from greenllm.attribution.devices import Device
-from greenllm.attribution.hosts import HostEnergy
+from greenllm.attribution.hosts import Gap, HostEnergy
 from greenllm.attribution.jobs import JobEnergy
 from greenllm.attribution.lineage import Lineage
 from greenllm.attribution.sharing import TermKey
@@ -40,6 +40,18 @@ class DeviceTotals:
     other_J: float
     idle_J: float
     notices: Sequence[str]
+
+
+@dataclass(frozen=True)
+class HostTotals:
+    """One boot of one host: its devices, and the times in which nothing was counted."""
+
+    host: str
+    boot_id: str
+    started: str | None  # RFC 3339
+    ended: str | None
+    devices: Sequence[DeviceTotals]
+    gaps: Sequence[Gap]
 
 
 @dataclass
@@ -228,21 +240,21 @@ class Attribution:
             )
         return rows
 
-    def hosts_json(self) -> list[dict[str, Any]]:
+    def host_totals(self) -> list[HostTotals]:
         """Return each boot of a host with its devices and gaps."""
         hosts = []
         for host in self.hosts:
             starts = [a.first_s + a.wall_offset_s for a in host.attempts if len(a.times)]
             ends = [a.last_s + a.wall_offset_s for a in host.attempts if len(a.times)]
             hosts.append(
-                {
-                    "host": host.name,
-                    "boot_id": host.boot_id,
-                    "started": rfc3339(min(starts)) if starts else None,
-                    "ended": rfc3339(max(ends)) if ends else None,
-                    "devices": [asdict(row) for row in self.device_totals(host)],
-                    "gaps": [asdict(gap) for gap in host.gaps],
-                }
+                HostTotals(
+                    host=host.name,
+                    boot_id=host.boot_id,
+                    started=rfc3339(min(starts)) if starts else None,
+                    ended=rfc3339(max(ends)) if ends else None,
+                    devices=self.device_totals(host),
+                    gaps=host.gaps,
+                )
             )
         return hosts
 
@@ -251,7 +263,7 @@ class Attribution:
         return {
             "schema": SCHEMA,
             "policy": self.policy,
-            "hosts": self.hosts_json(),
+            "hosts": [asdict(host) for host in self.host_totals()],
             "jobs": [job.to_json() for job in self.jobs],
             "waste_J": {kind: None if energy is None else energy.value for kind, energy in self.waste.items()},
             "waste": [

@@ -1,4 +1,4 @@
-"""A ledger's samples as columns: all at once where they are clean, line by line where they are not."""
+"""A ledger's samples as columns: parsed all at once if they are clean, otherwise line by line."""
 
 from pathlib import Path
 
@@ -10,8 +10,8 @@ import pyarrow.csv
 from greenllm.attribution.attempt import Array
 from greenllm.ledger.file import Ledger, parse_ledger
 
-# A line of numbers as JSON has them (RFC 8259, section 6). None is negative: nothing that a meter reads falls below
-# zero, and what does takes the careful way.
+# A line of numbers in JSON (RFC 8259, section 6), none negative: meters read no negative numbers, and a ledger with one
+# is parsed line by line.
 _NUMBER = r"(?:null|(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?)"
 _CLEAN = rf"\A(?:\[{_NUMBER}(?:,{_NUMBER})*\]\n)+\z"
 

@@ -7,9 +7,9 @@ reserved, u the busy share of the host, r_j = max(0, a_j - b_j). Of the energy c
     other processes get    u - Σb
     unallocated idle is    the rest
 
-The clocks that c and u come from disagree a little, and samples of different jobs are not taken at one moment, so
-demand may exceed what the host has. What exceeds it waits in a queue that is served as soon as there is room: a
-fluid queue, worked out exactly in continuous time, so that cutting an interval in two changes nothing.
+The clocks of c and u differ slightly, and samples of different jobs are not taken at one moment, so demand may exceed
+the host's capacity. The excess waits in a queue that is served as soon as there is room: a fluid queue, computed
+exactly in continuous time, so that cutting an interval in two changes nothing.
 """
 
 import itertools
@@ -23,9 +23,9 @@ import numpy.typing as npt
 from greenllm.attribution.attempt import Array, Attempt
 from greenllm.ledger.file import BUSY
 
-# At most so many intervals are worked on at a time, which bounds the memory.
+# The most intervals in one computation, which bounds the memory.
 CHUNK = 50_000
-# CPU seconds that are nothing: a queue shorter than that is empty.
+# A queue of fewer CPU seconds than this is empty.
 EMPTY_S = 1e-9
 
 
@@ -59,7 +59,7 @@ class Shares:
         own[key] = own.get(key, 0.0) + energy
 
     def give(self, attempt: Attempt, edges: Array, energies: Mapping[TermKey, Array]) -> None:
-        """Add to a job's energies what it got in each interval, and to its courses.
+        """Add a job's energy in each interval to its energies and courses.
 
         The edges hold all of the job's samples that lie between the first and the last of them.
         """
@@ -73,13 +73,13 @@ class Shares:
             courses.setdefault(key, np.zeros(len(attempt.times)))[here] = course[at]
 
     def fill_course(self) -> None:
-        """Carry each course on over stretches in which its device was not read: nothing was added there."""
+        """Continue each course over stretches in which its device was not read: nothing was added there."""
         for courses in self.course.values():
             for course in courses.values():
                 np.maximum.accumulate(course, out=course)
 
     def merge(self, more: "Shares") -> None:
-        """Take in the shares of other devices, whose keys differ."""
+        """Add the shares of other devices, whose keys differ."""
         for job, energies in more.jobs.items():
             self.jobs.setdefault(job, {}).update(energies)
         for job, course in more.course.items():
@@ -90,17 +90,17 @@ class Shares:
 
 @dataclass
 class _State:
-    """What one stretch of time hands on to the next."""
+    """The state that one stretch of time passes to the next."""
 
     queued: dict[str, float] = field(default_factory=dict)  # CPU seconds each customer still has to get
     debt: dict[str, float] = field(default_factory=dict)  # CPU seconds a parent was given before its children's
 
 
-OTHER = ""  # the customer of the queue that stands for all other processes
+OTHER = ""  # the queue's customer for all other processes
 
 
 def stretches(attempts: Sequence[Attempt]) -> list[tuple[float, float, list[Attempt]]]:
-    """Cut the time that attempts watched into stretches (start, end, attempts there); a gap has an empty list."""
+    """Cut the attempts' time into stretches (start, end, attempts there); a gap between attempts has an empty list."""
     watching = [a for a in attempts if len(a.times) > 1]
     events = sorted({a.first_s for a in watching} | {a.last_s for a in watching})
     begins: dict[float, list[Attempt]] = {}
@@ -126,7 +126,7 @@ def share_out(
 
     `energies(present)` returns, for the attempts present in a stretch, a function from interval edges
     (CLOCK_MONOTONIC, s) to the energy of each key in each interval. `policy` is "allocated" (a job pays for the idle
-    part of what it reserved) or "active" (it does not).
+    part of its reserved processors) or "active" (it does not).
     """
     shares = Shares()
     state = _State()
@@ -155,9 +155,9 @@ def _share_chunk(
 ) -> None:
     middles = (edges[:-1] + edges[1:]) / 2
     tree = {a.id: a.slopes("cpu_s", middles) for a in present}
-    # The mean of what the meters saw: each busy reading is in ticks of 10 ms, too coarse for short intervals.
-    said = [a.slopes(BUSY, middles) for a in present if a.reads(BUSY)]
-    busy = np.mean(said, axis=0) if said else np.zeros_like(middles)
+    # The mean over the meters: each busy reading is in ticks of 10 ms, too coarse for short intervals.
+    read = [a.slopes(BUSY, middles) for a in present if a.reads(BUSY)]
+    busy = np.mean(read, axis=0) if read else np.zeros_like(middles)
     edges, rates, cell = _own_rates(edges, tree, present, by_id, state)
     busy = busy[cell]
     rates[OTHER] = np.maximum(0.0, busy - sum(rates.values()))
@@ -201,7 +201,7 @@ def parent_among(attempt: Attempt, present: set[str], by_id: Mapping[str, Attemp
 
 
 def _reserved(present: Sequence[Attempt], by_id: Mapping[str, Attempt]) -> dict[str, float]:
-    """CPUs each attempt reserved for itself alone: a child's are taken out of its parent's."""
+    """The CPUs that each attempt reserved for itself alone: a child's are subtracted from its parent's."""
     own: dict[str, float] = {}
     left: dict[str, float] = {}
     ids = {a.id for a in present}
@@ -224,9 +224,9 @@ def _own_rates(
 ) -> tuple[Array, dict[str, Array], npt.NDArray[np.intp]]:
     """CPU rates (CPUs) of each attempt's tree without its children's trees.
 
-    Parent and child are sampled at different moments, so the difference can fall below zero for a while: the parent
-    then owes, and gets nothing until the debt is paid. Intervals are cut where that happens. Returns the edges, the
-    rates between them, and which of the given intervals each lies in.
+    Parent and child are sampled at different moments, so the difference can be negative for a while: the parent is then
+    in debt, and gets nothing until the debt is paid. Intervals are cut where that happens. Returns the edges, the rates
+    between them, and for each the given interval that contains it.
     """
     cell = np.arange(len(edges) - 1)
     children: dict[str, list[str]] = {}
@@ -238,7 +238,7 @@ def _own_rates(
         net[parent] = tree[parent] - sum(tree[child] for child in ids)
     in_debt = [a.id for a in present if a.id in children or state.debt.get(a.id, 0.0) > 0.0]
     for name in in_debt:
-        # one parent at a time: cutting for one leaves the others' rates as they are
+        # one parent at a time: cutting for one does not change the others' rates
         owed, cuts = _pay(edges, net[name], state.debt.get(name, 0.0))
         if len(cuts):
             finer = np.union1d(edges, cuts)
@@ -265,8 +265,8 @@ def _pay(edges: Array, rate: Array, debt: float) -> tuple[Array, Array]:
 def _serve(edges: Array, rates: dict[str, Array], capacity: float, state: _State) -> tuple[Array, dict[str, Array]]:
     """Serve the customers' CPU demand (CPUs, between edges) with a capacity; keep the queue for the next stretch.
 
-    While demand exceeds capacity each customer is served in proportion to its demand; what is cut queues. While
-    there is room, each is served what it asks for, and the queue gets the rest in proportion to what is queued.
+    While demand exceeds capacity each customer is served in proportion to its demand, and the rest is queued. While
+    there is room, each is served its demand, and the queues get the rest in proportion to their lengths.
     """
     for name in state.queued:
         rates.setdefault(name, np.zeros(len(edges) - 1))

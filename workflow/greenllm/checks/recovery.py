@@ -9,9 +9,9 @@ fails: its mistake is reported already, and its values are chosen so that no lat
 from collections.abc import Mapping
 from typing import Any
 
-from greenllm.config.models import EmbeddedData, Experiment, Model, TrainingOverride
+from greenllm.config.models import EmbeddedData, Experiment, Model, Training
 from greenllm.config.read import ConfigError, validate
-from greenllm.config.section import Section
+from greenllm.config.section import Override, Section
 from greenllm.study.default import DEFAULT
 from greenllm.study.models import Config, Recipe
 
@@ -47,7 +47,7 @@ def _members(section: Any) -> list[tuple[str, Any]]:
 def _parent_only(recipe: Any) -> Recipe:
     """Return the placeholder of a recipe: its parent, if that can be read, and a training, so that it has a step."""
     parent = recipe.get("from") if isinstance(recipe, Mapping) else None
-    return Recipe(parent=parent if isinstance(parent, str) and parent else None, train=TrainingOverride())
+    return Recipe(parent=parent if isinstance(parent, str) and parent else None, train=Override[Training]())
 
 
 def valid_or(placeholder: Any, values: Any, model: Any) -> Any:

@@ -1,4 +1,4 @@
-"""Which recipe to deploy: the least energy at the quality asked for, shown and not assumed."""
+"""Which recipe to deploy: the one that is shown to need the least energy at the required quality."""
 
 from collections.abc import Mapping, Sequence
 

@@ -2,11 +2,12 @@
 
 from typing import Literal
 
+from greenllm.documents.document import Number
 from greenllm.documents.evaluation import HandedOver, ModelQuality
 from greenllm.documents.measurement import AnswersAgreement, MeasuredLoad
 from greenllm.documents.training import TrainingFacts
 from greenllm.estimate import Interval
-from greenllm.footprint.rows import AccountPart, Impact, Number
+from greenllm.footprint.rows import AccountPart, Impact
 
 Verdict = Literal["baseline", "saves", "loss", "not resolvable", "unknown"]
 Qualifies = Literal["yes", "no", "not resolvable"]

@@ -1,7 +1,8 @@
-"""What every section of the configuration is made of."""
+"""The base classes and types of the sections of the configuration."""
 
+from functools import cache
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, Generic, TypeVar
 
 from pydantic import (
     AfterValidator,
@@ -30,7 +31,7 @@ def _home_expanded(text: str) -> str:
         raise PydanticCustomError("home", "{message}", {"message": str(error)}) from None
 
 
-# A path of the user's: `~` is the home folder, in every key.
+# A path that the user writes: `~` is the home folder, in every key.
 UserPath = Annotated[str, AfterValidator(_home_expanded)]
 Share = Annotated[float, Field(ge=0, le=1)]
 
@@ -41,31 +42,42 @@ class Strict(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True, allow_inf_nan=False)
 
 
-class Override(Strict):
-    """A section whose keys may all be left out; written, it has those that were set, so that it reads back the same."""
-
-    @model_serializer(mode="wrap")
-    def _what_is_set(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        return {key: value for key, value in handler(self).items() if key in self.model_fields_set}
-
-
 Section = TypeVar("Section", bound=Strict)
 
 
-def override_of(section: type[Strict], name: str) -> type[Strict]:
-    """Return the section `name`: the keys of `section`, each of which may be left out or null."""
+class Override(Strict, Generic[Section]):
+    """Some keys of a section: `Override[Training]` has the keys of `Training`, each of which may be left out or null.
+
+    Its values are read by `overridden` alone. Written as JSON it has the keys that were set, so it reads back the same.
+    """
+
+    if TYPE_CHECKING:  # its keys are made at run time; pydantic checks them
+
+        def __init__(self, **keys: Any) -> None: ...
+
+    def __class_getitem__(cls, section: Any) -> Any:
+        """Return the class of a section's overrides."""
+        return _override_of(section) if isinstance(section, type) else super().__class_getitem__(section)
+
+    @model_serializer(mode="wrap")
+    def _keys_that_are_set(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        return {key: value for key, value in handler(self).items() if key in self.model_fields_set}
+
+
+@cache
+def _override_of(section: type[Strict]) -> type[Strict]:
     fields: dict[str, Any] = {}
     for key, field in section.model_fields.items():
-        own: Any = Annotated[field.annotation, *field.metadata] if field.metadata else field.annotation
-        fields[key] = (own | None, Field(None, alias=field.alias, description=field.description))
-    documented = f"{(section.__doc__ or '').splitlines()[0].removesuffix('.')}; what is left out stays as it is."
-    return create_model(name, __base__=Override, __doc__=documented, **fields)
+        annotation: Any = Annotated[field.annotation, *field.metadata] if field.metadata else field.annotation
+        fields[key] = (annotation | None, Field(None, alias=field.alias, description=field.description))
+    documented = f"{(section.__doc__ or '').splitlines()[0].removesuffix('.')}; a key that is left out is not changed."
+    return create_model(f"{section.__name__}Override", __base__=Override, __doc__=documented, **fields)
 
 
-def overridden(section: Section, *overrides: Strict) -> Section:
-    """Return `section` with what the overrides set on top, the last one winning.
+def overridden(section: Section, *overrides: Override[Section]) -> Section:
+    """Return `section` with the keys that the overrides set; the last override that sets a key decides.
 
-    A null leaves a key as it is, unless the section allows null there.
+    A null does not change a key, unless the section allows null there.
     """
     values = {key: getattr(section, key) for key in type(section).model_fields}
     for override in overrides:

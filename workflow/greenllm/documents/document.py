@@ -12,13 +12,20 @@ from greenllm.files import read_json, write_json
 Number = int | float  # as it is written: a count stays a count
 
 
-class Part(BaseModel):
+class DocumentPart(BaseModel):
     """An object in a document. Keys that it does not know, of another version, are left out."""
 
     model_config = ConfigDict(extra="ignore", frozen=True, populate_by_name=True)
 
 
-class Document(Part):
+def first_fault(error: ValidationError) -> str:
+    """Return the first fault that pydantic found, as "key: what is wrong"."""
+    first = error.errors(include_url=False)[0]
+    key, message = ".".join(map(str, first["loc"])), first["msg"].removeprefix("Value error, ")
+    return f"{key}: {message[0].lower()}{message[1:]}"
+
+
+class Document(DocumentPart):
     """A whole file; `stage` is the command that writes it, `schema_name` the schema that it must have, if any."""
 
     stage: ClassVar[str]
@@ -34,9 +41,7 @@ class Document(Part):
         try:
             return cls.model_validate(found)
         except ValidationError as error:
-            first = error.errors(include_url=False)[0]
-            key = ".".join(str(part) for part in first["loc"])
-            raise UserError(f"{path}: {key}: {first['msg'][0].lower()}{first['msg'][1:]}; {remedy}") from None
+            raise UserError(f"{path}: {first_fault(error)}; {remedy}") from None
 
     @classmethod
     def write(cls, path: Path, content: Mapping[str, Any]) -> Self:

@@ -4,18 +4,18 @@ from typing import ClassVar
 
 from pydantic import Field
 
-from greenllm.documents.document import Document, Number, Part
+from greenllm.documents.document import Document, DocumentPart, Number
 from greenllm.estimate import Interval
 
 
-class SubsetQuality(Part):
+class SubsetQuality(DocumentPart):
     """The quality on one kind of example."""
 
     examples: int
     metrics: dict[str, Interval]
 
 
-class HandedOver(Part):
+class HandedOver(DocumentPart):
     """What is answered, and how well, where answers of a confidence below `threshold` go to a person."""
 
     threshold: Number
@@ -24,7 +24,7 @@ class HandedOver(Part):
     metrics: dict[str, Interval]
 
 
-class ModelQuality(Part):
+class ModelQuality(DocumentPart):
     """A model's quality on the test split; `finish`: how many answers came to an end, and how many were cut off."""
 
     primary: str

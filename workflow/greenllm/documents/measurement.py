@@ -2,10 +2,10 @@
 
 from typing import ClassVar
 
-from greenllm.documents.document import Document, Number, Part
+from greenllm.documents.document import Document, DocumentPart, Number
 
 
-class MeasurementWindow(Part):
+class MeasurementWindow(DocumentPart):
     """A stretch of CLOCK_MONOTONIC on the server's host, in s."""
 
     monotonic_start_s: float
@@ -17,14 +17,14 @@ class MeasurementWindow(Part):
         return self.monotonic_end_s - self.monotonic_start_s
 
 
-class IdleTime(Part):
+class IdleTime(DocumentPart):
     """The time in which no request was sent."""
 
     window: MeasurementWindow
     duration_s: float
 
 
-class MeasuredRound(Part):
+class MeasuredRound(DocumentPart):
     """One round of requests."""
 
     window: MeasurementWindow
@@ -32,7 +32,7 @@ class MeasuredRound(Part):
     completion_tokens: int | None
 
 
-class Percentiles(Part):
+class Percentiles(DocumentPart):
     """Percentiles of a time, in s; None where there was none."""
 
     p50: Number | None
@@ -40,7 +40,7 @@ class Percentiles(Part):
     p99: Number | None
 
 
-class _Mean(Part):
+class _Mean(DocumentPart):
     mean: Number | None
 
 
@@ -48,14 +48,14 @@ class Latency(Percentiles, _Mean):
     """The time from sending a request to its last byte, in s."""
 
 
-class Throughput(Part):
+class Throughput(DocumentPart):
     """What a server answered per second."""
 
     requests_per_s: Number | None
     tokens_per_s: Number | None
 
 
-class MeasuredLoad(Part):
+class MeasuredLoad(DocumentPart):
     """The measurement at one concurrency (None where requests arrive at a set rate)."""
 
     requests: int
@@ -77,7 +77,7 @@ class LoadPoint(MeasuredLoad):
     rounds: list[MeasuredRound]
 
 
-class AnswersAgreement(Part):
+class AnswersAgreement(DocumentPart):
     """How many of a served model's answers are those that it gave when it was evaluated."""
 
     equal: int

@@ -2,10 +2,10 @@
 
 from typing import ClassVar
 
-from greenllm.documents.document import Document, Number, Part
+from greenllm.documents.document import Document, DocumentPart, Number
 
 
-class TrainingFacts(Part):
+class TrainingFacts(DocumentPart):
     """What a training reported; None what this one did not."""
 
     parameters: int | None = None
@@ -27,4 +27,4 @@ class TrainingFacts(Part):
 class TrainingReport(TrainingFacts, Document):
     """A training, as it is in its file."""
 
-    stage: ClassVar[str] = "train"
+    stage: ClassVar[str] = "its stage"  # train or compress

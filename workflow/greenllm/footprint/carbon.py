@@ -69,7 +69,7 @@ def _territories() -> tuple[Mapping[str, _Territory], str]:
 
 
 def weighted_quantile(values: list[tuple[float, float]], share: float) -> float:
-    """Return the least value below or at which at least `share` of the weight lies; `values` is (value, weight)."""
+    """Return the least value with at least `share` of the weight at or below it; `values` is (value, weight)."""
     total, reached = sum(weight for _, weight in values), 0.0
     for value, weight in sorted(values):
         reached += weight

@@ -4,9 +4,8 @@ from typing import Any, Self
 
 from pydantic import BaseModel, ConfigDict
 
+from greenllm.documents.document import Number
 from greenllm.estimate import Interval, PartialInterval
-
-Number = int | float  # as it is written: a count stays a count
 
 
 class AccountPart(BaseModel):

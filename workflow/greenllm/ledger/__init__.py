@@ -1,1 +1,1 @@
-"""What a meter writes and attribution reads."""
+"""The files that the meter writes and attribution reads: ledgers, energy logs, calibrations."""

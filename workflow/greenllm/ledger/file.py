@@ -1,4 +1,4 @@
-"""The ledger: one append-only JSON Lines file per attempt. README.md in this folder documents the format."""
+"""The ledger: one append-only JSON Lines file per attempt. README.md in greenllm/meter documents the format."""
 
 import contextlib
 import fcntl
@@ -17,18 +17,18 @@ SCHEMA = "greenllm/ledger/1"
 BUSY = "busy_s"
 HOST_COLUMNS = ("monotonic_s", "wall_s", BUSY, "steal_s", "cpu_s")
 
-# Between start and end, what was written reaches the disk at least this often: a power loss costs no more, and a
-# shared file system is not asked for an fsync every second.
+# The longest time between two fsyncs while the job runs: a power loss costs no more, and a shared file system does not
+# get an fsync every second.
 SYNC_INTERVAL_S = 30.0
 
 
 def counter_columns(component: str, device: str) -> tuple[str, str]:
-    """Return the names of a counter's two columns: when it was read (CLOCK_MONOTONIC, s), and what it said."""
+    """Return the names of a counter's two columns: the time of the reading (CLOCK_MONOTONIC, s), and the reading."""
     return f"{component}/{device}.monotonic_s", f"{component}/{device}.raw"
 
 
 def memory_column(gpu: str) -> str:
-    """Return the name of the column of what is used of a GPU's memory, in bytes."""
+    """Return the name of the column for the used memory of a GPU, in bytes."""
     return f"gpu/{gpu}.memory_B"
 
 
@@ -39,7 +39,7 @@ class LedgerWriter:
     """
 
     def __init__(self, path: Path) -> None:
-        """Create the file and its folders and take its lock, which tells readers that the attempt is running."""
+        """Create the file and its folders and take its lock, which shows readers that the attempt is running."""
         self.path = path
         self.lost = 0
         self.trouble: str | None = None
@@ -53,11 +53,11 @@ class LedgerWriter:
         except OSError as error:
             self.trouble = f"{path}: {error.strerror}"
             return
-        with contextlib.suppress(OSError):  # some shared file systems have no locks: the heartbeat serves there
+        with contextlib.suppress(OSError):  # some shared file systems have no locks: readers then check the last sample
             fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
     def write(self, record: dict[str, Any] | Sequence[float | None], sync: bool = False) -> None:
-        """Append one record as a line; after a torn write the line begins anew."""
+        """Append one record as a line; after an incomplete write it begins a new line."""
         line = json.dumps(record, separators=(",", ":")).encode() + b"\n"
         if self._descriptor < 0:
             self.lost += 1
@@ -65,7 +65,7 @@ class LedgerWriter:
         try:
             if self._torn:
                 line = b"\n" + line
-            while line:  # after a short write, the rest says why, or succeeds
+            while line:  # after a short write, writing the rest succeeds or raises the reason
                 written = os.write(self._descriptor, line)
                 self._torn = written < len(line)
                 line = line[written:]
@@ -76,7 +76,7 @@ class LedgerWriter:
             self._sync()
 
     def sync_once(self) -> None:
-        """Have what was written reach the disk, if nothing has yet: after the job has started, which need not wait."""
+        """Flush to the disk for the first time: after the job has started, so that it does not wait for that."""
         if self._synced_s is None:
             self._sync()
 
@@ -98,7 +98,7 @@ class LedgerWriter:
 
 @dataclass
 class Ledger:
-    """What a ledger file holds. `samples` are rows of numbers under the columns that `start` names."""
+    """The contents of a ledger file, as JSON. `samples` are rows of numbers under the columns that `start` names."""
 
     path: Path
     start: dict[str, Any] | None = None
@@ -113,7 +113,7 @@ class Ledger:
         return list(self.start["columns"]) if self.start else []
 
     def drop_damaged_samples(self) -> None:
-        """Leave out samples that are not one number or null for each column; they count as corrupt, by number 0."""
+        """Drop samples that are not one number or null for each column; they count as corrupt lines, with number 0."""
         width = len(self.columns)
         kept = [row for row in self.samples if len(row) == width and all(map(_is_reading, row))]
         self.corrupt_lines.extend([0] * (len(self.samples) - len(kept)))
@@ -127,7 +127,7 @@ def _is_reading(value: object) -> bool:
 
 
 def parse_ledger(path: Path, content: bytes) -> Ledger:
-    """Read a ledger's bytes. A line that is no record (torn by a kill, damaged) is noted by number and left out."""
+    """Read a ledger's bytes. A line that is no record (torn by a kill, damaged) is skipped, and its number noted."""
     ledger = Ledger(path)
     numbered = [(n, line) for n, line in enumerate(content.split(b"\n"), 1) if line.strip()]
     rows = [(n, line) for n, line in numbered if line.startswith(b"[") and line.rstrip().endswith(b"]")]

@@ -1,4 +1,4 @@
-"""Claims control groups: CPU time of what works for a job outside its process tree (a container, a service)."""
+"""Claims control groups: CPU time of containers and services that work for a job outside its process tree."""
 
 import contextlib
 import errno
@@ -102,25 +102,25 @@ class Cgroup:
             warn(f"warning: --cgroup {group}: not there yet; its CPU time counts from when it appears")
 
     def cpu_s(self) -> float:
-        """Return the group's CPU seconds so far; what was last seen, where it does not say or is gone."""
+        """Return the group's CPU seconds so far; the last known number if it cannot be read or is gone."""
         for place in self._places:
             try:
                 now_s = usage_s(place)
             except OSError as error:
                 if error.errno != errno.ENODATA:
                     continue
-                if place != self._folder:  # what it used before is unknown
+                if place != self._folder:  # its earlier use is unknown
                     self._folder, self._last_s = place, None
                 return self._grown_s
             before_s = now_s if self._last_s is None else self._last_s
             self._grown_s += now_s - before_s if now_s >= before_s else now_s
             self._folder, self._last_s = place, now_s
             return self._grown_s
-        self._folder, self._last_s = None, 0.0  # should it come again, it is another one
+        self._folder, self._last_s = None, 0.0  # a group that appears later is another one
         return self._grown_s
 
     def processes(self) -> Iterator[int]:
-        """Yield the ids of the processes that are in the group and below it, where it was there at the last reading."""
+        """Yield the ids of the processes in the group and below it, if it existed at the last reading."""
         for below, _, _ in os.walk(self._folder) if self._folder is not None else ():
             with contextlib.suppress(OSError, ValueError):
                 yield from map(int, Path(below, "cgroup.procs").read_bytes().split())
@@ -128,7 +128,7 @@ class Cgroup:
 
 @dataclass
 class _Member:
-    """A process of the tree inside a claimed group: what it had used on entering, and now (CPU seconds)."""
+    """A process of the tree inside a claimed group: its CPU seconds on entering, and now."""
 
     parent: int
     started: int
@@ -137,10 +137,10 @@ class _Member:
 
 
 class ClaimingTree(ProcessTree):
-    """A process tree that claims groups, too. What its processes used inside them counts once: as the group's.
+    """A process tree that also claims groups. The CPU time of its processes inside them counts once, as the group's.
 
-    Processes are looked at when CPU time is read: of one that ends inside a group but is waited for outside, what it
-    used since the last look counts twice.
+    Processes are listed when CPU time is read: if one ends inside a group but is waited for outside, its time since the
+    last reading counts twice.
     """
 
     def __init__(self, names: Sequence[str], with_own: bool = False) -> None:
@@ -149,12 +149,12 @@ class ClaimingTree(ProcessTree):
         self._groups = [Cgroup(group) for group in groups if groups.isdisjoint(group.parents)]
         self._members: dict[int, _Member] = {}
         self._outside_s: dict[tuple[int, int], float] = {}
-        self._reaped: set[int] = set()  # members since the last look
+        self._reaped: set[int] = set()  # members since the last reading
         self._left_s = 0.0
         super().__init__(with_own)
 
     def reaped(self, pid: int, usage: resource.struct_rusage) -> None:
-        """Take in the usage of a child that this process waited for (with its waited-for descendants')."""
+        """Add the usage of a child that this process waited for (with its waited-for descendants')."""
         if (member := self._members.pop(pid, None)) is not None:
             self._reaped.add(pid)
             self._left_s += usage.ru_utime + usage.ru_stime - member.entered_s
@@ -165,7 +165,9 @@ class ClaimingTree(ProcessTree):
         tree_s = super()._total_s()
         groups_s = sum(group.cpu_s() for group in self._groups)
         inside_s = self._inside_s(self._unwaited_s - unwaited_s)
-        return tree_s - inside_s + (groups_s or inside_s)  # a group that says nothing used what was seen in it
+        return (
+            tree_s - inside_s + (groups_s or inside_s)
+        )  # a group that cannot be read used at least its processes' time
 
     def _inside_s(self, unwaited_s: float) -> float:
         """CPU seconds that the tree used inside the groups; `unwaited_s` of it was new and never waited for."""
@@ -195,7 +197,7 @@ class ClaimingTree(ProcessTree):
         return self._left_s + sum(member.used_s - member.entered_s for member in self._members.values())
 
     def _was_waited_for(self, member: _Member, before: dict[int, _Member]) -> bool:
-        """Whether the nearest member above one that ended is still here, or was reaped: it has its time."""
+        """Whether the nearest member above one that ended is alive or was reaped: its time includes that one's."""
         above = member.parent
         while above in before and above not in self._members:
             above = before[above].parent

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 Reading = tuple[float, float]  # CLOCK_MONOTONIC in s, raw
 
 # A card renews what it shows every 10 to 100 ms (arXiv 2312.02741); a counter that does not within RENEWAL_S does not
-# move at all. LOOK_S is the time between two polls: less than the shortest period, more than a call of NVML takes.
-RENEWAL_S, LOOK_S = 0.3, 0.005
+# move at all. POLL_S is the time between two polls: less than the shortest period, more than a call of NVML takes.
+RENEWAL_S, POLL_S = 0.3, 0.005
 # The renewals for which a job's edge is polled: two after the start show the period, two after the end the power then.
 RENEWALS_AT_EDGE = 2
 # An unchanged reading is still recorded once per RECORD_S, to prove that it was read. After `Gauge.unread_s`, a few
@@ -29,13 +29,13 @@ class Watch:
     _changed_s: float | None = None
     _last: Reading | None = None
     _recorded_s: float = float("-inf")
-    _looks: int = 0
+    _polls: int = 0
 
-    def look(self, when_s: float, raw: float) -> list[Reading]:
+    def poll(self, when_s: float, raw: float) -> list[Reading]:
         """Add a reading; return those to record: at a change both readings around it, unless recorded already."""
         last, recorded = self._last, self._recorded_s
         self._last = (when_s, raw)
-        self._looks += 1
+        self._polls += 1
         if last is None or last[1] == raw:
             if when_s - recorded < RECORD_S:
                 return []
@@ -48,15 +48,15 @@ class Watch:
         return [self._last] if last[0] == recorded else [last, self._last]
 
     def sampled(self, when_s: float, raw: float) -> list[Reading]:
-        """Add a reading that a sample records; return the one to record before it, as `look` does."""
-        frame = [reading for reading in self.look(when_s, raw) if reading != (when_s, raw)]
+        """Add a reading that a sample records; return the one to record before it, as `poll` does."""
+        frame = [reading for reading in self.poll(when_s, raw) if reading != (when_s, raw)]
         self._recorded_s = when_s
         return frame
 
     def begin_edge(self) -> None:
         """Restart the count of changes."""
-        self._changes = self._looks = 0
+        self._changes = self._polls = 0
 
     def has_changed(self, times: int) -> bool:
         """Whether it changed this number of times, or, because it does not tick at all, at each of several polls."""
-        return self._changes >= times or (self._looks >= 3 and self._changes >= self._looks - 1)
+        return self._changes >= times or (self._polls >= 3 and self._changes >= self._polls - 1)

@@ -23,7 +23,7 @@ def run_metered(options: Options) -> int:
 
     Raises UserError where the command is not started at all: a lease that cannot be had, a bad interval.
     """
-    # While waiting for a lease there is nothing to clean up: a signal ends the meter as it ends any program.
+    # While it waits for a lease there is nothing to clean up: a signal ends the meter as it ends any program.
     signal.signal(
         signal.SIGINT, signal.SIG_DFL if signal.getsignal(signal.SIGINT) != signal.SIG_IGN else signal.SIG_IGN
     )
@@ -100,7 +100,7 @@ class _Command:
         try:
             while wait_status is None:
                 received = signal.sigtimedwait(self._taken, self._recording.watch())
-                # Where the time ran out while the meter was stopped (Ctrl-Z), CPython returns a signal that never came.
+                # If the time runs out while the meter is stopped (Ctrl-Z), CPython returns a signal that never came.
                 if received and received.si_signo in self._taken and received.si_signo != signal.SIGCHLD:
                     ending = ending or received.si_signo in ENDING
                     sentinel = pass_on(received, sentinel, self._tree)
@@ -128,7 +128,7 @@ class _Command:
                 found = wait_status
 
     def _work(self) -> dict[str, float]:
-        """What the command says it has done."""
+        """The amounts of work that the command reported."""
         try:
             if not self._work_file.exists():
                 return {}
@@ -138,7 +138,7 @@ class _Command:
             self._work_file.unlink()
             work = json.loads(content)
             for unit, amount in work.items():
-                unit.encode()  # fails where it could not be written down
+                unit.encode()  # fails if it cannot be written
                 if type(amount) not in (int, float) or not math.isfinite(amount):
                     raise ValueError
         except (OSError, ValueError, AttributeError, OverflowError, RecursionError):

@@ -1,4 +1,4 @@
-"""The standard streams, which belong to the job: messages go to stderr, closed streams stay closed."""
+"""The standard streams, which belong to the job: messages go to stderr, and closed streams stay closed."""
 
 import contextlib
 import os
@@ -12,15 +12,15 @@ def warn(message: str) -> None:
 
 
 def hold_closed_streams() -> None:
-    """Put /dev/null in the place of each standard stream that is closed, so that no file of the meter's gets there.
+    """Open /dev/null in place of each closed standard stream, so that no file of the meter gets its descriptor.
 
-    It is closed again for the job. To be called before any file is opened.
+    It is closed again for the job. Call this before any file is opened.
     """
     for descriptor in (0, 1, 2):
         try:
             os.fstat(descriptor)
         except OSError:
-            os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)  # takes the lowest number that is free: this one
+            os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)  # takes the lowest free number, which is this one
     if sys.stderr is None:  # print() would write to stdout instead
         sys.stderr = open(2, "w", closefd=False)  # noqa: SIM115
 

@@ -1,4 +1,4 @@
-"""What files held: so that a result can be traced to the very files that it came from."""
+"""Fingerprints of files, by which a result is traced to the files that it was made from."""
 
 import hashlib
 import os
@@ -11,12 +11,12 @@ from greenllm.paths import printable
 from greenllm.timestamps import rfc3339
 from greenllm.written import SNAKEMAKES_STAMP
 
-# Hashing as much takes a fraction of a second; larger files and folders are told by size and time instead.
+# Hashing this much takes a fraction of a second; larger files and folders are identified by size and time.
 HASHED_BYTES = 64 * 2**20
 
 
 def fingerprints(files: Mapping[str, Path]) -> dict[str, Any]:
-    """Return {name: fingerprint} of the files and folders that are given with what they are to be called.
+    """Return {name: fingerprint} of files and folders, which are given with their names.
 
     A file's is its SHA-256 in hexadecimal, or {bytes, modified} beyond 64 MiB; a folder's {files, bytes, modified}
     (of all files in it, the latest modification). None for what is missing, unreadable, or no file (a pipe).

@@ -1,4 +1,4 @@
-"""Which GPUs a job may use: what an inherited CUDA_VISIBLE_DEVICES allows."""
+"""The GPUs that a job may use, by an inherited CUDA_VISIBLE_DEVICES."""
 
 from collections.abc import Sequence
 
@@ -9,8 +9,8 @@ def visible(gpus: Sequence[Gpu], allowed: str | None) -> list[Gpu]:
     """Return the GPUs that a CUDA_VISIBLE_DEVICES value allows, in its order; None allows all.
 
     Entries are indices in the order of the PCI bus, or UUIDs or beginnings of them ("GPU-…"); as in CUDA, the first
-    one that is invalid, or was there before, ends the list. A MIG instance ("MIG-…") that NVML knows stands for
-    itself: its energy cannot be told from its GPU's.
+    one that is invalid or repeated ends the list. A MIG instance ("MIG-…") that NVML knows is returned as a device with
+    index -1, since its energy is not known apart from its GPU's.
     """
     if allowed is None:
         return list(gpus)

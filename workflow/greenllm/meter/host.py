@@ -1,4 +1,4 @@
-"""What the kernel says of the host: its boot, its processors, their busy time, its memory."""
+"""The host, as its kernel describes it: boot, processors, busy time, memory."""
 
 import contextlib
 import os
@@ -10,7 +10,7 @@ LEAST_BUSY = (
     "/proc/stat says less than what the metered jobs used (gVisor's says nothing), so the host is taken to have been "
     "busy as long as they: of other processes nothing is known"
 )
-# The kernel counts busy time in ticks, other clocks to the nanosecond: so far apart they may be.
+# The kernel counts busy time in ticks, other clocks in nanoseconds: the relative and absolute (s) difference allowed.
 BUSY_TOLERANCE, BUSY_TOLERANCE_S = 0.1, 0.1
 
 TICKS_PER_S = os.sysconf("SC_CLK_TCK")
@@ -22,7 +22,7 @@ def sysfs() -> Path:
 
 
 def procfs() -> Path:
-    """Return the root of procfs that tells of the host: `$GREENLLM_PROCFS`, else /proc; raises as `sysfs` does."""
+    """Return the root of the host's procfs: `$GREENLLM_PROCFS`, else /proc; raises as `sysfs` does."""
     return _root("GREENLLM_PROCFS", "/proc")
 
 
@@ -48,19 +48,19 @@ def boot_id() -> str:
 
 
 class BusyTimeError(Exception):
-    """The kernel does not say how long the processors were busy; the message says why."""
+    """The busy time of the processors cannot be read; the message says why."""
 
 
 def said_too_little(said_s: float | None, jobs_s: float) -> bool:
-    """Whether the kernel says that a host was busy for less time than its jobs alone (CPU seconds; None: unknown)."""
+    """Whether the kernel's busy time of a host is less than that of its jobs alone (CPU seconds; None: unknown)."""
     return said_s is None or jobs_s - said_s > max(BUSY_TOLERANCE_S, BUSY_TOLERANCE * jobs_s)
 
 
 class ProcessorTimes:
-    """Reads /proc/stat's first line again and again through one descriptor, which is closed with this object."""
+    """Reads /proc/stat's first line repeatedly through one descriptor, which is closed with this object."""
 
     def __init__(self) -> None:
-        """Open the file. Raises UserError where $GREENLLM_PROCFS names a folder that has none: it is no /proc."""
+        """Open the file. Raises UserError where $GREENLLM_PROCFS names a folder without it, which is no /proc."""
         self._path = procfs() / "stat"
         self._file, self._reason = None, ""
         try:
@@ -95,13 +95,15 @@ class ProcessorTimes:
 
 
 def processor_count() -> int:
-    """Return how many processors of the host are online, as /proc/stat lists them; where it is cut short, /sys does."""
+    """Return the number of the host's online processors, by /proc/stat; where that is cut short, by os.cpu_count."""
     try:
         *lines, rest = (procfs() / "stat").read_bytes().split(b"\n")
     except OSError:
         lines, rest = [], b""
     listed = [line for line in lines if line.startswith(b"cpu") and line[3:4].isdigit()]
-    if not listed or rest.startswith(b"cpu") or lines[-1].startswith(b"cpu"):  # other lines follow those of processors
+    if (
+        not listed or rest.startswith(b"cpu") or lines[-1].startswith(b"cpu")
+    ):  # processors are not the last lines of a whole file
         return os.cpu_count() or 1
     return len(listed)
 

@@ -2,9 +2,9 @@
 
 A lease is an flock(2) on a file `gpu-<uuid>` or `cpu-<number>` in one folder. The kernel drops it when the last
 process that inherited the descriptor ends: a killed meter does not free a busy GPU, and a dead job frees its
-own at once. Who wants something draws a numbered ticket (one queue for GPUs, one for processors), takes what it needs
-one by one when it is first, and then lets the next in: so `--gpus 2` is not starved by ones. Everybody takes GPUs
-before processors, so nobody waits in a circle.
+own at once. A job draws a numbered ticket (one queue for GPUs, one for processors), takes what it needs one by one when
+it is first, and then lets the next job in, so that jobs with one GPU do not starve one with two. Every job takes GPUs
+before processors, so there is no deadlock.
 """
 
 import contextlib
@@ -23,16 +23,16 @@ from greenllm.meter.quota import quota_cpus
 
 FOLDERS = ("/run/lock/greenllm", "/tmp/greenllm-locks")
 POLL_S = 0.1
-# A wait shorter than this is not worth a message; a longer one is told again after a while.
-TELL_AFTER_S, TELL_AGAIN_S = 1.0, 300.0
+# A wait is reported after the first of these times, and again whenever the second has passed (s).
+REPORT_AFTER_S, REPORT_AGAIN_S = 1.0, 300.0
 
 
 class LeaseTimeoutError(Exception):
-    """What was wanted did not become free within the time allowed."""
+    """The devices did not become free within the time allowed."""
 
 
 class NoLocksError(Exception):
-    """There is no folder in which locks can be kept."""
+    """No folder can hold the locks."""
 
 
 def lock_folder() -> Path:
@@ -57,7 +57,7 @@ def lock_folder() -> Path:
 
 @contextlib.contextmanager
 def _open_to_all() -> Iterator[None]:
-    """Make files and folders with the very mode asked for, from their first moment."""
+    """Create files and folders with exactly the mode asked for."""
     before = os.umask(0)
     try:
         yield
@@ -153,7 +153,7 @@ class Lease:
 
 
 class _Ticket:
-    """A place in the queue of one kind: a locked file with a number, behind all that were there before."""
+    """A place in the queue of one kind: a locked file with the next number."""
 
     def __init__(self, folder: Path, kind: str) -> None:
         self._stem = folder / f"queue-{kind}"
@@ -187,7 +187,7 @@ class _Ticket:
         return sorted(int(name) for name in names if name.isdecimal())
 
     def is_first(self) -> bool:
-        """Return whether nobody waits who came before."""
+        """Return whether no earlier ticket is waiting."""
         return not any(_is_held(self._path(n)) for n in self._numbers() if n < self._number)
 
 
@@ -213,7 +213,7 @@ class _Waiting:
     count: int
     deadline: float | None
     began_s: float = field(default_factory=time.monotonic)
-    told_s: float | None = None
+    reported_s: float | None = None
 
     @property
     def waited_s(self) -> float:
@@ -223,9 +223,9 @@ class _Waiting:
         now = time.monotonic()
         if self.deadline is not None and now >= self.deadline:
             raise LeaseTimeoutError(f"{self.what}: not free after {now - self.began_s:.0f} s")
-        due_s = self.began_s + TELL_AFTER_S if self.told_s is None else self.told_s + TELL_AGAIN_S
+        due_s = self.began_s + REPORT_AFTER_S if self.reported_s is None else self.reported_s + REPORT_AGAIN_S
         if now >= due_s:
-            self.told_s = now
+            self.reported_s = now
             holders = [f"{h.name}: {h.describe()}" for h in holders_of(self.lease.folder, self.names) if h.held]
             more = "" if len(holders) <= 4 else f" and {len(holders) - 4} more"
             warn(f"waiting for {self.what} (held: {'; '.join(holders[:4]) or 'nothing, but others wait first'}{more})")
@@ -234,14 +234,14 @@ class _Waiting:
 
 @dataclass(frozen=True)
 class Holder:
-    """A lock file: whether it is held, and what its last holder wrote into it."""
+    """A lock file: whether it is held, and the record that its holder wrote into it."""
 
     name: str
     held: bool
     record: dict[str, Any]
 
     def describe(self) -> str:
-        """Return one phrase for a person."""
+        """Return one phrase for a message."""
         if not self.record:
             return "unknown"
         return "{rule} of {user}, meter's process {pid}, since {since}".format(
@@ -250,7 +250,7 @@ class Holder:
 
 
 def holders_of(folder: Path, names: Sequence[str]) -> list[Holder]:
-    """Say who holds which of the locks; a lock file that does not exist is free."""
+    """Return the holder of each of the locks; a lock file that does not exist is free."""
     holders = []
     for name in names:
         try:
@@ -273,7 +273,7 @@ def holders_of(folder: Path, names: Sequence[str]) -> list[Holder]:
 
 
 def holder_record(job_id: str, rule: str) -> dict[str, Any]:
-    """Return what a holder writes into its locks, for others to read."""
+    """Return the record that a holder writes into its locks."""
     try:
         user = pwd.getpwuid(os.getuid()).pw_name
     except KeyError:
@@ -283,16 +283,16 @@ def holder_record(job_id: str, rule: str) -> dict[str, Any]:
 
 
 def usable_cpus() -> list[int]:
-    """Return the processors this process may run on (sched_getaffinity(2)), no more than its quota is worth."""
+    """Return the processors on which this process may run (sched_getaffinity(2)), no more than its quota allows."""
     return sorted(os.sched_getaffinity(0))[: quota_cpus()]
 
 
 def cpu_locks(exclusive: bool) -> list[str]:
-    """Return the names of the processor locks a job may take: the usable ones, or, to be alone, all of the host."""
+    """Return the names of the processor locks that a job may take: the usable ones; `exclusive`: all of the host's."""
     return [f"cpu-{number}" for number in (range(os.cpu_count() or 1) if exclusive else usable_cpus())]
 
 
 def _sign(descriptor: int, record: dict[str, Any]) -> None:
-    with contextlib.suppress(OSError):  # another user's file that we may only read
+    with contextlib.suppress(OSError):  # another user's file, which may only be read
         os.ftruncate(descriptor, 0)
         os.pwrite(descriptor, json.dumps(record).encode(), 0)

@@ -1,4 +1,4 @@
-"""Which machine this is, by its hardware: two may have one name."""
+"""The identity of this machine, by its hardware: two machines may have one name."""
 
 import contextlib
 import hashlib
@@ -23,11 +23,10 @@ PERMANENT = (
 
 
 def machine() -> dict[str, Any]:
-    """Return what tells this machine from others: `processor`, and `network_cards`, SHA-256 of their own addresses.
+    """Return the machine's identity: `processor`, and `network_cards`, the SHA-256 of their permanent addresses.
 
-    Both outlive reboots and new installations. Nodes of a cluster differ in their cards even where they boot one image,
-    and so have one /etc/machine-id, or a new one at each boot. A container with a network of its own sees no card, but
-    does see the processor.
+    Both survive reboots and new installations. /etc/machine-id does not: nodes that boot one image have the same, or
+    a new one at each boot. A container with its own network sees no card, but does see the processor.
     """
     identity = processor_identity()
     cards = []
@@ -42,7 +41,7 @@ def machine() -> dict[str, Any]:
 
 
 def differ(one: Mapping[str, Any] | None, other: Mapping[str, Any] | None) -> bool:
-    """Whether two descriptions are surely of two machines; what either does not know tells nothing."""
+    """Whether two identities are certainly of two machines; a part that either lacks is not compared."""
     if one is None or other is None:
         return False
     processors = {one["processor"], other["processor"]} - {None}

@@ -1,4 +1,4 @@
-"""What the meter is asked to do."""
+"""The options of the meter."""
 
 import argparse
 import os

@@ -1,11 +1,11 @@
-"""Zones that overlap: several of a host's sensors that show one and the same counter, so that it counts once.
+"""Zones that overlap: several of a host's sensors show the same counter, so that it must count once.
 
 The kernel registers a powercap zone for each die, named package-0-die-0 and so on. On Threadripper and EPYC of the
-first two generations all dies of a package read one register; on Cascade Lake-AP each has a counter of its own. Their
-names are alike, so only their readings tell. A sample reads them within microseconds: one counter shows the same count
-in both zones, unless it was renewed just in between. Two counters differ by whatever their dies drew since the boot,
-and practically never agree to the microjoule. A first reading may be equal by chance (both at zero after the boot), so
-only readings after either has moved count; and of these a part is enough, since it is no chance either.
+first two generations all dies of a package read one register; on Cascade Lake-AP each has its own counter. Their names
+are alike, so only their readings show which is the case. A sample reads them within microseconds: one counter shows the
+same count in both zones, unless it was renewed in between. Two counters differ by the energy of their dies since the
+boot, and practically never agree to the microjoule. A first reading may be equal by chance (both at zero after the
+boot), so only readings after either has moved count. A part of these is enough, since equality by chance is excluded.
 """
 
 from collections.abc import Callable, Sequence
@@ -13,8 +13,8 @@ from itertools import combinations
 
 from greenllm.ledger.records import Counter, SensorRecord
 
-# Of the samples in which either counter had moved, so many show the same count in both: 1 in 10. Of one counter nearly
-# all do; two readings that are 0.5 ms apart still agree in half of them, where it is renewed every millisecond.
+# The part of the samples, among those in which either counter had moved, that must show equal counts. With one counter
+# nearly all do; with two readings 0.5 ms apart still half of them, if the counter is renewed every millisecond.
 ENOUGH = 0.1
 
 
@@ -24,12 +24,12 @@ def show_one_counter(agreed: int, moved: int) -> bool:
 
 
 def notice(device: str, others: Sequence[str]) -> str:
-    """Return what a log says of a device whose counter other zones show, too."""
+    """Return the remark on a device whose counter other zones show, too."""
     return f"{' and '.join([device, *others])} show one and the same counter: each joule counts once"
 
 
 def may_overlap(one: Counter | None, other: Counter | None) -> bool:
-    """Whether two counters of one component and method can be the same: read by all alike, on one scale."""
+    """Whether two counters of one component and method can be the same: shared by all meters, on one scale."""
     if one is None or other is None or one.ticks or not one.shared:  # a GPU's, which ticks, is known by its UUID
         return False
     return other.shared and (one.unit_J, one.wrap) == (other.unit_J, other.wrap)
@@ -46,7 +46,7 @@ def alike(sensors: Sequence[SensorRecord]) -> list[list[int]]:
 
 
 class Agreement:
-    """How often two zones showed equal counts, sample by sample."""
+    """The number of samples in which two zones showed equal counts."""
 
     def __init__(self) -> None:
         """No sample yet."""
@@ -54,7 +54,7 @@ class Agreement:
         self._agreed = self._moved = 0
 
     def add(self, one: float, other: float) -> None:
-        """Take in what both showed in one sample."""
+        """Add the two counts of one sample."""
         if self._last is not None and self._last != (one, other):
             self._moved += 1
             self._agreed += one == other

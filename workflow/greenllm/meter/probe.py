@@ -1,4 +1,4 @@
-"""`greenllm probe`: what can be measured on this host, by which sensor, and who holds which device."""
+"""`greenllm probe`: the sensors of this host, their power now, and the holders of its devices."""
 
 import argparse
 import time
@@ -20,11 +20,11 @@ from greenllm.meter.sensors.nvml import Gpu
 from greenllm.meter.sensors.reading import KEY
 from greenllm.printing import print_json
 
-# The command of a meter outside the host may take its time.
+# The command of a meter outside the host may be slow (s).
 FIRST_ANSWER_S = 3.0
-# How often what needs no closer look is read: several readings tell zones that show one counter.
+# The time between samples if no sensor needs polling (s): several samples identify zones that show one counter.
 SAMPLE_S = 0.1
-# The time that sensors are watched for by default is enough to see a counter move.
+# The default time of watching (s): enough to see a counter move.
 LONG_ENOUGH_S = 0.5
 
 
@@ -56,7 +56,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def probe(seconds: float) -> dict[str, Any]:
-    """Look at the sensors for some seconds; return host, sensors (with power in W now), and locks."""
+    """Watch the sensors for some seconds; return host, sensors (with their power now in W), and locks."""
     gpus, sensors = find_sensors()
     try:
         return _found(gpus, sensors, seconds)
@@ -129,7 +129,7 @@ def _found(gpus: Sequence[Gpu], sensors: Sequence[Sensor], seconds: float) -> di
 
 
 def _stood_still(sensor: Sensor, energy: Estimate, seconds: float) -> bool:
-    """Whether a counter did not move for as long as one that works does not stand still."""
+    """Whether a counter did not move although a working one would have."""
     counter = sensor.counter
     if counter is None or counter.still_s is None or seconds < min(counter.still_s, LONG_ENOUGH_S):
         return False

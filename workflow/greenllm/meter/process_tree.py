@@ -1,4 +1,4 @@
-"""The CPU time of a command's whole process tree, short-lived, orphaned and never waited-for children included."""
+"""The CPU time of a command's whole process tree, including short-lived, orphaned and never waited-for children."""
 
 import ctypes
 import os
@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from greenllm.meter.host import TICKS_PER_S
 
 PR_SET_CHILD_SUBREAPER = 36  # linux/prctl.h
-# /proc tells the waited-for children's times in ticks, user and system apart: two ticks may be missing.
+# /proc has the waited-for children's times in ticks, user and system apart: two ticks may be missing.
 TICKS_TOLERANCE_S = 2.0 / TICKS_PER_S
 
 
@@ -95,7 +95,7 @@ def children_of(pid: int, threads: int = 1) -> list[int]:
     return children
 
 
-# Programs that this process runs for its own ends, such as to read a sensor: no part of any tree.
+# Programs that this process runs for itself, such as to read a sensor: they are not part of any tree.
 helpers: set[int] = set()
 
 
@@ -111,34 +111,34 @@ class ProcessTree:
         self._highest_s = 0.0
         self._seen: dict[int, Process] = {}
         self._children: dict[int, list[int]] = {}
-        self._before_s = self._total_s()  # what was used before: none of it is the job's
+        self._before_s = self._total_s()  # used before the job began
 
     def reaped(self, pid: int, usage: resource.struct_rusage) -> None:
-        """Take in the usage of a child that this process waited for (with its waited-for descendants')."""
+        """Add the usage of a child that this process waited for (with its waited-for descendants')."""
         self._reaped_s += usage.ru_utime + usage.ru_stime
         self._seen.pop(pid, None)
 
     def processes(self) -> list[int]:
         """Return the ids of the tree's live processes but this one, parents before children."""
-        return [pid for pid in self._look()[0] if pid != os.getpid()]
+        return [pid for pid in self._walk()[0] if pid != os.getpid()]
 
     def cpu_s(self) -> float:
-        """Return the CPU seconds that the tree used so far; it never falls."""
+        """Return the CPU seconds that the tree has used; the number never falls."""
         self._highest_s = max(self._highest_s, self._total_s() - self._before_s)
         return self._highest_s
 
     def _total_s(self) -> float:
         before, children_before = self._seen, self._children
-        self._seen, self._children = self._look()
-        # A child that vanished was waited for by its parent, and so is part of the parent's waited time; unless the
-        # parent ignores SIGCHLD: then the kernel drops its time, and the last we saw of it is kept here.
+        self._seen, self._children = self._walk()
+        # A child that vanished was waited for by its parent, and is part of the parent's waited time; unless the parent
+        # ignores SIGCHLD: then the kernel drops its time, and its last known time is kept here.
         for pid, process in self._seen.items():
             earlier = before.get(pid)
             if earlier is None or earlier.started != process.started:
                 continue
             gone = self._gone_below(pid, before, children_before)
             if gone:
-                # Read anew: of a child that ended during this look its parent's time knew nothing yet.
+                # Read again: the parent's time may not yet include a child that ended during this walk.
                 waited_s = (read_process(pid) or process).waited_s - earlier.waited_s
                 missing = sum(c.own_s + c.waited_s for c in gone) - waited_s
                 if missing > TICKS_TOLERANCE_S * len(gone):
@@ -150,11 +150,11 @@ class ProcessTree:
         """The children of a process that are no longer in the tree."""
         pids = [child for child in children.get(pid, []) if child in before and child not in self._seen]
         gone = [before[child] for child in pids]
-        if self._with_own:  # such a process is no subreaper: what they had below them has left the tree with them
+        if self._with_own:  # such a process is no subreaper: the descendants of gone children left the tree with them
             gone += [below for child in pids for below in self._gone_below(child, before, children)]
         return gone
 
-    def _look(self) -> tuple[dict[int, Process], dict[int, list[int]]]:
+    def _walk(self) -> tuple[dict[int, Process], dict[int, list[int]]]:
         seen: dict[int, Process] = {}
         kin: dict[int, list[int]] = {}
         me = os.getpid()
@@ -165,14 +165,14 @@ class ProcessTree:
                 continue
             earlier = self._seen.get(pid)
             if earlier is not None and earlier.parent == parent and earlier.own_s == own_cpu_s(pid):
-                process = earlier  # it has not run since the last look, so has not waited: most of a tree, mostly
+                process = earlier  # most processes: it has not run since the last walk, and so has not waited
             elif (found := read_process(pid)) is not None:
                 process = found
             else:
                 continue
-            if process.parent == parent:  # else the number is another process's by now
-                # Parents are read before their children: a child that ends in between is missed for one look, not
-                # counted twice. Also one that has not run may have got children: orphans, if it is a subreaper.
+            if process.parent == parent:  # otherwise the id belongs to another process now
+                # Parents are read before their children: a child that ends in between is missed in one walk, not
+                # counted twice. A process that has not run may have new children: orphans, if it is a subreaper.
                 seen[pid], kin[pid] = process, children_of(pid, process.threads)
                 waiting += [(child, pid) for child in kin[pid]]
         return seen, kin

@@ -1,7 +1,7 @@
-"""A job's energy as its own meter knows it when the job ends: provisional, for the energy log.
+"""A job's provisional energy, for the energy log: computed by its own meter when the job ends.
 
-The formula is attribution's (greenllm.attribution.sharing), for a job that is alone on its host: of the others it
-only knows that the host was busy. `greenllm attribute` over all ledgers has the last word.
+The formula is attribution's (greenllm.attribution.sharing), for a job that is alone on its host: of other jobs the
+meter only knows that the host was busy. `greenllm attribute` over all ledgers returns the final energy.
 """
 
 import math
@@ -34,9 +34,9 @@ class Provisional:
         job_id: str,
         wants_gpus: bool = True,
     ) -> None:
-        """`leased` are the UUIDs of the job's GPUs; `cpus` the host's processors; `job_id` names the job's own errors.
+        """`leased`: the UUIDs of the job's GPUs; `cpus`: the host's processors; `job_id`: the name of the job's errors.
 
-        `wants_gpus`: GPUs that cannot be read are the job's concern.
+        `wants_gpus`: the job asked for GPUs, so that one that cannot be read is a component without energy.
         """
         gpus = set(leased)
         self._sensors = [s for s in sensors if s.component != "gpu" or s.device in gpus or (wants_gpus and not s.terms)]
@@ -45,7 +45,7 @@ class Provisional:
         self._previous: Row | None = None
         self._busy_s = self._cpu_s = 0.0  # since the first sample
         self._began: dict[str, float] = {}
-        self._said_busy_s: float | None = None
+        self._kernels_busy_s: float | None = None
         self._last_read: dict[int, tuple[float, float]] = {}
         self._known_s = [0.0] * len(self._sensors)  # between readings, where it is known what was counted
         self._still_s = [0.0] * len(self._sensors)  # since the counter moved
@@ -58,7 +58,7 @@ class Provisional:
         self._least_W, self._most_W = [math.inf] * len(self._sensors), [0.0] * len(self._sensors)
 
     def add(self, row: Row) -> None:
-        """Take in the next sample, or readings between samples."""
+        """Add the next sample, or readings between samples."""
         if row[0] is None:
             self._add_gauges(row)
             return
@@ -80,19 +80,19 @@ class Provisional:
             self._add(i, {**grown, "counter": self._counter_growth(i, sensor, row)}, part)
 
     def _busy_growth(self, row: Row) -> tuple[float, float]:
-        """CPU seconds of the host and of the job since the sample before.
+        """CPU seconds of the host and of the job since the previous sample.
 
-        The host was busy for as long as the kernel says, and at least as long as the job.
+        The host's busy time is the kernel's, and at least the job's.
         """
         readings = {name: row[self._column[name]] for name in ("monotonic_s", BUSY, "cpu_s")}
         grown = {}
         for name, reading in readings.items():
             if reading is not None:
                 grown[name] = reading - self._began.setdefault(name, reading)
-        self._said_busy_s = grown.get(BUSY, self._said_busy_s)
+        self._kernels_busy_s = grown.get(BUSY, self._kernels_busy_s)
         cpu_s = max(self._cpu_s, grown.get("cpu_s", 0.0))
         least_s = min(cpu_s, self._cpus * grown.get("monotonic_s", 0.0))
-        busy_s = max(self._busy_s, self._said_busy_s or 0.0, least_s)
+        busy_s = max(self._busy_s, self._kernels_busy_s or 0.0, least_s)
         growths = busy_s - self._busy_s, cpu_s - self._cpu_s
         self._busy_s, self._cpu_s = busy_s, cpu_s
         return growths
@@ -102,7 +102,7 @@ class Provisional:
         return row[self._column[counter_columns(sensor.component, sensor.device)[1]]]
 
     def _add_gauges(self, row: Row) -> None:
-        """Take in what gauges showed between samples."""
+        """Add readings of gauges between samples."""
         for i, sensor in enumerate(self._sensors):
             if sensor.gauge is not None:
                 self._add(i, {"counter": self._counter_growth(i, sensor, row), "time": 0.0, "busy": 0.0}, 1.0)
@@ -144,7 +144,7 @@ class Provisional:
                 if raw == before and counter.still_s is not None:
                     self._still_s[i] += span_s
                     return 0.0
-                self._known_s[i] += self._stood_s(i)
+                self._known_s[i] += self._motionless_s(i)
                 self._still_s[i] = 0.0
         except UnknownGrowthError as unknown:
             self._unknown_why[i] = str(unknown)
@@ -152,8 +152,8 @@ class Provisional:
         self._known_s[i] += span_s
         return energy_J
 
-    def _stood_s(self, i: int) -> float:
-        """How long a counter has stood still by now, where it may; else 0, and it is unknown why."""
+    def _motionless_s(self, i: int) -> float:
+        """Seconds for which a counter has not moved, if it need not move; otherwise 0, and that time is unknown."""
         counter, still_s = self._sensors[i].counter, self._still_s[i]
         if counter is None or counter.still_s is None or still_s <= counter.still_s:
             return still_s
@@ -161,12 +161,12 @@ class Provisional:
         return 0.0
 
     def _covered_s(self, i: int) -> float:
-        """For how long it is known what a counter or gauge counted."""
-        stood_s, counter = self._stood_s(i), self._sensors[i].counter
-        if counter is not None and stood_s and not self._known_s[i] and self._cpu_s >= counter.still_cpu_s:
+        """Seconds for which the energy of a counter or gauge is known."""
+        motionless_s, counter = self._motionless_s(i), self._sensors[i].counter
+        if counter is not None and motionless_s and not self._known_s[i] and self._cpu_s >= counter.still_cpu_s:
             self._unknown_why[i] = STOOD
             return 0.0
-        return self._known_s[i] + stood_s
+        return self._known_s[i] + motionless_s
 
     def _repeated(self) -> dict[int, int]:
         """Return {sensor: the first one that shows its counter}."""
@@ -185,19 +185,19 @@ class Provisional:
         }
 
     def _notices(self, i: int, troubles: Mapping[str, str]) -> list[str]:
-        """What else a log says of a sensor: which others show its counter, and what little the kernel said."""
+        """Remarks on a sensor: which others show its counter, and whether the kernel counted too little busy time."""
         sensor = self._sensors[i]
         others = [self._sensors[j].device for j, first in self._repeated().items() if first == i]
-        told = [notice(sensor.device, others)] if others else []
-        if sensor.uses("busy") and said_too_little(self._said_busy_s, self._cpu_s):
-            told.append(f"{trouble}; {LEAST_BUSY}" if (trouble := troubles.get(BUSY)) else LEAST_BUSY)
-        return told
+        notices = [notice(sensor.device, others)] if others else []
+        if sensor.uses("busy") and said_too_little(self._kernels_busy_s, self._cpu_s):
+            notices.append(f"{trouble}; {LEAST_BUSY}" if (trouble := troubles.get(BUSY)) else LEAST_BUSY)
+        return notices
 
     def _unseen_J(self, i: int, tick_s: Mapping[str, float]) -> float:
-        """What readings that are renewed only now and then leave open, in joules (95 %).
+        """The uncertainty (J, 95 %) from sensors that are renewed at intervals.
 
         A counter lags by up to a period at both ends of the job (the sum of two errors that are uniform within ±h is
-        within ±1.55 h); of a gauge's changes, each lies anywhere between two windows, at worst all at the same end.
+        within ±1.55 h). A gauge's changes happened anywhere between two windows, at worst all at the same end.
         """
         sensor, gauge = self._sensors[i], self._sensors[i].gauge
         if gauge is not None:
@@ -218,8 +218,8 @@ class Provisional:
     ) -> list[Component]:
         """Return the job's components.
 
-        `inside` are components of the meters inside this one (as JSON), which are taken out of it; `troubles` says,
-        by device, why readings failed, and `tick_s` how often it was renewed.
+        `inside` are components of the meters inside this one (as JSON), whose energy is subtracted. `troubles` says, by
+        device, why readings failed; `tick_s` is each device's refresh period.
         """
         nested: dict[tuple[str, str, str], float] = {}
         for component in inside:
@@ -270,7 +270,7 @@ class Provisional:
         return components
 
     def _counted_time_s(self, i: int) -> float:
-        """Seconds a model was applied for."""
+        """Seconds for which a model was applied."""
         return next(
             (self._counted[i].get(t.parameter, 0.0) / t.factor for t in self._sensors[i].terms if t.of == "time"), 0.0
         )

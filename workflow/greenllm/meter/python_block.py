@@ -24,7 +24,7 @@ _changing = threading.Lock()
 
 
 def _renew_lock() -> None:
-    """In a fork no other thread is left that would release the lock."""
+    """In a fork there is no other thread that would release the lock."""
     global _changing
     _changing = threading.Lock()
 
@@ -42,8 +42,8 @@ class Meter:
 
     An exception in the block is passed on; the attempt then has failed (KeyboardInterrupt: was killed). Inside another
     meter it is a part of that one, and leases nothing. A fork of the process that leaves the block records nothing.
-    The environment stays as it is, but for the variables by which meters inside this one know that they are: a
-    program that is to use the leased `gpus` selects them itself.
+    The environment stays as it is, except for the variables by which meters inside this one find it: a program that
+    uses the leased `gpus` selects them itself.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""How many processors a control group's quota is worth: what a container or a service may use of the host's."""
+"""The number of processors that a control group's quota allows a container or a service."""
 
 import contextlib
 import math
@@ -8,20 +8,20 @@ from pathlib import Path
 
 
 def quota_cpus() -> int | None:
-    """Return how many processors this process's quota keeps busy, rounded up; None where it has none.
+    """Return the number of processors that this process's quota allows, rounded up; None where it has none.
 
-    It is the least of the group's own and of those around it (Documentation/admin-guide/cgroup-v2.rst, `cpu.max`;
+    It is the least quota of the group and of those around it (Documentation/admin-guide/cgroup-v2.rst, `cpu.max`;
     Documentation/scheduler/sched-bwc.rst, `cpu.cfs_quota_us`).
     """
     return min((max(1, math.ceil(quota)) for folder in _folders() for quota in _quota(folder)), default=None)
 
 
 def _folders() -> Iterator[Path]:
-    """Yield the folders of this process's groups and of those around them; in a container it sees its own as root."""
+    """Yield the folders of this process's groups and of those around them; in a container its own is the root."""
     groups = ["/"]
     with contextlib.suppress(OSError):
         groups += [line.split(":", 2)[2] for line in Path("/proc/self/cgroup").read_text().splitlines()]
-    # A root that is not there holds no quota; the meter refuses it.
+    # A root that does not exist has no quota; the meter refuses it.
     for root in {Path(os.environ.get("GREENLLM_SYSFS") or "/sys"), Path("/sys")}:
         for hierarchy in ("", "cpu", "cpu,cpuacct"):
             for group in dict.fromkeys(groups):
@@ -31,7 +31,7 @@ def _folders() -> Iterator[Path]:
 
 
 def _quota(folder: Path) -> Iterator[float]:
-    """Yield the processors that a group's quota is worth, where it has one."""
+    """Yield the number of processors that a group's quota allows, if it has one."""
     with contextlib.suppress(OSError, ValueError):
         quota, period = (folder / "cpu.max").read_text().split()
         if quota != "max":

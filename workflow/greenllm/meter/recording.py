@@ -33,7 +33,7 @@ BUSY_COLUMN = HOST_COLUMNS.index(BUSY)
 
 @dataclass(frozen=True)
 class Outcome:
-    """How the job ended. `exit_code` is as a shell tells it; `work` is what the job says it has done, by unit."""
+    """How the job ended. `exit_code` is that of a shell; `work` has the amounts that the job reported, by unit."""
 
     status: Status
     exit_code: int
@@ -42,10 +42,10 @@ class Outcome:
 
 
 class Recording:
-    """The record of one attempt. After construction call `begin`, then `watch` again and again, then `end`."""
+    """The record of one attempt. After construction call `begin`, then `watch` repeatedly, then `end`."""
 
     def __init__(self, options: Options, interval_s: float | None = None) -> None:
-        """Look for sensors and take the slots, waiting for them as long as it takes.
+        """Find the sensors and take the slots, waiting for them without limit (or for the options' `wait_s`).
 
         `interval_s` is the time between samples in seconds (default: $GREENLLM_METER_INTERVAL_S, else 1).
         Raises UserError where a lease cannot be had or the interval is bad.
@@ -56,7 +56,7 @@ class Recording:
         self.id = f"{self._parent}.{os.urandom(3).hex()}" if self._parent else _new_id()
         self._run_id = printable(os.environ.get("GREENLLM_RUN_ID") or self.id)
         self._folder = options.ledger or absolute(os.environ.get("GREENLLM_LEDGER") or DEFAULT_LEDGER)
-        # before the lease and the first sample: what it takes is not the job's
+        # before the lease and the first sample, so that the job does not pay for it
         self._inputs = None if options.inputs is None else fingerprints(_by_name(options.inputs))
         self._outputs = None if options.outputs is None else _by_name(options.outputs)
         self.components: list[Component] = []
@@ -75,7 +75,7 @@ class Recording:
 
     @property
     def environment(self) -> dict[str, str]:
-        """The variables by which a meter inside this one knows that it is."""
+        """The variables by which a meter inside this one finds it."""
         return {
             "GREENLLM_METER_ID": self.id,
             "GREENLLM_LEDGER": str(self._folder),
@@ -98,11 +98,11 @@ class Recording:
             self.id,
             bool(self.options.gpus),
         )
-        # A job on a card whose counter ticks begins with a tick: what the counter says then is not late.
+        # A job on a card whose counter ticks begins with a tick: then the counter's value is not late.
         self._sampler.begin_edge(renewals=1)
         before = self._sampler.watch_edge()
         *before, self._last = [*before, *self._sampler.sample()]
-        self._busy_was_told = self._last[BUSY_COLUMN] is not None
+        self._busy_was_read = self._last[BUSY_COLUMN] is not None
         self._start = self._start_record()
         self._ledger.write(asdict(self._start))
         for row in (*before, self._last):
@@ -114,12 +114,12 @@ class Recording:
         self._sampler.begin_edge()
 
     def watch(self) -> float:
-        """Take a sample if it is time to; return the seconds after which to call again."""
+        """Take a sample if one is due; return the seconds until the next call."""
         self._ledger.sync_once()
         now = time.monotonic()
         if now >= self._next_sample_s:
             self._sample()
-            # the next of the regular times: a meter that was held up does not sample in a burst
+            # the next of the regular times: a delayed meter does not sample in a burst
             self._next_sample_s += self.interval_s * (1 + (now - self._next_sample_s) // self.interval_s)
         elif self._sampler.poll_s is not None:
             self._take_in(self._sampler.poll())
@@ -129,13 +129,13 @@ class Recording:
         return max(0.0, until_s)
 
     def end(self, outcome: Outcome) -> None:
-        """Take the last sample, end the ledger and write the energy log; the lease goes with the job's last process.
+        """Take the last sample, end the ledger and write the energy log; the lease ends with the job's last process.
 
-        Never raises, since the job has been done: what fails is told, and missing in the end record.
+        Never raises, since the job is done: a failure is reported, and its part is missing in the end record.
         """
         with _carrying_on("the last sample could not be taken"):
             self._sample()
-            if self._last[BUSY_COLUMN] is None and self._busy_was_told:
+            if self._last[BUSY_COLUMN] is None and self._busy_was_read:
                 _warn(f"the last sample could not be taken whole ({self._sampler.troubles[BUSY]})")
             self._sampler.begin_edge(ended=True)
             for row in self._sampler.watch_edge():
@@ -144,7 +144,7 @@ class Recording:
         self._ledger.write(asdict(end), sync=True)
         for gpu, memory in self._sampler.memory.items():
             if memory.used is False and self._parent is None:
-                _warn(f"{gpu} was leased, but never used: what it drew was for nothing; lease it only where it is used")
+                _warn(f"{gpu} was leased, but never used: its energy was wasted; lease it only where it is used")
         if self._ledger.lost:
             _warn(f"{self._ledger.lost} ledger record(s) could not be written ({self._ledger.trouble})")
         if (path := self.options.out) is not None:
@@ -154,7 +154,7 @@ class Recording:
             self._closing.close()
 
     def abandon(self) -> None:
-        """Give back whatever the recording holds: its job does not begin."""
+        """Release everything that the recording holds: its job does not begin."""
         self.slots.release()
         self._closing.close()
 
@@ -236,7 +236,7 @@ class Recording:
         )
 
     def _written(self) -> dict[str, Any] | None:
-        """What the job wrote. Its energy log, which a workflow declares too, is yet to be written: left out."""
+        """Fingerprints of the job's outputs; not of its energy log, a declared output that is written later."""
         if self._outputs is None:
             return None
         return fingerprints({name: path for name, path in self._outputs.items() if path != self.options.out})
@@ -279,7 +279,7 @@ def _here() -> str | None:
 def _unambiguous_s(sensor: Sensor) -> float:
     """Return the longest time between two readings that leave no doubt, in seconds.
 
-    In it a counter wraps no more than once, and a power is not taken for one that could not be read.
+    Within it a counter wraps no more than once, and a power does not count as unread.
     """
     if sensor.gauge is not None:
         return sensor.gauge.unread_s / 2
@@ -292,7 +292,7 @@ def _unambiguous_s(sensor: Sensor) -> float:
 
 
 def _jitter() -> float:
-    """Return a factor near 1, so that polling does not lock on to what it looks at."""
+    """Return a factor near 1, so that polling does not synchronise with the sensor's refresh."""
     return 0.7 + 0.6 * os.urandom(1)[0] / 255
 
 
@@ -302,7 +302,7 @@ def _new_id() -> str:
 
 @contextlib.contextmanager
 def _carrying_on(trouble: str) -> Iterator[None]:
-    """Tell what goes wrong within instead of raising it: the job has been done, and the rest can still be recorded."""
+    """Report an error instead of raising it: the job is done, and the rest can still be recorded."""
     try:
         yield
     except Exception as error:

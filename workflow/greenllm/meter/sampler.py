@@ -1,10 +1,10 @@
-"""Reads everything once: one sample of the ledger; and, between samples, what is renewed only now and then."""
+"""Reads all sensors once for a sample of the ledger; between samples, polls those that are renewed at intervals."""
 
 import time
 from collections.abc import Sequence
 
 from greenllm.ledger.file import BUSY, HOST_COLUMNS, counter_columns, memory_column
-from greenllm.meter.change_detection import LOOK_S, RENEWAL_S, RENEWALS_AT_EDGE, Watch
+from greenllm.meter.change_detection import POLL_S, RENEWAL_S, RENEWALS_AT_EDGE, Watch
 from greenllm.meter.host import BusyTimeError, ProcessorTimes
 from greenllm.meter.overlap import alike
 from greenllm.meter.process_tree import ProcessTree
@@ -13,18 +13,19 @@ from greenllm.meter.usage import MemoryUse
 
 Row = list[float | None]
 
-# How often counters that may be one are read again where they differ, after how long (s); and in how many samples.
+# Counters that may be one are read again if they differ: this number of times, after this time (s), until they have
+# differed in this number of samples.
 READ_AGAIN, BETWEEN_S, SURELY = 5, 2e-4, 3
 
 
 class Sampler:
     """Takes samples, as rows under `columns`. A reading that fails is None in its row; `troubles` says why.
 
-    `memory` is what was seen of each leased GPU's memory.
+    `memory` holds the use of each leased GPU's memory.
     """
 
     def __init__(self, sensors: Sequence[Sensor], leased: Sequence[str], tree: ProcessTree) -> None:
-        """`leased` are the job's own devices: looked at between samples; of other GPUs, the users are counted."""
+        """`leased` are the job's own devices, polled between samples; of other GPUs, processes are counted."""
         self._tree = tree
         self._processors = ProcessorTimes()
         self._counters = [sensor for sensor in sensors if sensor.read is not None]
@@ -48,43 +49,43 @@ class Sampler:
 
     @property
     def poll_s(self) -> float | None:
-        """How often `poll` must be called, in seconds; None where no sensor needs it."""
+        """The time between two calls of `poll`, in seconds; None where no sensor needs it."""
         often = [
             s.poll_s for s in self._counters if s.poll_s is not None and (s.gauge is None or s.device in self._gauges)
         ]
         if self.at_edge:
-            often.append(LOOK_S)
+            often.append(POLL_S)
         return min(often, default=None)
 
     @property
     def tick_s(self) -> dict[str, float]:
-        """The refresh period, in seconds, of each device that was seen to tick."""
+        """The refresh period, in seconds, of each device that ticked."""
         return {device: period_s for device, w in self._ticking.items() if (period_s := w.period_s) is not None}
 
     @property
     def at_edge(self) -> bool:
-        """Whether the job's first or last moments are still being looked at."""
+        """Whether the job's start or end is still being polled closely."""
         since_s = time.monotonic() - self._edge_s
         if self._ended and since_s < self._slowest_s:
             return True  # a gauge that shows the same may have been renewed; after its period it certainly was
         return since_s < RENEWAL_S and not all(w.has_changed(self._renewals) for w in self._ticking.values())
 
     def begin_edge(self, renewals: int = RENEWALS_AT_EDGE, ended: bool = False) -> None:
-        """Look closely from now on, until all that ticks was renewed so often: the job begins or has just ended."""
+        """Poll closely until each ticking counter was renewed `renewals` times: the job begins or has just ended."""
         self._edge_s, self._renewals, self._ended = time.monotonic(), renewals, ended
         for watch in self._ticking.values():
             watch.begin_edge()
 
     def watch_edge(self) -> list[Row]:
-        """Look closely until the edge has passed; return the rows of that."""
+        """Poll closely until the edge has passed; return the rows of that."""
         rows = []
         while self.at_edge:
             rows += self.poll()
-            time.sleep(LOOK_S)
+            time.sleep(POLL_S)
         return rows
 
     def poll(self) -> list[Row]:
-        """Look at what needs it between samples; return rows that hold only the readings that frame a change."""
+        """Poll the sensors that need it between samples; return rows of the readings just before and after changes."""
         for sensor in self._polled:
             self._read(sensor)
         rows = []
@@ -93,7 +94,7 @@ class Sampler:
             watch = watches.get(sensor.device)
             if watch is None or (raw := self._read(sensor)) is None:
                 continue
-            rows += [self._between(i, reading) for reading in watch.look(round(time.monotonic(), 6), raw)]
+            rows += [self._between(i, reading) for reading in watch.poll(round(time.monotonic(), 6), raw)]
         return rows
 
     def _between(self, i: int, reading: tuple[float, float]) -> Row:
@@ -103,7 +104,7 @@ class Sampler:
         return row
 
     def sample(self) -> list[Row]:
-        """Read everything and return the sample's row, last; before it those that frame a change which it saw first."""
+        """Read everything; return the sample's row last, after rows of the readings just before changes."""
         frames: list[Row] = []
         busy_s, steal_s = self._busy_and_steal_s()
         cpu_s = self._tree.cpu_s()
@@ -131,9 +132,9 @@ class Sampler:
         return [*frames, row]
 
     def _read_again(self, group: Sequence[int], readings: list[tuple[float | None, float]]) -> None:
-        """Read counters that may be one again, while they all differ: one that was renewed in between shows two counts.
+        """Read again counters that may be one, while they all differ: a counter renewed in between shows two counts.
 
-        Those that went on to differ in several samples are not one, and are left alone from then on.
+        Counters that differed in several samples are not one, and are not read again from then on.
         """
         for _ in range(READ_AGAIN):
             if len({readings[i][0] for i in group}) < len(group):
@@ -159,6 +160,6 @@ class Sampler:
         except SensorError as error:
             self.troubles[sensor.device] = str(error)
             return None
-        except Exception as error:  # a sensor's own mistake must not end the watch over the job
+        except Exception as error:  # an error in a sensor must not end the metering of the job
             self.troubles[sensor.device] = f"{type(error).__name__}: {error}"
             return None

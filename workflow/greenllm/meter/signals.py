@@ -1,4 +1,4 @@
-"""Signals: passed on to the command's processes once, and only where they have not had them already."""
+"""Signals: passed on to the command's processes, each exactly once."""
 
 import ctypes
 import os
@@ -7,8 +7,8 @@ import time
 
 from greenllm.meter.process_tree import ProcessTree, children_of, read_process
 
-# What is passed on: what a person or a scheduler sends to end or to tell something. Stop and continue (Ctrl-Z, fg)
-# reach the whole group through the terminal.
+# Signals that are passed on: those by which a person or a scheduler ends or notifies a job. Stop and continue (Ctrl-Z,
+# fg) reach the whole group through the terminal.
 FORWARDED = (
     signal.SIGHUP,
     signal.SIGINT,
@@ -18,7 +18,7 @@ FORWARDED = (
     signal.SIGUSR2,
     signal.SIGALRM,
 )
-# After these a command that ends with an error was killed, whatever it makes of them.
+# After one of these, a command that ends with an error counts as killed, however it handled the signal.
 ENDING = (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT, signal.SIGTERM)
 
 SI_KERNEL = 0x80  # asm-generic/siginfo.h: the terminal's Ctrl-C, Ctrl-\ and hang-up, which go to the whole group
@@ -29,9 +29,9 @@ GROUP_DELIVERY_S = 0.01
 
 
 class Sentinel:
-    """A child that blocks all signals and so keeps what the process group was sent, for us to look at.
+    """A child that blocks all signals, so that those sent to the process group stay pending in it.
 
-    kill(2) to a group and kill(2) to the meter alone look the same to the meter; only the sentinel tells.
+    The meter itself cannot distinguish kill(2) to its group from kill(2) to itself; the sentinel can.
     """
 
     def __init__(self) -> None:
@@ -74,7 +74,7 @@ def pass_on(received: signal.struct_siginfo, sentinel: Sentinel, tree: ProcessTr
     if sentinel.has_received(received.si_signo):
         tree.ignored.discard(sentinel.pid)
         sentinel.end()
-        sentinel = Sentinel()  # a pending signal stays pending: the next one would not be told from it
+        sentinel = Sentinel()  # a pending signal stays pending, and would hide the next one
         tree.ignored.add(sentinel.pid)
         return sentinel
     for pid in recipients(tree):
@@ -86,7 +86,7 @@ def pass_on(received: signal.struct_siginfo, sentinel: Sentinel, tree: ProcessTr
 
 
 def recipients(tree: ProcessTree) -> list[int]:
-    """Return the processes to pass a signal on to: all of the tree, but what nested meters will pass it on to."""
+    """Return the processes to pass a signal on to: all of the tree but those of nested meters, which pass it on."""
     chosen = []
     waiting = [pid for pid in children_of(os.getpid()) if pid not in tree.ignored]
     while waiting:

@@ -1,4 +1,4 @@
-"""The devices a job gets: leased, inherited from the meter around it, or given by SLURM."""
+"""The devices that a job gets: leased, inherited from the meter around it, or assigned by SLURM."""
 
 import os
 import time
@@ -21,7 +21,7 @@ from greenllm.meter.options import Options
 from greenllm.meter.sensors.nvml import Gpu
 from greenllm.paths import printable
 
-# What sizes the thread pools of the common numeric libraries.
+# Variables that set the size of the thread pools of the common numeric libraries.
 THREAD_VARIABLES = (
     "OMP_NUM_THREADS",
     "MKL_NUM_THREADS",
@@ -33,7 +33,7 @@ THREAD_VARIABLES = (
 
 @dataclass
 class Slots:
-    """What a job holds, and what its environment must say of it.
+    """The devices that a job holds, and the environment variables that its command needs for them.
 
     `reserved_cpus` are the processors whose idle time is the job's.
     """
@@ -46,7 +46,7 @@ class Slots:
     lease: Lease | None = None
 
     def release(self) -> None:
-        """Give back what was leased."""
+        """Release the lease."""
         if self.lease is not None:
             self.lease.release()
 
@@ -54,16 +54,16 @@ class Slots:
 def take_slots(
     options: Options, gpus: Sequence[Gpu], job_id: str, environment: Mapping[str, str], nested: bool
 ) -> Slots:
-    """Get what the options ask for; `nested`: inside another meter, which has leased it.
+    """Return the devices that the options ask for; `nested`: inside another meter, which has leased them.
 
-    Raises UserError where the host cannot give it, or not in time.
+    Raises UserError where the host does not have them, or they do not become free in time.
     """
     usable = len(usable_cpus())
     threads = min(options.threads or 1, usable)
     exports = {name: str(threads) for name in THREAD_VARIABLES} if options.threads else {}
     named = environment.get("CUDA_VISIBLE_DEVICES")
     slurm = "SLURM_JOB_ID" in environment
-    given = slurm and not nested  # by SLURM, whose CUDA_VISIBLE_DEVICES stands; without it, it gave no GPU
+    given = slurm and not nested  # assigned by SLURM in CUDA_VISIBLE_DEVICES; without it, there is no GPU
     allowed = [] if given and named is None else visible(gpus, named)
     wanted = _gpus_wanted(options, gpus, allowed)
 
@@ -71,7 +71,7 @@ def take_slots(
         chosen = allowed if given and options.gpus is None else allowed[:wanted]
         if options.gpus is not None and not slurm:
             exports |= _cuda(chosen)
-        # A nested job's reservation is part of its parent's, as far as it names one.
+        # A nested job's reservation, if it names one, is part of its parent's.
         reserved = float(threads) if given or options.threads else 0.0
         return Slots(chosen, threads, reserved, exports)
 

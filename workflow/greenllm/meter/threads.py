@@ -1,4 +1,4 @@
-"""How many CPU threads a job uses: no more than there are processors for it."""
+"""The number of CPU threads that a job uses: no more than it has processors."""
 
 import sys
 
@@ -7,11 +7,10 @@ from greenllm.meter.leases import usable_cpus
 
 
 def usable_threads(asked: int) -> int:
-    """Return `asked`, or how many processors this process may use where those are fewer (its affinity, its quota).
+    """Return `asked`, or the number of processors that this process may use if that is less (its affinity, its quota).
 
-    It is what `greenllm meter` leases, too. A line on standard error tells where it is less than asked: sums are
-    then split otherwise, and so rounded otherwise, hence a training with another number of threads gives other
-    weights.
+    `greenllm meter` leases the same number. A line on standard error reports if it is less than asked: with another
+    number of threads sums are split and rounded differently, so a training returns different weights.
 
     Raises `UserError` where `asked` is less than 1.
     """

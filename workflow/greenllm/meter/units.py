@@ -1,4 +1,4 @@
-"""Power and energy with their units, as external meters write them. What could mean two things is refused."""
+"""Power and energy with their units, as external meters write them. Ambiguous text is refused."""
 
 import math
 import re
@@ -20,16 +20,16 @@ _WORDS: dict[Quantity, dict[str, float]] = {
     "energy": {"joule": 1.0, "wattsecond": 1.0, "watthour": 3600.0},
 }
 
-# Marks that group digits by thousands, and separate no numbers in a list: apostrophes, and spaces that do not break.
+# Marks that group digits by thousands, and never separate numbers in a list: apostrophes and non-breaking spaces.
 _MARKS = "'’\u00a0\u2009\u202f"
-# All that may belong to a number, so that 1,234 or 10.0.0.7 is refused, not cut; but no digits of a name (PSU1).
+# Everything that may belong to a number, so that 1,234 or 10.0.0.7 is refused, not cut; no digits of a name (PSU1).
 NUMBER = rf"(?<![\w.,])[-+\u2212]?\.?\d(?:[\d.,]|[{_MARKS}](?=\d{{3}}(?!\d)))*(?:[eE][-+]?\d+)?"
-# What stands behind it on its line and begins like a unit; `kW h` and `watt hours` are one.
+# The text after it on its line that begins like a unit; `kW h` and `watt hours` are one.
 UNIT = r"[ \t\u00a0\u2009\u202f]*((?:[^\W\d_]|[%°])[^\s,;:|(){}\[\]\"'<>=]*(?:[ -](?:h|s|hours?|seconds?)\b)?)"
 _PLAIN = re.compile(r"\+?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?")
 _GROUPED = re.compile(rf"\d{{1,3}}(?:([{_MARKS},.])\d{{3}})(?:\1\d{{3}})*(?:([.,])\d+)?")
 
-# In a name anything of a unit's shape is taken for its unit, in any case: what `scale` refuses is then refused.
+# In a name everything shaped like a unit, in upper or lower case, is its unit: if `scale` refuses it, it is refused.
 _PREFIX_WORD = "(?:nano|micro|milli|kilo|mega|giga|tera)"
 _SYMBOL_SHAPE = "[pnµμumkgt]?(?:wh?|ws|j|vah?|varh?)|[µμumk][av]|[kmg]?hz|pct|percent|dbm|btu|hp"
 _WORD_SHAPE = rf"(?:{_PREFIX_WORD}[ -]?|[kmg] ?)?(?:watt|joule|volt[ -]?amp(?:ere)?)s?(?:[ -]?(?:hours?|seconds?|h|s))?"
@@ -41,15 +41,14 @@ _UNCLEAR = re.compile(r"[a-z]{2}([kmu](?:Wh?|J|VA))(?![^\W\d_])")  # outletkW: k
 
 
 class ReadingError(Exception):
-    """A text holds no reading that is beyond doubt; the message says why, in one line."""
+    """A text holds no unambiguous reading; the message says why, in one line."""
 
 
 def scale(unit: str, quantity: Quantity) -> float | None:
     """Return the watts (power) or joules (energy) of one unit; None where it is none of that quantity.
 
-    Symbols are those of the SI; words, such as kilowatts, may be used. Of prefixes m is milli and M is mega, so that
-    `mw`, `Mw` and `MWH`, whose writer did not care for the case, are refused; else w, j and h stand for W, J and h, K
-    for k.
+    Symbols are those of the SI; words, such as kilowatts, are accepted. The prefix m is milli and M is mega, so `mw`,
+    `Mw` and `MWH`, whose case is wrong, are refused; otherwise w, j and H are read as W, J and h, and K as k.
     """
     unit = re.sub(r"[ ·.-]", "", unit)
     for symbol, factor in _SYMBOLS[quantity].items():
@@ -75,7 +74,7 @@ def words(name: str) -> str:
 
 
 def unit_in(name: str) -> str:
-    """Return the unit that a name, or the text before a number, says; empty where it says none.
+    """Return the unit in a name, or in the text before a number; empty where there is none.
 
     It may be one that `scale` refuses, as `mw`. Several that differ are returned as "kW and W", which is no unit.
     """
@@ -119,7 +118,7 @@ def _plain(number: str) -> float:
         raise ReadingError(f"{digits}: expected a number that is not negative")
     if _PLAIN.fullmatch(digits):
         return float(digits)
-    # Thousands are beyond doubt where their mark is none of a list's, or another one stands before the fraction.
+    # Thousands are unambiguous if their mark never separates a list, or another mark precedes the fraction.
     grouped = _GROUPED.fullmatch(digits)
     if grouped and grouped[1] != grouped[2] and (grouped[1] in _MARKS or grouped[2]):
         return float(digits.replace(grouped[1], "").replace(",", "."))

@@ -2,29 +2,14 @@
 
 import math
 from collections.abc import Iterable
-from typing import Literal, Protocol
+from typing import Literal
 
-from greenllm.estimate import Interval, PartialInterval
-
-
-class Bounded(Protocol):
-    """Anything that has a value with its interval; a bound is None where it is unknown."""
-
-    @property
-    def value(self) -> float:
-        """The best estimate."""
-
-    @property
-    def low(self) -> float | None:
-        """The lower 95 % bound."""
-
-    @property
-    def high(self) -> float | None:
-        """The upper 95 % bound."""
-
+from greenllm.comparison.rows import Quality
+from greenllm.estimate import Interval, Parameter, PartialInterval
+from greenllm.footprint.carbon import GridFactor
 
 # A number, one with an interval, a count that is never reached, or unknown.
-Value = float | Bounded | Literal["never"] | None
+Value = float | Interval | PartialInterval | Quality | Parameter | GridFactor | Literal["never"] | None
 
 THIN = "\u202f"  # narrow no-break space: groups digits, and separates a number from its unit
 _PREFIXES = ((1e9, "G"), (1e6, "M"), (1e3, "k"), (1.0, ""), (1e-3, "m"), (1e-6, "µ"), (1e-9, "n"))

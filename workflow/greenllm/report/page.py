@@ -3,7 +3,7 @@
 import datetime
 import importlib.resources
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -95,15 +95,8 @@ def _waste(account: Account) -> str:
     return ", ".join(parts) or "no attempt failed or was repeated"
 
 
-@dataclass(frozen=True)
-class Known:
-    """How much of the energy was measured: a headline, and a line of detail."""
-
-    headline: str
-    detail: str
-
-
-def _known(account: Account) -> Known:
+def _known(account: Account) -> tuple[str, str]:
+    """Return a headline and a line of detail: how much of the energy was measured."""
     energies = {"measured": 0.0, "modelled": 0.0}
     components: dict[str, set[str]] = {"measured": set(), "modelled": set()}
     unknown: set[str] = set()
@@ -118,11 +111,11 @@ def _known(account: Account) -> Known:
     total = sum(energies.values())
     unknown -= {name for names in components.values() for name in names}
     if not total:
-        return Known("unknown", "no component of any host could be measured or modelled")
+        return "unknown", "no component of any host could be measured or modelled"
     share = energies["measured"] / total
     headline = "measured" if share == 1 else "modelled" if share == 0 else f"{share:.0%} measured"
     detail = "; ".join(
         [f"{', '.join(sorted(names))} {quality}" for quality, names in components.items() if names]
         + ([f"{', '.join(sorted(unknown))} unknown"] if unknown else [])
     )
-    return Known(headline, detail)
+    return headline, detail

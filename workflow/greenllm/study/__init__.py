@@ -1,1 +1,1 @@
-"""What a study asks for: its configuration, its plan, and where its results lie."""
+"""A study: its configuration, its jobs, and where its results are."""

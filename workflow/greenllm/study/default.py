@@ -1,15 +1,16 @@
-"""The study that `config/config.yaml` holds: four applications and four recipes, minutes on two cores."""
+"""The study of `config/config.yaml`: four applications and four recipes, some minutes on two cores."""
 
 from greenllm.config.models import (
-    DeploymentOverride,
+    Deployment,
     EmbeddedData,
-    EvaluationOverride,
+    Evaluation,
     Experiment,
     Model,
     Preprocessing,
     TokenizerSettings,
-    TrainingOverride,
+    Training,
 )
+from greenllm.config.section import Override
 from greenllm.study.models import Config, Recipe
 
 DEFAULT = Config(
@@ -18,7 +19,7 @@ DEFAULT = Config(
             task="customer-service",
             data=EmbeddedData(source="embedded"),
             model=Model(init="scratch", size="tiny", context=128),
-            train=TrainingOverride(epochs=4),
+            train=Override[Training](epochs=4),
             recipes=["baseline", "int8", "int4", "sparse"],
             seeds=[1],
         ),
@@ -27,7 +28,7 @@ DEFAULT = Config(
             data=EmbeddedData(source="embedded", rows=7000, languages=["en"]),
             model=Model(init="scratch", size="tiny", context=192),
             preprocess=Preprocessing(tokenizer=TokenizerSettings(vocabulary=1000, lowercase=True)),
-            train=TrainingOverride(
+            train=Override[Training](
                 epochs=2.6, batch=32, learning_rate=4e-3, weight_decay=0.1, prompt_weight=0.3, evaluations=2
             ),
             recipes=["baseline", "int8"],
@@ -38,8 +39,8 @@ DEFAULT = Config(
             data=EmbeddedData(source="embedded", languages=["zh", "de", "fr"]),
             model=Model(init="scratch", size="tiny", context=128),
             preprocess=Preprocessing(tokenizer=TokenizerSettings(kind="characters")),
-            train=TrainingOverride(epochs=4, batch=32, learning_rate=3e-3, prompt_weight=0.1),
-            deploy=DeploymentOverride(requests=100),
+            train=Override[Training](epochs=4, batch=32, learning_rate=3e-3, prompt_weight=0.1),
+            deploy=Override[Deployment](requests=100),
             recipes=["baseline", "int8"],
             seeds=[1],
         ),
@@ -47,15 +48,15 @@ DEFAULT = Config(
             task="language-modelling",
             data=EmbeddedData(source="embedded"),
             model=Model(init="scratch", size="tiny"),
-            train=TrainingOverride(epochs=0.8, batch=16, learning_rate=3e-3, prompt_weight=1, evaluations=2),
-            evaluate=EvaluationOverride(max_tokens=16, rows=400),
-            deploy=DeploymentOverride(requests=100),
+            train=Override[Training](epochs=0.8, batch=16, learning_rate=3e-3, prompt_weight=1, evaluations=2),
+            evaluate=Override[Evaluation](max_tokens=16, rows=400),
+            deploy=Override[Deployment](requests=100),
             recipes=["baseline", "int8"],
             seeds=[1],
         ),
     },
     recipes={
-        "baseline": Recipe(train=TrainingOverride()),
+        "baseline": Recipe(train=Override[Training]()),
         "int8": Recipe(parent="baseline", quantize="int8"),
         "int4": Recipe(parent="baseline", quantize="int4"),
         "sparse": Recipe(parent="baseline", sparsify={"share": 0.5}),

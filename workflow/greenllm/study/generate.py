@@ -1,4 +1,4 @@
-"""The documented default file and the JSON schema, both made from the models."""
+"""The documented default file and the JSON schema, both generated from the models."""
 
 import json
 from collections.abc import Iterator
@@ -13,24 +13,24 @@ from greenllm.study.models import Config
 HEADER = """\
 # yaml-language-server: $schema=schema.json
 #
-# The default study, and the documentation of every key. Made by `greenllm config default` from the typed models
-# (workflow/greenllm/config/models.py): change it there. A study of your own needs only `experiments` and `recipes`;
-# what it leaves out has the value shown here.
+# The default study, and the documentation of every key. `greenllm config default` generates this file from the typed
+# models (workflow/greenllm/config/models.py): change it there. Your own study needs only `experiments` and `recipes`;
+# a key that it leaves out has the value shown here.
 """
 
 
 def schema() -> str:
-    """Return the JSON schema of a configuration, by which an editor completes and checks the YAML."""
+    """Return the JSON schema of a configuration, with which an editor completes and checks the YAML."""
     return json.dumps(Config.model_json_schema(by_alias=True), indent=2) + "\n"
 
 
 def default_yaml() -> str:
-    """Return the default study as YAML, each key with its description beside it."""
+    """Return the default study as YAML, with a description beside each key."""
     return HEADER + "\n".join(_section(DEFAULT, indent=0, everything=True)) + "\n"
 
 
 def _section(model: BaseModel, indent: int, everything: bool) -> Iterator[str]:
-    """Yield the lines of one section; below `experiments` and `recipes` only the keys that are set there."""
+    """Yield the lines of one section; below `experiments` and `recipes` only the keys that are set."""
     for name, field in type(model).model_fields.items():
         if everything or name in model.model_fields_set:
             if indent == 0:

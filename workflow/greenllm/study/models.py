@@ -1,4 +1,4 @@
-"""Recipes, and the whole configuration: a recipe has a key for each step in `recipes/`."""
+"""Recipes and the whole configuration. A recipe has a key for each step that a file in `recipes/` defines."""
 
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -13,35 +13,34 @@ from greenllm.config.models import (
     Resources,
     Site,
     Training,
-    TrainingOverride,
 )
-from greenllm.config.section import Name, Strict, UserPath
+from greenllm.config.section import Name, Override, Strict, UserPath
 from greenllm.recipes import STEPS, Step
 
 
 class RecipeSteps(Strict):
-    """One way to a model: a step upon its parent, or upon the experiment's own model."""
+    """How a model is made: a step applied to its parent's model, or to the model that the experiment starts from."""
 
     parent: Name | None = Field(None, alias="from", description="The recipe whose model this one starts from.")
-    train: TrainingOverride | None = Field(None, description="Train, with these settings instead of the defaults.")
-    recover: TrainingOverride | None = Field(None, description="After pruning: train again, with these settings.")
+    train: Override[Training] | None = Field(None, description="Train, with these settings instead of the defaults.")
+    recover: Override[Training] | None = Field(None, description="After pruning: train again with these settings.")
 
     @property
     def steps(self) -> list[Step]:
-        """What the recipe does, by its keys beside `train`; a sound recipe has one at most."""
+        """The steps that the recipe names, `train` excepted; a valid recipe has at most one."""
         return [step for key in STEPS if key != "train" and (step := getattr(self, key)) is not None]
 
     @property
     def step(self) -> Step | None:
-        """What the recipe does to its parent: None where it takes a model as it is."""
+        """The step applied to the parent's model; None if the recipe takes a model unchanged."""
         if steps := self.steps:
             return steps[0]
         return STEPS["train"]() if self.train is not None else None
 
     @property
-    def training(self) -> TrainingOverride:
-        """The recipe's own training settings."""
-        return self.recover or self.train or TrainingOverride()
+    def training(self) -> Override[Training]:
+        """The training settings that the recipe sets."""
+        return self.recover or self.train or Override[Training]()
 
 
 def _fields_of_steps() -> dict[str, Any]:
@@ -64,9 +63,9 @@ class Config(Strict):
     """A GreenLLM study."""
 
     results: UserPath = Field("results", min_length=1, description="Folder for everything computed.")
-    data_folder: UserPath = Field(".", description="Folder that relative paths of `file` data start from.")
+    data_folder: UserPath = Field(".", description="Folder that relative paths of `file` data are relative to.")
     device: Literal["auto", "cpu", "require"] = Field(
-        "auto", description="`auto` uses a GPU where there is one, `cpu` never, `require` refuses to run without."
+        "auto", description="`auto` uses a GPU if there is one, `cpu` never does, `require` refuses to run without one."
     )
     experiments: dict[Name, Experiment] = Field(min_length=1, description="The experiments, by name.")
     recipes: dict[Name, Recipe] = Field(min_length=1, description="The recipes, by name.")

@@ -39,9 +39,14 @@ class Study:
         """What the configuration asks for."""
         return Plan(self.config)
 
+    def path(self, pattern: str, key: Key) -> Path:
+        """Return where a file of one model is (study/layout.py has the patterns)."""
+        experiment, recipe, seed = key
+        return layout.located(pattern, self.results, experiment=experiment, recipe=recipe, seed=seed)
+
     def predictions(self, key: Key) -> list[dict[str, Any]]:
         """Return the predictions of one evaluation, in test order; empty where there are none."""
-        path = self._path(layout.PREDICTIONS, key)
+        path = self.path(layout.PREDICTIONS, key)
         if not path.is_file():
             return []
         rows = []
@@ -54,10 +59,6 @@ class Study:
                         f"{path}: row {number}: expected one JSON object a line: {error}; run evaluate again"
                     ) from None
         return rows
-
-    def _path(self, pattern: str, key: Key) -> Path:
-        experiment, recipe, seed = key
-        return layout.located(pattern, self.results, experiment=experiment, recipe=recipe, seed=seed)
 
 
 def _read_object(path: Path) -> dict[str, Any]:
@@ -87,10 +88,10 @@ def read_study(config: Config, results: Path) -> Study:
         experiment, recipe, seed = key
         # The experiment's source, for a recipe that takes its model unchanged.
         model = study.plan.model_folder(experiment, recipe, str(seed)) or layout.MODEL
-        read(study.evaluations, key, study._path(layout.EVALUATION, key), EvaluationReport.read)
-        read(study.measurements, key, study._path(layout.MEASUREMENT, key), LoadMeasurement.read)
-        read(study.manifests, key, study._path(f"{model}/{MANIFEST}", key), _read_manifest)
-        read(study.trainings, key, study._path(layout.TRAINING, key), TrainingReport.read)
+        read(study.evaluations, key, study.path(layout.EVALUATION, key), EvaluationReport.read)
+        read(study.measurements, key, study.path(layout.MEASUREMENT, key), LoadMeasurement.read)
+        read(study.manifests, key, study.path(f"{model}/{MANIFEST}", key), _read_manifest)
+        read(study.trainings, key, study.path(layout.TRAINING, key), TrainingReport.read)
     for name in config.experiments:
         read(study.cards, name, layout.located(layout.CARD, results, experiment=name), _read_object)
         read(study.preparations, name, layout.located(layout.PREPARATION, results, experiment=name), _read_object)

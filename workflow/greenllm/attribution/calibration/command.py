@@ -51,7 +51,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "--between", nargs=2, type=_moment, metavar="TIME", help="use only the readings between two times (RFC 3339)"
     )
     parser.add_argument(
-        "--columns", type=_mapping, default={}, metavar="time=…,power_W=…", help="what the file calls its columns"
+        "--columns", type=_mapping, default={}, metavar="time=…,power_W=…", help="the names of the file's columns"
     )
     parser.add_argument(
         "--accuracy",
@@ -73,10 +73,10 @@ def configure(parser: argparse.ArgumentParser) -> None:
         type=_non_negative,
         default=LAGS_S[1],
         metavar="S",
-        help="how far ledgers and readings may lie apart, in seconds, by their clocks and the sensor's delay (default "
-        "%(default)g); so much at either end of a ledger is not used",
+        help="the most seconds by which ledgers and readings may differ, by their clocks and the sensor's delay "
+        "(default %(default)g); this time at either end of a ledger is not used",
     )
-    parser.add_argument("--out", type=Path, metavar="FILE", help="where to store it (default: where meters look)")
+    parser.add_argument("--out", type=Path, metavar="FILE", help="where to store it (default: where meters read it)")
     parser.add_argument("--json", action="store_true", help="print what was stored, as JSON")
 
 
@@ -105,7 +105,7 @@ def run(arguments: argparse.Namespace) -> int:
     host = start.host
     calibration = {
         "made": rfc3339(time.time()),
-        # Ledgers do not say whose they are but by the boot: of another one it is unknown.
+        # Ledgers identify their machine by the boot alone: that of another boot is unknown.
         "machine": machine() if start.boot_id == boot_id() else None,
         "readings": {
             "file": arguments.readings.name,
@@ -143,10 +143,10 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def store(path: Path, host: str, calibration: Mapping[str, Any]) -> None:
-    """Add a calibration to a host's file; it takes the place of what the file says of the same devices.
+    """Add a calibration to a host's file; it replaces the file's calibrations of the same devices.
 
-    Those of another machine of this name are kept. Raises UserError where the file is no such file, or another host's:
-    it is left as it is.
+    Those of another machine of this name are kept. Raises UserError if the file has another form or is another host's,
+    and leaves it as it is.
     """
     try:
         stored = read_calibrations(path, host)

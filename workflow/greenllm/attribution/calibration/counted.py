@@ -1,4 +1,4 @@
-"""What a host's sensors counted, as they say it themselves: without any calibration."""
+"""The energy that a host's sensors counted, without any calibration."""
 
 import itertools
 from collections.abc import Mapping, Sequence
@@ -15,7 +15,7 @@ Span = tuple[float, float]
 
 
 def attempts_of_boot(attempts: Sequence[Attempt], host: str | None, span: Span) -> list[Attempt]:
-    """Return the attempts of the one boot that is meant: by its id or the host's name, and read within the span.
+    """Return the attempts of the one boot that `host` (its id or the host's name) and the span select.
 
     `span` are the external meter's first and last Unix time. Raises UserError where there is none, or several.
     """
@@ -60,12 +60,12 @@ def choose_devices(attempts: Sequence[Attempt], names: Sequence[str]) -> list[De
 
 
 def first_reader(device: Device) -> Attempt:
-    """Return the attempt whose description of the sensor the device goes by."""
+    """Return the attempt whose description of the sensor the device has."""
     return next(a for a in device.attempts if device.sensor in a.sensors)
 
 
 def uncalibrated_parameters(device: Device) -> dict[str, float]:
-    """Return the values of the sensor's parameters before any calibration, which its ledger names if there was one."""
+    """Return the values of the sensor's parameters before the calibration that its ledger may name."""
     start, name = first_reader(device).start, device.sensor.device
     calibrated = start.parameters.get(gain_name(start.host, name))
     gain = 1.0 if calibrated is None else calibrated.value
@@ -74,7 +74,7 @@ def uncalibrated_parameters(device: Device) -> dict[str, float]:
 
 
 def uncalibrated_energy(device: Device) -> Series:
-    """Return the device's energy (J) over CLOCK_MONOTONIC, as its sensor or model alone says it."""
+    """Return the device's energy (J) over CLOCK_MONOTONIC, by its sensor or model alone."""
     values = uncalibrated_parameters(device)
     edges = device.series.times if len(device.series.times) else np.unique(device.busy.times)
     grown = sum(
@@ -85,7 +85,7 @@ def uncalibrated_energy(device: Device) -> Series:
 
 
 def spans_read(devices: Sequence[Device]) -> list[Span]:
-    """Return the times (CLOCK_MONOTONIC, s) in which every device was read without a break, and its growth known."""
+    """Return the times (CLOCK_MONOTONIC, s) in which every device was read continuously, and its growth is known."""
     read = [_spans(device) for device in devices]
     unknown = [(gap.start_s, gap.end_s) for device in devices for gap in device.series.unknown]
     edges = sorted({t for span in itertools.chain(*read, unknown) for t in span})
@@ -102,7 +102,7 @@ def spans_read(devices: Sequence[Device]) -> list[Span]:
 
 
 def _spans(device: Device) -> list[Span]:
-    """From first to last reading of each attempt that read the device."""
+    """The time from first to last reading of each attempt that read the device."""
     spans = []
     for attempt in device.attempts:
         if not any(s.identity == device.identity and s.terms for s in attempt.sensors):

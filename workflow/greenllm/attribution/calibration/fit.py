@@ -1,7 +1,7 @@
 """The fit: external energy = Σ gain · a device's energy + offset · time, over windows between external readings.
 
-A sensor tells of a moment some time after it, and the two meters' clocks disagree: the devices are read `lag_s` later
-than the external meter, and the lag is fitted with the rest.
+A sensor reports a moment some time after it, and the two meters' clocks differ: the devices are read `lag_s` later than
+the external meter, and the lag is fitted with the rest.
 """
 
 import itertools
@@ -18,14 +18,14 @@ from greenllm.attribution.merging import Series
 from greenllm.attribution.sharing import within
 from greenllm.estimate import Interval
 
-# A window's edges fall between two readings, where the energy is interpolated: an error of at most a quarter of a
+# A window's edges are between two readings, where the energy is interpolated: an error of at most a quarter of a
 # period's swing at each edge. In a window of ten periods that is a few percent, which hundreds of windows average out.
 PERIODS_PER_WINDOW = 10
 LAGS_S = (-5.0, 5.0)
 LAG_STEP_S = 0.1
-# Fewer degrees of freedom than that say next to nothing about the scatter (Student's t is 2.6 at five).
+# With fewer degrees of freedom the scatter is hardly known (Student's t is 2.6 at five).
 FEWEST_FREE = 5
-# The bounds of a polled power that was never calibrated: a gain less certain than that is none.
+# The relative bounds of a polled power without calibration: a gain less certain than that is refused.
 WIDEST_GAIN = 0.5
 
 
@@ -39,8 +39,8 @@ class Fit:
 
     `covariance` is that of the gains, in their order, and the offset; times `coverage_factor`² it gives squared
     95 % half-widths. `powers_W` are each device's lowest, mean and highest power among the windows, uncalibrated.
-    `lag_s` is how much later than the external meter the devices tell of the same moment; None where the load has
-    no edge that would show it. `residual_W` is the root mean square of what the fit leaves, per window.
+    `lag_s` is the time by which the devices report a moment later than the external meter; None if the load has no edge
+    that would show it. `residual_W` is the root mean square of the windows' residuals.
     """
 
     gains: Mapping[str, Interval]
@@ -56,11 +56,11 @@ class Fit:
 
     @property
     def delay_s(self) -> float:
-        """How much later than the external meter the devices have counted the same energy, in seconds."""
+        """The time (s) by which the devices counted the same energy later than the external meter."""
         return (self.lag_s.value if self.lag_s else 0.0) + self.averaging_s / 2
 
     def energy_J(self, devices: Mapping[str, Series], start_s: float, end_s: float) -> float:
-        """Return what the external meter would have counted between two times of its own clock, in joules."""
+        """Return the energy (J) that the external meter would have counted between two times of its own clock."""
         edges = np.array([start_s, end_s]) + self.delay_s
         counted_J = sum(self.gains[name].value * float(series.growth(edges)[0]) for name, series in devices.items())
         return counted_J + self.offset_W.value * (end_s - start_s)
@@ -80,11 +80,11 @@ def fit(
 
     All series are joules over seconds of one clock, but for a constant lag within `lags_s`. `spans` are the times in
     which all devices were read (default: from the latest first to the earliest last reading). `window_s` is the
-    windows' least length (default: ten periods of the slowest device). `averaging_s`: the devices report a running
-    mean over so long, so the external energy is averaged likewise. `accuracy` is the external meter's own, as a 95 %
-    fraction of its reading: it is common to all windows, so their scatter cannot show it.
+    windows' least length (default: ten periods of the slowest device). `averaging_s`: the devices report a running mean
+    over this time, so the external energy is averaged likewise. `accuracy` is that of the external meter, as a 95 %
+    fraction of its reading: its error is common to all windows, so their scatter cannot show it.
 
-    Raises CannotCalibrateError where there are too few windows, or where these do not tell gain from offset.
+    Raises CannotCalibrateError where there are too few windows, or where these do not separate gain and offset.
     """
     if spans is None:
         spans = [(max(s.times[0] for s in devices.values()), min(s.times[-1] for s in devices.values()))]
@@ -145,7 +145,7 @@ _TOO_STEADY = (
 
 @dataclass(frozen=True)
 class _Windows:
-    """What the external meter counted in each window (J), and the devices whose energies are to explain it."""
+    """The energy that the external meter counted in each window (J), and the devices that are fitted to it."""
 
     starts: Array
     ends: Array
@@ -157,7 +157,7 @@ class _Windows:
         return self.ends - self.starts
 
     def design(self, lag_s: float) -> Array:
-        """One row a window: each device's energy (J), read so much later, and the duration (s)."""
+        """One row for each window: each device's energy (J) with the lag, and the duration (s)."""
         energies = [_growth(series, self.starts + lag_s, self.ends + lag_s) for series in self.devices.values()]
         return np.column_stack([*energies, self.durations_s])
 
@@ -186,9 +186,9 @@ class _Windows:
 
 
 def _lag(windows: _Windows, lags_s: tuple[float, float]) -> tuple[Interval | None, "_Solution | None"]:
-    """Return the lag that fits best, and the solution there; None where nothing in the load shows it.
+    """Return the lag that fits best, and the solution there; None where the load does not show it.
 
-    Raises CannotCalibrateError where it lies at the edge of what may be.
+    Raises CannotCalibrateError where it is at the edge of the lags that were tried.
     """
     low, high = lags_s
     lag_s = _least(windows.misfit, low, high)
@@ -218,10 +218,11 @@ class _Solution:
 def _solution(design: Array, residuals: Array) -> _Solution | None:
     """Return covariance and coverage factor; None where the columns of the design depend on each other.
 
-    Residuals that drift slowly say less than their number. They are taken as autoregressive of first order, whose
-    correlation r is estimated too low from few of them, by (1 + 3r)/n (Kendall 1954, doi:10.1093/biomet/41.3-4.403);
-    a negative one is not made use of. The covariance is that of ordinary least squares under such residuals; n of
-    them are worth n·(1 − r)/(1 + r) independent ones (Bayley & Hammersley 1946, doi:10.2307/2983560) to Student's t.
+    Slowly drifting residuals hold less information than their number. They are modelled as autoregressive of first
+    order, whose correlation r is estimated too low from few of them, by (1 + 3r)/n (Kendall 1954,
+    doi:10.1093/biomet/41.3-4.403); a negative r is set to zero. The covariance is that of ordinary least squares under
+    such residuals; for Student's t, n of them equal n·(1 − r)/(1 + r) independent ones (Bayley & Hammersley 1946,
+    doi:10.2307/2983560).
     """
     scale = np.linalg.norm(design, axis=0)
     if not scale.all() or np.linalg.matrix_rank(design / scale, tol=1e-6) < design.shape[1]:
@@ -242,7 +243,7 @@ def _solution(design: Array, residuals: Array) -> _Solution | None:
 def _averaged(series: Series, averaging_s: float) -> Series:
     """Return the energy whose slope is the power's mean over the last `averaging_s`.
 
-    The power before the first reading is taken to have been what it was in as long a time after it.
+    The power before the first reading is assumed equal to its mean over the same time after it.
     """
     start_s = float(series.times[0])
     first_J, next_J = np.interp([start_s, start_s + averaging_s], series.times, series.values)
@@ -266,8 +267,8 @@ def _windows(
 ) -> tuple[Array, Array]:
     """Return starts and ends of windows: each from a reading to the first one at least `window_s` later.
 
-    They stay within the spans at every lag, so that all lags are judged by the same windows. A window in which the
-    meter's energy is unknown is left out.
+    They stay within the spans at every lag, so that all lags are compared by the same windows. A window in which the
+    meter's energy is unknown is dropped.
     """
     least_s = window_s * (1 - 1e-9)
     starts, ends = [], []

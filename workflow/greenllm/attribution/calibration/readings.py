@@ -13,10 +13,10 @@ from greenllm.attribution.merging import Series, Unknown
 from greenllm.errors import UserError, listed, quoted
 from greenllm.meter.units import BASE, Quantity, ReadingError, amount, is_unit, scale, unit_in
 
-# How a quantity's column is called, as users see it; of other units, too (power_kW, energy_mJ).
+# Names of the quantities' columns in messages; columns of other units are accepted, too (power_kW, energy_mJ).
 QUANTITIES = ("power_W", "energy_J", "energy_Wh", "energy_kWh")
 COLUMNS = ("time", *QUANTITIES)
-# Power between two readings is unknown where they lie so many times further apart than usual.
+# Power between two readings is unknown if they are more than this number of median distances apart.
 GAP = 5
 
 
@@ -37,11 +37,11 @@ def unix_s(text: str) -> float:
 def read_readings(path: Path, names: Mapping[str, str], between: tuple[float, float] | None = None) -> Series:
     """Return the meter's cumulative energy in joules over Unix time.
 
-    `names` says what the file calls a column, where that is not "time", or a quantity and its unit, as "power_W" or
-    "energy_kWh"; a unit in a cell goes before. `between` leaves out readings outside two Unix times. Power is
-    integrated by the trapezoidal rule; in gaps between its readings it is unknown. Of an energy that stands still
-    between its ticks the ticks are kept: only then is it known exactly.
-    Raises UserError, with the row, for what is no such file.
+    `names` maps "time", or a quantity and its unit, as "power_W" or "energy_kWh", to the file's name of the column; a
+    unit in a cell has precedence. `between` drops readings outside two Unix times. Power is integrated by the
+    trapezoidal rule; in gaps between its readings it is unknown. If an energy is constant between ticks, only the ticks
+    are kept: only then is it known exactly.
+    Raises UserError, with the row, for a file of another form.
     """
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
@@ -96,7 +96,7 @@ def quantity_of(meaning: str) -> tuple[Quantity, str] | None:
 
 
 def _columns(path: Path, header: list[str], names: Mapping[str, str]) -> tuple[int, tuple[str, int]]:
-    """Return where the time stands, and which quantity stands where."""
+    """Return the place of the time's column, and the quantity's name with the place of its column."""
     for meaning, name in names.items():
         if name not in header:
             raise UserError(f"{path}: no column {name!r} (for {meaning}); it has {listed(header) or 'none'}")
@@ -123,12 +123,12 @@ def _columns(path: Path, header: list[str], names: Mapping[str, str]) -> tuple[i
 
 
 def _check_unit(path: Path, meaning: str, name: str) -> None:
-    """Raise UserError where a column's own name says another unit than what it is taken for."""
+    """Raise UserError where a column's own name has another unit than its meaning."""
     quantity, unit = quantity_of(meaning) or ("power", "W")
     said = unit_in(name)
     if not said or scale(said, quantity) == scale(unit, quantity):
         return
-    # What does not care for the case (mw) is what --columns says, if that writes it the same way (mW).
+    # A unit in the wrong case (mw) is that of --columns, if that differs in case alone (mW).
     if not is_unit(said) and said.lower() == unit.lower():
         return
     mended = next((f"write --columns {q}_{said}={name!r}" for q in BASE if scale(said, q)), None)

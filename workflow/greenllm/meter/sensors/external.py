@@ -1,8 +1,8 @@
 """Platform power from outside (a PDU, a BMC, a wall meter): joules or watts from a file or from a command's output.
 
-A command may be slow or hang, so a reader, a process of its own, runs it: `python -m greenllm.meter.sensors.external`.
-For each byte on its stdin it runs the command once and answers with a line of JSON; it ends with its stdin, and so
-with the meter, however that ends, and takes the command's processes along.
+A command may be slow or hang, so a separate reader process runs it: `python -m greenllm.meter.sensors.external`. For
+each byte on its stdin it runs the command once and answers with a line of JSON. It ends when its stdin does, so with
+the meter in any case, and ends the command's processes.
 """
 
 import contextlib
@@ -36,13 +36,13 @@ ASSUMED = f"our assumption, since ${TOLERANCE} does not say"
 
 POLL_S = 1.0
 COMMAND_LIMIT_S = 10.0
-# A minute's rhythm is common for what polls a PDU: after two missed turns a source counts as silent.
+# Programs that poll a PDU often do so once a minute: after two missed readings a source counts as silent.
 SILENT_S = 120.0
-# By this bound a wrap-around is told from a reset. A counter that is renewed every minute shows a minute's energy at
-# once: of a rack of 140 kW 8.4 MJ, between two samples a tenth of a second apart. Where the counter wraps early, the
-# bound is half of that in the time between two readings, and more than half a wrap is a reset.
+# The bound that distinguishes a wrap-around from a reset. A counter that is renewed every minute shows the energy of a
+# minute at once: 8.4 MJ of a rack of 140 kW, between two samples 0.1 s apart. If the counter wraps early, the
+# bound is half a wrap in the time between two readings, and a larger step is a reset.
 HIGHEST_W = 1e8
-# An integral falls by so much where it begins anew: more than it can have grown meanwhile.
+# An integral falls by this much where it begins anew: more than it can have grown meanwhile.
 FALL_J = HIGHEST_W * COMMAND_LIMIT_S
 LONGEST_TEXT = 65536
 QUANTITIES: dict[str, Quantity] = {JOULES: "energy", WATTS: "power"}
@@ -56,7 +56,7 @@ KERNEL_UNITS = {
 
 
 def find() -> list[Sensor]:
-    """Return the sensor that the environment names, with a reason where it cannot be read; none where none is named."""
+    """Return the sensor that the environment names, with a reason if it cannot be read; an empty list for none."""
     given = [(name, value) for name in (JOULES, WATTS) if (value := os.environ.get(name, "").strip())]
     if not given:
         return []
@@ -76,7 +76,7 @@ def find() -> list[Sensor]:
         sensor.counter = _counter(wrap_J, POLL_S)
         sensor.read = lambda: latest()[1]
     else:
-        # What a command says is some time old, so that the counts of two meters do not stand in the order of time.
+        # A command's output is some time old, so the counts of two meters are not in the order of time.
         integral = Integral(wrap_J)
         sensor.counter = Counter(unit_J=1.0, shared=False, silent_s=None if name == JOULES else SILENT_S)
         if name == JOULES:
@@ -91,7 +91,7 @@ def find() -> list[Sensor]:
 
 
 def _source(name: str, source: str) -> tuple[Callable[[], tuple[float, float]], Callable[[], None] | None]:
-    """Return what gives the latest reading, as its time (CLOCK_MONOTONIC, s) and its number; and what ends that."""
+    """Return a function for the latest reading, as its time (CLOCK_MONOTONIC, s) and number; and one that ends it."""
     if not source.startswith("!"):
         path = Path(source)
         read_file(name, path)
@@ -118,7 +118,7 @@ def _wrap_J() -> float | None:
 
 
 def _gain() -> Parameter:
-    """The gain, with a relative tolerance (95 %); the variable may give its source after the number."""
+    """The gain, with a relative tolerance (95 %); the variable may name its source after the number."""
     text = os.environ.get(TOLERANCE, "").strip()
     number, _, source = text.partition(" ")
     try:
@@ -139,7 +139,7 @@ def _reading(name: str, text: str, unit: str = "") -> float:
 
 
 def _unit_of(path: Path) -> str:
-    """Return the unit of a file of sysfs, as the kernel defines it; for any other file what its name says, if any."""
+    """Return the unit of a file of sysfs, as the kernel defines it; of any other file the unit in its name, if any."""
     if not any(path.absolute().is_relative_to(root) for root in (sysfs(), "/sys")):
         return unit_in(path.name)
     return next((unit for names, unit in KERNEL_UNITS.items() if re.fullmatch(names, path.name)), "")
@@ -152,7 +152,7 @@ def read_file(name: str, path: Path) -> tuple[float, float]:
     not written for SILENT_S.
     """
     try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)  # a pipe must not hold up the meter
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)  # a pipe must not block the meter
         try:
             content, status = os.read(descriptor, LONGEST_TEXT), os.fstat(descriptor)
         finally:
@@ -160,7 +160,7 @@ def read_file(name: str, path: Path) -> tuple[float, float]:
     except OSError as error:
         raise SensorError(f"{name}: {path}: {os.strerror(error.errno or 0)}") from None
     age_s = 0.0
-    # Files of sysfs and procfs are made on reading: they have another size than content, and no time of writing.
+    # Files of sysfs and procfs are generated on reading: their size is not their content's, and they have no time.
     if stat.S_ISREG(status.st_mode) and status.st_size == len(content):
         age_s = max(0.0, time.time() - status.st_mtime)
         if age_s > SILENT_S:
@@ -174,8 +174,8 @@ def read_file(name: str, path: Path) -> tuple[float, float]:
 class Integral:
     """The energy in joules since the first reading, from readings of a counter that may wrap, or of a power.
 
-    Where it is unknown how much was used (the counter began anew, the power was not told for SILENT_S), it falls, by so
-    much that it can't be missed. It never falls otherwise.
+    If the energy used is unknown (the counter began anew, the power was not reported for SILENT_S), the integral falls
+    by FALL_J. It never falls otherwise.
     """
 
     def __init__(self, wrap_J: float | None = None) -> None:
@@ -183,10 +183,10 @@ class Integral:
         self._counter = _counter(wrap_J, COMMAND_LIMIT_S + POLL_S)
         self._energy_J = 0.0
         self._last: tuple[float, float] | None = None
-        self._told_J = 0.0
+        self._returned_J = 0.0
 
     def joules(self, when_s: float, count_J: float) -> float:
-        """Take in the counter as it was at a time, and return the energy so far."""
+        """Add the counter as it was at a time, and return the energy so far."""
         then_s, before_J = self._last or (when_s, count_J)
         self._last = when_s, count_J
         try:
@@ -196,27 +196,27 @@ class Integral:
         return self._energy_J
 
     def watts(self, when_s: float, power_W: float, now_s: float) -> float:
-        """Take in the power as it was at a time, and return the energy up to now.
+        """Add the power as it was at a time, and return the energy up to now.
 
-        Between readings the trapezoidal rule holds, unless SILENT_S went by; from the last one up to now, its power.
-        Where the next reading corrects that downwards, the energy stands still meanwhile.
+        Between readings the trapezoidal rule is applied, unless SILENT_S passed; after the last one its power. If the
+        next reading corrects that downwards, the energy stays the same until the truth has caught up.
         """
         then_s, before_W = self._last or (when_s, power_W)
         self._last = when_s, power_W
         if when_s - then_s > SILENT_S:
-            self._energy_J = self._told_J = self._told_J - FALL_J
+            self._energy_J = self._returned_J = self._returned_J - FALL_J
         else:
             self._energy_J += (power_W + before_W) / 2 * (when_s - then_s)
-        self._told_J = max(self._told_J, self._energy_J + power_W * (now_s - when_s))
-        return self._told_J
+        self._returned_J = max(self._returned_J, self._energy_J + power_W * (now_s - when_s))
+        return self._returned_J
 
 
 class CommandReader:
-    """Has a command run out of a process of its own, and knows what it said last."""
+    """Has a separate process run a command, and returns its last output."""
 
     def __init__(self, name: str, command: str) -> None:
         """Start the process and ask it for a first reading; `name` is the variable, for messages."""
-        import subprocess  # here, so that meters without such a command are spared the import
+        import subprocess  # here, since its import takes time, also in meters without such a command
 
         self._source = f"{name}=!{command}"
         self._process = subprocess.Popen(
@@ -225,7 +225,7 @@ class CommandReader:
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
             bufsize=0,
-            start_new_session=True,  # what the terminal sends to the job's group is not for it
+            start_new_session=True,  # signals of the terminal to the job's group are not for it
         )
         assert self._process.stdin is not None
         assert self._process.stdout is not None
@@ -266,7 +266,7 @@ class CommandReader:
 
 
 def serve(name: str, command: str) -> None:
-    """Be the reader: run the command, which the variable `name` gives, once for each byte on stdin until that ends."""
+    """Act as the reader: run the command of the variable `name` once for each byte on stdin, until that ends."""
     for ending in (signal.SIGHUP, signal.SIGINT, signal.SIGTERM):
         signal.signal(ending, lambda *_: None)  # not SIG_IGN, which the command would inherit
     become_subreaper()
@@ -283,7 +283,7 @@ def serve(name: str, command: str) -> None:
 
 
 def _output_of(command: str, until_s: float) -> str:
-    """Run a command and return its output. Raises SensorError where it fails, or runs on; ends with stdin."""
+    """Run a command and return its output. Raises SensorError if it fails or runs too long; ends with stdin."""
     import subprocess
 
     process = subprocess.Popen(
@@ -320,7 +320,7 @@ def _output_of(command: str, until_s: float) -> str:
 
 
 def _end_descendants() -> None:
-    """End whatever the command left running: as a subreaper this process is handed the orphans, too."""
+    """End processes that the command left running: as a subreaper this process also has the orphans."""
     with contextlib.suppress(ChildProcessError):
         while True:
             for pid in children_of(os.getpid()):

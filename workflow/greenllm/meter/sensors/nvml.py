@@ -23,10 +23,10 @@ GA100 = re.compile(r"\b(A100|A800|A30)\b")
 # Return codes of nvmlInit (nvml.h, nvmlReturn_t). Without a driver: NVML_ERROR_DRIVER_NOT_LOADED, LIBRARY_NOT_FOUND,
 # FUNCTION_NOT_FOUND.
 NOT_LOADED = (9, 12, FUNCTION_NOT_FOUND := 13)
-# They come of a loaded driver, or of a card: INSUFFICIENT_POWER, IRQ_ISSUE, CORRUPTED_INFOROM, GPU_IS_LOST,
+# Codes that come from a loaded driver or a card: INSUFFICIENT_POWER, IRQ_ISSUE, CORRUPTED_INFOROM, GPU_IS_LOST,
 # RESET_REQUIRED, LIB_RM_VERSION_MISMATCH.
 OF_A_CARD = (8, 11, 14, 15, 16, 18)
-# A counter in working order is renewed every 20 to 100 ms (arXiv 2312.02741), and no card that is on draws nothing.
+# A working counter is renewed every 20 to 100 ms (arXiv 2312.02741), and every card that is on draws power.
 STILL_S = 0.5
 REBOOT = "`nvidia-smi` should say the same, a reboot often mends it"
 INSTALL_BINDING = "install it with `pip install nvidia-ml-py`"
@@ -61,7 +61,7 @@ def find() -> tuple[list[Gpu], list[Sensor]]:
         try:
             handle = pynvml.nvmlDeviceGetHandleByIndex(index)
             uuid, name = _text(pynvml.nvmlDeviceGetUUID(handle)), _text(pynvml.nvmlDeviceGetName(handle))
-        except pynvml.NVMLError_NoPermission:  # it is others': a job scheduler's device cgroup keeps it from us
+        except pynvml.NVMLError_NoPermission:  # another job's: the scheduler's device cgroup denies it
             continue
         except pynvml.NVMLError as error:  # fallen off the bus
             sensors.append(null(f"nvml-{index}", f"NVML: GPU {index}: {error}"))
@@ -72,7 +72,7 @@ def find() -> tuple[list[Gpu], list[Sensor]]:
 
 
 class _NoGpuError(Exception):
-    """NVML reaches no GPU: there is none (no `reason`), or there is one, and the reason says why and what to do."""
+    """NVML reaches no GPU: there is none (no `reason`), or `reason` says why and what to do."""
 
     def __init__(self, reason: str | None = None) -> None:
         super().__init__(reason)
@@ -82,11 +82,11 @@ class _NoGpuError(Exception):
 def _count() -> int:
     """Return how many GPUs NVML reaches. Raises _NoGpuError where it reaches none.
 
-    The library alone says nothing of a card: packages and images for hosts with and without GPUs bring it. So whether
-    one is absent or broken is told by the card on the PCI bus and by what a loaded driver leaves in /proc and /dev. The
-    driver loads only where there is a card (without one its module ends with "No NVIDIA GPU found"), so an error that
-    comes of it, or of a card, tells as much. Everything else that keeps NVML from a card that no sign tells of
-    (driver not loaded, no permission, not found, unknown) is how it says that there is none.
+    The library alone does not prove that there is a card: packages and images for hosts without GPUs contain it, too.
+    Whether a card is absent or broken is decided by the PCI bus and by the files of a loaded driver in /proc and /dev.
+    The driver loads only if there is a card (without one its module ends with "No NVIDIA GPU found"), so an error of
+    the driver or of a card proves that there is one. Without any of these signs, all other errors (driver not loaded,
+    no permission, not found, unknown) mean that there is no card.
     """
     try:
         library = ctypes.CDLL("libnvidia-ml.so.1")
@@ -95,7 +95,7 @@ def _count() -> int:
             raise _NoGpuError(f"NVIDIA driver loaded, but {error}; install the driver's libnvidia-ml.so.1") from None
         raise _NoGpuError(_not_loaded(_cards())) from None
     found, number = ctypes.c_uint(0), 0
-    try:  # without the binding, so that hosts without a card are spared the import
+    try:  # without the binding: its import takes time, also on hosts without a card
         code = library.nvmlInit_v2() or library.nvmlDeviceGetCount_v2(ctypes.byref(found))
     except AttributeError:
         code = FUNCTION_NOT_FOUND
@@ -128,7 +128,7 @@ def _driver_is_loaded() -> bool:
 
 
 def _not_loaded(cards: list[str]) -> str | None:
-    """Return what to say where the driver is not loaded; None where there is no card that needs it."""
+    """Return the reason if the driver is not loaded; None where there is no card that needs it."""
     if not cards:
         return None
     return (
@@ -138,9 +138,9 @@ def _not_loaded(cards: list[str]) -> str | None:
 
 
 def _cards() -> list[str]:
-    """PCI addresses of NVIDIA's display controllers (class 03; a card's sound and USB are devices of their own)."""
+    """PCI addresses of NVIDIA's display controllers (class 03; a card's sound and USB are separate devices)."""
 
-    def told(device: Path, name: str) -> str:
+    def attribute(device: Path, name: str) -> str:
         try:
             return (device / name).read_text().strip()
         except OSError:
@@ -149,7 +149,7 @@ def _cards() -> list[str]:
     return sorted(
         device.name
         for device in (sysfs() / "bus/pci/devices").glob("*")
-        if told(device, "vendor") == "0x10de" and told(device, "class").startswith("0x03")
+        if attribute(device, "vendor") == "0x10de" and attribute(device, "class").startswith("0x03")
     )
 
 
@@ -206,7 +206,7 @@ def _sensor(pynvml: Any, handle: Any, uuid: str) -> Sensor:
 
 
 def _instant_power_mW(pynvml: Any, handle: Any) -> float:
-    """Return what the card draws now, where its driver tells it apart from the mean. Raises NVMLError elsewhere."""
+    """Return the card's power now (mW), if its driver shows it apart from the mean; otherwise raises NVMLError."""
     (field,) = pynvml.nvmlDeviceGetFieldValues(handle, [pynvml.NVML_FI_DEV_POWER_INSTANT])
     if field.nvmlReturn != pynvml.NVML_SUCCESS:
         raise pynvml.NVMLError(field.nvmlReturn)
@@ -214,7 +214,7 @@ def _instant_power_mW(pynvml: Any, handle: Any) -> float:
 
 
 def _mean_s(pynvml: Any, handle: Any) -> float:
-    """Return how long a time the card's power reading is the mean of, in seconds; 0 for a part of a refresh period.
+    """Return the time (s) of which the card's power reading is the mean; 0 for a part of a refresh period.
 
     nvmlDeviceGetPowerUsage, NVML API reference: a second from Ampere on, but not on GA100.
     """
@@ -227,7 +227,7 @@ def _mean_s(pynvml: Any, handle: Any) -> float:
 
 
 def instance(uuid: str) -> Sensor:
-    """Return the sensor of a MIG instance; a null sensor where its card, like most, tells only the whole."""
+    """Return the sensor of a MIG instance; a null sensor if its card, like most, shows only the power of all of it."""
     try:
         import pynvml
     except ImportError as error:

@@ -1,7 +1,7 @@
 """RAPL: the processor's own energy counters, through Linux's powercap tree (Intel; AMD from kernel 5.8).
 
-The control type `intel-rapl-mmio` is a second way to the counters of `intel-rapl`, and so is not read. Where the kernel
-registers several zones that show one counter, all are read, since only their readings tell that (`meter.overlap`).
+The control type `intel-rapl-mmio` is a second way to the counters of `intel-rapl`, and so is not read. If the kernel
+registers several zones that show one counter, all are read: only their readings show that (`meter.overlap`).
 """
 
 import contextlib
@@ -16,17 +16,17 @@ METHOD = "rapl"
 
 # Against an external meter: K. N. Khan et al., "RAPL in Action", ACM TOMPECS 3(2), 2018 (promising accuracy and
 # linearity from Haswell on); S. Desrochers, C. Paradis, V. Weaver, "A Validation of DRAM RAPL Power Measurements",
-# MEMSYS 2016 (memory's follows the truth up to an offset, worst when idle). Neither gives bounds: these are ours.
+# MEMSYS 2016 (memory's follows the truth up to an offset, worst when idle). Neither states bounds: these are ours.
 PACKAGE_GAIN = (1.0, 0.95, 1.05, "J/J", "Khan et al. 2018, doi:10.1145/3177754; bounds: our assumption")
 DRAM_GAIN = (1.0, 0.80, 1.20, "J/J", "Desrochers et al. 2016, doi:10.1145/2989081.2989088; bounds: our assumption")
 
-# What a zone can draw at most: several times the highest of its limits (a package goes beyond its limits for
-# milliseconds), else more than any socket of today draws. Only by such a bound can a wrap-around be told from a reset,
-# and one from two; it need not be tight.
+# The most that a zone can draw: several times the highest of its limits (a package exceeds its limits for
+# milliseconds), otherwise more than any socket of today draws. Only such a bound distinguishes a wrap-around from a
+# reset, and one from two; it need not be tight.
 OVER_LIMIT = 4.0
 HIGHEST_W = 2000.0
-# The processor renews its counters every millisecond (Intel SDM, volume 3, 15.10; Khan et al. 2018). Much more is
-# allowed for.
+# The processor renews its counters every millisecond (Intel SDM, volume 3, 15.10; Khan et al. 2018); this allows much
+# more.
 STILL_S = 1.0
 
 
@@ -51,7 +51,7 @@ def find() -> list[Sensor]:
             component = "platform"
         elif not name.startswith("package-"):
             continue
-        # two zones of one name are two devices, until their readings say otherwise
+        # two zones of one name are two devices, unless their readings show one counter
         devices[key] = device = f"{name}@{key}" if name in sensors else name
         sensors[device] = _sensor(component, device, zones[key], gain)
     return list(sensors.values())
@@ -97,7 +97,7 @@ def _count(path: Path) -> int:
 
 
 def _highest_W(zone: Path) -> float:
-    """Return what a zone can draw at most, in watts, by its limits (powercap.rst: constraint_*_power_limit_uw)."""
+    """Return the most that a zone can draw, in watts, by its limits (powercap.rst: constraint_*_power_limit_uw)."""
     limits = []
     for name in ("constraint_*_power_limit_uw", "constraint_*_max_power_uw"):
         for path in zone.glob(name):

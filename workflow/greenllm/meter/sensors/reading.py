@@ -1,4 +1,4 @@
-"""The one number that is meant in what a meter outside the host says: a line, a table, JSON; with its unit."""
+"""Finds the number that is meant, with its unit, in the output of a meter outside the host: a line, a table, JSON."""
 
 import json
 import re
@@ -22,7 +22,7 @@ _NAMED: dict[Quantity, re.Pattern[str]] = {
     "power": re.compile(r"(power|watts?)\W*$", re.IGNORECASE),
     "energy": re.compile(r"(energy|joules?)\W*$", re.IGNORECASE),
 }
-# Names with these words are no measured power or energy of now, unless the key says so.
+# Names with these words are not a measured power or energy of now, unless the key names them.
 _ELSE = re.compile(
     r"\b(factor|limit|cap|capacity|threshold|budget|rated|nominal|apparent|reactive|max|maximum|min|minimum|peak|"
     r"cycles?|state|status|horsepower)\b",
@@ -38,9 +38,9 @@ _UNIT_NAMES = ("unit", "units", "unitofmeasurement", "uom")
 
 @dataclass(frozen=True)
 class _Number:
-    """A number in a text, its unit (empty: none), the line before it, where it stands, and its JSON path.
+    """A number in a text, its unit (empty: none), its line up to it, its position, and its JSON path.
 
-    A blank may part it from digits of its own: it `follows` some that are short enough, or `goes_on` with three.
+    It may be part of a number with a blank between thousands: it `follows` up to three digits, or `goes_on` with three.
     """
 
     number: str
@@ -58,16 +58,16 @@ class _Number:
 
 
 class _Object(tuple[tuple[str, Any], ...]):
-    """A JSON object as it is written: a name may stand in it twice."""
+    """A JSON object as it is written: a name may occur twice."""
 
 
 def reading(text: str, quantity: Quantity, key: str = "", bare_unit: str = "") -> float:
-    """Return the watts (power) or joules (energy) that a text tells of.
+    """Return the watts (power) or joules (energy) in a text.
 
-    Of several numbers `key` picks one: the n-th ("2"), the one behind these words on their line, or, in JSON, that of
+    Of several numbers `key` picks one: the n-th ("2"), the one after these words on their line, or, in JSON, that of
     this path ("emeters.0.power", or the end of it). A number without a unit is in `bare_unit` (default: W, J); it
-    counts where the key picks it, where it stands alone, or behind a name of its quantity, as in "power: 12".
-    Raises ReadingError where nothing or several things could be meant.
+    counts if the key picks it, if it is alone, or after a name of its quantity, as in "power: 12".
+    Raises ReadingError where no number or several could be meant.
     """
     structure = _json(text)
     found = list(_numbers(text)) if structure is None else list(_leaves(structure))
@@ -119,24 +119,26 @@ def _numbers(text: str, path: str = "") -> Iterator[_Number]:
         goes_on = goes_on and plain[match.end(1)] == " "
         before = f"{path}: {before}" if path else before
         yield _Number(match[1], unit, before, match.start(), path, follows, goes_on)
-        if not re.match(r"\s*[):=\]]", plain[match.end() :]):  # else it is of the next one's name: `kW 1: 0.12`
+        if not re.match(
+            r"\s*[):=\]]", plain[match.end() :]
+        ):  # otherwise it is part of the next one's name: `kW 1: 0.12`
             label_start = match.end()
 
 
 def _agreed(unit: str, other: str) -> str:
-    """Return the unit that two places say; both where they differ."""
+    """Return the unit named in two places; both units where they differ."""
     same = not unit or not other or unit_in(f"{unit} {other}") in (unit, other)
     return (unit or other) if same else f"{unit} and {other}"
 
 
 def _json(text: str) -> Any:
-    """Return a JSON object or list; None for any other text. Raises ReadingError where an object is not whole."""
+    """Return a JSON object or list; None for any other text. Raises ReadingError for an incomplete object."""
     if text.strip()[:1] not in ("{", "["):
         return None
     try:
         return json.loads(text, object_pairs_hook=_Object, parse_constant=_no_number)
     except (ValueError, RecursionError) as error:
-        if text.strip().startswith("{"):  # cut short, as while it is written: so may be its last number
+        if text.strip().startswith("{"):  # incomplete, as while it is written: its last number may be, too
             raise ReadingError(f"{shown(text)} is no JSON ({error})") from None
         return None
 
@@ -146,7 +148,7 @@ def _no_number(constant: str) -> NoReturn:
 
 
 def _leaves(value: Any, path: str = "", unit: str = "") -> Iterator[_Number]:
-    """Yield the numbers of JSON, and, without a number, what else a key may name."""
+    """Yield the numbers of JSON, and an entry without a number for each other value that a key may name."""
     if isinstance(value, _Object):
         for name, inner in value:
             beside, own = _unit_beside(value, name), unit_in(name)
@@ -166,7 +168,7 @@ def _leaves(value: Any, path: str = "", unit: str = "") -> Iterator[_Number]:
 
 
 def _unit_beside(value: _Object, name: str) -> str:
-    """Return the unit that a JSON object says for its value of this name, as in "unit" or "power_unit"."""
+    """Return the unit that a JSON object has for its value of this name, as in "unit" or "power_unit"."""
     texts: dict[str, str] = {}
     for beside, text in value:
         if beside == "attributes" and isinstance(text, _Object):  # as in Home Assistant
@@ -196,7 +198,7 @@ def _picked(found: Sequence[_Number], key: str, text: str, *, is_json: bool) -> 
         for match in after.finditer(text):
             line_end = len(text) if (newline := text.find("\n", match.end())) < 0 else newline
             first = [one for one in found if match.end() <= one.start < line_end][:1]
-            # Digits of the key itself are none of the number: `PSU 1 220 W`.
+            # Digits of the key are not part of the number: `PSU 1 220 W`.
             meant += [replace(one, follows=False) if match.end() == one.start - 1 else one for one in first]
     if len(meant) != 1 or not meant[0].number:
         number = "no number" if len(meant) < 2 else "several numbers"

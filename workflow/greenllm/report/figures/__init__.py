@@ -1,6 +1,5 @@
 """The figures, as matplotlib draws them. One file a figure."""
 
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
@@ -9,7 +8,7 @@ import matplotlib
 from greenllm.account.document import Account
 from greenllm.report.figures import style
 from greenllm.report.figures.batch_curve import batch_curve
-from greenllm.report.figures.drawing import inline, write
+from greenllm.report.figures.drawing import Drawing, inline, write
 from greenllm.report.figures.energy_by_stage import energy_by_stage
 from greenllm.report.figures.power_over_time import power_over_time
 from greenllm.report.figures.quality_energy import quality_energy
@@ -22,22 +21,12 @@ FIGURES = {
 }
 
 
-@dataclass(frozen=True)
-class Shown:
-    """A figure on the page; `inline` is its SVG."""
-
-    name: str
-    title: str
-    caption: str
-    inline: str
-
-
-def draw_all(account: Account, folder: Path) -> dict[str, Shown]:
-    """Draw every figure that has something to show, write it to `folder`, and return it for the page."""
+def draw_all(account: Account, folder: Path) -> dict[str, tuple[Drawing, str]]:
+    """Draw every figure that has something to show, write it to `folder`, and return it with its SVG for the page."""
     with matplotlib.rc_context():
         matplotlib.rcParams.update(cast(Any, style.settings()))
         return {
-            name: Shown(name, drawing.title, drawing.caption, inline(name, write(name, drawing, folder), drawing.alt))
+            name: (drawing, inline(name, write(name, drawing, folder), drawing.alt))
             for name, draw in FIGURES.items()
             if (drawing := draw(account))
         }

@@ -1,9 +1,8 @@
 """What every stage spent."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from typing import NamedTuple
 
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from greenllm.account.document import Account
@@ -14,24 +13,12 @@ from greenllm.report.figures.style import INK, WIDTH_in, empty, legend
 from greenllm.report.numbers import prefix_for, quantity, value_text
 
 
-@dataclass(frozen=True)
-class Bar:
+class Bar(NamedTuple):
     """What a recipe, or all recipes of an experiment together, spent: {stage: J} without waste, and the waste (J)."""
 
     name: str
     stages: dict[str, float]
     waste: float
-
-    @property
-    def total(self) -> float:
-        """The whole energy, in J."""
-        return sum(self.stages.values()) + self.waste
-
-    def in_words(self) -> str:
-        """Return its energy, and the stage that takes most of it."""
-        if not self.stages:
-            return f"{self.name}: {quantity(self.waste, 'J')}, all of it waste"
-        return f"{self.name}: {quantity(self.total, 'J')}, most of it {max(self.stages, key=self.stages.__getitem__)}"
 
 
 def energy_by_stage(account: Account) -> Drawing:
@@ -44,11 +31,24 @@ def energy_by_stage(account: Account) -> Drawing:
     bars = list(_bars(account))
     if not bars:
         return Drawing(empty("No energy is known of any attempt."), title, "No data.", caption)
-    scale, unit = prefix_for([bar.total for bar in bars], "J")
+    scale, unit = prefix_for([sum(stages.values()) + waste for _, stages, waste in bars], "J")
     figure = Figure(figsize=(WIDTH_in, 0.95 + 0.3 * len(bars)), layout="constrained")
     axis = figure.subplots()
-    for position, bar in enumerate(bars):
-        _draw(axis, position, bar, scale)
+    for position, (_, stages, waste) in enumerate(bars):
+        left = 0.0
+        for stage in sorted(stages, key=stage_order):
+            width = stages[stage] / scale
+            axis.barh(position, width, left=left, height=0.66, color=stage_colour(stage), label=stage_name(stage))
+            left += width
+        if waste:
+            axis.barh(
+                position, waste / scale, left=left, height=0.66, facecolor="none", edgecolor=INK, hatch="////",
+                linewidth=0.6, label=stage_name("waste"),
+            )  # fmt: skip
+            left += waste / scale
+        axis.annotate(
+            value_text(left), (left, position), xytext=(4, 0), textcoords="offset points", va="center", color=INK
+        )
     axis.set_yticks(range(len(bars)), [bar.name for bar in bars])
     axis.invert_yaxis()
     axis.grid(visible=False, axis="y")
@@ -56,23 +56,13 @@ def energy_by_stage(account: Account) -> Drawing:
     axis.margins(x=0.1)
     axis.set_xlabel(f"energy ({unit})")
     legend(figure, label_order)
-    said = "; ".join(bar.in_words() for bar in bars)
+    said = "; ".join(
+        f"{name}: {quantity(sum(stages.values()) + waste, 'J')}, most of it {max(stages, key=stages.__getitem__)}"
+        if stages
+        else f"{name}: {quantity(waste, 'J')}, all of it waste"
+        for name, stages, waste in bars
+    )
     return Drawing(figure, title, f"{title}. {said}.", caption)
-
-
-def _draw(axis: Axes, position: int, bar: Bar, scale: float) -> None:
-    left = 0.0
-    for stage in sorted(bar.stages, key=stage_order):
-        width = bar.stages[stage] / scale
-        axis.barh(position, width, left=left, height=0.66, color=stage_colour(stage), label=stage_name(stage))
-        left += width
-    if bar.waste:
-        axis.barh(
-            position, bar.waste / scale, left=left, height=0.66, facecolor="none", edgecolor=INK, hatch="////",
-            linewidth=0.6, label=stage_name("waste"),
-        )  # fmt: skip
-        left += bar.waste / scale
-    axis.annotate(value_text(left), (left, position), xytext=(4, 0), textcoords="offset points", va="center", color=INK)
 
 
 def _bars(account: Account) -> Iterator[Bar]:
@@ -82,16 +72,16 @@ def _bars(account: Account) -> Iterator[Bar]:
         for recipe in experiment.comparison.recipes:
             groups[name, recipe.recipe] = []
     for row in account.spent.stages:
-        key = (row.experiment or "study", row.recipe or ("shared" if row.experiment else "whole"))
-        groups.setdefault(key, []).append(row)
+        if row.energy_J is not None:
+            key = (row.experiment or "study", row.recipe or ("shared" if row.experiment else "whole"))
+            groups.setdefault(key, []).append(row)
     for (experiment_name, recipe_name), rows in groups.items():
         stages: dict[str, float] = {}
         waste = 0.0
-        known = [(row, row.energy_J) for row in rows if row.energy_J]
-        for row, energy in known:
+        for row in rows:
             wasted = row.waste_J.value if row.waste_J else 0.0
             waste += wasted
-            if energy.value > wasted:
-                stages[row.stage] = energy.value - wasted
-        if known:
+            if row.energy_J and row.energy_J.value > wasted:
+                stages[row.stage] = row.energy_J.value - wasted
+        if rows:
             yield Bar(f"{experiment_name} · {recipe_name}", stages, waste)

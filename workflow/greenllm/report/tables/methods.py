@@ -2,7 +2,8 @@
 
 from dataclasses import dataclass
 
-from greenllm.account.document import Account, DeviceRow, MethodRow
+from greenllm.account.document import Account, MethodRow
+from greenllm.attribution.result import DeviceTotals
 from greenllm.estimate import UNSEEN, Parameter
 from greenllm.report.numbers import quantity
 from greenllm.report.table import Column, Table
@@ -20,10 +21,11 @@ class ParameterRow:
     constant: Parameter
 
 
-class ConservationRow(DeviceRow):
+@dataclass(frozen=True)
+class ConservationRow(DeviceTotals):
     """A device with its host."""
 
-    host: str
+    host: str = ""
 
 
 def methods(account: Account) -> Table:

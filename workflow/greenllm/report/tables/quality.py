@@ -4,8 +4,8 @@ from dataclasses import dataclass
 
 from greenllm.account.document import Account
 from greenllm.comparison.rows import ModelRow
+from greenllm.documents.document import Number
 from greenllm.estimate import Interval
-from greenllm.footprint.rows import Number
 from greenllm.report.names import metric_name
 from greenllm.report.table import Column, Table
 from greenllm.report.tables.shared import MODEL, RECIPE, ComparedRow, inside, recipes
@@ -25,23 +25,14 @@ class QualityRow:
 
 
 @dataclass(frozen=True)
-class SubsetRow:
-    """A recipe's quality by one metric on one kind of example."""
-
-    compared: ComparedRow
-    subset: str
-    examples: Interval | Number | None
-    metric: str
-    value: Interval
-
-
-@dataclass(frozen=True)
-class HandOverRow:
-    """The quality by one metric of a recipe's answers that are kept; without a metric where none is."""
+class PartRow:
+    """A recipe's quality by one metric on some of its answers; without a metric where there is none."""
 
     compared: ComparedRow
     metric: str | None = None
     value: Interval | None = None
+    subset: str | None = None
+    examples: Interval | Number | None = None
 
 
 def quality(account: Account) -> Table:
@@ -75,7 +66,7 @@ def subsets(account: Account) -> Table:
     return Table(
         "subsets",
         "Quality on each kind of example",
-        SubsetRow,
+        PartRow,
         [
             *inside("compared", *RECIPE),
             Column("subset", "Examples"),
@@ -84,7 +75,7 @@ def subsets(account: Account) -> Table:
             Column("examples", "How many", None, "number"),
         ],
         [
-            SubsetRow(row, name.replace("_", " "), found.get("examples"), metric_name(metric), value)
+            PartRow(row, metric_name(metric), value, name.replace("_", " "), found.get("examples"))
             for row in recipes(account, ComparedRow)
             for name, found in row.subsets.items()
             for metric, value in found.items()
@@ -98,12 +89,12 @@ def hand_over(account: Account) -> Table:
     rows = []
     for row in recipes(account, ComparedRow):
         if found := row.hand_over:
-            kept = [HandOverRow(row, metric_name(metric), value) for metric, value in found.metrics.items()]
-            rows += kept or [HandOverRow(row)]
+            kept = [PartRow(row, metric_name(metric), value) for metric, value in found.metrics.items()]
+            rows += kept or [PartRow(row)]
     return Table(
         "hand-over",
         "Where answers below a confidence are handed over to a person",
-        HandOverRow,
+        PartRow,
         [
             *inside("compared", *RECIPE),
             *inside(
