@@ -1,6 +1,6 @@
 """Whether PyTorch can compute on the GPUs that this process may use, and if not, why.
 
-The Python of another environment runs this file as well: it needs the standard library and PyTorch alone.
+The Python of another environment runs this file too, so it needs only the standard library and PyTorch.
 """
 
 import importlib.util
@@ -16,7 +16,7 @@ TABLE = "README.md, On a GPU: a table of drivers and builds"
 
 
 def uses_gpu(device: Literal["auto", "cpu", "require"]) -> bool:
-    """Return whether to compute on a GPU. If this job has a GPU that it can't use, warn on standard error why.
+    """Return whether to compute on a GPU. If this job has a GPU that it can't use, standard error says why.
 
     Raises `UserError` if a GPU is required and none can be used.
     """
@@ -27,15 +27,15 @@ def uses_gpu(device: Literal["auto", "cpu", "require"]) -> bool:
     reason = why_unusable()
     if device == "require" and reason:
         raise UserError(f"device `require`, but PyTorch sees no GPU that it can use: {reason}; or set device: auto")
-    if reason and os.environ.get("CUDA_VISIBLE_DEVICES"):  # what the meter, or SLURM, has given it
+    if reason and os.environ.get("CUDA_VISIBLE_DEVICES"):  # set by the meter or SLURM
         print(f"greenllm: warning: computes on the CPU, and leaves its GPU idle: {reason}", file=sys.stderr)
     return reason is None
 
 
 def why_unusable() -> str | None:
-    """Return why PyTorch can compute on none of the GPUs, and what to do about it.
+    """Return why PyTorch can't compute on any GPU, and what to do about it.
 
-    None if it can. None also without PyTorch, since it is unknown which library computes instead.
+    None if it can, and without PyTorch, since it is unknown which library computes instead.
     """
     if (build := _build()) is None:
         return None
@@ -65,7 +65,7 @@ def why_unusable() -> str | None:
 
 
 def _build() -> tuple[str, str | None] | None:
-    """Return PyTorch's version and the CUDA that it is built for, without importing it, which takes seconds."""
+    """Return PyTorch's version and the CUDA version of its build, without importing it, which takes seconds."""
     spec = importlib.util.find_spec("torch")
     if spec is None or spec.origin is None:
         return None
@@ -77,9 +77,9 @@ def _build() -> tuple[str, str | None] | None:
 
 
 def _without_code(version: str) -> str | None:
-    """Return which GPUs PyTorch has no code for, if it has code for none of them.
+    """Return the problem if PyTorch has code for none of the GPUs, else None.
 
-    Binary code for X.y runs on X.z with z >= y, and intermediate code on all that is newer (CUDA C++ Programming
+    Binary code for X.y runs on X.z with z >= y, and intermediate code on everything newer (CUDA C++ Programming
     Guide, compute capabilities).
     """
     import torch

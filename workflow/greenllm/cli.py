@@ -1,4 +1,4 @@
-"""The console command `greenllm`: one subcommand a stage, plus the meter and its readers."""
+"""The console command `greenllm`: a subcommand for each stage, the meter, and the programs that read its ledgers."""
 
 import argparse
 import errno
@@ -16,7 +16,7 @@ from greenllm.paths import expanded
 # imported only when its command is called: `greenllm meter` starts with every job and must stay light.
 COMMANDS = {
     "collect": ("greenllm.stages.collect", "fetch or make a data set, with a card of its origin"),
-    "collect-model": ("greenllm.stages.collect_model", "fetch a model that is already trained"),
+    "collect-model": ("greenllm.stages.collect_model", "fetch a trained model"),
     "preprocess": ("greenllm.stages.preprocess", "clean and split a data set, train its tokenizer"),
     "train": ("greenllm.stages.train", "train a causal language model"),
     "compress": ("greenllm.stages.compress", "make a smaller or faster model from a trained one"),
@@ -29,13 +29,13 @@ COMMANDS = {
     "compare": ("greenllm.stages.compare", "compare the same experiment on several hosts or devices"),
     "report": ("greenllm.stages.report", "make the report page, its figures and summary.json"),
     "meter": ("greenllm.meter.command", "run any command under the energy meter"),
-    "attribute": ("greenllm.attribution.command", "share out the joules of all ledgers among their jobs"),
+    "attribute": ("greenllm.attribution.command", "divide the joules of all ledgers among their jobs"),
     "calibrate": ("greenllm.attribution.calibration.command", "fit gain and offset of sensors to an external meter"),
     "probe": ("greenllm.meter.probe", "say what can be measured on this host, and by which sensor"),
     "config": ("greenllm.stages.config", "check a configuration file, or write the schema"),
 }
 
-# A full or read-only disk, a quota, a missing permission, an invalid name: the user mends these, without a traceback.
+# A full or read-only disk, a quota, a missing permission, an invalid name: the user can fix these without a traceback.
 USER_FIXABLE_ERRNOS = (
     errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.ENAMETOOLONG, errno.ENOTDIR,
     errno.EISDIR, errno.ELOOP, errno.EBUSY, errno.EFBIG,
@@ -64,7 +64,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print(f"greenllm {arguments.command}: interrupted", file=sys.stderr)
         return 130
-    except BrokenPipeError:  # the reader of our output went away, as in `greenllm probe | head -1`
+    except BrokenPipeError:  # the reader of our output ended, as in `greenllm probe | head -1`
         sys.stderr.close()
         return 141
     except OSError as error:
@@ -75,14 +75,14 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _replace_what_cannot_be_shown() -> None:
-    """Make the streams replace characters that the terminal's encoding lacks, and lone surrogates."""
+    """Make the streams replace lone surrogates and characters that the terminal's encoding lacks."""
     for stream, errors in ((sys.stdout, "replace"), (sys.stderr, "backslashreplace")):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors=errors)
 
 
 def _expand_home(arguments: argparse.Namespace) -> None:
-    """Replace `~` in paths by the home folder, as in the configuration: a shell does not in `--out=~/folder`."""
+    """Replace `~` in paths by the home folder, as in the configuration; a shell does not do so in `--out=~/folder`."""
     for name, value in vars(arguments).items():
         if isinstance(value, Path):
             setattr(arguments, name, expanded(value))

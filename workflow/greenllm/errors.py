@@ -1,11 +1,11 @@
-"""Mistakes of a user, and how a message quotes text: in one line of bounded length."""
+"""Errors that a user can fix, and how messages quote text: in one line of bounded length."""
 
 import reprlib
 from collections.abc import Sequence
 
 LONGEST = 60  # characters quoted of a text
 MOST_NAMES = 10
-LONGEST_REASON = 200  # characters taken over from a library's message
+LONGEST_REASON = 200  # characters of a library's message
 
 _QUOTING = reprlib.Repr()
 _QUOTING.maxstring = LONGEST
@@ -19,12 +19,12 @@ class UserError(Exception):
 
 
 def quoted(text: str) -> str:
-    """Return a user's text in quotes; if it is long, without its middle."""
+    """Return a user's text in quotes; a long text is shown without its middle."""
     return _QUOTING.repr(text)
 
 
 def listed(names: Sequence[str]) -> str:
-    """Return names with commas between them: only the first ones of many, unprintable or long ones in quotes."""
+    """Return names with commas between them: at most the first 10; unprintable and long ones are in quotes."""
     some = [name if name.isprintable() and len(name) <= LONGEST else quoted(name) for name in names[:MOST_NAMES]]
     return ", ".join(some) + (f" and {len(names) - MOST_NAMES:,} more" if len(names) > MOST_NAMES else "")
 

@@ -1,4 +1,4 @@
-"""Energies as sums of uncertain parameters, so that an error that two jobs share cancels in their ratio."""
+"""Energies as sums of uncertain parameters, so that errors shared by two jobs cancel in their ratio."""
 
 import math
 from collections.abc import Iterable, Mapping
@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 from greenllm.field_types import Number, Text
 
-# Prefix of the names of the parameters that `unseen` makes, one for each attempt and device; and their source.
+# Name prefix and source of the parameters that `unseen` makes, one for each attempt and device.
 UNSEEN = "unseen@"
 UNSEEN_SOURCE = "readings: what happened between two of them"
 
@@ -88,8 +88,8 @@ class Parameter:
 class Estimate:
     """An energy in joules: the sum of coefficient times parameter, over `terms` {parameter name: coefficient}.
 
-    Parameters are independent of each other; their deviations add in quadrature (GUM, JCGM 100:2008, 5.1.2), apart
-    for the low and the high side. Estimates that share a parameter share its error.
+    Parameters are independent of each other; their deviations add in quadrature (GUM, JCGM 100:2008, 5.1.2),
+    separately for the low and the high side. Estimates that share a parameter share its error.
     """
 
     terms: Mapping[str, float] = field(default_factory=dict)
@@ -146,18 +146,18 @@ def total(estimates: Iterable[Estimate]) -> Estimate:
 
 
 def total_known(estimates: Iterable[Estimate | None]) -> Estimate | None:
-    """Return the sum of the estimates that are known, or None where none is."""
+    """Return the sum of the known estimates, or None if all are unknown."""
     known = [estimate for estimate in estimates if estimate is not None]
     return total(known) if known else None
 
 
 def interval_of(estimate: Estimate | None) -> Interval | None:
-    """Return the interval of an estimate, None where it is unknown."""
+    """Return the interval of an estimate, None if it is unknown."""
     return None if estimate is None else estimate.interval()
 
 
 def unseen(attempt: str, device: str, halfwidth_J: float) -> Estimate:
-    """Return 0 J ± the energy of an attempt that a device's readings leave open (J, half of the 95 % interval)."""
+    """Return 0 J ± `halfwidth_J` (half of a 95 % interval), an attempt's energy that a device's readings leave open."""
     name = f"{UNSEEN}{attempt}/{device}"
     return Estimate({name: halfwidth_J}, {name: Parameter(0.0, -1.0, 1.0, "J/J", UNSEEN_SOURCE)})
 
@@ -165,8 +165,8 @@ def unseen(attempt: str, device: str, halfwidth_J: float) -> Estimate:
 def ratio(a: Estimate, b: Estimate) -> Interval:
     """Return a/b with 95 % bounds, in which the error of parameters that a and b share cancels.
 
-    Each parameter is moved to its bounds alone; the ratio's deviations add in quadrature.
-    Raises ZeroDivisionError where b is zero.
+    Each parameter is moved to its bounds while the others keep their values; the ratio's deviations add in quadrature.
+    Raises ZeroDivisionError if b is zero.
     """
     parameters = {**a.parameters, **b.parameters}
 
@@ -183,7 +183,7 @@ def ratio(a: Estimate, b: Estimate) -> Interval:
     for name in {**a.terms, **b.terms}:
         try:
             moved = [at(name, parameters[name].low) - value, at(name, parameters[name].high) - value]
-        except ZeroDivisionError:  # the denominator may be zero at a bound: the ratio has no bound there
+        except ZeroDivisionError:  # the denominator is zero at this bound: the ratio is unbounded
             moved = [-value, math.inf]
         downwards.append(min(0.0, *moved))
         upwards.append(max(0.0, *moved))

@@ -1,4 +1,4 @@
-"""Writing files and folders: complete or not at all, under a temporary name and then renamed; never over others."""
+"""Writing files and folders, complete or not at all: under a temporary name, then renamed. Others' files stay."""
 
 import contextlib
 import hashlib
@@ -15,10 +15,10 @@ from typing import Any
 from greenllm.errors import UserError
 from greenllm.written import not_written_by, note_written
 
-# What the kernel shows of a process's open files: /dev/stdout and /dev/fd/1 lead there, too.
+# Where the kernel lists a process's open files: /dev/stdout and /dev/fd/1 are links to it.
 OPEN_FILE = re.compile(r"/proc/(\d+)/(?:task/\d+/)?fd/(\d+)")
-MOST_LINKS = 40  # as the kernel follows
-SHOWN_CHARACTERS = 40  # of a name, repeated in the temporary name: the name itself may have the maximal length
+MOST_LINKS = 40  # that the kernel follows
+SHOWN_CHARACTERS = 40  # of a name in its temporary name: the name itself may have the largest length allowed
 
 
 def require_writable(folder: Path) -> None:
@@ -33,10 +33,10 @@ def require_writable(folder: Path) -> None:
 
 
 def require_replaceable(folder: Path, stage: str, inputs: Iterable[Path | None] = ()) -> Path:
-    """Return where `folder` really is, links followed, once it is sure that `greenllm STAGE` may put its result there.
+    """Return where `folder` is, links followed, after checking that `greenllm STAGE` may write its result there.
 
-    Raises UserError where that would lose something: `folder` holds what this stage did not write, is or contains one
-    of `inputs`, is the current folder or around it, no folder, or can't be written to.
+    Raises UserError if something would be lost: `folder` holds what this stage did not write, is or contains one of
+    `inputs`, is or contains the current folder, is not a folder, or can't be written to.
     """
     try:
         place = folder.resolve()
@@ -45,28 +45,28 @@ def require_replaceable(folder: Path, stage: str, inputs: Iterable[Path | None] 
         if place.exists() and not place.is_dir():
             raise UserError(f"{folder}: is a file; expected a folder, or the name of a new one")
         if Path.cwd().is_relative_to(place):
-            raise UserError(f"{folder}: is the current folder, or around it; name a new folder in it")
+            raise UserError(f"{folder}: is or contains the current folder; name a new folder in it")
         if place.is_mount():
             raise UserError(f"{folder}: is where a file system is mounted; name a new folder in it")
         for given in inputs:
             if given is not None and given.resolve().is_relative_to(place):
-                raise UserError(f"{folder}: would take the place of its own input {given}; name another folder")
+                raise UserError(f"{folder}: would replace its own input {given}; name another folder")
         require_writable(place)
         if place.is_dir() and (other := not_written_by(place, stage)) is not None:
             raise UserError(
                 f"{folder}: holds {other!r}, which `greenllm {stage}` did not write, or which was changed since; name "
                 "a new folder, or move that away"
             )
-    except (OSError, RuntimeError) as error:  # pathlib's word for links that lead in a circle is RuntimeError
+    except (OSError, RuntimeError) as error:  # pathlib raises RuntimeError for links that form a cycle
         raise UserError(f"{folder}: can't be written to ({getattr(error, 'strerror', None) or error})") from None
     return place
 
 
 @contextlib.contextmanager
 def replacing_folder(path: Path, stage: str) -> Iterator[Path]:
-    """Yield an empty folder beside `path`; on success it takes `path`'s place, on failure it is removed.
+    """Yield an empty folder next to `path`; on success it replaces `path`, on failure it is removed.
 
-    The result says that `greenllm STAGE` wrote it. Raises UserError as `require_replaceable` does.
+    The result records that `greenllm STAGE` wrote it. Raises the UserErrors of `require_replaceable`.
     """
     place = require_replaceable(path, stage)
     place.parent.mkdir(parents=True, exist_ok=True)
@@ -76,7 +76,7 @@ def replacing_folder(path: Path, stage: str) -> Iterator[Path]:
     try:
         yield beside
         note_written(beside, stage)
-        require_replaceable(path, stage)  # anew: making the result may have taken hours
+        require_replaceable(path, stage)  # again: the job may have taken hours
         if place.exists():
             place.rename(before)
         try:
@@ -92,10 +92,10 @@ def replacing_folder(path: Path, stage: str) -> Iterator[Path]:
 
 @contextlib.contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """Yield a path to write to; on success what was written takes `path`'s place, on failure it is removed.
+    """Yield a path to write to; on success the file written there replaces `path`, on failure it is removed.
 
-    Links are followed: the file that they lead to is replaced, and they stay. What is there and is no regular file (a
-    pipe, /dev/stdout, a terminal) is written to. Raises UserError where `path` can't be written.
+    Links are followed: they stay, and the file that they lead to is replaced. A path that exists and is not a regular
+    file (a pipe, /dev/stdout, a terminal) is written to. Raises UserError if `path` can't be written.
     """
     place = require_replaceable_file(path)
     if place is None:
@@ -116,9 +116,9 @@ def replacing(path: Path) -> Iterator[Path]:
 
 
 def require_own(path: Path, mark: str) -> None:
-    """Raise UserError where `path` is there and none of ours: within its first 4,096 bytes each of ours has `mark`.
+    """Raise UserError if `path` is a file that GreenLLM did not write: its first 4,096 bytes lack `mark`.
 
-    For files whose names the user did not choose; what `--out FILE` names is replaced.
+    For files that the user did not name; a file named by `--out FILE` is replaced.
     """
     if path.is_file() and path.stat().st_size:
         with path.open("rb") as file:
@@ -127,18 +127,17 @@ def require_own(path: Path, mark: str) -> None:
 
 
 def is_written_into(path: Path) -> bool:
-    """Say whether `path` is no regular file, but can be written to: a pipe, a terminal, an open file of this process.
+    """Return whether `path` is written to, not replaced: a pipe, a terminal, an open file of this process.
 
-    Raises UserError where it can be no file at all: it is a folder, a disk or a socket, or its links
-    lead in a circle.
+    Raises UserError if it can't be written as a file: a folder, a disk, a socket, or links that form a cycle.
     """
     try:
         if _open_file(path) is not None:
             return True
         mode = path.stat().st_mode
-    except (FileNotFoundError, NotADirectoryError, PermissionError):  # said where it is to be written
+    except (FileNotFoundError, NotADirectoryError, PermissionError):  # reported when it is written
         return False
-    except (OSError, RuntimeError) as error:  # pathlib's word for links that lead in a circle is RuntimeError
+    except (OSError, RuntimeError) as error:  # pathlib raises RuntimeError for links that form a cycle
         raise UserError(f"{path}: can't be written ({getattr(error, 'strerror', None) or error})") from None
     if stat.S_ISFIFO(mode) or stat.S_ISCHR(mode):
         return True
@@ -149,9 +148,9 @@ def is_written_into(path: Path) -> bool:
 
 
 def require_replaceable_file(path: Path) -> Path | None:
-    """Return the file that `path` leads to, links followed; None where it is no regular file, but can be written to.
+    """Return the file that `path` leads to, links followed; None if `path` is written to, not replaced.
 
-    Raises UserError as `is_written_into` does, and where it may not be written to.
+    Raises the UserErrors of `is_written_into`, and one if the file may not be written to.
     """
     if is_written_into(path):
         return None
@@ -163,7 +162,7 @@ def require_replaceable_file(path: Path) -> Path | None:
 
 
 def require_separate(outputs: Sequence[Path], inputs: Iterable[Path | None]) -> None:
-    """Raise UserError where a file to write can't be, is an input or in one, or is to be written twice."""
+    """Raise UserError if an output can't be written, is an input or in one, or is named twice."""
     places: dict[Path, Path] = {}
     given = [one.resolve() for one in inputs if one is not None]
     for output in outputs:
@@ -171,16 +170,16 @@ def require_separate(outputs: Sequence[Path], inputs: Iterable[Path | None]) -> 
         if place is None:
             continue
         if place in places:
-            raise UserError(f"{output}: is to be written twice, also as {places[place]}; name another file")
+            raise UserError(f"{output}: is named twice, also as {places[place]}; name another file")
         if place.exists() and any(place.is_relative_to(one) for one in given):
             raise UserError(f"{output}: is an input, or in one, and would be replaced; name another file")
         places[place] = output
 
 
 def held(path: Path) -> Path:
-    """Return a path that leads to what `path` does, also once this process has closed its standard streams.
+    """Return a path to the same file as `path` that stays valid after this process closes its standard streams.
 
-    Raises UserError as `is_written_into` does.
+    Raises the UserErrors of `is_written_into`.
     """
     is_written_into(path)
     descriptor = _open_file(path)
@@ -193,7 +192,7 @@ def held(path: Path) -> Path:
 
 
 def _open_file(path: Path) -> int | None:
-    """Return the number of this process's open file that `path` leads to, None where it leads elsewhere."""
+    """Return the descriptor of this process's open file that `path` leads to, None if it leads elsewhere."""
     for _ in range(MOST_LINKS):
         place = path.parent.resolve() / path.name
         if found := OPEN_FILE.fullmatch(str(place)):
@@ -205,7 +204,7 @@ def _open_file(path: Path) -> int | None:
 
 
 def _write_into(path: Path, content: bytes) -> None:
-    """Write to what is there already and is no regular file."""
+    """Write to a path that exists and is not a regular file."""
     own = _open_file(path)
     try:
         descriptor = os.dup(own) if own is not None else os.open(path, os.O_WRONLY | os.O_NOCTTY)
@@ -222,14 +221,14 @@ def _beside(place: Path) -> Path:
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Write `value` as indented UTF-8 JSON, whole or not at all."""
+    """Write `value` as indented UTF-8 JSON, complete or not at all."""
     text = json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
     with replacing(path) as beside:
-        beside.write_bytes(text.encode(errors="backslashreplace"))  # half a character becomes its escape in JSON
+        beside.write_bytes(text.encode(errors="backslashreplace"))  # a lone surrogate becomes its JSON escape
 
 
 def read_json(path: Path, remedy: str) -> dict[str, Any]:
-    """Return the JSON object in a file; raise UserError, with what mends it, where there is none."""
+    """Return the JSON object in a file; raise UserError, with the `remedy`, if the file has no JSON object."""
     try:
         value = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:

@@ -1,4 +1,4 @@
-"""Files as they are published: packed by gzip, bzip2, xz, zstd or zip, known by their first bytes."""
+"""Compressed files (gzip, bzip2, xz, zstd, zip), recognised by their first bytes."""
 
 import bz2
 import contextlib
@@ -23,7 +23,7 @@ PACKINGS = {
     b"\x28\xb5\x2f\xfd": "zstd",
     b"PK\x03\x04": "zip",
 }
-UNREAD = {  # kinds of file that people give for rows, by their first bytes
+UNREAD = {  # kinds of file that users give as data but that are not read, by their first bytes
     b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1": "an Excel workbook; save it as CSV UTF-8 there",
     b"7z\xbc\xaf\x27\x1c": "a 7z archive; unpack it",
     b"Rar!\x1a\x07": "a RAR archive; unpack it",
@@ -50,12 +50,12 @@ UNREAD = {  # kinds of file that people give for rows, by their first bytes
     b"%PDF-": "a PDF document; save its text as plain text",
     b"version https://git-lfs.github.com/spec/": "a pointer of Git LFS, not the file itself; fetch that (git lfs pull)",
 }
-UNREAD_ENDINGS = {  # those of kinds that have no first bytes of their own, or some that a text may begin with
+UNREAD_ENDINGS = {  # kinds without distinct first bytes, by their ending
     ".br": "packed by brotli; unpack it",
     ".lzo": "packed by lzo; unpack it",
     ".orc": "an ORC file; save it as Parquet",
 }
-DOCUMENTS = {  # kinds of zip archive that are one document, by a member of it
+DOCUMENTS = {  # zip archives that are one document, by a member of them
     "xl/workbook.xml": "an Excel workbook; save it as CSV UTF-8 there",
     "xl/workbook.bin": "an Excel workbook; save it as CSV UTF-8 there",
     "word/document.xml": "a Word document; save its text as plain text (UTF-8) there",
@@ -66,13 +66,13 @@ TAR_MAGIC, TAR_MAGIC_AT = b"ustar", 257  # POSIX.1-1988, header block
 
 
 def ending(name: str) -> str:
-    """Return the ending of a path or an address in lower case, without that of a packing: `.csv` of `A.CSV.gz`."""
+    """Return the ending of a path or URL in lower case, without that of a compression: `.csv` of `A.CSV.gz`."""
     path = PurePosixPath(urlsplit(name).path if "://" in name else name)
     return (path.with_suffix("") if path.suffix.lower() in ENDINGS else path).suffix.lower()
 
 
 def ending_inside(path: Path, name: str) -> str:
-    """Return the ending of the one file in a zip archive; empty where `path` is none."""
+    """Return the ending of the one file in a zip archive; empty if `path` is not a zip archive."""
     if packing(path) != "zip":
         return ""
     with opened(path, name) as file:
@@ -80,7 +80,7 @@ def ending_inside(path: Path, name: str) -> str:
 
 
 def packing(path: Path) -> str | None:
-    """Return how a file is packed; None where it is not."""
+    """Return how a file is compressed; None if it is not."""
     with path.open("rb") as file:
         return _packing_of(file.read(16))
 
@@ -91,9 +91,9 @@ def _packing_of(start: bytes) -> str | None:
 
 @contextlib.contextmanager
 def opened(path: Path, name: str) -> Iterator[IO[bytes]]:
-    """Open a file for reading, unpacked; `name` is what messages call it.
+    """Open a file for reading, decompressed; messages call it `name`.
 
-    Raises UserError where it can't be unpacked, also while it is read, and where it is an archive of several files.
+    Raises UserError if it can't be decompressed, also while it is read, and if it is an archive of several files.
     """
     kind = packing(path)
     try:
@@ -101,14 +101,14 @@ def opened(path: Path, name: str) -> Iterator[IO[bytes]]:
             yield file
     except (EOFError, zlib.error, lzma.LZMAError, zipfile.BadZipFile, gzip.BadGzipFile) as error:
         raise _damaged(name, kind, error) from None
-    except OSError as error:  # so do bz2 and pyarrow report data that they can't unpack
+    except OSError as error:  # bz2 and pyarrow raise OSError for damaged data
         if kind is None or error.errno is not None:
             raise
         raise _damaged(name, kind, error) from None
 
 
 def first_bytes(path: Path, name: str) -> bytes:
-    """Return the first bytes of a file, unpacked; raise UserError where they are of a kind that is not read."""
+    """Return the first bytes of a file, decompressed; raise UserError if its kind is not read."""
     outer = packing(path)
     with opened(path, name) as file:
         start = file.read(512)
@@ -127,14 +127,14 @@ def first_bytes(path: Path, name: str) -> bytes:
 
 def _damaged(name: str, kind: str | None, error: Exception) -> UserError:
     return UserError(
-        f"{name}: the {kind} file is cut short or damaged ({reason(error)}); fetch it again or pack it anew"
+        f"{name}: the {kind} file is cut short or damaged ({reason(error)}); fetch it or compress it again"
     )
 
 
 @contextlib.contextmanager
 def _unpacked(path: Path, name: str, kind: str | None) -> Iterator[IO[bytes]]:
     with contextlib.ExitStack() as stack:
-        file: Any  # each library has a class of its own for it
+        file: Any  # each library has its own class for it
         match kind:
             case "gzip":
                 file = stack.enter_context(gzip.open(path))
@@ -160,5 +160,5 @@ def _member(archive: zipfile.ZipFile, name: str) -> IO[bytes]:
         raise UserError(f"{name}: an archive of {len(names)} files ({listed(names)}); unpack it and name one of them")
     try:
         return archive.open(names[0])
-    except (RuntimeError, NotImplementedError) as error:  # a password, a method that Python does not know
+    except (RuntimeError, NotImplementedError) as error:  # a password, an unknown method
         raise UserError(f"{name}: can't be unpacked ({reason(error)}); unpack it and name the file in it") from None

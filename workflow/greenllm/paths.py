@@ -1,4 +1,4 @@
-"""Paths as users write them, and as they are written down."""
+"""Paths: with a user's `~` expanded, and as text that any file can hold."""
 
 from pathlib import Path
 
@@ -6,7 +6,7 @@ from greenllm.errors import UserError
 
 
 def expanded(path: Path) -> Path:
-    """Return `path` with a leading `~` or `~name` as that user's home folder; raise UserError where there is none."""
+    """Return `path` with a leading `~` or `~name` replaced by that home folder; raise UserError if it is unknown."""
     try:
         return path.expanduser()
     except RuntimeError:
@@ -14,5 +14,5 @@ def expanded(path: Path) -> Path:
 
 
 def printable(word: str) -> str:
-    """Return a file name or word as text that can be written down, whatever bytes it holds."""
+    """Return a file name or word as valid Unicode; bytes that can't be decoded are replaced."""
     return word.encode("utf-16", errors="surrogatepass").decode("utf-16", errors="replace")

@@ -1,11 +1,11 @@
-"""Percentiles of times, and how well a mean is known."""
+"""Percentiles, and confidence intervals of a mean."""
 
 import math
 from collections.abc import Sequence
 
 
 def percentiles(values: Sequence[float]) -> dict[str, float | None]:
-    """Return the median, the 95th and the 99th percentile (linear interpolation), None where there is no value."""
+    """Return the median, the 95th and the 99th percentile (linear interpolation); None without values."""
     import numpy as np
 
     if not values:
@@ -20,7 +20,7 @@ def halfwidth(values: Sequence[float]) -> float:
     The values are taken as independent and normal (GUM, JCGM 100:2008, 4.2 and G.3).
     """
     import numpy as np
-    from scipy.special import stdtrit  # the quantile alone: scipy.stats takes a second to import
+    from scipy.special import stdtrit  # not scipy.stats, which takes a second to import
 
     if len(values) < 2:
         return math.inf

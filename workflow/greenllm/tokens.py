@@ -1,4 +1,4 @@
-"""Texts as token ids. A special token comes by its id alone: no text of data or users is ever read as one."""
+"""Texts as token ids. Special tokens are added only by id: no text of data or users is ever read as one."""
 
 import re
 from collections.abc import Mapping
@@ -16,17 +16,17 @@ MAP = "special_tokens_map.json"
 
 
 def read_tokenizer(folder: Path) -> Tokenizer:
-    """Return the tokenizer in a folder; it neither pads nor cuts, and spells the text of a special token.
+    """Return the tokenizer in a folder; it does not pad or truncate, and reads a special token's text as plain text.
 
-    Special are the tokens that tokenizer.json marks as special, those that tokenizer_config.json and
+    Special tokens are those that tokenizer.json marks as special, those that tokenizer_config.json and
     special_tokens_map.json name, such as `eos_token`, and the end tokens that config.json and generation_config.json
-    name by their ids. Raises UserError where there is no tokenizer that can be read.
+    name by id. Raises UserError if there is no readable tokenizer.
     """
     try:
         tokenizer = Tokenizer.from_file(str(folder / FILE))
     except Exception as error:  # the library raises bare Exceptions
         raise UserError(f"{folder / FILE}: not a readable tokenizer ({error})") from None
-    # Files written for training may pad or cut; batches and engines do both by themselves.
+    # The file may pad or truncate; batches and engines do both themselves.
     tokenizer.no_padding()
     tokenizer.no_truncation()
     known = special_tokens(tokenizer).values()
@@ -36,12 +36,12 @@ def read_tokenizer(folder: Path) -> Tokenizer:
 
 
 def spelling_special_tokens(tokenizer: Tokenizer) -> Tokenizer:
-    """Have a tokenizer spell the text of its special tokens, as it spells any other text; return it.
+    """Make a tokenizer read the text of its special tokens like any other text; return it.
 
-    `tokenizers` keeps this in no file, so it is set whenever a tokenizer is loaded.
+    `tokenizers` does not save this setting, so it is set whenever a tokenizer is loaded.
     """
     tokenizer.encode_special_tokens = True
-    # Some models' vocabularies (WordLevel, Unigram) hold special tokens beside the words: such a text is cut in two.
+    # Some vocabularies (WordLevel, Unigram) hold special tokens as words: their text is cut after the first character.
     if whole := [text for id, text in special_tokens(tokenizer).items() if _is_a_word(tokenizer, id, text)]:
         cuts = Regex("|".join(f"{re.escape(text[0])}(?={re.escape(text[1:])})" for text in whole))
         before = [] if tokenizer.pre_tokenizer is None else [tokenizer.pre_tokenizer]
@@ -62,24 +62,24 @@ def special_token_settings(settings: Mapping[str, Any]) -> dict[str, str]:
 
 
 def vocabulary(folder: Path) -> dict[str, int]:
-    """Return all tokens of the tokenizer in a folder, with their ids; raise UserError where there is none."""
+    """Return all tokens of the tokenizer in a folder, with their ids; raise UserError if it has no tokenizer."""
     if not (folder / FILE).is_file():
         raise UserError(f"{folder / FILE}: no such file; expected a tokenizer, as `greenllm preprocess` writes it")
     return read_tokenizer(folder).get_vocab()
 
 
 def as_added_token(text: str, like: AddedToken) -> AddedToken:
-    """Return a token that is not special, and takes the white space beside it as `like` does."""
+    """Return a token that is not special and strips the white space around it as `like` does."""
     return AddedToken(text, lstrip=like.lstrip, rstrip=like.rstrip, normalized=False, special=False)
 
 
 def read_settings_file(path: Path) -> dict[str, Any]:
-    """Return the JSON object of a model folder's file; an absent file is an empty one."""
+    """Return the JSON object in a model folder's file; an empty one if the file is absent."""
     return read_json(path, "fetch or make the model again") if path.is_file() else {}
 
 
 def _named_special(settings: Mapping[str, Any]) -> set[str]:
-    """Return the texts of all tokens that a tokenizer_config.json calls special."""
+    """Return the texts of all tokens that a tokenizer_config.json marks as special."""
     more = [settings.get(key) for key in ("additional_special_tokens", "extra_special_tokens")]
     values = [value for some in more for value in (some.values() if isinstance(some, dict) else some or [])]
     added = settings.get("added_tokens_decoder") or {}
@@ -88,7 +88,7 @@ def _named_special(settings: Mapping[str, Any]) -> set[str]:
 
 
 def _all_named_special(folder: Path, tokenizer: Tokenizer) -> list[str]:
-    """Return the texts of the tokens that the files beside tokenizer.json call special, in a fixed order."""
+    """Return the texts of the tokens that the files next to tokenizer.json mark as special, sorted."""
     named = {text for file in (SETTINGS, MAP) for text in _named_special(read_settings_file(folder / file))}
     for file in ("config.json", "generation_config.json"):
         ids = read_settings_file(folder / file).get("eos_token_id")
@@ -104,8 +104,8 @@ def _text_of(token: object) -> str | None:
 
 
 def _is_a_word(tokenizer: Tokenizer, id: int, text: str) -> bool:
-    """Say whether the model itself reads the text of a special token as that token."""
+    """Return whether the vocabulary itself reads the text of a special token as that token."""
     encoding = tokenizer.encode(text, add_special_tokens=False)
     found = zip(encoding.ids, encoding.offsets, strict=True)
-    # The unknown token is also what a single character is read as that the vocabulary lacks.
+    # A single character that the vocabulary lacks is read as the unknown token.
     return any(token == id and end - start > 1 for token, (start, end) in found)

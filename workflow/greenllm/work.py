@@ -9,7 +9,7 @@ from greenllm.files import write_json
 def write_work(**amounts: float) -> None:
     """Write amounts of work (`tokens`, `samples`, `flops`, `requests`) to the file named by `$GREENLLM_WORK`.
 
-    Without a meter around the job nothing is written.
+    Nothing is written if no meter runs the job.
     """
     if target := os.environ.get("GREENLLM_WORK"):
         write_json(Path(target), amounts)

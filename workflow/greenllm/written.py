@@ -1,4 +1,4 @@
-"""Which stage wrote a folder: a record in it, by which a later run knows what it may replace."""
+"""Which stage wrote a folder: a record in it, from which a later run knows what it may replace."""
 
 import json
 import os
@@ -7,13 +7,13 @@ from pathlib import Path
 
 RECORD = ".greenllm-written"
 SCHEMA = "greenllm/written/1"
-# Snakemake puts it into a folder that a job has made, after the job.
+# Snakemake writes it into a folder that a job has made, after the job.
 SNAKEMAKES_STAMP = ".snakemake_timestamp"
 NOT_THE_USERS = (RECORD, SNAKEMAKES_STAMP)
 
 
 def note_written(folder: Path, stage: str) -> None:
-    """Note in `folder` that `greenllm STAGE` wrote all that is in it now."""
+    """Record in `folder` that `greenllm STAGE` wrote all that is in it now."""
     names = [str(path.relative_to(folder)) for path in _content(folder)]
     record = {"schema": SCHEMA, "stage": stage, "names": names}
     (folder / RECORD).write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
@@ -22,14 +22,14 @@ def note_written(folder: Path, stage: str) -> None:
 def not_written_by(folder: Path, stage: str) -> str | None:
     """Return a file or folder in `folder` that `greenllm STAGE` did not write, or that was changed since, if any.
 
-    The record is written last: what was modified or put there later was so by somebody else. Hard links of a bundle
-    change the times of a file's inode, not of its content.
+    The record is written last, so a file with a later time was added or changed by somebody else. Hard links of a
+    bundle change the times of a file's inode, not of its content.
     """
     try:
         record = json.loads((folder / RECORD).read_text(encoding="utf-8"))
         names = set(record["names"]) if record["stage"] == stage else set()
         written = (folder / RECORD).stat()
-    except (OSError, ValueError, TypeError, KeyError):  # there is none, or it is no record of ours
+    except (OSError, ValueError, TypeError, KeyError):  # no record, or not one of ours
         names, written = set(), None
     for path in _content(folder):
         name = str(path.relative_to(folder))
@@ -44,7 +44,7 @@ def _is_later(file: os.stat_result, record: os.stat_result) -> bool:
 
 
 def _content(folder: Path) -> Iterator[Path]:
-    """Yield all that is in a folder, at any depth, in order; links are not followed."""
+    """Yield everything in a folder, at any depth, sorted; links are not followed."""
     for path in _below(folder):
         if path.parent != folder or path.name not in NOT_THE_USERS or not path.is_file():
             yield path

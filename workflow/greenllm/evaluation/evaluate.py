@@ -12,7 +12,7 @@ from greenllm.engines import Completion, Device, Engine, Likelihood, load_engine
 from greenllm.evaluation.answering import answer, count_flops, likelihoods
 from greenllm.evaluation.examples import Example, read_examples, whole_texts
 from greenllm.meter.threads import usable_threads
-from greenllm.tasks.quality import quality_of
+from greenllm.tasks.answer_quality import quality_of
 from greenllm.tasks.task import Task
 
 

@@ -1,1 +1,1 @@
-"""Knowledge graphs: triples, where they are read from, linking of a question to an entity, facts as text, questions."""
+"""Knowledge graphs: triples and their files, entity linking, facts as text, and generated questions."""

@@ -1,7 +1,7 @@
 """The embedded graph: territories, their currencies, official languages and containment, after the Unicode CLDR.
 
-Babel brings CLDR's territories, currencies and languages, but not its containment, which is written out here
-(supplemental/territoryContainment, without groupings and what is deprecated; it follows the UN's M49 standard).
+Babel includes CLDR's territories, currencies and languages, but not its containment, which is therefore listed here
+(supplemental/territoryContainment, without groupings and deprecated codes; it follows the UN's M49 standard).
 """
 
 import re
@@ -13,7 +13,7 @@ from babel.core import get_global
 from greenllm.graph.triples import Graph, Hop, Triple
 
 CURRENCY, LANGUAGE, REGION = Hop("currency"), Hop("official language"), Hop("region")
-CAPITAL = Hop("capital")  # asked for, too, though CLDR does not know capitals
+CAPITAL = Hop("capital")  # asked for although CLDR has no capitals: such questions have no answer
 RELATIONS = {
     "currency": {"en": "currency", "zh": "货币", "de": "Währung", "fr": "monnaie"},
     "official language": {"en": "official language", "zh": "官方语言", "de": "Amtssprache", "fr": "langue officielle"},
@@ -55,7 +55,7 @@ OFFICIAL = ("official", "de_facto_official")  # in the whole territory
 
 
 def cldr_graph(languages: Sequence[str]) -> Graph:
-    """Return the graph of all that has a name in each of `languages` (CLDR codes)."""
+    """Return the graph of all nodes that have a name in each of `languages` (CLDR codes)."""
     triples = list(_triples())
     nodes = sorted({node for triple in triples for node in (triple.subject, triple.object)})
     labels: dict[str, dict[str, list[str]]] = {}
@@ -69,7 +69,7 @@ def cldr_graph(languages: Sequence[str]) -> Graph:
 
 
 def city_names(graph: Graph, languages: Sequence[str]) -> list[tuple[str, ...]]:
-    """Return places that the graph lacks, each named in all `languages`: CLDR's names of the time zones' cities."""
+    """Return places that the graph lacks, with their names in `languages`: the cities of CLDR's time zones."""
     known = {label for entity in graph.entities for label in graph.all_labels(entity)}
     zones = sorted(zone for zones in get_global("territory_zones").values() for zone in zones if "/" in zone)
     locales = [Locale.parse(language) for language in languages]
@@ -78,7 +78,7 @@ def city_names(graph: Graph, languages: Sequence[str]) -> list[tuple[str, ...]]:
 
 
 def _city(zone: str, locale: Locale) -> str:
-    """Return the name of a time zone's city; CLDR leaves it out where it is as in the zone's id."""
+    """Return the name of a time zone's city; CLDR leaves it out if the zone's id has the same name."""
     return str(locale.time_zones.get(zone, {}).get("city") or zone.rsplit("/", 1)[1].replace("_", " "))
 
 
@@ -92,7 +92,7 @@ def _triples() -> Iterator[Triple]:
                 yield Triple(f"territory:{territory}", CURRENCY.relation, f"currency:{currency}")
         for language, facts in spoken.get(territory, {}).items():
             if facts["official_status"] in OFFICIAL:
-                # Chinese is Chinese, in whichever script.
+                # Without the script: Chinese in either script is one language.
                 yield Triple(f"territory:{territory}", LANGUAGE.relation, f"language:{language.split('_')[0]}")
 
 

@@ -1,4 +1,4 @@
-"""How the embedded graph is asked, in four languages; what it can't answer is asked for, too."""
+"""Phrasings of questions about the embedded graph, in four languages, some of which it can't answer."""
 
 from greenllm.graph.cldr import CAPITAL, CURRENCY, LANGUAGE, REGION
 from greenllm.graph.phrasings import Phrasings

@@ -9,7 +9,7 @@ from greenllm.graph.words import words
 
 MOST_FACTS = 5
 MOST_MEMBERS = 4  # objects of one subject and relation
-MOST_CHARACTERS = 360  # of all facts; with a question some 150 tokens
+MOST_CHARACTERS = 360  # of all facts: together with a question about 150 tokens
 LONGEST_LABEL = 60  # characters
 CUT = "…"
 
@@ -29,11 +29,11 @@ class Fact(NamedTuple):
 
 
 def facts_text(graph: Graph, entity: str, question: str, language: str) -> str:
-    """Return the facts one and two hops around an entity, those first that share most words with the question.
+    """Return the facts one and two hops around an entity; facts that share most words with the question come first.
 
     `France (currency=Euro; region=Western Europe) Western Europe (region=Europe)`: a relation that is followed
-    backwards has an arrow before it. There is no blank before an object, as there is none before an answer: byte-pair
-    encoding takes a word with and without one for different tokens, and what is the same is easy to copy.
+    backwards has an arrow before it. There is no blank before an object, nor before an answer: byte-pair encoding
+    makes different tokens of a word with and without a blank, and a model copies equal tokens more easily.
     """
     asked = set(words(question))
     facts = sorted(set(_around(graph, entity, language)), key=lambda fact: (-len(fact.words & asked), fact))

@@ -1,4 +1,4 @@
-"""What is asked in training and what in tests: entities, combinations, phrasings and unknown names, held out apart."""
+"""Held-out questions: entities, combinations, phrasings and unknown names that only tests ask about."""
 
 import random
 from collections import defaultdict
@@ -12,25 +12,25 @@ from greenllm.graph.words import words
 
 SEEN, PHRASINGS, ENTITIES, OUTSIDE = "seen", "held-out phrasings", "held-out entities", "outside the graph"
 
-HELD_OUT = 0.15  # share of the entities, of what is asked of the others, and of the unknown names
+HELD_OUT = 0.15  # share of the entities, of the other entities' questions, and of the unknown names
 HELD_OUT_PHRASINGS = 0.25
-MOST_ENTITIES = 20_000  # asked about, drawn at random where the graph has more
+MOST_ENTITIES = 20_000  # asked about; drawn at random if the graph has more
 
 
 class Topic(NamedTuple):
-    """What is asked about: an entity, or (None) something that the graph lacks; `names` are in the languages' order."""
+    """The subject of a question: an entity, or None for a name that the graph lacks; a name for each language."""
 
     entity: str | None
     names: tuple[str, ...]
 
     def reach(self, graph: Graph, path: Path) -> Sequence[str] | None:
-        """Return what the graph answers: `Graph.reach`, and nothing where it lacks what is asked about."""
+        """Return the graph's answer: `Graph.reach`, or nothing if the graph lacks the subject."""
         return graph.reach(self.entity, path) if self.entity else ()
 
 
-# What is asked for → about which topics. A pool's questions are drawn evenly over what is asked for.
+# Path that is asked for → topics. A pool's questions are drawn evenly over the paths.
 Pool = dict[Path, list[Topic]]
-Chosen = dict[tuple[Path, str], list[str]]  # what is asked for, and the language → phrasings
+Chosen = dict[tuple[Path, str], list[str]]  # (path, language) → phrasings
 
 
 def topics_of(graph: Graph, languages: Sequence[str], rng: random.Random) -> list[Topic]:
@@ -43,7 +43,7 @@ def topics_of(graph: Graph, languages: Sequence[str], rng: random.Random) -> lis
 
 
 def draw_entities(graph: Graph, topics: Sequence[Topic], share: float, rng: random.Random) -> list[str]:
-    """Return a share of the entities, none that several triples point to: without such, few facts were left."""
+    """Draw entities that at most one triple points to: without any of the others, few facts would remain."""
     few = [topic.entity for topic in topics if topic.entity and _pointed_at(graph, topic.entity) <= 1]
     return rng.sample(few, round(share * len(few)))
 
@@ -53,9 +53,9 @@ def _pointed_at(graph: Graph, entity: str) -> int:
 
 
 def split_phrasings(phrasings: Phrasings, seed: int) -> tuple[Chosen, Chosen]:
-    """Return the phrasings to train and those to test, by what is asked for and language.
+    """Return the phrasings to train and those to test, by path and language.
 
-    Lists of one length are split alike, so a phrasing in several lists, with other relations, is held out in all.
+    Lists of equal length are split alike: a phrasing that several relations share is held out for all of them.
     """
     trained, tested = {}, {}
     for path, by_language in phrasings.items():
@@ -117,10 +117,11 @@ def pools_of(
 
 
 def _alike(graph: Graph, path: Path, topics: Sequence[Topic]) -> set[Topic]:
-    """Return the topics of which a path may be asked, be there an answer or not.
+    """Return the topics that a path may be asked of, with or without an answer.
 
-    These share another relation with those that have one (a continent's part has a region, as a territory has, so it
-    may be asked for its currency; a language may not); where none has one, all that have some relation.
+    These are the topics that share a relation with a topic that has an answer: a continent's part has a region, like a
+    territory, so it may be asked for its currency; a language may not. If no topic has an answer, these are all topics
+    with a relation.
     """
     answering = [topic for topic in topics if topic.reach(graph, path)]
     if not answering:
@@ -138,7 +139,7 @@ def _steps(graph: Graph, topic: Topic) -> Collection[Hop]:
 
 
 def _fits(graph: Graph, answer: Sequence[str] | None) -> bool:
-    """Say whether there is an answer, and one that facts show in full."""
+    """Return whether there is an answer, short enough for the facts to show all of it."""
     return (
         answer is not None
         and 0 < len(answer) <= MOST_MEMBERS

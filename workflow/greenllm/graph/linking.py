@@ -8,7 +8,7 @@ from greenllm.graph.words import words
 
 
 class Link(NamedTuple):
-    """The entity that a question names, and whether another one has that name, too."""
+    """The entity that a question names, and whether another one has the same name."""
 
     entity: str
     ambiguous: bool
@@ -17,9 +17,9 @@ class Link(NamedTuple):
 class Linker:
     """Finds labels in a text: the longest one counts, then the first.
 
-    Of several entities of that name, the one whose label is in the text with exactly its case and accents is taken,
-    then the one with the most facts, then the first by its id. The time grows with the words of the text times those
-    of the longest label.
+    If several entities have that name, the first rule that decides counts: the label is in the text with its exact
+    case and accents; the entity has the most facts; its id sorts first. The time is proportional to the words of the
+    text times those of the longest label.
     """
 
     def __init__(self, graph: Graph) -> None:
@@ -38,7 +38,7 @@ class Linker:
             self._longest[name[0]] = max(len(name), self._longest.get(name[0], 0))
 
     def link(self, text: str) -> Link | None:
-        """Return the entity that the text names; None where it names none."""
+        """Return the entity that the text names; None if it names no entity."""
         text_words = words(text)
         best: tuple[str, ...] = ()
         for start, word in enumerate(text_words):

@@ -1,4 +1,4 @@
-"""How a graph of any subject is asked: phrasings with the relations' own labels, in some languages."""
+"""Phrasings of questions about a graph of any subject, from the labels of its relations, in some languages."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from greenllm.graph.facts import LONGEST_LABEL
 from greenllm.graph.triples import Graph, Hop, Path
 
-# What is asked → language → its phrasings, with {entity} to be filled in.
+# Path that is asked for → language → phrasings, with {entity} to be filled in.
 Phrasings = Mapping[Path, Mapping[str, Sequence[str]]]
 
 MOST_PATHS = 50  # the most frequent ones are asked
@@ -77,14 +77,14 @@ PLAIN_TWO_HOPS = ("{{entity}}: {0}: {1}?", "{1} ({0} ({{entity}}))?", "{{entity}
 
 
 def phrasings_of(graph: Graph, languages: Sequence[str]) -> Phrasings:
-    """Return how to ask for the most frequent relations of a graph, and for those of their objects."""
+    """Return phrasings for the most frequent paths of a graph: one relation, or two in sequence."""
     counts = Counter(path for entity in graph.entities for path in _paths(graph, entity))
     most = sorted(counts, key=lambda path: (-counts[path], path))[:MOST_PATHS]
     return {path: {language: _phrasings(graph, path, language) for language in languages} for path in most}
 
 
 def _paths(graph: Graph, entity: str) -> list[Path]:
-    """Return the paths of one and two forward steps whose end is sure: nothing in between is one of several."""
+    """Return the paths of one and two forward steps in which the node between two steps is unique."""
     found: list[Path] = []
     for first, nodes in graph.around(entity).items():
         if first.inverse:
@@ -101,5 +101,5 @@ def _phrasings(graph: Graph, path: Path, language: str) -> list[str]:
 
 
 def _name(graph: Graph, step: Hop, language: str) -> str:
-    # Braces would be read as places to fill in.
+    # Braces would be read as fields to fill in.
     return graph.label(step.relation, language)[:LONGEST_LABEL].replace("{", "(").replace("}", ")")

@@ -1,11 +1,10 @@
-"""Questions about a graph with the facts around the entity that was linked, some held out in three ways.
+"""Questions about a graph, each with the facts around the linked entity; tests hold out questions in three ways.
 
-Held-out entities: the graph that training questions are answered from lacks every triple that touches one, so neither
-its name nor its facts are in a training prompt, not even as those of a neighbour. Held-out phrasings are asked only
-in tests. And no pair of an entity and what is asked of it is both trained and tested, in whichever words.
+Held-out entities: the graph of the training questions lacks every triple that touches one. So neither its name nor its
+facts are in a training prompt, not even among a neighbour's facts. Held-out phrasings are asked only in tests. And no
+combination of an entity and a path is both trained and tested, in any words.
 
-Some questions can't be answered from the graph: they are about names that it does not know, or ask for what it does
-not say of an entity.
+Some questions can't be answered from the graph: they ask about a name that it lacks, or for a fact that it lacks.
 """
 
 import random
@@ -33,8 +32,8 @@ NOT_IN_GRAPH = "not in the graph"
 
 TEST_SHARE = 0.12  # of the questions
 OUTSIDE_SHARE = 0.1  # of the training questions
-LEFT_OUT = 0.05  # share of the entities that `leave_out` takes
-MOST_REPEATS = 500  # draws without a new question, after which there are taken to be no more
+LEFT_OUT = 0.05  # share of the entities that `leave_out` removes
+MOST_REPEATS = 500  # draws in a row without a new question: then no more are expected
 
 Row = dict[str, str]
 
@@ -48,20 +47,20 @@ def questions(
     rows: int,
     seed: int,
 ) -> Iterator[Row]:
-    """Make up to `rows` different questions, fewer where the graph has no more; the same seed gives the same ones.
+    """Make up to `rows` different questions, fewer if the graph has no more; the same seed makes the same questions.
 
     Args:
-        graph: what is asked about.
-        phrasings: how.
-        unknown: names that the graph lacks, each in the order of `languages`.
-        languages: those of questions and answers, evenly.
-        rows: how many questions to make.
-        seed: of what is drawn and held out.
+        graph: the graph that is asked about.
+        phrasings: the wordings of the questions.
+        unknown: names that the graph lacks, each with one name for each of `languages`.
+        languages: the languages of questions and answers, drawn evenly.
+        rows: largest number of questions.
+        seed: seed of all that is drawn and held out.
 
-    Each row says by `linked` (`yes` or `no`) whether its question was linked to the right entity, or rightly to none,
-    and by `ambiguous` whether several entities have that name.
+    A row's `linked` (`yes` or `no`) says whether its question was linked to the right entity, or rightly to no entity;
+    `ambiguous` says whether several entities have that name.
 
-    Raises UserError where the graph is too small to ask about and to hold something out.
+    Raises UserError if the graph is too small to ask about and to hold something out.
     """
     rng = random.Random(seed)
     topics = topics_of(graph, languages, rng)
@@ -94,7 +93,7 @@ def questions(
 
 
 class _Writer:
-    """Writes the rows whose facts are those of one graph."""
+    """Writes rows with the facts of one graph."""
 
     def __init__(self, graph: Graph, languages: Sequence[str]) -> None:
         self.graph, self._languages = graph, languages
@@ -116,7 +115,7 @@ class _Writer:
 
 
 def leave_out(graph: Graph, languages: Sequence[str], seed: int) -> tuple[Graph, list[tuple[str, ...]]]:
-    """Return the graph without some of its entities, and their names: what it then does not know can be asked about."""
+    """Return the graph without some entities, and their names, for questions that the graph then can't answer."""
     rng = random.Random(seed)
     left_out = draw_entities(graph, topics_of(graph, languages, rng), LEFT_OUT, rng)
     names = [tuple(graph.label(entity, language) for language in languages) for entity in left_out]

@@ -18,12 +18,12 @@ if TYPE_CHECKING:
 
 ENDINGS = {".nt": "nt", ".ttl": "turtle", ".turtle": "turtle", ".tsv": "tsv"}
 RDFS, SKOS = "http://www.w3.org/2000/01/rdf-schema#", "http://www.w3.org/2004/02/skos/core#"
-# Preferred labels first; an alternative one is only for linking.
+# Preferred labels first; alternative labels are only for linking.
 LABELS = (
     f"{SKOS}prefLabel", f"{RDFS}label", "http://schema.org/name", "https://schema.org/name", f"{SKOS}altLabel",
 )  # fmt: skip
 
-# What headers call the parts of a triple, without what _word takes away; the plain ones mean nothing else.
+# Headers' words for the parts of a triple, as `_word` returns them. The plain ones have no other meaning.
 ROLES = {
     "subject": {
         "subject", "subj", "s", "head", "head_entity", "h", "source", "source_node", "src", "from", "start",
@@ -39,22 +39,22 @@ ROLES = {
     },
 }  # fmt: skip
 PLAIN_ROLES = {"subject", "predicate", "object", "relation", "head", "tail"}
-KIND = re.compile(r"(?<=[^_])_?(label|id|name|uri|iri)$")  # what of a part a column has: subjectLabel, head_id
+KIND = re.compile(r"(?<=[^_])_?(label|id|name|uri|iri)$")  # the ends of subjectLabel and head_id
 
 
 def read_graph(path: Path, name: str, format: str, languages: Sequence[str]) -> Graph:
-    """Read a graph; `name` is what messages call the file, and its ending decides the format `auto`.
+    """Read a graph; messages call the file `name`, and the ending of `name` decides the format `auto`.
 
-    Labels and texts in other languages than `languages` are left out, and so are triples of blank nodes, which have no
+    Labels and texts in languages other than `languages` are left out, and so are triples of blank nodes, which have no
     name to ask by. In a tab-separated file each term is its own label.
 
-    Raises UserError, with the line, where one is broken, and where there is nothing to ask about.
+    Raises UserError if a line is invalid (the message names it), and if there is nothing to ask about.
     """
     known = ending(name)
     if format == "auto" and known not in ENDINGS:
         raise UserError(f"{name}: unknown ending {known!r}; name the format, as in data.format: nt (or turtle, tsv)")
     text = _text(path, name)
-    # rdflib warns, by a traceback, of each value that its datatype does not allow; here it is a text like any other.
+    # rdflib logs a traceback for each value that its datatype does not allow; here such a value is only text.
     logging.getLogger("rdflib.term").setLevel(logging.ERROR)
     match ENDINGS[known] if format == "auto" else format:
         case "tsv":
@@ -64,13 +64,13 @@ def read_graph(path: Path, name: str, format: str, languages: Sequence[str]) -> 
         case _:
             graph = _labelled(_ntriples(text, name), name, languages)
     if not graph.triples:
-        raise UserError(f"{name}: no triples between things that have a name; expected some dozens, one a line")
+        raise UserError(f"{name}: no triples between things that have a name; expected some dozens, one per line")
     return graph
 
 
 def _text(path: Path, name: str) -> str:
     try:
-        first_bytes(path, name)  # refuses what is no text
+        first_bytes(path, name)  # refuses what is not text
         with opened(path, name) as file:
             data = file.read()
     except OSError as error:
@@ -91,7 +91,7 @@ def _tab_separated(text: str, name: str) -> Iterator[Triple]:
     order = _order_in_header(lines, name)
     _require_no_later_header(lines, name)
     if order is not None:
-        print(f"{name}: line {lines[0][0]} is read as a header ({', '.join(lines[0][1])}), no fact", file=sys.stderr)
+        print(f"{name}: line {lines[0][0]} is read as a header ({', '.join(lines[0][1])}), not a fact", file=sys.stderr)
     subject, predicate, target = order or (0, 1, 2)
     for number, cells in lines if order is None else lines[1:]:
         if len(cells) != 3 or not all(cells):
@@ -107,9 +107,9 @@ def _cells(line: str) -> list[str]:
 
 
 def _order_in_header(lines: Sequence[tuple[int, list[str]]], name: str) -> tuple[int, int, int] | None:
-    """Return the places of subject, predicate and object where the first line names them; None where it is a fact.
+    """Return the positions of subject, predicate and object if the first line names them; None if it is a fact.
 
-    Raises UserError where it may be either.
+    Raises UserError if it may be either.
     """
     if not lines or len(lines[0][1]) != 3:
         return None
@@ -119,7 +119,7 @@ def _order_in_header(lines: Sequence[tuple[int, list[str]]], name: str) -> tuple
         return None
     again = next((other for other, cells in lines[1:] if not set(first).isdisjoint(cells)), None)
     if again is not None or set(roles) != set(ROLES):
-        also = "" if again is None else f"; line {again} has one of its words, too"
+        also = "" if again is None else f"; line {again} has one of its words too"
         raise UserError(
             f"{name}: line {number}: {listed(first)} may be a header or a fact{also}; if it is a header, name subject, "
             "predicate and object there or remove it; if it is a fact, put it on another line"
@@ -128,7 +128,7 @@ def _order_in_header(lines: Sequence[tuple[int, list[str]]], name: str) -> tuple
 
 
 def _require_no_later_header(lines: Sequence[tuple[int, list[str]]], name: str) -> None:
-    """Raise UserError where a later line names the parts of a triple, as in files that were joined."""
+    """Raise UserError if a later line names the parts of a triple, as in concatenated files."""
     for number, cells in lines[1:]:
         if {_role(cell) for cell in cells} == set(ROLES):
             raise UserError(
@@ -138,7 +138,7 @@ def _require_no_later_header(lines: Sequence[tuple[int, list[str]]], name: str) 
 
 
 def _role(cell: str) -> str | None:
-    """Return which part of a triple a header's cell names, as RDF, SPARQL, link prediction, KGTK and Neo4j call it."""
+    """Return the part of a triple that a header's cell names: words of RDF, SPARQL, link prediction, KGTK and Neo4j."""
     return next((role for role, words in ROLES.items() if _word(cell) in words), None)
 
 
@@ -150,7 +150,7 @@ def _word(cell: str) -> str:
 
 
 def _plain(triples: Iterable[Triple]) -> Graph:
-    """Return the graph of triples whose terms are their own labels (without quotes, where some are quoted)."""
+    """Return the graph of triples in which each term is its own label (without the quotes of a quoted one)."""
     found = list(triples)
     terms = {term for triple in found for term in triple if "://" not in term}
     return Graph(found, {term: {ANY_LANGUAGE: [term.strip('"')]} for term in terms})
@@ -161,7 +161,7 @@ def _turtle(text: str, name: str) -> "Iterator[tuple[Node, Node, Node]]":
     from rdflib.plugins.parsers.notation3 import BadSyntax, RDFSink, SinkParser
 
     graph = rdflib.Graph()
-    # Relative names are the same wherever the file is.
+    # A fixed base, so that relative IRIs do not depend on where the file is.
     parser = SinkParser(RDFSink(graph), baseURI="file:///", turtle=True)
     try:
         parser.loadBuf(text)
@@ -169,7 +169,7 @@ def _turtle(text: str, name: str) -> "Iterator[tuple[Node, Node, Node]]":
         raise UserError(f"{name}: line {error.lines + 1}: not Turtle: {shortened(error._why)}") from None
     except (AssertionError, IndexError, RecursionError, ValueError):  # rdflib raises these for a truncated file
         raise UserError(
-            f"{name}: line {parser.lines + 1}: not Turtle: expected a text or a list that begins here to end"
+            f"{name}: line {parser.lines + 1}: not Turtle: a text or a list that begins here has no end"
         ) from None
     yield from graph
 
@@ -190,7 +190,7 @@ def _ntriples(text: str, name: str) -> "Iterator[tuple[Node, Node, Node]]":
     for number, line in enumerate(io.StringIO(text), 1):
         try:
             parser.parsestring(line)
-        except (ParserError, ValueError):  # the second of an escape that is no character
+        except (ParserError, ValueError):  # ValueError: an escape that is not a character
             hint = "" if number > 1 or "<" in line else "; N-Triples have no header"
             raise UserError(
                 f"{name}: line {number}: not a triple: {quoted(line.strip())}; expected <subject> <predicate> "
@@ -201,7 +201,7 @@ def _ntriples(text: str, name: str) -> "Iterator[tuple[Node, Node, Node]]":
 
 
 def _labelled(terms: "Iterable[tuple[Node, Node, Node]]", name: str, languages: Sequence[str]) -> Graph:
-    """Return the graph in which labels are no triples."""
+    """Return the graph of RDF terms; labels are not among its triples."""
     from rdflib.term import Literal, URIRef
 
     triples = []
@@ -234,6 +234,6 @@ def _in_order(labels: dict[str, list[str]]) -> list[str]:
 
 
 def _language(term: "Node") -> str:
-    """Return the language of a text, without its region; that of everything else is any."""
+    """Return the language of a text, without its region; `ANY_LANGUAGE` for all other terms."""
     tag = getattr(term, "language", None)
     return tag.split("-")[0].lower() if tag else ANY_LANGUAGE

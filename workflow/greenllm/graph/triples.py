@@ -1,14 +1,14 @@
-"""A knowledge graph: triples of subject, relation and object, and what its nodes are called in each language."""
+"""A knowledge graph: triples of subject, relation and object, and the labels of its nodes in each language."""
 
 import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import NamedTuple
 from urllib.parse import unquote
 
-LITERAL = '"'  # a node that begins so is a value, such as a number, and not an entity
-ANY_LANGUAGE = ""  # tag of a label that holds in every language
+LITERAL = '"'  # a node with this prefix is a value, such as a number, and not an entity
+ANY_LANGUAGE = ""  # tag of a label that is valid in every language
 
-# Node → language tag → its labels, the first of them the preferred one.
+# Node → language tag → its labels; the first one is preferred.
 Labels = Mapping[str, Mapping[str, Sequence[str]]]
 
 
@@ -21,14 +21,14 @@ class Triple(NamedTuple):
 
 
 class Hop(NamedTuple):
-    """One hop along a relation, or against it."""
+    """One hop along a relation, or backwards (`inverse`)."""
 
     relation: str
     inverse: bool = False
 
     @property
     def back(self) -> "Hop":
-        """The hop that leads back."""
+        """The same hop in the other direction."""
         return Hop(self.relation, not self.inverse)
 
     def __str__(self) -> str:
@@ -39,7 +39,7 @@ Path = tuple[Hop, ...]
 
 
 class Graph:
-    """Triples, found from both ends; every order is that of the sorted nodes, whatever order they came in."""
+    """Triples, found from both ends. Every order is sorted, independent of the order of the input."""
 
     def __init__(self, triples: Iterable[Triple], labels: Labels) -> None:
         self.triples = sorted(set(triples))
@@ -52,7 +52,7 @@ class Graph:
         self.entities = sorted(self._around)
 
     def around(self, entity: str) -> Mapping[Hop, Sequence[str]]:
-        """Return the nodes one hop away, by the hop that leads there."""
+        """Return the nodes one hop away, by hop."""
         return self._around.get(entity, {})
 
     def degree(self, entity: str) -> int:
@@ -60,7 +60,7 @@ class Graph:
         return sum(len(nodes) for nodes in self.around(entity).values())
 
     def reach(self, entity: str, path: Path) -> Sequence[str] | None:
-        """Return the nodes at the end of a path; None where one of several would have to be chosen on the way."""
+        """Return the nodes at the end of a path; None if a hop before the last leads to several nodes."""
         *before, last = path
         for step in before:
             nodes = self.around(entity).get(step, ())
@@ -70,7 +70,7 @@ class Graph:
         return self.around(entity).get(last, ())
 
     def label(self, node: str, language: str) -> str:
-        """Return a node's preferred label: in the language, in any language, in another one, or the name in its IRI."""
+        """Return a node's label: in the language, else for any language, else in another one, else from its IRI."""
         labels = self._labels.get(node, {})
         for tag in (language, ANY_LANGUAGE, *sorted(labels)):
             if found := labels.get(tag):
@@ -78,7 +78,7 @@ class Graph:
         return local_name(node)
 
     def all_labels(self, node: str) -> set[str]:
-        """Return what a node is called in all languages."""
+        """Return a node's labels in all languages."""
         found = {label for labels in self._labels.get(node, {}).values() for label in labels}
         return found or {local_name(node)}
 

@@ -1,9 +1,9 @@
-"""Text as words: without case and accents, and one word a character where a script sets no blanks between words."""
+"""Text as words without case and accents; in a script without blanks between words each character is a word."""
 
 import re
 import unicodedata
 
-# Thai, Lao, Myanmar, Khmer, kana, Han and hangul (whose particles are written onto the name).
+# Thai, Lao, Myanmar, Khmer, kana, Han and hangul (in which particles are attached to the name).
 UNSPACED = "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af"
 WORD = re.compile(rf"[{UNSPACED}]|(?:(?![{UNSPACED}])\w)+")
 
@@ -16,5 +16,5 @@ def folded(text: str) -> str:
 
 
 def words(text: str) -> tuple[str, ...]:
-    """Return the words of `text`, case and accents folded, punctuation left out."""
+    """Return the words of `text` without case, accents and punctuation."""
     return tuple(WORD.findall(folded(text)))

@@ -1,4 +1,4 @@
-"""The applications, one file each, found by being here."""
+"""The applications. Each file in this folder that defines a `Task` is found by itself."""
 
 import importlib
 import pkgutil

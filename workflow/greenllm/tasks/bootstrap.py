@@ -12,9 +12,9 @@ CHUNK = 100  # bootstrap samples whose weights are held in memory at once
 
 
 def resamples(examples: int, samples: int, seed: int) -> Iterator[NDArray[np.float64]]:
-    """Yield the number of times that each example is drawn, in chunks of shape (bootstrap samples, examples).
+    """Yield how often each example is drawn, in chunks of shape (bootstrap samples, examples).
 
-    Drawing n of n examples with replacement draws each a multinomial number of times.
+    When n of n examples are drawn with replacement, these counts have a multinomial distribution.
     """
     random = np.random.default_rng(seed)
     for start in range(0, samples, CHUNK):
@@ -27,7 +27,7 @@ def scores_with_intervals(
 ) -> dict[str, dict[str, float]]:
     """Return `{metric: {value, low, high}}`, low and high bounding 95 % of `samples` bootstrap samples.
 
-    Raises ValueError where there are no answers.
+    Raises ValueError without answers.
     """
     if not answers:
         raise ValueError("no answers; expected at least one")
@@ -38,8 +38,8 @@ def scores_with_intervals(
 def intervals(sums: Mapping[str, Sums], samples: int, seed: int) -> dict[str, dict[str, float]]:
     """Return `{metric: {low, high}}`, which bound 95 % of `samples` bootstrap samples.
 
-    With each metric a function of sums over the examples, a sample's score needs only the sums weighted by how often
-    each example was drawn.
+    Each metric is a function of sums over the examples, so a sample's score needs only these sums, weighted by how
+    often each example was drawn.
     """
     bounds = {}
     for name, metric in sums.items():
@@ -51,12 +51,12 @@ def intervals(sums: Mapping[str, Sums], samples: int, seed: int) -> dict[str, di
 
 
 def with_imagined(examples: Sequence[NDArray[Any]], right: Sequence[int]) -> tuple[list[NDArray[Any]], float]:
-    """Return each metric's examples, shape (examples, k), to draw from, and what a sample's sums are to be scaled by.
+    """Return each metric's examples to draw from, shape (examples, k), and the factor that scales a sample's sums.
 
-    Where they are right or wrong these are two more: one that is as `right` for each metric (1 right, 0 wrong), and its
-    opposite. Otherwise a test set without a single error, or without one answer that differs, would leave no doubt of
-    others (after Agresti and Min 2005, Statistics in Medicine 24, 729-740, who add half an example to each kind of
-    pair).
+    If examples are right or wrong, two imagined ones are added: one that has the value `right` (1 right, 0 wrong) for
+    each metric, and its opposite. Without them, a test set on which all answers are right, or on which two models
+    agree, would have an interval of zero width (after Agresti and Min 2005, Statistics in Medicine 24, 729-740, who
+    add half an example to each kind of pair).
     """
     if not all(own.shape[1] == 1 and np.isin(own, (0, 1)).all() for own in examples):
         return list(examples), 1.0

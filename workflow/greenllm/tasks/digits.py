@@ -1,7 +1,6 @@
 """Handwritten digits as text: the grey values of an image in, its digit out.
 
-The article's own example is a classifier of images. As text it goes through the same stages as the language models,
-and its energy is counted alike.
+The source article's example is an image classifier. As text, it uses the same stages and metering as language models.
 """
 
 from collections.abc import Iterator, Sequence
@@ -14,7 +13,7 @@ from greenllm.tasks.task import Answer, DataOrigin, Sums, Task, exactly_right, m
 
 
 class Digits(Task):
-    """The 64 grey values (0 to 16) of an image of 8 x 8 points, row by row, in; the digit, out."""
+    """In: the 64 grey values (0 to 16) of an image of 8 x 8 points, row by row. Out: the digit."""
 
     name = "digits"
     primary = "accuracy"
@@ -26,7 +25,7 @@ class Digits(Task):
     )
 
     def rows(self, settings: EmbeddedData) -> Iterator[dict[str, str]]:
-        """Give the 1,797 images, or as many of them as `settings.rows` asks for, in an order that the seed fixes."""
+        """Yield the 1,797 images, at most `settings.rows`, in an order that the seed determines."""
         from sklearn.datasets import load_digits
 
         images, digits = load_digits(return_X_y=True)

@@ -1,7 +1,7 @@
 """Language modelling: how well does a model predict a text, token by token?
 
-The embedded corpus is what every Python brings along: its documentation's topics and the docstrings of its standard
-library, which are read from the source files; no module is imported.
+The embedded corpus is part of every Python: the topics of its documentation, and the docstrings of its standard
+library, which are read from the source files without importing a module.
 """
 
 import ast
@@ -20,19 +20,19 @@ import numpy as np
 from greenllm.config.models import EmbeddedData
 from greenllm.tasks.task import Answer, DataOrigin, Sums, Task
 
-PASSAGE = 400  # characters of a passage, about 110 tokens of a small vocabulary: what a small model's context holds
-BEGINNING = 80  # characters that a model is given to go on from
-# Programs and leftovers rather than library.
+PASSAGE = 400  # characters of a passage, about 110 tokens of a small vocabulary, which fit a small model's context
+BEGINNING = 80  # characters of the prompt, which a model continues
+# Programs and obsolete parts, not the library itself.
 LEFT_OUT = {"antigravity", "distutils", "idlelib", "lib2to3", "this", "turtledemo"}
 
 
 class LanguageModelling(Task):
-    """A passage of text, whose beginning is the prompt and whose rest is the completion.
+    """A passage of text: its beginning is the prompt, its rest the completion.
 
-    Quality is the likelihood of the whole passage on the engine that will serve the model: of every token but the
-    first, each after those before it, without an end token (`ScoresTexts.score`). Bits per byte are those tokens'
-    -log2 p over the UTF-8 bytes of their characters, so that tokenizers compare; a token's perplexity is exp of their
-    mean -log p. Both are ratios of sums over the passages, so that each token, or byte, counts alike.
+    Quality is the likelihood of the whole passage on the engine that will serve the model: of every token except the
+    first, given those before it, without an end token (`ScoresTexts.score`). Bits per byte are the sum of the tokens'
+    -log2 p over the UTF-8 bytes of their characters, which is comparable between tokenizers. Perplexity is exp of the
+    mean -log p. Both are ratios of sums over the passages: each token, or byte, has the same weight.
     """
 
     name = "language-modelling"
@@ -57,7 +57,7 @@ class LanguageModelling(Task):
     )
 
     def rows(self, settings: EmbeddedData) -> Iterator[dict[str, str]]:
-        """Cut the corpus into passages, at most `settings.rows`, of documents drawn at random; one group a document."""
+        """Cut documents, drawn at random, into at most `settings.rows` passages; each document is a group."""
         documents = [(name, kind, text) for kind, texts in _corpus().items() for name, text in texts.items()]
         random.Random(settings.seed).shuffle(documents)
         made = (
@@ -69,11 +69,11 @@ class LanguageModelling(Task):
             yield row
 
     def prompt(self, row: Mapping[str, str]) -> str:
-        """Return the passage's beginning: the words within its first characters, and at most half of it."""
+        """Return the passage's beginning: whole words in its first `BEGINNING` characters, at most half of it."""
         return row["text"][: _end_of_beginning(row["text"])]
 
     def completion(self, row: Mapping[str, str]) -> str:
-        """Return the rest: both together are the passage, line breaks and all."""
+        """Return the rest: prompt and completion together are the passage, with its line breaks."""
         return row["text"][_end_of_beginning(row["text"]) :]
 
     def score(self, answers: Sequence[Answer]) -> dict[str, float]:

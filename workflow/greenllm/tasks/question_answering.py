@@ -1,4 +1,4 @@
-"""Question answering over a knowledge graph: the facts around the entity that a question names, then the question."""
+"""Question answering over a knowledge graph: a prompt has the facts around the linked entity, then the question."""
 
 import re
 from collections import Counter
@@ -50,7 +50,7 @@ class QuestionAnswering(Task):
         return questions.questions(graph, phrasings, cities, languages, rows=settings.rows, seed=settings.seed)
 
     def check(self, settings: EmbeddedData) -> None:
-        """Raise UserError where one of the languages is none that the embedded questions are in."""
+        """Raise UserError if the embedded questions lack one of the languages."""
         _languages(settings.languages)
 
     def rows_about(self, graph: Graph, settings: GraphData) -> Iterator[dict[str, str]]:
@@ -62,7 +62,7 @@ class QuestionAnswering(Task):
         )
 
     def score(self, answers: Sequence[Answer]) -> dict[str, float]:
-        """Return exact match and F1 as SQuAD has them (Rajpurkar et al. 2016), of answers that may have members."""
+        """Return exact match and F1 as in SQuAD (Rajpurkar et al. 2016), for answers that may be lists."""
         return {name: float(values.mean()) for name, values in _scores(answers).items()}
 
     def sums(self, answers: Sequence[Answer]) -> dict[str, Sums]:
@@ -79,12 +79,12 @@ def _scores(answers: Sequence[Answer]) -> dict[str, NDArray[np.float64]]:
 
 
 def _words(text: str) -> list[str]:
-    """Return the words without case, punctuation and English articles; unspaced scripts by character."""
+    """Return the words without case, punctuation and English articles; in unspaced scripts, the characters."""
     return [word for word in WORD.findall(text.casefold()) if word not in ("a", "an", "the")]
 
 
 def _members(text: str) -> Counter[str]:
-    """Return an answer's members, whatever their order."""
+    """Return the members of an answer that is a list, independent of their order."""
     return Counter(member for part in re.split(r"[,、，]", text) if (member := " ".join(_words(part))))
 
 
@@ -100,6 +100,6 @@ def _languages(beside_english: Sequence[str]) -> list[str]:
         if code not in LANGUAGES:
             raise UserError(
                 f"data.languages: the embedded questions are in {', '.join(LANGUAGES)}, not in {code!r}; "
-                "expected some of these (English is always there)"
+                "expected some of these (English is always included)"
             )
     return list(dict.fromkeys(["en", *beside_english]))

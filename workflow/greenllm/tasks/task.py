@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from greenllm.config.models import Decision, EmbeddedData
 from greenllm.errors import UserError
 
-# Least and most that a metric can be.
+# Smallest and largest value of a metric.
 RANGES: Mapping[str, tuple[float, float]] = {
     "exact_match": (0, 1),
     "accuracy": (0, 1),
@@ -22,7 +22,7 @@ RANGES: Mapping[str, tuple[float, float]] = {
     "bits_per_byte": (0, math.inf),
 }
 
-# A line of evaluate's predictions: `completion` is the right answer, `prediction` the model's; more in its README.
+# A line of evaluate's predictions: `completion` is the right answer, `prediction` the model's; see results/README.md.
 Answer = Mapping[str, Any]
 
 
@@ -30,16 +30,16 @@ Answer = Mapping[str, Any]
 class DataOrigin:
     """The origin of a task's embedded data, for the data card."""
 
-    generator: str  # what makes the rows, with the version of the data behind it
+    generator: str  # what makes the rows, with the version of its data
     licence: str  # SPDX identifier
-    # False where prompts that differ by one character mean different things (a digit of a date): a check for
+    # False if prompts that differ by one character have different meanings (a digit of a date): the check for
     # near-duplicates across splits would then drop rows that leak nothing.
     near_duplicates: bool
 
 
 @dataclass(frozen=True)
 class Sums:
-    """A metric as a function of a sum over the examples, so that a bootstrap sample costs one weighted sum."""
+    """A metric as a function of a sum over the examples: a bootstrap sample then needs only a weighted sum."""
 
     per_example: NDArray[Any]  # shape (examples, k)
     score: Callable[[NDArray[np.float64]], NDArray[np.float64]]  # sums (samples, k) → scores (samples,)
@@ -49,7 +49,7 @@ class Task(ABC):
     """One application: text in, text out.
 
     A file in this folder that defines a subclass adds the task of that name. By default, prompt and completion
-    are the columns of those names, and an answer is right where it is the completion's very text.
+    are the columns of those names, and an answer is right if it equals the completion.
     """
 
     name: ClassVar[str]
@@ -59,23 +59,23 @@ class Task(ABC):
         "exact_match": "share of answers exactly right (0 to 1, higher is better)",
     }
     higher_is_better: ClassVar[bool] = True  # of the primary metric
-    ranges: ClassVar[Mapping[str, tuple[float, float]]] = RANGES  # metric → least and most; of others nothing is known
+    ranges: ClassVar[Mapping[str, tuple[float, float]]] = RANGES  # metrics not in it are unbounded
     columns: ClassVar[tuple[str, ...]] = ("prompt", "completion")  # columns that each row of its data must have
     # Columns of the prepared rows whose joined text a training row must not share with a test row.
     compares: ClassVar[tuple[str, ...]] = ("prompt",)
     subsets: ClassVar[Mapping[str, str]] = {}  # kinds of example that are reported apart → what they are
-    # The reply to a chat for each completion (intent) of the embedded data, and the reply when a person takes over.
+    # The chat reply for each completion (intent) of the embedded data, and the reply when a person takes over.
     replies: ClassVar[Mapping[str, str]] = {}
     hand_over: ClassVar[str] = "A person will answer you."
-    # Whether quality is the likelihood of the texts instead of answers: predictions then hold `nats`.
+    # Whether quality is the likelihood of the texts, not of answers: predictions then have `nats`.
     scores_texts: ClassVar[bool] = False
 
     @abstractmethod
     def rows(self, settings: EmbeddedData) -> Iterator[dict[str, str]]:
         """Make the embedded rows: `prompt`, `completion` and `group`; the same settings make the same rows.
 
-        Rows of one group stay in one split. All rows may hold `subset` (a kind of example, reported apart) and `split`
-        (`train` or `test`), where the task itself holds rows out.
+        Rows of one group stay in one split. Rows may have a `subset` (a kind of example, reported separately), and a
+        `split` (`train` or `test`) if the task itself holds rows out.
         """
 
     def check(self, settings: EmbeddedData) -> None:  # noqa: B027
@@ -83,11 +83,11 @@ class Task(ABC):
 
     @property
     def range(self) -> tuple[float, float]:
-        """The least and the most that the primary metric can be."""
+        """The smallest and the largest value of the primary metric."""
         return self.ranges.get(self.primary, (-math.inf, math.inf))
 
     def check_decision(self, decision: Decision) -> None:
-        """Raise UserError, which names the key, if the primary metric can't reach the quality asked for."""
+        """Raise UserError, which names the key, if the primary metric can't reach the required quality."""
         least, most = self.range
         span = f"{self.primary} is between {least:g} and {most:g}" if most < math.inf else f"{self.primary} is a number"
         if decision.quality is not None and not least <= decision.quality <= most:
@@ -97,11 +97,11 @@ class Task(ABC):
             raise UserError(f"worse_by: {decision.worse_by:g} is more than the whole range: {span}")
 
     def prompt(self, row: Mapping[str, str]) -> str:
-        """Return the text that the model is given: one line and its end."""
+        """Return the model's input: one line with its line break."""
         return one_line(row["prompt"]) + "\n"
 
     def completion(self, row: Mapping[str, str]) -> str:
-        """Return the text that the model is to answer with, as one line."""
+        """Return the right answer as one line."""
         return one_line(row["completion"])
 
     def score(self, answers: Sequence[Answer]) -> dict[str, float]:
@@ -114,12 +114,12 @@ class Task(ABC):
 
 
 def exactly_right(answers: Sequence[Answer]) -> NDArray[np.float64]:
-    """Return 1 for each answer that is its completion's very text, white space aside, else 0."""
+    """Return 1 for each answer that equals its completion except for white space, else 0."""
     return np.array([one_line(a["completion"]) == one_line(a["prediction"]) for a in answers], dtype=np.float64)
 
 
 def mean_of(per_answer: NDArray[np.float64]) -> Sums:
-    """Return the metric that is the mean of a number for each answer."""
+    """Return the metric that is the mean over the answers of one number for each."""
     return Sums(per_answer[:, None], lambda sums: sums[:, 0] / len(per_answer))
 
 

@@ -1,9 +1,9 @@
 """Translation of dates, numbers, amounts of money, measures and lists of countries, after the Unicode CLDR.
 
-Babel formats one value in English and in another language, and a row asks for one from the other, in either
-direction: `en>zh: May 3, 2024` → `2024年5月3日`. Rows are split by the value, whatever its language, direction or
-format, so a value that is tested was never trained on. Names of countries can't be guessed, so they come in lists:
-the names in a tested list are known from others, that list is not.
+Babel formats one value in English and in another language. A row asks for one from the other, in either direction:
+`en>zh: May 3, 2024` → `2024年5月3日`. Rows are split by the value, independent of its language, direction and format,
+so a tested value is not in the training data. A model can't guess an unseen name of a country, so names come in lists:
+the training data have the names of a tested list, but not the list.
 """
 
 import datetime
@@ -46,7 +46,7 @@ def _number(rng: random.Random) -> Value:
     number = rng.randrange(11, 100) * size // 10
     return f"number:{number}", lambda locale: format_compact_decimal(
         number,
-        # Some languages, Chinese among them, have but one compact form, which CLDR calls short.
+        # Some languages, such as Chinese, have only one compact form, which CLDR calls short.
         format_type="long" if "long" in locale.compact_decimal_formats else "short",
         fraction_digits=1,
         locale=locale,
@@ -68,7 +68,7 @@ def _measure(rng: random.Random) -> Value:
 
 def _measured(amount: float, unit: str, locale: Locale) -> str:
     text: str = format_unit(amount, unit, length="long", locale=locale)
-    # CLDR leaves a long form out where the short one is spelled out already, and Babel then shows the unit's code.
+    # CLDR has no long form if the short one is spelled out already; Babel then shows the unit's code.
     if unit in text:
         text = format_unit(amount, unit, length="short", locale=locale)
     return text
@@ -76,7 +76,7 @@ def _measured(amount: float, unit: str, locale: Locale) -> str:
 
 def _territories(rng: random.Random) -> Value:
     codes = rng.sample(TERRITORIES, 2)
-    # Their order does not make another fact of them.
+    # Sorted: the same countries in another order are the same value.
     return f"territories:{','.join(sorted(codes))}", lambda locale: format_list(
         [locale.territories[code] for code in codes], locale=locale
     )
@@ -117,7 +117,7 @@ class Translation(Task):
             }
 
     def check(self, settings: EmbeddedData) -> None:
-        """Raise UserError where CLDR lacks one of the languages, or it is English."""
+        """Raise UserError if CLDR lacks one of the languages, or if one is English."""
         for code in settings.languages:
             _locale(code)
 
@@ -132,7 +132,7 @@ class Translation(Task):
         from sacrebleu.metrics import CHRF
 
         chrf = CHRF()
-        # sacrebleu's own bootstrap sums these counts too, but returns no percentiles.
+        # sacrebleu's bootstrap sums the same counts, but returns no percentiles.
         counts = chrf._extract_corpus_statistics(*_texts(answers))
         return {
             **super().sums(answers),
@@ -144,7 +144,7 @@ class Translation(Task):
 
 
 def _texts(answers: Sequence[Answer]) -> tuple[list[str], list[list[str]]]:
-    """Return the predictions, and the one set of references, as sacrebleu takes them."""
+    """Return the predictions and the one set of references in sacrebleu's form."""
     return [answer["prediction"] for answer in answers], [[answer["completion"] for answer in answers]]
 
 
@@ -156,5 +156,5 @@ def _locale(code: str) -> Locale:
             f"data.languages: CLDR knows no language {code!r}; expected codes such as zh, de or pt-BR"
         ) from None
     if locale.language == "en":
-        raise UserError(f"data.languages: {code!r} is English, the language translated from and to; name others")
+        raise UserError(f"data.languages: {code!r} is English, which is always included; name other languages")
     return locale

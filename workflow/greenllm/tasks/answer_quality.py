@@ -1,4 +1,4 @@
-"""Quality of a model's answers: of all, of each kind of example, and of those that are not handed over to a person."""
+"""Quality of a model's answers: of all, of each kind of example, and of those not handed over to a person."""
 
 from collections.abc import Sequence
 from typing import Any
