@@ -90,7 +90,7 @@ def test_data_in_a_folder_that_the_study_makes_anew_are_refused(folder):
     settings["experiments"]["a"]["data"]["train"] = "results/data/a/collected/rows.csv"
     done = snakemake(folder, settings, "--until", "collect")
     assert done.returncode == 2
-    assert "makes anew" in done.stderr
+    assert "which this study replaces" in done.stderr
     assert (own / "rows.csv").is_file()
 
 

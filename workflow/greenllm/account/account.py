@@ -1,8 +1,8 @@
 """The account of a study: every number of its tables and its report, from attributed joules and stage results.
 
-Pure: it takes what was read and returns an `Account`. It has two views of the same joules. *Spent* counts every attempt
-once, also the failed, killed, lost and superseded ones. *Cost to produce* follows one model's lineage and counts each
-ancestor once for that model, so a parent shared by two models is in the cost of both.
+It reads and writes no files. An account has two views of the same joules. *Spent* counts every attempt once, also the
+failed, killed, lost and superseded ones. *Cost to produce* counts a model and each of its ancestors once, so a parent
+shared by two models is in the cost of both.
 """
 
 import datetime
@@ -121,7 +121,7 @@ def _job(attempt: JobAttempt) -> JobRow:
 
 
 def _unused(attempt: JobAttempt) -> list[UnusedGpu]:
-    """Return a row for each GPU that an attempt held and never used, with what it drew meanwhile."""
+    """Return a row for each GPU that an attempt held and never used, with the energy that it used meanwhile."""
     return [
         UnusedGpu.of(attempt, stage=attempt.rule, gpu=part.device, energy_J=interval_of(part.energy))
         for part in attempt.components
@@ -194,6 +194,6 @@ def _missing(study: Study, found: Sequence[JobAttempt]) -> list[Missing]:
 
 def _failure(attempt: JobAttempt) -> str:
     if attempt.status == "succeeded":
-        return "succeeded, but its result is gone: removed to be made anew"
+        return "succeeded, but its result is gone: removed to be made again"
     code = "" if attempt.exit_code in (None, 0) else f" (exit status {attempt.exit_code})"
     return f"{attempt.status} in attempt {attempt.number}{code}"

@@ -15,7 +15,7 @@ from greenllm.errors import UserError
 from greenllm.estimate import Estimate, Interval
 from greenllm.footprint.standing import JobAttempt
 
-# Settings that decide how much work a unit of work is. How exactly it is measured, and on which resources, may differ.
+# Settings that decide how much work a unit of work is. Those of the measurement and of the resources may differ.
 EVALUATION, DEPLOYMENT = ("rows", "max_tokens"), ("concurrency", "rate_per_s", "batch", "requests")
 
 
@@ -78,7 +78,7 @@ class HardwareRow(BaseModel):
 
 
 class SideBySide(BaseModel):
-    """Results folders of the same experiments side by side, as `greenllm compare --json` prints them."""
+    """Results folders of the same experiments, compared; `greenllm compare --json` prints it."""
 
     results: list[ComparedFolder]
     rows: list[HardwareRow]
@@ -177,7 +177,7 @@ def _known(found: Mapping[int, ModelQuantity]) -> BySeed:
 
 
 def _on_host(estimate: Estimate, host: str) -> Estimate:
-    """Return an estimate whose parameters are the same as another's only with the same host, name and bounds.
+    """Rename an estimate's parameters so that they equal another's only with the same host, name and bounds.
 
     One name may denote the same model on two hosts, whose errors differ, or a sensor before and after calibration.
     """

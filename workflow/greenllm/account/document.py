@@ -28,7 +28,7 @@ class LedgerFile(AccountPart):
 
 
 class DataFile(BaseModel):
-    """What a data card says of one of its files."""
+    """One of the files of a data card."""
 
     part: str | None = None
     file: str | None = None
@@ -38,7 +38,7 @@ class DataFile(BaseModel):
 
 
 class DataCard(BaseModel):
-    """The part of a data card (card.json) that is shown; what a card does not have is None."""
+    """The part of a data card (card.json) that is shown; a key that the card lacks is None."""
 
     origin: str | None = None
     source: str | None = None
@@ -156,7 +156,7 @@ class Missing(AccountPart):
 
 
 class UnusedGpu(AccountPart):
-    """A GPU that an attempt held and never used, with what it drew meanwhile."""
+    """A GPU that an attempt held and never used, with the energy that it used meanwhile."""
 
     id: str
     experiment: str | None
@@ -197,7 +197,7 @@ class Account(AccountPart):
 
     @classmethod
     def read(cls, path: Path, remedy: str = REMEDY) -> "Account":
-        """Read an account.json. Raises UserError, with `remedy`, where there is none, or none of this schema."""
+        """Read an account.json. Raises UserError, with `remedy`, if it is missing or has another schema."""
         found = read_json(path, remedy)
         if found.get("schema") != SCHEMA:
             raise UserError(f"{path}: expected schema {SCHEMA!r}; {REMEDY}")

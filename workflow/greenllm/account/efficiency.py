@@ -31,12 +31,12 @@ UNITS = (
 
 
 def efficiency_index(energy_J: Interval | None, work: float | None) -> Interval | None:
-    """Return E = C/R of an energy, None where the energy is unknown or no such work was done."""
+    """Return E = C/R of an energy; None if the energy is unknown or no such work was done."""
     return Interval(*(joules / work for joules in energy_J)) if energy_J and work else None
 
 
 def units_of_work(work: Mapping[str, float | None]) -> dict[str, float | None]:
-    """Return the number of units of each kind in a job's `work`; None, never 0, where it did none of the kind."""
+    """Return the number of units of each kind in a job's `work`; None, not 0, if it did no work of a kind."""
     return {unit.name: (amount / unit.size if (amount := work.get(unit.work)) else None) for unit in UNITS}
 
 

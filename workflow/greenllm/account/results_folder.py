@@ -1,4 +1,4 @@
-"""A results folder with an account, read again; no job is run and no file is written."""
+"""Reading a results folder with an account; no job runs and no file is written."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -28,7 +28,7 @@ REMEDY = "expected a results folder in which `greenllm account` has been run"
 
 @dataclass(frozen=True)
 class ResultsFolder:
-    """What an account is computed from."""
+    """The data that an account is computed from."""
 
     folder: Path
     study: Study
@@ -49,8 +49,8 @@ class ResultsFolder:
 def read_results_folder(folder: Path, decision: Mapping[str, Any] | None = None) -> ResultsFolder:
     """Read a results folder with the configuration in its account; `decision` has settings that replace its own.
 
-    Raises UserError where there is no account, a file that it was computed from is gone or cannot be read, or a quality
-    is asked for that no recipe can have.
+    Raises UserError if there is no account, if a file that it was computed from is missing or can't be read, or if no
+    recipe can have the required quality.
     """
     from greenllm.attribution import attribute
 

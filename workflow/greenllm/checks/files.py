@@ -72,11 +72,11 @@ def _model(model: Model, config: Config) -> Iterator[str]:
 
 
 def _made_around(path: Path, config: Config) -> str | None:
-    """Return which folder around `path` this study makes anew, which deletes what is in it, and how to mend that."""
+    """Return the folder around `path` that this study replaces, which deletes its content, and how to mend that."""
     place = path.resolve()
     for folder in Plan(config).made_folders():
         if place.is_relative_to(folder.resolve()):
-            return f"{str(folder)!r}, which this study makes anew; move it elsewhere, or name other results"
+            return f"{str(folder)!r}, which this study replaces; move it elsewhere, or name other results"
     return None
 
 

@@ -2,7 +2,7 @@
 
 Pydantic returns either a whole configuration or its errors, never the valid part. But a misspelt key in one experiment
 must not hide a recipe that is missing in another: whoever mends one mistake would then be shown the next. So a faulty
-configuration is read a second time, each section and each member alone. A placeholder takes the place of each part that
+configuration is read a second time, each section and each member separately. A placeholder replaces each part that
 fails: its mistake is reported already, and its values are chosen so that no later check reports them.
 """
 

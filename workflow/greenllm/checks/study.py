@@ -1,4 +1,4 @@
-"""The check of a whole configuration: each section alone, then all that needs more than one section."""
+"""The check of a whole configuration: first each section, then what needs more than one section."""
 
 from collections.abc import Mapping
 from datetime import date

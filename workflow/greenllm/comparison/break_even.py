@@ -1,4 +1,4 @@
-"""After how many requests a recipe's extra energy to produce has been saved."""
+"""The break-even: the number of requests after which a recipe has saved its extra energy to produce."""
 
 import math
 from collections.abc import Mapping
@@ -13,11 +13,11 @@ Produced = Mapping[int, Estimate]  # seed → what its model cost to produce, in
 
 
 def break_even(request: Quantity, produce: Mapping[str, Produced], baseline: str, recipe: str) -> BreakEven | None:
-    """Return the number of requests after which `recipe` has saved its extra cost beside `baseline`.
+    """Return the number of requests after which `recipe` has saved its extra cost against `baseline`.
 
     It is the extra energy to produce over the energy saved per request, both in J, over the seeds that have both.
-    Errors of shared parameters cancel; the spreads of both differences add. "never" where a request takes more energy
-    than with the baseline, None where energies are unknown or it is not resolvable whether the recipe saves.
+    Errors of shared parameters cancel; the spreads of both differences add. Returns "never" if a request takes more
+    energy than with the baseline, None if energies are unknown or it is not resolvable whether the recipe saves.
     """
     found = verdict(request.times_less(baseline, recipe))
     if found == "loss":
@@ -32,7 +32,7 @@ def break_even(request: Quantity, produce: Mapping[str, Produced], baseline: str
     # From a single seed, the spread between seeds is unknown.
     spread_J = halfwidth([one.value for one in extras]) if len(extras) > 1 else 0.0
     if extra.value <= 0:
-        # The upper bound of its extra cost may be positive all the same.
+        # The upper bound of its extra cost may still be positive.
         most = extra.value + math.hypot(extra.high - extra.value, len(seeds) * spread_J)
         if most > 0 and saving.low <= 0:
             return None
@@ -43,7 +43,7 @@ def break_even(request: Quantity, produce: Mapping[str, Produced], baseline: str
     spread = of_ratio(
         request.recipes[baseline], request.recipes[recipe], (request.spreads[baseline], request.spreads[recipe])
     )
-    # d(saving) / saving is at most d(ratio) / ratio times what the baseline takes over what is saved.
+    # The relative error of the saving is at most that of the ratio, times the baseline's energy over the saving.
     of_saving = spread.half * total(before).value / saving.value if spread else 0.0
     of_extra = spread_J * len(seeds) / extra.value
     return widened(requests._replace(low=max(0.0, requests.low)), math.hypot(of_saving, of_extra))

@@ -11,11 +11,11 @@ from greenllm.estimate import Interval
 def decided(comparison: Comparison, decision: Decision) -> tuple[list[RecipeRow], Advice]:
     """Return an experiment's recipes, and which one to deploy.
 
-    A recipe is recommended where its quality is shown not to be worse than asked and its total energy (that of a
-    request, with that to produce the model spread over the expected requests) is shown to be less than the baseline's,
-    if the baseline is good enough itself: the interval of the ratio is above 1. Among several, the one with the least
-    total energy is recommended. Where no recipe is shown to be better, the baseline is recommended; where energy or
-    quality is unknown, none.
+    A recipe's total energy is that of a request plus that to produce the model, divided by the expected requests. A
+    recipe is recommended if its quality is shown not to be worse than asked, and its total energy is shown to be less
+    than that of the baseline if the baseline is good enough itself (the interval of the ratio is above 1). Among
+    several, the one with the least total energy is recommended. If no recipe is shown to be better, the baseline is
+    recommended; if energy or quality is unknown, no recipe is.
     """
     front = _front(comparison)
     rows = [
@@ -26,9 +26,9 @@ def decided(comparison: Comparison, decision: Decision) -> tuple[list[RecipeRow]
 
 
 def undecidable(comparison: Comparison, decision: Decision) -> str | None:
-    """Return why the quality asked for, relative to the baseline's, excludes no recipe; None where it may exclude one.
+    """Return why the required quality, relative to the baseline's, can't exclude any recipe; None if it can.
 
-    It excludes none where the baseline is so bad that the bound is no better than the worst value of the metric.
+    It can't if the baseline is so bad that the bound is no better than the worst value of the metric.
     """
     if decision.worse_by is None or decision.quality is not None or len(comparison.recipes) == 1:
         return None
@@ -55,7 +55,7 @@ def _says_nothing(comparison: Comparison, decision: Decision, baseline: float) -
 
 
 def qualifies(comparison: Comparison, decision: Decision, recipe: str) -> Qualifies:
-    """Return whether a recipe's quality is shown, one-sided at `decision.confidence`, not to be worse than asked."""
+    """Return whether a recipe's quality is shown, one-sided at `decision.confidence`, not to be worse than required."""
     if undecidable(comparison, decision):
         return "not resolvable"
     found = []
@@ -176,7 +176,7 @@ def _listed(rows: Sequence[RecipeRow]) -> str:
 
 
 def _quality_bound(comparison: Comparison, decision: Decision) -> float | None:
-    """Return the value of the primary metric that had to be reached; None where none was asked for."""
+    """Return the value of the primary metric that is required; None if no quality is."""
     higher = comparison.task.higher_is_better
     bounds = [] if decision.quality is None else [decision.quality]
     baseline = comparison.quality[comparison.baseline]

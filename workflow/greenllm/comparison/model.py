@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class ModelFacts:
-    """What is known of one model; None is what its stage has not written (yet).
+    """What is known of one model; a field is None if its stage has not written it (yet).
 
     `quality` and `trained` are the reports of its evaluation and training; `training` is the attempt that trained it.
     """

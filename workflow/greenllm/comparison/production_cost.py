@@ -15,7 +15,7 @@ ELSEWHERE = "the training of the model it started from was done elsewhere"
 
 @dataclass(frozen=True)
 class ProductionCost:
-    """The energy of the jobs that made a model (None where none is known); `missing` says what is not counted."""
+    """The energy of the jobs that made a model (None if all is unknown); `missing` says what is not counted."""
 
     energy: Estimate | None
     steps: list[ProducingStep]
@@ -23,7 +23,7 @@ class ProductionCost:
 
     @property
     def here(self) -> Estimate | None:
-        """The energy of the jobs done here; None where that of one is not known."""
+        """The energy of the jobs done here; None if that of any is unknown."""
         return None if set(self.missing) - {ELSEWHERE} else self.energy
 
 
@@ -55,7 +55,7 @@ def production_cost(
 
 
 def _resumed_from(last: JobAttempt, job: ChainJob, study: Study, found: Sequence[JobAttempt]) -> list[JobAttempt]:
-    """Return the attempts cut off since the last success, if a training resumed from a checkpoint of theirs."""
+    """Return the interrupted attempts since the last success, if a training resumed from one of their checkpoints."""
     if job.rule not in ("train", "compress") or job.recipe is None or job.seed is None:
         return []
     training = study.trainings.get((job.experiment, job.recipe, job.seed))

@@ -48,7 +48,7 @@ class Uncertain:
         return self.value + self._beyond(np.quantile(self.samples, confidence) - self.value, confidence)
 
     def _beyond(self, examples: float, confidence: float) -> float:
-        """Widen a bound's distance over examples alone (percentile bootstrap) by the seeds' part (t distribution)."""
+        """Widen a bound's distance from examples (percentile bootstrap) by the part from seeds (t distribution)."""
         if self.seeds_error == 0 and math.isinf(self.freedom):
             return float(examples)
         return float(
@@ -70,7 +70,7 @@ def quality(task: Task, metric: str, recipe: Sequence[Answers]) -> Uncertain | N
 def paired_difference(
     task: Task, metric: str, baseline: Sequence[Answers], recipe: Sequence[Answers]
 ) -> Uncertain | None:
-    """Return the metric of `recipe` less that of `baseline`, each the mean over the same seeds.
+    """Return the metric of `recipe` minus that of `baseline`, each the mean over the same seeds.
 
     Each side holds the lines of a predictions file for each seed ({id, completion, prediction}); only examples that all
     have answered count. A bootstrap sample draws the same examples for both sides, so that examples that both get wrong
@@ -131,8 +131,8 @@ def _chunks(whole: NDArray[Any]) -> Iterator[NDArray[np.float64]]:
 def _uncertain(values: NDArray[np.float64], drawn: NDArray[np.float64]) -> Uncertain:
     """Return the mean over seeds of `values`, shape (seeds,), with bootstrap samples `drawn`, shape (seeds, samples).
 
-    The variance between seeds includes the errors of each model alone, so only the part of the examples' variance that
-    all seeds share is added. Degrees of freedom are Satterthwaite's.
+    The variance between seeds includes the part of the examples' variance that differs between models, so only the
+    part that all seeds share is added. Degrees of freedom are Satterthwaite's.
     """
     seeds, mean = len(values), drawn.mean(axis=0)
     value = float(values.mean())

@@ -34,13 +34,13 @@ class Quantity:
         return spreads(self.recipes)
 
     def estimate(self, recipe: str) -> Estimate | None:
-        """Return the mean over seeds, with the sensors' error alone; None where nothing is known."""
+        """Return the mean over seeds, with only the sensors' error; None if nothing is known."""
         if not (by_seed := self.recipes[recipe]):
             return None
         return total(quantity.estimate for quantity in by_seed.values()).scaled(1 / len(by_seed))
 
     def mean(self, recipe: str) -> Interval | None:
-        """Return the mean over seeds, with the sensors' error and the spread; None where nothing is known."""
+        """Return the mean over seeds, with the sensors' error and the spread; None if nothing is known."""
         if (estimate := self.estimate(recipe)) is None:
             return None
         spread = self.spreads[recipe]

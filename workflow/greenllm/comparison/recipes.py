@@ -1,4 +1,4 @@
-"""An experiment's recipes beside its baseline: energy, quality, speed, size, cost to produce, break-even."""
+"""An experiment's recipes against its baseline: energy, quality, speed, size, cost to produce, break-even."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -43,7 +43,7 @@ class Comparison:
 
     @property
     def baseline(self) -> str:
-        """The recipe of that name, else the first that the experiment lists."""
+        """The recipe named baseline, else the first that the experiment lists."""
         return "baseline" if "baseline" in self.recipes else self.recipes[0]
 
     @property
@@ -73,7 +73,7 @@ class Comparison:
 
     @cached_property
     def produce(self) -> dict[str, dict[int, Estimate]]:
-        """What each seed's model cost to produce here, in J; without a model that all started from."""
+        """What each seed's model cost to produce here, in J, without the training of a model that all started from."""
         return {
             recipe: {seed: cost for seed, model in self.models[recipe].items() if (cost := model.cost.here) is not None}
             for recipe in self.recipes
@@ -81,7 +81,7 @@ class Comparison:
 
     @cached_property
     def total(self) -> Quantity:
-        """The energy per request with that to produce the model spread over the expected requests, in J."""
+        """The energy per request plus that to produce the model divided by the expected requests, in J."""
         requests = self.study.plan.decision(self.experiment).requests
         return Quantity(
             {
@@ -104,7 +104,7 @@ class Comparison:
 
     @cached_property
     def differences(self) -> dict[str, Uncertain | None]:
-        """Each recipe's primary metric less the baseline's, over the seeds for which both have predictions."""
+        """Each recipe's primary metric minus the baseline's, over the seeds for which both have predictions."""
         found: dict[str, Uncertain | None] = {}
         for recipe in self.recipes:
             pairs = zip(self._answers(self.baseline), self._answers(recipe), strict=True)
@@ -168,7 +168,7 @@ class Comparison:
         )
 
     def _whole_cost(self, recipe: str) -> Quantity:
-        """Return what a recipe's models cost to produce, in J, of the seeds of which all of it is known."""
+        """Return what a recipe's models cost to produce, in J, for the seeds for which it is known completely."""
         models = self.models[recipe]
         known = {seed: cost for seed, cost in self.produce[recipe].items() if not models[seed].cost.missing}
         return Quantity({recipe: {seed: Repeated(cost, (cost.value,)) for seed, cost in known.items()}})
@@ -185,7 +185,7 @@ class Comparison:
         return written and Quality(metric=metric, **written.to_json(), examples=evaluated[0].examples)
 
     def _difference(self, recipe: str) -> Difference | None:
-        """Return the recipe's primary metric less the baseline's; None where that is not known."""
+        """Return the recipe's primary metric minus the baseline's; None if it is unknown."""
         if recipe == self.baseline or (difference := self.differences[recipe]) is None:
             return None
         found, several = difference.interval(), difference.seeds > 1
@@ -199,7 +199,7 @@ class Comparison:
         )
 
     def _curve(self, recipe: str) -> list[CurvePoint]:
-        """Return energy and speed at each concurrency, the first one first."""
+        """Return energy and speed at each concurrency, in the configuration's order."""
         servings = [model.serving for model in self.models[recipe].values() if model.serving]
         curve = []
         for index in range(min((len(serving.points) for serving in servings), default=0)):
@@ -229,7 +229,7 @@ def compared(study: Study, models: Mapping[Key, ModelFacts]) -> dict[str, Compar
 
 
 def _spread(quantity: Quantity, recipe: str) -> EnergySpread | None:
-    """Return what the spread in an interval is over, with a note of what it leaves out; None without an energy."""
+    """Return what the spread in an interval includes, with a note of what it leaves out; None without an energy."""
     if not quantity.recipes[recipe]:
         return None
     if (spread := quantity.spreads[recipe]) is None:
@@ -255,7 +255,7 @@ def _mean(values: Iterable[float | None]) -> float | None:
 
 
 def _mean_interval(estimates: Iterable[Estimate | None]) -> Interval | None:
-    """Return the mean of estimates, their sensors' error shared; None where none is known."""
+    """Return the mean of estimates, which share their sensors' errors; None if all are unknown."""
     known = [estimate for estimate in estimates if estimate is not None]
     return total(known).scaled(1 / len(known)).interval() if known else None
 
@@ -286,7 +286,7 @@ def _mean_subsets(evaluated: Sequence[ModelQuality]) -> dict[str, dict[str, Inte
 
 
 def _mean_hand_over(evaluated: Sequence[ModelQuality]) -> HandedOver | None:
-    """Return the mean of what remains where uncertain answers go to a person; None where no confidence is known."""
+    """Return the mean quality of the answers not handed over to a person; None if no confidence is known."""
     found = [quality.hand_over for quality in evaluated if quality.hand_over]
     coverage = _mean_of_intervals([one.coverage for one in found])
     return coverage and HandedOver(

@@ -1,4 +1,4 @@
-"""What an account says of recipes and models: the typed rows, in the words and the order of account.json."""
+"""The rows of an account about recipes and models, typed; names and order are those of account.json."""
 
 from typing import Literal
 
@@ -25,7 +25,7 @@ class Quality(AccountPart):
 
 
 class Difference(AccountPart):
-    """A recipe's primary metric less the baseline's, with its 95 % interval; `resolved`: 0 lies outside."""
+    """A recipe's primary metric minus the baseline's, with its 95 % interval; `resolved`: 0 is outside it."""
 
     value: Number
     low: Number
@@ -38,7 +38,7 @@ class Difference(AccountPart):
 
 
 class EnergySpread(AccountPart):
-    """What the spread in an interval of energy is over; `over` is None where something was measured once."""
+    """What the spread in an interval of energy includes; `over` is None if it was measured once."""
 
     over: Literal["seeds", "rounds"] | None
     count: int
@@ -48,7 +48,7 @@ class EnergySpread(AccountPart):
 
 
 class CurvePoint(AccountPart):
-    """A recipe's energy and speed at one concurrency (requests under way at once)."""
+    """A recipe's energy and speed at one concurrency (requests in flight)."""
 
     concurrency: Number | None
     energy_per_request_J: Interval | None
@@ -95,7 +95,7 @@ class RecipeRow(AccountPart):
 
 
 class Advice(AccountPart):
-    """Which recipe of an experiment to deploy, or why none; ratios and differences are those of that recipe."""
+    """The recipe of an experiment to deploy, or why there is none; ratios and differences are that recipe's."""
 
     recipe: str | None
     baseline: str
@@ -113,7 +113,7 @@ class Advice(AccountPart):
 
 
 class ComparedRecipes(AccountPart):
-    """An experiment's recipes beside its baseline."""
+    """An experiment's recipes against its baseline."""
 
     baseline: str
     seeds: list[int]
@@ -155,7 +155,7 @@ class ProducingStep(AccountPart):
 
 
 class CostToProduce(Impact):
-    """What a model's lineage cost, each ancestor once; `missing` says what is not counted, and why."""
+    """What a model and its ancestors cost, each job once; `missing` says what is not counted, and why."""
 
     steps: list[ProducingStep]
     missing: list[str]

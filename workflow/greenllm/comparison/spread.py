@@ -77,9 +77,9 @@ def _own(by_seed: BySeed) -> Spread | None:
 
 
 def _logarithms(values: Sequence[float]) -> NDArray[np.float64]:
-    """Return the logarithms of values, or their ratios to the mean (about the same) where one is not positive.
+    """Return the logarithms of values; if one is not positive, their ratios to the mean, which are about the same.
 
-    One may be zero where a sensor's counter did not change.
+    A value is zero if a sensor's counter did not change.
     """
     numbers = np.asarray(values, dtype=np.float64)
     return np.log(numbers) if numbers.min() > 0 else numbers / numbers.mean()

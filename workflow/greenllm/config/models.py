@@ -15,7 +15,7 @@ class DataSection(Strict):
 
     @property
     def files(self) -> dict[str, str]:
-        """The local files that the data come from, by the key that names them."""
+        """The local files that the data come from, by their keys."""
         return {}
 
 
@@ -45,8 +45,8 @@ class Mapped(DataSection):
     )
     columns: dict[Literal["prompt", "completion", "text", "group", "subset", "reply"], str] = Field(
         default_factory=dict,
-        description="Our column → the file's. Rows of one `group` stay in one split, a `subset` is reported apart, and "
-        "`reply` is the text that answers a chat when the model answers with this completion.",
+        description="Our column → the file's. Rows of one `group` stay in one split, a `subset` is reported "
+        "separately, and `reply` is the text that answers a chat when the model answers with this completion.",
     )
     encoding: str = Field("utf-8", description="Text encoding of the file.")
     licence: str | None = Field(None, description="Licence of the data, for the data card.")

@@ -48,7 +48,7 @@ Section = TypeVar("Section", bound=Strict)
 class Override(Strict, Generic[Section]):
     """Some keys of a section: `Override[Training]` has the keys of `Training`, each of which may be left out or null.
 
-    Its values are read by `overridden` alone. Written as JSON it has the keys that were set, so it reads back the same.
+    Only `overridden` reads its values. Its JSON has only the keys that were set, so that it is read back unchanged.
     """
 
     if TYPE_CHECKING:  # its keys are made at run time; pydantic checks them

@@ -1,4 +1,4 @@
-"""YAML as a user means it: repeated names are refused, and words that YAML reads as something else."""
+"""YAML without surprises: repeated names, and words that YAML reads as something else, are refused."""
 
 import re
 from collections.abc import Hashable

@@ -79,14 +79,14 @@ def weighted_quantile(values: list[tuple[float, float]], share: float) -> float:
 
 
 def grid_factor(site: Site, year: int) -> GridFactor | None:
-    """Return the grid factor of a site as seen in `year`, or None where the site has none (`country: null`).
+    """Return a site's grid factor, outdated or not by `year`; None if the site has none (`country: null`).
 
-    Raises UserError for a factor of the user's own without its source, and for a country that the table lacks.
+    Raises UserError for a user's factor without its source, and for a country that the table lacks.
     """
     if (site.carbon_g_per_kWh is None) != (site.carbon_source is None):
         raise UserError(
             "config: site.carbon_g_per_kWh and site.carbon_source belong together: expected both or neither; "
-            "give the factor in gCO2e/kWh and, beside it, where it comes from"
+            "give the factor in gCO2e/kWh, and where it comes from"
         )
     if site.carbon_g_per_kWh is not None and site.carbon_source is not None:
         return _own(site, site.carbon_g_per_kWh, site.carbon_source, year)

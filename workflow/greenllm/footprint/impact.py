@@ -1,4 +1,4 @@
-"""What was spent, each attempt counted once: in all, by run, by stage and by kind of waste; in joules and grams."""
+"""What was spent, each attempt counted once: in total, by run, by stage and by kind of waste; in joules and grams."""
 
 from collections.abc import Callable, Hashable, Iterable, Sequence
 from typing import TypeVar
@@ -14,7 +14,7 @@ Key = TypeVar("Key", bound=Hashable)
 
 
 def impact_of(energy: Estimate | None, factor: GridFactor | None, pue: float | None) -> Impact:
-    """Return an energy and its carbon; the site's (times PUE) apart, None where the PUE is not given."""
+    """Return an energy and its carbon, and those of the site (times PUE), which are None without a PUE."""
     energy_J = interval_of(energy)
     return Impact(
         energy_J=energy_J,
@@ -41,7 +41,7 @@ def _waste_J(chosen: Iterable[JobAttempt]) -> Interval | None:
 
 
 def spent_by(found: Sequence[JobAttempt], factor: GridFactor | None, pue: float | None) -> StudySpent:
-    """Return what all attempts spent: in all, by run of the workflow, by stage, by standing."""
+    """Return what all attempts spent: in total, by run of the workflow, by stage, by standing."""
 
     def spent(chosen: Iterable[JobAttempt]) -> Spent:
         chosen = list(chosen)

@@ -27,8 +27,8 @@ def segments(pieces: Iterable[Piece], gap_s: float = GAP_s) -> list[tuple[float,
 def series(pieces: Sequence[Piece], bins: int = 360) -> list[PowerSegment]:
     """Return, for each stretch of time, the mean power of each component and stage in bins of equal width.
 
-    All stretches have bins of one width, chosen so that there are about `bins` in all. The sum of power times width is
-    the energy of the pieces.
+    All bins have the same width, chosen so that there are about `bins` of them. The sum of power times width is the
+    energy of the pieces.
     """
     covered = segments(pieces)
     width = max(sum(end - start for start, end in covered) / bins, 0.5)

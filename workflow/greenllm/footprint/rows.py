@@ -1,4 +1,4 @@
-"""What an account says of energy, carbon and power: the typed rows, in the words and the order of account.json."""
+"""The rows of an account about energy, carbon and power, typed; names and order are those of account.json."""
 
 from typing import Any, Self
 
@@ -20,7 +20,7 @@ class AccountPart(BaseModel):
 
 
 class Impact(AccountPart):
-    """An energy (J) and its carbon (g CO2e), that of the site (times PUE) apart; None where unknown."""
+    """An energy (J) and its carbon (g CO2e), and the carbon of the site (times PUE); None if unknown."""
 
     energy_J: Interval | None
     carbon_g: PartialInterval | None
@@ -59,7 +59,7 @@ class StageSpent(Spent, _Stage):
 
 
 class StudySpent(AccountPart):
-    """What a study spent, every attempt once: in all, by run, by stage, by kind of waste, and by what still runs."""
+    """What a study spent, every attempt once: in total, by run, by stage, by kind of waste, and by what still runs."""
 
     total: Spent
     runs: list[RunSpent]

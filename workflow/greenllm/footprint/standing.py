@@ -61,16 +61,16 @@ class JobAttempt(JobEnergy):
 
     @property
     def quality(self) -> str | None:
-        """How its energy was found: "measured", "modelled", or "partly modelled"; None where nothing is known."""
+        """How its energy was found: "measured", "modelled", or "partly modelled"; None if nothing is known."""
         found = {part.quality for part in self.known}
         return "partly modelled" if len(found) > 1 else next(iter(found), None)
 
     @property
     def incomparable(self) -> str | None:
-        """Why its energy may not be compared; None where it may.
+        """Why its energy can't be compared with others'; None if it can.
 
         Without the CPU's or a GPU's energy the total is too low, most of all for jobs that use that device. With the
-        energy of a GPU that was never used, it is too high beside jobs that leased none.
+        energy of a GPU that was never used, it is too high compared with jobs that leased no GPU.
         """
         reasons = [part for part in self.unknown if part.startswith(("cpu:", "gpu:"))]
         reasons += [f"gpu: {gpu} was leased, but never used" for gpu in self.unused]
@@ -87,9 +87,9 @@ def attempts(jobs: Sequence[JobEnergy]) -> list[JobAttempt]:
     last = {_key(job): job.id for job in jobs if job.status == "succeeded"}
 
     def standing(job: JobEnergy) -> str:
-        """Return an attempt's standing; of the successful attempts at one job that are no waste the last is current.
+        """Return an attempt's standing; "current" is the last successful attempt at a job, unless it was wasted.
 
-        The last is the last in the attribution's order, since a wall clock may have been set back.
+        "Last" means last in the attribution's order, since a wall clock may have been set back.
         """
         if job.waste or job.status != "succeeded":
             return job.waste or job.status

@@ -1,4 +1,4 @@
-"""What to deploy, in sentences that a person can act on, no surer than the intervals are."""
+"""What to deploy, in sentences that a person can act on, which claim no more than the intervals show."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -128,7 +128,7 @@ def _takes(row: RecipeRow) -> str:
 
 
 def _nothing(rows: Sequence[RecipeRow], advice: Advice, needed: str, experiment: ExperimentAccount) -> str:
-    """Say why nothing can be recommended."""
+    """Return why nothing can be recommended."""
     qualities = [(row.quality.value, row) for row in rows if row.quality]
     evaluated = [row for _, row in qualities]
     good = [row for row in evaluated if row.qualifies == "yes"]
@@ -159,7 +159,7 @@ def _useless(row: RecipeRow, experiment: ExperimentAccount) -> bool:
 
 
 def _other(row: RecipeRow, baseline: RecipeRow, chosen: RecipeRow | None, advice: Advice) -> str:
-    """Say why another recipe was not chosen; empty where the table's numbers show it."""
+    """Return why another recipe was not chosen; empty if the table's numbers show it."""
     name, factor = row.recipe, row.times_less
     if row is baseline:
         return f"{name} itself is not good enough: {_quality(row)}." if row.qualifies == "no" and chosen else ""
@@ -209,7 +209,7 @@ def _note(advice: Advice, needed: str) -> str:
 
 
 def _why_unknown(*rows: RecipeRow) -> str:
-    """Say why the energy of a request, or the ratio of two recipes' energies, is unknown."""
+    """Return why the energy of a request, or the ratio of two recipes' energies, is unknown."""
     for row in rows:
         if row.energy_per_request_J is None:
             return row.reason or "no request was answered"

@@ -1,4 +1,4 @@
-"""What the report calls a metric, a moment, a unit of work."""
+"""The report's names of metrics, times and units of work."""
 
 import datetime
 

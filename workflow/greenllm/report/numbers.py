@@ -1,4 +1,4 @@
-"""Numbers as a reader wants them: as many digits as their interval allows, with a prefixed unit."""
+"""Numbers for readers: with as many digits as their interval allows, and a prefixed unit."""
 
 import math
 from collections.abc import Iterable
@@ -61,7 +61,7 @@ def plain(number: float, places: int) -> str:
 
 
 def inverse(ratio: Interval) -> PartialInterval:
-    """Return 1 / ratio with its bounds; without an upper one where the ratio may be 0."""
+    """Return 1 / ratio with its bounds; there is no upper bound if the ratio may be 0."""
     return PartialInterval(1 / ratio.value, 1 / ratio.high, 1 / ratio.low if ratio.low > 0 else None)
 
 
@@ -76,7 +76,7 @@ def about(count: float) -> str:
 
 
 def percent(share: float) -> str:
-    """Return a share as a percentage, such as "95 %"; less than all is never 100 %."""
+    """Return a share as a percentage, such as "95 %"; a share below 1 is never shown as 100 %."""
     digits = 3
     while float(f"{100 * share:.{digits}g}") == 100 and share < 1 and digits < 15:
         digits += 1
@@ -103,7 +103,7 @@ def prefix_for(values: Iterable[Value], unit: str) -> tuple[float, str]:
 
 
 def value_text(value: Value, scale: float = 1.0) -> str:
-    """Return the number alone, in units of `scale`."""
+    """Return the number without its interval, in units of `scale`."""
     middle, low, high = split(value)
     if middle is None:
         return "unknown"
@@ -116,7 +116,7 @@ def value_text(value: Value, scale: float = 1.0) -> str:
 
 
 def bounds_text(value: Value, scale: float = 1.0, between: str = "–") -> str:
-    """Return the interval alone, such as "0.41–0.63", or "at least 0.41"; empty where there is none."""
+    """Return the interval without its value, such as "0.41–0.63", or "at least 0.41"; empty if there is none."""
     middle, low, high = split(value)
     if middle is None or low is None:
         return ""

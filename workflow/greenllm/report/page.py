@@ -1,4 +1,4 @@
-"""The report page: one self-contained HTML file, its numbers beside it in summary.json."""
+"""The report page: one self-contained HTML file, with its numbers in summary.json."""
 
 import datetime
 import importlib.resources
@@ -22,7 +22,7 @@ from greenllm.report.table import Column
 def write_report(account: Account, folder: Path) -> None:
     """Write index.html, figures/, tables/ and summary.json into `folder`; other files there stay.
 
-    Raises UserError where index.html or summary.json there is not of a report.
+    Raises UserError if there is an index.html or summary.json that is not a report's.
     """
     require_own(folder / "index.html", "<title>GreenLLM report")
     require_own(folder / "summary.json", '"schema": "greenllm/')
@@ -56,7 +56,7 @@ def write_report(account: Account, folder: Path) -> None:
 
 
 def _text(name: str) -> Any:
-    """Return one of the page's own files, to be inserted unescaped."""
+    """Return the content of one of the page's own files, inserted unescaped."""
     return Markup((importlib.resources.files("greenllm.report") / name).read_text(encoding="utf-8"))
 
 
@@ -96,7 +96,7 @@ def _waste(account: Account) -> str:
 
 
 def _known(account: Account) -> tuple[str, str]:
-    """Return a headline and a line of detail: how much of the energy was measured."""
+    """Return how much of the energy was measured: a headline and a line of detail."""
     energies = {"measured": 0.0, "modelled": 0.0}
     components: dict[str, set[str]] = {"measured": set(), "modelled": set()}
     unknown: set[str] = set()

@@ -118,7 +118,7 @@ class Table:
         return frame
 
     def require_own(self, prefix: Path) -> None:
-        """Raise UserError where one of the four files that `write` makes exists and is not such a table.
+        """Raise UserError if one of the four files that `write` makes exists and is not such a table.
 
         The user names one of them; the others must not replace files of other content.
         """

@@ -23,7 +23,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "--results",
         type=Path,
         metavar="FOLDER",
-        help="the results folder, with its ledger/; by default the study's own",
+        help="the results folder, with its ledger/ (default: that of the study)",
     )
     parser.add_argument(
         "--out", required=True, type=Path, metavar="FOLDER",

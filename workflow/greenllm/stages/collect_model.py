@@ -1,4 +1,4 @@
-"""`greenllm collect-model`: fetch a model that is already trained, or note how one is asked that runs already."""
+"""`greenllm collect-model`: fetch a trained model, or record how to ask one that runs behind an endpoint."""
 
 import argparse
 from pathlib import Path
@@ -23,7 +23,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Fetch or copy the model; of an endpoint, note how it is asked."""
+    """Fetch or copy the model; for an endpoint, record how to ask it."""
     settings = read_settings(arguments.settings, Model)
     if is_endpoint(settings.init):
         note_endpoint(settings, arguments.out)

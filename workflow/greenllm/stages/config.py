@@ -1,4 +1,4 @@
-"""`greenllm config`: check a configuration, or write the files that are made from the models."""
+"""`greenllm config`: check a configuration, or print the files that are generated from the typed models."""
 
 import argparse
 from pathlib import Path
@@ -11,7 +11,7 @@ from greenllm.study.generate import default_yaml, schema
 def configure(parser: argparse.ArgumentParser) -> None:
     """Declare the options of `greenllm config`."""
     actions = parser.add_subparsers(dest="action", required=True)
-    check = actions.add_parser("check", help="say all that is wrong with a configuration, one line a mistake")
+    check = actions.add_parser("check", help="report all mistakes of a configuration, one line each")
     check.add_argument("file", type=Path)
     check.add_argument(
         "--data-folder", help="folder that relative data paths start from, instead of the file's own key"
@@ -22,7 +22,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Carry out `greenllm config`; returns 0, or raises ConfigError."""
+    """Run `greenllm config`; return 0, or raise ConfigError."""
     if arguments.action == "check":
         values = read_yaml(arguments.file)
         if arguments.data_folder is not None and isinstance(values, dict):

@@ -34,15 +34,15 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add("--threads", type=int, default=1, help="CPU threads of the server")
     add("--device", choices=["auto", "cpu", "require"], default="auto", help="require: fail without a GPU")
     add("--bundle", type=Path, required=True, help="folder to make: the model, ready to be served")
-    add("--energy-serve", type=Path, required=True, help="energy log of the server, in joules")
-    add("--energy-load", type=Path, required=True, help="energy log of the load generator, in joules")
+    add("--energy-serve", type=Path, required=True, help="gets the server's energy log (J)")
+    add("--energy-load", type=Path, required=True, help="gets the load generator's energy log (J)")
     add("--wildcard", action="append", default=[], metavar="KEY=VALUE", help="a wildcard of this job; may be repeated")
     add("--ready", type=float, default=600, metavar="S", help="longest start of another server (s; default: 600)")
     add("--out", type=Path, required=True, help="JSON file of the measurement (s, J, requests/s)")
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Deploy; return 1 if too few answers agree with evaluate's. Without a meter around, start again under one."""
+    """Deploy; return 1 if too few answers agree with evaluate's. Without a meter, start again under one."""
     inputs = (arguments.model, arguments.predictions, arguments.evaluation, arguments.data)
     require_replaceable(arguments.bundle, "deploy", inputs)
     require_separate([arguments.out, arguments.energy_serve, arguments.energy_load], inputs)

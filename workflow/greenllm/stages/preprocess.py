@@ -21,7 +21,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--data", type=Path, required=True, metavar="FOLDER", help="what `greenllm collect` wrote")
     parser.add_argument(
-        "--model", type=Path, metavar="FOLDER", help="a model whose tokenizer is taken over (default: one is trained)"
+        "--model", type=Path, metavar="FOLDER", help="use the tokenizer of this model (default: train one)"
     )
     parser.add_argument(
         "--chat", action="store_true", help="put each prompt into the chat template of --model, as instruct models need"
@@ -64,7 +64,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _context(arguments: argparse.Namespace) -> int | None:
-    """Return how many tokens the model has room for; None where that is unknown."""
+    """Return the model's context length in tokens; None if it is unknown."""
     given: str | None = arguments.context
     if given is None:
         return None
@@ -81,7 +81,7 @@ def _chat(arguments: argparse.Namespace) -> Callable[[str], Prompt] | None:
     if not arguments.chat:
         return None
     if arguments.model is None:
-        raise UserError("--chat: is given without --model, whose chat template it is")
+        raise UserError("--chat: needs --model, which has the chat template")
     from greenllm.data.chat import chat_template
 
     return chat_template(arguments.model, arguments.system)

@@ -1,4 +1,4 @@
-"""`greenllm recommend`: decide again which recipe to deploy, from a results folder; nothing is run."""
+"""`greenllm recommend`: decide which recipe to deploy, from an existing results folder; no job runs."""
 
 import argparse
 from pathlib import Path
@@ -15,12 +15,12 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "--worse-by", type=float, metavar="W", help="and at most W worse than the baseline's (0.01: one point)"
     )
     parser.add_argument("--confidence", type=float, metavar="C", help="how sure that must be (0.95: 95 %%, one-sided)")
-    parser.add_argument("--requests", type=int, metavar="N", help="requests expected, over which training is spread")
+    parser.add_argument("--requests", type=int, metavar="N", help="expected requests, to share the energy of training")
     parser.add_argument("--json", action="store_true", help="print all that was decided (energies in joules)")
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Print one sentence for each experiment; what an option leaves out stays as the study has it."""
+    """Print one sentence for each experiment; without an option, the study's own setting is used."""
     from greenllm.account.results_folder import read_results_folder
     from greenllm.printing import print_json
     from greenllm.report.findings import findings

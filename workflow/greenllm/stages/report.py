@@ -10,7 +10,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--account", required=True, type=Path, metavar="FILE", help="account.json, as `greenllm account` wrote it"
     )
-    parser.add_argument("--table", choices=("efficiency", "impact"), help="write this table alone, instead of the page")
+    parser.add_argument("--table", choices=("efficiency", "impact"), help="write only this table, not the page")
     parser.add_argument(
         "--out", required=True, type=Path, metavar="PATH",
         help="folder for index.html, figures/, tables/ and summary.json; with --table the table's path, to "

@@ -25,7 +25,7 @@ def schema() -> str:
 
 
 def default_yaml() -> str:
-    """Return the default study as YAML, with a description beside each key."""
+    """Return the default study as YAML, with each key's description as a comment."""
     return HEADER + "\n".join(_section(DEFAULT, indent=0, everything=True)) + "\n"
 
 

@@ -30,8 +30,8 @@ ACCOUNT = "<results>/account/account.json"
 PAGE = "<results>/report/index.html"
 SUMMARY = "<results>/report/summary.json"
 
-# The folders that a study makes anew, with all that is in them. Paths in `energy` and `benchmarks` are known to the
-# rules alone: each job writes its own.
+# The folders that a study replaces, with all their content. Only the rules know the paths in `energy` and
+# `benchmarks`, where each job writes its own file.
 MADE_ONCE = tuple(f"<results>/{name}" for name in ("account", "benchmarks", "energy", "evaluations", "report"))
 MADE_FOR_EXPERIMENT = ("<results>/data/{experiment}", "<results>/deployments/{experiment}", SOURCE_MODEL)
 MADE_FOR_RECIPE = ("<results>/models/{experiment}/{recipe}",)
@@ -39,5 +39,5 @@ MADE_FOR_RECIPE = ("<results>/models/{experiment}/{recipe}",)
 
 def located(pattern: str, results: Path | str, **wildcards: str | int) -> Path:
     """Return the path of a result, its pattern filled in. Raises KeyError where a wildcard is left out."""
-    # The wildcards first: the name of a results folder may hold braces of its own.
+    # The wildcards first: the name of a results folder may contain braces.
     return Path(pattern.format(**wildcards).replace(RESULTS, str(results), 1))

@@ -17,7 +17,7 @@ USES_NO_GPU = ("collect", "preprocess")
 
 
 def python_of(environment: str) -> Path:
-    """Return the Python of an environment beside the project's own, in the root of the repository."""
+    """Return the Python of an additional environment, in the root of the repository."""
     return Path(__file__).parents[2] / f".venv-{environment}/bin/python"
 
 
@@ -33,7 +33,7 @@ def _interpreter_beside(server: str) -> str | None:
 
 @dataclass(frozen=True)
 class GpuJobs:
-    """The jobs of one stage, experiment and recipe: the GPUs that each asks for, and the GPUs that it can use.
+    """The jobs of one stage, experiment and recipe: the GPUs that each asks for, and those that it can use.
 
     `python` is the Python whose PyTorch computes there; None if it is unknown, as for some other servers.
     """
@@ -108,7 +108,7 @@ class Plan:
         return {"init", "revision"}
 
     def made_folders(self) -> Iterator[Path]:
-        """Yield the folders that the study makes anew, with all that is in them."""
+        """Yield the folders that the study replaces, with all their content."""
         results = self.config.results
         for experiment in self.config.experiments:
             yield from (layout.located(one, results, experiment=experiment) for one in layout.MADE_FOR_EXPERIMENT)

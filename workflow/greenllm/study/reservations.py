@@ -1,4 +1,4 @@
-"""Reservations that a study's jobs could not use on this host: found before anything runs, and then left out."""
+"""Reservations that a study's jobs can't use on this host are found before anything runs, and are left out."""
 
 import os
 import subprocess

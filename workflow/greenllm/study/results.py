@@ -23,7 +23,7 @@ Of = TypeVar("Of")
 
 @dataclass(frozen=True)
 class Study:
-    """The files of a results folder, read; a file that is not written yet is absent."""
+    """The content of a results folder's files; a file that is not written yet is absent."""
 
     config: Config
     results: Path
@@ -56,7 +56,7 @@ class Study:
                     rows.append(json.loads(line))
                 except json.JSONDecodeError as error:
                     raise UserError(
-                        f"{path}: row {number}: expected one JSON object a line: {error}; run evaluate again"
+                        f"{path}: row {number}: expected one JSON object per line: {error}; run evaluate again"
                     ) from None
         return rows
 
@@ -72,7 +72,7 @@ def _read_manifest(file: Path) -> Manifest:
 def read_study(config: Config, results: Path) -> Study:
     """Read what `results` holds of the models that `config` asks for.
 
-    Raises UserError where the folder is missing or a file in it is not what its stage writes.
+    Raises UserError if the folder is missing or a file in it is not what its stage writes.
     """
     if not results.is_dir():
         raise UserError(

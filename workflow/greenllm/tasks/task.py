@@ -63,7 +63,7 @@ class Task(ABC):
     columns: ClassVar[tuple[str, ...]] = ("prompt", "completion")  # columns that each row of its data must have
     # Columns of the prepared rows whose joined text a training row must not share with a test row.
     compares: ClassVar[tuple[str, ...]] = ("prompt",)
-    subsets: ClassVar[Mapping[str, str]] = {}  # kinds of example that are reported apart → what they are
+    subsets: ClassVar[Mapping[str, str]] = {}  # kinds of example that are reported separately → what they are
     # The chat reply for each completion (intent) of the embedded data, and the reply when a person takes over.
     replies: ClassVar[Mapping[str, str]] = {}
     hand_over: ClassVar[str] = "A person will answer you."

@@ -1,4 +1,4 @@
-"""The figures, as matplotlib draws them. One file a figure."""
+"""The figures, drawn by matplotlib. Each file draws one figure."""
 
 from pathlib import Path
 from typing import Any, cast

@@ -1,4 +1,4 @@
-"""A figure as it is written: SVG for the page, PDF for papers, PNG for slides.
+"""Writing a figure: SVG for the page, PDF for papers, PNG for slides.
 
 Files hold no date and no random ids: the same account makes the same bytes.
 """

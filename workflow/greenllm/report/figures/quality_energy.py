@@ -1,4 +1,4 @@
-"""Quality against energy: which recipes no other one beats."""
+"""Quality against energy, with the recipes that no other one beats in both."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -108,7 +108,7 @@ def _panel(axis: Axes, rows: Sequence[DrawnRecipe], *, lower_is_better: bool) ->
 
 
 def _limits(axis: Axes, rows: Sequence[DrawnRecipe], scale: float) -> None:
-    """Leave room for names; a logarithmic axis where energies lie far apart."""
+    """Leave room for names; use a logarithmic axis if energies differ by large factors."""
     highest = max(row.energy.high for row in rows) / scale
     lowest = min(max(row.energy.low, 0) for row in rows) / scale
     axis.set_xlim(0, highest * 1.08)

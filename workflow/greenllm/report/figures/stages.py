@@ -30,7 +30,7 @@ def stage_order(stage: str) -> tuple[int, str]:
 
 
 def stage_name(stage: str) -> str:
-    """Return a stage's name as a reader knows it."""
+    """Return a stage's name for readers."""
     return _NAMES.get(stage, stage)
 
 

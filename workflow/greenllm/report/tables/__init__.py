@@ -1,4 +1,4 @@
-"""The tables of a study: which columns of its account each shows, and under which title. One file a subject."""
+"""The tables of a study: the columns of its account that each shows, and their titles. Each file has one subject."""
 
 from collections.abc import Callable
 
@@ -15,7 +15,7 @@ from greenllm.report.tables.sizes import sizes
 from greenllm.report.tables.spending import impact, produced, spent
 from greenllm.report.tables.training import training
 
-# Tables that a rule of the workflow can make alone.
+# Tables that a rule of the workflow makes separately.
 NAMED: dict[str, Callable[[Account], Table]] = {"efficiency": efficiency, "impact": impact}
 # Tables written with the page.
 PAGE: tuple[Callable[[Account], Table], ...] = (

@@ -26,7 +26,7 @@ class QualityRow:
 
 @dataclass(frozen=True)
 class PartRow:
-    """A recipe's quality by one metric on some of its answers; without a metric where there is none."""
+    """A recipe's quality by one metric on some of its answers; without a metric if no answer remains."""
 
     compared: ComparedRow
     metric: str | None = None
@@ -85,7 +85,7 @@ def subsets(account: Account) -> Table:
 
 
 def hand_over(account: Account) -> Table:
-    """One row a recipe and metric: what is answered where unsure answers go to a person, and how well."""
+    """One row a recipe and metric: the answers that are not handed over to a person, and their quality."""
     rows = []
     for row in recipes(account, ComparedRow):
         if found := row.hand_over:

@@ -103,7 +103,7 @@ def produced(account: Account) -> Table:
         rows.append(ProducedRow(*named, total, None, attempts, cost.energy_J, cost.carbon_g, missing))
     return Table(
         "produced",
-        "Cost to produce each model: every step of its lineage once",
+        "Cost to produce each model: its step and those of its ancestors, each once",
         ProducedRow,
         [
             *MODEL,

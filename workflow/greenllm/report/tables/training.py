@@ -7,7 +7,7 @@ from greenllm.report.tables.shared import MODEL, UNKNOWN, inside
 
 
 def training(account: Account) -> Table:
-    """One row a trained model: what was trained of it, on how much, by how many processes, and why it ended."""
+    """One row a trained model: its trained parameters, data, processes, and why training ended."""
     facts = (
         Column("parameters", "Parameters", "1", "number", UNKNOWN),
         Column("trainable_parameters", "Trained of them", "1", "number", UNKNOWN),
