@@ -1,4 +1,4 @@
-# Each target sets up what it needs; with everything installed that adds nothing.
+# Each target first installs what it needs and does not have yet.
 
 PYTHON ?= python3
 BIN := .venv/bin
@@ -23,7 +23,7 @@ check: $(INSTALLED)
 
 install: $(INSTALLED)
 
-# What config/gpu.yaml needs beside: torchao, and vLLM in an environment of its own.
+# What config/gpu.yaml needs as well: torchao, and vLLM in a separate environment.
 gpu: $(INSTALLED)
 	$(BIN)/pip install --quiet --constraint envs/constraints.txt --editable '.[gpu]'
 
@@ -34,7 +34,7 @@ vllm: .venv-vllm/installed
 	.venv-vllm/bin/pip install --quiet --requirement envs/vllm.txt
 	touch $@
 
-# The environment of config/article.yaml's second framework, some 2 GB.
+# The environment of config/article.yaml's second framework, about 2 GB.
 tensorflow: .venv-tensorflow/installed
 
 .venv-tensorflow/installed: pyproject.toml envs/constraints.txt
@@ -49,7 +49,7 @@ $(INSTALLED): pyproject.toml envs/constraints.txt
 	$(BIN)/pip install --quiet --constraint envs/constraints.txt --editable '.[dev]'
 	touch $@
 
-# The files that are made from the typed models (workflow/greenllm/config/models.py).
+# The files that are generated from the typed models (workflow/greenllm/config/models.py).
 config: $(INSTALLED)
 	$(BIN)/greenllm config default > config/config.yaml
 	$(BIN)/greenllm config schema > config/schema.json

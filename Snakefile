@@ -48,6 +48,6 @@ onsuccess:
         print(f"\nThe report: {page}", file=sys.stderr)
 
 
-# A failed workflow has used energy too: show it, from the ledgers of its jobs.
+# A failed workflow has used energy too: print it, from the ledgers of its jobs.
 onerror:
     shell("python -m greenllm attribute {LEDGER:q} >&2 || true")

@@ -1,4 +1,4 @@
-"""How long does `greenllm attribute` take, and how much memory, when a whole cluster's ledgers lie before it?
+"""How much time and memory does `greenllm attribute` need for the ledgers of a whole cluster?
 
     python benchmarks/attribution.py                        # 1,000 attempts of one hour at 1 Hz on 50 hosts
     python benchmarks/attribution.py --times 10             # and then ten times as many hosts
@@ -6,9 +6,9 @@
 
 Each host has two RAPL counters and a GPU, and runs six attempts at a time: some hold the GPU, some are nested, some
 are killed and leave no end record. The ledgers are generated in a temporary folder (0.5 GB, with `--times 10`
-another 5 GB); the command runs in a process of its own, whose resident memory is looked at while it runs, with that
-of its children. Targets: at most 10 s and 2 GB on 2 cores; then no more than as many times the time and the memory as
-there is more to read, with a fifth for what else the machine does. Exit status 1 where a target is missed.
+another 5 GB). The command runs in a separate process; its resident memory, with that of its children, is polled while
+it runs. Targets: at most 10 s and 2 GB on 2 cores; with more ledgers, time and memory grow at most in proportion, plus
+a fifth for other work of the machine. Exit status 1 if a target is missed.
 """
 
 import argparse
@@ -31,7 +31,7 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 from hardware.ledgers import RAPL, Host, gpu, piecewise, samples, start_record
 
 MOST_s, MOST_GB = 10, 2
-SLACK = 1.2  # of two runs of the same, one may take so much longer
+SLACK = 1.2  # ratio by which two equal runs may differ
 HOSTS, ATTEMPTS, SAMPLES = 50, 20, 3600  # hosts, attempts on each, samples of each attempt
 STAGGER_s = 600  # between the starts of two attempts, so that six run at a time
 GPU = "GPU-00000000-0000-0000-0000-000000000000"
@@ -39,7 +39,7 @@ GPU = "GPU-00000000-0000-0000-0000-000000000000"
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--times", type=int, default=1, help="then so many times as much")
+    parser.add_argument("--times", type=int, default=1, help="then this many times as much")
     parser.add_argument("--longer", action="store_true", help="more attempts on each host, instead of more hosts")
     arguments = parser.parse_args()
     sizes = [(HOSTS, ATTEMPTS)]
@@ -59,10 +59,10 @@ def main() -> int:
                 size / 1e9,
                 elapsed_s,
                 f"at most {most_s:.1f}",
-                _told(met[-2]),
+                _verdict(met[-2]),
                 peak_GB,
                 f"at most {most_GB:.1f}",
-                _told(met[-1]),
+                _verdict(met[-1]),
             ]
         )
         most_s, most_GB = elapsed_s * arguments.times * SLACK, peak_GB * arguments.times * SLACK
@@ -85,7 +85,7 @@ def measure(hosts: int, attempts: int) -> tuple[int, int, float, float]:
 
 
 def _write_ledgers(folder: Path, hosts: int, attempts: int) -> tuple[int, int]:
-    """Write the ledgers of hosts that are alike but for their names; return the number of samples and of bytes."""
+    """Write the ledgers of hosts that differ only in their names; return the number of samples and of bytes."""
     lines = size = 0
     ledgers = list(_ledgers_of_a_host(attempts))
     for host in range(hosts):
@@ -177,7 +177,7 @@ def _attribute(ledgers: Path, out: Path, attempts: int) -> tuple[float, float]:
 
 
 def _resident(process: psutil.Popen) -> int:
-    """Return the resident memory of a process and its children, in bytes; what they share counts for each."""
+    """Return the resident memory of a process and its children, in bytes; shared memory counts for each."""
     total = 0
     with contextlib.suppress(psutil.NoSuchProcess):  # one has just ended
         for one in [process, *process.children(recursive=True)]:
@@ -185,7 +185,7 @@ def _resident(process: psutil.Popen) -> int:
     return total
 
 
-def _told(met: bool) -> str:
+def _verdict(met: bool) -> str:
     return "met" if met else "MISSED"
 
 

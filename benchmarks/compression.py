@@ -1,14 +1,14 @@
-"""What does each way to a smaller model save? Parameters, bytes, memory, operations and time a token, side by side.
+"""What does each compression save? Parameters, bytes, memory, operations and time per token, side by side.
 
     python benchmarks/compression.py                                # random weights: base, 20 million parameters
-    python benchmarks/compression.py --size tiny                    # where other things than weights take the time
+    python benchmarks/compression.py --size tiny                    # other things than weights take most time
     python benchmarks/compression.py --size large                   # 85 million parameters
     python benchmarks/compression.py --model results/models/…/model
 
-Each model answers in a process of its own, on the engine that serves it, one prompt at a time; they take turns, and
-times are medians over the rounds. Nothing is trained again after pruning: that changes no shape, and so no time.
+Each model answers in a separate process, on the engine that serves it, one prompt at a time; they take turns, and times
+are medians over the rounds. Pruned models are not trained again: that changes no shapes, and so no times.
 Target: structured pruning by half, within each layer or of whole layers, takes at most 0.6 of the time per token.
-Exit status 1 where both miss it.
+Exit status 1 if both miss it.
 """
 
 import argparse
@@ -34,7 +34,7 @@ import tiny_models
 from greenllm.meter.threads import usable_threads
 from greenllm.training.sizes import SIZES, Size
 
-# As the engine has it; set before anything here loads torch.
+# The engine's setting; set before anything here loads torch.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 SIZES_HERE = SIZES | {"large": Size(hidden=768, layers=12, feed_forward=2048, heads=12)}
@@ -55,7 +55,7 @@ RECIPES = {
 
 @dataclass(frozen=True)
 class Contestant:
-    """A model in a process of its own, loaded and warm."""
+    """A model in a separate process, loaded and warmed up."""
 
     pipe: Connection
     memory_MB: float
@@ -71,7 +71,7 @@ def main() -> int:
     parser.add_argument("--size", choices=[*SIZES_HERE], default="base", help="size of the random model")
     parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)), help="CPU threads")
     parser.add_argument("--rounds", type=int, default=15, help="rounds; in each, every model answers once")
-    parser.add_argument("--tokens", type=int, default=64, help="most tokens of an answer")
+    parser.add_argument("--tokens", type=int, default=64, help="largest number of tokens of an answer")
     arguments = parser.parse_args()
     threads = usable_threads(arguments.threads)
     with tempfile.TemporaryDirectory() as place, ExitStack() as stack:
@@ -101,15 +101,15 @@ def main() -> int:
     )
     print(tabulate(rows, headers, tablefmt="github", floatfmt=("", ".2f", ".2f", ".2f", ".0f", ".3f", ".2f", "")))
     ratios = {name: _time(times[name], times["fp32"])[1] for name in PRUNED}
-    told = ", ".join(f"{name} {ratio:.2f}" for name, ratio in ratios.items())
+    reported = ", ".join(f"{name} {ratio:.2f}" for name, ratio in ratios.items())
     met = min(ratios.values()) <= MOST
-    print(f"\nStructured pruning by half, time per token over that of fp32: {told}")
+    print(f"\nStructured pruning by half, time per token over that of fp32: {reported}")
     print(f"Target: at most {MOST} by one of the two: {'met' if met else 'MISSED'}")
     return 0 if met else 1
 
 
 def _models(whole: Path, place: Path) -> dict[str, Path]:
-    """Return the folders of the whole model and of what each recipe makes of it."""
+    """Return the folders of the whole model and of each recipe's result."""
     models = {"fp32": whole}
     for name, shares in PRUNED.items():
         models[name] = _pruned(whole, place / name.replace(" ", "-"), shares)
@@ -136,7 +136,7 @@ def _pruned(whole: Path, folder: Path, shares: dict[str, float]) -> Path:
 
 @contextmanager
 def _running(folder: Path, threads: int) -> Iterator[Contestant]:
-    """Load a model in a process of its own and let it answer once."""
+    """Load a model in a separate process and let it answer once."""
     here, there = multiprocessing.get_context("spawn").Pipe()
     process = multiprocessing.get_context("spawn").Process(target=_answer, args=(folder, threads, there), daemon=True)
     os.environ["OMP_NUM_THREADS"] = str(threads)
@@ -164,7 +164,7 @@ def _answer(folder: Path, threads: int, pipe: Connection) -> None:
 
 
 def _size(folder: Path, whole: Path) -> tuple[float, float, float]:
-    """Return a model's parameters in millions, MB on disk, and millions of operations for a token."""
+    """Return a model's parameters in millions, MB on disk, and millions of operations per token."""
     from greenllm.model_folder.manifest import read_manifest
     from greenllm.model_folder.written import manifest
 

@@ -2,10 +2,10 @@
 
     python benchmarks/lora.py [--size tiny|small|base] [--threads N] [--rank N]
 
-A model is pretrained on what customers write to a bank, then learns a shop's intents twice: with all its weights,
-and with an adapter alone, each at a constant learning rate. The same quality is the worse of their two best validation
-losses; the energy up to there is the training's own, read from its meter at each validation. About four minutes on
-two cores that do nothing else.
+A model is pretrained on messages of a bank's customers, then learns a shop's intents twice: with all its weights, and
+with only an adapter, each at a constant learning rate. "The same quality" is the worse of their two best validation
+losses; the energy until then is read from the training's meter at each validation. Takes about four minutes on two
+otherwise idle cores.
 """
 
 import argparse
@@ -27,7 +27,7 @@ OF_A_SHOP = ("order_", "item_", "delivery_", "discount_", "in_stock", "warranty_
 
 @dataclass(frozen=True)
 class Bench:
-    """Where the files lie, and what all trainings share."""
+    """The folder of the files, and the settings that all trainings share."""
 
     folder: Path
     threads: int
@@ -47,7 +47,7 @@ class Bench:
         return data
 
     def train(self, name: str, recipe: str, settings: dict[str, Any], data: Path, *options: str) -> dict[str, Any]:
-        """Train under the meter, in a process of its own, and return training.json."""
+        """Train under the meter, in a separate process, and return training.json."""
         folder = self.folder / name
         meter = ["meter", "--threads", str(self.threads), "--ledger", str(self.folder / "ledger"), "--", *GREENLLM]
         train = ["train", "--recipe", recipe, "--settings", json.dumps(settings), "--data", str(data)]

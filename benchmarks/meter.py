@@ -3,12 +3,12 @@
     pip install --constraint envs/constraints.txt --editable '.[benchmarks]'      # Zeus (CodeCarbon is there already)
     python benchmarks/meter.py                          # all rows, about half an hour
     python benchmarks/meter.py --only ticking rapl      # some of them
-    python benchmarks/meter.py --quick                  # fewer and shorter jobs: to see whether all works
-    python benchmarks/meter.py --peers other/bin/python # CodeCarbon and Zeus of an environment of their own
+    python benchmarks/meter.py --quick                  # fewer and shorter jobs: to test whether all works
+    python benchmarks/meter.py --peers other/bin/python # CodeCarbon and Zeus of a separate environment
     python benchmarks/meter.py --traces FOLDER          # recorded power: CSVs of a card's readings and of its supply
 
 The hardware is simulated (tests/hardware): its power is a known function of time, so its integral is the truth. Each
-tool runs in processes of its own. Exit status 1 where a target is missed. Close everything else first.
+tool runs in separate processes. Exit status 1 if a target is missed. Close all other programs first.
 """
 
 import argparse
@@ -19,9 +19,9 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 
-from metering import costs, crashes, gpu, leases, processors, recorded
-from metering.row import as_table
-from metering.workbench import Workbench
+from meter_rows import costs, crashes, gpu, leases, processors, recorded
+from meter_rows.row import as_table
+from meter_rows.workbench import Workbench
 
 ROWS = {
     "ideal": gpu.ideal_counter,
@@ -42,7 +42,7 @@ ROWS = {
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", nargs="+", choices=ROWS, metavar="ROW", help=f"of {', '.join(ROWS)}")
-    parser.add_argument("--quick", action="store_true", help="fewer and shorter jobs; the figures say little")
+    parser.add_argument("--quick", action="store_true", help="fewer and shorter jobs; the figures are not precise")
     parser.add_argument("--peers", type=Path, default=Path(sys.executable), help="Python with CodeCarbon and Zeus")
     parser.add_argument("--no-peers", dest="peers", action="store_const", const=None, help="ours only")
     parser.add_argument("--traces", type=Path, metavar="FOLDER", help="rtx3090-square-{true,polled}.csv.gz (SC24 data)")

@@ -1,4 +1,4 @@
-"""How fast are the engines behind the server, and what does the server itself cost? Side by side, in one run.
+"""How fast are the engines behind the server, and how much time does the server add? Measured in one run.
 
     python benchmarks/serving.py                                    # tiny models with random weights
     python benchmarks/serving.py --size base                        # 20 million parameters
@@ -6,10 +6,10 @@
         --fp32-evaluation results/evaluations/….json --int8-evaluation results/evaluations/….json \\
         --predictions results/evaluations/….predictions.jsonl
 
-Every figure is a median over rounds in which the contestants take turns, so that whatever else the machine does
-meets them alike. Targets: int8 at least 3 times the requests/s of torch fp32 eager at concurrency 1; an HTTP
+Every figure is a median over rounds in which the models take turns, so that other work of the machine affects all of
+them alike. Targets: int8 at least 3 times the requests/s of torch fp32 eager at concurrency 1; an HTTP
 request at most 5 ms or 10 % more than calling the engine; int8's quality within the 95 % interval of fp32's.
-Exit status 1 where a target is missed.
+Exit status 1 if a target is missed.
 """
 
 import argparse
@@ -33,7 +33,7 @@ import tiny_models
 
 from greenllm.meter.threads import usable_threads
 
-# As the engine has it; set before anything here loads torch.
+# The engine's setting; set before anything here loads torch.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 GREENLLM = [sys.executable, "-m", "greenllm"]
@@ -46,14 +46,14 @@ def main() -> int:
     parser.add_argument("--fp32", type=Path, help="model folder for torch (default: random weights)")
     parser.add_argument("--int8", type=Path, help="the same model, compressed (default: random weights)")
     parser.add_argument("--fp32-evaluation", type=Path, help="what `greenllm evaluate` wrote of the fp32 model (JSON)")
-    parser.add_argument("--int8-evaluation", type=Path, help="what it wrote of the int8 model")
+    parser.add_argument("--int8-evaluation", type=Path, help="the same of the int8 model")
     parser.add_argument("--size", choices=["tiny", "small", "base"], default="tiny", help="size of random models")
     parser.add_argument("--predictions", type=Path, help="prompts, as evaluate writes them (default: test sentences)")
     parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)), help="CPU threads")
-    parser.add_argument("--requests", type=int, default=60, help="requests a round")
+    parser.add_argument("--requests", type=int, default=60, help="requests per round")
     parser.add_argument("--rounds", type=int, default=5, help="rounds")
-    parser.add_argument("--max-tokens", type=int, default=12, help="most tokens of an answer")
-    parser.add_argument("--concurrency", type=int, nargs="+", default=[1, 8], help="requests under way at once")
+    parser.add_argument("--max-tokens", type=int, default=12, help="largest number of tokens of an answer")
+    parser.add_argument("--concurrency", type=int, nargs="+", default=[1, 8], help="requests in flight")
     arguments = parser.parse_args()
     if (arguments.fp32 is None) != (arguments.int8 is None):
         parser.error("give both --fp32 and --int8, or neither")
@@ -99,7 +99,7 @@ def _serving(model: Path, arguments: argparse.Namespace) -> Iterator[str]:
 
 
 def _compare_engines(arguments: argparse.Namespace, urls: dict[str, str], predictions: Path, out: Path) -> list[bool]:
-    """Requests/s of each model at each concurrency, in turns; return which targets were met."""
+    """Measure each model's requests/s at each concurrency, in turns; return which targets were met."""
     rates: dict[tuple[str, int], list[float]] = {}
     latencies: dict[tuple[str, int], list[float]] = {}
     for _ in range(arguments.rounds):
@@ -124,7 +124,7 @@ def _compare_engines(arguments: argparse.Namespace, urls: dict[str, str], predic
                 *(statistics.median(latencies[name, concurrency]) for name in ("torch fp32", "int8")),
                 statistics.median(ratios),
                 f"{min(ratios):.1f} to {max(ratios):.1f}",
-                *((f"at least {FASTER}", _told(met[-1])) if concurrency == 1 else ("", "")),
+                *((f"at least {FASTER}", _verdict(met[-1])) if concurrency == 1 else ("", "")),
             ]
         )
     headers = [
@@ -146,7 +146,7 @@ def _compare_engines(arguments: argparse.Namespace, urls: dict[str, str], predic
 def _compare_with_calls(
     arguments: argparse.Namespace, models: dict[str, Path], urls: dict[str, str], predictions: Path
 ) -> list[bool]:
-    """One request over HTTP against the same prompt given to an engine in this process; return whether cheap enough."""
+    """Compare a request over HTTP with a call of the engine in this process; return whether the target is met."""
     from greenllm.engines import load_engine
     from greenllm.load.prompts import read_prompts
 
@@ -171,7 +171,7 @@ def _compare_with_calls(
                     requests.append((ended - between) * 1000)
             call, request, overhead, percent = _overhead(calls, requests)
             met.append(overhead <= OVERHEAD_ms or percent <= OVERHEAD_percent)
-            rows.append([name, call, request, overhead, percent, target, _told(met[-1])])
+            rows.append([name, call, request, overhead, percent, target, _verdict(met[-1])])
     headers = ["model", "engine ms", "HTTP ms", "overhead ms", "overhead %", "target", ""]
     print("\nOne request over HTTP against calling the engine (medians)\n")
     print(tabulate(rows, headers, tablefmt="github", floatfmt=".2f"))
@@ -185,7 +185,7 @@ def _overhead(calls: Sequence[float], requests: Sequence[float]) -> tuple[float,
 
 
 def _compare_quality(*files: Path) -> bool:
-    """The primary metric of fp32 and int8, as evaluated; return whether int8's lies within the interval of fp32's."""
+    """Print the primary metric of fp32 and int8; return whether int8's is within the interval of fp32's."""
     evaluations = [json.loads(file.read_text(encoding="utf-8")) for file in files]
     same = [{key: evaluation[key] for key in ("task", "primary", "examples")} for evaluation in evaluations]
     if same[0] != same[1]:
@@ -195,14 +195,14 @@ def _compare_quality(*files: Path) -> bool:
     met: bool = fp32["low"] <= int8["value"] <= fp32["high"]
     rows = [
         ["torch fp32", fp32["value"], f"{fp32['low']:.4f} to {fp32['high']:.4f}", "", ""],
-        ["int8", int8["value"], f"{int8['low']:.4f} to {int8['high']:.4f}", "within fp32's interval", _told(met)],
+        ["int8", int8["value"], f"{int8['low']:.4f} to {int8['high']:.4f}", "within fp32's interval", _verdict(met)],
     ]
     print(f"\nQuality on {same[0]['examples']} examples of {same[0]['task']}, with 95 % intervals\n")
     print(tabulate(rows, ["model", primary, "interval", "target", ""], tablefmt="github", floatfmt=".4f"))
     return met
 
 
-def _told(met: bool) -> str:
+def _verdict(met: bool) -> str:
     return "met" if met else "MISSED"
 
 

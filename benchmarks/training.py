@@ -3,10 +3,10 @@
     python benchmarks/training.py [--size tiny|small|base] [--threads N] [--steps N] [--rounds N]
     python benchmarks/training.py --processes 2 [--threads 2] …
 
-Same model, batches, precision and threads in all. Both run alternately, so that what else the machine does meets
-both. The ratio of the medians is what counts: at least 0.95 of the bare loop's is wanted, and at least 0.9 of one
-process's by `--processes` (which share the threads), with the same losses within noise. Exit status 1 below that. The
-ratio in CPU time is less disturbed by a busy machine, but does not see time in which a thread waits.
+Model, batches, precision and threads are the same. Both run alternately, so that other work of the machine affects both
+alike. Targets for the ratio of the medians: at least 0.95 of the bare loop, and with `--processes` (which share the
+threads) at least 0.9 of one process, with equal losses except for noise. Exit status 1 if a target is missed. The ratio
+in CPU time is less disturbed by a busy machine, but leaves out the time in which a thread waits.
 """
 
 import argparse
@@ -35,12 +35,12 @@ from greenllm.training.trainer import Run, make_trainer
 
 WARMUP = 5  # steps of each round before the clock starts
 VOCABULARY, CONTEXT, SEED = 3000, 256, 1
-NOISE = 0.02  # the losses of one batch may differ so much, relative to the first
+NOISE = 0.02  # largest difference of the losses of one batch, relative to the first
 
 
 @dataclass(frozen=True)
 class Turn:
-    """What one round took: seconds, CPU seconds of all processes, and the loss of each logged step."""
+    """One round: seconds, CPU seconds of all processes, and the loss of each logged step."""
 
     seconds: float
     cpu_s: float
@@ -65,7 +65,7 @@ def now() -> np.ndarray:
 
 
 class Clock(TrainerCallback):
-    """Takes the time of the steps after the warm-up."""
+    """Measures the time of the steps after the warm-up."""
 
     def __init__(self, steps: int) -> None:
         self.steps = steps
@@ -116,26 +116,26 @@ class Benchmark:
                 done=lambda step: None,
                 callbacks=[clock],
             )
-            trainer.args.save_strategy = "no"  # checkpoints are no part of a bare loop
+            trainer.args.save_strategy = "no"  # a bare loop writes no checkpoints
             trainer.train()
         cpu_s = rank.sum(torch.tensor([clock.seconds[1]], dtype=torch.float64)).item()
         losses = tuple(entry["loss"] for entry in trainer.state.log_history if "loss" in entry)
         return Turn(clock.seconds[0], cpu_s, losses)
 
     def in_processes(self, processes: int) -> Turn:
-        """Time the same in several processes."""
+        """Time the same training in several processes."""
         with tempfile.TemporaryDirectory() as folder:
-            told = Path(folder) / "turn.json"
+            reported = Path(folder) / "turn.json"
             training = Training(batch=self.batch, processes=processes)
-            if launch(partial(self._one_of, processes, told), training, threads=self.threads, device="cpu"):
+            if launch(partial(self._one_of, processes, reported), training, threads=self.threads, device="cpu"):
                 sys.exit("a process failed; its message is above")
-            return Turn(**json.loads(told.read_text()))
+            return Turn(**json.loads(reported.read_text()))
 
-    def _one_of(self, processes: int, told: Path) -> None:
+    def _one_of(self, processes: int, reported: Path) -> None:
         rank = rank_of(processes)
         turn = self.with_greenllm(rank)
         if rank.is_first:
-            told.write_text(json.dumps({"seconds": turn.seconds, "cpu_s": turn.cpu_s, "losses": turn.losses}))
+            reported.write_text(json.dumps({"seconds": turn.seconds, "cpu_s": turn.cpu_s, "losses": turn.losses}))
 
     def bare(self) -> Turn:
         """Time the same steps by a loop that does nothing else."""
@@ -192,10 +192,10 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--size", choices=["tiny", "small", "base"], default="tiny")
     parser.add_argument("--threads", type=int, default=2, help="CPU threads, of all processes together")
-    parser.add_argument("--processes", type=int, help="compare so many processes with one")
-    parser.add_argument("--steps", type=int, default=60, help="training steps a round")
+    parser.add_argument("--processes", type=int, help="compare this number of processes with one")
+    parser.add_argument("--steps", type=int, default=60, help="training steps per round")
     parser.add_argument("--rounds", type=int, default=5, help="rounds of each, alternately")
-    parser.add_argument("--batch", type=int, default=64, help="rows a step")
+    parser.add_argument("--batch", type=int, default=64, help="rows per step")
     arguments = parser.parse_args()
     benchmark = Benchmark(arguments.size, arguments.steps, arguments.batch, arguments.threads)
     if arguments.processes is None:

@@ -1,6 +1,6 @@
 # account: all ledgers → all energy attributed to jobs, the energy of each stage, recipe and experiment, and two tables:
 # `efficiency` (E = C/R, energy per unit of work) and `impact` (joules, kWh, grams). Config: `meter.policy`, `site`.
-# These jobs are metered too: their own ledgers come after the account, and are in the next one.
+# These jobs are metered too. Their ledgers are written after the account, so the next account includes them.
 
 
 rule account:

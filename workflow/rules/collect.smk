@@ -1,6 +1,6 @@
-# collect: a data set with its card, from `experiments.<name>.data`; a model that is already trained, from
-# `experiments.<name>.model`. Both run on the host that started the workflow, not through a cluster's scheduler: they
-# alone need a network, and compute nodes often have none. HF_TOKEN and HF_HOME come from the caller's environment.
+# collect: a data set with its card, from `experiments.<name>.data`; a trained model, from `experiments.<name>.model`.
+# Both run on the host that started the workflow, not through a cluster's scheduler: only they need a network, and
+# compute nodes often have none. HF_TOKEN and HF_HOME come from the caller's environment.
 
 
 rule collect:

@@ -4,7 +4,7 @@
 
 import sys
 
-# Snakemake imports from the workflow's folder first, where a user's file yaml.py would take a library's place.
+# Snakemake imports from the workflow's folder first, where a user's file yaml.py would hide the library.
 sys.path = [folder for folder in sys.path if folder != workflow.basedir]
 
 import os
@@ -24,7 +24,7 @@ CONFIG_FILES = [*map(os.path.relpath, workflow.config_settings.configfiles)] or 
 CONFIG_FILE = ", ".join(CONFIG_FILES)
 GPU_LIMIT = workflow.global_resources.get("gpu")
 try:
-    # A second reading: Snakemake's own silently takes the last of two equal keys, and NO as false.
+    # A second reading: Snakemake itself silently takes the last of two equal keys, and reads NO as false.
     for file in CONFIG_FILES:
         read_yaml(Path(file))
     STUDY = check_config(config, CONFIG_FILE, GPU_LIMIT and GPU_LIMIT.value)
@@ -113,7 +113,7 @@ def fixed_threads(stage):
 
 
 def any_of(names):
-    """Return the pattern that matches these names alone."""
+    """Return the pattern that matches only these names."""
     return "|".join(names) or "(?!)"
 
 

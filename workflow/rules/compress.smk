@@ -1,5 +1,5 @@
-# compress: a trained model → a smaller or faster one, by the recipe's step (prune, quantize …). A step that trains again
-# takes the settings of `experiments.<name>.train`, overridden by `recipes.<name>.recover`.
+# compress: a trained model → a smaller or faster one, by the recipe's step (prune, quantize …). A step that trains
+# again takes the settings of `experiments.<name>.train`, overridden by `recipes.<name>.recover`.
 
 
 rule compress:

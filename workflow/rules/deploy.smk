@@ -1,5 +1,5 @@
-# deploy: an evaluated model → a folder that serves it by itself, and the energy of a request to it under load. Config:
-# `deploy`. Server and load generator are metered apart. No other job runs on the host, since speed is a result.
+# deploy: an evaluated model → a self-contained folder that serves it, and the energy of a request under load. Config:
+# `deploy`. Server and load generator are metered separately. No other job runs on the host, since speed is a result.
 
 
 rule deploy:

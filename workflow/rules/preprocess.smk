@@ -1,5 +1,5 @@
 # preprocess: collected data → clean, split and tokenized rows. Config: `experiments.<name>.preprocess`.
-# A model that is already trained brings its own tokenizer.
+# A trained model brings its own tokenizer.
 
 
 rule preprocess:

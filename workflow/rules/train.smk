@@ -1,7 +1,6 @@
 # train: prepared rows (and the parent's model, if any) → a model folder, by the recipe's step (train, distill, lora …).
-# Settings: `train`, overridden by `experiments.<name>.train`, overridden by `recipes.<name>.train`. Checkpoints are
-# beside the model but are no output of the rule: Snakemake deletes the outputs of a killed job, and the next run is to
-# resume.
+# Settings: `train`, overridden by `experiments.<name>.train`, overridden by `recipes.<name>.train`. Checkpoints are not
+# an output of the rule: Snakemake deletes the outputs of a killed job, and the next run must find them to resume.
 
 
 rule train:

@@ -2,8 +2,8 @@
 
     python peers.py codecarbon|zeus COMMAND...
 
-Both as their documentation has them, with all defaults that bear on measuring. CodeCarbon is told to allow other
-trackers beside it, to keep quiet and to be offline; Zeus not to wait for a CUDA that is not there.
+Both are used as documented, with all defaults that affect the measurement. CodeCarbon is set to allow other trackers,
+to log nothing and to be offline; Zeus not to wait for CUDA, which is missing here.
 """
 
 import contextlib
@@ -16,7 +16,7 @@ from typing import Any
 
 
 def codecarbon(command: list[str]) -> dict[str, Any]:
-    """CodeCarbon's energies in joules; those of the GPUs one by one."""
+    """CodeCarbon's energies in joules, those of the GPUs one by one."""
     from codecarbon import OfflineEmissionsTracker
 
     tracker = OfflineEmissionsTracker(
@@ -27,14 +27,14 @@ def codecarbon(command: list[str]) -> dict[str, Any]:
     for hardware in tracker._hardware:
         if hasattr(hardware, "devices"):
             _add_up(hardware.devices, gpu_kWh)
-    told = run(command)
+    reported = run(command)
     tracker.stop()
     total = tracker.final_emissions_data
-    return told | {"gpu_J": [kWh * 3.6e6 for kWh in gpu_kWh], "cpu_J": total.cpu_energy * 3.6e6}
+    return reported | {"gpu_J": [kWh * 3.6e6 for kWh in gpu_kWh], "cpu_J": total.cpu_energy * 3.6e6}
 
 
 def _add_up(devices: Any, gpu_kWh: list[float]) -> None:
-    """CodeCarbon only adds up all GPUs: keep what it finds for each."""
+    """Keep CodeCarbon's energy of each GPU: it reports only the sum."""
     measured = devices.get_delta
     gpu_kWh += [0.0] * devices.device_count
 
@@ -48,19 +48,19 @@ def _add_up(devices: Any, gpu_kWh: list[float]) -> None:
 
 
 def zeus(command: list[str]) -> dict[str, Any]:
-    """Zeus's energies in joules; those of the GPUs one by one."""
+    """Zeus's energies in joules, those of the GPUs one by one."""
     from zeus.monitor import ZeusMonitor
 
     monitor = ZeusMonitor()
     monitor.begin_window("job", sync_execution=False)
-    told = run(command)
+    reported = run(command)
     window = monitor.end_window("job", sync_execution=False)
     cpu_J = sum(window.cpu_energy.values()) if window.cpu_energy else None
-    return told | {"gpu_J": list(window.gpu_energy.values()), "cpu_J": cpu_J}
+    return reported | {"gpu_J": list(window.gpu_energy.values()), "cpu_J": cpu_J}
 
 
 def run(command: list[str]) -> dict[str, Any]:
-    """Run the command; what it printed, and the CPU time that this process used meanwhile."""
+    """Run the command; return its output and the CPU time that this process used meanwhile."""
     began_s, before_s = time.monotonic(), time.process_time()
     done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
     return {
@@ -81,6 +81,6 @@ if __name__ == "__main__":
     try:
         with contextlib.redirect_stdout(sys.stderr):
             found = {"codecarbon": codecarbon, "zeus": zeus}[tool](command)
-    except Exception as error:  # whatever a tool raises is its answer
+    except Exception as error:  # any error of a tool is its result
         found = {"error": f"{type(error).__name__}: {error}"}
     print(json.dumps(found | {"peak_MB": peak_MB()}))

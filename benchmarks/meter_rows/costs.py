@@ -10,8 +10,8 @@ import attribution
 import numpy as np
 
 from greenllm.meter.process_tree import own_cpu_s
-from metering.row import Row, percent
-from metering.workbench import GREENLLM, PEERS, Workbench
+from meter_rows.row import Row, percent
+from meter_rows.workbench import GREENLLM, PEERS, Workbench
 
 START_s, RESIDENT_MB = 0.15, 30
 SAMPLING_CPU_s, PROCESSES, LONG_s = 0.1, 50, 60
@@ -19,7 +19,7 @@ SLOWER = 0.005
 NORMAL_MEDIAN = 1.2533  # a median's standard error over a mean's, of normal deviates
 ONE_SIDED_95 = 1.645
 BLOCK_s = 2.0
-# Writes down when each step ended, in seconds of CLOCK_MONOTONIC.
+# Records when each step ended, in seconds of CLOCK_MONOTONIC.
 TRAINING = """
 import sys, time
 import torch
@@ -42,7 +42,7 @@ MANY = f"for i in $(seq {PROCESSES}); do sleep 1000 & done; echo ready; wait"
 
 
 def start_and_stop(bench: Workbench) -> list[Row]:
-    """What a meter adds to `true`, without a GPU: medians of turns; and its peak of resident memory."""
+    """The time that a meter adds to `true`, without a GPU: medians of turns; and its peak of resident memory."""
     environment, turns = bench.environment(), 5 if bench.quick else 40
     bare, metered = [], []
     for _ in range(turns):
@@ -76,7 +76,7 @@ def _seconds(command: list[str], environment: dict[str, str]) -> float:
 
 
 def _peak_MB_of_meter(environment: dict[str, str]) -> float:
-    """The meter's VmHWM, asked by the job itself: its parent's."""
+    """The meter's VmHWM, read by its job: that of the job's parent."""
     job = ["sh", "-c", "sleep 1.5; grep VmHWM /proc/$PPID/status"]
     done = subprocess.run(
         [*GREENLLM, "meter", "--", *job], env=environment, stdout=subprocess.PIPE, text=True, check=True
@@ -85,17 +85,17 @@ def _peak_MB_of_meter(environment: dict[str, str]) -> float:
 
 
 def _peer_start(bench: Workbench, tool: str, environment: dict[str, str]) -> tuple[str, str]:
-    told = bench.told(bench.peer(tool, environment, ["true"]))
-    if "error" in told:
-        return told["error"], ""
+    reported = bench.reported(bench.peer(tool, environment, ["true"]))
+    if "error" in reported:
+        return reported["error"], ""
     command = [str(bench.peers), str(PEERS), tool, "true"]
     bare = [str(bench.peers), "-c", "pass"]
     seconds = [_seconds(command, environment) - _seconds(bare, environment) for _ in range(3)]
-    return f"{statistics.median(seconds):.1f} s", f"{told['peak_MB']:.0f} MB"
+    return f"{statistics.median(seconds):.1f} s", f"{reported['peak_MB']:.0f} MB"
 
 
 def sampling(bench: Workbench) -> list[Row]:
-    """CPU time that sampling at 1 Hz takes, of a job with 50 processes."""
+    """CPU time of sampling a job with 50 processes at 1 Hz."""
     seconds = 10 if bench.quick else LONG_s
     environment = bench.environment()
     meter = subprocess.Popen(
@@ -116,8 +116,8 @@ def sampling(bench: Workbench) -> list[Row]:
     assert before_s is not None
     assert after_s is not None
     used_s = after_s - before_s
-    told = bench.told(bench.peer("codecarbon", environment, ["sleep", str(seconds)]))
-    codecarbon = told.get("error") or f"{told['sampling_cpu_s']:.3f} s"
+    reported = bench.reported(bench.peer("codecarbon", environment, ["sleep", str(seconds)]))
+    codecarbon = reported.get("error") or f"{reported['sampling_cpu_s']:.3f} s"
     zeus = "samples nothing between a window's ends"
     wanted_s = SAMPLING_CPU_s * seconds / LONG_s
     what = f"CPU time while sampling at 1 Hz for {seconds} s, {PROCESSES} processes"
@@ -138,7 +138,7 @@ def attribution_at_scale(bench: Workbench) -> list[Row]:
 def slowdown(bench: Workbench) -> list[Row]:
     """How much longer the steps of a training with 2 threads take while its meter runs than while it is stopped.
 
-    The meter is stopped and let go on in turns of two samples each, so that whatever else the machine does meets both.
+    The meter is stopped and continued in turns of two samples each, so that other work of the machine affects both.
     """
     pairs = 5 if bench.quick else 75
     script, steps = bench.folder / "training.py", bench.folder / "steps"
@@ -160,7 +160,7 @@ def slowdown(bench: Workbench) -> list[Row]:
         edges_s.append(time.monotonic())
     meter.send_signal(signal.SIGCONT)
     if meter.wait():
-        sys.exit(f"greenllm meter: exit status {meter.returncode} after it was stopped and let go on")
+        sys.exit(f"greenllm meter: exit status {meter.returncode} after it was stopped and continued")
     done = np.array(steps.read_text().split(), dtype=float)
     per_second = np.diff(np.searchsorted(done, edges_s)) / np.diff(edges_s)
     ratios = per_second[1::2] / per_second[0::2] - 1

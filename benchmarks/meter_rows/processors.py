@@ -13,19 +13,19 @@ from typing import Any
 import numpy as np
 from hardware.simulated import PowercapTree, SimulatedGpu
 
-from metering.row import Row, percent
-from metering.workbench import GREENLLM, Workbench
+from meter_rows.row import Row, percent
+from meter_rows.workbench import GREENLLM, Workbench
 
 COUNTED, SHARE, MODELLED = 0.002, 0.02, 0.01
 SEED = 1
 LOAD = Path(__file__).with_name("load.py")
-# What all loads together keep busy: less than the processors there are, so that each gets what it asks for.
+# The processors that all loads together keep busy: fewer than there are, so that each load gets what it needs.
 BUSY_PART = 0.7
 PACKAGES = [SimulatedGpu(low_W=20, high_W=80, period_s=11), SimulatedGpu(low_W=30, high_W=90, period_s=7, phase=0.4)]
 
 
 def rapl(bench: Workbench) -> list[Row]:
-    """1, 4 and 16 jobs at once on two sockets, staggered; of 4 and more, one job in four is killed, and one meter."""
+    """1, 4 and 16 jobs at once on two sockets, staggered; of 4 and more, every fourth job and one meter are killed."""
     rows = []
     for jobs in (4,) if bench.quick else (1, 4, 16):
         tree = _powercap(bench.folder / f"sys-{jobs}")
@@ -37,7 +37,7 @@ def rapl(bench: Workbench) -> list[Row]:
 def _powercap(root: Path) -> PowercapTree:
     zones = {f"intel-rapl:{i}": (f"package-{i}", package.energy_J) for i, package in enumerate(PACKAGES)}
     tree = PowercapTree(root, zones)
-    # as sysfs has it, and as CodeCarbon and Zeus look for it
+    # as in sysfs, where CodeCarbon and Zeus search for it
     control = root / "class/powercap/intel-rapl"
     control.mkdir()
     for zone in zones:
@@ -61,7 +61,7 @@ def _shared(bench: Workbench, tree: PowercapTree, jobs: int) -> list[Row]:
         load = [sys.executable, "-S", "-E", str(LOAD), str(part), str(length_s), str(bench.folder / name)]
         if number % 4 == 3:
             load.append("killed")
-        # locks of its own for each: all run at once, as in containers that do not share them
+        # separate locks for each: all run at once, as in containers that do not share locks
         own = environment | {"GREENLLM_LOCKS": str(bench.folder / f"{name}.locks")}
         meters.append(subprocess.Popen([*GREENLLM, "meter", "--rule", name, "--", *load], env=own))
         time.sleep(chance.uniform(0.0, 0.4))
@@ -75,17 +75,17 @@ def _shared(bench: Workbench, tree: PowercapTree, jobs: int) -> list[Row]:
     worst = max((_share_error(job, bench.folder / job["rule"], environment) for job in result["jobs"]), key=abs)
     what = f"RAPL, 2 sockets, {jobs} job{'s' if jobs > 1 else ''} at once"
     peers = {tool: _trackers(bench, tool, tree, min(jobs, 4)) for tool in ("codecarbon", "zeus")}
-    truth, told = f"{what}: counted against the truth", percent(counted, 3)
+    truth, reported = f"{what}: counted against the truth", percent(counted, 3)
     not_shared = ("counts the whole host for each",) * 2
     return [
-        Row(truth, told, *peers.values(), "within 0.2 %", abs(counted) <= COUNTED),
+        Row(truth, reported, *peers.values(), "within 0.2 %", abs(counted) <= COUNTED),
         Row("… least part of a device", f"{least_J:.2f} J", "", "", "none negative", least_J >= 0),
         Row("… worst share (active)", percent(worst), *not_shared, "within 2 %", abs(worst) <= SHARE),
     ]
 
 
 def _counted(result: dict[str, Any], environment: dict[str, str]) -> tuple[float, float]:
-    """Return how far what was counted is off the packages' integral (relative), and the least part of a device (J)."""
+    """Return the counted energy's relative error against the packages' integral, and the least part of a device (J)."""
     (host,) = result["hosts"]
     devices = [device for device in host["devices"] if device["component"] == "cpu"]
     edges = [_edges(environment, job["id"]) for job in result["jobs"]]
@@ -115,18 +115,18 @@ def _edges(environment: dict[str, str], job_id: str) -> tuple[float, float]:
 
 
 def _trackers(bench: Workbench, tool: str, tree: PowercapTree, count: int) -> str:
-    """What so many trackers of a tool count at once, as a multiple of the truth. They look in /sys: it is put there."""
+    """What `count` trackers of a tool count together, as a multiple of the truth. They read the simulated /sys."""
     if os.geteuid():
-        return "needs root: only looks in /sys"
+        return "needs root: reads only /sys"
     mount = ["unshare", "--mount", "sh", "-c", 'mount --bind "$0" /sys/class && exec "$@"', str(tree.root / "class")]
     seconds = "3" if bench.quick else "10"
     command = ["sleep", seconds]
     running = [bench.peer(tool, bench.environment(), command, prefix=mount) for _ in range(count)]
-    told = [bench.told(one) for one in running]
-    trouble = next((one["error"] for one in told if "error" in one), None)
-    if trouble or any(not one["cpu_J"] for one in told):
+    reported = [bench.reported(one) for one in running]
+    trouble = next((one["error"] for one in reported if "error" in one), None)
+    if trouble or any(not one["cpu_J"] for one in reported):
         return trouble or "finds no RAPL"
-    times = sum(one["cpu_J"] / _packages_J(one["from_s"], one["until_s"]) for one in told)
+    times = sum(one["cpu_J"] / _packages_J(one["from_s"], one["until_s"]) for one in reported)
     return f"{times:.2f} times ({count} tracker{'s' if count > 1 else ''})"
 
 
@@ -167,13 +167,15 @@ def _host_J(result: dict[str, Any]) -> float:
 
 
 def _codecarbon(bench: Workbench) -> str:
-    """What 4 busy trackers say together, as a multiple of what one says, per second."""
+    """What 4 busy trackers report together, as a multiple of what one reports, per second."""
     seconds = "3" if bench.quick else "10"
     watts = []
     for count in (1, 4):
         load = [sys.executable, "-S", "-E", str(LOAD), "0.9", seconds, os.devnull]
-        told = [bench.told(one) for one in [bench.peer("codecarbon", bench.environment(), load) for _ in range(count)]]
-        if trouble := next((one["error"] for one in told if "error" in one), None):
+        reported = [
+            bench.reported(one) for one in [bench.peer("codecarbon", bench.environment(), load) for _ in range(count)]
+        ]
+        if trouble := next((one["error"] for one in reported if "error" in one), None):
             return str(trouble)
-        watts.append(sum(one["cpu_J"] / (one["until_s"] - one["from_s"]) for one in told))
+        watts.append(sum(one["cpu_J"] / (one["until_s"] - one["from_s"]) for one in reported))
     return f"4 busy trackers: {watts[1] / watts[0]:.1f} times one"

@@ -1,15 +1,15 @@
-"""Leases: many jobs at once want few GPUs."""
+"""Leases: many jobs ask for few GPUs at the same time."""
 
 import subprocess
 import time
 
 from hardware.simulated import SimulatedGpu
 
-from metering.row import Row
-from metering.workbench import GREENLLM, Workbench
+from meter_rows.row import Row
+from meter_rows.workbench import GREENLLM, Workbench
 
 JOBS, GPUS, LONGEST_s = 64, 2, 300
-# Holds each of its GPUs as a folder of that name, which only one job can make; 9: somebody else holds it.
+# Holds each of its GPUs by a folder of that name, which only one job can make; exit status 9: another job holds it.
 JOB = """
 for gpu in $(echo $CUDA_VISIBLE_DEVICES | tr , ' '); do mkdir "$0/$gpu" || exit 9; done
 sleep 0.1
@@ -18,7 +18,7 @@ for gpu in $(echo $CUDA_VISIBLE_DEVICES | tr , ' '); do rmdir "$0/$gpu"; done
 
 
 def many_want_two(bench: Workbench) -> list[Row]:
-    """64 jobs at once, every fourth wants both GPUs."""
+    """64 jobs at the same time, of which every fourth asks for both GPUs."""
     jobs = JOBS // 4 if bench.quick else JOBS
     environment = bench.environment([SimulatedGpu()] * GPUS)
     held = bench.folder / "held"

@@ -1,4 +1,4 @@
-"""Runs a command under ours, under CodeCarbon and under Zeus, on simulated hardware."""
+"""Runs a command under our meter, CodeCarbon and Zeus, on simulated hardware."""
 
 import json
 import os
@@ -30,7 +30,7 @@ class Workbench:
         self._job: Path | None = None
 
     def job(self, seconds: float, gpus: int) -> list[str]:
-        """A job that keeps the first so many driven GPUs busy, and prints from when until when."""
+        """A job that keeps the first driven GPUs busy, and prints from when until when."""
         if self._job is None:
             self._job = self.folder / "job"
             source = Path(__file__).with_name("job.c")
@@ -40,7 +40,7 @@ class Workbench:
     def environment(
         self, gpus: Sequence[SimulatedGpu] = (), sysfs: Path | None = None, interval_s: float = 1.0
     ) -> dict[str, str]:
-        """A host with these GPUs, a /sys (by default an empty one), and ledger and locks of its own."""
+        """A host with these GPUs, a /sys (by default an empty one), and its own ledger and locks."""
         own = Path(tempfile.mkdtemp(dir=self.folder))
         (own / "sys").mkdir()
         environment = clean_environment(own) | {
@@ -67,7 +67,7 @@ class Workbench:
         return done.stdout
 
     def attributed(self, environment: dict[str, str], *options: str, ledger: Path | None = None) -> dict[str, Any]:
-        """What `greenllm attribute --json` says of the environment's ledger."""
+        """The output of `greenllm attribute --json` for the environment's ledger."""
         command = [*GREENLLM, "attribute", "--json", *options, str(ledger or environment["GREENLLM_LEDGER"])]
         done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
         if done.returncode:
@@ -76,7 +76,7 @@ class Workbench:
         return result
 
     def peer(self, tool: str, environment: dict[str, str], command: Sequence[str], prefix: Sequence[str] = ()) -> Any:
-        """Start one of the other tools around a command; `told` waits for what it says."""
+        """Start one of the other tools around a command; `reported` waits for its result."""
         if self.peers is None:
             return None
         return subprocess.Popen(
@@ -88,8 +88,8 @@ class Workbench:
         )
 
     @staticmethod
-    def told(started: "subprocess.Popen[str] | None") -> dict[str, Any]:
-        """What a tool that was started says: its findings, or an error."""
+    def reported(started: "subprocess.Popen[str] | None") -> dict[str, Any]:
+        """The result of a tool that was started: its findings, or an error."""
         if started is None:
             return {"error": "not asked (--no-peers)"}
         out, _ = started.communicate()

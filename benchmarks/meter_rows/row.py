@@ -1,4 +1,4 @@
-"""A row of the table: what each tool makes of the same thing, and what is wanted of ours."""
+"""A row of the table: each tool's figure for the same quantity, and the target for ours."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ TOOLS = ("greenllm", "CodeCarbon", "Zeus")
 
 @dataclass(frozen=True)
 class Row:
-    """One line. `met` is None where nothing could be compared with the target; then `ours` says why."""
+    """One line. `met` is None if nothing could be compared with the target; then `ours` says why."""
 
     what: str
     ours: str
@@ -20,8 +20,8 @@ class Row:
     met: bool | None
 
     def cells(self) -> list[str]:
-        told = {True: "met", False: "MISSED", None: "-"}[self.met]
-        return [self.what, self.ours, self.codecarbon, self.zeus, self.target, told]
+        reported = {True: "met", False: "MISSED", None: "-"}[self.met]
+        return [self.what, self.ours, self.codecarbon, self.zeus, self.target, reported]
 
 
 def as_table(rows: Sequence[Row]) -> str:

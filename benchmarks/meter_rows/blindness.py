@@ -1,4 +1,4 @@
-"""What a power that is shown now and then must leave open, however well it is read."""
+"""The error that no reader of a power can avoid if the power is refreshed only now and then."""
 
 from collections.abc import Sequence
 
@@ -14,10 +14,10 @@ SEED = 1
 def forced_halfwidth_J(gpus: Sequence[SimulatedGpu], duration_s: float) -> float:
     """Return the 95 % quantile, over loads and phases, of a perfect reader's absolute error, in joules.
 
-    The reader sees every published value once and gives each its refresh period, cut at the job's begin and end; what
-    is left at the end gets the last value. It knows neither the load's period nor a phase, of load or refresh: an
-    interval that it could state has to hold for all of them. The loads are the GPUs' square waves for `duration_s`,
-    with idle power before and after.
+    The reader sees every published value once and assumes it for its refresh period, cut at the job's start and end.
+    The time left at the end gets the last value. The reader does not know the load's period, nor the phase of load or
+    refresh: an interval that it states must be valid for all of them. The loads are the GPUs' square waves for
+    `duration_s`, with idle power before and after.
     """
     return float(np.quantile(np.concatenate([_errors_J(gpu, duration_s) for gpu in gpus]), 0.95))
 
@@ -38,13 +38,13 @@ def _errors_J(gpu: SimulatedGpu, duration_s: float) -> Array:
     seen = shown_s <= duration_s
     until_s = np.where(seen, shown_s, duration_s)
     lengths_s = np.diff(until_s, axis=1, prepend=0.0)
-    # a value that was shown only after the end is not seen: the last one before it stands
+    # a value published after the end is not seen: the last one before it remains
     last = np.maximum(seen.sum(axis=1, keepdims=True) - 1, 0)
     values_W = np.where(seen, shown_W, np.take_along_axis(shown_W, last, axis=1))
     rest_s = duration_s - until_s[:, -1:]
-    told_J = (values_W * lengths_s).sum(axis=1) + (np.take_along_axis(shown_W, last, axis=1) * rest_s)[:, 0]
+    reported_J = (values_W * lengths_s).sum(axis=1) + (np.take_along_axis(shown_W, last, axis=1) * rest_s)[:, 0]
     truth_J = energy_J(np.full((PHASES, 1), duration_s))[:, 0] - energy_J(np.zeros((PHASES, 1)))[:, 0]
-    return np.abs(told_J - truth_J)
+    return np.abs(reported_J - truth_J)
 
 
 def _wave_J(gpu: SimulatedGpu, t: Array, phase: Array) -> Array:

@@ -1,4 +1,4 @@
-"""What is left after SIGKILL."""
+"""The samples that are left after SIGKILL."""
 
 import json
 import os
@@ -11,13 +11,13 @@ from pathlib import Path
 
 import numpy as np
 
-from metering.row import Row
-from metering.workbench import GREENLLM, Workbench
+from meter_rows.row import Row
+from meter_rows.workbench import GREENLLM, Workbench
 
 KILLS, AT_ONCE, INTERVAL_s, SEED = 100, 4, 0.1, 1
 LOST_PERIODS = 1.2
 PEER_KILLS = 3
-# Keeps what it measures as its documentation has it, and is killed while the job runs.
+# Saves its measurements as documented, and is killed while the job runs.
 CODECARBON = """
 import sys, time
 from codecarbon import OfflineEmissionsTracker
@@ -69,7 +69,7 @@ def killed_at_random(bench: Workbench) -> list[Row]:
 def _start(environment: dict[str, str], locks: Path) -> "subprocess.Popen[str]":
     return subprocess.Popen(
         [*GREENLLM, "meter", "--", "sh", "-c", "echo $$; exec sleep 60"],
-        env=environment | {"GREENLLM_LOCKS": str(locks)},  # each a host's worth of processors
+        env=environment | {"GREENLLM_LOCKS": str(locks)},  # for each kill: all processors are free
         stdout=subprocess.PIPE,
         text=True,
     )
@@ -94,7 +94,7 @@ def _codecarbon(bench: Workbench) -> str:
         command = [str(bench.peers), "-c", CODECARBON, str(folder)]
         tracker = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
         assert tracker.stdout is not None
-        if "ready\n" not in iter(tracker.stdout.readline, ""):  # after what else it has to say
+        if "ready\n" not in iter(tracker.stdout.readline, ""):  # after its other messages
             return "does not start"
         time.sleep(1)
         tracker.kill()

@@ -1,4 +1,4 @@
-"""GPU energy: an ideal counter, one that ticks, and none at all."""
+"""GPU energy: with an ideal counter, with one that ticks, and without a counter."""
 
 import random
 from collections.abc import Callable, Sequence
@@ -8,19 +8,19 @@ from typing import Any
 import numpy as np
 from hardware.simulated import SimulatedGpu, gpu_uuid
 
-from metering.blindness import forced_halfwidth_J
-from metering.row import Row, percent
-from metering.workbench import Workbench
+from meter_rows.blindness import forced_halfwidth_J
+from meter_rows.row import Row, percent
+from meter_rows.workbench import Workbench
 
 SEED = 1
-IDEAL, TICKING_SHORT, TICKING_LONG = 0.005, 0.02, 0.005  # relative errors wanted
+IDEAL, TICKING_SHORT, TICKING_LONG = 0.005, 0.02, 0.005  # largest relative errors allowed
 UNBIASED, COVERED, WIDER = 0.01, 0.95, 1.3
-PASCAL = 4  # NVML_DEVICE_ARCH_PASCAL: the last without an energy counter; Zeus goes by that
+PASCAL = 4  # NVML_DEVICE_ARCH_PASCAL: the last without an energy counter, by which Zeus decides
 
 
 @dataclass
 class Found:
-    """What a tool makes of each GPU, in joules, beside the truth; or why it can't."""
+    """A tool's energy of each GPU, in joules, with the truth; or why it has none."""
 
     energy_J: list[float]
     truth_J: list[float]
@@ -32,7 +32,7 @@ class Found:
     def errors(self) -> "np.ndarray[Any, Any]":
         return np.array(self.energy_J) / np.array(self.truth_J) - 1
 
-    def told(self, text: Callable[["np.ndarray[Any, Any]"], str]) -> str:
+    def reported(self, text: Callable[["np.ndarray[Any, Any]"], str]) -> str:
         return self.trouble or text(self.errors)
 
 
@@ -64,7 +64,7 @@ def _error_row(bench: Workbench, what: str, gpus: list[SimulatedGpu], seconds: f
         return f"mean {percent(errors.mean())}, worst {percent(errors[np.abs(errors).argmax()])}"
 
     worst = float(np.abs(found["greenllm"].errors).max())
-    cells = [found[tool].told(text) for tool in ("greenllm", "codecarbon", "zeus")]
+    cells = [found[tool].reported(text) for tool in ("greenllm", "codecarbon", "zeus")]
     return Row(what, *cells, f"worst at most {100 * wanted:g} %", worst <= wanted)
 
 
@@ -117,10 +117,10 @@ def no_counter(bench: Workbench) -> list[Row]:
 
 
 def stated_halfwidth_J(component: dict[str, Any], parameters: dict[str, Any]) -> float:
-    """Return the 95 % half-width that our log states for what the sensor could not see, in joules.
+    """Return the 95 % half-width, in joules, that our log states for what the sensor could not see.
 
-    The gain of a card, which a simulated one does not have, is left out; where the log states nothing but a gain, that
-    is what it says of its error.
+    The gain of a card is left out, since a simulated card has no such error; if the log states only a gain, that is its
+    whole error.
     """
     halves = {
         term["parameter"]: abs(term["coefficient"])
@@ -144,11 +144,11 @@ def _by_all(bench: Workbench, gpus: list[SimulatedGpu], seconds: float) -> dict[
     energy_J = [c["energy_J"]["value"] for c in components]
     found = {"greenllm": Found(energy_J, truth_J, components=components, parameters=result["parameters"])}
     for tool in ("codecarbon", "zeus"):
-        told = bench.told(bench.peer(tool, bench.environment(gpus), command))
-        if "error" in told or len(told["gpu_J"]) != len(gpus):
-            found[tool] = Found([], [], trouble=told.get("error") or f"saw {len(told['gpu_J'])} GPUs")
+        reported = bench.reported(bench.peer(tool, bench.environment(gpus), command))
+        if "error" in reported or len(reported["gpu_J"]) != len(gpus):
+            found[tool] = Found([], [], trouble=reported.get("error") or f"saw {len(reported['gpu_J'])} GPUs")
         else:
-            found[tool] = Found(told["gpu_J"], _truth(gpus, told["stdout"]))
+            found[tool] = Found(reported["gpu_J"], _truth(gpus, reported["stdout"]))
     return found
 
 

@@ -1,4 +1,4 @@
-"""A recorded trace: an RTX 3090's own readings beside an external meter's."""
+"""A recorded trace: an RTX 3090's own readings against an external meter's."""
 
 import csv
 import gzip
@@ -8,12 +8,12 @@ import numpy as np
 
 from greenllm.attribution.calibration import Series, fit
 from greenllm.attribution.polled_power import polled_power
-from metering.row import Row, percent
-from metering.workbench import Workbench
+from meter_rows.row import Row, percent
+from meter_rows.workbench import Workbench
 
 WANTED = 0.01
-# What this card's readings are the mean of: nvmlDeviceGetPowerUsage has its average, NVML_FI_DEV_POWER_INSTANT the
-# other (arXiv 2312.02741: Ampere but GA100; the second as it follows from the recording).
+# The times (s) over which this card's readings are averaged: that of nvmlDeviceGetPowerUsage, then that of
+# NVML_FI_DEV_POWER_INSTANT (arXiv 2312.02741: Ampere except GA100; the second time is derived from the recording).
 READINGS = {"1 s average": ("power_draw_average_W", 1.0), "instantaneous": ("power_draw_instant_W", 0.1)}
 LAGS_s = (-0.2, 0.5)  # between the two meters
 
@@ -22,7 +22,7 @@ def rtx3090(bench: Workbench) -> list[Row]:
     """Calibrate the polled power on the first half of the recording, and compare on the second.
 
     The recording is Z. Yang, K. Adamek, W. Armour's ("Part-time Power Measurements", SC24; data under the MIT licence):
-    what nvidia-smi said, and the true power on the card's supply lines.
+    the readings of nvidia-smi, and the true power on the card's supply lines.
     """
     what = "recorded RTX 3090, second half"
     if bench.traces is None:
@@ -34,7 +34,7 @@ def rtx3090(bench: Workbench) -> list[Row]:
         times, power_W = _columns(bench.traces / "rtx3090-square-polled.csv.gz", column)
         polled, naive = polled_power(times, power_W), _integral(times, power_W)
         half_s = float(times[-1] / 2)
-        window_s = np.array([half_s, times[-1] - LAGS_s[1] - averaging_s])  # what is later is not in the readings
+        window_s = np.array([half_s, times[-1] - LAGS_s[1] - averaging_s])  # later power is not in the readings
         first = fit(_until(true, half_s), {"gpu": _until(polled, half_s)}, lags_s=LAGS_s, averaging_s=averaging_s)
         truth_J = float(true.growth(window_s)[0])
         calibrated = first.energy_J({"gpu": polled}, *window_s) / truth_J - 1

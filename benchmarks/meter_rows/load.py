@@ -1,8 +1,8 @@
-"""A load: keeps a processor busy for a part of the time, and writes down how much CPU time it has used.
+"""A load: keeps a processor busy for a part of the time, and records how much CPU time it has used.
 
     python -S -E load.py PART SECONDS FILE [killed]
 
-At the end it leaves at once, or kills itself, so that it uses nothing that it did not write down.
+At the end it exits immediately, or kills itself, so that it uses no CPU time that it did not record.
 """
 
 import os

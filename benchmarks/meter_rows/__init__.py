@@ -1,0 +1,1 @@
+"""The rows of benchmarks/meter.py, one file for each subject."""

@@ -1,1 +1,0 @@
-"""The rows of benchmarks/meter.py, one file a subject."""
