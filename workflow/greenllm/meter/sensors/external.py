@@ -186,7 +186,7 @@ class Integral:
     """
 
     def __init__(self, wrap_J: float | None = None) -> None:
-        """`wrap_J`: the counter starts again at zero after so many joules; None: where it falls, it was reset."""
+        """`wrap_J`: the joules at which the counter starts again at zero; None: a counter that falls was reset."""
         self._counter = _counter(wrap_J, COMMAND_LIMIT_S + POLL_S)
         self._energy_J = 0.0
         self._last: tuple[float, float] | None = None
