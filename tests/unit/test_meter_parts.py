@@ -1,4 +1,4 @@
-"""The meter's parts that need no command to run: estimates, the ledger's format, sensors, leases."""
+"""Parts of the meter, without a command: estimates, the ledger's format, sensors, leases."""
 
 import json
 import math
