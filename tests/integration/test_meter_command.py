@@ -509,6 +509,7 @@ def test_root_only_rapl_names_the_command_and_locks_are_shared_among_users(tmp_p
         ([], "no command given"),
         (["--"], "no command given"),
         (["--wildcard", "seed", "--", "true"], "expected NAME=VALUE"),
+        (["--wildcard", "seed=1", "--wildcard", "seed=2", "--", "true"], "seed is '1' already"),
         (["--gpus", "-1", "--", "true"], "--gpus -1"),
         (["--threads", "0", "--", "true"], "--threads 0"),
     ],

@@ -38,7 +38,7 @@ def configure(parser: argparse.ArgumentParser, *, recipe: str | None) -> None:
     )
     parser.add_argument("--data", type=Path, help="folder that `greenllm preprocess` wrote")
     parser.add_argument("--seed", type=int, default=1, help="of the initial weights and the order of batches")
-    parser.add_argument("--threads", type=int, default=1, help="CPU threads; another number gives other weights")
+    parser.add_argument("--threads", type=int, default=1, help="CPU threads; another number trains other weights")
     parser.add_argument(
         "--device", choices=["auto", "cpu", "require"], default="auto", help="require: a GPU or nothing"
     )
