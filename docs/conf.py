@@ -12,7 +12,6 @@ version = release = __version__
 copyright = "The GreenLLM authors, Apache License 2.0"
 
 extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx_argparse_cli", "generated_reference"]
-exclude_patterns = ["report.png"]
 myst_heading_anchors = 3
 myst_enable_extensions = ["deflist"]
 

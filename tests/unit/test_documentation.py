@@ -18,20 +18,19 @@ TUTORIAL = (ROOT / "docs/tutorial.md").read_text()
 
 
 def pages() -> list[Path]:
-    folders = ("docs", "config", "profiles", "examples", "results", "workflow", "benchmarks")
+    folders = ("docs", "config", "profiles", "examples", "workflow", "benchmarks")
     below = [page for folder in folders for page in sorted((ROOT / folder).rglob("*.md"))]
-    return [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *below]
+    written = [page for page in below if "results" not in page.relative_to(ROOT).parts]
+    return [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *written]
 
 
 def commands(text: str) -> Iterator[str]:
     """Yield the calls of greenllm in code that is fenced as shell or indented."""
-    shell = "\n".join(re.findall(r"^```sh\n(.*?)^```", text, re.DOTALL | re.MULTILINE))
-    indented = "\n".join(
-        re.findall(r"^    (.*)$", re.sub(r"^```.*?^```", "", text, flags=re.DOTALL | re.MULTILINE), re.M)
-    )
-    for line in f"{shell}\n{indented}".splitlines():
-        if line.startswith("greenllm "):
-            yield line
+    fences = re.compile(r"^```(\w*)\n(.*?)^```", re.DOTALL | re.MULTILINE)
+    for language, block in fences.findall(text):
+        if language == "sh":
+            yield from re.findall(r"^greenllm .*", block, re.MULTILINE)
+    yield from re.findall(r"^    (greenllm .*)", fences.sub("", text), re.MULTILINE)
 
 
 SHOWN = [(page.relative_to(ROOT), line) for page in pages() for line in commands(page.read_text())]
