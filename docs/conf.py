@@ -18,6 +18,7 @@ myst_enable_extensions = ["deflist"]
 # Docstrings are written in plain text: `word` is code.
 default_role = "code"
 autodoc_typehints_format = "short"
+maximum_signature_line_length = 80
 autodoc_member_order = "bysource"
 autodoc_preserve_defaults = True
 

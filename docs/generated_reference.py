@@ -25,6 +25,7 @@ OVERRIDE = "Override"
 def setup(app: Sphinx) -> dict[str, bool]:
     """Have each reference page filled when it is read."""
     app.connect("source-read", _fill)
+    app.connect("autodoc-process-signature", _without_factories)
     return {"parallel_read_safe": True}
 
 
@@ -41,6 +42,12 @@ def _fill(app: Sphinx, name: str, source: list[str]) -> None:
     if name.startswith("reference/"):
         page = Environment(undefined=StrictUndefined, autoescape=False).from_string(source[0])
         source[0] = page.render(keys=Tables().keys)
+
+
+def _without_factories(*event: Any) -> tuple[str, str | None] | None:
+    """Write a dataclass' default as Python: Sphinx shows `<factory>`, which its own domain cannot read."""
+    *_, signature, returned = event
+    return (signature.replace("<factory>", "..."), returned) if signature else None
 
 
 class Tables:
