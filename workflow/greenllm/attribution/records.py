@@ -1,4 +1,4 @@
-"""What a ledger's start and end records must say, or they cannot be relied on (format: docs/reference/ledger.md)."""
+"""What a ledger's start and end records must say, or they cannot be relied on (format: greenllm/meter/README.md)."""
 
 from typing import Annotated, Any, Literal
 

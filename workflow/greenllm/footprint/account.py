@@ -33,7 +33,7 @@ SCHEMA = "greenllm/account/2"
 
 
 def account(study: Study, attribution: "Attribution", packages: Mapping[str, str]) -> dict[str, Any]:
-    """Return the account of a study as a JSON object (its keys: docs/reference/attribution.md)."""
+    """Return the account of a study as a JSON object (its shape: results/README.md, `account/account.json`)."""
     raw = attribution.to_json()
     found = attempts(raw)
     ended = max((attempt.ended or attempt.started for attempt in found), default=None)

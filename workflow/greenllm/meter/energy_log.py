@@ -1,4 +1,4 @@
-"""The energy log of one attempt. Format: docs/reference/ledger.md."""
+"""The energy log of one attempt. README.md in this folder documents the format."""
 
 import os
 from collections.abc import Mapping, Sequence

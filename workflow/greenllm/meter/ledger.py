@@ -1,4 +1,4 @@
-"""The ledger: one append-only JSON Lines file per attempt. Format: docs/reference/ledger.md."""
+"""The ledger: one append-only JSON Lines file per attempt. README.md in this folder documents the format."""
 
 import contextlib
 import fcntl
