@@ -21,7 +21,7 @@ def anchors(page: Path) -> set[str]:
 def leads_nowhere(page: Path, link: str) -> bool:
     path, _, anchor = link.partition("#")
     target = page.parent / path if path else page
-    # Sections of the site that are made when it is built exist there alone: its build fails for a link without a target.
+    # Sections that the site's build makes exist only there. That build fails if a link has no target.
     made = "{{ keys(" in target.read_text() if target.suffix == ".md" and target.exists() else False
     return not target.exists() or bool(anchor and target.suffix == ".md" and not made and anchor not in anchors(target))
 
