@@ -1,26 +1,26 @@
-"""What tests of all kinds share; lying here, it also lets them import `simulated_study` beside it."""
+"""Fixtures of all tests. As this file is in tests/, all tests can import the modules next to it."""
 
 import os
 from collections.abc import Generator
 
 import pytest
 
-# What only some machines have. Where a word of $GREENLLM_REQUIRE (`compiler`, `root`, …) stands in the reason
-# of a skip, the machine was to have it, and the test fails instead.
+# Things that only some machines have. A skip whose reason contains a word of $GREENLLM_REQUIRE (`compiler`, `root`, …)
+# becomes a failure: this machine must have it.
 REQUIRED = os.environ.get("GREENLLM_REQUIRE", "").split()
 
 
 @pytest.fixture(autouse=True, scope="session")
 def environment_of_the_run() -> dict[str, str]:
-    """What the run began with: made before all other fixtures of the session."""
+    """The environment at the start of the run, recorded before all other fixtures of the session."""
     return dict(os.environ)
 
 
 @pytest.fixture(autouse=True, scope="module")
 def environment_of_its_own(environment_of_the_run: dict[str, str]) -> None:
-    """Begin each file with the run's environment: commands called in-process set what their jobs need.
+    """Restore the run's environment for each file: commands called in-process set variables for their jobs.
 
-    At a file's beginning, not at the end of the one before: a fixture of the session may have called one in between.
+    Restored at a file's start, not at the end of the one before: a session fixture may call a command in between.
     """
     for name in os.environ.keys() - environment_of_the_run.keys():
         del os.environ[name]
@@ -29,7 +29,7 @@ def environment_of_its_own(environment_of_the_run: dict[str, str]) -> None:
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:
-    """Turn a skip for want of something that is required into a failure."""
+    """Turn a skip into a failure if it is skipped because something required is missing."""
     report = yield
     if report.skipped and not hasattr(report, "wasxfail"):
         reason = str(report.longrepr[2] if isinstance(report.longrepr, tuple) else report.longrepr)

@@ -1,4 +1,4 @@
-"""The documented example of a recipe of one's own, followed word for word."""
+"""The documented example of a new recipe, followed word for word."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""The documented example of a task of one's own, followed word for word."""
+"""The documented example of a new task, followed word for word."""
 
 import json
 import os

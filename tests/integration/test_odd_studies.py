@@ -1,4 +1,4 @@
-"""Studies in folders, and with names, that shells, patterns and Python's imports take for something else."""
+"""Studies with names of folders and files that shells, patterns and Python's imports could misread."""
 
 import json
 import subprocess

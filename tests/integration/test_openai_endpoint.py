@@ -1,4 +1,4 @@
-"""A model behind an OpenAI endpoint that runs already: collected, evaluated and deployed without weights."""
+"""A model behind an existing OpenAI endpoint: collected, evaluated and deployed without weights."""
 
 import contextlib
 import json

@@ -1,4 +1,4 @@
-"""Folders that commands write: nothing of a user's in them is ever lost."""
+"""Folders that commands write: no file of a user in them is ever lost."""
 
 import json
 import os
@@ -15,7 +15,7 @@ MADE = ["collect", "--task", "customer-service", "--settings", "{source: embedde
 
 @pytest.fixture
 def greenllm(tmp_path, monkeypatch, capsys):
-    """Run a command in the folder tmp_path/work; return its exit status and what it said."""
+    """Run a command in the folder tmp_path/work; return its exit status and output."""
     (tmp_path / "work").mkdir()
     monkeypatch.chdir(tmp_path / "work")
 

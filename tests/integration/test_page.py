@@ -1,4 +1,4 @@
-"""The report page as a reader meets it: opened from a file in headless Chromium, on a desktop and on a phone."""
+"""The report page as a reader sees it: opened from a file in headless Chromium, on a desktop and on a phone."""
 
 import os
 import shutil
@@ -45,7 +45,7 @@ def browser() -> Iterator[Any]:
 
 @pytest.fixture
 def page(browser: Any, address: str, request: pytest.FixtureRequest) -> Iterator[Any]:
-    """The page at a width in pixels; on leaving, nothing was complained of and nothing fetched."""
+    """The page at a width in pixels; afterwards, the browser has logged no error and fetched nothing."""
     width = getattr(request, "param", 1280)
     page = browser.new_page(viewport={"width": width, "height": 844})
     complaints: list[str] = []

@@ -1,4 +1,4 @@
-"""GPUs that a study reserves and can't use: said before anything runs, and then not leased."""
+"""GPUs that a study reserves and can't use are reported before anything runs, and are not leased."""
 
 import json
 import os
@@ -141,7 +141,7 @@ def test_only_what_computes_on_a_gpu_leases_one_and_no_more_than_it_uses(tmp_pat
 
 
 def test_another_servers_environment_is_asked_itself(tmp_path, host):
-    """vLLM has a PyTorch of its own; of a server that is no Python's nothing is known."""
+    """vLLM has a separate PyTorch; nothing is known of a server that is not a Python program."""
     env = host | {"PYTHONPATH": str(torch_of(tmp_path / "site"))}
     (tmp_path / "venv").mkdir()
     python = tmp_path / "venv/python"
@@ -191,7 +191,7 @@ def test_a_training_of_more_processes_than_gpus_is_refused_before_any_job(tmp_pa
 
 
 @pytest.mark.parametrize("device", ["auto", "cpu"])
-def test_a_host_without_gpus_is_not_asked_and_hears_nothing(tmp_path, env, device):
+def test_a_host_without_gpus_is_not_asked_and_nothing_is_reported(tmp_path, env, device):
     site = tmp_path / "site"
     torch_of(site)
     (site / "torch/version.py").write_text("raise SystemExit('asked')\n")

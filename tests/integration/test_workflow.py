@@ -92,7 +92,7 @@ def test_a_gpu_request_above_the_limit_is_refused_before_anything_runs(tmp_path,
     assert not (tmp_path / "results").exists()
 
 
-def test_the_console_tells_all_mistakes_of_a_study(tmp_path, study):
+def test_the_console_reports_all_mistakes_of_a_study(tmp_path, study):
     study["recipes"]["int8"]["from"] = "basline"
     study["experiments"]["support"]["taks"] = study["experiments"]["support"].pop("task")
     run = snakemake(tmp_path, study)
@@ -102,7 +102,7 @@ def test_the_console_tells_all_mistakes_of_a_study(tmp_path, study):
     assert "Traceback" not in run.stderr
 
 
-def test_what_a_failed_workflow_has_spent_is_told(tmp_path, study):
+def test_what_a_failed_workflow_has_spent_is_reported(tmp_path, study):
     (tmp_path / "questions.csv").write_text("question,intent\nwhere is my card,card\n")
     study["experiments"]["support"]["data"] = {
         "source": "file",

@@ -1,4 +1,4 @@
-"""account.json as a typed object: read and written again it is the same, and another file is refused."""
+"""account.json as a typed object: reading and writing it changes nothing, and any other file is refused."""
 
 import json
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""Which room of the package may import which: floors, from the ground up, with every arrow pointing down."""
+"""Which room of the package may import which: each room imports only rooms on lower floors."""
 
 import ast
 from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""The configuration: one source for schema, documentation and checks; each mistake is one line, all at once."""
+"""The configuration: one source for schema, documentation and checks; all mistakes are reported, one line each."""
 
 import json
 import re

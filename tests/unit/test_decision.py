@@ -311,7 +311,7 @@ def recommended(results: Path, capsys: pytest.CaptureFixture[str], *options: str
     return found
 
 
-def test_recommend_decides_anew(results: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_recommend_decides_again(results: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert recommended(results, capsys)["recipe"] == "long"
     lax = recommended(results, capsys, "--worse-by", "0.1")
     assert lax["recipe"] == "int8"

@@ -256,7 +256,7 @@ def test_an_unmeasured_baseline_leaves_the_saving_unknown() -> None:
     )
 
 
-def test_a_ratio_that_may_be_nothing_has_no_upper_bound_turned_round() -> None:
+def test_the_inverse_of_a_ratio_that_may_be_zero_has_no_upper_bound() -> None:
     factor = Interval(0.8, 0.0, 2.0)
     found = said(BASELINE, recipe("int4"), recipe("sparse", times_less=factor, verdict="not resolvable"))
     assert found["others"] == [

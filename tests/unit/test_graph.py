@@ -90,11 +90,11 @@ def test_the_order_of_the_lines_does_not_matter(read):
         ("a.xml", "<rdf/>", r"unknown ending '\.xml'.*data\.format"),
     ],
 )
-def test_what_can_not_be_read_is_told_in_one_line(read, name, content, message):
-    with pytest.raises(UserError, match=message) as told:
+def test_what_can_not_be_read_is_reported_in_one_line(read, name, content, message):
+    with pytest.raises(UserError, match=message) as refusal:
         read(name, content)
-    assert str(told.value).startswith(f"{name}: ")
-    assert "\n" not in str(told.value)
+    assert str(refusal.value).startswith(f"{name}: ")
+    assert "\n" not in str(refusal.value)
 
 
 def test_a_value_that_its_datatype_does_not_allow_is_a_text_without_a_warning(read, caplog):
@@ -103,14 +103,14 @@ def test_a_value_that_its_datatype_does_not_allow_is_a_text_without_a_warning(re
     assert not caplog.records
 
 
-def test_relative_names_do_not_hold_where_the_file_lies(read, tmp_path, monkeypatch):
+def test_relative_names_do_not_depend_on_the_files_folder(read, tmp_path, monkeypatch):
     turtle = "<Ulm> <in> <Germany> ."
     here = read("a.ttl", turtle).triples
     monkeypatch.chdir(tmp_path)
     assert read("a.ttl", turtle).triples == here
 
 
-def test_a_missing_file_and_labels_in_other_languages_alone_are_told(read, tmp_path):
+def test_a_missing_file_and_labels_only_in_other_languages_are_reported(read, tmp_path):
     with pytest.raises(UserError, match=r"data_folder"):
         read_graph(tmp_path / "none.nt", "none.nt", "auto", ["en"])
     with pytest.raises(UserError, match=r"no labels in fr; it has some in en: .*data\.languages"):

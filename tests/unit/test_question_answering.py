@@ -1,4 +1,4 @@
-"""Questions over a graph: what is held out, what can't be answered, how answers are scored."""
+"""Questions about a graph: held-out questions, questions without an answer, and the scores of answers."""
 
 import re
 
@@ -25,7 +25,7 @@ def rows():
 
 
 def phrasings(rows):
-    """Return each row's phrasing: the one that leaves least of the prompt to the facts and the name."""
+    """Return each row's phrasing: the longest of those that match the prompt."""
     return [max((p for p in ENGLISH if ENGLISH[p].search(row["prompt"])), key=len) for row in rows]
 
 
@@ -40,7 +40,7 @@ def test_each_kind_of_question_is_tested_and_training_has_some_without_an_answer
     assert all((row["completion"] == NOT_IN_GRAPH) == (row["subset"] == OUTSIDE) for row in rows)
 
 
-def test_what_is_right_stands_in_the_facts_where_the_question_was_linked_right(rows):
+def test_the_right_answer_is_in_the_facts_if_the_question_was_linked_right(rows):
     answered = [row for row in rows if row["completion"] != NOT_IN_GRAPH and row["linked"] == "yes"]
     assert all(f"={row['completion']}" in row["prompt"] for row in answered)
     linked = [row["linked"] for row in rows]
@@ -63,7 +63,7 @@ def test_a_held_out_phrasing_is_never_trained(rows):
     assert set(phrasings(of(rows, "test", SEEN, ENTITIES))) <= trained
 
 
-def test_a_held_out_entity_stands_in_no_training_prompt(rows):
+def test_a_held_out_entity_is_in_no_training_prompt(rows):
     graph = cldr_graph(["en"])
     held_out = {row["group"].rsplit(": ", 1)[0] for row in of(rows, "test", ENTITIES)}
     assert len(held_out) > 30

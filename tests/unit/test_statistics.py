@@ -1,4 +1,4 @@
-"""Simulated experiments with a known truth: intervals cover it as often as they should, and are hardly too wide.
+"""Simulated experiments with a known truth: intervals cover it as often as they claim, and are hardly too wide.
 
 The "ideal" interval (95 %) is computed from the true variances: 1.96 standard deviations of the estimator to either
 side. Each test runs 1,000 experiments through the public functions, with the sample sizes of the configuration: 10
@@ -24,7 +24,7 @@ ENERGY_J = 0.3  # of a request
 
 
 class Tally:
-    """How often intervals include the truth or are wholly above or below it, and how wide they are beside the ideal."""
+    """How often intervals include the truth, or are entirely above or below it, and their width over the ideal."""
 
     def __init__(self, truth: float, deviation: float) -> None:
         self.truth, self.ideal = truth, 2 * 1.96 * deviation
@@ -97,7 +97,7 @@ def test_where_seeds_move_both_recipes_alike_pairs_are_compared() -> None:
 
 
 class Right(Task):
-    """A task whose answers contain whether they are right."""
+    """A task in which each answer says whether it is right."""
 
     def rows(self, settings: EmbeddedData) -> Iterator[dict[str, str]]:
         raise NotImplementedError

@@ -1,6 +1,6 @@
-"""The account and the attribution of a simulated study, against stored ones: a change inside must not change them.
+"""The account and the attribution of a simulated study, against stored ones: a refactoring must not change them.
 
-After a change that is meant: `GREENLLM_STORE=1 pytest tests/unit/test_stored_account.py`, and look at the difference.
+After an intended change: `GREENLLM_STORE=1 pytest tests/unit/test_stored_account.py`, and read the difference.
 """
 
 import json

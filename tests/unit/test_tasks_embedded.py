@@ -1,4 +1,4 @@
-"""The embedded data of each task: what they hold, that a seed fixes them, that a group never leaks."""
+"""The embedded data of each task: their content, that a seed determines them, that a group never leaks."""
 
 import json
 from collections import defaultdict
@@ -88,7 +88,7 @@ def test_a_value_keeps_its_group_across_languages_and_directions():
 
 
 @pytest.mark.parametrize("code", ["xx", "en", "nonsense-", "../etc"])
-def test_a_language_that_is_none_is_refused(code):
+def test_an_unknown_language_is_refused(code):
     with pytest.raises(UserError, match=r"data\.languages"):
         list(TASKS["translation"].rows(EmbeddedData(source="embedded", languages=[code])))
 

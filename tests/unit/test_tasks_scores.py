@@ -85,7 +85,7 @@ def test_the_interval_is_that_of_a_plain_bootstrap():
 
 
 @pytest.mark.parametrize("right", [True, False])
-def test_that_all_are_right_or_all_are_wrong_leaves_a_doubt_of_others(right):
+def test_the_interval_has_a_width_even_if_all_answers_are_right_or_wrong(right):
     given = answers(["a"] * 100, ["a" if right else "b"] * 100)
     found = scores_with_intervals(TASKS["customer-service"], given, samples=1000, seed=1)["accuracy"]
     if not right:

@@ -1,4 +1,4 @@
-"""Special tokens come by their ids alone: whatever the tokenizer, the text of one is spelled, and decoded as it is."""
+"""Special tokens are added only by id: any tokenizer reads the text of one as plain text, and decodes it unchanged."""
 
 import json
 from collections.abc import Callable
@@ -36,7 +36,7 @@ def trained(kind: str) -> Callable[[Path], None]:
 
 
 def byte_level(folder: Path) -> None:
-    """As of GPT-2, Llama 3, Qwen: bytes, and tokens added beside the model."""
+    """As in GPT-2, Llama 3, Qwen: bytes, and tokens added outside the vocabulary's model."""
     alphabet = pre_tokenizers.ByteLevel.alphabet()
     tokenizer = Tokenizer(models.BPE({letter: index for index, letter in enumerate(alphabet)}, [], ignore_merges=True))
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
@@ -50,7 +50,7 @@ def byte_level(folder: Path) -> None:
 
 
 def unigram(folder: Path) -> None:
-    """As of SentencePiece: the special tokens are pieces of the model, and the likeliest ones."""
+    """As in SentencePiece: the special tokens are pieces of the model, and the most likely ones."""
     pieces = [(token, 0.0) for token in ("<unk>", "<s>", "</s>", "<|im_end|>")]
     tokenizer = Tokenizer(models.Unigram([*pieces, *((letter, -3.0) for letter in CHARACTERS)], unk_id=0))
     tokenizer.pre_tokenizer = pre_tokenizers.Metaspace()
