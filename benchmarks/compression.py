@@ -164,7 +164,7 @@ def _answer(folder: Path, threads: int, pipe: Connection) -> None:
 
 
 def _size(folder: Path, whole: Path) -> tuple[float, float, float]:
-    """Return a model's parameters in millions, MB on disk, and millions of operations per token."""
+    """Return a model's parameters in millions, MB on disk, and millions of operations for a token."""
     from greenllm.model_folder.manifest import read_manifest
     from greenllm.model_folder.written import manifest
 

@@ -1,4 +1,4 @@
-"""Tokenizers that are trained, or taken from a model, as `tokenizers` and transformers load them."""
+"""Tokenizers that are trained or taken over, as `tokenizers` and transformers load them."""
 
 import pytest
 from hypothesis import given

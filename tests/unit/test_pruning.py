@@ -1,4 +1,4 @@
-"""Structured pruning removes the parts that add nothing to a decoder's output, in each architecture."""
+"""Structured pruning: what adds nothing to a decoder's output is what goes, in each architecture."""
 
 import re
 from pathlib import Path

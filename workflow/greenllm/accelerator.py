@@ -16,7 +16,7 @@ TABLE = "README.md, On a GPU: a table of drivers and builds"
 
 
 def uses_gpu(device: Literal["auto", "cpu", "require"]) -> bool:
-    """Return whether to compute on a GPU. If this job has a GPU that it can't use, standard error says why.
+    """Return whether to compute on a GPU. If this job has a GPU that it can't use, warn on standard error why.
 
     Raises `UserError` if a GPU is required and none can be used.
     """

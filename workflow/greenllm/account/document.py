@@ -28,7 +28,7 @@ class LedgerFile(AccountPart):
 
 
 class DataFile(BaseModel):
-    """One of the files of a data card."""
+    """What a data card says of one of its files."""
 
     part: str | None = None
     file: str | None = None
@@ -38,7 +38,7 @@ class DataFile(BaseModel):
 
 
 class DataCard(BaseModel):
-    """The part of a data card (card.json) that is shown; a key that the card lacks is None."""
+    """The part of a data card (card.json) that is shown; what a card does not have is None."""
 
     origin: str | None = None
     source: str | None = None

@@ -132,7 +132,7 @@ class Translation(Task):
         from sacrebleu.metrics import CHRF
 
         chrf = CHRF()
-        # sacrebleu's bootstrap sums the same counts, but returns no percentiles.
+        # sacrebleu's own bootstrap sums these counts too, but returns no percentiles.
         counts = chrf._extract_corpus_statistics(*_texts(answers))
         return {
             **super().sums(answers),
