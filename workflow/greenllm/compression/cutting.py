@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from greenllm.compression.importance import Importance
-from greenllm.compression.llama_like import Decoder, Shape
+from greenllm.compression.llama_like import LlamaLike, Shape
 from greenllm.errors import UserError
 
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ def choose(importance: Importance, shape: Shape, *, heads: float, feed_forward: 
     ]
 
 
-def cut(decoder: Decoder, kept: Sequence[Kept]) -> Any:
+def cut(decoder: LlamaLike, kept: Sequence[Kept]) -> Any:
     """Return a new network of the kept parts, in the same architecture, its configuration adapted."""
     from transformers import AutoModelForCausalLM
 

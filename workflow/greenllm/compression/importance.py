@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from greenllm.compression.llama_like import Decoder
+from greenllm.compression.llama_like import LlamaLike
 
 if TYPE_CHECKING:
     import torch
@@ -26,7 +26,7 @@ class Importance:
     layers: "torch.Tensor"
 
 
-def measure(decoder: Decoder, rows: Sequence[Sequence[int]]) -> Importance:
+def measure(decoder: LlamaLike, rows: Sequence[Sequence[int]]) -> Importance:
     """Run the decoder on each of `rows` (token ids), forward only, and return the importance of its parts."""
     import torch
 

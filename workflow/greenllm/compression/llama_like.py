@@ -23,7 +23,7 @@ class Shape:
 
 
 @dataclass(frozen=True)
-class Decoder:
+class LlamaLike:
     """A dense Llama-like decoder: its network, its layers, the prefix of their weights' names, and their shape."""
 
     network: Any
@@ -32,7 +32,7 @@ class Decoder:
     shape: Shape
 
 
-def decoder_of(network: Any, folder: Path) -> Decoder:
+def decoder_of(network: Any, folder: Path) -> LlamaLike:
     """Find the layers of a decoder such as Llama, Qwen2, Qwen3, Gemma or Mistral.
 
     Raises `UserError` where a layer lacks one of the seven projections: fused (Phi-3), mixtures of experts, GPT-2.
@@ -51,7 +51,7 @@ def decoder_of(network: Any, folder: Path) -> Decoder:
     config = network.config
     first = layers[0]
     groups = config.num_key_value_heads or config.num_attention_heads
-    return Decoder(
+    return LlamaLike(
         network=network,
         layers=list(layers),
         prefix=next(name for name, module in network.named_modules() if module is layers),

@@ -30,7 +30,7 @@ BATCH = 1000  # rows of a Parquet file held in memory at once
 
 
 @dataclass(frozen=True)
-class Table:
+class FileRows:
     """The rows of a file; `facts` says for the card what its name alone does not: packing, separator, header."""
 
     rows: Iterator[Raw]
@@ -42,7 +42,7 @@ class Table:
 
 def read(
     path: Path, name: str, format: str, encoding: str, columns: Mapping[str, str], separator: str | None = None
-) -> Table:
+) -> FileRows:
     """Return the rows of `path`; `name` is what messages call it, and its ending decides the format `auto`.
 
     `columns` (ours → the file's) are those that it must have; by them the `separator` of a CSV file is found where none
@@ -67,21 +67,21 @@ def read(
     facts = {} if packed is None else {"packing": packed}
     match format:
         case "parquet":
-            return Table(_parquet(path, name, columns), facts)
+            return FileRows(_parquet(path, name, columns), facts)
         case "csv":
             file = text_file(path, name, encoding, "the header")
             usual = "\t" if ending(name) == ".tsv" else ","
             found = separator or find_separator(file, columns, usual)
-            return Table(
+            return FileRows(
                 read_separated(file, columns, found), facts if found == usual else {**facts, "separator": found}
             )
         case "json" | "jsonl":
-            return Table(read_json_rows(text_file(path, name, encoding, "the first line"), columns), facts)
+            return FileRows(read_json_rows(text_file(path, name, encoding, "the first line"), columns), facts)
         case _:
             check_columns(name, ["text"], columns)
             file = text_file(path, name, encoding, "the first line")
             header = _has_header(file)
-            return Table(_lines(file, header), {**facts, "header": HEADER} if header else facts)
+            return FileRows(_lines(file, header), {**facts, "header": HEADER} if header else facts)
 
 
 def _has_header(file: TextFile) -> bool:

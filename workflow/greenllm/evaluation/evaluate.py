@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from greenllm.config.models import Evaluation
-from greenllm.engines import Completion, Device, Engine, Likelihood, load_engine
+from greenllm.device_choice import DeviceChoice
+from greenllm.engines import Completion, Engine, Likelihood, load_engine
 from greenllm.evaluation.answering import answer, count_flops, likelihoods
 from greenllm.evaluation.examples import Example, read_examples, whole_texts
 from greenllm.meter.threads import usable_threads
@@ -28,7 +29,7 @@ class Evaluated:
 
 
 def evaluate(
-    model: Path, data: Path, task: Task, settings: Evaluation, *, seed: int, threads: int, device: Device
+    model: Path, data: Path, task: Task, settings: Evaluation, *, seed: int, threads: int, device: DeviceChoice
 ) -> Evaluated:
     """Evaluate a model folder on the test split in a folder of `greenllm preprocess`.
 

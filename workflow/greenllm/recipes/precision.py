@@ -4,7 +4,7 @@ from typing import ClassVar, Literal
 
 from pydantic import Field
 
-from greenllm.compression.formats import ByFormat
+from greenllm.compression.settings import ByFormat
 from greenllm.errors import UserError
 from greenllm.recipes.step import Job, Step
 

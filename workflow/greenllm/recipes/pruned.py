@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 from pydantic import Field, model_validator
 from pydantic_core import PydanticCustomError
 
-from greenllm.compression.shares import Removed
+from greenllm.compression.settings import Removed
 from greenllm.recipes.step import Job, Step
 
 if TYPE_CHECKING:

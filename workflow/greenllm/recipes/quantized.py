@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal, Self
 from pydantic import Field, model_validator
 from pydantic_core import PydanticCustomError
 
-from greenllm.compression.formats import ByFormat
+from greenllm.compression.settings import ByFormat
 from greenllm.errors import UserError
 from greenllm.recipes.step import Job, Step
 from greenllm.training.sizes import SIZES

@@ -5,7 +5,7 @@ from typing import Any, ClassVar, Literal
 
 from pydantic import Field
 
-from greenllm.compression.shares import Removed
+from greenllm.compression.settings import Removed
 from greenllm.errors import UserError
 from greenllm.recipes.step import Job, Step
 

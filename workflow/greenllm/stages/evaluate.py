@@ -6,6 +6,7 @@ from pathlib import Path
 
 from greenllm.config.models import Evaluation
 from greenllm.config.read import read_settings
+from greenllm.device_choice import DEVICE_CHOICES
 from greenllm.documents.evaluation import EvaluationReport
 from greenllm.evaluation.evaluate import evaluate
 from greenllm.files import replacing, require_separate
@@ -22,7 +23,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add("--data", type=Path, required=True, help="folder that `greenllm preprocess` wrote")
     add("--seed", type=int, default=1, help="seed of the bootstrap (default: 1)")
     add("--threads", type=int, default=1, help="CPU threads (default: 1)")
-    add("--device", choices=["auto", "cpu", "require"], default="auto", help="require: fail without a GPU")
+    add("--device", choices=DEVICE_CHOICES, default="auto", help="require: fail without a GPU")
     add("--out", type=Path, required=True, help="JSON file of the metrics, with 95 %% intervals")
     add("--predictions", type=Path, required=True, help="JSONL file of every answer (lengths in tokens)")
 

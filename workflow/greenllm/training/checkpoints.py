@@ -35,7 +35,7 @@ def mark_whole(checkpoint: Path) -> None:
     write_json(checkpoint / WHOLE, _files(checkpoint))
 
 
-def require_own(folder: Path) -> None:
+def require_only_checkpoints(folder: Path) -> None:
     """Raise UserError where `folder` holds anything but a training's checkpoints, or can't be written to."""
     if folder.is_dir():
         known = (folder / TRAINING).is_file()
@@ -62,7 +62,7 @@ def open_folder(folder: Path, training: str) -> Path | None:
     Half-written checkpoints are removed, as are those of another training (`training` is its fingerprint).
     Raises UserError where anything else is in it.
     """
-    require_own(folder)
+    require_only_checkpoints(folder)
     note = folder / TRAINING
     if not note.is_file() or note.read_text() != training:
         remove(folder)

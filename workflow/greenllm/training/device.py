@@ -3,18 +3,16 @@
 import os
 import resource
 import sys
-from typing import Literal
 
 import torch
 
 from greenllm.accelerator import uses_gpu
+from greenllm.device_choice import DeviceChoice
 from greenllm.errors import UserError
 from greenllm.training.parallel import ALONE, Rank
 
-Device = Literal["auto", "cpu", "require"]
 
-
-def prepare_device(device: Device, threads: int, rank: Rank = ALONE) -> bool:
+def prepare_device(device: DeviceChoice, threads: int, rank: Rank = ALONE) -> bool:
     """Set this process's threads and return whether to train on a GPU: one alone takes the first that it may use.
 
     Raises `UserError` where a GPU is required and none can be used.

@@ -11,7 +11,7 @@ from greenllm.files import replacing_folder
 
 if TYPE_CHECKING:
     from greenllm.config.models import Model, Training
-    from greenllm.training.device import Device
+    from greenllm.device_choice import DeviceChoice
     from greenllm.training.method import Method
     from greenllm.training.planned_batches import Work
     from greenllm.training.sizes import Decoder
@@ -32,7 +32,7 @@ class Job:
     checkpoints: Path | None = None  # where an interrupted training leaves off
     seed: int = 1
     threads: int = 1
-    device: "Device" = "auto"
+    device: "DeviceChoice" = "auto"
     report_work: "Callable[[Work], None]" = lambda work: None  # told the work done so far
 
     @property

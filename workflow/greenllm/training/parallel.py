@@ -8,9 +8,10 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from greenllm.accelerator import uses_gpu
+from greenllm.device_choice import DeviceChoice
 from greenllm.errors import UserError
 
 if TYPE_CHECKING:
@@ -118,9 +119,7 @@ def require_divisible(training: "Training", threads: int) -> None:
         )
 
 
-def launch(
-    work: Callable[[], None], training: "Training", *, threads: int, device: Literal["auto", "cpu", "require"]
-) -> int:
+def launch(work: Callable[[], None], training: "Training", *, threads: int, device: DeviceChoice) -> int:
     """Run `work` in several processes of this machine, by torchrun's agent; return the exit status of them all.
 
     Args:
@@ -178,7 +177,7 @@ def launch(
     return 0 if failure is None else _tell(failure, processes)
 
 
-def _uses_gpus(processes: int, device: Literal["auto", "cpu", "require"]) -> bool:
+def _uses_gpus(processes: int, device: DeviceChoice) -> bool:
     import torch
 
     if not uses_gpu(device):

@@ -13,6 +13,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, set_seed
 from transformers.utils.logging import disable_progress_bar
 
 from greenllm.config.models import Training
+from greenllm.device_choice import DeviceChoice
 from greenllm.errors import UserError
 from greenllm.files import sha256_of
 from greenllm.model_folder.flops import Flops
@@ -21,7 +22,7 @@ from greenllm.tokens import read_tokenizer
 from greenllm.training import checkpoints
 from greenllm.training.batches import LengthBuckets, Rows, read_rows
 from greenllm.training.budget import EnergyStopping, curve
-from greenllm.training.device import Device, be_deterministic, peak_memory_bytes, precision_of, prepare_device
+from greenllm.training.device import be_deterministic, peak_memory_bytes, precision_of, prepare_device
 from greenllm.training.loading import load
 from greenllm.training.method import Method
 from greenllm.training.parallel import backend, rank_of
@@ -49,7 +50,7 @@ def train(
     checkpoint_folder: Path,
     seed: int,
     threads: int,
-    device: Device = "auto",
+    device: DeviceChoice = "auto",
     model: Decoder | None = None,
     parent: Path | None = None,
     method: Method | None = None,
