@@ -32,7 +32,7 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 import tiny_models
 
 from greenllm.meter.threads import usable_threads
-from greenllm.training.sizes import SIZES, Size
+from greenllm.training.model_sizes import SIZES, Size
 
 # As the engine has it; set before anything here loads torch.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")

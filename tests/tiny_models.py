@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from greenllm.training.sizes import Size
+    from greenllm.training.model_sizes import Size
 
 CONTEXT = 128
 TEXTS = [
@@ -29,7 +29,7 @@ def make_fp32(folder: Path, *, size: "Size | str" = "tiny") -> Path:
 
     from greenllm.config.models import TokenizerSettings
     from greenllm.data.tokenizer import save_tokenizer, train_tokenizer
-    from greenllm.training.sizes import llama_config
+    from greenllm.training.model_sizes import llama_config
 
     tokenizer = train_tokenizer(TEXTS * 3, TokenizerSettings(vocabulary=600))
     config = llama_config(size, vocabulary=tokenizer.get_vocab_size(), context=CONTEXT, pad_id=0, eos_id=1)

@@ -225,8 +225,8 @@ def test_padding_does_not_change_the_loss(data, tmp_path):
 
     from greenllm.config.models import Training
     from greenllm.training.batches import Collator, LengthBuckets, Row
+    from greenllm.training.model_sizes import llama_config
     from greenllm.training.planned_batches import PlannedBatches
-    from greenllm.training.sizes import llama_config
     from greenllm.training.trainer import Run, make_trainer
 
     torch.manual_seed(0)

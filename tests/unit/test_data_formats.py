@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from greenllm.data.formats import read
-from greenllm.data.records import BadRow, mapped
+from greenllm.data.raw_rows import BadRow, mapped
 from greenllm.errors import UserError
 
 COLUMNS = {"prompt": "prompt", "completion": "completion"}

@@ -3,7 +3,7 @@
 import pytest
 
 from greenllm.model_folder.flops import Flops, count_flops
-from greenllm.training.sizes import SIZES, llama_config
+from greenllm.training.model_sizes import SIZES, llama_config
 
 EMBEDDED = {"tiny": 1.2e6, "small": 4.8e6, "base": 20.8e6}  # parameters with a vocabulary of 3,000
 

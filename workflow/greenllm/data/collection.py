@@ -9,7 +9,7 @@ from typing import Any
 from tqdm import tqdm
 
 from greenllm.config.models import Data, Mapped
-from greenllm.data.records import OPTIONAL, BadRow
+from greenllm.data.raw_rows import OPTIONAL, BadRow
 from greenllm.data.sources import Part, open_source
 from greenllm.data.tables import write_table
 from greenllm.errors import UserError

@@ -7,11 +7,11 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from greenllm.data.decoding import TextFile, text_file
+from greenllm.data.arrow_rows import rows_of
+from greenllm.data.csv_rows import find_separator, read_separated
 from greenllm.data.json_rows import read_json_rows
-from greenllm.data.records import Raw, check_columns
-from greenllm.data.separated import find_separator, read_separated
-from greenllm.data.typed import rows_of
+from greenllm.data.raw_rows import Raw, check_columns
+from greenllm.data.text_files import TextFile, text_file
 from greenllm.errors import UserError, reason
 from greenllm.packed import ending, ending_inside, first_bytes, opened, packing
 

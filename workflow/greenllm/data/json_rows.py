@@ -5,8 +5,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from greenllm.data.decoding import TextFile
-from greenllm.data.records import CHATS, OPTIONAL, Raw
+from greenllm.data.raw_rows import CHATS, OPTIONAL, Raw
+from greenllm.data.text_files import TextFile
 from greenllm.errors import UserError, listed, quoted
 
 

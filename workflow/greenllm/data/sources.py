@@ -8,9 +8,9 @@ from typing import Any, Protocol
 from greenllm import __version__
 from greenllm.config.models import Download, EmbeddedData, FileData, GraphData, HubData, Mapped, UrlData
 from greenllm.data import formats, hub
+from greenllm.data.arrow_rows import rows_of
 from greenllm.data.download import download
-from greenllm.data.records import OPTIONAL, BadRow, Raw, check_columns, mapped
-from greenllm.data.typed import rows_of
+from greenllm.data.raw_rows import OPTIONAL, BadRow, Raw, check_columns, mapped
 from greenllm.errors import UserError, quoted, reason
 from greenllm.files import sha256_of
 from greenllm.graph.reading import read_graph

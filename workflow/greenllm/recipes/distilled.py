@@ -10,7 +10,7 @@ from pydantic_core import PydanticCustomError
 from greenllm.config.section import Name, Share, Strict
 from greenllm.errors import UserError
 from greenllm.recipes.step import Job, Step
-from greenllm.training.sizes import SIZES, Decoder, Size
+from greenllm.training.model_sizes import SIZES, Decoder, Size
 
 
 class Student(Strict):

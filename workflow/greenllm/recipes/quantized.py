@@ -10,7 +10,7 @@ from pydantic_core import PydanticCustomError
 from greenllm.compression.settings import ByFormat
 from greenllm.errors import UserError
 from greenllm.recipes.step import Job, Step
-from greenllm.training.sizes import SIZES
+from greenllm.training.model_sizes import SIZES
 
 if TYPE_CHECKING:
     from greenllm.config.models import Experiment

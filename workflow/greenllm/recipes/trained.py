@@ -16,8 +16,8 @@ class Train(Step):
 
     def make(self, job: Job) -> None:
         """Train and write the model with its training.json."""
+        from greenllm.training.model_sizes import SIZES, Decoder
         from greenllm.training.saving import save
-        from greenllm.training.sizes import SIZES, Decoder
 
         model = Decoder(SIZES[job.model.size], job.model.context) if job.model else None
         save(job.train(model=model, parent=job.parent), job)

@@ -13,8 +13,8 @@ if TYPE_CHECKING:
     from greenllm.config.models import Model, Training
     from greenllm.device_choice import DeviceChoice
     from greenllm.training.method import Method
+    from greenllm.training.model_sizes import Decoder
     from greenllm.training.planned_batches import Work
-    from greenllm.training.sizes import Decoder
     from greenllm.training.train import Trained
 
 

@@ -25,9 +25,9 @@ from greenllm.training.budget import EnergyStopping, curve
 from greenllm.training.device import be_deterministic, peak_memory_bytes, precision_of, prepare_device
 from greenllm.training.loading import load
 from greenllm.training.method import Method
+from greenllm.training.model_sizes import Decoder, llama_config
 from greenllm.training.parallel import backend, rank_of
 from greenllm.training.planned_batches import PlannedBatches, Work
-from greenllm.training.sizes import Decoder, llama_config
 from greenllm.training.trainer import Run, Trainer, make_trainer
 
 # On the CPU, attention written out trains rows up to about this long faster than PyTorch's fused kernel (by a quarter

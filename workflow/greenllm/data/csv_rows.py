@@ -4,8 +4,8 @@ import csv
 import re
 from collections.abc import Iterator, Mapping
 
-from greenllm.data.decoding import TextFile
-from greenllm.data.records import BAD_BYTES, Raw, check_columns, has_bad_bytes
+from greenllm.data.raw_rows import BAD_BYTES, Raw, check_columns, has_bad_bytes
+from greenllm.data.text_files import TextFile
 from greenllm.errors import UserError, listed, quoted
 
 SEPARATORS = (",", ";", "\t", "|")

@@ -121,7 +121,7 @@ def _text(value: Any, name: str, encoding: str) -> str:
 
     - What its source calls missing is missing here: null, and NaN, which is how pandas marks it.
     - A number or truth value is text as its source writes it: in JSON as it is in the file (`1.0`, `1e3`, `true`), in
-      typed tables, which hold no text of it, as Arrow writes it (see `typed`; `1` for 1.0, `true`).
+      typed tables, which hold no text of it, as Arrow writes it (see `arrow_rows`; `1` for 1.0, `true`).
     - A date or time is text as ISO 8601 has it, with a blank between both; bytes are text where they are UTF-8.
     - Anything else, such as Infinity or a list, has no text.
     - The text `nan`, in quotes or in a CSV file, is a text like any other.

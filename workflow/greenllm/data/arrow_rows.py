@@ -6,7 +6,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from greenllm.data.records import Unreadable
+from greenllm.data.raw_rows import Unreadable
 
 
 def rows_of(batch: pa.RecordBatch) -> Iterator[dict[str, Any]]:
