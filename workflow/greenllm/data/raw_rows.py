@@ -7,23 +7,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from greenllm.config.read import nearest
+from greenllm.documents.card import BadRow
 from greenllm.errors import UserError, listed, quoted
 
 OPTIONAL = ("group", "subset", "reply")  # columns that are read where data.columns names them, and may be empty
 CHATS = ("messages", "conversations")  # columns in which others publish chats, a list of turns each
 BAD_BYTES = "bytes that are not {}; save the file as UTF-8 or name its encoding, as in data.encoding: latin-1"
-
-
-@dataclass(frozen=True)
-class BadRow:
-    """A row that can't be used, as the card and the reports name it."""
-
-    file: str
-    row: int  # counted from 1; a CSV file's header is not counted
-    reason: str
-
-    def __str__(self) -> str:
-        return f"{self.file}: row {self.row}: {self.reason}"
 
 
 @dataclass(frozen=True)
