@@ -225,7 +225,7 @@ def _contradictory(rows: Sequence[Row]) -> int:
 def _without_leaks(
     rows: Sequence[Row], against: Sequence[Row], near: float | None, columns: Sequence[str]
 ) -> tuple[list[Row], dict[str, int]]:
-    """Return the rows that are in no group of `against`, their `columns` neither equal nor nearly equal to a row's there."""
+    """Return the rows that are in no group of `against`, their `columns` neither equal nor nearly equal."""
     groups = {row["group"] for row in against}
     apart = [row for row in rows if row["group"] not in groups]
     texts, held_out = (["".join(row[name] for name in columns) for row in some] for some in (apart, against))

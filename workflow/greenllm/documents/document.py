@@ -45,6 +45,10 @@ class WrittenPart(DocumentPart):
             made._keys = tuple(given)
         return made
 
+    def extended(self, **more: Any) -> Self:
+        """Return it with further keys at its end."""
+        return type(self)(**self.model_dump(), **more)
+
     @model_serializer(mode="wrap")
     def _in_order(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
         written = handler(self)

@@ -90,11 +90,7 @@ def read_study(config: Config, results: Path) -> Study:
         read(study.manifests, key, study.path(f"{model}/{MANIFEST}", key), _read_manifest)
         read(study.trainings, key, study.path(layout.TRAINING, key), TrainingReport.read)
     for name in config.experiments:
-        read(study.cards, name, layout.located(layout.CARD, results, experiment=name), DataCard.read)
-        read(
-            study.preparations,
-            name,
-            layout.located(layout.PREPARATION, results, experiment=name),
-            PreparationReport.read,
-        )
+        card, report = (layout.located(at, results, experiment=name) for at in (layout.CARD, layout.PREPARATION))
+        read(study.cards, name, card, DataCard.read)
+        read(study.preparations, name, report, PreparationReport.read)
     return study

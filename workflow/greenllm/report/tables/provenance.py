@@ -20,6 +20,7 @@ class DataRow:
 
 def data(account: Account) -> Table:
     """One row a file that an experiment's data come from."""
+    no_file: list[CardFile | None] = [None]
     cards = [(name, experiment.task, experiment.card) for name, experiment in account.experiments.items()]
     return Table(
         "data",
@@ -45,7 +46,7 @@ def data(account: Account) -> Table:
             *inside("card", Column("bad_row_count", "Bad rows", None, "number", UNKNOWN)),
             *inside("described", Column("sha256", "SHA-256")),
         ],
-        [DataRow(name, task, card, one) for name, task, card in cards for one in (card and card.files) or [None]],
+        [DataRow(name, task, card, one) for name, task, card in cards for one in (card.files if card else no_file)],
     )
 
 
