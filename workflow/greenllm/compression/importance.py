@@ -1,4 +1,4 @@
-"""How much each head, feed-forward neuron and layer of a decoder adds, measured on rows that it was trained on."""
+"""Importance of each head, feed-forward neuron and layer of a decoder, measured on training rows."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -27,11 +27,11 @@ class Importance:
 
 
 def measure(decoder: LlamaLike, rows: Sequence[Sequence[int]]) -> Importance:
-    """Run the decoder on each of `rows` (token ids), forward only, and return the importance of its parts."""
+    """Return the importance of a decoder's parts, measured in one forward pass over `rows` (token ids)."""
     import torch
 
     shape = decoder.shape
-    seen = [_Seen(layer, shape.groups * shape.heads_per_group) for layer in decoder.layers]
+    seen = [_LayerSums(layer, shape.groups * shape.heads_per_group) for layer in decoder.layers]
     device = next(decoder.network.parameters()).device
     handles = [handle for one in seen for handle in one.watch()]
     try:
@@ -51,8 +51,8 @@ def measure(decoder: LlamaLike, rows: Sequence[Sequence[int]]) -> Importance:
     )
 
 
-class _Seen:
-    """Sums over the tokens that passed one layer."""
+class _LayerSums:
+    """Sums over all tokens in one layer."""
 
     def __init__(self, layer: Any, heads: int) -> None:
         import torch
@@ -60,7 +60,7 @@ class _Seen:
         self._layer, self._heads = layer, heads
         output = layer.self_attn.o_proj.weight
         width = output.shape[1] // heads
-        # The products of a head's outputs with each other: the norm after o_proj follows from them.
+        # Products of a head's outputs with each other, from which its norm after o_proj follows.
         self._products = torch.zeros(heads, width, width, device=output.device)
         self._squares = torch.zeros(layer.mlp.down_proj.in_features, device=output.device)
         self.cosines = 0.0
