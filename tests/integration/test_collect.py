@@ -195,7 +195,7 @@ def test_a_file_with_another_sha256_is_refused_and_not_kept(tmp_path, collect):
     with server(ROWS) as (address, _):
         status, said = collect(url_settings(address, "0" * 64))
     assert status == 2
-    assert f"SHA-256 is {SHA256}, expected {'0' * 64}; the download was not kept. Mend the url or" in said
+    assert f"SHA-256 is {SHA256}, expected {'0' * 64}; the download was not kept. Correct the url or" in said
     assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
 
 

@@ -165,8 +165,8 @@ MANY = gzip.compress(("prompt,completion\n" + "".join(f"a{n * 7919 % 10007},b{n}
         ("a.csv", POINTER, "a pointer of Git LFS"),
         ("a.jsonl", POINTER, "a pointer of Git LFS"),
         ("a.parquet", POINTER, "a pointer of Git LFS"),
-        ("a.csv", "<!DOCTYPE html>\n<html><body>prompt,completion</body></html>\n", "a page of the web"),
-        ("a.csv", '<html lang="en, fr">\n', "a page of the web"),
+        ("a.csv", "<!DOCTYPE html>\n<html><body>prompt,completion</body></html>\n", "a web page"),
+        ("a.csv", '<html lang="en, fr">\n', "a web page"),
         ("a.csv.lz4", b"\x04\x22\x4d\x18" + bytes(20), "packed by lz4; unpack it"),
         ("a.csv.br", b"\x0b\x0c\x80" + CSV.encode(), "packed by brotli; unpack it"),
         ("a.csv.Z", b"\x1f\x9d\x90" + bytes(20), "packed by compress; unpack it"),
@@ -340,7 +340,7 @@ def test_one_row_with_a_key_twice_is_a_bad_row(collect):
 def test_one_column_is_not_both_question_and_answer(collect):
     status, said, _, _ = collect("a.csv", CSV, columns={"completion": "prompt"})
     assert status == 2
-    assert "data.columns: prompt and completion would both be the column 'prompt'" in said
+    assert "data.columns: prompt and completion are both read from the column 'prompt'" in said
     # Other columns may be taken twice: intents as a subset, say.
     assert collect("a.csv", None, columns={"subset": "completion"})[2] == [("a", "b", "b"), ("c", "d", "d")]
 

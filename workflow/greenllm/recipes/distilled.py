@@ -49,7 +49,7 @@ class Distill(Step):
     teacher: Name = Field(description="The recipe whose model teaches.")
     student: Student | None = Field(
         None,
-        description="Shape of a student from scratch; null trains the parent further or, without one, the default shape.",
+        description="Shape of a student from scratch; null trains the parent or, without one, the default shape.",
     )
     temperature: float = Field(
         2, gt=0, description="In the teacher's loss, the logits of both models are divided by it."
