@@ -1,4 +1,4 @@
-"""`greenllm collect` on files as people publish them: packed, in other shapes, with cells that are no text."""
+"""`greenllm collect` on files as people publish them: packed, in other shapes, with cells that are not text."""
 
 import bz2
 import datetime
@@ -202,7 +202,7 @@ def test_naming_a_format_does_not_make_rows_of_another_kind_of_file(collect, for
 @pytest.mark.parametrize(
     "content", ["prompt~completion\na~b\n", "prompt^completion^topic\na^b^c\n", "I want my card\nwhere is it\n"]
 )
-def test_a_header_of_one_cell_is_a_matter_of_the_separator_or_the_file(collect, content):
+def test_a_header_of_one_cell_suggests_another_separator_or_file(collect, content):
     status, said, _, _ = collect("a.csv", content)
     assert (status, "data.separator" in said, "data.columns" in said) == (2, True, False)
 
@@ -341,7 +341,7 @@ def test_one_column_is_not_both_question_and_answer(collect):
     status, said, _, _ = collect("a.csv", CSV, columns={"completion": "prompt"})
     assert status == 2
     assert "data.columns: prompt and completion are both read from the column 'prompt'" in said
-    # Other columns may be taken twice: intents as a subset, say.
+    # Other columns may be used twice, such as intents as a subset.
     assert collect("a.csv", None, columns={"subset": "completion"})[2] == [("a", "b", "b"), ("c", "d", "d")]
 
 
