@@ -10,9 +10,7 @@ from greenllm.errors import UserError, listed, quoted
 
 SEPARATORS = (",", ";", "\t", "|")
 LONGEST_CELL = 2**27  # characters; csv's own limit, 131,072, is too low for long documents
-DECLARATION = re.compile(
-    r'"?sep=(.)"?\r?\n?', re.IGNORECASE
-)  # the first line of some files, which Excel writes and reads
+DECLARATION = re.compile(r'"?sep=(.)"?\r?\n?', re.IGNORECASE)  # a first line that Excel writes and reads
 HEADER = "; the first line is the header, with {!r} between its cells (see data.separator)"
 
 

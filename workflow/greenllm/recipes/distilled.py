@@ -39,7 +39,7 @@ class Student(Strict):
 
 
 class Distill(Step):
-    """Train a student on a teacher's probabilities and the labels; `train` beside it says how."""
+    """Train a student on a teacher's probabilities and the labels; settings in the recipe's `train`."""
 
     key: ClassVar[str] = "distill"
     stage: ClassVar[Literal["train", "compress"]] = "train"
@@ -51,9 +51,7 @@ class Distill(Step):
         None,
         description="Shape of a student from scratch; null trains the parent or, without one, the default shape.",
     )
-    temperature: float = Field(
-        2, gt=0, description="In the teacher's loss, the logits of both models are divided by it."
-    )
+    temperature: float = Field(2, gt=0, description="Divides the logits of both models in the teacher's loss.")
     soft_weight: Share = Field(0.5, description="Weight of the teacher's loss; the labels' loss has the rest.")
 
     @property

@@ -9,7 +9,7 @@ from greenllm.recipes.step import Job, Step
 
 
 class Lora(Step):
-    """Train a low-rank adapter (LoRA) alone, and merge it; `train` beside it says how."""
+    """Train only a low-rank adapter (LoRA), and merge it; settings in the recipe's `train`."""
 
     key: ClassVar[str] = "lora"
     stage: ClassVar[Literal["train", "compress"]] = "train"

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 class Prune(Step):
-    """Structured pruning and training again (`recover` says how): the result is an ordinary smaller model."""
+    """Structured pruning and training again (settings in `recover`): the result is an ordinary smaller model."""
 
     key: ClassVar[str] = "prune"
     stage: ClassVar[Literal["train", "compress"]] = "compress"
