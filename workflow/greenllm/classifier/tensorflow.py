@@ -67,10 +67,8 @@ class TensorFlow:
             optimizer=keras.optimizers.SGD(learning_rate),
             loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True),
         )
-        after_epoch = keras.callbacks.LambdaCallback(
-            on_epoch_end=lambda epoch, logs: done(epoch + 1, float(logs["loss"]))
-        )
-        self._network.fit(images, digits, batch_size=batch, epochs=epochs, verbose=0, callbacks=[after_epoch])
+        report = keras.callbacks.LambdaCallback(on_epoch_end=lambda epoch, logs: done(epoch + 1, float(logs["loss"])))
+        self._network.fit(images, digits, batch_size=batch, epochs=epochs, verbose=0, callbacks=[report])
 
     def logits(self, images: NDArray[np.float32]) -> NDArray[np.float32]:
         """Return the logits."""

@@ -3,14 +3,14 @@
 import copy
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import torch
+from transformers import AutoModelForCausalLM
 
 from greenllm.compression.importance import Importance
 from greenllm.compression.llama_like import LlamaLike, Shape
 from greenllm.errors import UserError
-
-if TYPE_CHECKING:
-    import torch
 
 # Feed-forward widths stay multiples of this block, which kernels and quantisers process at once.
 NEURONS = 32
@@ -45,8 +45,6 @@ def choose(importance: Importance, shape: Shape, *, heads: float, feed_forward: 
 
 def cut(decoder: LlamaLike, kept: Sequence[Kept]) -> Any:
     """Return a new network of the kept parts: same architecture, smaller configuration."""
-    from transformers import AutoModelForCausalLM
-
     config = copy.deepcopy(decoder.network.config)
     shape = decoder.shape
     config.num_hidden_layers = len(kept)
@@ -102,13 +100,13 @@ def _neurons(share: float, count: int) -> int:
     return removed
 
 
-def _best(importance: "torch.Tensor", count: int) -> list[int]:
+def _best(importance: torch.Tensor, count: int) -> list[int]:
     """Return the indices of the `count` most important parts, ascending; the first of equal ones."""
     order = importance.argsort(descending=True, stable=True)
     return sorted(order[:count].tolist())
 
 
-def _part(name: str, weight: "torch.Tensor", kept: Kept, shape: Shape) -> "torch.Tensor":
+def _part(name: str, weight: torch.Tensor, kept: Kept, shape: Shape) -> torch.Tensor:
     """Return the kept part of a weight or bias of a layer."""
     module, _, kind = name.rpartition(".")
     module = module.rpartition(".")[2]

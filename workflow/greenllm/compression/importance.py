@@ -2,12 +2,12 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import torch
+from torch.nn import functional
 
 from greenllm.compression.llama_like import LlamaLike
-
-if TYPE_CHECKING:
-    import torch
 
 FORMULAS = {
     # Wanda's score of a weight, |w|·‖x‖, its squares summed over the weights of one neuron.
@@ -21,15 +21,13 @@ FORMULAS = {
 class Importance:
     """Importance by layer: `groups` (layers, key-value groups), `neurons` (layers, neurons), `layers` (layers)."""
 
-    groups: "torch.Tensor"
-    neurons: "torch.Tensor"
-    layers: "torch.Tensor"
+    groups: torch.Tensor
+    neurons: torch.Tensor
+    layers: torch.Tensor
 
 
 def measure(decoder: LlamaLike, rows: Sequence[Sequence[int]]) -> Importance:
     """Return the importance of a decoder's parts, measured in one forward pass over `rows` (token ids)."""
-    import torch
-
     shape = decoder.shape
     seen = [_LayerSums(layer, shape.groups * shape.heads_per_group) for layer in decoder.layers]
     device = next(decoder.network.parameters()).device
@@ -55,8 +53,6 @@ class _LayerSums:
     """Sums over all tokens in one layer."""
 
     def __init__(self, layer: Any, heads: int) -> None:
-        import torch
-
         self._layer, self._heads = layer, heads
         output = layer.self_attn.o_proj.weight
         width = output.shape[1] // heads
@@ -73,24 +69,18 @@ class _LayerSums:
             self._layer.register_forward_hook(self._passed),
         ]
 
-    def heads(self) -> "torch.Tensor":
+    def heads(self) -> torch.Tensor:
         """Return, for each head h, Σ over tokens of ‖W_h·c‖², where c is the head's output; shape (heads,)."""
-        import torch
-
         output = self._layer.self_attn.o_proj.weight.float()
         weights = output.view(output.shape[0], self._heads, -1)
         return torch.einsum("ohd,hde,ohe->h", weights, self._products, weights).clamp(min=0)
 
-    def neurons(self) -> "torch.Tensor":
+    def neurons(self) -> torch.Tensor:
         """Return ‖a‖·‖W[:, j]‖ of each feed-forward neuron j, where a are its activations; shape (neurons,)."""
-        import torch
-
         norms: torch.Tensor = torch.linalg.vector_norm(self._layer.mlp.down_proj.weight.float(), dim=0)
         return self._squares.sqrt() * norms
 
     def _attended(self, _module: Any, inputs: tuple[Any, ...]) -> None:
-        import torch
-
         heads = inputs[0].float().flatten(end_dim=-2).unflatten(-1, (self._heads, -1))
         self._products += torch.einsum("thd,the->hde", heads, heads)
 
@@ -98,8 +88,6 @@ class _LayerSums:
         self._squares += inputs[0].float().flatten(end_dim=-2).square().sum(dim=0)
 
     def _passed(self, _module: Any, inputs: tuple[Any, ...], output: Any) -> None:
-        from torch.nn import functional
-
         before, after = inputs[0].float(), (output[0] if isinstance(output, tuple) else output).float()
         cosine = functional.cosine_similarity(before, after, dim=-1)
         self.cosines += float(cosine.sum())

@@ -4,6 +4,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from torch import nn
+
 from greenllm.errors import UserError
 
 ATTENTION = ("q_proj", "k_proj", "v_proj", "o_proj")
@@ -37,8 +39,6 @@ def decoder_of(network: Any, folder: Path) -> LlamaLike:
 
     Raises `UserError` if a layer lacks one of the seven projections, as in Phi-3 (fused), mixtures of experts, GPT-2.
     """
-    from torch import nn
-
     kind = type(network).__name__
     layers = getattr(network.get_decoder(), "layers", None)
     if layers is None:

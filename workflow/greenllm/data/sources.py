@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from greenllm import __version__
-from greenllm.config.models import Download, EmbeddedData, FileData, GraphData, HubData, Mapped, UrlData
+from greenllm.config.models import EmbeddedData, FileData, GraphData, HubData, Mapped, UrlData
 from greenllm.data import formats, hub
 from greenllm.data.arrow_rows import rows_of
 from greenllm.data.download import download
@@ -128,11 +128,7 @@ class Urls:
 
     def parts(self) -> Iterator[Part]:
         """Download the files and yield a part per file."""
-        wanted: tuple[tuple[str, Download | None], ...] = (
-            ("train", self._settings.train),
-            ("test", self._settings.test),
-        )
-        for name, file in wanted:
+        for name, file in (("train", self._settings.train), ("test", self._settings.test)):
             if file is not None:
                 path = download(file.url, file.sha256, self._downloads)
                 yield _file_part(name, file.url, path, self._settings, self._columns)

@@ -55,7 +55,6 @@ class Step(Strict):
 
         A mistake found here costs nothing; `make` would find it after the steps `before` have used their energy.
         """
-        return
 
     @abstractmethod
     def make(self, job: Job) -> None:
