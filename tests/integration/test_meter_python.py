@@ -21,7 +21,6 @@ from hardware.simulated import (
 )
 from metering import GREENLLM
 
-import greenllm.meter
 from greenllm.attribution import attribute
 from greenllm.ledger.file import Ledger, ledger_paths, read_ledger
 
@@ -107,9 +106,10 @@ print(meter.id, meter.energy.value)
     assert log["energy_J"]["value"] == pytest.approx(job.energy.value, rel=0.05)
 
 
-def test_the_readmes_block_works_as_it_stands(tmp_path, run):
-    readme = (Path(greenllm.meter.__file__).parent / "README.md").read_text()
-    (code,) = re.findall(r"```python\n(.*?)```", readme.partition("## In Python")[2].partition("\n## ")[0], re.S)
+def test_the_documented_block_works_as_it_is(tmp_path, run):
+    page = (Path(__file__).parents[2] / "docs/how-to/meter-another-workflow.md").read_text()
+    section = page.partition("## A block of Python")[2].partition("\n## ")[0]
+    (code,) = re.findall(r"```python\n(.*?)```", section, re.S)
     done = run(f"def train():\n    return 5\n\n{code}")
     assert (done.returncode, done.stdout.endswith(" J\n")) == (0, True)
     assert json.loads((tmp_path / "energy.json").read_text())["work"] == {"tokens": 5}

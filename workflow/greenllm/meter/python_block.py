@@ -34,7 +34,7 @@ os.register_at_fork(after_in_child=_renew_lock)
 
 
 class Meter:
-    """Measures the energy of the block that it is entered for, as `greenllm meter` does that of a command.
+    """Measures the energy of the block that it is entered for, as `greenllm meter` does that of a command::
 
         with Meter(rule="train", wildcards={"seed": "1"}, threads=2, out="energy.json") as meter:
             train()
