@@ -7,7 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from greenllm.data.formats import read
-from greenllm.data.raw_rows import BadRow, mapped
+from greenllm.data.raw_rows import mapped
+from greenllm.documents.card import BadRow
 from greenllm.errors import UserError
 
 COLUMNS = {"prompt": "prompt", "completion": "completion"}

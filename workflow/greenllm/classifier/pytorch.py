@@ -45,7 +45,6 @@ class PyTorch:
     def save(self, folder: Path) -> None:
         """Write the weights as safetensors."""
         save_file(self._network.state_dict(), folder / FILE)
-        (folder / FILE).chmod(0o644)  # safetensors lets only the owner read it
 
     def train(
         self,

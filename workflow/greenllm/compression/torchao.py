@@ -3,8 +3,8 @@
 from pathlib import Path
 from typing import Literal
 
-from greenllm.compression.models import save
 from greenllm.errors import UserError
+from greenllm.model_folder.weights import save_weights
 
 
 def quantize(model: Path, out: Path, *, precision: Literal["int8", "int4"], block: int, on_gpu: bool) -> None:
@@ -43,4 +43,4 @@ def quantize(model: Path, out: Path, *, precision: Literal["int8", "int4"], bloc
         use_safetensors=True,
         quantization_config=TorchAoConfig(chosen),
     )
-    save(quantized, out)
+    save_weights(quantized, out)

@@ -7,23 +7,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from greenllm.config.read import nearest
+from greenllm.documents.card import BadRow
 from greenllm.errors import UserError, listed, quoted
 
 OPTIONAL = ("group", "subset", "reply")  # columns that are read only if data.columns names them; may be empty
 CHATS = ("messages", "conversations")  # columns in which chats are published, a list of turns each
 BAD_BYTES = "bytes that are not {}; save the file as UTF-8 or name its encoding, as in data.encoding: latin-1"
-
-
-@dataclass(frozen=True)
-class BadRow:
-    """A row that can't be used, as cards and reports list it."""
-
-    file: str
-    row: int  # counted from 1, without a CSV file's header
-    reason: str
-
-    def __str__(self) -> str:
-        return f"{self.file}: row {self.row}: {self.reason}"
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,8 @@ from greenllm.config.models import EmbeddedData, FileData, GraphData, HubData, M
 from greenllm.data import formats, hub
 from greenllm.data.arrow_rows import rows_of
 from greenllm.data.download import download
-from greenllm.data.raw_rows import OPTIONAL, BadRow, Raw, check_columns, mapped
+from greenllm.data.raw_rows import OPTIONAL, Raw, check_columns, mapped
+from greenllm.documents.card import BadRow
 from greenllm.errors import UserError, quoted, reason
 from greenllm.files import sha256_of
 from greenllm.graph.reading import read_graph

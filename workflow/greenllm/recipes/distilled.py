@@ -61,11 +61,11 @@ class Distill(Step):
 
     def make(self, job: Job) -> None:
         """Train the student and write it with its training.json."""
-        from greenllm.model_folder.written import context_of, try_to_count
+        from greenllm.model_folder.inspection import context_of, try_to_count
         from greenllm.training.distillation import Distillation, load_teacher
+        from greenllm.training.fingerprint import hashes_of
         from greenllm.training.method import Method
         from greenllm.training.saving import save
-        from greenllm.training.train import hashes_of
 
         parent = None if self.student else job.parent
         folder = self._teacher_folder(job)

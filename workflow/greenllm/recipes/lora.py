@@ -35,5 +35,5 @@ class Lora(Step):
         method = Method(adapt=lambda network: adapt(network, **settings), depends_on={"lora": settings})
         trained = job.train(parent=job.needed_parent(), method=method)
         merged = merge(trained.model)
-        report = trained.report | {"adapter": settings | {"largest_difference": merged.largest_difference}}
+        report = trained.report.extended(adapter=settings | {"largest_difference": merged.largest_difference})
         save(replace(trained, model=merged.network, report=report), job, adapter=merged.adapter.save)

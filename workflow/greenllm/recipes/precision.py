@@ -22,7 +22,8 @@ class Precision(ByFormat, Step):
         """Write the model with rounded weights; no work is reported, since the model computes nothing here."""
         import torch
 
-        from greenllm.compression.models import describe, load, report, save
+        from greenllm.compression.models import describe, load, report
+        from greenllm.model_folder.weights import save_weights
         from greenllm.training.device import has_bf16, prepare_device
 
         parent = job.needed_parent()
@@ -34,6 +35,6 @@ class Precision(ByFormat, Step):
             )
         model = load(parent, torch.bfloat16).to("cuda" if on_gpu else "cpu")
         with job.writing() as folder:
-            save(model, folder)
+            save_weights(model, folder)
             describe(folder, parent, engine="transformers", precision="bf16")
             report(folder, parent, recipe="bf16")

@@ -52,11 +52,12 @@ class Prune(Step):
         from greenllm.compression.cutting import choose, cut
         from greenllm.compression.importance import FORMULAS, measure
         from greenllm.compression.llama_like import decoder_of
-        from greenllm.compression.models import load, report, save
-        from greenllm.model_folder.written import context_of
+        from greenllm.compression.models import load, report
+        from greenllm.model_folder.inspection import context_of
+        from greenllm.model_folder.weights import save_weights
         from greenllm.training.device import be_deterministic, prepare_device
         from greenllm.training.parallel import this_rank
-        from greenllm.training.saving import save as save_trained
+        from greenllm.training.saving import save
 
         parent, data = job.needed_parent(), job.needed_data()
         job.needed_checkpoints()  # checked before anything is computed
@@ -74,11 +75,11 @@ class Prune(Step):
             rank = this_rank()
             smaller = rank.first(lambda: Path(place))
             if rank.is_first:
-                save(cut(decoder, kept), smaller)
+                save_weights(cut(decoder, kept), smaller)
             rank.wait()
             trained = job.train(parent=smaller)
         with job.writing() as folder:
-            save_trained(trained, replace(job, out=folder))
+            save(trained, replace(job, out=folder))
             report(
                 folder,
                 parent,

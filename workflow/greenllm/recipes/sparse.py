@@ -22,14 +22,15 @@ class Sparsify(Step):
 
     def make(self, job: Job) -> None:
         """Write the sparse model; no work is reported, since the model computes nothing here."""
-        from greenllm.compression.models import describe, load, report, save
+        from greenllm.compression.models import describe, load, report
+        from greenllm.model_folder.weights import save_weights
 
         parent = job.needed_parent()
         model = load(parent)
         before = _nonzero(model)
         _zero_smallest(model, self.share, parent)
         with job.writing() as folder:
-            save(model, folder)
+            save_weights(model, folder)
             describe(folder, parent, engine="transformers", precision="fp32")
             nonzero = {"before": before, "after": _nonzero(model)}
             report(folder, parent, recipe="sparse", share=self.share, nonzero_parameters=nonzero)

@@ -7,7 +7,6 @@ from pathlib import Path
 from greenllm.config.models import Evaluation
 from greenllm.config.read import read_settings
 from greenllm.device_choice import DEVICE_CHOICES
-from greenllm.documents.evaluation import EvaluationReport
 from greenllm.evaluation.evaluate import evaluate
 from greenllm.files import replacing, require_separate
 from greenllm.tasks import TASKS
@@ -43,7 +42,8 @@ def run(arguments: argparse.Namespace) -> int:
     )
     with replacing(arguments.predictions) as beside, beside.open("w", encoding="utf-8") as file:
         file.writelines(json.dumps(line, ensure_ascii=False) + "\n" for line in evaluated.predictions)
-    report = EvaluationReport.write(arguments.out, evaluated.content)
-    work = {"samples": report.examples, "tokens": evaluated.content["tokens"]}
-    write_work(**work, **({} if evaluated.flops is None else {"flops": evaluated.flops}))
+    report = evaluated.report
+    report.write(arguments.out)
+    flops = {} if evaluated.flops is None else {"flops": evaluated.flops}
+    write_work(samples=report.examples, tokens=report.tokens, **flops)
     return 0

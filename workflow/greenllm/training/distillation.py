@@ -8,9 +8,9 @@ import torch
 from torch.nn import functional
 
 from greenllm.errors import UserError
-from greenllm.model_folder.written import context_of, read_config
+from greenllm.model_folder.inspection import context_of, read_config
+from greenllm.model_folder.weights import load_weights
 from greenllm.tokens import vocabulary
-from greenllm.training.loading import load
 from greenllm.training.method import labels_alone, weighted_mean
 
 
@@ -51,7 +51,7 @@ def load_teacher(folder: Path, *, data: Path, student: Path | None) -> Any:
     Raises UserError if the teacher has another tokenizer than the data or a shorter context than the student, or
     `folder` holds no transformers model.
     """
-    teacher = load(folder)
+    teacher = load_weights(folder)
     theirs, ours = vocabulary(folder), vocabulary(data / "tokenizer")
     if theirs != ours:
         raise UserError(
