@@ -44,7 +44,7 @@ rule all:
 
 
 onsuccess:
-    if (page := Path(STUDY.results, "report/index.html")).is_file():  # none with `--until`
+    if (page := layout.located(layout.PAGE, STUDY.results)).is_file():  # none with `--until`
         print(f"\nThe report: {page}", file=sys.stderr)
 
 

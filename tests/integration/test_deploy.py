@@ -81,7 +81,7 @@ def test_texts_with_line_separators_of_unicode_are_deployed(
     assert json.loads((tmp_path / "measurement.json").read_text())["agreement"]["share"] == 1
 
 
-def test_rounds_last_as_long_as_asked_and_end_when_they_are_narrow(
+def test_rounds_have_the_least_duration_and_end_when_they_are_narrow(
     deploy: Callable[..., subprocess.CompletedProcess[str]],
     int8: Path,  # noqa: F811
     tmp_path: Path,
@@ -91,7 +91,7 @@ def test_rounds_last_as_long_as_asked_and_end_when_they_are_narrow(
     assert point["stopped"] == "narrow"
     windows = [round["window"] for round in point["rounds"]]
     assert [window["monotonic_end_s"] - window["monotonic_start_s"] >= 0.3 for window in windows] == [True, True]
-    assert point["requests"] > 4  # more than asked for, since they are answered in less
+    assert point["requests"] > 4  # more than the least number, because those are answered sooner
     assert deploy(int8, requests=4, rounds=2, round_s=0.1, narrow=1e-9, most_s=0.5).returncode == 0
     (point,) = json.loads((tmp_path / "measurement.json").read_text())["points"]
     assert point["stopped"] == "limit"
@@ -163,7 +163,7 @@ def test_answers_that_differ_from_evaluates_fail_the_stage(
     assert json.loads((tmp_path / "measurement.json").read_text())["agreement"]["equal"] == 7
 
 
-def test_requests_that_fail_are_not_evaluates_answers_either(
+def test_failed_requests_count_as_different_answers(
     deploy: Callable[..., subprocess.CompletedProcess[str]],
     int8: Path,  # noqa: F811
     tmp_path: Path,
@@ -209,7 +209,7 @@ def test_a_server_that_cannot_start_is_reported_with_the_end_of_its_log(
 
 
 @pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGINT, signal.SIGKILL])
-def test_however_it_is_ended_nothing_is_left_running(
+def test_no_process_is_left_whatever_signal_ends_the_stage(
     deploy: Callable[..., Any],
     int8: Path,  # noqa: F811
     tmp_path: Path,

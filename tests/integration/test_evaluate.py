@@ -10,6 +10,10 @@ import pytest
 from prepared_data import rows, train_command, write_prepared
 
 from greenllm.cli import main
+from greenllm.config.models import Evaluation
+from greenllm.documents.evaluation import EvaluationReport
+from greenllm.evaluation.evaluate import evaluate as evaluate_model
+from greenllm.tasks import TASKS
 
 
 @pytest.fixture(scope="module")
@@ -67,6 +71,18 @@ def test_two_runs_write_the_same_bytes(folder, tmp_path):
         assert evaluate(folder, tmp_path / name) == 0
     for file in ("metrics.json", "predictions.jsonl"):
         assert (tmp_path / "first" / file).read_bytes() == (tmp_path / "second" / file).read_bytes()
+
+
+def test_python_gets_what_the_command_writes(folder, tmp_path):
+    settings = Evaluation(bootstrap=200, max_tokens=4)
+    task = TASKS["customer-service"]
+    evaluated = evaluate_model(folder / "model", folder / "data", task, settings, seed=1, threads=1, device="cpu")
+    assert evaluate(folder, tmp_path) == 0
+    metrics, predictions = read(tmp_path)
+    assert evaluated.content == {key: value for key, value in metrics.items() if key != "schema"}
+    assert evaluated.predictions == predictions
+    report = EvaluationReport.read(tmp_path / "metrics.json")
+    assert report.metrics["accuracy"].value == metrics["metrics"]["accuracy"]["value"]
 
 
 def test_answers_do_not_depend_on_the_batch(folder, tmp_path):

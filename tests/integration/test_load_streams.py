@@ -86,3 +86,11 @@ def test_a_stream_may_begin_with_a_byte_order_mark(tmp_path: Path) -> None:
 def test_a_stream_that_ends_before_its_answer_is_an_error(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert load(tmp_path, [f"data: {chunk(TEXT)}\n\n".encode()]) == {"status": 2}
     assert "ended before the answer did" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("data", ["not JSON", '{"choices": 5}', '{"error": "no object"}'])
+def test_a_stream_of_another_interface_is_an_error(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], data: str
+) -> None:
+    assert load(tmp_path, [f"data: {data}\n\ndata: [DONE]\n\n".encode()]) == {"status": 2}
+    assert "none of 1 requests was answered; the first: not a valid OpenAI stream" in capsys.readouterr().err

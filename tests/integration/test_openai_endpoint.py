@@ -47,7 +47,7 @@ def guarded() -> Iterator[str]:
 
 @pytest.fixture
 def greenllm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., subprocess.CompletedProcess[str]]:
-    """Run a command where the key is known."""
+    """Return a function that runs a command with the key in its environment."""
     locks = tmp_path / "locks"
     locks.mkdir()
     monkeypatch.setenv("GREENLLM_LOCKS", str(locks))
@@ -102,7 +102,7 @@ def test_a_chat_endpoint_is_evaluated_and_measured_and_its_key_written_nowhere(g
     manifest = json.loads((tmp_path / "model" / "greenllm.json").read_text())
     assert manifest["engine"] == "openai-endpoint"
     assert manifest["endpoint"]["url"] == guarded
-    assert manifest["endpoint"]["served_name"] == "own/model"  # asked for there
+    assert manifest["endpoint"]["served_name"] == "own/model"  # taken from the endpoint's list
 
     done = evaluate(greenllm, tmp_path, tmp_path / "model")
     assert done.returncode == 0, done.stderr
@@ -194,7 +194,7 @@ def test_what_an_endpoint_refuses_is_reported_in_one_line(greenllm, guarded, end
         ("host", "is no address"),
     ],
 )
-def test_load_names_what_is_no_address(greenllm, tmp_path, url, expected):
+def test_load_reports_what_is_not_an_address(greenllm, tmp_path, url, expected):
     (tmp_path / "predictions.jsonl").write_text('{"id": "1", "prompt": "a"}\n')
     done = greenllm("load", "--url", url, "--predictions", tmp_path / "predictions.jsonl", "--out", tmp_path / "out")
     said = one_line(done)

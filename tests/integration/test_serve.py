@@ -1,4 +1,4 @@
-"""`greenllm serve` and `greenllm load` as processes of their own, with real models and real clients."""
+"""`greenllm serve` and `greenllm load` as separate processes, with real models and real clients."""
 
 import contextlib
 import json

@@ -185,7 +185,7 @@ def test_an_answer_ends_with_the_context_also_beside_a_longer_prompt(engine: Eng
             assert answer.text[:20] == engine.generate([prompt], asked)[0].text[:20]
 
 
-def test_the_text_that_comes_while_generating_is_the_answer(engine: Engine) -> None:
+def test_the_pieces_while_generating_join_to_the_answer(engine: Engine) -> None:
     text_so_far = [""] * len(PROMPTS)
 
     def on_token(index: int, text: str) -> None:
@@ -265,7 +265,7 @@ def test_an_empty_prompt_is_refused(engine: Engine) -> None:
         engine.generate([""], 4)
 
 
-def test_no_prompts_have_no_answers(engine: Engine) -> None:
+def test_without_prompts_there_are_no_answers(engine: Engine) -> None:
     assert engine.generate([], 4) == []
 
 

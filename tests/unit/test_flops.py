@@ -24,7 +24,7 @@ def test_counts_agree_with_the_formula(size):
 
     counted = count_flops(config)
 
-    # 6 N D for the weights, 12 L d T for each token's attention (Kaplan et al. 2020, section 2.1).
+    # 6 N D for the weights, 12 L d T for the attention of each token (Kaplan et al. 2020, section 2.1).
     formula = length * (6 * weights + 12 * layers * width * length)
     assert counted.training.of(length) == pytest.approx(formula, rel=0.002)
     assert counted.forward.of(length) == pytest.approx(formula / 3, rel=0.002)

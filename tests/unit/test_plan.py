@@ -1,5 +1,9 @@
-"""What a configuration asks for."""
+"""The jobs that a configuration asks for, and where their results are."""
 
+import re
+from pathlib import Path
+
+from greenllm.study import layout
 from greenllm.study.models import Config
 from greenllm.study.plan import Plan
 
@@ -50,7 +54,7 @@ def test_training_starts_from_scratch_from_the_source_or_from_the_parent():
     assert PLAN.parent_folder("scratch", "tuned", "2") == "<results>/models/scratch/baseline/seed-2/model"
 
 
-def test_the_recipes_settings_stand_above_the_experiments_and_those_above_the_studys():
+def test_the_recipes_settings_override_the_experiments_and_those_the_studys():
     training = PLAN.training("scratch", "tuned")
     assert (training.epochs, training.batch, training.optimizer) == (1, 16, "adamw")
     assert PLAN.training("ready", "baseline") == PLAN.config.train
@@ -60,7 +64,7 @@ def test_each_seed_of_each_recipe_is_compared():
     assert list(PLAN.compared())[:2] == [("scratch", "tuned-int8", 1), ("scratch", "tuned-int8", 2)]
 
 
-def test_null_leaves_a_setting_as_it_is_but_turns_early_stopping_off():
+def test_null_does_not_change_a_setting_but_turns_early_stopping_off():
     study = PLAN.config.model_dump(by_alias=True, exclude_unset=True)
     study["train"] = {"patience": 2, "epochs": 7}
     study["recipes"]["baseline"] = {"train": {"patience": None, "epochs": None}}
@@ -73,3 +77,13 @@ def test_a_recipe_whose_engine_runs_on_the_cpu_leases_no_gpu():
     assert PLAN.gpus("evaluate", "scratch", "tuned-int8") == 0
     assert PLAN.gpus("collect", "scratch", None) == 0
     assert PLAN.device("tuned-int8") == "cpu"
+
+
+def test_every_result_is_documented():
+    lines = (Path(__file__).parents[2] / "results/README.md").read_text().splitlines()
+    start = f"{layout.RESULTS}/"
+    for pattern in filter(lambda value: isinstance(value, str) and value.startswith(start), vars(layout).values()):
+        shown = re.sub(r"{(\w+)}", r"<\1>", pattern.removeprefix(start).replace("{seed}", "<n>"))
+        folder, _, file = shown.rpartition("/")
+        ending = file.removeprefix("seed-<n>")
+        assert any(line.startswith(f"| `{folder}") and ending in line for line in lines), shown

@@ -1,4 +1,4 @@
-"""Tokens to text as they come, and chat templates, without a model."""
+"""Tokens to text piece by piece, and chat templates, without a model."""
 
 import json
 from pathlib import Path
@@ -27,7 +27,7 @@ def write_tokenizer(folder: Path, **settings: object) -> Tokenizer:
     return tokenizer
 
 
-def test_characters_of_several_tokens_come_whole(tmp_path: Path) -> None:
+def test_characters_of_several_tokens_are_not_split(tmp_path: Path) -> None:
     tokenizer = write_tokenizer(tmp_path)
     answer = Detokenizer(Text(tmp_path))
     pieces = [answer.add(token) for token in tokenizer.encode("银行 né").ids]
@@ -44,7 +44,7 @@ def test_an_answer_cut_inside_a_character_is_shown_to_its_end(tmp_path: Path) ->
     assert shown + answer.rest() == answer.text == "a\ufffd"
 
 
-def test_special_tokens_are_no_text(tmp_path: Path) -> None:
+def test_special_tokens_are_not_text(tmp_path: Path) -> None:
     tokenizer = write_tokenizer(tmp_path)
     answer = Detokenizer(Text(tmp_path))
     assert "".join(answer.add(token) for token in tokenizer.encode("<s>a</s>").ids) == "a" == answer.text

@@ -19,9 +19,9 @@ TABLE = "README.md, On a GPU: a table of drivers and builds"
 
 
 def uses_gpu(device: "DeviceChoice") -> bool:
-    """Return whether to compute on a GPU. A line on standard error says why not where this job was given one.
+    """Return whether to compute on a GPU. If this job has a GPU that it can't use, warn on standard error why.
 
-    Raises `UserError` where a GPU is required and none can be used.
+    Raises `UserError` if a GPU is required and none can be used.
     """
     from greenllm.errors import UserError
 
@@ -38,7 +38,7 @@ def uses_gpu(device: "DeviceChoice") -> bool:
 def why_unusable() -> str | None:
     """Return why PyTorch can compute on none of the GPUs, and what to do about it.
 
-    None where it can; and without PyTorch, since it is unknown what computes instead.
+    None if it can. None also without PyTorch, since it is unknown which library computes instead.
     """
     if (build := _build()) is None:
         return None
@@ -68,19 +68,19 @@ def why_unusable() -> str | None:
 
 
 def _build() -> tuple[str, str | None] | None:
-    """Return PyTorch's version and the CUDA that it is built for; not imported, which takes seconds."""
+    """Return PyTorch's version and the CUDA that it is built for, without importing it, which takes seconds."""
     spec = importlib.util.find_spec("torch")
     if spec is None or spec.origin is None:
         return None
     try:
-        told = runpy.run_path(str(Path(spec.origin).with_name("version.py")))
+        module = runpy.run_path(str(Path(spec.origin).with_name("version.py")))
     except OSError:
         return None
-    return str(told["__version__"]), told["cuda"]
+    return str(module["__version__"]), module["cuda"]
 
 
 def _without_code(version: str) -> str | None:
-    """Return which GPUs PyTorch has no code for, where that is all of them.
+    """Return which GPUs PyTorch has no code for, if it has code for none of them.
 
     Binary code for X.y runs on X.z with z >= y, and intermediate code on all that is newer (CUDA C++ Programming
     Guide, compute capabilities).

@@ -26,7 +26,7 @@ COMMANDS = {
     "load": ("greenllm.load.command", "send requests to a server and time the answers"),
     "account": ("greenllm.stages.account", "attribute the ledgers' joules, make the efficiency and impact tables"),
     "recommend": ("greenllm.stages.recommend", "say which recipe to deploy, at a quality and number of requests"),
-    "compare": ("greenllm.stages.compare", "set the same experiment on several hosts or devices side by side"),
+    "compare": ("greenllm.stages.compare", "compare the same experiment on several hosts or devices"),
     "report": ("greenllm.stages.report", "make the report page, its figures and summary.json"),
     "meter": ("greenllm.meter.command", "run any command under the energy meter"),
     "attribute": ("greenllm.attribution.command", "share out the joules of all ledgers among their jobs"),
@@ -35,15 +35,15 @@ COMMANDS = {
     "config": ("greenllm.stages.config", "check a configuration file, or write the schema"),
 }
 
-# A full or read-only disk, a quota, a missing permission, a name that can be none: no traceback explains them.
-THE_USERS_TO_MEND = (
+# A full or read-only disk, a quota, a missing permission, an invalid name: the user mends these, without a traceback.
+USER_FIXABLE_ERRNOS = (
     errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.ENAMETOOLONG, errno.ENOTDIR,
     errno.EISDIR, errno.ELOOP, errno.EBUSY, errno.EFBIG,
 )  # fmt: skip
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one subcommand and return its exit status (2 for a user's mistake, told in one line)."""
+    """Run one subcommand and return its exit status (2 for a user's mistake, reported in one line)."""
     argv = list(sys.argv[1:] if argv is None else argv)
     _replace_what_cannot_be_shown()
     parser = argparse.ArgumentParser(prog="greenllm", description=__doc__)
@@ -68,21 +68,21 @@ def main(argv: Sequence[str] | None = None) -> int:
         sys.stderr.close()
         return 141
     except OSError as error:
-        if error.errno not in THE_USERS_TO_MEND:
+        if error.errno not in USER_FIXABLE_ERRNOS:
             raise
         print(f"greenllm {arguments.command}: error: {error.filename or 'output'}: {error.strerror}", file=sys.stderr)
         return 2
 
 
 def _replace_what_cannot_be_shown() -> None:
-    """Have characters that the terminal's encoding lacks, or halves of one, replaced instead of raised."""
+    """Make the streams replace characters that the terminal's encoding lacks, and lone surrogates."""
     for stream, errors in ((sys.stdout, "replace"), (sys.stderr, "backslashreplace")):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors=errors)
 
 
 def _expand_home(arguments: argparse.Namespace) -> None:
-    """Take `~` in paths for the home folder, as in the configuration: no shell does so in `--out=~/folder`."""
+    """Replace `~` in paths by the home folder, as in the configuration: a shell does not in `--out=~/folder`."""
     for name, value in vars(arguments).items():
         if isinstance(value, Path):
             setattr(arguments, name, expanded(value))

@@ -5,11 +5,11 @@ import sys
 import uuid
 from pathlib import Path
 
-# As `python -P`, for all that is started from here.
+# Has the effect of `python -P` on every Python that is started from here.
 SAFE_PATH = "PYTHONSAFEPATH"
 
 
-def prepare(interval_s: float) -> None:
+def set_for_jobs(interval_s: float) -> None:
     """Set what every job of this invocation of the workflow needs.
 
     The running interpreter comes first on PATH, so that an unactivated .venv is enough; a rule's own conda environment

@@ -1,4 +1,4 @@
-"""Mistakes of a user, and how a message quotes what was found: one line of bounded length."""
+"""Mistakes of a user, and how a message quotes text: in one line of bounded length."""
 
 import reprlib
 from collections.abc import Sequence
@@ -12,28 +12,28 @@ _QUOTING.maxstring = LONGEST
 
 
 class UserError(Exception):
-    """A mistake of the user's, told in one line: which file, key or row, what was expected, how to mend it.
+    """A mistake of the user, reported in one line: which file, key or row, what was expected, how to mend it.
 
     The command line prints the message without a traceback and exits with status 2.
     """
 
 
 def quoted(text: str) -> str:
-    """Return a user's text in quotes, its middle left out where it is long."""
+    """Return a user's text in quotes; if it is long, without its middle."""
     return _QUOTING.repr(text)
 
 
 def listed(names: Sequence[str]) -> str:
-    """Return names with commas between them: the first ones where there are many, in quotes where they are odd."""
+    """Return names with commas between them: only the first ones of many, unprintable or long ones in quotes."""
     some = [name if name.isprintable() and len(name) <= LONGEST else quoted(name) for name in names[:MOST_NAMES]]
     return ", ".join(some) + (f" and {len(names) - MOST_NAMES:,} more" if len(names) > MOST_NAMES else "")
 
 
 def reason(error: Exception) -> str:
-    """Return what a library says of a failure, as one line of bounded length."""
+    """Return the message of a library's error as one line of bounded length."""
     return shortened(str(error)) or type(error).__name__
 
 
 def shortened(text: str) -> str:
-    """Return a library's words as one line of bounded length."""
+    """Return a library's message as one line of bounded length."""
     return " ".join(text.split())[:LONGEST_REASON]

@@ -1,4 +1,4 @@
-"""Energies as sums of uncertain parameters, so that what two jobs share in error cancels in their ratio."""
+"""Energies as sums of uncertain parameters, so that an error that two jobs share cancels in their ratio."""
 
 import math
 from collections.abc import Iterable, Mapping
@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 from greenllm.field_types import Number, Text
 
-# Names of the errors that `unseen` stands for begin so, each attempt's with its own; and their source.
+# Prefix of the names of the parameters that `unseen` makes, one for each attempt and device; and their source.
 UNSEEN = "unseen@"
 UNSEEN_SOURCE = "readings: what happened between two of them"
 
@@ -157,7 +157,7 @@ def interval_of(estimate: Estimate | None) -> Interval | None:
 
 
 def unseen(attempt: str, device: str, halfwidth_J: float) -> Estimate:
-    """Return an energy of 0 J, give or take what a device's readings leave open of one attempt's energy (J, 95 %)."""
+    """Return 0 J ± the energy of an attempt that a device's readings leave open (J, half of the 95 % interval)."""
     name = f"{UNSEEN}{attempt}/{device}"
     return Estimate({name: halfwidth_J}, {name: Parameter(0.0, -1.0, 1.0, "J/J", UNSEEN_SOURCE)})
 

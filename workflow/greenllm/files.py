@@ -1,4 +1,4 @@
-"""Files and folders to write: either whole or not there, written beside and then renamed; nothing else is replaced."""
+"""Writing files and folders: complete or not at all, under a temporary name and then renamed; never over others."""
 
 import contextlib
 import hashlib
@@ -18,11 +18,11 @@ from greenllm.written import not_written_by, note_written
 # What the kernel shows of a process's open files: /dev/stdout and /dev/fd/1 lead there, too.
 OPEN_FILE = re.compile(r"/proc/(\d+)/(?:task/\d+/)?fd/(\d+)")
 MOST_LINKS = 40  # as the kernel follows
-SHOWN_CHARACTERS = 40  # of a name, in that of the file beside it: a whole name may be as long as a name may be
+SHOWN_CHARACTERS = 40  # of a name, repeated in the temporary name: the name itself may have the maximal length
 
 
 def require_writable(folder: Path) -> None:
-    """Raise UserError where nothing can be written into `folder` or, where there is none yet, to where it would be."""
+    """Raise UserError if `folder`, or the folder in which it would be made, is not writable."""
     there = next(path for path in (folder.absolute(), *folder.absolute().parents) if os.path.lexists(path))
     if not there.is_dir():
         raise UserError(f"{folder}: {there} is no folder; name one that is, or a new one")

@@ -5,13 +5,11 @@
 
 rule account:
     input:
-        quality=each_compared_model("<results>/evaluations/{experiment}/{recipe}/seed-{seed}.json"),
-        measurements=each_compared_model(
-            "<results>/deployments/{experiment}/{recipe}/seed-{seed}/measurement.json"
-        ),
+        quality=each_compared_model(layout.EVALUATION),
+        measurements=each_compared_model(layout.MEASUREMENT),
     output:
-        attribution="<results>/account/attribution.json",
-        account="<results>/account/account.json",
+        attribution=layout.ATTRIBUTION,
+        account=layout.ACCOUNT,
         energy="<results>/energy/account.json",
     log:
         "<logs>/account.log",

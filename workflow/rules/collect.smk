@@ -5,7 +5,7 @@
 
 rule collect:
     output:
-        data=directory("<results>/data/{experiment}/collected"),
+        data=directory(layout.COLLECTED),
         energy="<results>/energy/collect/{experiment}.json",
     log:
         "<logs>/collect/{experiment}.log",
@@ -35,7 +35,7 @@ rule collect:
 
 rule collect_model:
     output:
-        model=directory("<results>/models/{experiment}/source"),
+        model=directory(layout.SOURCE_MODEL),
         energy="<results>/energy/collect_model/{experiment}.json",
     log:
         "<logs>/collect_model/{experiment}.log",

@@ -1,5 +1,6 @@
 # What all rules share: the checked study, the meter's call, the resources of a stage, and functions that return the
 # inputs and params of a job. No logic beyond paths and resources: that is in the package (workflow/greenllm).
+# Where results are that other programs read: study/layout.py there, one pattern each. Snakemake fills in <results>.
 
 import sys
 
@@ -15,6 +16,7 @@ from greenllm.checks.study import check_config
 from greenllm.config.read import ConfigError, read_yaml
 from greenllm.errors import UserError
 from greenllm.files import require_writable
+from greenllm.study import layout
 from greenllm.study.plan import Plan
 from greenllm.study.reservations import Reservations, checked
 
@@ -50,12 +52,12 @@ onstart:
 
 # Rules call `meter` by its absolute path: it is found from an unactivated .venv and from a rule's conda environment.
 METER = Path(sys.executable).with_name("greenllm")
-LEDGER = f"{STUDY.results}/ledger"
+LEDGER = layout.located(layout.LEDGER, STUDY.results)
 shell.prefix(
     "set -euo pipefail; "  # Snakemake's own prefix, which this one replaces
     'meter() {{ {METER:q} meter --ledger {LEDGER:q} --device {STUDY.device} "$@"; }}; '
 )
-environment.prepare(STUDY.meter.interval_s)
+environment.set_for_jobs(STUDY.meter.interval_s)
 
 
 def metered(rule, command, wildcards=(), inputs="{input:q}", threads="{threads}", options=""):

@@ -8,7 +8,7 @@ rule compress:
         others=other_models,
         data=rules.preprocess.output.data,
     output:
-        model=directory("<results>/models/{experiment}/{recipe}/seed-{seed}/model"),
+        model=directory(layout.MODEL),
         energy="<results>/energy/compress/{experiment}/{recipe}/seed-{seed}.json",
     log:
         "<logs>/compress/{experiment}/{recipe}/seed-{seed}.log",
@@ -27,7 +27,7 @@ rule compress:
         recipe=recipe,
         settings=training_settings,
         models=model_options,
-        checkpoints=f"{STUDY.results}/models/{{experiment}}/{{recipe}}/seed-{{seed}}/checkpoints",
+        checkpoints=layout.CHECKPOINTS.replace(layout.RESULTS, STUDY.results),
         device=device,
     message:
         "compress {wildcards.experiment}/{wildcards.recipe} seed {wildcards.seed}"

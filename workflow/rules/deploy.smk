@@ -9,8 +9,8 @@ rule deploy:
         predictions=rules.evaluate.output.predictions,
         data=rules.preprocess.output.data,
     output:
-        bundle=directory("<results>/deployments/{experiment}/{recipe}/seed-{seed}/bundle"),
-        measurement="<results>/deployments/{experiment}/{recipe}/seed-{seed}/measurement.json",
+        bundle=directory(layout.BUNDLE),
+        measurement=layout.MEASUREMENT,
         energy="<results>/energy/deploy/{experiment}/{recipe}/seed-{seed}.json",
         energy_serve="<results>/energy/serve/{experiment}/{recipe}/seed-{seed}.json",
         energy_load="<results>/energy/load/{experiment}/{recipe}/seed-{seed}.json",

@@ -7,8 +7,8 @@ rule evaluate:
         model=evaluated_model,
         data=rules.preprocess.output.data,
     output:
-        quality="<results>/evaluations/{experiment}/{recipe}/seed-{seed}.json",
-        predictions="<results>/evaluations/{experiment}/{recipe}/seed-{seed}.predictions.jsonl",
+        quality=layout.EVALUATION,
+        predictions=layout.PREDICTIONS,
         energy="<results>/energy/evaluate/{experiment}/{recipe}/seed-{seed}.json",
     log:
         "<logs>/evaluate/{experiment}/{recipe}/seed-{seed}.log",

@@ -7,7 +7,7 @@ rule preprocess:
         data=rules.collect.output.data,
         model=source_model,
     output:
-        data=directory("<results>/data/{experiment}/prepared"),
+        data=directory(layout.PREPARED),
         energy="<results>/energy/preprocess/{experiment}.json",
     log:
         "<logs>/preprocess/{experiment}.log",

@@ -6,12 +6,12 @@ rule report:
         account=rules.account.output.account,
     output:
         page=report(
-            "<results>/report/index.html",
+            layout.PAGE,
             caption="../report/page.rst",
             category="Report",
         ),
         summary=report(
-            "<results>/report/summary.json",
+            layout.SUMMARY,
             caption="../report/summary.rst",
             category="Report",
         ),

@@ -10,7 +10,7 @@ rule train:
         parent=parent_model,
         others=other_models,
     output:
-        model=directory("<results>/models/{experiment}/{recipe}/seed-{seed}/model"),
+        model=directory(layout.MODEL),
         energy="<results>/energy/train/{experiment}/{recipe}/seed-{seed}.json",
     log:
         "<logs>/train/{experiment}/{recipe}/seed-{seed}.log",
@@ -30,7 +30,7 @@ rule train:
         settings=training_settings,
         model=scratch_model_option,
         models=model_options,
-        checkpoints=f"{STUDY.results}/models/{{experiment}}/{{recipe}}/seed-{{seed}}/checkpoints",
+        checkpoints=layout.CHECKPOINTS.replace(layout.RESULTS, STUDY.results),
         device=STUDY.device,
     message:
         "train {wildcards.experiment}/{wildcards.recipe} seed {wildcards.seed}"

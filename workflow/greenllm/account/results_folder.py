@@ -14,6 +14,7 @@ from greenllm.config.read import validate
 from greenllm.config.section import Override
 from greenllm.errors import UserError
 from greenllm.footprint.standing import attempts
+from greenllm.study import layout
 from greenllm.study.models import Config
 from greenllm.study.plan import Plan
 from greenllm.study.results import Study, read_study
@@ -53,7 +54,7 @@ def read_results_folder(folder: Path, decision: Mapping[str, Any] | None = None)
     """
     from greenllm.attribution import attribute
 
-    path = folder / "account" / "account.json"
+    path = layout.located(layout.ACCOUNT, folder)
     found = Account.read(path, REMEDY)
     validate(dict(decision or {}), Override[Decision], "decision")
     values = dict(found.config)
@@ -68,5 +69,8 @@ def read_results_folder(folder: Path, decision: Mapping[str, Any] | None = None)
         except UserError as error:
             raise UserError(f"{folder}: experiments.{name}.decision.{error}") from None
     return ResultsFolder(
-        folder, read_study(config, folder), attribute(folder / "ledger", policy=config.meter.policy), found.packages
+        folder,
+        read_study(config, folder),
+        attribute(layout.located(layout.LEDGER, folder), policy=config.meter.policy),
+        found.packages,
     )

@@ -1,4 +1,4 @@
-"""From YAML or JSON to typed settings; every mistake becomes one line that names the key and what was expected."""
+"""From YAML or JSON to typed settings; each mistake becomes one line that names the key and what was expected."""
 
 import difflib
 import types
@@ -15,11 +15,11 @@ from pydantic_core import ErrorDetails
 from greenllm.config.yaml_text import load_yaml
 from greenllm.errors import UserError, listed, quoted
 
-LARGEST = 2**32 - 1  # what seeds may be (NumPy's and scikit-learn's bound); more of anything else fits no machine
+LARGEST = 2**32 - 1  # largest seed (NumPy's and scikit-learn's bound); larger values of other keys exceed any machine
 
 
 class ConfigError(UserError):
-    """Everything that is wrong with a configuration: one line a mistake in `problems`."""
+    """All mistakes of a configuration: one line each in `problems`."""
 
     def __init__(self, problems: Sequence[str]) -> None:
         super().__init__("\n".join(problems))
@@ -27,7 +27,7 @@ class ConfigError(UserError):
 
 
 def read_yaml(path: Path) -> Any:
-    """Return the content of a YAML or JSON file; raise ConfigError where it can't be read."""
+    """Return the content of a YAML or JSON file; raise ConfigError if it can't be read."""
     try:
         return load_yaml(path.read_text(encoding="utf-8-sig"))
     except FileNotFoundError:
@@ -55,7 +55,7 @@ def read_settings(text: str, model: Any, *, option: str = "--settings") -> Any:
 
 
 def _yaml_problem(error: yaml.YAMLError) -> str:
-    """Return where a text is no YAML, or none that means what is written there, and why."""
+    """Return in which line a text is not valid YAML, or is refused by `load_yaml`, and why."""
     if isinstance(error, yaml.constructor.ConstructorError) and error.problem and error.problem_mark:
         return f"line {error.problem_mark.line + 1}: {error.problem}"
     text = " ".join(str(error).split())
@@ -63,8 +63,8 @@ def _yaml_problem(error: yaml.YAMLError) -> str:
 
 
 def validate(values: Any, model: Any, source: str) -> Any:
-    """Return `values` as `model` (any type pydantic knows); raise ConfigError, a line `source: key: …` a mistake."""
-    if problems := [f"{source}: {problem}" for problem in _no_such_numbers(values, model)]:
+    """Return `values` as `model` (any type pydantic knows); raise ConfigError, a line `source: key: …` per mistake."""
+    if problems := [f"{source}: {problem}" for problem in _invalid_numbers(values, model)]:
         raise ConfigError(problems)
     try:
         return TypeAdapter(model).validate_python(values)
@@ -72,14 +72,17 @@ def validate(values: Any, model: Any, source: str) -> Any:
         raise ConfigError([_line(details, model, source) for details in error.errors()]) from None
 
 
-def _no_such_numbers(values: Any, model: Any, location: tuple[int | str, ...] = ()) -> Iterator[str]:
-    """Yield a line for each number that no library takes, and for each true or false, to pydantic 1 or 0."""
+def _invalid_numbers(values: Any, model: Any, location: tuple[int | str, ...] = ()) -> Iterator[str]:
+    """Yield a line for each number that is too large, and for each true or false in place of a number.
+
+    Pydantic would read true and false as 1 and 0.
+    """
     if isinstance(values, Mapping):
         for key, value in values.items():
-            yield from _no_such_numbers(value, model, (*location, key))
+            yield from _invalid_numbers(value, model, (*location, key))
     elif isinstance(values, list):
         for index, value in enumerate(values):
-            yield from _no_such_numbers(value, model, (*location, index))
+            yield from _invalid_numbers(value, model, (*location, index))
     elif isinstance(values, int):
         kinds = _kinds(_follow(model, location))
         key = ".".join(map(str, location))
@@ -96,7 +99,7 @@ def _kinds(annotation: Any) -> set[Any]:
 
 
 def nearest(word: str, known: Sequence[str]) -> str:
-    """Return `; did you mean …?` where a known word is near, else the list of the known."""
+    """Return `; did you mean …?` if a known word is similar, else the list of known words."""
     close = difflib.get_close_matches(word, known, n=1)
     return f"; did you mean {quoted(close[0])}?" if close else f"; known: {listed(known)}"
 
@@ -104,7 +107,7 @@ def nearest(word: str, known: Sequence[str]) -> str:
 def _line(details: ErrorDetails, model: Any, source: str) -> str:
     location, kind, context = details["loc"], details["type"], details.get("ctx", {})
     keys = _known_keys(model, location[:-1]) if location else []
-    # A discriminated union puts its tag (`embedded`, `file`, …) into the location: no key of the user's.
+    # A discriminated union puts its tag (`embedded`, `file`, …) into the location: the user wrote no such key.
     parts = [str(part) for part in _without_tags(model, location) if part != "[key]"]
     key = ".".join(parts) or "(top level)"
     given = details["input"]
@@ -124,7 +127,7 @@ def _line(details: ErrorDetails, model: Any, source: str) -> str:
             key += ".source"
             message = "is missing: expected embedded, file, url, hub or graph"
         case "string_pattern_mismatch":
-            message = f"{_short(given)} is none: expected text that matches {context['pattern']}"
+            message = f"{_short(given)} is not valid: expected text that matches {context['pattern']}"
             message += _expected(model, location).replace(": expected", ",")
         case "string_type" if given is None:
             message = f"is empty{_expected(model, location)}"

@@ -1,4 +1,4 @@
-"""YAML as a user means it: names that stand twice, and words that YAML takes for something else, are refused."""
+"""YAML as a user means it: repeated names are refused, and words that YAML reads as something else."""
 
 import re
 from collections.abc import Hashable
@@ -8,7 +8,7 @@ import yaml
 from yaml.nodes import MappingNode, Node, ScalarNode
 
 INT, FLOAT, BOOL, DATE, MERGE = (f"tag:yaml.org,2002:{name}" for name in ("int", "float", "bool", "timestamp", "merge"))
-# 12, -3, 1_000_000: what a person takes for the number that YAML 1.1 takes it for.
+# 12, -3, 1_000_000: integers that a person reads as YAML 1.1 does.
 PLAIN_INT = re.compile(r"[-+]?(0|[1-9][0-9]*|[1-9][0-9]{0,2}(_[0-9]{3})+)")
 PLAIN_BOOL = ("true", "false")
 
@@ -16,8 +16,8 @@ PLAIN_BOOL = ("true", "false")
 def load_yaml(text: str) -> Any:
     """Return the content of a YAML or JSON text.
 
-    Raises yaml.YAMLError where it is none; where a name stands twice in one mapping; and where a word without quotes
-    is something else to YAML 1.1 than to its reader: NO (false), 0123 (octal), 12:30 (sexagesimal), 1_0, a date.
+    Raises yaml.YAMLError if the text is not valid, if a mapping repeats a name, and if YAML 1.1 reads a word without
+    quotes as something that a person does not: NO (false), 0123 (octal), 12:30 (sexagesimal), 1_0, a date.
     """
     try:
         return yaml.load(text, _Loader)
@@ -29,13 +29,13 @@ class _Loader(yaml.SafeLoader):
     """PyYAML's safe loader, stricter."""
 
     def construct_mapping(self, node: MappingNode, deep: bool = False) -> dict[Hashable, Any]:
-        """Return a mapping; raise ConstructorError where a name stands in it twice."""
+        """Return a mapping; raise ConstructorError if it repeats a name."""
         if isinstance(node, MappingNode):
             self._require_each_once(node)
         return super().construct_mapping(node, deep)
 
     def construct_object(self, node: Node, deep: bool = False) -> Any:
-        """Return a node's value; raise ConstructorError where it is not what is written there."""
+        """Return a node's value; raise ConstructorError if a person would read it otherwise."""
         if isinstance(node, ScalarNode) and node.style is None and _surprises(node):
             value = super().construct_object(node, deep)
             shown = {

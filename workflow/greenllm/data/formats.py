@@ -1,4 +1,4 @@
-"""Files of rows: their format is found by name and content, and they are read row by row."""
+"""Reads files of rows: finds the format by name and content, and yields row by row."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -25,13 +25,13 @@ ENDINGS = {
     ".txt": "text",
     ".text": "text",
 }
-HEADER = "text"  # a first line of a plain-text file that is the name of its one column
+HEADER = "text"  # first line of a plain-text file that names its single column
 BATCH = 1000  # rows of a Parquet file held in memory at once
 
 
 @dataclass(frozen=True)
 class FileRows:
-    """The rows of a file; `facts` says for the card what its name alone does not: packing, separator, header."""
+    """The rows of a file; `facts` are for the card: packing, separator and header, unless they are the usual ones."""
 
     rows: Iterator[Raw]
     facts: Mapping[str, str]
@@ -43,11 +43,10 @@ class FileRows:
 def read(
     path: Path, name: str, format: str, encoding: str, columns: Mapping[str, str], separator: str | None = None
 ) -> FileRows:
-    """Return the rows of `path`; `name` is what messages call it, and its ending decides the format `auto`.
+    """Return the rows of `path`; `name` is its name in messages, whose ending decides the format `auto`.
 
-    `columns` (ours → the file's) are those that it must have; by them the `separator` of a CSV file is found where none
-    is given. Raises UserError where the whole file is unusable, also while it is read; a single bad row comes with its
-    problem.
+    The file must have `columns` (ours → the file's). A CSV file's `separator` is found by them if it is None.
+    Raises UserError if the whole file is unusable, also during reading; a single bad row is yielded with its problem.
     """
     if not path.exists():
         raise UserError(f"{name}: no such file; expected a file of rows (relative paths start at data_folder)")

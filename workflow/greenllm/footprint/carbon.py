@@ -24,7 +24,7 @@ _FILE = "codecarbon/data/private_infra/global_energy_mix.json"
 _LICENCE = "CC BY 4.0 (data: Our World in Data, Ember), MIT (package)"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class GridFactor:
     """Carbon intensity of electricity in grams of CO2 equivalent per kWh, with its source.
 
@@ -33,8 +33,8 @@ class GridFactor:
 
     place: str
     value: float
-    low: float | None
-    high: float | None
+    low: float | None = None
+    high: float | None = None
     interval: str
     year: int | None
     years: tuple[int, int] | None
@@ -100,8 +100,6 @@ def _own(site: Site, g_per_kWh: float, source: str, year: int) -> GridFactor:
     return GridFactor(
         place=site.country or "own factor",
         value=g_per_kWh,
-        low=None,
-        high=None,
         interval="none given with the factor",
         year=site.carbon_year,
         years=None if site.carbon_year is None else (site.carbon_year, site.carbon_year),
@@ -149,8 +147,6 @@ def _of_a_country(country: str, year: int) -> GridFactor:
     return GridFactor(
         place=f"{row.country_name} ({country})",
         value=row.carbon_intensity,
-        low=None,
-        high=None,
         interval="unknown: the table gives one annual mean for each territory, and no bounds",
         year=row.year,
         years=(row.year, row.year),

@@ -9,6 +9,7 @@ from greenllm.footprint.carbon import GridFactor, J_PER_kWh, carbon_g
 from greenllm.footprint.rows import Impact, ImpactRow, RunSpent, Spent, StageSpent, StudySpent
 from greenllm.footprint.standing import JobAttempt
 
+GRID = ("low", "high", "place", "year", "outdated", "source", "licence")  # of the grid factor, in ImpactRow
 Key = TypeVar("Key", bound=Hashable)
 
 
@@ -92,13 +93,7 @@ def impact_rows(found: Sequence[JobAttempt], factor: GridFactor | None, pue: flo
             pue=pue,
             carbon_site_gCO2e=impact.carbon_site_g,
             grid_gCO2e_per_kWh=factor and factor.value,
-            grid_low=factor and factor.low,
-            grid_high=factor and factor.high,
-            grid_place=factor and factor.place,
-            grid_year=factor and factor.year,
-            grid_outdated=factor and factor.outdated,
-            grid_source=factor and factor.source,
-            grid_licence=factor and factor.licence,
+            **{f"grid_{name}": factor and getattr(factor, name) for name in GRID},
         )
 
     stages = _grouped(found, lambda a: (a.experiment, a.recipe, a.rule))

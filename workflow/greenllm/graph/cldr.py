@@ -1,6 +1,6 @@
 """The embedded graph: territories, their currencies, official languages and containment, after the Unicode CLDR.
 
-Babel brings CLDR's territories, currencies and languages, but not its containment, which stands here
+Babel brings CLDR's territories, currencies and languages, but not its containment, which is written out here
 (supplemental/territoryContainment, without groupings and what is deprecated; it follows the UN's M49 standard).
 """
 
@@ -10,10 +10,10 @@ from collections.abc import Iterator, Sequence
 from babel import Locale
 from babel.core import get_global
 
-from greenllm.graph.triples import Graph, Step, Triple
+from greenllm.graph.triples import Graph, Hop, Triple
 
-CURRENCY, LANGUAGE, REGION = Step("currency"), Step("official language"), Step("region")
-CAPITAL = Step("capital")  # asked for, too, though CLDR does not know capitals
+CURRENCY, LANGUAGE, REGION = Hop("currency"), Hop("official language"), Hop("region")
+CAPITAL = Hop("capital")  # asked for, too, though CLDR does not know capitals
 RELATIONS = {
     "currency": {"en": "currency", "zh": "货币", "de": "Währung", "fr": "monnaie"},
     "official language": {"en": "official language", "zh": "官方语言", "de": "Amtssprache", "fr": "langue officielle"},

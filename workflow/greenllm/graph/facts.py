@@ -1,10 +1,10 @@
-"""The facts around an entity as the text that a question stands behind, of bounded length."""
+"""The facts around an entity as the text before a question, of bounded length."""
 
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
-from greenllm.graph.triples import LITERAL, Graph, Step
+from greenllm.graph.triples import LITERAL, Graph, Hop
 from greenllm.graph.words import words
 
 MOST_FACTS = 5
@@ -32,7 +32,7 @@ def facts_text(graph: Graph, entity: str, question: str, language: str) -> str:
     """Return the facts one and two hops around an entity, those first that share most words with the question.
 
     `France (currency=Euro; region=Western Europe) Western Europe (region=Europe)`: a relation that is followed
-    backwards has an arrow before it. No blank stands before an object, as none stands before an answer: byte-pair
+    backwards has an arrow before it. There is no blank before an object, as there is none before an answer: byte-pair
     encoding takes a word with and without one for different tokens, and what is the same is easy to copy.
     """
     asked = set(words(question))
@@ -66,7 +66,7 @@ def _around(graph: Graph, entity: str, language: str) -> Iterator[Fact]:
                     yield _fact(graph, 2, node, second, ends, language)
 
 
-def _fact(graph: Graph, hop: int, subject: str, step: Step, nodes: Sequence[str], language: str) -> Fact:
+def _fact(graph: Graph, hop: int, subject: str, step: Hop, nodes: Sequence[str], language: str) -> Fact:
     def label(node: str) -> str:
         text = graph.label(node, language)
         return text if len(text) <= LONGEST_LABEL else text[: LONGEST_LABEL - 1] + CUT

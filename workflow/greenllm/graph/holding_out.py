@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from greenllm.graph.facts import LONGEST_LABEL, MOST_MEMBERS
 from greenllm.graph.phrasings import Phrasings
-from greenllm.graph.triples import Graph, Path, Step
+from greenllm.graph.triples import Graph, Hop, Path
 from greenllm.graph.words import words
 
 SEEN, PHRASINGS, ENTITIES, OUTSIDE = "seen", "held-out phrasings", "held-out entities", "outside the graph"
@@ -55,7 +55,7 @@ def _pointed_at(graph: Graph, entity: str) -> int:
 def split_phrasings(phrasings: Phrasings, seed: int) -> tuple[Chosen, Chosen]:
     """Return the phrasings to train and those to test, by what is asked for and language.
 
-    Lists of one length are split alike, so a phrasing that stands in several, with other relations, is held out in all.
+    Lists of one length are split alike, so a phrasing in several lists, with other relations, is held out in all.
     """
     trained, tested = {}, {}
     for path, by_language in phrasings.items():
@@ -133,7 +133,7 @@ def _draw_split(rng: random.Random) -> str:
     return "test" if rng.random() < HELD_OUT else "train"
 
 
-def _steps(graph: Graph, topic: Topic) -> Collection[Step]:
+def _steps(graph: Graph, topic: Topic) -> Collection[Hop]:
     return graph.around(topic.entity or "").keys()
 
 

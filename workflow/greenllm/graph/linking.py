@@ -17,7 +17,7 @@ class Link(NamedTuple):
 class Linker:
     """Finds labels in a text: the longest one counts, then the first.
 
-    Of several entities of that name, the one whose label stands in the text with its very case and accents is taken,
+    Of several entities of that name, the one whose label is in the text with exactly its case and accents is taken,
     then the one with the most facts, then the first by its id. The time grows with the words of the text times those
     of the longest label.
     """

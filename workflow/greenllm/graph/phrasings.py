@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 
 from greenllm.graph.facts import LONGEST_LABEL
-from greenllm.graph.triples import Graph, Path, Step
+from greenllm.graph.triples import Graph, Hop, Path
 
 # What is asked → language → its phrasings, with {entity} to be filled in.
 Phrasings = Mapping[Path, Mapping[str, Sequence[str]]]
@@ -71,7 +71,7 @@ TWO_HOPS = {
         "Je cherche {1} de {0} de {{entity}}.",
     ),
 }
-# In a language that has none of its own.
+# For languages without phrasings here.
 PLAIN_ONE_HOP = ("{{entity}}: {0}?", "{0}: {{entity}}?", "{{entity}}, {0}?", "{0} ({{entity}})?")
 PLAIN_TWO_HOPS = ("{{entity}}: {0}: {1}?", "{1} ({0} ({{entity}}))?", "{{entity}}, {0}, {1}?")
 
@@ -100,6 +100,6 @@ def _phrasings(graph: Graph, path: Path, language: str) -> list[str]:
     return [phrasing.format(*(_name(graph, step, language) for step in path)) for phrasing in own.get(language, plain)]
 
 
-def _name(graph: Graph, step: Step, language: str) -> str:
+def _name(graph: Graph, step: Hop, language: str) -> str:
     # Braces would be read as places to fill in.
     return graph.label(step.relation, language)[:LONGEST_LABEL].replace("{", "(").replace("}", ")")

@@ -1,7 +1,7 @@
 """Questions about a graph with the facts around the entity that was linked, some held out in three ways.
 
 Held-out entities: the graph that training questions are answered from lacks every triple that touches one, so neither
-its name nor its facts stand in a training prompt, not even as those of a neighbour. Held-out phrasings are asked only
+its name nor its facts are in a training prompt, not even as those of a neighbour. Held-out phrasings are asked only
 in tests. And no pair of an entity and what is asked of it is both trained and tested, in whichever words.
 
 Some questions can't be answered from the graph: they are about names that it does not know, or ask for what it does

@@ -161,13 +161,13 @@ def _turtle(text: str, name: str) -> "Iterator[tuple[Node, Node, Node]]":
     from rdflib.plugins.parsers.notation3 import BadSyntax, RDFSink, SinkParser
 
     graph = rdflib.Graph()
-    # Relative names are the same wherever the file lies.
+    # Relative names are the same wherever the file is.
     parser = SinkParser(RDFSink(graph), baseURI="file:///", turtle=True)
     try:
         parser.loadBuf(text)
     except BadSyntax as error:
         raise UserError(f"{name}: line {error.lines + 1}: not Turtle: {shortened(error._why)}") from None
-    except (AssertionError, IndexError, RecursionError, ValueError):  # as rdflib tells of a file that is cut off
+    except (AssertionError, IndexError, RecursionError, ValueError):  # rdflib raises these for a truncated file
         raise UserError(
             f"{name}: line {parser.lines + 1}: not Turtle: expected a text or a list that begins here to end"
         ) from None

@@ -20,22 +20,22 @@ class Triple(NamedTuple):
     object: str
 
 
-class Step(NamedTuple):
+class Hop(NamedTuple):
     """One hop along a relation, or against it."""
 
     relation: str
     inverse: bool = False
 
     @property
-    def back(self) -> "Step":
+    def back(self) -> "Hop":
         """The hop that leads back."""
-        return Step(self.relation, not self.inverse)
+        return Hop(self.relation, not self.inverse)
 
     def __str__(self) -> str:
         return ("← " if self.inverse else "") + self.relation
 
 
-Path = tuple[Step, ...]
+Path = tuple[Hop, ...]
 
 
 class Graph:
@@ -44,19 +44,19 @@ class Graph:
     def __init__(self, triples: Iterable[Triple], labels: Labels) -> None:
         self.triples = sorted(set(triples))
         self._labels = labels
-        self._around: dict[str, dict[Step, list[str]]] = {}
+        self._around: dict[str, dict[Hop, list[str]]] = {}
         for subject, relation, target in self.triples:
-            self._around.setdefault(subject, {}).setdefault(Step(relation), []).append(target)
+            self._around.setdefault(subject, {}).setdefault(Hop(relation), []).append(target)
             if not target.startswith(LITERAL):
-                self._around.setdefault(target, {}).setdefault(Step(relation, inverse=True), []).append(subject)
+                self._around.setdefault(target, {}).setdefault(Hop(relation, inverse=True), []).append(subject)
         self.entities = sorted(self._around)
 
-    def around(self, entity: str) -> Mapping[Step, Sequence[str]]:
-        """Return the nodes one hop away, by the step that leads there."""
+    def around(self, entity: str) -> Mapping[Hop, Sequence[str]]:
+        """Return the nodes one hop away, by the hop that leads there."""
         return self._around.get(entity, {})
 
     def degree(self, entity: str) -> int:
-        """Return the number of triples that an entity stands in."""
+        """Return the number of triples that an entity is part of."""
         return sum(len(nodes) for nodes in self.around(entity).values())
 
     def reach(self, entity: str, path: Path) -> Sequence[str] | None:

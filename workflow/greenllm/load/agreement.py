@@ -1,4 +1,4 @@
-"""Whether a served model gives the answers that its quality was measured on."""
+"""Whether a served model's answers are those that its quality was measured on."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""What one deployment gets, and what it writes."""
+"""The inputs and outputs of one deployment."""
 
 import os
 from collections.abc import Mapping

@@ -1,4 +1,4 @@
-"""The load generator as a metered process, which sends the rounds that it is ordered to send."""
+"""The load generator as a metered process that follows orders."""
 
 import contextlib
 import json

@@ -112,7 +112,7 @@ class Sender:
 
 
 def _read(answer: Answered, stream: bytes) -> None:
-    """Add to an answer what the server-sent events of its stream contain."""
+    """Read the server-sent events of a stream into its answer."""
     events = [data.strip() for data in data_of(stream)]
     try:
         for event in events:

@@ -1,4 +1,4 @@
-"""Recipe step precision: weights stored in bf16, and inference computed in it."""
+"""Recipe step precision: weights and inference in bf16."""
 
 from typing import ClassVar, Literal
 
@@ -16,10 +16,10 @@ class Precision(ByFormat, Step):
     stage: ClassVar[Literal["train", "compress"]] = "compress"
     keeps_widths: ClassVar[bool] = True
 
-    format: Literal["bf16"] = Field(description="Format of weights and arithmetic, where the hardware has it.")
+    format: Literal["bf16"] = Field(description="Format of weights and arithmetic; the hardware must support it.")
 
     def make(self, job: Job) -> None:
-        """Write the model with its weights rounded; no work is reported, since nothing is computed with it."""
+        """Write the model with rounded weights; no work is reported, since the model computes nothing here."""
         import torch
 
         from greenllm.compression.models import describe, load, report

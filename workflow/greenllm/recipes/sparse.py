@@ -1,4 +1,4 @@
-"""Recipe step sparsify: the smallest weights set to zero where they stand. Ordinary kernels gain nothing from it."""
+"""Recipe step sparsify: sets the smallest weights to zero in place. Ordinary kernels do not get faster by it."""
 
 from pathlib import Path
 from typing import Any, ClassVar, Literal
@@ -11,7 +11,7 @@ from greenllm.recipes.step import Job, Step
 
 
 class Sparsify(Step):
-    """Unstructured pruning, the negative control: parameters, bytes and time stay as they are."""
+    """Unstructured pruning, the negative control: parameters, bytes and time stay the same."""
 
     key: ClassVar[str] = "sparsify"
     stage: ClassVar[Literal["train", "compress"]] = "compress"
@@ -21,7 +21,7 @@ class Sparsify(Step):
     share: Removed = Field(description="Share of each linear layer's weights to set to zero, the smallest first.")
 
     def make(self, job: Job) -> None:
-        """Write the model with zeros in it; no work is reported, since nothing is computed with it."""
+        """Write the sparse model; no work is reported, since the model computes nothing here."""
         from greenllm.compression.models import describe, load, report
         from greenllm.model_folder.weights import save_weights
 
@@ -39,7 +39,7 @@ class Sparsify(Step):
 def _zero_smallest(model: Any, share: float, folder: Path) -> None:
     """Set the smallest weights of each linear layer to zero (by magnitude: Han et al. 2015, arXiv 1506.02626).
 
-    An output layer that is the embedding, too, is left alone.
+    An output layer that shares its weights with the embedding is left unchanged.
     """
     from torch import nn
     from torch.nn.utils import prune

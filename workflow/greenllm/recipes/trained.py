@@ -1,4 +1,4 @@
-"""Recipe step train: train from scratch, or go on from the parent, with the recipe's training settings."""
+"""Recipe step train: train from scratch, or train the parent further, with the recipe's training settings."""
 
 from typing import ClassVar, Literal
 

@@ -128,7 +128,7 @@ class Service:
         return JSONResponse(exchange.body.whole(completion))
 
     async def scripted(self, http: HttpRequest, exchange: Exchange, replies: Replies) -> Response:
-        """Answer by a scripted reply. It depends on the model's whole answer, so a stream has it in one piece."""
+        """Answer by a scripted reply. It depends on the model's complete answer, so a stream has it in one piece."""
         completion = await self._completion(http, exchange)
         if completion is None:
             return Response(status_code=CLIENT_GONE)

@@ -39,6 +39,7 @@ def run(arguments: argparse.Namespace) -> int:
     from greenllm.errors import UserError
     from greenllm.files import require_own, write_json
     from greenllm.report.numbers import quantity
+    from greenllm.study import layout
     from greenllm.study.models import Config
     from greenllm.study.results import read_study
 
@@ -47,7 +48,7 @@ def run(arguments: argparse.Namespace) -> int:
     config = read_settings(arguments.config, Config, option="--config")
     results = arguments.results or Path(config.results)
     study = read_study(config, results)
-    ledger = results / "ledger"
+    ledger = layout.located(layout.LEDGER, results)
     if not ledger.is_dir():
         raise UserError(
             f"{ledger}: no ledgers; expected the folder that the workflow's meters write; run the workflow first"

@@ -33,7 +33,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Collect, and tell the meter how many rows (samples) there are."""
+    """Collect, and report the number of rows (samples) to the meter."""
     card = collect(TASKS[arguments.task], read_settings(arguments.settings, Data), arguments.base, arguments.out)
     write_work(samples=card.rows)
     return 0

@@ -30,14 +30,14 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--context",
         metavar="TOKENS",
-        help="refuse test prompts that leave no room for an answer in a model of so many tokens; `model`: in --model",
+        help="refuse test prompts that leave no room for an answer in a context of TOKENS; `model`: that of --model",
     )
     parser.add_argument(
         "--evaluated-rows",
         type=int,
         default=0,
         metavar="N",
-        help="of the test split, only so many rows will be evaluated and must have room (default 0: all)",
+        help="number of test rows that will be evaluated and must have room (default 0: all)",
     )
     parser.add_argument(
         "--out", type=Path, required=True, metavar="FOLDER", help="gets the splits, tokenizer/ and report.json"
@@ -45,7 +45,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Prepare, and tell the meter how many rows (samples) and tokens came out."""
+    """Prepare, and report the numbers of rows (samples) and tokens to the meter."""
     settings = read_settings(arguments.settings, Preprocessing)
     chat = _chat(arguments)
     report = prepare(

@@ -39,7 +39,7 @@ def configure(parser: argparse.ArgumentParser, *, recipe: str | None) -> None:
     )
     parser.add_argument("--data", type=Path, help="folder that `greenllm preprocess` wrote")
     parser.add_argument("--seed", type=int, default=1, help="of the initial weights and the order of batches")
-    parser.add_argument("--threads", type=int, default=1, help="CPU threads; another number gives other weights")
+    parser.add_argument("--threads", type=int, default=1, help="CPU threads; another number trains other weights")
     parser.add_argument("--device", choices=DEVICE_CHOICES, default="auto", help="require: a GPU or nothing")
     parser.add_argument("--checkpoints", type=Path, help="folder for checkpoints; a killed training resumes from them")
     parser.add_argument("--out", type=Path, required=True, help="folder for the model and what is known of it")

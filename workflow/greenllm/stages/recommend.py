@@ -1,4 +1,4 @@
-"""`greenllm recommend`: which recipe to deploy, decided anew from a results folder; nothing is run."""
+"""`greenllm recommend`: decide again which recipe to deploy, from a results folder; nothing is run."""
 
 import argparse
 from pathlib import Path

@@ -25,13 +25,14 @@ BUNDLE = "<results>/deployments/{experiment}/{recipe}/seed-{seed}/bundle"
 MEASUREMENT = "<results>/deployments/{experiment}/{recipe}/seed-{seed}/measurement.json"
 
 LEDGER = "<results>/ledger"
-ENERGY_LOGS = "<results>/energy"
 ATTRIBUTION = "<results>/account/attribution.json"
 ACCOUNT = "<results>/account/account.json"
-REPORT = "<results>/report"
+PAGE = "<results>/report/index.html"
+SUMMARY = "<results>/report/summary.json"
 
-# The folders that a study makes anew, with all that is in them.
-MADE_ONCE = (*(f"<results>/{name}" for name in ("account", "benchmarks", "evaluations")), ENERGY_LOGS, REPORT)
+# The folders that a study makes anew, with all that is in them. Paths in `energy` and `benchmarks` are known to the
+# rules alone: each job writes its own.
+MADE_ONCE = tuple(f"<results>/{name}" for name in ("account", "benchmarks", "energy", "evaluations", "report"))
 MADE_FOR_EXPERIMENT = ("<results>/data/{experiment}", "<results>/deployments/{experiment}", SOURCE_MODEL)
 MADE_FOR_RECIPE = ("<results>/models/{experiment}/{recipe}",)
 

@@ -1,4 +1,4 @@
-"""What a study reserves of a host and can't use: found before anything runs, and then not reserved."""
+"""Reservations that a study's jobs could not use on this host: found before anything runs, and then left out."""
 
 import os
 import subprocess
@@ -15,13 +15,13 @@ from greenllm.meter.sensors import Sensor, nvml
 from greenllm.study.plan import USES_NO_GPU, GpuJobs, Plan
 from greenllm.training.parallel import require_divisible
 
-# What importing PyTorch may take, from a cold disk.
+# Importing PyTorch from a cold disk may take this long.
 ANSWER_S = 120
 
 
 @dataclass(frozen=True)
 class Reservations:
-    """`plan` leases no GPU that can't be used. `lines` say why and how to mend it; `refused`: nothing may run."""
+    """`plan` leases no GPU that can't be used; `lines` say why and how to mend it. If `refused`, nothing may run."""
 
     plan: Plan
     lines: Sequence[str] = ()
@@ -29,10 +29,10 @@ class Reservations:
 
 
 def checked(plan: Plan, environment: Mapping[str, str] = os.environ) -> Reservations:
-    """Return what of the study's reservations jobs on this host can use.
+    """Return the study's reservations that jobs on this host can use.
 
-    Refused are `device: require` where a job can use no GPU, and trainings of more processes than they have GPUs, or
-    that can't share the processors which are there.
+    Refused are `device: require` if a job can use no GPU, and trainings with more processes than GPUs, or with
+    processes that can't share the available processors evenly.
     """
     jobs = list(plan.all_gpu_jobs())
     processors = len(usable_cpus())
@@ -52,10 +52,10 @@ def checked(plan: Plan, environment: Mapping[str, str] = os.environ) -> Reservat
     reasons = {python: reason for python in pythons if (reason := _asked(python, environment))}
     for python, reason in reasons.items():
         stages = ", ".join(dict.fromkeys(one.stage for one in asking if one.python == python))
-        told = (
+        effect = (
             f"device: require, but no GPU for {stages}" if required else f"{stages}: no GPU is leased, the CPU computes"
         )
-        lines.append(f"{told}: {reason}")
+        lines.append(f"{effect}: {reason}")
     too_few = list(_too_few(one for one in asking if one.python not in reasons))
     return Reservations(
         replace(plan, without_gpu=frozenset(reasons)),
@@ -65,7 +65,7 @@ def checked(plan: Plan, environment: Mapping[str, str] = os.environ) -> Reservat
 
 
 def _more_than_there_are(plan: Plan, processors: int) -> Iterator[str]:
-    """Yield a line that names the stages which ask for more threads than there are processors."""
+    """Yield a line that names the stages that ask for more threads than there are processors."""
     if stages := [f"{stage} ({needs.threads})" for stage, needs in plan.config.resources if needs.threads > processors]:
         yield (
             f"resources: threads of {', '.join(stages)}: more than the {processors} processor(s) that this process may "
@@ -74,7 +74,7 @@ def _more_than_there_are(plan: Plan, processors: int) -> Iterator[str]:
 
 
 def _undivided(plan: Plan, processors: int) -> Iterator[str]:
-    """Yield which recipes' processes can't share the threads that there are processors for."""
+    """Yield the recipes whose processes can't share the available processors evenly."""
     for experiment in plan.config.experiments:
         for recipe in plan.recipes(experiment):
             step = plan.recipe(recipe).step
@@ -111,7 +111,7 @@ def _too_few(jobs: Iterator[GpuJobs]) -> Iterator[str]:
 
 
 def _none_allowed(gpus: Sequence[nvml.Gpu], sensors: Sequence[Sensor], environment: Mapping[str, str]) -> str | None:
-    """Return why jobs can get none of the host's GPUs."""
+    """Return why jobs can lease none of the host's GPUs; None if they can lease one."""
     if not gpus:
         known = "; ".join(sensor.reason for sensor in sensors if sensor.reason)
         return f"this host has no GPU that can be leased ({known or 'NVML finds none'}); `greenllm probe` says more"
@@ -124,12 +124,15 @@ def _none_allowed(gpus: Sequence[nvml.Gpu], sensors: Sequence[Sensor], environme
 
 
 def _asked(python: str, environment: Mapping[str, str]) -> str | None:
-    """Ask a Python why its PyTorch can't compute on a GPU; None where it can, or doesn't answer: its jobs will say."""
+    """Return why a Python's PyTorch can't compute on a GPU.
+
+    None if it can, and if that Python fails: its jobs report that.
+    """
     source = Path(accelerator.__file__).read_text(encoding="utf-8")
     try:
         done = subprocess.run(
             [python, "-c", source],
-            # Numbered as NVML and the meter do; and nothing is imported from the working folder.
+            # GPUs are numbered as by NVML and the meter; nothing is imported from the working folder.
             env={**environment, "CUDA_DEVICE_ORDER": "PCI_BUS_ID", "PYTHONSAFEPATH": "1"},
             capture_output=True,
             text=True,

@@ -12,9 +12,9 @@ CHUNK = 100  # bootstrap samples whose weights are held in memory at once
 
 
 def resamples(examples: int, samples: int, seed: int) -> Iterator[NDArray[np.float64]]:
-    """Yield how often each example is drawn, in chunks of shape (bootstrap samples, examples).
+    """Yield the number of times that each example is drawn, in chunks of shape (bootstrap samples, examples).
 
-    Drawing n of n examples with replacement gives each a multinomial count.
+    Drawing n of n examples with replacement draws each a multinomial number of times.
     """
     random = np.random.default_rng(seed)
     for start in range(0, samples, CHUNK):

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from greenllm.config.models import EmbeddedData
 from greenllm.tasks.customer_messages import messages
 from greenllm.tasks.customer_replies import HAND_OVER, REPLIES
-from greenllm.tasks.task import Answer, Origin, Sums, Task, mean_of, one_line
+from greenllm.tasks.task import Answer, DataOrigin, Sums, Task, mean_of, one_line
 
 
 class CustomerService(Task):
@@ -23,7 +23,7 @@ class CustomerService(Task):
     }
     replies = REPLIES
     hand_over = HAND_OVER
-    origin = Origin(
+    origin = DataOrigin(
         generator="grammar of bank and shop customers' intents, part of GreenLLM",
         licence="Apache-2.0",
         near_duplicates=True,
@@ -65,7 +65,7 @@ class CustomerService(Task):
 def _ranks(answers: Sequence[Answer]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Return the true and the predicted intents, each as its rank among all of them in sorted order.
 
-    NumPy would give each text as much room as the longest needs.
+    An array of the texts themselves would use the longest text's memory for each.
     """
     true, predicted = ([one_line(answer[key]).casefold() for answer in answers] for key in ("completion", "prediction"))
     rank = {intent: number for number, intent in enumerate(sorted({*true, *predicted}))}

@@ -10,7 +10,7 @@ from typing import ClassVar
 import numpy as np
 
 from greenllm.config.models import EmbeddedData
-from greenllm.tasks.task import Answer, Origin, Sums, Task, exactly_right, mean_of
+from greenllm.tasks.task import Answer, DataOrigin, Sums, Task, exactly_right, mean_of
 
 
 class Digits(Task):
@@ -19,7 +19,7 @@ class Digits(Task):
     name = "digits"
     primary = "accuracy"
     metrics: ClassVar = {"accuracy": "share of images given the right digit (0 to 1, higher is better)"}
-    origin = Origin(
+    origin = DataOrigin(
         generator="scikit-learn's digits (Alpaydin and Kaynak 1998, UCI, doi 10.24432/C50P49)",
         licence="CC-BY-4.0",
         near_duplicates=False,

@@ -18,7 +18,7 @@ from typing import ClassVar
 import numpy as np
 
 from greenllm.config.models import EmbeddedData
-from greenllm.tasks.task import Answer, Origin, Sums, Task
+from greenllm.tasks.task import Answer, DataOrigin, Sums, Task
 
 PASSAGE = 400  # characters of a passage, about 110 tokens of a small vocabulary: what a small model's context holds
 BEGINNING = 80  # characters that a model is given to go on from
@@ -50,7 +50,7 @@ class LanguageModelling(Task):
         "topics": "topics of the Python documentation",
         "docstrings": "docstrings of Python's standard library",
     }
-    origin = Origin(
+    origin = DataOrigin(
         generator=f"documentation topics and docstrings of Python {platform.python_version()}",
         licence="PSF-2.0",
         near_duplicates=True,

@@ -1,4 +1,4 @@
-"""Quality of a model's answers: over all examples, by kind of example, and of what is not handed over to a person."""
+"""Quality of a model's answers: of all, of each kind of example, and of those that are not handed over to a person."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -12,9 +12,9 @@ from greenllm.tasks.task import Answer, Task, mean_of
 def quality_of(task: Task, answers: Sequence[Answer], threshold: float, samples: int, seed: int) -> dict[str, Any]:
     """Return `metrics`, `subsets` and `hand_over` of the predictions, each figure with its 95 % interval.
 
-    `subsets` has the metrics of each kind of example. `hand_over` says what remains where answers with a confidence
-    below `threshold` go to a person: the share that the model answers (`coverage`) and the metrics of those answers;
-    it is None where the engine tells no confidence, or quality is no matter of answers.
+    `subsets` has the metrics of each kind of example. `hand_over` is about the answers that remain if those with a
+    confidence below `threshold` go to a person: their share (`coverage`) and their metrics. It is None if the engine
+    reports no confidence, or if the task scores texts instead of answers.
     """
 
     def metrics(some: Sequence[Answer]) -> dict[str, dict[str, float]]:

@@ -18,7 +18,7 @@ from greenllm.graph.cldr_phrasings import CLDR_PHRASINGS, LANGUAGES
 from greenllm.graph.phrasings import phrasings_of
 from greenllm.graph.triples import Graph
 from greenllm.graph.words import WORD
-from greenllm.tasks.task import Answer, Origin, Sums, Task, mean_of
+from greenllm.tasks.task import Answer, DataOrigin, Sums, Task, mean_of
 
 
 class QuestionAnswering(Task):
@@ -35,7 +35,7 @@ class QuestionAnswering(Task):
         holding_out.ENTITIES: "entities that training lacks altogether",
         holding_out.OUTSIDE: f"what the graph does not say; right is {questions.NOT_IN_GRAPH!r}",
     }
-    origin = Origin(
+    origin = DataOrigin(
         generator=f"Unicode CLDR {get_cldr_version()} through Babel {babel.__version__}",
         licence="Unicode-3.0",
         near_duplicates=False,

@@ -1,4 +1,4 @@
-"""What an application is: where its rows come from, how they become text, how its answers are scored."""
+"""The interface of an application: the source of its rows, their text, and the scoring of its answers."""
 
 import math
 from abc import ABC, abstractmethod
@@ -27,8 +27,8 @@ Answer = Mapping[str, Any]
 
 
 @dataclass(frozen=True)
-class Origin:
-    """Where a task's embedded data come from, for the card beside them."""
+class DataOrigin:
+    """The origin of a task's embedded data, for the data card."""
 
     generator: str  # what makes the rows, with the version of the data behind it
     licence: str  # SPDX identifier
@@ -48,12 +48,12 @@ class Sums:
 class Task(ABC):
     """One application: text in, text out.
 
-    A file in this folder that defines a subclass adds the task of that name. As they stand here, prompt and completion
+    A file in this folder that defines a subclass adds the task of that name. By default, prompt and completion
     are the columns of those names, and an answer is right where it is the completion's very text.
     """
 
     name: ClassVar[str]
-    origin: ClassVar[Origin]
+    origin: ClassVar[DataOrigin]
     primary: ClassVar[str] = "exact_match"  # name of the metric that recipes are compared by
     metrics: ClassVar[Mapping[str, str]] = {  # name → unit and direction
         "exact_match": "share of answers exactly right (0 to 1, higher is better)",
@@ -61,25 +61,25 @@ class Task(ABC):
     higher_is_better: ClassVar[bool] = True  # of the primary metric
     ranges: ClassVar[Mapping[str, tuple[float, float]]] = RANGES  # metric → least and most; of others nothing is known
     columns: ClassVar[tuple[str, ...]] = ("prompt", "completion")  # columns that each row of its data must have
-    # Columns of the prepared rows whose text, joined, a training row must not share with a test row.
+    # Columns of the prepared rows whose joined text a training row must not share with a test row.
     compares: ClassVar[tuple[str, ...]] = ("prompt",)
     subsets: ClassVar[Mapping[str, str]] = {}  # kinds of example that are reported apart → what they are
-    # What a chat is answered with, for each completion (intent) of the embedded data, and where a person takes over.
+    # The reply to a chat for each completion (intent) of the embedded data, and the reply when a person takes over.
     replies: ClassVar[Mapping[str, str]] = {}
     hand_over: ClassVar[str] = "A person will answer you."
-    # Whether quality is how likely the model finds the texts, not what it answers: predictions then hold `nats`.
+    # Whether quality is the likelihood of the texts instead of answers: predictions then hold `nats`.
     scores_texts: ClassVar[bool] = False
 
     @abstractmethod
     def rows(self, settings: EmbeddedData) -> Iterator[dict[str, str]]:
-        """Make the embedded rows: `prompt`, `completion` and `group`; the same settings give the same rows.
+        """Make the embedded rows: `prompt`, `completion` and `group`; the same settings make the same rows.
 
         Rows of one group stay in one split. All rows may hold `subset` (a kind of example, reported apart) and `split`
         (`train` or `test`), where the task itself holds rows out.
         """
 
     def check(self, settings: EmbeddedData) -> None:  # noqa: B027
-        """Raise UserError, which names the key, where no rows can be made by these settings."""
+        """Raise UserError, which names the key, if no rows can be made from these settings."""
 
     @property
     def range(self) -> tuple[float, float]:
@@ -87,7 +87,7 @@ class Task(ABC):
         return self.ranges.get(self.primary, (-math.inf, math.inf))
 
     def check_decision(self, decision: Decision) -> None:
-        """Raise UserError, which names the key, where a quality is asked for that the primary metric can't have."""
+        """Raise UserError, which names the key, if the primary metric can't reach the quality asked for."""
         least, most = self.range
         span = f"{self.primary} is between {least:g} and {most:g}" if most < math.inf else f"{self.primary} is a number"
         if decision.quality is not None and not least <= decision.quality <= most:

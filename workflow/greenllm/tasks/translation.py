@@ -22,7 +22,7 @@ from babel.units import format_unit
 
 from greenllm.config.models import EmbeddedData
 from greenllm.errors import UserError
-from greenllm.tasks.task import Answer, Origin, Sums, Task
+from greenllm.tasks.task import Answer, DataOrigin, Sums, Task
 
 CURRENCIES = ("USD", "EUR", "CNY", "JPY", "GBP", "CHF")
 UNITS = ("length-kilometer", "length-meter", "mass-kilogram", "volume-liter", "duration-hour", "duration-day")
@@ -93,7 +93,7 @@ class Translation(Task):
         "exact_match": "share of answers exactly right (0 to 1, higher is better)",
         "chrf": "chrF2 of sacrebleu, character n-gram F-score (0 to 100, higher is better)",
     }
-    origin = Origin(
+    origin = DataOrigin(
         generator=f"Unicode CLDR {get_cldr_version()} through Babel {babel.__version__}",
         licence="Unicode-3.0",
         near_duplicates=False,
@@ -132,7 +132,7 @@ class Translation(Task):
         from sacrebleu.metrics import CHRF
 
         chrf = CHRF()
-        # sacrebleu's own bootstrap sums these counts too, but gives no percentiles.
+        # sacrebleu's own bootstrap sums these counts too, but returns no percentiles.
         counts = chrf._extract_corpus_statistics(*_texts(answers))
         return {
             **super().sums(answers),
