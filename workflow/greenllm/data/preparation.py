@@ -88,10 +88,7 @@ def prepare(
             write_json(folder / "replies.json", {"hand_over": task.hand_over, "replies": replies})
         tokenizer = _tokenizer(model, splits["train"], settings.tokenizer, folder / "tokenizer")
         if context is not None:
-            evaluated = splits["test"][:evaluated_rows]
-            around = tokenizer.num_special_tokens_to_add(is_pair=False)
-            lengths = [int(length) + around for length in _prompt_lengths(evaluated, tokenizer)]
-            require_shorter(lengths, [row["id"] for row in evaluated], context, str(data))
+            _require_room(splits["test"][:evaluated_rows], tokenizer, context, data)
         report = PreparationReport(
             task=task.name,
             rows=RowCounts(
@@ -136,6 +133,13 @@ def _split(
         validation_rows_dropped_for_train=leaked_validation,
     )
     return {"train": train, "validation": validation, "test": _shuffled(test, settings.seed)}, leaks
+
+
+def _require_room(rows: Sequence[Row], tokenizer: Tokenizer, context: int, data: Path) -> None:
+    """Raise UserError if a prompt leaves no room for an answer in `context` tokens."""
+    around = tokenizer.num_special_tokens_to_add(is_pair=False)
+    lengths = [int(length) + around for length in _prompt_lengths(rows, tokenizer)]
+    require_shorter(lengths, [row["id"] for row in rows], context, str(data))
 
 
 def _tokenizer(model: Path | None, train: Sequence[Row], settings: TokenizerSettings, folder: Path) -> Tokenizer:

@@ -21,9 +21,9 @@ def report_of(
     *,
     parameters: int,
     truncated_rows: int,
-    resumed_from_step: int | None,
+    first_step: int,
 ) -> TrainingReport:
-    """Return the report; `parameters` are those of the whole model, without what the method adds to it."""
+    """Return the report; `parameters` are those of the whole model, without what the method adds; `first_step` is that of the checkpoint, or 0."""
     state = trainer.state
     done = planned.work(0, state.global_step)
     stopped_early = state.global_step < planned.steps
@@ -45,7 +45,7 @@ def report_of(
         world_size=run.rank.count,
         wrapper=type(trainer.model_wrapped).__name__ if run.rank.count > 1 else None,
         backend=backend(),
-        resumed_from_step=resumed_from_step,
+        resumed_from_step=first_step or None,
         stopped_early=stopped_early,
         stop_reason=(stopping.reason or "patience") if stopped_early else None,
         loss=_history(state.log_history, "loss"),

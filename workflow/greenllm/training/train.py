@@ -75,30 +75,20 @@ def train(
     training diverges.
     """
     method = method or Method()
-    rank = rank_of(settings.processes)
-    on_gpu = prepare_device(device, threads // rank.count, rank)
-    precision = precision_of(settings.precision, on_gpu)
-    run = Run(seed=seed, threads=threads, on_gpu=on_gpu, precision=precision, folder=checkpoint_folder, rank=rank)
-    be_deterministic(on_gpu)
-    disable_progress_bar()  # those of loading and saving; training's own stays
-    set_seed(seed)
+    run = _prepared(settings, seed, threads, device, checkpoint_folder)
     start = starting_point(data / "tokenizer", model, parent)
     rows, validation = _read_splits(data, start, settings)
 
     parameters = count(start.network.parameters())
     lengths = [len(row) for row in rows.rows]
-    if not on_gpu and max(lengths) <= LONGEST_EAGER:
+    if not run.on_gpu and max(lengths) <= LONGEST_EAGER:
         start.network.set_attn_implementation("eager")
     network = method.adapt(start.network)
     planned = PlannedBatches(
         LengthBuckets(lengths, settings.batch, seed), settings.epochs, _training_flops(network.config, method)
     )
-    fingerprint = fingerprint_of(settings, run, data, model, parent, method)
-    resume = rank.first(lambda: checkpoints.open_folder(checkpoint_folder, fingerprint))
-    first = checkpoints.step_of(resume) if resume else 0
-    if resume and rank.is_first:
-        print(f"train: resuming from {resume}, step {first} of {planned.steps}", file=sys.stderr)
-    stopping = EnergyStopping(settings, checkpoint_folder, rank)
+    resume, first = _newest_checkpoint(run, fingerprint_of(settings, run, data, model, parent, method), planned)
+    stopping = EnergyStopping(settings, checkpoint_folder, run.rank)
     trainer = make_trainer(
         network,
         settings,
@@ -113,20 +103,34 @@ def train(
     )
     _run_to_the_end(trainer, resume)
 
-    rank.leave_to_first()
+    run.rank.leave_to_first()
     report_work(planned.work(first, trainer.state.global_step))
     network = trainer.accelerator.unwrap_model(network, keep_fp32_wrapper=False).eval()  # no more autocast
     network.config.use_cache = True  # the Trainer turned the key-value cache off, which answering needs
     report = report_of(
-        trainer,
-        run,
-        planned,
-        stopping,
-        parameters=parameters,
-        truncated_rows=rows.truncated,
-        resumed_from_step=first or None,
+        trainer, run, planned, stopping, parameters=parameters, truncated_rows=rows.truncated, first_step=first
     )
     return Trained(network, report)
+
+
+def _prepared(settings: Training, seed: int, threads: int, device: DeviceChoice, checkpoint_folder: Path) -> Run:
+    """Prepare this process, its device and its random numbers; return what the training runs with."""
+    rank = rank_of(settings.processes)
+    on_gpu = prepare_device(device, threads // rank.count, rank)
+    precision = precision_of(settings.precision, on_gpu)
+    be_deterministic(on_gpu)
+    disable_progress_bar()  # those of loading and saving; training's own stays
+    set_seed(seed)
+    return Run(seed=seed, threads=threads, on_gpu=on_gpu, precision=precision, folder=checkpoint_folder, rank=rank)
+
+
+def _newest_checkpoint(run: Run, fingerprint: str, planned: PlannedBatches) -> tuple[Path | None, int]:
+    """Return the newest whole checkpoint with this fingerprint, and its step; None and 0 if there is none."""
+    newest = run.rank.first(lambda: checkpoints.open_folder(run.folder, fingerprint))
+    step = checkpoints.step_of(newest) if newest else 0
+    if newest and run.rank.is_first:
+        print(f"train: resuming from {newest}, step {step} of {planned.steps}", file=sys.stderr)
+    return newest, step
 
 
 def _read_splits(data: Path, start: StartingPoint, settings: Training) -> tuple[Rows, Rows]:
