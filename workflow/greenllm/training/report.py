@@ -23,7 +23,11 @@ def report_of(
     truncated_rows: int,
     first_step: int,
 ) -> TrainingReport:
-    """Return the report; `parameters` are those of the whole model, without what the method adds; `first_step` is that of the checkpoint, or 0."""
+    """Return the report.
+
+    `parameters` are those of the whole model, without what the method adds; `first_step` is that of the checkpoint that
+    the training resumed from, or 0.
+    """
     state = trainer.state
     done = planned.work(0, state.global_step)
     stopped_early = state.global_step < planned.steps
