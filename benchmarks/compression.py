@@ -32,7 +32,7 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 import tiny_models
 
 from greenllm.meter.threads import usable_threads
-from greenllm.training.sizes import SIZES, Size
+from greenllm.training.model_sizes import SIZES, Size
 
 # The engine's setting; set before anything here loads torch.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
@@ -124,12 +124,13 @@ def _pruned(whole: Path, folder: Path, shares: dict[str, float]) -> Path:
     from greenllm.compression.cutting import choose, cut
     from greenllm.compression.importance import measure
     from greenllm.compression.llama_like import decoder_of
-    from greenllm.compression.models import describe, load, save
+    from greenllm.compression.models import describe, load
     from greenllm.engines.text import Text
+    from greenllm.model_folder.weights import save_weights
 
     decoder = decoder_of(load(whole), whole)
     rows = [Text(whole).prompt_ids(text) for text in tiny_models.PROMPTS]
-    save(cut(decoder, choose(measure(decoder, rows), decoder.shape, **shares)), folder)
+    save_weights(cut(decoder, choose(measure(decoder, rows), decoder.shape, **shares)), folder)
     describe(folder, whole, engine="transformers", precision="fp32")
     return folder
 
@@ -165,17 +166,13 @@ def _answer(folder: Path, threads: int, pipe: Connection) -> None:
 
 def _size(folder: Path, whole: Path) -> tuple[float, float, float]:
     """Return a model's parameters in millions, MB on disk, and millions of operations for a token."""
+    from greenllm.model_folder.inspection import manifest_of
     from greenllm.model_folder.manifest import read_manifest
-    from greenllm.model_folder.written import manifest
 
-    if folder == whole:
-        known = manifest(whole, engine="transformers", precision="fp32")
-        parameters, operations = known["parameters"], known["forward_flops"]["per_token"]
-    else:
-        described = read_manifest(folder)
-        assert described.parameters is not None
-        assert described.forward_flops is not None
-        parameters, operations = described.parameters, described.forward_flops.per_token
+    described = manifest_of(whole) if folder == whole else read_manifest(folder)
+    assert described.parameters is not None
+    assert described.forward_flops is not None
+    parameters, operations = described.parameters, described.forward_flops.per_token
     files = [file for end in ("*.safetensors", "*.onnx*") for file in folder.glob(end)]
     return parameters / 1e6, sum(file.stat().st_size for file in files) / 1e6, operations / 1e6
 

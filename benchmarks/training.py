@@ -28,9 +28,9 @@ from transformers import AutoModelForCausalLM, TrainerCallback
 from greenllm.config.models import Training
 from greenllm.training.batches import Collator, LengthBuckets, Row
 from greenllm.training.device import precision_of
+from greenllm.training.model_sizes import llama_config
 from greenllm.training.parallel import ALONE, Rank, launch, rank_of
 from greenllm.training.planned_batches import PlannedBatches
-from greenllm.training.sizes import llama_config
 from greenllm.training.trainer import Run, make_trainer
 
 WARMUP = 5  # steps of each round before the clock starts

@@ -1,4 +1,4 @@
-"""A prepared data set that a model of some hundred thousand parameters learns in seconds: name the first colour."""
+"""A prepared data set that a model of about a hundred thousand parameters learns in seconds: name the first colour."""
 
 import json
 import random
@@ -34,7 +34,7 @@ def rows(split: str, count: int) -> list[dict[str, str]]:
 
 
 def write_prepared(folder: Path, *, train: int = 400, validation: int = 40, test: int = 50) -> Path:
-    """Write what `greenllm preprocess` would: three splits and a tokenizer with one token a word."""
+    """Write what `greenllm preprocess` would: three splits and a tokenizer with one token per word."""
     (folder / "tokenizer").mkdir(parents=True)
     schema = pyarrow.schema([(name, pyarrow.string()) for name in ("id", "prompt", "completion", "group")])
     for split, count in (("train", train), ("validation", validation), ("test", test)):

@@ -14,7 +14,25 @@ from pathlib import Path
 from typing import Any
 
 from greenllm.config.read import validate
+from greenllm.documents.card import CardFile, DataCard
+from greenllm.documents.evaluation import EvaluationReport
+from greenllm.documents.measurement import (
+    AnswersAgreement,
+    IdleTime,
+    Latency,
+    LoadMeasurement,
+    LoadPoint,
+    MeasuredRound,
+    MeasurementWindow,
+    Percentiles,
+    Throughput,
+)
+from greenllm.documents.preparation import PreparationReport, RowCounts
+from greenllm.documents.training import TrainingReport
+from greenllm.files import write_json
 from greenllm.ledger.file import SCHEMA, counter_columns, memory_column
+from greenllm.model_folder.flops import Flops
+from greenllm.model_folder.manifest import EngineName, Manifest, Precision
 from greenllm.study.models import Config
 from greenllm.tasks import TASKS
 from greenllm.tasks.bootstrap import scores_with_intervals
@@ -161,30 +179,24 @@ class Simulation:
             self.now_s, self.busy_s = start_s + duration_s + 0.5, self.busy_s + duration_s * busy_cpus
         return name
 
-    def write(self, path: str, value: Any) -> None:
-        """Write a stage's JSON file."""
-        target = self.results / path
-        target.parent.mkdir(parents=True, exist_ok=True)
-        target.write_text(json.dumps(value, ensure_ascii=False))
-
     def prepare(self, experiment: str) -> None:
         """Run collect and preprocess."""
         self.job("collect", 2, 0.9, work={"samples": 12000}, experiment=experiment)
-        files = [{"part": "train", "file": "train.parquet", "sha256": "ab" * 32, "rows": 12000, "bytes": 700000}]
-        self.write(
-            f"data/{experiment}/collected/card.json",
-            {
-                "schema": "greenllm/card/1",
-                "source": "embedded",
-                "origin": "a grammar of our own <客服>",
-                "revision": "1",
-            }
-            | {"licence": "Apache-2.0", "rows": 12000, "bytes": 700000, "files": files, "bad_row_count": 0},
+        card = DataCard(
+            source="embedded",
+            origin="a grammar of our own <客服>",
+            revision="1",
+            licence="Apache-2.0",
+            rows=12000,
+            bytes=700000,
+            files=[CardFile(part="train", file="train.parquet", sha256="ab" * 32, rows=12000, bytes=700000)],
+            bad_row_count=0,
         )
+        card.write(self.results / f"data/{experiment}/collected/card.json")
         self.job("preprocess", 4, 1.0, work={"samples": 11800}, experiment=experiment)
-        self.write(
-            f"data/{experiment}/prepared/report.json", {"rows": {"collected": 12000, "train": 10000, "test": 1200}}
-        )
+        report = PreparationReport(rows=RowCounts(collected=12000, train=10000, test=1200))
+        # Without a schema, which is not required: the stored account has it so.
+        write_json(self.results / f"data/{experiment}/prepared/report.json", report.model_dump())
 
     def train(self, experiment: str, recipe: str, seed: int, duration_s: float = 60, killed_s: float = 0) -> None:
         """Run train; with `killed_s` a first attempt is killed after so long, and the second resumes."""
@@ -193,24 +205,26 @@ class Simulation:
             self.job("train", killed_s, 1.9, status="killed", **names)
         work = {"samples": 80000, "tokens": 2.4e6, "flops": 1.9e13}
         self.job("train", duration_s, 1.9, work=work, attempt=2 if killed_s else 1, **names)
-        self.write(
-            f"models/{experiment}/{recipe}/seed-{seed}/model/training.json",
-            {"steps": 1250, "epochs": 8, **work, "precision": "bf16", "resumed_from_step": 400 if killed_s else None},
+        report = TrainingReport(
+            steps=1250, epochs=8, **work, precision="bf16", resumed_from_step=400 if killed_s else None
         )
-        self.about(experiment, recipe, seed, "transformers", "fp32")
+        report.write(self.model_folder(experiment, recipe, seed) / "training.json")
+        self.describe(experiment, recipe, seed, "transformers", "fp32")
 
-    def about(self, experiment: str, recipe: str, seed: int, engine: str, precision: str) -> None:
+    def model_folder(self, experiment: str, recipe: str, seed: int) -> Path:
+        """Return the folder of a model."""
+        return self.results / f"models/{experiment}/{recipe}/seed-{seed}/model"
+
+    def describe(self, experiment: str, recipe: str, seed: int, engine: EngineName, precision: Precision) -> None:
         """Write a model folder's greenllm.json."""
-        self.write(
-            f"models/{experiment}/{recipe}/seed-{seed}/model/greenllm.json",
-            {"schema": "greenllm/model/1", "engine": engine, "precision": precision, "parameters": 1_214_000}
-            | {"forward_flops": {"per_token": 2.1e6, "per_pair": 512.0}},
-        )
+        flops = Flops(per_token=2.1e6, per_pair=512.0)
+        manifest = Manifest(engine=engine, precision=precision, parameters=1_214_000, forward_flops=flops)
+        manifest.write(self.model_folder(experiment, recipe, seed))
 
     def compress(self, experiment: str, recipe: str, seed: int) -> None:
         """Run compress."""
         self.job("compress", 7, 1.2, experiment=experiment, recipe=recipe, seed=seed)
-        self.about(experiment, recipe, seed, "onnxruntime-genai", "int8")
+        self.describe(experiment, recipe, seed, "onnxruntime-genai", "int8")
 
     def evaluate(self, experiment: str, recipe: str, seed: int, accuracy: float, examples: int = 400) -> None:
         """Run evaluate: answers of which about `accuracy` are right, scored as the task scores them."""
@@ -230,12 +244,20 @@ class Simulation:
         folder = f"evaluations/{experiment}/{recipe}"
         work = {"samples": examples, "tokens": 4 * examples}
         self.job("evaluate", 8, 1.8, work=work, experiment=experiment, recipe=recipe, seed=seed)
-        self.write(
-            f"{folder}/seed-{seed}.json",
-            {"schema": "greenllm/evaluation/1", "task": task.name, "engine": "transformers", "precision": "fp32"}
-            | {"examples": examples, "seed": seed, "primary": task.primary, "metrics": metrics, "bootstrap": 200}
-            | {"tokens": 4 * examples, "prompt_tokens": 14 * examples, "finish": {"stop": examples, "length": 0}},
+        report = EvaluationReport(
+            task=task.name,
+            engine="transformers",
+            precision="fp32",
+            examples=examples,
+            seed=seed,
+            primary=task.primary,
+            metrics=metrics,
+            bootstrap=200,
+            tokens=4 * examples,
+            prompt_tokens=14 * examples,
+            finish={"stop": examples, "length": 0},
         )
+        report.write(self.results / folder / f"seed-{seed}.json")
         path = self.results / folder / f"seed-{seed}.predictions.jsonl"
         # As evaluate writes them: a prompt may hold characters at which only some programs end a line.
         lines = [json.dumps(row | {"prompt": "one\u2028two\x85three"}, ensure_ascii=False) + "\n" for row in rows]
@@ -273,47 +295,67 @@ class Simulation:
         if status != "succeeded":
             return parent
         start = began + 3
-        idle = {"window": self.window(start, start + idle_s), "duration_s": idle_s, "energy_J": None, "power_W": None}
+        idle = IdleTime(window=self.window(start, start + idle_s), duration_s=idle_s)
         start += idle_s
         points = []
         for many, lasting in zip(concurrency, each, strict=True):
             points.append(self.point(start, lasting, many, rounds))
             start += lasting
-        self.write(
-            f"deployments/{experiment}/{recipe}/seed-{seed}/measurement.json",
-            {"schema": "greenllm/deployment/2", "engine": "transformers", "precision": "fp32", "batch": 8}
-            | {"threads": CPUS, "serve_id": serve, "load_id": load, "energy_reason": None, "idle": idle}
-            | {"agreement": {"equal": 1000, "compared": 1000, "share": 1.0}, "points": points}
-            | {"model_bytes": 5_100_000 if recipe != "int8" else 2_300_000}
-            | {"memory_bytes": 310_000_000 if recipe != "int8" else 120_000_000, "memory_reason": None},
+        measurement = LoadMeasurement(
+            engine="transformers",
+            precision="fp32",
+            batch=8,
+            threads=CPUS,
+            serve_id=serve,
+            load_id=load,
+            energy_reason=None,
+            idle=idle,
+            agreement=AnswersAgreement(equal=1000, compared=1000, share=1.0),
+            points=points,
+            model_bytes=5_100_000 if recipe != "int8" else 2_300_000,
+            memory_bytes=310_000_000 if recipe != "int8" else 120_000_000,
+            memory_reason=None,
         )
+        measurement.write(self.results / f"deployments/{experiment}/{recipe}/seed-{seed}/measurement.json")
         return parent
 
-    def window(self, start_s: float, end_s: float) -> dict[str, Any]:
+    def window(self, start_s: float, end_s: float) -> MeasurementWindow:
         """Return a window of this host's time as measurements name it."""
-        return {
-            "started": self.utc(start_s), "ended": self.utc(end_s), "monotonic_start_s": start_s,
-            "monotonic_end_s": end_s, "boot_id": f"boot-{self.host}",
-        }  # fmt: skip
+        return MeasurementWindow(
+            started=self.utc(start_s),
+            ended=self.utc(end_s),
+            monotonic_start_s=start_s,
+            monotonic_end_s=end_s,
+            boot_id=f"boot-{self.host}",
+        )
 
-    def point(self, start_s: float, lasting_s: float, concurrency: int, rounds: int) -> dict[str, Any]:
-        """Return what 1,000 requests at one concurrency are written as, divided into rounds."""
+    def point(self, start_s: float, lasting_s: float, concurrency: int, rounds: int) -> LoadPoint:
+        """Return the measurement of 1,000 requests at one concurrency, divided into rounds."""
         weights = [1 + 0.01 * (-1) ** number for number in range(rounds)]
         edges = [start_s + lasting_s * part / sum(weights) for part in itertools.accumulate(weights, initial=0)]
         mean = lasting_s / 1000 * concurrency
-        return {
-            "concurrency": concurrency, "rate_per_s": None, "requests": 1000, "answered": 1000, "failed": 0,
-            "prompt_tokens": 14000, "completion_tokens": 4000, "stopped": "narrow",
-            "rounds": [
-                {"window": self.window(*edge), "answered": 1000 // rounds, "failed": 0, "energy_J": None}
-                | {"completion_tokens": 4000 // rounds, "prompt_tokens": 14000 // rounds}
+        return LoadPoint(
+            concurrency=concurrency,
+            rate_per_s=None,
+            requests=1000,
+            answered=1000,
+            failed=0,
+            prompt_tokens=14000,
+            completion_tokens=4000,
+            stopped="narrow",
+            rounds=[
+                MeasuredRound(
+                    window=self.window(*edge),
+                    answered=1000 // rounds,
+                    completion_tokens=4000 // rounds,
+                    prompt_tokens=14000 // rounds,
+                )
                 for edge in itertools.pairwise(edges)
             ],
-            "latency_s": {"mean": mean, "p50": mean * 0.96, "p95": mean * 1.3, "p99": mean * 1.7},
-            "time_to_first_token_s": {"p50": mean * 0.4, "p95": mean * 0.6, "p99": mean * 0.8},
-            "throughput": {"requests_per_s": 1000 / lasting_s, "tokens_per_s": 4000 / lasting_s},
-            "energy_J": None, "energy_per_request_J": None, "energy_per_token_J": None,
-        }  # fmt: skip
+            latency_s=Latency(mean=mean, p50=mean * 0.96, p95=mean * 1.3, p99=mean * 1.7),
+            time_to_first_token_s=Percentiles(p50=mean * 0.4, p95=mean * 0.6, p99=mean * 0.8),
+            throughput=Throughput(requests_per_s=1000 / lasting_s, tokens_per_s=4000 / lasting_s),
+        )
 
 
 def whole_study(results: Path, seeds: list[int] | None = None, measured: bool = False) -> Simulation:

@@ -1,11 +1,10 @@
 """Model folders of a few hundred kilobytes with random weights: all that serving needs to be tested or timed."""
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from greenllm.training.sizes import Size
+    from greenllm.training.model_sizes import Size
 
 CONTEXT = 128
 TEXTS = [
@@ -29,7 +28,8 @@ def make_fp32(folder: Path, *, size: "Size | str" = "tiny") -> Path:
 
     from greenllm.config.models import TokenizerSettings
     from greenllm.data.tokenizer import save_tokenizer, train_tokenizer
-    from greenllm.training.sizes import llama_config
+    from greenllm.model_folder.manifest import Manifest
+    from greenllm.training.model_sizes import llama_config
 
     tokenizer = train_tokenizer(TEXTS * 3, TokenizerSettings(vocabulary=600))
     config = llama_config(size, vocabulary=tokenizer.get_vocab_size(), context=CONTEXT, pad_id=0, eos_id=1)
@@ -41,7 +41,7 @@ def make_fp32(folder: Path, *, size: "Size | str" = "tiny") -> Path:
         model.get_input_embeddings().weight[:3] = 0  # special tokens are never said, so that answers are long
     model.save_pretrained(folder)
     save_tokenizer(tokenizer, folder)
-    _write_manifest(folder, "transformers", "fp32")
+    Manifest(engine="transformers", precision="fp32", context=CONTEXT).write(folder)
     return folder
 
 
@@ -57,8 +57,3 @@ def compress(parent: Path, folder: Path, recipe: str, *options: str) -> Path:
     command = ["compress", "--recipe", recipe, "--from", str(parent), "--out", str(folder), "--device", "cpu"]
     assert main([*command, *options]) == 0
     return folder
-
-
-def _write_manifest(folder: Path, engine: str, precision: str) -> None:
-    manifest = {"schema": "greenllm/model/1", "engine": engine, "precision": precision, "context": CONTEXT}
-    (folder / "greenllm.json").write_text(json.dumps(manifest))

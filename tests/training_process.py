@@ -1,4 +1,4 @@
-"""`greenllm train` in a process of its own, which a test can kill."""
+"""`greenllm train` in a separate process, which a test can kill."""
 
 import os
 import re
@@ -16,7 +16,7 @@ def start(command, work=None):
 
 
 def wait_for_checkpoint(process):
-    """Read what the training says until its first checkpoint is written."""
+    """Read the training's output until its first checkpoint is written."""
     said = ""
     for line in process.stderr:
         said += line

@@ -41,7 +41,7 @@ def test_it_learns_the_digits_and_serves_them(data, tmp_path, framework):
     subprocess.run([*greenllm, "train", "--recipe", recipe, *places], check=True, capture_output=True)
     training = json.loads((tmp_path / "model" / "training.json").read_text())
     assert framework in training["framework"].casefold()
-    assert training["parameters"] == 101_770  # 784·128 + 128 + 128·10 + 10, as the article's summary has it
+    assert training["parameters"] == 101_770  # 784·128 + 128 + 128·10 + 10, as in the article's summary
     assert [entry["epoch"] for entry in training["loss"]] == list(range(1, 11))
     assert training["loss"][-1]["loss"] < 0.25 * training["loss"][0]["loss"]
 
@@ -84,7 +84,7 @@ def test_images_keep_their_corners_and_levels():
     assert image[0, -1] == 0.0
 
 
-def test_what_is_no_image_is_named(tmp_path, data, capfd):
+def test_a_row_that_is_no_image_is_named(tmp_path, data, capfd):
     import pyarrow.parquet as pq
 
     table = pq.read_table(data / "train.parquet").slice(0, 2)

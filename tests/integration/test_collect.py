@@ -20,7 +20,7 @@ SHA256 = hashlib.sha256(ROWS).hexdigest()
 
 @pytest.fixture
 def collect(tmp_path, capsys):
-    """Run `greenllm collect` into tmp_path/out; return its exit status and what it said on stderr."""
+    """Run `greenllm collect` into tmp_path/out; return its exit status and stderr."""
 
     def run(settings, task="translation"):
         status = main(
@@ -108,7 +108,7 @@ def test_bad_rows_are_named_and_noted_in_the_card(tmp_path, collect):
         ("a.parquet", b"not parquet", "a.parquet: not a readable Parquet file"),
     ],
 )
-def test_an_unusable_file_stops_it_in_one_line_and_leaves_nothing(tmp_path, collect, name, content, message):
+def test_an_unusable_file_is_refused_in_one_line_and_leaves_nothing(tmp_path, collect, name, content, message):
     (tmp_path / name).write_bytes(content)
     status, said = collect({"source": "file", "train": name})
     (line,) = [line for line in said.splitlines() if line.startswith("greenllm collect: error: ")]
@@ -125,7 +125,7 @@ def test_a_file_that_is_not_there_is_named(collect):
 
 @contextlib.contextmanager
 def server(content, breaks=0):
-    """Serve `content` at any address; the first `breaks` connections end half way. Give the address and a log."""
+    """Serve `content` at any address; the first `breaks` connections end halfway. Yield the address and a log."""
     log = []
 
     class Handler(BaseHTTPRequestHandler):
@@ -177,7 +177,7 @@ def test_a_download_resumes_where_the_connection_broke(tmp_path, collect):
     assert [path.name for path in tmp_path.iterdir()] == ["out"]
 
 
-def test_what_a_broken_download_fetched_serves_the_next_run(tmp_path, collect, monkeypatch):
+def test_a_broken_download_is_resumed_by_the_next_run(tmp_path, collect, monkeypatch):
     monkeypatch.setattr("greenllm.data.download.PAUSE_S", 0.01)
     with server(ROWS, breaks=100) as (address, _):
         status, said = collect(url_settings(address))
@@ -195,11 +195,11 @@ def test_a_file_with_another_sha256_is_refused_and_not_kept(tmp_path, collect):
     with server(ROWS) as (address, _):
         status, said = collect(url_settings(address, "0" * 64))
     assert status == 2
-    assert f"SHA-256 is {SHA256}, expected {'0' * 64}; the download was not kept. Mend the url or" in said
+    assert f"SHA-256 is {SHA256}, expected {'0' * 64}; the download was not kept. Correct the url or" in said
     assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
 
 
-def test_half_of_another_file_is_fetched_anew(tmp_path, collect):
+def test_half_of_another_file_is_downloaded_again(tmp_path, collect):
     with server(ROWS) as (address, log):
         folder = tmp_path / ".out.downloads"
         folder.mkdir()
@@ -208,7 +208,7 @@ def test_half_of_another_file_is_fetched_anew(tmp_path, collect):
     assert [start for _, start in log] == [29, 0]
 
 
-def test_a_server_that_says_no_is_not_asked_again(collect):
+def test_a_refused_request_is_not_repeated(collect):
     with server(ROWS) as (address, log):
         settings = {"source": "url", "train": {"url": f"{address}/x", "sha256": SHA256}, "format": "jsonl"}
         assert collect(settings)[0] == 0

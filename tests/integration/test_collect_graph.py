@@ -14,7 +14,7 @@ LINES += [f"Firm {n}\tcity\tTown {n % 4}" for n in range(9)]
 
 @pytest.fixture
 def greenllm(tmp_path, capsys):
-    """Run a stage into tmp_path/<stage>; return its exit status and what it said on stderr."""
+    """Run a stage into tmp_path/<stage>; return its exit status and stderr."""
 
     def run(stage, settings, *options, task="question-answering"):
         command = [stage, "--task", task, "--settings", json.dumps(settings), "--out", str(tmp_path / stage), *options]
@@ -131,7 +131,7 @@ def test_a_packed_graph_is_read(tmp_path, greenllm):
         ("\n".join(LINES), {"languages": []}, "languages"),
     ],
 )
-def test_a_broken_graph_is_told_in_one_line_and_leaves_nothing(tmp_path, greenllm, content, settings, message):
+def test_a_broken_graph_is_reported_in_one_line_and_leaves_nothing(tmp_path, greenllm, content, settings, message):
     (tmp_path / "firms.tsv").write_text(content)
     status, said = greenllm.collect({"source": "graph", "file": "firms.tsv"} | settings)
     assert status == 2
@@ -148,7 +148,7 @@ def test_a_graph_is_for_question_answering_alone(tmp_path, greenllm):
     assert "question-answering, not for translation" in said
 
 
-def test_rows_of_ones_own_with_their_columns_named(tmp_path, greenllm):
+def test_the_users_rows_with_their_columns_named(tmp_path, greenllm):
     rows = [{"q": f"Person {n} (city: Town {n % 3}) Where is Person {n}?", "a": f"Town {n % 3}", "kind": "easy"}
             for n in range(50)]  # fmt: skip
     (tmp_path / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))

@@ -93,10 +93,10 @@ def hub():
 
 @pytest.fixture
 def greenllm(hub, tmp_path):
-    """Run a greenllm command that sees the hub on loopback and has a cache of its own."""
+    """Run a greenllm command that sees the hub on loopback and has a separate cache."""
 
     def run(*arguments, endpoint=hub[0], **variables):
-        # The endpoint is read when huggingface_hub is imported: a process of its own.
+        # The endpoint is read when huggingface_hub is imported: hence a separate process.
         environment = os.environ | {
             "HF_ENDPOINT": endpoint,
             "HF_HOME": str(tmp_path / "cache"),
@@ -126,7 +126,7 @@ def one_line(result):
     return line
 
 
-def test_class_labels_come_by_their_names(greenllm, tmp_path):
+def test_class_labels_are_read_as_their_names(greenllm, tmp_path):
     columns = {"prompt": "text", "completion": "label"}
     result = collect(greenllm, tmp_path / "out", "customer-service", id="own/labelled", columns=columns)
     assert result.returncode == 0, result.stderr
@@ -138,7 +138,7 @@ def test_class_labels_come_by_their_names(greenllm, tmp_path):
     assert (card["licence"], card["revision"], card["id"]) == ("cc-by-4.0", COMMIT, "own/labelled")
 
 
-def test_what_is_missing_on_the_hub_is_missing_here(greenllm, tmp_path):
+def test_missing_values_on_the_hub_are_missing_here(greenllm, tmp_path):
     columns = {"prompt": "text", "completion": "label", "group": "stars", "subset": "fine"}
     result = collect(greenllm, tmp_path / "out", "customer-service", id="own/ratings", columns=columns)
     assert result.returncode == 0, result.stderr
@@ -169,7 +169,7 @@ def test_nested_columns_are_named_with_a_dot(greenllm, tmp_path):
         ({"id": "own/pairs"}, "no column 'prompt'; known: pair.en, pair.de"),
     ],
 )
-def test_what_the_hub_does_not_have_is_told_in_one_line(greenllm, tmp_path, settings, message):
+def test_what_the_hub_does_not_have_is_reported_in_one_line(greenllm, tmp_path, settings, message):
     assert message in one_line(collect(greenllm, tmp_path / "out", **settings))
     assert not (tmp_path / "out").exists()
 
@@ -232,7 +232,7 @@ def test_what_is_in_the_cache_needs_no_network(hub, greenllm, tmp_path):
     ("init", "message"),
     [("own/none", "has no such model"), ("own/pickled", "no *.safetensors"), ("./gone", "no such model folder")],
 )
-def test_what_makes_no_model_is_told_in_one_line(greenllm, tmp_path, init, message):
+def test_a_folder_that_is_no_model_is_reported_in_one_line(greenllm, tmp_path, init, message):
     assert message in one_line(greenllm("collect-model", "--settings", f"init: {init}", "--out", tmp_path / "out"))
 
 

@@ -1,4 +1,4 @@
-"""`greenllm collect` on files as people publish them: packed, in other shapes, with cells that are no text."""
+"""`greenllm collect` on files as people publish them: packed, in other shapes, with cells that are not text."""
 
 import bz2
 import datetime
@@ -165,8 +165,8 @@ MANY = gzip.compress(("prompt,completion\n" + "".join(f"a{n * 7919 % 10007},b{n}
         ("a.csv", POINTER, "a pointer of Git LFS"),
         ("a.jsonl", POINTER, "a pointer of Git LFS"),
         ("a.parquet", POINTER, "a pointer of Git LFS"),
-        ("a.csv", "<!DOCTYPE html>\n<html><body>prompt,completion</body></html>\n", "a page of the web"),
-        ("a.csv", '<html lang="en, fr">\n', "a page of the web"),
+        ("a.csv", "<!DOCTYPE html>\n<html><body>prompt,completion</body></html>\n", "a web page"),
+        ("a.csv", '<html lang="en, fr">\n', "a web page"),
         ("a.csv.lz4", b"\x04\x22\x4d\x18" + bytes(20), "packed by lz4; unpack it"),
         ("a.csv.br", b"\x0b\x0c\x80" + CSV.encode(), "packed by brotli; unpack it"),
         ("a.csv.Z", b"\x1f\x9d\x90" + bytes(20), "packed by compress; unpack it"),
@@ -202,7 +202,7 @@ def test_naming_a_format_does_not_make_rows_of_another_kind_of_file(collect, for
 @pytest.mark.parametrize(
     "content", ["prompt~completion\na~b\n", "prompt^completion^topic\na^b^c\n", "I want my card\nwhere is it\n"]
 )
-def test_a_header_of_one_cell_is_a_matter_of_the_separator_or_the_file(collect, content):
+def test_a_header_of_one_cell_suggests_another_separator_or_file(collect, content):
     status, said, _, _ = collect("a.csv", content)
     assert (status, "data.separator" in said, "data.columns" in said) == (2, True, False)
 
@@ -340,8 +340,8 @@ def test_one_row_with_a_key_twice_is_a_bad_row(collect):
 def test_one_column_is_not_both_question_and_answer(collect):
     status, said, _, _ = collect("a.csv", CSV, columns={"completion": "prompt"})
     assert status == 2
-    assert "data.columns: prompt and completion would both be the column 'prompt'" in said
-    # Other columns may be taken twice: intents as a subset, say.
+    assert "data.columns: prompt and completion are both read from the column 'prompt'" in said
+    # Other columns may be used twice, such as intents as a subset.
     assert collect("a.csv", None, columns={"subset": "completion"})[2] == [("a", "b", "b"), ("c", "d", "d")]
 
 

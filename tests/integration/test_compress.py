@@ -36,7 +36,7 @@ def refused(capfd, *options):
 
 
 def agreement(*folders):
-    """Return how many of 30 prompts all models answer alike."""
+    """Return how many of 30 prompts all models answer equally."""
     prompts = [row["prompt"] for row in rows("test", 30)]
     engines = [load_engine(folder, threads=1, device="cpu") for folder in folders]
     answers = [[answer.text for answer in engine.generate(prompts, 4)] for engine in engines]
@@ -56,7 +56,7 @@ def test_an_int8_model_folder_is_written(trained, quantized):
     assert (quantized / "tokenizer.json").read_bytes() == (trained / "tokenizer.json").read_bytes()
     report = json.loads((quantized / "compression.json").read_text())
     assert report["bytes"]["before"] == (trained / "model.safetensors").stat().st_size
-    # 8 bits and a scale of 32 for each 32 weights, instead of 32 bits a weight, and the graph.
+    # 8 bits per weight and 32 bits of scale per 32 weights, instead of 32 bits per weight; and the graph.
     assert report["bytes"]["after"] < 0.4 * report["bytes"]["before"]
     assert report["parameters"] == {"before": before["parameters"], "after": before["parameters"]}
 
@@ -66,7 +66,7 @@ def test_the_quantised_model_answers_as_its_parent_does(trained, quantized):
 
 
 @pytest.mark.parametrize("method", ["default", "k_quant_mixed"])
-def test_an_int4_model_is_smaller_and_answers_much_as_its_parent_does(method, trained, quantized, tmp_path):
+def test_an_int4_model_is_smaller_and_answers_mostly_as_its_parent_does(method, trained, quantized, tmp_path):
     recipe = f"quantize: {{format: int4, method: {method}, block: 16}}"
     folder = compress(trained, tmp_path / "int4", recipe)
     assert read_manifest(folder).precision == "int4"
@@ -93,7 +93,7 @@ def test_the_same_model_gives_the_same_bytes(trained, quantized, tmp_path):
     }
 
 
-def test_the_model_names_the_builders_own_version_not_a_commit_of_the_repository_around_it(quantized):
+def test_the_model_names_the_builders_version_not_a_commit_of_the_surrounding_repository(quantized):
     import onnx
     import onnxruntime_genai
 
@@ -130,7 +130,7 @@ def test_what_cannot_be_compressed_is_named(trained, quantized, tmp_path, capfd)
     assert "--recipe: quantize and sparsify in one recipe" in both
 
 
-def test_torchaos_int8_is_run_by_pytorch(trained, tmp_path):
+def test_torchaos_int8_runs_in_pytorch(trained, tmp_path):
     pytest.importorskip("torchao", reason="torchao is not installed (make gpu)")
     folder = compress(trained, tmp_path / "int8", "quantize: {format: int8, library: torchao}")
     assert (read_manifest(folder).engine, read_manifest(folder).precision) == ("transformers", "int8")

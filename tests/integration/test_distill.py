@@ -51,7 +51,7 @@ def llama(vocabulary, seed):
     return LlamaForCausalLM(LlamaConfig(vocab_size=vocabulary, initializer_range=0.5, **shape)).eval()
 
 
-def test_the_loss_is_the_labels_and_the_divergence_at_the_temperature():
+def test_the_loss_is_that_of_the_labels_and_the_divergence_at_the_temperature():
     from greenllm.training.distillation import Distillation
 
     teacher, student = llama(32, seed=1), llama(20, seed=2)  # the teacher's vocabulary is padded
@@ -79,8 +79,8 @@ def test_a_smaller_student_learns(student, teacher):
     assert config.max_position_embeddings == 32  # as its teacher's
 
 
-def test_soft_targets_alone_teach_what_the_teacher_says(data, teacher, tmp_path):
-    """The labels count for nothing here: a teacher that says one colour whatever it reads is followed."""
+def test_with_soft_targets_alone_the_student_learns_the_teachers_distribution(data, teacher, tmp_path):
+    """With soft_weight 1 the labels have no effect: the student learns a teacher's uniform distribution."""
     stubborn = tmp_path / "stubborn"
     shutil.copytree(teacher, stubborn)
     network = AutoModelForCausalLM.from_pretrained(teacher)
@@ -95,12 +95,12 @@ def test_soft_targets_alone_teach_what_the_teacher_says(data, teacher, tmp_path)
 
 
 def test_the_teachers_passes_are_counted(data, teacher, tmp_path):
-    """With a student as large, a step takes the teacher's third on top of forward and backward."""
+    """With a student of the same size, the teacher's forward pass adds a third to forward and backward."""
     assert main(distill(data, teacher, tmp_path, student="tiny", epochs=3)) == 0
     assert report(tmp_path / "model")["flops"] / report(teacher)["flops"] == pytest.approx(4 / 3, rel=0.01)
 
 
-def test_a_student_that_goes_on_from_a_model(data, teacher, student, tmp_path):
+def test_a_student_that_starts_from_a_model(data, teacher, student, tmp_path):
     assert main(distill(data, teacher, tmp_path, "--from", str(student), epochs=1)) == 0
     further, before = report(tmp_path / "model"), report(student)
     assert further["parameters"] == before["parameters"]

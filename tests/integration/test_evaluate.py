@@ -79,7 +79,7 @@ def test_python_gets_what_the_command_writes(folder, tmp_path):
     evaluated = evaluate_model(folder / "model", folder / "data", task, settings, seed=1, threads=1, device="cpu")
     assert evaluate(folder, tmp_path) == 0
     metrics, predictions = read(tmp_path)
-    assert evaluated.content == {key: value for key, value in metrics.items() if key != "schema"}
+    assert evaluated.report.model_dump() == {key: value for key, value in metrics.items() if key != "schema"}
     assert evaluated.predictions == predictions
     report = EvaluationReport.read(tmp_path / "metrics.json")
     assert report.metrics["accuracy"].value == metrics["metrics"]["accuracy"]["value"]

@@ -96,13 +96,13 @@ def test_bits_per_byte_are_those_of_transformers_own_loss(own: Path, fp32: Path)
             assert line["nats"] == pytest.approx(loss * (ids.shape[1] - 1), rel=1e-4)
 
 
-def test_the_batch_changes_nothing(own: Path, model: Path) -> None:  # noqa: F811
+def test_the_batch_size_changes_nothing(own: Path, model: Path) -> None:  # noqa: F811
     one, many = (evaluate(own, model, name=f"batch-{batch}", batch=batch) for batch in (1, 32))
     for key in ("bits_per_byte", "perplexity"):
         assert one["metrics"][key]["value"] == pytest.approx(many["metrics"][key]["value"], rel=1e-4)
 
 
-def test_a_text_file_has_a_passage_a_line(tmp_path: Path, fp32: Path) -> None:  # noqa: F811
+def test_a_text_file_has_one_passage_per_line(tmp_path: Path, fp32: Path) -> None:  # noqa: F811
     (tmp_path / "own.txt").write_text("".join(f"{text(number).splitlines()[0]}\n\n" for number in range(60)))
     assert prepare(tmp_path, {"train": "own.txt"}, fp32) == 0
     lines = evaluate(tmp_path, fp32)["lines"]

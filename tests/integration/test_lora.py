@@ -59,7 +59,7 @@ def bytes_of(model):
     }
 
 
-def test_the_merged_model_computes_what_the_adapter_does(pretrained, adapted):
+def test_the_merged_model_computes_the_same_as_the_adapter(pretrained, adapted):
     merged, base = logits_of(load(adapted)), logits_of(load(pretrained))
     with_adapter = logits_of(PeftModel.from_pretrained(load(pretrained), adapted / "adapter"))
     assert (merged - with_adapter).abs().max() <= 1e-4
@@ -93,7 +93,7 @@ def test_the_result_is_an_ordinary_model(pretrained, adapted, tmp_path):
     assert {path.name for path in (tmp_path / "bundle").iterdir()} == files | {"README.md", "serve"}
 
 
-def test_a_killed_training_resumes_with_its_own_adapter_only(data, pretrained, adapted, tmp_path):
+def test_a_killed_training_resumes_only_with_the_same_adapter(data, pretrained, adapted, tmp_path):
     killed = start(lora(data, pretrained, tmp_path))
     wait_for_checkpoint(killed)
     killed.kill()

@@ -70,7 +70,7 @@ def test_embedded_data_are_split_by_group_the_same_each_time(tmp_path, prepare, 
     for one, other in (("train", "test"), ("validation", "test"), ("train", "validation")):
         for column in ("group", "prompt"):
             assert not {row[column] for row in splits[one]} & {row[column] for row in splits[other]}
-    # Leaks cost next to nothing: the embedded data do not repeat themselves across groups.
+    # Hardly any row leaks: the embedded data do not repeat themselves across groups.
     assert sum(len(rows) for rows in splits.values()) > 0.97 * (2000 - report["rows"]["duplicates_dropped"])
     work = json.loads((tmp_path / "work.json").read_text())
     assert work["samples"] == len(ids)
@@ -79,7 +79,7 @@ def test_embedded_data_are_split_by_group_the_same_each_time(tmp_path, prepare, 
     assert first == {path: path.read_bytes() for path in (tmp_path / "prepared").rglob("*") if path.is_file()}
 
 
-def test_a_test_file_stays_whole_and_what_leaks_leaves_the_training_rows(tmp_path, prepare):
+def test_a_test_file_is_kept_and_leaking_rows_are_removed_from_training(tmp_path, prepare):
     rows = some_rows(100)
     rows[7]["prompt"] = "Is my bicycle insured?"
     test = [
@@ -145,7 +145,7 @@ def test_bad_rows_of_collect_and_of_cleaning_count_together(tmp_path, prepare):
         ({"tokeniser": {}}, "did you mean 'tokenizer'?"),
     ],
 )
-def test_settings_that_cannot_be_met_are_told_in_one_line(tmp_path, prepare, settings, message):
+def test_settings_that_cannot_be_met_are_reported_in_one_line(tmp_path, prepare, settings, message):
     jsonl(tmp_path / "a.jsonl", some_rows(50))
     status, report, said = prepare({"source": "file", "train": "a.jsonl"}, settings)
     assert (status, report) == (2, None)
@@ -158,7 +158,7 @@ def test_a_folder_that_was_not_collected_is_refused(tmp_path, capsys):
     assert "card.json: no such file; expected a folder that `greenllm collect` wrote" in capsys.readouterr().err
 
 
-def test_the_tokenizer_of_a_model_is_taken_over(tmp_path, prepare):
+def test_the_tokenizer_of_a_model_is_copied(tmp_path, prepare):
     prepare({"source": "embedded", "rows": 300})
     (tmp_path / "prepared" / "tokenizer").rename(tmp_path / "model")
     status, report, _ = prepare(
@@ -207,7 +207,7 @@ def test_prompts_in_the_chat_template_of_the_model(tmp_path, prepare):
     assert "no chat template" in told
 
 
-# The peak of this program alone: ru_maxrss begins with that of the process which started it, the tests' own.
+# The peak of this program alone: ru_maxrss starts at that of the parent process, which runs the tests.
 MEASURED = """
 import sys
 from greenllm.cli import main
@@ -232,12 +232,12 @@ def test_one_long_row_takes_memory_in_proportion(tmp_path, group):
     command = [sys.executable, "-c", MEASURED, "preprocess", *common, *options, "--out", str(tmp_path / "prepared")]
     done = subprocess.run(command, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr
-    # With each text in as much room as the longest, 3 GB; what the libraries take alone is some 250 MB.
+    # 3 GB if each text took as much memory as the longest; the libraries alone take about 250 MB.
     assert int(done.stdout) * 1024 < 800e6
 
 
 def with_one_long_test_prompt(tmp_path):
-    """Write training rows and 20 test rows, of which the eighth has a hundred words more; return the settings."""
+    """Write training rows and 20 test rows, the eighth a hundred words longer; return the settings."""
     jsonl(tmp_path / "train.jsonl", some_rows(300))
     test = [{"prompt": f"test {n} parcel", "completion": "label1"} for n in range(20)]
     test[7]["prompt"] += " parcel" * 100

@@ -1,4 +1,4 @@
-"""`greenllm compress` with prune and sparsify: what is removed, what stays, and what can be made of it."""
+"""`greenllm compress` with prune and sparsify: what is removed, what stays, and what the model can be used for."""
 
 import json
 
@@ -37,7 +37,7 @@ def pruned(trained, data, tmp_path_factory):
 
 
 def right(folder):
-    """Return the share of 50 test prompts that a model answers rightly."""
+    """Return the share of 50 test prompts that a model answers correctly."""
     test = rows("test", 50)
     answers = load_engine(folder, threads=1, device="cpu").generate([row["prompt"] for row in test], 4)
     return sum(answer.text == row["completion"] for answer, row in zip(answers, test, strict=True)) / len(test)
@@ -87,13 +87,13 @@ def test_whole_layers(trained, data, tmp_path):
 
 
 def test_several_processes_recover_one_model(trained, data, tmp_path):
-    """The training settings alone say so: `recover` may be left out."""
+    """The training settings alone set the processes: `recover` may be left out."""
     prune(trained, data, tmp_path, "structured: 0.5", processes=2, more=["--threads", "2"])
     report = json.loads((tmp_path / "model" / "training.json").read_text())
     assert (report["world_size"], report["wrapper"]) == (2, "DistributedDataParallel")
 
 
-def test_a_training_that_stopped_goes_on_with_the_same_cut(trained, data, tmp_path, capfd):
+def test_an_interrupted_training_resumes_with_the_same_parts_removed(trained, data, tmp_path, capfd):
     prune(trained, data, tmp_path / "whole", "structured: 0.5", epochs=1, evaluations=2)
     half = tmp_path / "half"
     command = ["compress", "--recipe", "prune: {structured: 0.5}", "--from", str(trained), "--device", "cpu"]
@@ -129,7 +129,7 @@ def refused(capfd, parent, recipe, *more):
         ("precision: fp16", "precision"),
     ],
 )
-def test_what_cannot_be_removed_is_told_in_one_line(recipe, said, trained, data, tmp_path, capfd):
+def test_what_cannot_be_removed_is_reported_in_one_line(recipe, said, trained, data, tmp_path, capfd):
     assert said in refused(capfd, trained, recipe, *options(data, tmp_path))
 
 
@@ -166,5 +166,5 @@ def test_bf16_halves_the_bytes_and_is_computed_in(trained, tmp_path, capfd, monk
     engine = load_engine(folder, threads=1, device="cpu")
     assert engine.precision == "bf16"
     assert right(folder) >= 0.9
-    monkeypatch.setattr(torch.cpu, "get_capabilities", dict)  # a processor without it
+    monkeypatch.setattr(torch.cpu, "get_capabilities", dict)  # a processor without bf16
     assert "this processor does not compute in it" in refused(capfd, trained, "precision: bf16")

@@ -17,7 +17,7 @@ from greenllm.cli import main
 
 @pytest.fixture(scope="module")
 def trained(data, tmp_path_factory):
-    """The model of an uninterrupted training, made by a process of its own."""
+    """The model of an uninterrupted training, made by a separate process."""
     folder = tmp_path_factory.mktemp("trained")
     done = start(train_command(data, folder), work=folder / "work.json")
     _, messages = done.communicate()
@@ -26,7 +26,7 @@ def trained(data, tmp_path_factory):
 
 
 def bytes_of(folder):
-    """Return what the files hold, but for the report: memory is measured."""
+    """Return the content of the files but the report, in which the memory is measured."""
     return {file.name: file.read_bytes() for file in sorted(folder.iterdir()) if file.name != "training.json"}
 
 
@@ -48,12 +48,12 @@ def test_a_model_folder_is_written(trained, data):
     assert not (trained / "checkpoints").exists()
 
 
-def test_the_work_done_is_told(trained):
+def test_the_work_done_is_reported(trained):
     work, told = json.loads((trained / "work.json").read_text()), report(trained)
     assert work["samples"] == told["samples"] == 1200
     assert work["tokens"] == told["tokens"]
     assert work["flops"] == told["flops"]
-    # 6 operations a parameter and token is a lower bound: padding and attention come on top, 2 % to 100 % here.
+    # 6 operations a parameter and token is a lower bound: padding and attention add 2 % to 100 % here.
     assert 1 < told["flops"] / (6 * told["parameters"] * (told["tokens"] - told["samples"])) < 2
 
 
@@ -79,7 +79,7 @@ def test_no_more_threads_than_processors(data, tmp_path, capfd):
     assert report(tmp_path)["threads"] == usable
 
 
-def test_the_recipes_own_settings_come_on_top(data, tmp_path):
+def test_the_recipes_settings_override_the_studys(data, tmp_path):
     recipe = "{train: {epochs: 0.5, schedule: null}}"
     assert main(train_command(data, tmp_path, "--recipe", recipe, evaluations=1)) == 0
     assert report(tmp_path)["epochs"] == pytest.approx(0.5, abs=0.04)
@@ -99,7 +99,7 @@ def test_a_killed_training_resumes_to_the_same_weights(trained, data, tmp_path):
     assert not (tmp_path / "model").exists()
     whole = tmp_path / "checkpoints" / "checkpoint-26"
     first = json.loads((tmp_path / "work.json").read_text())
-    # A newer one, of which the kill left the last file half-written.
+    # A newer checkpoint, whose last file the kill left incomplete.
     broken = tmp_path / "checkpoints" / "checkpoint-60"
     shutil.rmtree(broken, ignore_errors=True)
     shutil.copytree(whole, broken)
@@ -112,7 +112,7 @@ def test_a_killed_training_resumes_to_the_same_weights(trained, data, tmp_path):
     assert f"resuming from {tmp_path / 'checkpoints' / f'checkpoint-{resumed}'}" in said
     assert bytes_of(tmp_path / "model") == bytes_of(trained / "model")
     assert {**report(tmp_path), "resumed_from_step": None} == report(trained)
-    # Each attempt tells its own work.
+    # Each attempt reports its own work.
     second = json.loads((tmp_path / "work.json").read_text())
     if resumed == 26:
         assert first["samples"] + second["samples"] == 1200
@@ -167,7 +167,7 @@ def test_a_full_disk_is_one_line_and_the_last_checkpoint_stays(trained, data, tm
     assert weights == (trained / "model" / "model.safetensors").read_bytes()
 
 
-def test_training_goes_on_from_a_model_folder(trained, data, tmp_path):
+def test_training_starts_from_a_model_folder(trained, data, tmp_path):
     command = train_command(data, tmp_path, "--from", str(trained / "model"), model=None, epochs=1, learning_rate=1e-4)
     assert main(command) == 0
     assert report(tmp_path)["validation_loss"][0]["loss"] < 0.3
@@ -184,7 +184,7 @@ def test_early_stopping_keeps_the_best_weights(data, tmp_path):
     assert told["stop_reason"] == "patience"
     assert told["steps"] < 125
     assert told["best_step"] < told["steps"]
-    # To train on from the best weights without moving them validates to the best loss.
+    # Training from the best weights at a learning rate of nearly 0 validates to the best loss.
     again = train_command(
         data, tmp_path / "again", "--from", str(tmp_path / "model"), model=None, learning_rate=1e-12, epochs=1,
         evaluations=1, optimizer="sgd",
@@ -225,8 +225,8 @@ def test_padding_does_not_change_the_loss(data, tmp_path):
 
     from greenllm.config.models import Training
     from greenllm.training.batches import Collator, LengthBuckets, Row
+    from greenllm.training.model_sizes import llama_config
     from greenllm.training.planned_batches import PlannedBatches
-    from greenllm.training.sizes import llama_config
     from greenllm.training.trainer import Run, make_trainer
 
     torch.manual_seed(0)

@@ -1,4 +1,4 @@
-"""`greenllm train` with an eye on its energy: under a real meter, and with ledgers that tell a known truth."""
+"""`greenllm train` with limits on its energy: under a real meter, and with ledgers of known energy."""
 
 import json
 import re
@@ -26,13 +26,13 @@ def report(folder):
 
 
 def jobs_in(folder):
-    """Return the energy of each attempt in J, in order of time."""
+    """Return the energy of each attempt in J, in chronological order."""
     return [job.energy_with_children.value for job in attribute(folder / "ledger").jobs]
 
 
 def test_a_budget_is_kept_over_all_attempts(data, env, tmp_path):
     endless = {"epochs": 2000, "evaluations": 5000, "schedule": "constant"}
-    # What loading takes hangs on the machine, so it is measured: this attempt is refused.
+    # The energy of loading depends on the machine, so it is measured: this attempt is refused.
     refused = metered(env, tmp_path / "refused", train_command(data, tmp_path / "refused", budget_J=0.01))
     _, said = refused.communicate()
     assert refused.returncode == 2
@@ -54,7 +54,7 @@ def test_a_budget_is_kept_over_all_attempts(data, env, tmp_path):
     used_J, budget_J = map(float, re.fullmatch(r"budget: (\S+) J used of (\S+) J", told["stop_reason"]).groups())
     assert budget_J == pytest.approx(3 * loading_J, rel=1e-3)
     assert budget_J <= used_J <= 1.5 * budget_J
-    # The first attempt's is in it: the second alone did not use the budget up.
+    # The first attempt's energy counts: the second alone did not use up the budget.
     assert used_J > before_J
     assert used_J <= sum(jobs_in(tmp_path)) + 0.1
     energies = [point["energy_J"]["value"] for point in told["energy_J"]]
@@ -66,7 +66,7 @@ def test_a_budget_is_kept_over_all_attempts(data, env, tmp_path):
 
 
 @pytest.mark.parametrize("processes", [1, 2])
-def test_training_ends_where_a_kilojoule_buys_too_little(data, env, tmp_path, processes):
+def test_training_ends_if_a_kilojoule_improves_the_loss_too_little(data, env, tmp_path, processes):
     settings = {"least_gain_per_kJ": 1e9, "evaluations": 100, "epochs": 200, "processes": processes}
     command = [*train_command(data, tmp_path, **settings), "--threads", str(processes)]
     training = metered(env, tmp_path, command)
@@ -100,7 +100,7 @@ def ledger_of(monkeypatch, folder, sensors, job="job"):
     monkeypatch.setenv("GREENLLM_METER_ID", job)
 
 
-def test_what_a_job_used_is_what_attribution_finds(data, monkeypatch, tmp_path, capfd):
+def test_a_job_reads_the_energy_that_attribution_computes(data, monkeypatch, tmp_path, capfd):
     ledger_of(monkeypatch, tmp_path, [RAPL])
     few = refusal(capfd, train_command(data, tmp_path, budget_J=99))
     assert "train.budget_J: 99 J, but after the first step 100 J were used, loading and earlier attempts" in few
@@ -123,7 +123,7 @@ def test_a_budget_that_cannot_be_kept_is_refused(data, monkeypatch, tmp_path, ca
     ledger_of(monkeypatch, tmp_path / "unread", [unread])
     line = refusal(capfd, train_command(data, tmp_path / "unread", budget_J=1000))
     assert "the energy of this job is unknown: cpu cpu: the processor is not known" in line
-    assert main(train_command(data, tmp_path / "unread", epochs=0.1)) == 0  # which asks for no energy
+    assert main(train_command(data, tmp_path / "unread", epochs=0.1)) == 0  # which needs no energy
     assert report(tmp_path / "unread")["energy_J"] is None
 
 

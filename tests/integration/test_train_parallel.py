@@ -1,4 +1,4 @@
-"""`greenllm train` in several processes: the same training, and no process left behind however it ends."""
+"""`greenllm train` in several processes: the same training, and no process is left however it ends."""
 
 import json
 import os
@@ -43,7 +43,7 @@ def together(data, tmp_path_factory):
 def start(data, folder, processes=2):
     command = train_command(data, folder, "--threads", "2", processes=processes, **SETTINGS)
     environment = os.environ | {"GREENLLM_WORK": str(folder / "work.json")}
-    # A session of its own, by which its processes are found.
+    # A new session, by which its processes are found.
     return subprocess.Popen(
         [sys.executable, "-m", "greenllm", *command],
         env=environment,
@@ -54,7 +54,7 @@ def start(data, folder, processes=2):
 
 
 def processes_of(session):
-    """Return {process id: command line} of what still runs in a session."""
+    """Return {process id: command line} of the processes that still run in a session."""
     found = {}
     for folder in Path("/proc").glob("[0-9]*"):
         try:
@@ -82,7 +82,7 @@ def report(folder):
     return json.loads((folder / "model" / "training.json").read_text())
 
 
-def test_two_processes_train_as_one_does(alone, together):
+def test_two_processes_train_the_same_model_as_one(alone, together):
     one, two = report(alone), report(together)
     assert (two["world_size"], two["wrapper"], two["backend"]) == (2, "DistributedDataParallel", "gloo")
     assert (one["world_size"], one["wrapper"], one["backend"]) == (1, None, None)
@@ -142,7 +142,7 @@ def refused(capfd, command):
     return line
 
 
-def test_a_mistake_is_told_once(data, tmp_path, capfd):
+def test_a_mistake_is_reported_once(data, tmp_path, capfd):
     uneven = train_command(data, tmp_path, "--threads", "2", processes=3)
     assert "train.processes: 3 processes can't share 2 thread(s) evenly" in refused(capfd, uneven)
     odd = train_command(data, tmp_path, "--threads", "2", processes=2, batch=15)
@@ -153,7 +153,7 @@ def test_a_mistake_is_told_once(data, tmp_path, capfd):
     assert not (tmp_path / "model").exists()
 
 
-def test_several_processes_are_never_one_in_silence(data, tmp_path):
+def test_fewer_processes_than_configured_are_an_error(data, tmp_path):
     from greenllm.config.models import Training
     from greenllm.training.train import train
 

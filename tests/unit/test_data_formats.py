@@ -1,4 +1,4 @@
-"""Files of rows: what each format reads, and what it says of rows that can't be used."""
+"""Files of rows in each format, and messages about rows that can't be used."""
 
 from pathlib import Path
 
@@ -7,7 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from greenllm.data.formats import read
-from greenllm.data.records import BadRow, mapped
+from greenllm.data.raw_rows import mapped
+from greenllm.documents.card import BadRow
 from greenllm.errors import UserError
 
 COLUMNS = {"prompt": "prompt", "completion": "completion"}
@@ -51,14 +52,14 @@ def test_a_bad_jsonl_line_is_named_and_the_rest_is_read(tmp_path, line, reason):
     assert reason in bad.reason
 
 
-def test_the_encoding_named_is_the_one_read(tmp_path):
+def test_the_configured_encoding_is_used(tmp_path):
     content = '{"prompt": "café", "completion": "y"}\n'.encode("latin-1")
     assert rows_of(tmp_path / "a.jsonl", content, encoding="latin-1") == [
         {"row": 1, "prompt": "café", "completion": "y"}
     ]
 
 
-def test_a_file_in_utf16_is_refused_or_read_by_its_name(tmp_path):
+def test_a_utf16_file_is_refused_unless_its_encoding_is_named(tmp_path):
     content = "prompt,completion\na,b\n".encode("utf-16")
     with pytest.raises(UserError, match=r"a\.csv: the header holds bytes that are not utf-8"):
         rows_of(tmp_path / "a.csv", content)
@@ -80,7 +81,7 @@ def test_csv_with_quoted_line_breaks_and_a_byte_order_mark(tmp_path):
         min_size=1,
     )
 )
-def test_what_csv_writes_is_what_is_read(rows):
+def test_rows_written_by_csv_are_read_back(rows):
     import csv
     import io
     import tempfile

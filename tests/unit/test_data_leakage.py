@@ -1,4 +1,4 @@
-"""Leaks across splits, splits by group, cleaning."""
+"""Leaks between splits, splits by group, cleaning."""
 
 import random
 import string
@@ -50,7 +50,7 @@ def test_one_group_alone_cannot_be_split():
         hold_out(["a", "a"], 0.1, 0, "test")
 
 
-def test_cleaning_composes_and_drops_what_is_invisible_and_counts_it():
+def test_cleaning_composes_drops_invisible_characters_and_counts_both():
     counts = Counter()
     assert clean(" cafe\u0301\u200b\x00 au lait\n", counts) == "café au lait"
     assert clean("plain", counts) == "plain"
@@ -63,7 +63,7 @@ def test_normalised_ignores_case_punctuation_and_spacing():
 
 
 @given(st.lists(st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), min_size=1), min_size=2))
-def test_groups_are_held_out_as_scikit_learn_holds_out_their_texts(groups):
+def test_the_same_groups_are_held_out_as_by_scikit_learn(groups):
     if len(set(groups)) < 2:
         return
     number = min(max(1, round(0.3 * len(set(groups)))), len(set(groups)) - 1)

@@ -1,4 +1,4 @@
-"""Tokenizers that are trained or taken over, as `tokenizers` and transformers load them."""
+"""Trained and copied tokenizers, loaded by `tokenizers` and by transformers."""
 
 import pytest
 from hypothesis import given
@@ -21,7 +21,7 @@ TEXTS = [
 
 @pytest.mark.parametrize("kind", ["bpe", "characters"])
 @pytest.mark.parametrize("lowercase", [False, True])
-def test_what_is_encoded_is_decoded_by_both_libraries(tmp_path, kind, lowercase):
+def test_both_libraries_decode_what_they_encode(tmp_path, kind, lowercase):
     from transformers import AutoTokenizer
 
     settings = TokenizerSettings(kind=kind, vocabulary=300, lowercase=lowercase)
@@ -44,14 +44,14 @@ def test_bpe_spells_any_text(text):
 
 
 @pytest.mark.parametrize("kind", ["bpe", "characters"])
-def test_a_line_break_is_a_token_of_its_own(kind):
+def test_a_line_break_is_a_separate_token(kind):
     tokenizer = train_tokenizer(["a \n", "?\n", "a?\n"] * 50, TokenizerSettings(kind=kind, vocabulary=300))
     (line_break,) = tokenizer.encode("\n").ids
     for text in ("a ", "a?", "a"):
         assert tokenizer.encode(text + "\n").ids == [*tokenizer.encode(text).ids, line_break]
 
 
-def test_characters_give_one_token_each_and_unknown_ones_unk():
+def test_each_character_is_a_token_and_unknown_ones_are_unk():
     tokenizer = train_tokenizer(TEXTS, TokenizerSettings(kind="characters"))
     assert len(tokenizer.encode("2024年5月3日").ids) == len("2024年5月3日")
     assert tokenizer.encode("字").tokens == ["<unk>"]
@@ -62,7 +62,7 @@ def test_a_vocabulary_too_small_for_all_bytes_is_refused():
         train_tokenizer(TEXTS, TokenizerSettings(vocabulary=100))
 
 
-def test_a_models_tokenizer_is_taken_over(tmp_path):
+def test_a_models_tokenizer_is_copied(tmp_path):
     trained = train_tokenizer(TEXTS, TokenizerSettings(vocabulary=300))
     save_tokenizer(trained, tmp_path / "model")
     (tmp_path / "model" / "pytorch_model.bin").write_bytes(b"not to be copied")

@@ -9,6 +9,7 @@ from simulated_study import GPU, GPU_GAIN, MODELLED, PARAMETERS, UNKNOWN, Simula
 from greenllm.account.account import account
 from greenllm.attribution import attribute
 from greenllm.cli import main
+from greenllm.documents.evaluation import EvaluationReport
 from greenllm.errors import UserError
 from greenllm.study.results import read_study
 from greenllm.tasks import TASKS
@@ -267,16 +268,16 @@ def test_of_bits_per_byte_fewer_are_better(tmp_path: Path) -> None:
             | {"scored_bytes": 100, "scored_tokens": 25}
             for row in range(200)
         ]
-        study.write(
-            f"evaluations/support/{recipe}/seed-1.json",
-            {"schema": "greenllm/evaluation/1", "task": task.name, "engine": "transformers", "precision": "fp32"}
-            | {
-                "examples": 200,
-                "bootstrap": 200,
-                "primary": task.primary,
-                "metrics": scores_with_intervals(task, answers, 200, 1),
-            },
+        report = EvaluationReport(
+            task=task.name,
+            engine="transformers",
+            precision="fp32",
+            examples=200,
+            bootstrap=200,
+            primary=task.primary,
+            metrics=scores_with_intervals(task, answers, 200, 1),
         )
+        report.write(tmp_path / f"evaluations/support/{recipe}/seed-1.json")
         path = tmp_path / f"evaluations/support/{recipe}/seed-1.predictions.jsonl"
         path.write_text("".join(json.dumps(answer) + "\n" for answer in answers))
         study.deploy("support", recipe, 1, seconds)

@@ -3,7 +3,7 @@
 import pytest
 
 from greenllm.model_folder.flops import Flops, count_flops
-from greenllm.training.sizes import SIZES, llama_config
+from greenllm.training.model_sizes import SIZES, llama_config
 
 EMBEDDED = {"tiny": 1.2e6, "small": 4.8e6, "base": 20.8e6}  # parameters with a vocabulary of 3,000
 
@@ -24,7 +24,7 @@ def test_counts_agree_with_the_formula(size):
 
     counted = count_flops(config)
 
-    # 6 N D for the weights, 12 L d T for each token's attention (Kaplan et al. 2020, section 2.1).
+    # 6 N D for the weights, 12 L d T for the attention of each token (Kaplan et al. 2020, section 2.1).
     formula = length * (6 * weights + 12 * layers * width * length)
     assert counted.training.of(length) == pytest.approx(formula, rel=0.002)
     assert counted.forward.of(length) == pytest.approx(formula / 3, rel=0.002)

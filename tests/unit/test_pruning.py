@@ -1,4 +1,4 @@
-"""Structured pruning: what adds nothing to a decoder's output is what goes, in each architecture."""
+"""Structured pruning removes the parts that add nothing to the output, in each architecture."""
 
 import re
 from pathlib import Path
@@ -42,7 +42,7 @@ def same(before, after):
 
 @torch.no_grad()
 def silence(whole, groups=(), neurons=(), layers=()):
-    """Let key-value groups and neurons (one list a layer) and whole layers add nothing to the output."""
+    """Let key-value groups and neurons (one list per layer) and whole layers add nothing to the output."""
     size = whole.shape.heads_per_group * whole.shape.head_width
     for index, layer in enumerate(whole.layers):
         for group in groups[index] if groups else ():
@@ -55,7 +55,7 @@ def silence(whole, groups=(), neurons=(), layers=()):
 
 
 @pytest.mark.parametrize("architecture", ["llama", "qwen2", "qwen3", "mistral", "gemma", "gemma2", "gemma3_text"])
-def test_what_adds_nothing_goes_and_the_output_stays(architecture, tmp_path):
+def test_parts_that_add_nothing_are_removed_and_the_output_stays(architecture, tmp_path):
     whole = decoder(architecture)
     chance = torch.Generator().manual_seed(1)
     neurons = [torch.randperm(128, generator=chance)[:64] for _ in range(4)]
@@ -73,14 +73,14 @@ def test_what_adds_nothing_goes_and_the_output_stays(architecture, tmp_path):
     assert (config.intermediate_size, config.num_hidden_layers) == (64, 2)
 
 
-def test_a_live_part_is_missed():
+def test_removing_a_part_that_contributes_changes_the_output():
     whole = decoder("llama")
     before = logits(whole.network)
     kept = choose(measure(whole, ROWS), whole.shape, heads=0, feed_forward=0.5, layers=0)
     assert not same(before, logits(cut(whole, kept)))
 
 
-def test_neurons_that_hardly_ever_speak_go_however_heavy_their_weights():
+def test_rarely_active_neurons_are_removed_whatever_their_weights():
     whole = decoder("llama")
     with torch.no_grad():
         for layer in whole.layers:
@@ -112,7 +112,7 @@ def test_a_share_that_does_not_divide(shares, said):
         choose(importance, whole.shape, **{"heads": 0, "feed_forward": 0, "layers": 0} | shares)
 
 
-def test_a_third_may_be_given_in_three_digits():
+def test_a_third_may_be_written_with_three_digits():
     whole = decoder("llama", num_hidden_layers=3)
     kept = choose(measure(whole, ROWS), whole.shape, heads=0, feed_forward=0, layers=0.333)
     assert len(kept) == 2

@@ -8,6 +8,7 @@ import pytest
 
 from greenllm.attribution import Estimate, Parameter
 from greenllm.config.models import Deployment
+from greenllm.documents.measurement import Throughput
 from greenllm.errors import UserError
 from greenllm.load.measurement import described, measure_point
 from greenllm.load.rounds import Answered, Order, Round, Window
@@ -61,27 +62,29 @@ def test_without_energy_the_time_of_a_request_must_be_known(settings: Deployment
     point = measure_point(simulated.send, settings, 1, lambda windows: [None] * len(windows))
     assert point.stopped == "narrow"
     figures = described(point, None, [None] * 10)
-    assert figures["energy_J"] is figures["energy_per_request_J"] is None
-    assert figures["throughput"] == {"requests_per_s": 100, "tokens_per_s": 200}
+    assert figures.energy_J is figures.energy_per_request_J is None
+    assert figures.throughput == Throughput(requests_per_s=100, tokens_per_s=200)
 
 
 def test_the_sensors_uncertainty_and_the_spread_between_rounds_add_in_quadrature(settings: Deployment) -> None:
     simulated = Simulated(0.04)
     point = measure_point(simulated.send, settings, 1, simulated.energies)
     energies = simulated.energies([round.window for round in point.rounds])
-    per = described(point, None, energies)["energy_per_request_J"]
+    per = described(point, None, energies).energy_per_request_J
+    assert per is not None
     between = relative_halfwidth([energy.value for energy in energies if energy])
-    assert per["value"] - per["low"] == pytest.approx(per["value"] * math.hypot(0.1, between))
-    assert per["high"] - per["value"] == pytest.approx(per["value"] * math.hypot(0.1, between))
+    assert per.value - per.low == pytest.approx(per.value * math.hypot(0.1, between))
+    assert per.high - per.value == pytest.approx(per.value * math.hypot(0.1, between))
 
 
 def test_no_energy_is_below_zero() -> None:
     simulated = Simulated(0)
     point = measure_point(simulated.send, Deployment(requests=20, rounds=2, most_s=1), 1, simulated.energies)
     energies = [Estimate({"gain": amount}, GAIN) for amount in (10.0, 190.0)]
-    per = described(point, None, energies)["energy_per_request_J"]
-    assert (per["low"], per["value"]) == (0, 10)
-    assert per["high"] > 20
+    per = described(point, None, energies).energy_per_request_J
+    assert per is not None
+    assert (per.low, per.value) == (0, 10)
+    assert per.high > 20
 
 
 def test_a_first_round_without_an_answer_ends_it(settings: Deployment) -> None:

@@ -17,7 +17,7 @@ EOS = 1
 
 @pytest.fixture
 def tokenizer():
-    """One token a character, a to z; the line break is a token too."""
+    """One token per character, a to z and the line break."""
     vocabulary = {"<pad>": 0, "<eos>": EOS, "<unk>": 2, "\n": 3} | {chr(97 + n): 4 + n for n in range(26)}
     characters = Tokenizer(models.WordLevel(vocabulary, unk_token="<unk>"))
     characters.pre_tokenizer = pre_tokenizers.Split("", "isolated")
@@ -51,7 +51,7 @@ def test_a_long_row_loses_the_beginning_of_its_prompt(tokenizer, tmp_path):
     assert rows.truncated == 2
 
 
-def test_a_prompt_in_a_chat_template_is_its_ids(tokenizer, tmp_path):
+def test_a_prompt_in_a_chat_template_is_read_as_its_ids(tokenizer, tmp_path):
     table = pyarrow.table({"prompt": ["<eos>ab\n"], "prompt_ids": [[EOS, 4, 5, 3]], "completion": ["c"]})
     pyarrow.parquet.write_table(table, tmp_path / "train.parquet")
     rows = read_rows(tmp_path / "train.parquet", tokenizer, eos_id=EOS, context=16)
@@ -66,7 +66,7 @@ def test_a_missing_file_or_column_is_named(tokenizer, tmp_path):
         read_rows(tmp_path / "train.parquet", tokenizer, eos_id=EOS, context=6)
 
 
-def test_each_epoch_has_every_row_once_in_batches_of_its_own():
+def test_each_epoch_has_every_row_once_in_different_batches():
     buckets = LengthBuckets(lengths(), batch=32, seed=1)
     first, second = buckets.of_epoch(0), buckets.of_epoch(1)
     for epoch in (first, second):
@@ -97,7 +97,7 @@ def test_long_batches_do_not_all_come_first():
     assert sum(means[:half]) / half == pytest.approx(sum(means[half:]) / (len(means) - half), rel=0.35)
 
 
-def test_targets_are_one_token_on_and_weighted():
+def test_targets_are_one_token_later_and_weighted():
     batch = Collator(pad_id=0, prompt_weight=0.25)(
         [Row([5, 6, 7, EOS], prompt_length=2), Row([8, EOS], prompt_length=1)]
     )
@@ -110,7 +110,7 @@ def test_targets_are_one_token_on_and_weighted():
 @pytest.mark.parametrize("rows", [[Row([5, 6, 7, EOS], 2), Row([8] * 9, 1), Row([9, EOS], 1)], [Row([9, 8, EOS], 2)]])
 def test_however_a_batch_is_divided_its_loss_is_the_mean_over_all_its_tokens(rows, count):
     def mean_loss(batch):
-        return weighted_mean(batch["targets"].float(), batch["weights"]).item()  # the target stands for its loss
+        return weighted_mean(batch["targets"].float(), batch["weights"]).item()  # the target in place of its loss
 
     batches = [Collator(pad_id=0, prompt_weight=0.25, rank=Rank(index, count))(rows) for index in range(count)]
     averaged = sum(mean_loss(batch) * batch["share"].item() for batch in batches) / count

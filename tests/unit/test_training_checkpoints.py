@@ -1,4 +1,4 @@
-"""Which checkpoint a killed training resumes from."""
+"""The checkpoint from which a killed training resumes."""
 
 import errno
 
@@ -15,7 +15,7 @@ def write(folder, step, whole=True):
     return checkpoint
 
 
-def test_the_newest_whole_checkpoint_counts(tmp_path):
+def test_the_newest_complete_checkpoint_is_resumed(tmp_path):
     training = checkpoints.fingerprint({"seed": 1})
     assert checkpoints.open_folder(tmp_path, training) is None
     write(tmp_path, 9)
@@ -38,7 +38,7 @@ def test_another_training_starts_anew(tmp_path):
     assert not stale.exists()
 
 
-def test_a_full_disk_is_told_from_other_errors(tmp_path):
+def test_a_full_disk_is_distinguished_from_other_errors(tmp_path):
     assert checkpoints.no_space(OSError(errno.ENOSPC, "No space left on device"), tmp_path, 0)
     assert checkpoints.no_space(OSError(errno.EDQUOT, "Disk quota exceeded"), tmp_path, 0)
     assert not checkpoints.no_space(OSError(errno.EACCES, "Permission denied"), tmp_path, 10**18)

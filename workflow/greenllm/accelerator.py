@@ -10,12 +10,15 @@ import runpy
 import sys
 import warnings
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from greenllm.device_choice import DeviceChoice
 
 TABLE = "README.md, On a GPU: a table of drivers and builds"
 
 
-def uses_gpu(device: Literal["auto", "cpu", "require"]) -> bool:
+def uses_gpu(device: "DeviceChoice") -> bool:
     """Return whether to compute on a GPU. If this job has a GPU that it can't use, warn on standard error why.
 
     Raises `UserError` if a GPU is required and none can be used.

@@ -3,11 +3,13 @@
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, Field, SerializerFunctionWrapHandler, ValidationError, model_serializer
+from pydantic import Field, SerializerFunctionWrapHandler, ValidationError, model_serializer
 
 from greenllm.attribution.result import HostTotals
 from greenllm.comparison.rows import Advice, ComparedRecipes, ModelRow
+from greenllm.documents.card import DataCard
 from greenllm.documents.document import Number, first_fault
+from greenllm.documents.preparation import PreparationReport
 from greenllm.errors import UserError
 from greenllm.estimate import Interval, Parameter
 from greenllm.files import read_json
@@ -27,27 +29,6 @@ class LedgerFile(AccountPart):
     sha256: str
 
 
-class DataFile(BaseModel):
-    """What a data card says of one of its files."""
-
-    part: str | None = None
-    file: str | None = None
-    rows: int | None = None
-    bytes: int | None = None
-    sha256: str | None = None
-
-
-class DataCard(BaseModel):
-    """The part of a data card (card.json) that is shown; what a card does not have is None."""
-
-    origin: str | None = None
-    source: str | None = None
-    licence: str | None = None
-    revision: str | None = None
-    bad_row_count: int | None = None
-    files: list[DataFile] = Field(default_factory=list)
-
-
 class ExperimentAccount(AccountPart):
     """An experiment: its task and data, its recipes side by side, and which one to deploy."""
 
@@ -55,15 +36,10 @@ class ExperimentAccount(AccountPart):
     metrics: dict[str, str]
     primary: str
     higher_is_better: bool
-    card: dict[str, Any] | None  # card.json, as it is
-    preparation: dict[str, Any] | None  # report.json of the preparation, as it is
+    card: DataCard | None
+    preparation: PreparationReport | None
     comparison: ComparedRecipes
     recommendation: Advice
-
-    @property
-    def data_card(self) -> DataCard:
-        """The data card, typed."""
-        return DataCard.model_validate(self.card or {})
 
 
 class JobComponent(AccountPart):

@@ -1,7 +1,7 @@
-"""The article's classifier of images: 784 points, 128 hidden units, 10 digits; in PyTorch, and in TensorFlow by Keras.
+"""The article's image classifier (784 points, 128 hidden units, 10 digits) in PyTorch, and in TensorFlow by Keras.
 
-Its listing gives the last layer a softmax and then computes the loss with `from_logits=True`, which applies a second
-one. Here the last layer gives logits, and the loss is told so.
+The article's listing has a softmax in the last layer and computes the loss with `from_logits=True`, which applies a
+second one. Here the last layer returns logits, as that loss expects.
 """
 
 from typing import TYPE_CHECKING, Literal, Protocol
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 Framework = Literal["pytorch", "tensorflow"]
 POINTS, HIDDEN, CLASSES = 784, 128, 10
 PARAMETERS = POINTS * HIDDEN + HIDDEN + HIDDEN * CLASSES + CLASSES
-# Two operations for each weight of the two matrices; backward takes twice as many again.
+# Two operations per weight of the two matrices; the backward pass takes twice as many in addition.
 FORWARD_FLOPS = 2 * (POINTS * HIDDEN + HIDDEN * CLASSES)
 
 
@@ -33,7 +33,7 @@ class Network(Protocol):
         learning_rate: float,
         done: "Callable[[int, float], None]",
     ) -> None:
-        """Train by SGD; `done(epoch, loss)` is told the mean cross entropy in nats after each epoch."""
+        """Train by SGD; `done(epoch, loss)` is called after each epoch with the mean cross entropy in nats."""
 
     def logits(self, images: "NDArray[np.float32]") -> "NDArray[np.float32]":
         """Return the logits, of shape (images, 10)."""
@@ -49,7 +49,7 @@ class Network(Protocol):
 def new_network(framework: Framework, *, seed: int, threads: int) -> Network:
     """Return a network with random weights (Glorot uniform, no bias: Keras' defaults, in both frameworks).
 
-    Raises UserError where TensorFlow is not installed.
+    Raises UserError if TensorFlow is not installed.
     """
     if framework == "pytorch":
         from greenllm.classifier.pytorch import PyTorch
@@ -61,7 +61,7 @@ def new_network(framework: Framework, *, seed: int, threads: int) -> Network:
 
 
 def load_network(framework: Framework, folder: "Path", *, threads: int) -> Network:
-    """Return the network that `save` wrote to a folder. Raises UserError where TensorFlow is not installed."""
+    """Return the network that `save` wrote to a folder. Raises UserError if TensorFlow is not installed."""
     if framework == "pytorch":
         from greenllm.classifier.pytorch import PyTorch
 

@@ -1,18 +1,18 @@
-"""Images as text: 64 grey values from 0 to 16, brought to 28 x 28 points from 0 to 1."""
+"""Reads images written as text: 64 grey values from 0 to 16, enlarged to 28 x 28 points from 0 to 1."""
 
 from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
-SIDE, WHITE = 8, 16  # of scikit-learn's digits
-WIDE = 28  # of MNIST's, which the article's network takes
+SIDE, WHITE = 8, 16  # scikit-learn's digits
+WIDE = 28  # MNIST's digits, the input of the article's network
 
 
 def images_of(texts: Sequence[str]) -> NDArray[np.float32]:
     """Return the images of shape (texts, 784), enlarged by bilinear interpolation.
 
-    Raises ValueError, naming the text, where one is not 64 numbers from 0 to 16.
+    Raises ValueError, which names the text, if one is not 64 numbers from 0 to 16.
     """
     from scipy.ndimage import zoom
 
@@ -22,7 +22,7 @@ def images_of(texts: Sequence[str]) -> NDArray[np.float32]:
 
 
 def grey_values(text: str) -> list[float]:
-    """Return the 64 values of an image as text. Raises ValueError, naming the text, where it is none."""
+    """Return the 64 values of an image as text. Raises ValueError, which names the text, if it is none."""
     try:
         values = [float(word) for word in text.split()]
     except ValueError:

@@ -1,4 +1,4 @@
-"""The classifier in PyTorch, as the article's listing has it: a plain loop."""
+"""The classifier in PyTorch: a plain training loop, as in the article's listing."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -26,7 +26,7 @@ class PyTorch:
 
     @classmethod
     def new(cls, seed: int, threads: int) -> Self:
-        """Return one with random weights."""
+        """Return a classifier with random weights."""
         torch.manual_seed(seed)
         network = _network()
         for layer in network:
@@ -37,7 +37,7 @@ class PyTorch:
 
     @classmethod
     def load(cls, folder: Path, threads: int) -> Self:
-        """Return the one that `save` wrote."""
+        """Return the classifier that `save` wrote."""
         network = _network()
         network.load_state_dict(load_file(folder / FILE))
         return cls(network, threads)
@@ -45,7 +45,6 @@ class PyTorch:
     def save(self, folder: Path) -> None:
         """Write the weights as safetensors."""
         save_file(self._network.state_dict(), folder / FILE)
-        (folder / FILE).chmod(0o644)  # safetensors leaves it to its owner alone
 
     def train(
         self,

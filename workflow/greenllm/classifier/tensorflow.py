@@ -1,4 +1,4 @@
-"""The classifier in TensorFlow, by Keras 3: `compile` and `fit`, as the article's listing has it."""
+"""The classifier in TensorFlow by Keras 3: `compile` and `fit`, as in the article's listing."""
 
 import os
 from collections.abc import Callable
@@ -13,7 +13,7 @@ from greenllm.errors import UserError
 
 os.environ["KERAS_BACKEND"] = "tensorflow"
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-os.environ.setdefault("CUDA_VISIBLE_DEVICES", "")  # the recipe asks for none
+os.environ.setdefault("CUDA_VISIBLE_DEVICES", "")  # the recipe reserves no GPU
 
 try:
     import keras
@@ -36,7 +36,7 @@ class TensorFlow:
 
     @classmethod
     def new(cls, seed: int, threads: int) -> Self:
-        """Return one with random weights."""
+        """Return a classifier with random weights."""
         _use_threads(threads)
         keras.utils.set_random_seed(seed)
         hidden, output = keras.layers.Dense(HIDDEN, activation="relu"), keras.layers.Dense(CLASSES)
@@ -44,7 +44,7 @@ class TensorFlow:
 
     @classmethod
     def load(cls, folder: Path, threads: int) -> Self:
-        """Return the one that `save` wrote; no code that a file may hold is run (Keras' safe mode)."""
+        """Return the classifier that `save` wrote; code in the file is not run (Keras' safe mode)."""
         _use_threads(threads)
         return cls(keras.saving.load_model(folder / FILE, safe_mode=True))
 
@@ -67,8 +67,8 @@ class TensorFlow:
             optimizer=keras.optimizers.SGD(learning_rate),
             loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True),
         )
-        told = keras.callbacks.LambdaCallback(on_epoch_end=lambda epoch, logs: done(epoch + 1, float(logs["loss"])))
-        self._network.fit(images, digits, batch_size=batch, epochs=epochs, verbose=0, callbacks=[told])
+        report = keras.callbacks.LambdaCallback(on_epoch_end=lambda epoch, logs: done(epoch + 1, float(logs["loss"])))
+        self._network.fit(images, digits, batch_size=batch, epochs=epochs, verbose=0, callbacks=[report])
 
     def logits(self, images: NDArray[np.float32]) -> NDArray[np.float32]:
         """Return the logits."""
@@ -76,6 +76,6 @@ class TensorFlow:
 
 
 def _use_threads(threads: int) -> None:
-    """Set the threads, which TensorFlow takes only before it has computed anything."""
+    """Set the threads; TensorFlow accepts them only before its first computation."""
     tensorflow.config.threading.set_intra_op_parallelism_threads(threads)
     tensorflow.config.threading.set_inter_op_parallelism_threads(1)

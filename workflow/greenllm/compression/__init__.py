@@ -1,1 +1,1 @@
-"""Compression of trained models: quantising, cutting, and what is written down of it."""
+"""Compression of trained models: quantisation, pruning and its report."""

@@ -1,28 +1,28 @@
-"""A smaller decoder made of the more important parts of a larger one: an ordinary model of the same architecture."""
+"""Cuts a decoder down to its most important parts: an ordinary, smaller model of the same architecture."""
 
 import copy
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import torch
+from transformers import AutoModelForCausalLM
 
 from greenllm.compression.importance import Importance
-from greenllm.compression.llama_like import Decoder, Shape
+from greenllm.compression.llama_like import LlamaLike, Shape
 from greenllm.errors import UserError
 
-if TYPE_CHECKING:
-    import torch
-
-# Feed-forward widths stay multiples of what kernels and quantisers take at once.
+# Feed-forward widths stay multiples of this block, which kernels and quantisers process at once.
 NEURONS = 32
-# How exactly a share is given: 0.333 is one of three.
+# Tolerance of a share given to three digits: 0.333 means one of three.
 HALF_A_THOUSANDTH = 5e-4
-# Keys of configurations that hold one entry a layer.
+# Keys of model configurations with one entry per layer.
 PER_LAYER = ("layer_types", "no_rope_layers", "mlp_layer_types")
 
 
 @dataclass(frozen=True)
 class Kept:
-    """What stays of one layer, as indices in ascending order."""
+    """The parts of one layer to keep, as ascending indices."""
 
     layer: int
     groups: list[int]
@@ -30,9 +30,9 @@ class Kept:
 
 
 def choose(importance: Importance, shape: Shape, *, heads: float, feed_forward: float, layers: float) -> list[Kept]:
-    """Return what stays where the least important shares (0 to 1) of heads, neurons and layers go.
+    """Return what to keep if the least important shares (0 to 1) of heads, neurons and layers are removed.
 
-    Raises `UserError` where a share is of no whole number of key-value groups or layers.
+    Raises `UserError` if a share is not a whole number of key-value groups or layers.
     """
     deep = shape.layers - _whole(layers, shape.layers, "layers", "layers")
     broad = shape.groups - _whole(heads, shape.groups, "heads", f"key-value groups of {shape.heads_per_group} heads")
@@ -43,10 +43,8 @@ def choose(importance: Importance, shape: Shape, *, heads: float, feed_forward: 
     ]
 
 
-def cut(decoder: Decoder, kept: Sequence[Kept]) -> Any:
-    """Return a new network of the kept parts, in the same architecture, its configuration adapted."""
-    from transformers import AutoModelForCausalLM
-
+def cut(decoder: LlamaLike, kept: Sequence[Kept]) -> Any:
+    """Return a new network of the kept parts: same architecture, smaller configuration."""
     config = copy.deepcopy(decoder.network.config)
     shape = decoder.shape
     config.num_hidden_layers = len(kept)
@@ -71,7 +69,7 @@ def cut(decoder: Decoder, kept: Sequence[Kept]) -> Any:
         smaller.load_state_dict(chosen)
     except RuntimeError as error:
         raise UserError(
-            f"prune: {type(decoder.network).__name__} has weights that are shared out in a way not known here; leave "
+            f"prune: {type(decoder.network).__name__} divides its weights in a way that pruning does not know; leave "
             f"this recipe out for this model ({' '.join(str(error).split())[:200]})"
         ) from None
     smaller.generation_config = copy.deepcopy(decoder.network.generation_config)
@@ -79,7 +77,7 @@ def cut(decoder: Decoder, kept: Sequence[Kept]) -> Any:
 
 
 def _whole(share: float, count: int, key: str, what: str) -> int:
-    """Return how many of `count` parts a share is; raise `UserError` where that is not a whole number."""
+    """Return the number of parts in a share of `count`; raise `UserError` if that is not a whole number."""
     part = round(share * count)
     if share == 0 or (abs(part / count - share) < HALF_A_THOUSANDTH and 0 < part < count):
         return part
@@ -91,7 +89,7 @@ def _whole(share: float, count: int, key: str, what: str) -> int:
 
 
 def _neurons(share: float, count: int) -> int:
-    """Return how many of `count` neurons go: a multiple of `NEURONS` stays, where it was one."""
+    """Return how many of `count` neurons to remove; a multiple of `NEURONS` is kept a multiple."""
     step = NEURONS if count % NEURONS == 0 else 1
     removed = round(share * count / step) * step
     if share and not 0 < removed < count:
@@ -102,14 +100,14 @@ def _neurons(share: float, count: int) -> int:
     return removed
 
 
-def _best(importance: "torch.Tensor", count: int) -> list[int]:
-    """Return the indices of the `count` most important, ascending; of equals the first."""
+def _best(importance: torch.Tensor, count: int) -> list[int]:
+    """Return the indices of the `count` most important parts, ascending; the first of equal ones."""
     order = importance.argsort(descending=True, stable=True)
     return sorted(order[:count].tolist())
 
 
-def _part(name: str, weight: "torch.Tensor", kept: Kept, shape: Shape) -> "torch.Tensor":
-    """Return what stays of a weight or bias of a layer."""
+def _part(name: str, weight: torch.Tensor, kept: Kept, shape: Shape) -> torch.Tensor:
+    """Return the kept part of a weight or bias of a layer."""
     module, _, kind = name.rpartition(".")
     module = module.rpartition(".")[2]
     keys = _ranges(kept.groups, shape.head_width)

@@ -1,13 +1,13 @@
-"""How much each head, feed-forward neuron and layer of a decoder adds, measured on rows that it was trained on."""
+"""Importance of each head, feed-forward neuron and layer of a decoder, measured on training rows."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from greenllm.compression.llama_like import Decoder
+import torch
+from torch.nn import functional
 
-if TYPE_CHECKING:
-    import torch
+from greenllm.compression.llama_like import LlamaLike
 
 FORMULAS = {
     # Wanda's score of a weight, |w|·‖x‖, its squares summed over the weights of one neuron.
@@ -21,17 +21,15 @@ FORMULAS = {
 class Importance:
     """Importance by layer: `groups` (layers, key-value groups), `neurons` (layers, neurons), `layers` (layers)."""
 
-    groups: "torch.Tensor"
-    neurons: "torch.Tensor"
-    layers: "torch.Tensor"
+    groups: torch.Tensor
+    neurons: torch.Tensor
+    layers: torch.Tensor
 
 
-def measure(decoder: Decoder, rows: Sequence[Sequence[int]]) -> Importance:
-    """Run the decoder on each of `rows` (token ids), forward only, and return the importance of its parts."""
-    import torch
-
+def measure(decoder: LlamaLike, rows: Sequence[Sequence[int]]) -> Importance:
+    """Return the importance of a decoder's parts, measured in one forward pass over `rows` (token ids)."""
     shape = decoder.shape
-    seen = [_Seen(layer, shape.groups * shape.heads_per_group) for layer in decoder.layers]
+    seen = [_LayerSums(layer, shape.groups * shape.heads_per_group) for layer in decoder.layers]
     device = next(decoder.network.parameters()).device
     handles = [handle for one in seen for handle in one.watch()]
     try:
@@ -51,16 +49,14 @@ def measure(decoder: Decoder, rows: Sequence[Sequence[int]]) -> Importance:
     )
 
 
-class _Seen:
-    """Sums over the tokens that passed one layer."""
+class _LayerSums:
+    """Sums over all tokens in one layer."""
 
     def __init__(self, layer: Any, heads: int) -> None:
-        import torch
-
         self._layer, self._heads = layer, heads
         output = layer.self_attn.o_proj.weight
         width = output.shape[1] // heads
-        # The products of a head's outputs with each other: the norm after o_proj follows from them.
+        # Products of a head's outputs with each other, from which its norm after o_proj follows.
         self._products = torch.zeros(heads, width, width, device=output.device)
         self._squares = torch.zeros(layer.mlp.down_proj.in_features, device=output.device)
         self.cosines = 0.0
@@ -73,24 +69,18 @@ class _Seen:
             self._layer.register_forward_hook(self._passed),
         ]
 
-    def heads(self) -> "torch.Tensor":
+    def heads(self) -> torch.Tensor:
         """Return, for each head h, Σ over tokens of ‖W_h·c‖², where c is the head's output; shape (heads,)."""
-        import torch
-
         output = self._layer.self_attn.o_proj.weight.float()
         weights = output.view(output.shape[0], self._heads, -1)
         return torch.einsum("ohd,hde,ohe->h", weights, self._products, weights).clamp(min=0)
 
-    def neurons(self) -> "torch.Tensor":
+    def neurons(self) -> torch.Tensor:
         """Return ‖a‖·‖W[:, j]‖ of each feed-forward neuron j, where a are its activations; shape (neurons,)."""
-        import torch
-
         norms: torch.Tensor = torch.linalg.vector_norm(self._layer.mlp.down_proj.weight.float(), dim=0)
         return self._squares.sqrt() * norms
 
     def _attended(self, _module: Any, inputs: tuple[Any, ...]) -> None:
-        import torch
-
         heads = inputs[0].float().flatten(end_dim=-2).unflatten(-1, (self._heads, -1))
         self._products += torch.einsum("thd,the->hde", heads, heads)
 
@@ -98,8 +88,6 @@ class _Seen:
         self._squares += inputs[0].float().flatten(end_dim=-2).square().sum(dim=0)
 
     def _passed(self, _module: Any, inputs: tuple[Any, ...], output: Any) -> None:
-        from torch.nn import functional
-
         before, after = inputs[0].float(), (output[0] if isinstance(output, tuple) else output).float()
         cosine = functional.cosine_similarity(before, after, dim=-1)
         self.cosines += float(cosine.sum())

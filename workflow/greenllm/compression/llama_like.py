@@ -1,8 +1,10 @@
-"""What structured pruning must know of a decoder: where its heads, feed-forward neurons and layers lie."""
+"""The decoders that structured pruning can cut, with their heads, feed-forward neurons and layers."""
 
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from torch import nn
 
 from greenllm.errors import UserError
 
@@ -12,19 +14,19 @@ FEED_FORWARD = ("gate_proj", "up_proj", "down_proj")
 
 @dataclass(frozen=True)
 class Shape:
-    """The size of a decoder's layers, all alike."""
+    """The sizes of a decoder's layers, which are all equal."""
 
     layers: int
     groups: int
-    """Key-value heads; each serves `heads_per_group` query heads and goes only together with them."""
+    """Key-value heads; each is kept or removed together with the `heads_per_group` query heads that it serves."""
     heads_per_group: int
     head_width: int
     feed_forward: int
 
 
 @dataclass(frozen=True)
-class Decoder:
-    """A dense Llama-like decoder: its network, its layers, the prefix of their weights' names, and their shape."""
+class LlamaLike:
+    """A dense Llama-like decoder: network, layers, the prefix of their weights' names, and shape."""
 
     network: Any
     layers: list[Any]
@@ -32,13 +34,11 @@ class Decoder:
     shape: Shape
 
 
-def decoder_of(network: Any, folder: Path) -> Decoder:
+def decoder_of(network: Any, folder: Path) -> LlamaLike:
     """Find the layers of a decoder such as Llama, Qwen2, Qwen3, Gemma or Mistral.
 
-    Raises `UserError` where a layer lacks one of the seven projections: fused (Phi-3), mixtures of experts, GPT-2.
+    Raises `UserError` if a layer lacks one of the seven projections, as in Phi-3 (fused), mixtures of experts, GPT-2.
     """
-    from torch import nn
-
     kind = type(network).__name__
     layers = getattr(network.get_decoder(), "layers", None)
     if layers is None:
@@ -51,7 +51,7 @@ def decoder_of(network: Any, folder: Path) -> Decoder:
     config = network.config
     first = layers[0]
     groups = config.num_key_value_heads or config.num_attention_heads
-    return Decoder(
+    return LlamaLike(
         network=network,
         layers=list(layers),
         prefix=next(name for name, module in network.named_modules() if module is layers),
@@ -67,6 +67,6 @@ def decoder_of(network: Any, folder: Path) -> Decoder:
 
 def _unknown(folder: Path, kind: str, missing: str) -> UserError:
     return UserError(
-        f"{folder}: {kind} has no {missing}, so that it cannot be pruned; expected a dense Llama-like decoder (Llama, "
+        f"{folder}: {kind} has no {missing}, so it cannot be pruned; expected a dense Llama-like decoder (Llama, "
         "Qwen, Gemma, Mistral …), or leave this recipe out for this model"
     )

@@ -1,4 +1,4 @@
-"""Weights quantised in blocks by ONNX Runtime GenAI's model builder, for its engine on the CPU."""
+"""Quantisation of weights in blocks by ONNX Runtime GenAI's model builder, for its CPU engine."""
 
 import os
 import subprocess
@@ -16,26 +16,26 @@ def build(
 ) -> None:
     """Quantise a Hugging Face model folder's weights and write an ONNX Runtime GenAI folder for the CPU.
 
-    `options` are the builder's extra options, such as algo_config and block_size. Unless they say otherwise:
-    symmetric, round to nearest, one scale for each block of 32 weights. Activations are quantised to int8 on the fly
-    (the builder's default for the CPU: MatMulNBits with accuracy level 4). Nothing is fetched from anywhere.
+    `options` are the builder's extra options, such as algo_config and block_size. The default is symmetric,
+    round to nearest, one scale for each block of 32 weights. Activations are quantised to int8 on the fly (the
+    builder's default for the CPU: MatMulNBits with accuracy level 4). Nothing is downloaded.
 
-    Raises `UserError` where the builder cannot build the model's architecture, or fails.
+    Raises `UserError` if the builder does not know the model's architecture, or fails.
     """
     environment = os.environ | {
         "OMP_NUM_THREADS": str(threads),
         "HF_HUB_OFFLINE": "1",
-        # The builder writes the commit of the repository it finds around .venv, that is ours, into the model.
+        # The builder would write the commit of the repository around .venv, this project's, into the model.
         "GIT_DIR": os.devnull,
         "TOKENIZERS_PARALLELISM": "false",
-        "PYTHONUNBUFFERED": "1",  # so that its progress comes line by line into a log file, too
+        "PYTHONUNBUFFERED": "1",  # so that progress reaches a log file line by line
     }
     with tempfile.TemporaryDirectory() as cache:
         command = [sys.executable, "-P", "-m", "onnxruntime_genai.models.builder"]
         command += ["-i", str(model), "-o", str(out), "-p", precision, "-e", "cpu", "-c", cache]
         if options:
             command += ["--extra_options", *(f"{name}={value}" for name, value in options.items())]
-        # What the builder says of its progress goes to our standard error as it comes.
+        # The builder's progress goes straight to our standard error.
         done = subprocess.run(command, env=environment, text=True, stdout=2, stderr=subprocess.PIPE, check=False)
     if done.returncode == 0:
         return

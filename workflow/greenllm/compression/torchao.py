@@ -1,19 +1,19 @@
-"""Weights quantised by torchao, for PyTorch: meant for GPUs (in eager mode on a CPU it saves memory, not time)."""
+"""Quantisation of weights by torchao, for PyTorch on GPUs (in eager mode on a CPU it saves memory but no time)."""
 
 from pathlib import Path
 from typing import Literal
 
-from greenllm.compression.models import save
 from greenllm.errors import UserError
+from greenllm.model_folder.weights import save_weights
 
 
 def quantize(model: Path, out: Path, *, precision: Literal["int8", "int4"], block: int, on_gpu: bool) -> None:
-    """Quantise a Hugging Face model folder's linear layers, embeddings left out, and write it as such a folder again.
+    """Quantise the linear layers of a Hugging Face model folder, but not its embeddings, and write such a folder.
 
-    Weights only: activations stay bf16 on a GPU, fp32 on the CPU. int8 has one scale a row, int4 one for each `block`
-    of weights, packed for PyTorch's int4 kernel, which runs on GPUs alone.
+    Only weights: activations stay bf16 on a GPU, fp32 on the CPU. int8 has one scale per row, int4 one per `block` of
+    weights, packed for PyTorch's int4 kernel, which only runs on GPUs.
 
-    Raises `UserError` where torchao is missing, or int4 is asked for without a GPU.
+    Raises `UserError` if torchao is missing, or for int4 without a GPU.
     """
     import torch
     from transformers import AutoModelForCausalLM, TorchAoConfig
@@ -43,4 +43,4 @@ def quantize(model: Path, out: Path, *, precision: Literal["int8", "int4"], bloc
         use_safetensors=True,
         quantization_config=TorchAoConfig(chosen),
     )
-    save(quantized, out)
+    save_weights(quantized, out)

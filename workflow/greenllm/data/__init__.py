@@ -1,1 +1,1 @@
-"""Data sets and models that come from somewhere: their sources, cards and preparation."""
+"""Data sets and pretrained models: their sources, cards and preparation."""

@@ -1,4 +1,4 @@
-"""Prompts in a model's chat template, as instruct models were trained on them."""
+"""Prompts in a model's chat template, the form on which instruct models were trained."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -9,11 +9,11 @@ from greenllm.errors import UserError
 
 
 def chat_template(model: Path, system: str | None) -> Callable[[str], Prompt]:
-    """Return what puts a prompt into the chat template of a model folder, as the user's message after `system`.
+    """Return a function that puts a prompt into a model's chat template, as the user's message after `system`.
 
-    The template's special tokens are in the result's ids alone; in its text they look like any that a user writes.
-    Where both the template and the tokenizer begin a text with the same token, the template's is left out.
-    Raises UserError where the model has no chat template, or its template refuses such messages.
+    Only the ids of its result hold the template's special tokens; its text merely spells them. If template and
+    tokenizer both begin a text with the same token, the template's is left out.
+    Raises UserError if the model has no chat template, or its template refuses these messages.
     """
     text = Text(model)
     before = [] if system is None else [{"role": "system", "content": system}]
@@ -24,7 +24,7 @@ def chat_template(model: Path, system: str | None) -> Callable[[str], Prompt]:
         except PromptError as error:
             raise UserError(f"model.chat: {model}: {error}") from None
 
-    # How a text begins depends on the template and the tokenizer alone: one prompt shows it for all.
+    # The beginning of a text depends only on template and tokenizer, so one prompt shows it for all.
     probe = whole("x")
     doubled = len(text.prompt_ids(probe)) < len(probe.ids)
     first = (text.token("bos_token") or "") if doubled else ""

@@ -1,18 +1,18 @@
-"""Cleaning of text, with counts of what was changed."""
+"""Cleaning of text, with counts of the changes."""
 
 import re
 import unicodedata
 from collections import Counter
 
-# Control characters that are no white space, and marks without width or meaning that copied text carries along:
+# Control characters except white space, and marks without width or meaning that copied text may contain:
 # soft hyphen, zero-width space, byte order mark.
 INVISIBLE = re.compile(r"[\x00-\x08\x0e-\x1b\x7f-\x84\x86-\x9f\u00ad\u200b\ufeff]")
 
 
 def clean(text: str, counts: Counter[str]) -> str:
-    """Return `text` in Unicode's composed form (NFC), without invisible characters, its ends trimmed.
+    """Return `text` in Unicode's composed form (NFC), trimmed, without invisible characters.
 
-    Counts in `counts` the texts changed: `composed`, `invisible_characters`, `trimmed`.
+    `counts` counts the changed texts: `composed`, `invisible_characters`, `trimmed`.
     """
     composed = unicodedata.normalize("NFC", text)
     visible = INVISIBLE.sub("", composed)
@@ -24,5 +24,5 @@ def clean(text: str, counts: Counter[str]) -> str:
 
 
 def normalised(text: str) -> str:
-    """Return what makes two texts the same: their words, without case, punctuation and spacing."""
+    """Return the words of a text without case, punctuation and spacing: equal for texts that count as the same."""
     return " ".join(re.findall(r"\w+", text.casefold())) or " ".join(text.split())

@@ -1,6 +1,5 @@
-"""Collect a data set: its rows as Parquet, and beside them a card that says where they come from."""
+"""Collect a data set: its rows as Parquet, and a card that says where they come from."""
 
-import dataclasses
 import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -9,35 +8,30 @@ from typing import Any
 from tqdm import tqdm
 
 from greenllm.config.models import Data, Mapped
-from greenllm.data.records import OPTIONAL, BadRow
+from greenllm.data.raw_rows import OPTIONAL
 from greenllm.data.sources import Part, open_source
 from greenllm.data.tables import write_table
+from greenllm.documents.card import BadRow, CardFile, DataCard
 from greenllm.errors import UserError
-from greenllm.files import SHOWN_CHARACTERS, replacing_folder, require_replaceable, write_json
+from greenllm.files import SHOWN_CHARACTERS, replacing_folder, require_replaceable
 from greenllm.tasks import Task
 
 STAGE = "collect"
-SHOWN = 5  # bad rows named on the terminal
-NAMED = 1000  # bad rows named in the card
+SHOWN = 5  # bad rows that are printed
+NAMED = 1000  # bad rows that the card lists
 
 
-def collect(task: Task, settings: Data, base: Path, out: Path) -> dict[str, Any]:
-    """Write `out`/train.parquet, test.parquet where the source has a test part, and card.json; return the card.
+def collect(task: Task, settings: Data, base: Path, out: Path) -> DataCard:
+    """Write `out`/train.parquet, test.parquet if the source has a test part, and card.json; return the card.
 
-    Rows that can't be read are left out and named in the card, since only `preprocess` knows how many are too many.
-    Raises UserError where a source or a whole file is unusable.
+    Rows that can't be read are left out and listed in the card: `preprocess` has the limit on their share.
+    Raises UserError if a source or a whole file is unusable.
     """
     place = require_replaceable(out, STAGE, [base / file for file in settings.files.values()])
     downloads = place.parent / f".{place.name[:SHOWN_CHARACTERS]}.downloads"
     source = open_source(task, settings, base, downloads)
-    card: dict[str, Any] = {
-        "schema": "greenllm/card/1",
-        "task": task.name,
-        "source": settings.source,
-        **{"near_duplicates": True, **source.card},
-    }
     bad: list[BadRow] = []
-    files = []
+    files: list[CardFile] = []
     with replacing_folder(out, STAGE) as folder:
         for part in source.parts():
             if "header" in part.facts:
@@ -48,19 +42,25 @@ def collect(task: Task, settings: Data, base: Path, out: Path) -> dict[str, Any]
             count = write_table(path, _columns(task, settings), rows)
             if count == 0:
                 raise UserError(_unusable(part, bad[before:], task))
-            files.append({"part": part.name, "file": part.file, **part.facts, "rows": count})
-            files[-1].setdefault("bytes", path.stat().st_size)
-        card["columns"] = list(_columns(task, settings))
-        card["files"] = files
-        card["rows"] = sum(file["rows"] for file in files)
-        card["bytes"] = sum(file["bytes"] or 0 for file in files)
-        card["bad_row_count"] = len(bad)
-        card["bad_rows"] = [dataclasses.asdict(row) for row in bad[:NAMED]]
-        write_json(folder / "card.json", card)
+            facts = {**part.facts, "rows": count}
+            facts.setdefault("bytes", path.stat().st_size)
+            files.append(CardFile(part=part.name, file=part.file, **facts))
+        card = DataCard(
+            task=task.name,
+            source=settings.source,
+            **{"near_duplicates": True, **source.card},
+            columns=list(_columns(task, settings)),
+            files=files,
+            rows=sum(file.rows for file in files),
+            bytes=sum(file.bytes or 0 for file in files),
+            bad_row_count=len(bad),
+            bad_rows=bad[:NAMED],
+        )
+        card.write(folder / "card.json")
     for row in bad[:SHOWN]:
         print(row, file=sys.stderr)
     if len(bad) > SHOWN:
-        print(f"… and {len(bad) - SHOWN:,} more bad rows, named in {out / 'card.json'}", file=sys.stderr)
+        print(f"… and {len(bad) - SHOWN:,} more bad rows, listed in {out / 'card.json'}", file=sys.stderr)
     _remove(downloads)
     return card
 

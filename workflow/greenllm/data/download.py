@@ -1,4 +1,4 @@
-"""Downloads that resume after a break and are refused where their SHA-256 differs."""
+"""Downloads that resume after an interruption and are refused if their SHA-256 differs."""
 
 import sys
 import time
@@ -11,16 +11,16 @@ from greenllm.errors import UserError
 from greenllm.files import sha256_of
 
 ATTEMPTS = 4
-PAUSE_S = 0.5  # before the second attempt; twice as long before each further one
+PAUSE_S = 0.5  # before the second attempt; doubled before each further one
 TIMEOUT_S = 30.0
 
 
 def download(url: str, sha256: str, folder: Path) -> Path:
-    """Fetch `url` into `folder` and return the file, named by its SHA-256.
+    """Download `url` into `folder` and return the file, which is named by its SHA-256.
 
-    What a broken download has fetched stays beside as `.partial` and is resumed, in this call or the next. Proxies
-    are taken from the environment (HTTPS_PROXY and its like). Raises UserError where the address can't be fetched
-    or the file is another than expected; such a file is not kept.
+    An interrupted download is kept as `.partial` and resumed, in this call or the next. Proxies come from the
+    environment (such as HTTPS_PROXY). Raises UserError if the download fails, or if the file's SHA-256 differs; such
+    a file is not kept.
     """
     path, partial = folder / sha256, folder / f"{sha256}.partial"
     if path.is_file() and sha256_of(path) == sha256:
@@ -29,15 +29,15 @@ def download(url: str, sha256: str, folder: Path) -> Path:
     resumed = partial.is_file() and partial.stat().st_size > 0
     _fetch(url, partial)
     found = sha256_of(partial)
-    if found != sha256 and resumed:  # the file at that address may have changed between the two halves
+    if found != sha256 and resumed:  # the file may have changed between the two parts
         partial.unlink()
         _fetch(url, partial)
         found = sha256_of(partial)
     if found != sha256:
         partial.unlink()
         raise UserError(
-            f"{url}: its SHA-256 is {found}, expected {sha256}; the download was not kept. Mend the url or, where this "
-            "newer file is the one wanted, its sha256"
+            f"{url}: its SHA-256 is {found}, expected {sha256}; the download was not kept. Correct the url or, "
+            "if this newer file is wanted, its sha256"
         )
     partial.replace(path)
     return path
@@ -68,11 +68,11 @@ def _fetch(url: str, partial: Path) -> None:
 
 def _fetch_rest(client: httpx.Client, url: str, partial: Path) -> None:
     have = partial.stat().st_size if partial.is_file() else 0
-    # Without `identity` a range would count compressed bytes.
+    # Without `identity`, a range would count compressed bytes.
     headers = {"Accept-Encoding": "identity"} | ({"Range": f"bytes={have}-"} if have else {})
     with client.stream("GET", url, headers=headers) as response:
         if have and response.status_code == httpx.codes.REQUESTED_RANGE_NOT_SATISFIABLE:
-            return  # nothing is left to fetch, or the file is another: its SHA-256 will tell
+            return  # nothing is left to fetch, or it is another file: the SHA-256 will show
         response.raise_for_status()
         resumed = have and response.status_code == httpx.codes.PARTIAL_CONTENT
         rest = int(response.headers.get("Content-Length", 0))
@@ -88,6 +88,6 @@ def _fetch_rest(client: httpx.Client, url: str, partial: Path) -> None:
                 delay=2,
             ) as bar,
         ):
-            for chunk in response.iter_bytes():  # as they come: nothing that has arrived is lost to a break
+            for chunk in response.iter_bytes():  # written as they arrive: an interruption loses nothing
                 file.write(chunk)
                 bar.update(len(chunk))

@@ -1,4 +1,4 @@
-"""Files of rows: their format is found by name and content, and they are read row by row."""
+"""Reads files of rows: finds the format by name and content, and yields row by row."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -7,11 +7,11 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from greenllm.data.decoding import TextFile, text_file
+from greenllm.data.arrow_rows import rows_of
+from greenllm.data.csv_rows import find_separator, read_separated
 from greenllm.data.json_rows import read_json_rows
-from greenllm.data.records import Raw, check_columns
-from greenllm.data.separated import find_separator, read_separated
-from greenllm.data.typed import rows_of
+from greenllm.data.raw_rows import Raw, check_columns
+from greenllm.data.text_files import TextFile, text_file
 from greenllm.errors import UserError, reason
 from greenllm.packed import ending, ending_inside, first_bytes, opened, packing
 
@@ -25,13 +25,13 @@ ENDINGS = {
     ".txt": "text",
     ".text": "text",
 }
-HEADER = "text"  # a first line of a plain-text file that is the name of its one column
+HEADER = "text"  # first line of a plain-text file that names its single column
 BATCH = 1000  # rows of a Parquet file held in memory at once
 
 
 @dataclass(frozen=True)
-class Table:
-    """The rows of a file; `facts` says for the card what its name alone does not: packing, separator, header."""
+class FileRows:
+    """The rows of a file; `facts` are for the card: packing, separator and header, unless they are the usual ones."""
 
     rows: Iterator[Raw]
     facts: Mapping[str, str]
@@ -42,12 +42,11 @@ class Table:
 
 def read(
     path: Path, name: str, format: str, encoding: str, columns: Mapping[str, str], separator: str | None = None
-) -> Table:
-    """Return the rows of `path`; `name` is what messages call it, and its ending decides the format `auto`.
+) -> FileRows:
+    """Return the rows of `path`; `name` is its name in messages, whose ending decides the format `auto`.
 
-    `columns` (ours → the file's) are those that it must have; by them the `separator` of a CSV file is found where none
-    is given. Raises UserError where the whole file is unusable, also while it is read; a single bad row comes with its
-    problem.
+    The file must have `columns` (ours → the file's). A CSV file's `separator` is found by them if it is None.
+    Raises UserError if the whole file is unusable, also during reading; a single bad row is yielded with its problem.
     """
     if not path.exists():
         raise UserError(f"{name}: no such file; expected a file of rows (relative paths start at data_folder)")
@@ -67,21 +66,21 @@ def read(
     facts = {} if packed is None else {"packing": packed}
     match format:
         case "parquet":
-            return Table(_parquet(path, name, columns), facts)
+            return FileRows(_parquet(path, name, columns), facts)
         case "csv":
             file = text_file(path, name, encoding, "the header")
             usual = "\t" if ending(name) == ".tsv" else ","
             found = separator or find_separator(file, columns, usual)
-            return Table(
+            return FileRows(
                 read_separated(file, columns, found), facts if found == usual else {**facts, "separator": found}
             )
         case "json" | "jsonl":
-            return Table(read_json_rows(text_file(path, name, encoding, "the first line"), columns), facts)
+            return FileRows(read_json_rows(text_file(path, name, encoding, "the first line"), columns), facts)
         case _:
             check_columns(name, ["text"], columns)
             file = text_file(path, name, encoding, "the first line")
             header = _has_header(file)
-            return Table(_lines(file, header), {**facts, "header": HEADER} if header else facts)
+            return FileRows(_lines(file, header), {**facts, "header": HEADER} if header else facts)
 
 
 def _has_header(file: TextFile) -> bool:

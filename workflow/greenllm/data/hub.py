@@ -1,4 +1,4 @@
-"""The Hugging Face hub: its errors told in one line, for data sets and models alike."""
+"""Errors of the Hugging Face hub in one line, and licences, for data sets and models."""
 
 import contextlib
 import os
@@ -10,8 +10,8 @@ from greenllm.errors import UserError, reason
 
 @contextlib.contextmanager
 def one_line_errors(kind: str, id: str, revision: str | None) -> Iterator[None]:
-    """Turn what goes wrong with `kind` (`data set` or `model`) `id` at the hub into a UserError."""
-    import httpx2  # what huggingface_hub speaks HTTP with
+    """Turn errors of the hub about `id`, a `kind` (`data set` or `model`), into UserErrors."""
+    import httpx2  # huggingface_hub's HTTP client
     from huggingface_hub import errors
 
     at = f"hub {kind} {id!r}" + (f" at revision {revision!r}" if revision else "")
@@ -23,7 +23,7 @@ def one_line_errors(kind: str, id: str, revision: str | None) -> Iterator[None]:
     except errors.RevisionNotFoundError:
         raise UserError(f"{at}: no such revision; expected a commit, tag or branch of it") from None
     except errors.GatedRepoError:
-        raise UserError(f"{at}: access must be asked for on the hub; then set HF_TOKEN") from None
+        raise UserError(f"{at}: request access on the hub, then set HF_TOKEN") from None
     except (errors.RepositoryNotFoundError, errors.HFValidationError):
         raise UserError(
             f"{at}: {endpoint} has no such {kind}; expected OWNER/NAME (a private one needs HF_TOKEN)"
@@ -41,6 +41,6 @@ def one_line_errors(kind: str, id: str, revision: str | None) -> Iterator[None]:
 
 
 def licence(card: Any) -> str | None:
-    """Return the licence that a repository's card names, where it names one."""
+    """Return the licence in a repository's card, or None."""
     named = card.license if card else None
     return ", ".join(named) if isinstance(named, list) else named

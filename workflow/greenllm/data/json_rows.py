@@ -1,18 +1,18 @@
-"""Rows in JSON: an object a line, an array of objects, or an object with one such array in it."""
+"""Reads rows in JSON: one object per line, an array of objects, or an object that holds one such array."""
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from greenllm.data.decoding import TextFile
-from greenllm.data.records import CHATS, OPTIONAL, Raw
+from greenllm.data.raw_rows import CHATS, OPTIONAL, Raw
+from greenllm.data.text_files import TextFile
 from greenllm.errors import UserError, listed, quoted
 
 
 @dataclass(frozen=True)
-class Twice:
-    """What is read for an object that has one key twice."""
+class DoubledKey:
+    """Read in place of an object that has one key twice."""
 
     key: str
     first: int
@@ -23,10 +23,10 @@ class Twice:
 
 
 def read_json_rows(file: TextFile, columns: Mapping[str, str]) -> Iterator[Raw]:
-    """Yield the rows, numbered by their lines or, in an array, by their place; blank lines are no rows.
+    """Yield the rows, numbered by line or by their position in an array; blank lines are skipped.
 
-    A file that is one object is a row where it has the `columns` (ours → the file's), else it holds the rows.
-    Raises UserError where the file is one array or object and can't be read as rows.
+    A file that is one object is a row if it has the `columns` (ours → the file's); else it holds the rows.
+    Raises UserError if the file is one array or object that can't be read as rows.
     """
     example = _example(columns)
     values = _array(file, columns)
@@ -34,13 +34,13 @@ def read_json_rows(file: TextFile, columns: Mapping[str, str]) -> Iterator[Raw]:
         for number, value in enumerate(values, 1):
             yield _row(number, value, example)
         return
-    # Only \n ends a line: other separators may be in its texts, and a \r in them is escaped.
+    # Only \n ends a line: texts may hold other separators, and a \r in them is escaped.
     with file.opened(newline="\n") as lines:
         for number, line in enumerate(lines, 1):
             if not line.strip():
                 continue
             try:
-                # Without its end: else a line cut short is at fault in a line 2.
+                # Without the line break: else the error in a truncated line would be in a line 2.
                 yield _row(number, _loads(line.rstrip("\r\n")), example)
             except ValueError as error:
                 yield Raw(number, {}, f"not valid JSON ({error}); expected one object such as {example} a line")
@@ -58,7 +58,7 @@ def _row(number: int, value: Any, example: str) -> Raw:
     match value:
         case dict():
             return Raw(number, value)
-        case Twice():
+        case DoubledKey():
             return Raw(number, {}, str(value))
         case list():
             kind = "list"
@@ -70,7 +70,7 @@ def _row(number: int, value: Any, example: str) -> Raw:
 
 
 def _array(file: TextFile, columns: Mapping[str, str]) -> Sequence[Any] | None:
-    """Return the rows of a file that is one JSON value; None where it has one a line."""
+    """Return the rows of a file that is one JSON value; None if it has one value per line."""
     with file.opened(newline="\n") as lines:
         first = next((line for line in lines if line.strip()), "").strip()
         one_line = not any(line.strip() for line in lines)
@@ -90,8 +90,8 @@ def _array(file: TextFile, columns: Mapping[str, str]) -> Sequence[Any] | None:
 
 
 def _inside(value: Any, name: str, columns: Mapping[str, str]) -> Sequence[Any]:
-    """Return the rows within an object, which is a row itself where it holds no list of them."""
-    if isinstance(value, Twice):
+    """Return the rows in an object; an object without a list of rows is a row itself."""
+    if isinstance(value, DoubledKey):
         return [value]
     needed = _needed(columns)
     if all(theirs in value and not isinstance(value[theirs], list) for theirs in needed):
@@ -108,12 +108,12 @@ def _inside(value: Any, name: str, columns: Mapping[str, str]) -> Sequence[Any]:
 
 
 def _lists(value: Mapping[str, Any], needed: Sequence[str]) -> list[str]:
-    """Return the keys of an object's lists of objects; where there are none, those of lists that may be of rows.
+    """Return the keys of an object's lists of objects; if it has none, those of lists that may be meant as rows.
 
-    These are empty ones, and the columns themselves where each is a list.
+    These are empty lists, or the columns themselves if each is a list.
     """
     lists = {key: inner for key, inner in value.items() if isinstance(inner, list)}
-    if found := [key for key, inner in lists.items() if any(isinstance(row, dict | Twice) for row in inner)]:
+    if found := [key for key, inner in lists.items() if any(isinstance(row, dict | DoubledKey) for row in inner)]:
         return found
     if all(theirs in lists for theirs in needed):
         return list(needed) if len(needed) > 1 else []
@@ -129,7 +129,7 @@ def _is_json(text: str) -> bool:
 
 
 def _loads(text: str) -> Any:
-    """Return a JSON value with its numbers as they are written; raise ValueError, with the place, where it is none."""
+    """Return a JSON value with numbers as text, as written; raise ValueError with the position if it is invalid."""
     try:
         return json.loads(text, object_pairs_hook=_object, parse_float=str, parse_int=str, parse_constant=float)
     except json.JSONDecodeError as error:
@@ -139,12 +139,12 @@ def _loads(text: str) -> Any:
         raise ValueError("too deeply nested") from None
 
 
-def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any] | Twice:
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any] | DoubledKey:
     found = dict(pairs)
     if len(found) < len(pairs):
         places: dict[str, int] = {}
         for place, (key, _) in enumerate(pairs, 1):
             if key in places:
-                return Twice(key, places[key], place)
+                return DoubledKey(key, places[key], place)
             places[key] = place
     return found

@@ -1,4 +1,4 @@
-"""Training rows that also stand, nearly or exactly, in a held-out part."""
+"""Finds training rows that also occur, exactly or nearly, in a held-out part."""
 
 import functools
 from collections.abc import Iterator, Sequence
@@ -11,25 +11,25 @@ from greenllm.data.cleaning import normalised
 
 NGRAM = 3
 PERMUTATIONS = 128
-HASHED = 4096  # 3-grams permuted at once: a long text's would take 1 kB each
+HASHED = 4096  # 3-grams permuted at once, since each takes 1 kB
 
 
 def leaking(texts: Sequence[str], held_out: Sequence[str], near: float | None) -> tuple[set[int], set[int]]:
-    """Return which of `texts` (by index) equal a held-out text, and which others are nearly equal to one.
+    """Return the indices of `texts` that equal a held-out text, and of others that nearly equal one.
 
-    Equal means the same words; nearly equal a Jaccard similarity of the sets of character 3-grams of at least `near`
-    (null: not looked for). MinHash finds the candidates (Broder 1997, and locality-sensitive hashing), whose
-    similarity is then computed exactly, so nothing below `near` is taken; with 128 permutations a pair at or above
-    it is missed rarely.
+    Equal means the same words. Nearly equal means that the sets of character 3-grams have a Jaccard similarity of at
+    least `near` (None: not searched). MinHash with locality-sensitive hashing (Broder 1997) finds candidates, whose
+    similarity is then computed exactly. So no pair below `near` is returned; with 128 permutations, a pair at or above
+    it is rarely missed.
     """
     known = {normalised(text) for text in held_out}
     keys = [normalised(text) for text in texts]
     equal = {index for index, key in enumerate(keys) if key in known}
     if near is None or not known:
         return equal, set()
-    # Rather more candidates than fewer; and at 1 the bands would be too few.
+    # More candidates rather than fewer; a threshold of 1 would leave too few bands.
     index = MinHashLSH(threshold=min(near, 0.9), num_perm=PERMUTATIONS, weights=(0.1, 0.9))
-    # What is compared most is kept: the 3-grams of all texts would take a hundred times their room.
+    # A cache of the most compared: the 3-grams of all texts would take a hundred times the memory of the texts.
     grams = functools.lru_cache(maxsize=1024)(_grams)
     for key, sketch in _sketched(sorted(known)):
         index.insert(key, sketch)

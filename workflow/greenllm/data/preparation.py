@@ -1,5 +1,6 @@
 """Prepare a collected data set: clean it, split it without leaks, make its tokenizer, report the counts."""
 
+import itertools
 from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -8,23 +9,32 @@ from typing import Any
 import numpy as np
 from tokenizers import Tokenizer
 
-from greenllm.config.models import Preprocessing
+from greenllm.config.models import Preprocessing, TokenizerSettings
 from greenllm.data.cleaning import clean, normalised
 from greenllm.data.leakage import leaking
 from greenllm.data.prompt_lengths import require_shorter
 from greenllm.data.splitting import hold_out
 from greenllm.data.tables import read_table, write_table
 from greenllm.data.tokenizer import copy_tokenizer, save_tokenizer, train_tokenizer
+from greenllm.documents.card import BadRow, DataCard
+from greenllm.documents.preparation import (
+    Leaks,
+    PreparationReport,
+    PreparedTokenizer,
+    RowCounts,
+    SplitCounts,
+    TokenCounts,
+)
 from greenllm.engines import Prompt
 from greenllm.errors import UserError, quoted
-from greenllm.files import read_json, replacing_folder, require_replaceable, write_json
+from greenllm.files import replacing_folder, require_replaceable, write_json
 from greenllm.tasks import Task
 
 STAGE = "preprocess"
 COLUMNS = ("id", "prompt", "completion", "group")
-SHOWN = 3  # reasons given where too many rows are bad, each with its first row
-NAMED = 1000  # bad rows named in the report
-ENCODED = 1000  # rows held as tokens at once, which take a hundred times a text's room
+SHOWN = 3  # reasons in the message about too many bad rows, each with its first row
+NAMED = 1000  # bad rows that the report lists
+ENCODED = 1000  # rows held as tokens at once: they take a hundred times the memory of a text
 
 Row = dict[str, Any]
 
@@ -39,82 +49,106 @@ def prepare(
     *,
     context: int | None = None,
     evaluated_rows: int | None = None,
-) -> dict[str, Any]:
+) -> PreparationReport:
     """Write `out`/{train,validation,test}.parquet, tokenizer/ and report.json; return the report.
 
-    `data` is what `collect` wrote, `model` the folder whose tokenizer is taken over (null: one is trained), `chat` what
-    puts a prompt into the model's chat template, `context` how many tokens the model has room for (null: unknown).
-    Raises UserError where too many rows are bad, nothing is left to train on or to test, or a prompt among the first
-    `evaluated_rows` of the test split (null: all) leaves no room for an answer.
+    `data` is what `collect` wrote, `model` the folder whose tokenizer is used (None: one is trained), `chat` puts a
+    prompt into the model's chat template, `context` is the model's longest sequence in tokens (None: unknown).
+    Raises UserError if too many rows are bad, no row is left to train or to test on, or a prompt among the first
+    `evaluated_rows` of the test split (None: all) leaves no room for an answer.
     """
     require_replaceable(out, STAGE, [data, model])
-    card = read_json(data / "card.json", "expected a folder that `greenllm collect` wrote")
-    report: dict[str, Any] = {"schema": "greenllm/preprocessing/1", "task": task.name}
-    parts = {name: read_table(data / f"{name}.parquet") for name in _parts(data)}
-    files = {file["part"]: file["file"] for file in card["files"]}
-    bad = list(card["bad_rows"])
+    card = DataCard.read(data / "card.json", "expected a folder that `greenllm collect` wrote")
+    files = {file.part: file.file for file in card.files}
+    bad = list(card.bad_rows)
     changes: Counter[str] = Counter()
-    usable = {name: _usable(task, name, rows, files[name], bad, changes) for name, rows in parts.items()}
-    bad_count = card["bad_row_count"] + len(bad) - len(card["bad_rows"])
-    _check_share_of_bad_rows(bad, bad_count, card["rows"] + card["bad_row_count"], settings.most_bad_rows)
-    report["rows"] = {"collected": card["rows"] + card["bad_row_count"], "bad": bad_count}
-    report["bad_rows"] = bad[:NAMED]
-    report["cleaned"] = {name: changes[name] for name in ("composed", "invisible_characters", "trimmed")}
-
-    # A test file is somebody's benchmark: all its rows stay, duplicates too.
-    rest, report["rows"]["duplicates_dropped"] = _without_duplicates(usable["train"])
-    report["rows"]["contradictory"] = {name: _contradictory(rows) for name, rows in usable.items()}
-    if "test" in usable:
-        test = usable["test"]
-    else:
-        kept, held = hold_out([row["group"] for row in rest], settings.test_share, settings.seed, "test")
-        rest, test = [rest[index] for index in kept], [rest[index] for index in held]
-    near = settings.near_duplicate if card["near_duplicates"] else None
-    rest, leaked_test = _without_leaks(rest, test, near, task.compares)
-    kept, held = hold_out([row["group"] for row in rest], settings.validation_share, settings.seed, "validation")
-    train, validation = [rest[index] for index in kept], [rest[index] for index in held]
-    # Here it is the held-out side that gives way: validation only watches the training.
-    validation, leaked_validation = _without_leaks(validation, train, near, task.compares)
-    splits = {"train": train, "validation": validation, "test": _shuffled(test, settings.seed)}
+    usable = {
+        name: _usable(task, name, read_table(data / f"{name}.parquet"), files[name], bad, changes)
+        for name in _parts(data)
+    }
+    bad_count = card.bad_row_count + len(bad) - len(card.bad_rows)
+    collected = card.rows + card.bad_row_count
+    _check_share_of_bad_rows(bad, bad_count, collected, settings.most_bad_rows)
+    near = settings.near_duplicate if card.near_duplicates else None
+    unique, duplicates = _without_duplicates(usable["train"])
+    splits, leaks = _split(unique, usable.get("test"), task, settings, near)
     for name in ("train", "test"):
         if not splits[name]:
             raise UserError(f"{data}: no rows are left for {name} after cleaning; expected more rows")
-    report["leaks"] = {
-        "near_duplicate_threshold": near,
-        "train_rows_dropped_for_test": leaked_test,
-        "validation_rows_dropped_for_train": leaked_validation,
-    }
     if chat is not None:
-        for rows in splits.values():
-            for row in rows:
-                prompt = chat(row["prompt"])
-                row |= {"prompt": str(prompt), "prompt_ids": list(prompt.ids)}
+        for row in itertools.chain(*splits.values()):
+            prompt = chat(row["prompt"])
+            row |= {"prompt": str(prompt), "prompt_ids": list(prompt.ids)}
     with replacing_folder(out, STAGE) as folder:
         for name, rows in splits.items():
             subset = ("subset",) if any("subset" in row for row in rows) else ()
             ids = () if chat is None else ("prompt_ids",)
             write_table(folder / f"{name}.parquet", (*COLUMNS, *subset, *ids), rows)
-        if replies := task.replies if card["source"] == "embedded" else _replies(usable["train"], files["train"]):
+        if replies := task.replies if card.source == "embedded" else _replies(usable["train"], files["train"]):
             write_json(folder / "replies.json", {"hand_over": task.hand_over, "replies": replies})
-        if model is None:
-            texts = [text for row in train for text in (row["prompt"], row["completion"])]
-            tokenizer = train_tokenizer(texts, settings.tokenizer)
-            save_tokenizer(tokenizer, folder / "tokenizer")
-        else:
-            tokenizer = copy_tokenizer(model, folder / "tokenizer")
+        tokenizer = _tokenizer(model, splits["train"], settings.tokenizer, folder / "tokenizer")
         if context is not None:
-            evaluated = splits["test"][:evaluated_rows]
-            around = tokenizer.num_special_tokens_to_add(is_pair=False)
-            lengths = [int(length) + around for length in _prompt_lengths(evaluated, tokenizer)]
-            require_shorter(lengths, [row["id"] for row in evaluated], context, str(data))
-        report["tokenizer"] = {
-            "origin": "trained" if model is None else "model",
-            "kind": settings.tokenizer.kind if model is None else None,
-            "vocabulary": tokenizer.get_vocab_size(),
-        }
-        report["splits"] = {name: _described(rows, tokenizer) for name, rows in splits.items()}
-        write_json(folder / "report.json", report)
+            _require_room(splits["test"][:evaluated_rows], tokenizer, context, data)
+        report = PreparationReport(
+            task=task.name,
+            rows=RowCounts(
+                collected=collected,
+                bad=bad_count,
+                duplicates_dropped=duplicates,
+                contradictory={name: _contradictory(rows) for name, rows in usable.items()},
+            ),
+            bad_rows=bad[:NAMED],
+            cleaned={name: changes[name] for name in ("composed", "invisible_characters", "trimmed")},
+            leaks=leaks,
+            tokenizer=PreparedTokenizer(
+                origin="trained" if model is None else "model",
+                kind=settings.tokenizer.kind if model is None else None,
+                vocabulary=tokenizer.get_vocab_size(),
+            ),
+            splits={name: _described(rows, tokenizer) for name, rows in splits.items()},
+        )
+        report.write(folder / "report.json")
     return report
+
+
+def _split(
+    unique: Sequence[Row], test: Sequence[Row] | None, task: Task, settings: Preprocessing, near: float | None
+) -> tuple[dict[str, list[Row]], Leaks]:
+    """Return the splits: rows to train, validate and test on, without leaks, and what was dropped for that.
+
+    `test` are the source's own test rows (None: it has none). They are a benchmark: all stay, duplicates too.
+    """
+    rest = list(unique)
+    if test is None:
+        kept, held = hold_out([row["group"] for row in rest], settings.test_share, settings.seed, "test")
+        rest, test = [rest[index] for index in kept], [rest[index] for index in held]
+    rest, leaked_test = _without_leaks(rest, test, near, task.compares)
+    kept, held = hold_out([row["group"] for row in rest], settings.validation_share, settings.seed, "validation")
+    train, validation = [rest[index] for index in kept], [rest[index] for index in held]
+    # Here the held-out side loses rows: validation only monitors the training.
+    validation, leaked_validation = _without_leaks(validation, train, near, task.compares)
+    leaks = Leaks(
+        near_duplicate_threshold=near,
+        train_rows_dropped_for_test=leaked_test,
+        validation_rows_dropped_for_train=leaked_validation,
+    )
+    return {"train": train, "validation": validation, "test": _shuffled(test, settings.seed)}, leaks
+
+
+def _require_room(rows: Sequence[Row], tokenizer: Tokenizer, context: int, data: Path) -> None:
+    """Raise UserError if a prompt leaves no room for an answer in `context` tokens."""
+    around = tokenizer.num_special_tokens_to_add(is_pair=False)
+    lengths = [int(length) + around for length in _prompt_lengths(rows, tokenizer)]
+    require_shorter(lengths, [row["id"] for row in rows], context, str(data))
+
+
+def _tokenizer(model: Path | None, train: Sequence[Row], settings: TokenizerSettings, folder: Path) -> Tokenizer:
+    """Write the model's tokenizer, or one trained on the rows, to `folder`; return it."""
+    if model is not None:
+        return copy_tokenizer(model, folder)
+    tokenizer = train_tokenizer([text for row in train for text in (row["prompt"], row["completion"])], settings)
+    save_tokenizer(tokenizer, folder)
+    return tokenizer
 
 
 def _parts(data: Path) -> list[str]:
@@ -126,17 +160,17 @@ def _usable(
     part: str,
     rows: Sequence[Mapping[str, Any]],
     file: str,
-    bad: list[dict[str, Any]],
+    bad: list[BadRow],
     changes: Counter[str],
 ) -> list[Row]:
-    """Return the rows in the task's format; those left without a prompt or a completion join `bad`."""
+    """Return the rows in the task's format; those left without a prompt or a completion are added to `bad`."""
     usable = []
     for row in rows:
         texts = {name: clean(row[name], changes) for name in task.columns}
         empty = [name for name, text in texts.items() if not text]
         if empty:
             reason = f"the {' and the '.join(empty)} {'is' if len(empty) == 1 else 'are'} empty"
-            bad.append({"file": file, "row": row["row"], "reason": reason})
+            bad.append(BadRow(file, row["row"], reason))
             continue
         usable.append(
             {
@@ -151,7 +185,7 @@ def _usable(
 
 
 def _replies(rows: Sequence[Row], file: str) -> dict[str, str]:
-    """Return the reply to each completion, where the rows have a column of them."""
+    """Return the reply to each completion, if the rows have a column of replies."""
     replies: dict[str, str] = {}
     for row in rows:
         if reply := row.get("reply"):
@@ -164,14 +198,14 @@ def _replies(rows: Sequence[Row], file: str) -> dict[str, str]:
     return replies
 
 
-def _check_share_of_bad_rows(bad: Sequence[Mapping[str, Any]], count: int, rows: int, most: float) -> None:
+def _check_share_of_bad_rows(bad: Sequence[BadRow], count: int, rows: int, most: float) -> None:
     if count <= most * rows:
         return
-    first: dict[str, Mapping[str, Any]] = {}
+    first: dict[str, BadRow] = {}
     for row in bad:
-        first.setdefault(row["reason"], row)
+        first.setdefault(row.reason, row)
     named = list(first.values())[:SHOWN]
-    shown = "; ".join(f"{row['file']}: row {row['row']}: {row['reason']}" for row in named)
+    shown = "; ".join(map(str, named))
     raise UserError(
         f"{count:,} of {rows:,} rows can't be used, more than preprocess.most_bad_rows allows ({most:.2%}); "
         f"mend them or raise it: {shown}" + ("; …" if count > len(named) else "")
@@ -185,7 +219,7 @@ def _without_duplicates(rows: Sequence[Row]) -> tuple[list[Row], int]:
 
 
 def _contradictory(rows: Sequence[Row]) -> int:
-    """Return how many rows have a prompt that also stands with another completion; they are kept."""
+    """Return the number of rows with a prompt that also has another completion; they are kept."""
     completions: defaultdict[str, set[str]] = defaultdict(set)
     for row in rows:
         completions[row["prompt"]].add(row["completion"])
@@ -195,7 +229,7 @@ def _contradictory(rows: Sequence[Row]) -> int:
 def _without_leaks(
     rows: Sequence[Row], against: Sequence[Row], near: float | None, columns: Sequence[str]
 ) -> tuple[list[Row], dict[str, int]]:
-    """Return the rows that are in no group of `against`, and whose `columns` neither equal nor nearly equal those."""
+    """Return the rows that are in no group of `against`, their `columns` neither equal nor nearly equal."""
     groups = {row["group"] for row in against}
     apart = [row for row in rows if row["group"] not in groups]
     texts, held_out = (["".join(row[name] for name in columns) for row in some] for some in (apart, against))
@@ -206,12 +240,12 @@ def _without_leaks(
 
 
 def _shuffled(rows: Sequence[Row], seed: int) -> list[Row]:
-    """Return the rows in a random order, so that the first ones are a fair sample; the ids tell the old order."""
+    """Return the rows in a random order, so that the first ones are a fair sample; the ids have the old order."""
     return [rows[index] for index in np.random.default_rng(seed).permutation(len(rows))]
 
 
 def _lengths(rows: Sequence[Row], column: str, tokenizer: Tokenizer) -> Any:
-    """Return the lengths of a column's texts in tokens, without those that the tokenizer puts around a text."""
+    """Return the lengths of a column's texts in tokens, without those that the tokenizer adds around a text."""
     found: list[int] = []
     for start in range(0, len(rows), ENCODED):
         texts = [row[column] for row in rows[start : start + ENCODED]]
@@ -227,10 +261,10 @@ def _prompt_lengths(rows: Sequence[Row], tokenizer: Tokenizer) -> Any:
     return _lengths(rows, "prompt", tokenizer)
 
 
-def _described(rows: Sequence[Row], tokenizer: Tokenizer) -> dict[str, Any]:
-    """Return the number of rows and groups, and how long they are in tokens (with the end token)."""
+def _described(rows: Sequence[Row], tokenizer: Tokenizer) -> SplitCounts:
+    """Return the number of rows and groups, and their lengths in tokens (with the end token)."""
     if not rows:
-        return {"rows": 0, "groups": 0, "tokens": None}
+        return SplitCounts(rows=0, groups=0, tokens=None)
 
     prompts, completions = _prompt_lengths(rows, tokenizer), _lengths(rows, "completion", tokenizer)
     totals = prompts + completions + 1
@@ -239,9 +273,9 @@ def _described(rows: Sequence[Row], tokenizer: Tokenizer) -> dict[str, Any]:
         | {"longest": int(values.max())}
         for name, values in (("prompt", prompts), ("completion", completions), ("row", totals))
     }
-    return {
-        "rows": len(rows),
-        "groups": len({row["group"] for row in rows}),
-        "completions": len({row["completion"] for row in rows}),
-        "tokens": {"sum": int(totals.sum()), **percentiles},
-    }
+    return SplitCounts(
+        rows=len(rows),
+        groups=len({row["group"] for row in rows}),
+        completions=len({row["completion"] for row in rows}),
+        tokens=TokenCounts(sum=int(totals.sum()), **percentiles),
+    )

@@ -1,64 +1,63 @@
-"""A model that is already trained, from a local folder or the Hugging Face hub: safetensors, never pickled weights."""
+"""A model that is trained already, from a local folder or the Hugging Face hub: safetensors, never pickled weights."""
 
 import shutil
 from fnmatch import fnmatch
 from pathlib import Path
-from typing import Any
 
 from greenllm.config.models import Model
 from greenllm.data import hub
+from greenllm.documents.model_source import ModelSource, SourceFile
 from greenllm.errors import UserError
-from greenllm.files import read_json, replacing_folder, require_replaceable, sha256_of, write_json
+from greenllm.files import read_json, replacing_folder, require_replaceable, sha256_of
 from greenllm.model_folder.addresses import address_problem, model_problem, with_version
 from greenllm.model_folder.endpoint import Endpoint, served_names
+from greenllm.model_folder.inspection import manifest_of
 from greenllm.model_folder.manifest import FILE, Manifest
-from greenllm.model_folder.written import manifest
 from greenllm.paths import expanded
 
 STAGE = "collect-model"
+SOURCE = "source.json"
 # Weights, settings and tokenizer. Python files stay out: code that comes with a model is never run.
 PATTERNS = ("*.safetensors", "*.json", "*.jinja", "*.model", "merges.txt", "vocab.txt")
 # Weights once more in another layout.
 LEFT_OUT = ("*/*", "consolidated*.safetensors")
 
 
-def collect_model(init: str, revision: str | None, out: Path) -> dict[str, Any]:
-    """Copy the model `init` (folder, or hub id at `revision`) to `out` and return the card, `out`/source.json.
+def collect_model(init: str, revision: str | None, out: Path) -> None:
+    """Copy the model `init` (folder, or hub id at `revision`) to `out`, with its origin in source.json.
 
-    What is known of the model goes to `out`/greenllm.json, unless it brings that.
+    What is known of the model is written to `out`/greenllm.json, unless the model brings that file.
 
-    Raises UserError where there is no such folder or id, no network, no config.json and safetensors in it, or where
-    it is no causal language model.
+    Raises UserError if there is no such folder or id, no network, no config.json and safetensors in it, or if it is
+    not a causal language model.
     """
     folder = expanded(Path(init))
     require_replaceable(out, STAGE, [folder] if folder.exists() else [])
-    card: dict[str, Any] = {"schema": "greenllm/model-card/1", "id": init, "revision": revision, "licence": None}
+    licence = None
     if folder.is_dir():
-        card["revision"] = None
+        revision = None
     elif problem := model_problem(init):
         raise UserError(f"model.init: {problem}")
     elif folder.exists() or init.startswith((".", "/", "~")) or init.count("/") > 1:
         raise UserError(f"{init}: no such model folder; expected a folder with config.json, or a hub id (OWNER/NAME)")
     else:
-        folder = _download(init, revision, card)
+        folder, revision, licence = _download(init, revision)
     names = sorted(path.name for path in folder.iterdir() if path.is_file() and _wanted(path.name))
     _check(init, folder, names)
     with replacing_folder(out, STAGE) as copy:
         for name in names:
             shutil.copyfile(folder / name, copy / name)
-        card["files"] = {
-            name: {"bytes": (copy / name).stat().st_size, "sha256": sha256_of(copy / name)} for name in names
-        }
-        write_json(copy / "source.json", card)
+        files = {name: SourceFile(bytes=(copy / name).stat().st_size, sha256=sha256_of(copy / name)) for name in names}
+        source = ModelSource(id=init, revision=revision, licence=licence, files=files)
+        source.write(copy / SOURCE)
         if FILE not in names:
-            write_json(copy / FILE, manifest(copy, engine="transformers", precision="fp32"))
-    return card
+            manifest_of(copy).write(copy)
 
 
 def note_endpoint(model: Model, out: Path) -> None:
-    """Write a model folder that says how the endpoint `model.init` is asked; the key is not in it, nor any weights.
+    """Write a model folder that says how to ask the endpoint `model.init`; it holds neither the key nor weights.
 
-    Raises UserError where the endpoint can't be reached, wants a key, or has no such model.
+    Raises UserError if the endpoint can't be reached, wants a key, or has no such model.
     """
     if problem := address_problem(model.init):
         raise UserError(f"model.init: {problem}")
@@ -78,37 +77,37 @@ def note_endpoint(model: Model, out: Path) -> None:
     if name not in names:
         raise UserError(f"{endpoint.url}: model.served_name: no model {name!r} there; it has {', '.join(names)}")
     endpoint = endpoint.model_copy(update={"served_name": name})
-    manifest = Manifest(engine="openai-endpoint", precision=None, name=name, endpoint=endpoint)
     with replacing_folder(out, STAGE) as folder:
-        write_json(folder / FILE, manifest.model_dump(by_alias=True))
+        Manifest(engine="openai-endpoint", precision=None, name=name, endpoint=endpoint).write(folder)
 
 
 def _wanted(name: str) -> bool:
-    if name == "source.json":  # ours, where the folder is one that we made
+    if name == SOURCE:  # ours, if we made the folder
         return False
     return any(fnmatch(name, pattern) for pattern in PATTERNS) and not any(fnmatch(name, other) for other in LEFT_OUT)
 
 
-def _download(id: str, revision: str | None, card: dict[str, Any]) -> Path:
+def _download(id: str, revision: str | None) -> tuple[Path, str | None, str | None]:
+    """Return the folder of a model from the hub, its revision and its licence."""
     from huggingface_hub import HfApi, snapshot_download
     from huggingface_hub.errors import OfflineModeIsEnabled
 
+    licence = None
     with hub.one_line_errors("model", id, revision):
         try:
             info = HfApi().model_info(id, revision=revision, timeout=20)
             names = [file.rfilename for file in info.siblings or []]
             _check(id, None, [name for name in names if _wanted(name)])
-            card["revision"] = revision = info.sha or revision
-            card["licence"] = hub.licence(info.card_data)
+            revision = info.sha or revision
+            licence = hub.licence(info.card_data)
         except OfflineModeIsEnabled:
-            pass  # what is in the local cache will do
-        return Path(
-            snapshot_download(id, revision=revision, allow_patterns=list(PATTERNS), ignore_patterns=list(LEFT_OUT))
-        )
+            pass  # the local cache is enough
+        place = snapshot_download(id, revision=revision, allow_patterns=list(PATTERNS), ignore_patterns=list(LEFT_OUT))
+        return Path(place), revision, licence
 
 
 def _check(init: str, folder: Path | None, names: list[str]) -> None:
-    """Raise UserError where the files make no model; the shards an index names are checked in a folder."""
+    """Raise UserError if the files are not a model; in a folder, the shards that an index names are checked, too."""
     if "config.json" not in names:
         raise UserError(f"{init}: no config.json; expected a folder as transformers' save_pretrained writes it")
     if not any(name.endswith(".safetensors") for name in names):

@@ -1,4 +1,4 @@
-"""Whether a model has room for prompts: asked before anything is trained, and again where they are answered."""
+"""Checks that prompts fit into a model's context, before training and again before they are answered."""
 
 from collections.abc import Sequence
 
@@ -6,7 +6,7 @@ from greenllm.errors import UserError
 
 
 def require_shorter(lengths: Sequence[int], ids: Sequence[str], context: int, where: str) -> None:
-    """Raise UserError where one of the prompts in `where`, by their tokens and ids, is as long as a model's context."""
+    """Raise UserError if a prompt in `where` (`lengths` in tokens, `ids` of rows) is as long as a model's context."""
     long = [index for index, length in enumerate(lengths) if length >= context]
     if not long:
         return

@@ -1,4 +1,4 @@
-"""Where data come from: made here, files, downloads, the Hugging Face hub. Each gives its parts and a card."""
+"""Sources of data: made here, files, downloads, the Hugging Face hub. Each yields its parts and a card."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -6,11 +6,12 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from greenllm import __version__
-from greenllm.config.models import Download, EmbeddedData, FileData, GraphData, HubData, Mapped, UrlData
+from greenllm.config.models import EmbeddedData, FileData, GraphData, HubData, Mapped, UrlData
 from greenllm.data import formats, hub
+from greenllm.data.arrow_rows import rows_of
 from greenllm.data.download import download
-from greenllm.data.records import OPTIONAL, BadRow, Raw, check_columns, mapped
-from greenllm.data.typed import rows_of
+from greenllm.data.raw_rows import OPTIONAL, Raw, check_columns, mapped
+from greenllm.documents.card import BadRow
 from greenllm.errors import UserError, quoted, reason
 from greenllm.files import sha256_of
 from greenllm.graph.reading import read_graph
@@ -20,27 +21,27 @@ from greenllm.tasks.question_answering import QuestionAnswering
 
 @dataclass(frozen=True)
 class Part:
-    """The training rows, or the test rows where the source has its own."""
+    """The training rows of a source, or its test rows if it has some."""
 
     name: str  # train | test
-    file: str  # what messages and the card call it: a path or address as configured, or a split of the hub's
+    file: str  # its name in messages and card: the configured path or address, or a split on the hub
     rows: Iterator[dict[str, Any] | BadRow]
     facts: Mapping[str, Any] = field(default_factory=dict)  # for the card: sha256 and bytes of the file
 
 
 class Source(Protocol):
-    """One kind of origin."""
+    """One kind of source."""
 
-    card: dict[str, Any]  # origin, licence and what else is known before any row is read
+    card: dict[str, Any]  # origin, licence and all else known before any row is read
 
     def parts(self) -> Iterator[Part]:
-        """Give the training part, then the test part where there is one; rows are read as they are taken."""
+        """Yield the training part, then the test part if there is one; rows are read one at a time."""
 
 
 def open_source(task: Task, settings: Any, base: Path, downloads: Path) -> Source:
     """Return the source that `settings` describe.
 
-    Relative paths of files start at `base`; unfinished downloads stay in `downloads`.
+    Relative paths of files are relative to `base`; unfinished downloads are kept in `downloads`.
     """
     match settings:
         case EmbeddedData():
@@ -58,7 +59,7 @@ def open_source(task: Task, settings: Any, base: Path, downloads: Path) -> Sourc
 
 
 class Embedded:
-    """Rows that the task makes itself."""
+    """Rows that the task generates."""
 
     def __init__(self, task: Task, settings: EmbeddedData) -> None:
         self._task, self._settings = task, settings
@@ -72,12 +73,12 @@ class Embedded:
         }
 
     def parts(self) -> Iterator[Part]:
-        """Give the rows as one part, or as two where the task itself holds some out."""
+        """Yield the rows as one part, or as two if the task itself holds some out."""
         return _made_parts("embedded", self._task.rows(self._settings))
 
 
 class Questions:
-    """Questions about a knowledge graph of the user's."""
+    """Questions about the user's knowledge graph."""
 
     def __init__(self, task: Task, settings: GraphData, base: Path) -> None:
         if not isinstance(task, QuestionAnswering):
@@ -99,7 +100,7 @@ class Questions:
         }
 
     def parts(self) -> Iterator[Part]:
-        """Give the questions to train on, then those to test on."""
+        """Yield the questions for training, then those for testing."""
         return _made_parts(self._settings.file, self._task.rows_about(self._graph, self._settings))
 
 
@@ -112,14 +113,14 @@ class Files:
         self.card: dict[str, Any] = {"origin": settings.origin or "local files", "licence": settings.licence}
 
     def parts(self) -> Iterator[Part]:
-        """Give a part for each file."""
+        """Yield a part per file."""
         for name, file in (("train", self._settings.train), ("test", self._settings.test)):
             if file is not None:
                 yield _file_part(name, file, self._base / Path(file).expanduser(), self._settings, self._columns)
 
 
 class Urls:
-    """Files to download, each with the SHA-256 that it must have."""
+    """Files to download, each with its expected SHA-256."""
 
     def __init__(self, task: Task, settings: UrlData, downloads: Path) -> None:
         self._settings, self._downloads = settings, downloads
@@ -127,19 +128,15 @@ class Urls:
         self.card: dict[str, Any] = {"origin": settings.origin or settings.train.url, "licence": settings.licence}
 
     def parts(self) -> Iterator[Part]:
-        """Download the files and give a part for each."""
-        wanted: tuple[tuple[str, Download | None], ...] = (
-            ("train", self._settings.train),
-            ("test", self._settings.test),
-        )
-        for name, file in wanted:
+        """Download the files and yield a part per file."""
+        for name, file in (("train", self._settings.train), ("test", self._settings.test)):
             if file is not None:
                 path = download(file.url, file.sha256, self._downloads)
                 yield _file_part(name, file.url, path, self._settings, self._columns)
 
 
 class Hub:
-    """A data set on the Hugging Face hub; code that comes with it is never run."""
+    """A data set on the Hugging Face hub; code in it is never run."""
 
     def __init__(self, task: Task, settings: HubData) -> None:
         from huggingface_hub import HfApi
@@ -148,14 +145,14 @@ class Hub:
         self._settings = settings
         self._columns = _columns(task, settings)
         licence, revision = settings.licence, settings.revision
-        # Asked first, since `datasets` keeps trying for half a minute where there is no network.
+        # The hub is asked first, since without a network `datasets` retries for half a minute.
         with hub.one_line_errors("data set", settings.id, settings.revision):
             try:
                 info = HfApi().dataset_info(settings.id, revision=settings.revision, timeout=20)
                 licence = licence or hub.licence(info.card_data)
                 revision = info.sha or revision
             except OfflineModeIsEnabled:
-                pass  # what is in the local cache will do
+                pass  # the local cache is used instead
         self._revision = revision
         self.card: dict[str, Any] = {
             "origin": settings.origin or f"https://huggingface.co/datasets/{settings.id}",
@@ -166,7 +163,7 @@ class Hub:
         }
 
     def parts(self) -> Iterator[Part]:
-        """Give a part for each split."""
+        """Yield a part per split."""
         for name, split in (("train", self._settings.train), ("test", self._settings.test)):
             if split is not None:
                 file = f"{self._settings.id}[{split}]"
@@ -192,7 +189,7 @@ def _hub_rows(data: Any, columns: Mapping[str, str]) -> Iterator[Raw]:
     import datasets
 
     data = data.select_columns(list(dict.fromkeys(columns.values())))
-    # A class label is stored as its number; its name is the text, and -1 is where it has none.
+    # A class label is stored as a number; its text is the label's name, and -1 means none.
     labels = {name: kind for name, kind in data.features.items() if isinstance(kind, datasets.ClassLabel)}
     number = 0
     for table in data.with_format("arrow").iter(batch_size=formats.BATCH):
@@ -214,7 +211,7 @@ def _made_parts(file: str, made: Iterable[dict[str, str]]) -> Iterator[Part]:
 
 
 def _linking(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """Return how well the questions of rows were linked to a graph's entities, where they were."""
+    """Return how well the rows' questions were linked to a graph's entities; empty if they were not linked."""
     linked = [row["linked"] for row in rows if "linked" in row]
     ambiguous = sum(row.get("ambiguous") == "yes" for row in rows)
     share = linked.count("yes") / len(linked) if linked else 0
@@ -228,12 +225,12 @@ def _file_part(name: str, file: str, path: Path, settings: Mapped, columns: Mapp
 
 
 def _columns(task: Task, settings: Mapped) -> dict[str, str]:
-    """Return our column → the source's, for what the task needs, and for others where they are named."""
+    """Return our column → the source's, for the task's columns, and for `OPTIONAL` ones that are configured."""
     columns = {ours: settings.columns.get(ours, ours) for ours in task.columns}  # type: ignore[call-overload]
     if len(set(columns.values())) < len(columns):
         raise UserError(
-            f"data.columns: {' and '.join(columns)} would both be the column {quoted(columns[task.columns[0]])}; "
-            "expected one for each"
+            f"data.columns: {' and '.join(columns)} are both read from the column {quoted(columns[task.columns[0]])}; "
+            "expected a different one for each"
         )
     named = {ours: theirs for ours, theirs in settings.columns.items() if ours in OPTIONAL}
     return columns | named

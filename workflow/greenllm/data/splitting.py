@@ -8,9 +8,9 @@ from greenllm.errors import UserError
 
 
 def hold_out(groups: Sequence[str], share: float, seed: int, what: str) -> tuple[list[int], list[int]]:
-    """Return the indices kept and those held out: about `share` of the groups, no group in both, in order.
+    """Return the indices kept and those held out: about `share` of the groups, no group in both, ascending.
 
-    Raises UserError where that would leave one of the two empty.
+    Raises UserError if one of the two would be empty.
     """
     distinct = len(set(groups))
     if share == 0:
@@ -22,7 +22,7 @@ def hold_out(groups: Sequence[str], share: float, seed: int, what: str) -> tuple
         )
     number = min(max(1, round(share * distinct)), distinct - 1)
     split = GroupShuffleSplit(n_splits=1, test_size=number, random_state=seed)
-    # NumPy gives each of an array's texts as much room as the longest needs, so it gets their ranks instead.
+    # Ranks instead of texts: each text in a NumPy array takes as much memory as the longest.
     rank = {group: number for number, group in enumerate(sorted(set(groups)))}
     ranks = [rank[group] for group in groups]
     kept, held = next(split.split(ranks, groups=ranks))

@@ -1,4 +1,4 @@
-"""Parquet tables of text, the same bytes for the same rows."""
+"""Writes and reads Parquet tables of text; the same rows are always the same bytes."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -14,7 +14,7 @@ BATCH = 10_000  # rows held in memory while writing
 
 
 def write_table(path: Path, columns: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> int:
-    """Write rows as they come and return how many; all columns are text but those of `NUMBERS`."""
+    """Write the rows and return their number; all columns are text except those of `NUMBERS`."""
     schema = pa.schema([(name, NUMBERS.get(name, pa.string())) for name in columns])
     count, batch = 0, []
     with pq.ParquetWriter(path, schema, compression="zstd") as writer:
@@ -28,7 +28,7 @@ def write_table(path: Path, columns: Sequence[str], rows: Iterable[Mapping[str, 
 
 
 def read_table(path: Path) -> list[dict[str, Any]]:
-    """Return the rows of a table; raise UserError where it can't be read."""
+    """Return the rows of a table; raise UserError if it can't be read."""
     try:
         rows: list[dict[str, Any]] = pq.read_table(path).to_pylist()
     except FileNotFoundError:

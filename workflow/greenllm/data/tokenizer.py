@@ -1,4 +1,4 @@
-"""The tokenizer: trained from the data, or the one that a model brings along."""
+"""The tokenizer: trained on the data, or copied from a model."""
 
 import json
 import shutil
@@ -14,9 +14,9 @@ from greenllm.tokens import FILE, SETTINGS, read_tokenizer, spelling_special_tok
 PAD, EOS, UNKNOWN = "<pad>", "<eos>", "<unk>"
 SPECIAL = [PAD, EOS, UNKNOWN]  # ids 0, 1, 2
 BYTES = 256
-# A chat of one user message is the prompt that the model was trained on: the text and a line break.
-CHAT_TEMPLATE = "{{ messages[-1]['content'] + '\\n' }}"  # Jinja drops a line break at a template's end
-# Any tokenizer file that a Hugging Face folder may hold.
+# A chat of one user message becomes the prompt of the model's training: the text and a line break.
+CHAT_TEMPLATE = "{{ messages[-1]['content'] + '\\n' }}"  # Jinja drops a line break at the end of a template
+# All tokenizer files that a Hugging Face folder may hold.
 TOKENIZER_FILES = (
     FILE, SETTINGS, "special_tokens_map.json", "added_tokens.json", "chat_template.jinja",
     "vocab.json", "merges.txt", "vocab.txt", "tokenizer.model", "spiece.model",
@@ -24,9 +24,9 @@ TOKENIZER_FILES = (
 
 
 def train_tokenizer(texts: Iterable[str], settings: TokenizerSettings) -> Tokenizer:
-    """Train a tokenizer; a line break is always a token of its own, so a prompt's end never merges with its text.
+    """Train a tokenizer; a line break is always a separate token, so a prompt's end never merges with its text.
 
-    Raises UserError where BPE gets fewer tokens than it needs to spell any text.
+    Raises UserError if the vocabulary is too small for BPE to spell any text.
     """
     match settings.kind:
         case "bpe":
@@ -74,7 +74,7 @@ def _characters(texts: Iterable[str], lowercase: bool) -> Tokenizer:
 
 
 def save_tokenizer(tokenizer: Tokenizer, folder: Path) -> None:
-    """Write what `tokenizers` and transformers' AutoTokenizer read; by the latter, too, special tokens are spelled."""
+    """Write the files of `tokenizers` and transformers' AutoTokenizer; both spell special tokens in texts."""
     folder.mkdir(parents=True, exist_ok=True)
     tokenizer.save(str(folder / FILE))
     config = {
@@ -92,7 +92,7 @@ def save_tokenizer(tokenizer: Tokenizer, folder: Path) -> None:
 def copy_tokenizer(model: Path, folder: Path) -> Tokenizer:
     """Copy the tokenizer of the model in `model` to `folder` and return it.
 
-    Raises UserError where there is none, or none that `tokenizers` can read.
+    Raises UserError if there is none that `tokenizers` can read.
     """
     folder.mkdir(parents=True, exist_ok=True)
     for name in TOKENIZER_FILES:
@@ -109,7 +109,7 @@ def _convert(model: Path, folder: Path) -> None:
 
     try:
         AutoTokenizer.from_pretrained(model, trust_remote_code=False).save_pretrained(folder)
-    except Exception as error:  # whatever it finds there: each format fails in its own way
+    except Exception as error:  # each format fails with different exceptions
         raise UserError(
             f"{model}: no tokenizer that can be read ({' '.join(str(error).split())[:200]}); expected tokenizer.json"
         ) from None

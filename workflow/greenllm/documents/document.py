@@ -1,10 +1,19 @@
-"""A JSON file that a stage writes, read and checked."""
+"""A JSON file that a stage writes: one typed object, read and written."""
 
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    ModelWrapValidatorHandler,
+    PrivateAttr,
+    SerializerFunctionWrapHandler,
+    ValidationError,
+    model_serializer,
+    model_validator,
+)
 
 from greenllm.errors import UserError
 from greenllm.files import read_json, write_json
@@ -13,9 +22,37 @@ Number = int | float  # as it is written: a count stays a count
 
 
 class DocumentPart(BaseModel):
-    """An object in a document. Keys that it does not know, of another version, are left out."""
+    """An object in a document. Unknown keys, of another version, are left out."""
 
     model_config = ConfigDict(extra="ignore", frozen=True, populate_by_name=True)
+
+
+class WrittenPart(DocumentPart):
+    """An object that is written with the keys that it was made with, in their order, and no others.
+
+    So what is read and written again stays the same, unknown keys included.
+    """
+
+    model_config = ConfigDict(extra="allow")
+
+    _keys: tuple[str, ...] = PrivateAttr(())
+
+    @model_validator(mode="wrap")
+    @classmethod
+    def _note_keys(cls, given: Any, handler: ModelWrapValidatorHandler[Self]) -> Self:
+        made = handler(given)
+        if isinstance(given, Mapping):
+            made._keys = tuple(given)
+        return made
+
+    def extended(self, **more: Any) -> Self:
+        """Return it with further keys at its end."""
+        return type(self)(**self.model_dump(), **more)
+
+    @model_serializer(mode="wrap")
+    def _in_order(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        written = handler(self)
+        return {key: written[key] for key in self._keys}
 
 
 def first_fault(error: ValidationError) -> str:
@@ -25,30 +62,25 @@ def first_fault(error: ValidationError) -> str:
     return f"{key}: {message[0].lower()}{message[1:]}"
 
 
-class Document(DocumentPart):
-    """A whole file; `stage` is the command that writes it, `schema_name` the schema that it must have, if any."""
+class Document(WrittenPart):
+    """A whole file; `stage` is the command that writes it, `schema_name` the schema that it must have."""
 
     stage: ClassVar[str]
-    schema_name: ClassVar[str | None] = None
+    schema_name: ClassVar[str]
+    schema_required: ClassVar[bool] = True  # False: a file without a schema is read, too
 
     @classmethod
-    def read(cls, path: Path) -> Self:
-        """Read a file. Raises UserError where there is none, or it is none of this schema."""
-        remedy = f"remove the file and run {cls.stage} again"
+    def read(cls, path: Path, remedy: str | None = None) -> Self:
+        """Read a file. Raises UserError, with `remedy`, if it does not exist or does not have this schema."""
+        remedy = remedy or f"remove the file and run {cls.stage} again"
         found = read_json(path, remedy)
-        if cls.schema_name is not None and found.get("schema") != cls.schema_name:
+        if found.get("schema", None if cls.schema_required else cls.schema_name) != cls.schema_name:
             raise UserError(f"{path}: schema {found.get('schema')!r}, expected {cls.schema_name!r}; {remedy}")
         try:
             return cls.model_validate(found)
         except ValidationError as error:
             raise UserError(f"{path}: {first_fault(error)}; {remedy}") from None
 
-    @classmethod
-    def write(cls, path: Path, content: Mapping[str, Any]) -> Self:
-        """Write a file, `content` after the schema's name, and return it as it will be read.
-
-        Raises pydantic's ValidationError if a key is missing or has another type: the writer is wrong then.
-        """
-        written = cls.model_validate(content)
-        write_json(path, {"schema": cls.schema_name, **content})
-        return written
+    def write(self, path: Path) -> None:
+        """Write the file, the schema's name first."""
+        write_json(path, {"schema": self.schema_name, **self.model_dump()})

@@ -37,10 +37,14 @@ class ModelQuality(DocumentPart):
 
 
 class EvaluationReport(ModelQuality, Document):
-    """An evaluation, as it is in its file."""
+    """An evaluation, as it is in its file; `seed` is that of the bootstrap."""
 
     stage: ClassVar[str] = "evaluate"
     schema_name: ClassVar[str] = "greenllm/evaluation/1"
 
+    task: str
     engine: str
     precision: str | None
+    seed: int = 1
+    tokens: int = 0
+    prompt_tokens: int = 0

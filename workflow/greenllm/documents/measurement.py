@@ -2,14 +2,18 @@
 
 from typing import ClassVar
 
-from greenllm.documents.document import Document, DocumentPart, Number
+from greenllm.documents.document import Document, DocumentPart, Number, WrittenPart
+from greenllm.estimate import Interval
 
 
-class MeasurementWindow(DocumentPart):
-    """A stretch of CLOCK_MONOTONIC on the server's host, in s."""
+class MeasurementWindow(WrittenPart):
+    """A period by the wall clock (RFC 3339, UTC), and by CLOCK_MONOTONIC on the server's host, in s."""
 
+    started: str
+    ended: str
     monotonic_start_s: float
     monotonic_end_s: float
+    boot_id: str
 
     @property
     def duration_s(self) -> float:
@@ -17,19 +21,24 @@ class MeasurementWindow(DocumentPart):
         return self.monotonic_end_s - self.monotonic_start_s
 
 
-class IdleTime(DocumentPart):
+class IdleTime(WrittenPart):
     """The time in which no request was sent."""
 
     window: MeasurementWindow
     duration_s: float
+    energy_J: Interval | None = None
+    power_W: Interval | None = None
 
 
-class MeasuredRound(DocumentPart):
+class MeasuredRound(WrittenPart):
     """One round of requests."""
 
     window: MeasurementWindow
     answered: int
+    failed: int = 0
     completion_tokens: int | None
+    prompt_tokens: int | None = None
+    energy_J: Interval | None = None
 
 
 class Percentiles(DocumentPart):
@@ -71,10 +80,13 @@ class MeasuredLoad(DocumentPart):
     stopped: str
 
 
-class LoadPoint(MeasuredLoad):
-    """The measurement at one concurrency, with its rounds."""
+class LoadPoint(MeasuredLoad, WrittenPart):
+    """The measurement at one concurrency, with its rounds, and the energies as they were when it was written."""
 
     rounds: list[MeasuredRound]
+    energy_J: Interval | None = None
+    energy_per_request_J: Interval | None = None
+    energy_per_token_J: Interval | None = None
 
 
 class AnswersAgreement(DocumentPart):
@@ -93,7 +105,10 @@ class LoadMeasurement(Document):
 
     engine: str
     precision: str | None
+    batch: int | None = None
+    threads: int | None = None
     serve_id: str | None
+    load_id: str | None = None
     energy_reason: str | None
     idle: IdleTime | None
     agreement: AnswersAgreement

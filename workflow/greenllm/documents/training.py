@@ -1,6 +1,6 @@
 """training.json in a model's folder: what a training did, as `greenllm train` and `greenllm compress` write it."""
 
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from greenllm.documents.document import Document, DocumentPart, Number
 
@@ -25,6 +25,20 @@ class TrainingFacts(DocumentPart):
 
 
 class TrainingReport(TrainingFacts, Document):
-    """A training, as it is in its file."""
+    """A training, as it is in its file; losses are in nats per token (of a classifier: per example)."""
 
     stage: ClassVar[str] = "its stage"  # train or compress
+    schema_name: ClassVar[str] = "greenllm/training/1"
+    schema_required: ClassVar[bool] = False
+
+    framework: str | None = None
+    truncated_rows: int | None = None
+    threads: int | None = None
+    device: str | None = None
+    seed: int | None = None
+    backend: str | None = None
+    loss: list[dict[str, Number]] | None = None
+    validation_loss: list[dict[str, Number]] | None = None
+    energy_J: list[dict[str, Any]] | None = None
+    best_step: int | None = None
+    adapter: dict[str, Any] | None = None

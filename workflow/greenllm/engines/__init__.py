@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, Protocol, Self, runtime_checkable
 
+from greenllm.device_choice import DeviceChoice
 from greenllm.errors import UserError
 from greenllm.model_folder.manifest import Manifest, read_manifest
 
-Device = Literal["auto", "cpu", "require"]
 OnToken = Callable[[int, str], None]
 Cancelled = Callable[[int], bool]
 
@@ -124,7 +124,7 @@ class ScoresTexts(Protocol):
         ...
 
 
-def load_engine(folder: Path, *, threads: int, device: Device = "auto") -> Engine:
+def load_engine(folder: Path, *, threads: int, device: DeviceChoice = "auto") -> Engine:
     """Load the model in `folder` on the engine that its `greenllm.json` names, with `threads` CPU threads.
 
     A Hugging Face folder without `greenllm.json` is run by transformers in fp32. `device` "auto" uses a GPU if there
@@ -145,7 +145,7 @@ def load_engine(folder: Path, *, threads: int, device: Device = "auto") -> Engin
         ) from None
 
 
-def _load(folder: Path, manifest: Manifest, threads: int, device: Device) -> Engine:
+def _load(folder: Path, manifest: Manifest, threads: int, device: DeviceChoice) -> Engine:
     # Imported here, so that a job loads only the engine that it uses.
     if manifest.engine == "onnxruntime-genai":
         from greenllm.engines.onnxruntime_genai import OnnxRuntimeGenAI

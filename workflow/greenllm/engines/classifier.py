@@ -7,7 +7,8 @@ import numpy as np
 
 from greenllm.classifier import Framework, load_network
 from greenllm.classifier.images import grey_values, images_of
-from greenllm.engines import Cancelled, Completion, Device, OnToken, PromptError
+from greenllm.device_choice import DeviceChoice
+from greenllm.engines import Cancelled, Completion, OnToken, PromptError
 from greenllm.errors import UserError
 from greenllm.model_folder.manifest import Manifest
 
@@ -17,7 +18,9 @@ class ClassifierEngine:
 
     precision = "fp32"
 
-    def __init__(self, folder: Path, manifest: Manifest, *, framework: Framework, threads: int, device: Device) -> None:
+    def __init__(
+        self, folder: Path, manifest: Manifest, *, framework: Framework, threads: int, device: DeviceChoice
+    ) -> None:
         if device == "require":
             raise UserError(f"{folder}: device `require`, but a classifier runs on the CPU here; use `auto`")
         self.name: str = manifest.engine

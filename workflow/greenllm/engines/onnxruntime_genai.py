@@ -9,7 +9,8 @@ import numpy as np
 import onnxruntime_genai
 from numpy.typing import NDArray
 
-from greenllm.engines import Cancelled, Completion, Device, Likelihood, OnToken, Prompt
+from greenllm.device_choice import DeviceChoice
+from greenllm.engines import Cancelled, Completion, Likelihood, OnToken, Prompt
 from greenllm.engines.decoding import Batch
 from greenllm.engines.scoring import likelihoods
 from greenllm.engines.text import Text, token_ids
@@ -33,7 +34,7 @@ class OnnxRuntimeGenAI:
 
     name = "onnxruntime-genai"
 
-    def __init__(self, folder: Path, manifest: Manifest, *, threads: int, device: Device) -> None:
+    def __init__(self, folder: Path, manifest: Manifest, *, threads: int, device: DeviceChoice) -> None:
         if device == "require":
             raise UserError(f"{folder}: device `require`, but the engine {self.name} runs on the CPU here; use `auto`")
         self.precision = manifest.precision

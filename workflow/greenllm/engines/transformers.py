@@ -15,7 +15,8 @@ from transformers import AutoModelForCausalLM, DynamicCache
 from transformers.utils import logging
 
 from greenllm.accelerator import uses_gpu
-from greenllm.engines import Cancelled, Completion, Device, Likelihood, OnToken, Prompt
+from greenllm.device_choice import DeviceChoice
+from greenllm.engines import Cancelled, Completion, Likelihood, OnToken, Prompt
 from greenllm.engines.decoding import Batch
 from greenllm.engines.scoring import likelihoods
 from greenllm.engines.text import Text, token_ids
@@ -38,7 +39,7 @@ class Transformers:
 
     name = "transformers"
 
-    def __init__(self, folder: Path, manifest: Manifest, *, threads: int, device: Device) -> None:
+    def __init__(self, folder: Path, manifest: Manifest, *, threads: int, device: DeviceChoice) -> None:
         if manifest.precision not in PRECISIONS:
             raise UserError(f"{folder}: precision {manifest.precision}: {self.name} has only {[*PRECISIONS]}")
         cuda = uses_gpu(device)

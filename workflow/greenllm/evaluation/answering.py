@@ -67,7 +67,7 @@ def count_flops(model: Path, completions: Sequence[Completion], scored: Sequence
     if (model / FILE).is_file():
         flops = read_manifest(model).forward_flops
     else:
-        from greenllm.model_folder.written import read_config, try_to_count
+        from greenllm.model_folder.inspection import read_config, try_to_count
 
         counted = try_to_count(read_config(model))
         flops = counted.forward if counted else None

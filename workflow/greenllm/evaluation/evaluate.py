@@ -8,7 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from greenllm.config.models import Evaluation
-from greenllm.engines import Completion, Device, Engine, Likelihood, load_engine
+from greenllm.device_choice import DeviceChoice
+from greenllm.documents.evaluation import EvaluationReport
+from greenllm.engines import Completion, Engine, Likelihood, load_engine
 from greenllm.evaluation.answering import answer, count_flops, likelihoods
 from greenllm.evaluation.examples import Example, read_examples, whole_texts
 from greenllm.meter.threads import usable_threads
@@ -18,17 +20,16 @@ from greenllm.tasks.task import Task
 
 @dataclass(frozen=True)
 class Evaluated:
-    """The result of an evaluation, and the predictions that it rests on."""
+    """The result of an evaluation, and the predictions that it is computed from."""
 
-    content: Mapping[str, Any]
-    """The content of an `EvaluationReport`."""
+    report: EvaluationReport
     predictions: list[dict[str, Any]]
     flops: float | None
     """Operations of all answers and scored texts; None if unknown."""
 
 
 def evaluate(
-    model: Path, data: Path, task: Task, settings: Evaluation, *, seed: int, threads: int, device: Device
+    model: Path, data: Path, task: Task, settings: Evaluation, *, seed: int, threads: int, device: DeviceChoice
 ) -> Evaluated:
     """Evaluate a model folder on the test split in a folder of `greenllm preprocess`.
 
@@ -65,18 +66,18 @@ def _result(
     seed: int,
     completions: list[Completion],
     quality: Mapping[str, Any],
-) -> dict[str, Any]:
+) -> EvaluationReport:
     finish = [completion.finish_reason for completion in completions]
-    return {
-        "task": task.name,
-        "engine": engine.name,
-        "precision": engine.precision,
-        "examples": len(completions),
-        "seed": seed,
-        "primary": task.primary,
+    return EvaluationReport(
+        task=task.name,
+        engine=engine.name,
+        precision=engine.precision,
+        examples=len(completions),
+        seed=seed,
+        primary=task.primary,
         **quality,
-        "bootstrap": settings.bootstrap,
-        "tokens": sum(completion.tokens for completion in completions),
-        "prompt_tokens": sum(completion.prompt_tokens for completion in completions),
-        "finish": {"stop": finish.count("stop"), "length": finish.count("length")},
-    }
+        bootstrap=settings.bootstrap,
+        tokens=sum(completion.tokens for completion in completions),
+        prompt_tokens=sum(completion.prompt_tokens for completion in completions),
+        finish={"stop": finish.count("stop"), "length": finish.count("length")},
+    )

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from greenllm.documents.evaluation import EvaluationReport
-from greenllm.documents.measurement import LoadMeasurement
+from greenllm.documents.measurement import AnswersAgreement, LoadMeasurement
 from greenllm.errors import UserError
 from greenllm.estimate import Estimate
 from greenllm.files import read_json, write_json
@@ -103,25 +103,23 @@ def _write(job: DeploymentJob, measured: MeasuredServer, agreement: AnswerAgreem
         measurement.described(point, job.settings.rate_per_s, [next(energies) for _ in point.rounds])
         for point in measured.points
     ]
-    energy_known = all(point["energy_J"] for point in points)
-    written = LoadMeasurement.write(
-        job.out,
-        {
-            "engine": target.engine,
-            "precision": job.manifest.precision,
-            "batch": job.settings.batch,
-            "threads": job.threads,
-            "serve_id": serve_id,
-            "load_id": _id_in(job.energy_load),
-            "agreement": {"equal": agreement.equal, "compared": agreement.compared, "share": agreement.share},
-            "model_bytes": None if job.manifest.endpoint else model_bytes(job.bundle),
-            "memory_bytes": measured.memory[0],
-            "memory_reason": measured.memory[1],
-            "energy_reason": target.energy_reason if energy_known or not target.metered else UNKNOWN,
-            "idle": measurement.described_idle(measured.idle, next(energies)) if measured.idle else None,
-            "points": points,
-        },
+    energy_known = all(point.energy_J for point in points)
+    written = LoadMeasurement(
+        engine=target.engine,
+        precision=job.manifest.precision,
+        batch=job.settings.batch,
+        threads=job.threads,
+        serve_id=serve_id,
+        load_id=_id_in(job.energy_load),
+        agreement=AnswersAgreement(equal=agreement.equal, compared=agreement.compared, share=agreement.share),
+        model_bytes=None if job.manifest.endpoint else model_bytes(job.bundle),
+        memory_bytes=measured.memory[0],
+        memory_reason=measured.memory[1],
+        energy_reason=target.energy_reason if energy_known or not target.metered else UNKNOWN,
+        idle=measurement.described_idle(measured.idle, next(energies)) if measured.idle else None,
+        points=points,
     )
+    written.write(job.out)
     tokens = sum_known(point.completion_tokens for point in written.points)
     answered = sum(point.answered for point in written.points)
     write_work(requests=answered, **({} if tokens is None else {"tokens": tokens}))

@@ -7,7 +7,7 @@ from functools import cached_property
 from pathlib import Path
 
 from greenllm.config.models import Deployment, Evaluation
-from greenllm.engines import Device
+from greenllm.device_choice import DeviceChoice
 from greenllm.load.processes import metered
 from greenllm.model_folder.manifest import Manifest, read_manifest
 
@@ -30,7 +30,7 @@ class DeploymentJob:
     answers: Evaluation
     """Evaluation settings: longest answer, and the confidence below which a person takes over."""
     threads: int
-    device: Device
+    device: DeviceChoice
     ready_s: float
     """Longest start of another server."""
     bundle: Path

@@ -4,11 +4,11 @@ import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
 
 from greenllm.config.models import Deployment
+from greenllm.documents.measurement import IdleTime, LoadPoint, MeasuredRound, MeasurementWindow
 from greenllm.errors import UserError
-from greenllm.estimate import Estimate, Interval, total
+from greenllm.estimate import Estimate, Interval, interval_of, total
 from greenllm.load.rounds import Order, Round, Stopwatch, Window
 from greenllm.load.summary import summary_of
 from greenllm.statistics import relative_halfwidth
@@ -73,7 +73,7 @@ def _halfwidth(rounds: Sequence[Round], energies: Sequence[Estimate | None]) -> 
     )
 
 
-def described(point: MeasuredPoint, rate_per_s: float | None, energies: Sequence[Estimate | None]) -> dict[str, Any]:
+def described(point: MeasuredPoint, rate_per_s: float | None, energies: Sequence[Estimate | None]) -> LoadPoint:
     """Return a point's figures; `energies` are those of its rounds."""
     figures = summary_of(point.rounds)
     known = [energy for energy in energies if energy is not None]
@@ -82,40 +82,44 @@ def described(point: MeasuredPoint, rate_per_s: float | None, energies: Sequence
         energy.value / len(round.answered) for energy, round in zip(known, point.rounds, strict=False) if round.answered
     ]
     spread = relative_halfwidth(per_request_J)
-    return {
-        "concurrency": point.concurrency,
-        "rate_per_s": rate_per_s,
-        "rounds": [
-            {
-                "window": asdict(round.window),
-                "answered": one.answered,
-                "failed": one.failed,
-                "completion_tokens": one.completion_tokens,
-                "prompt_tokens": one.prompt_tokens,
-                "energy_J": None if spent is None else spent.to_json(),
-            }
+    return LoadPoint(
+        concurrency=point.concurrency,
+        rate_per_s=rate_per_s,
+        rounds=[
+            MeasuredRound(
+                window=_written(round.window),
+                answered=one.answered,
+                failed=one.failed,
+                completion_tokens=one.completion_tokens,
+                prompt_tokens=one.prompt_tokens,
+                energy_J=interval_of(spent),
+            )
             for round, spent in zip(point.rounds, energies, strict=True)
             for one in [summary_of([round])]
         ],
         **asdict(figures),
-        "energy_J": None if energy is None else energy.to_json(),
-        "energy_per_request_J": _per(energy, figures.answered, spread),
-        "energy_per_token_J": _per(energy, figures.completion_tokens, spread),
-        "stopped": point.stopped,
-    }
+        energy_J=interval_of(energy),
+        energy_per_request_J=_per(energy, figures.answered, spread),
+        energy_per_token_J=_per(energy, figures.completion_tokens, spread),
+        stopped=point.stopped,
+    )
 
 
-def described_idle(window: Window, energy: Estimate | None) -> dict[str, Any]:
+def described_idle(window: Window, energy: Estimate | None) -> IdleTime:
     """Return the energy and power of the server while nothing is sent."""
-    return {
-        "window": asdict(window),
-        "duration_s": window.duration_s,
-        "energy_J": None if energy is None else energy.to_json(),
-        "power_W": None if energy is None else energy.scaled(1 / window.duration_s).to_json(),
-    }
+    return IdleTime(
+        window=_written(window),
+        duration_s=window.duration_s,
+        energy_J=interval_of(energy),
+        power_W=None if energy is None else energy.scaled(1 / window.duration_s).interval(),
+    )
 
 
-def _per(energy: Estimate | None, work: int | None, spread: float) -> dict[str, float] | None:
+def _written(window: Window) -> MeasurementWindow:
+    return MeasurementWindow(**asdict(window))
+
+
+def _per(energy: Estimate | None, work: int | None, spread: float) -> Interval | None:
     """Return the energy per unit of work in joules, with 95 % bounds.
 
     The sensor's uncertainty and the spread between the rounds (`spread`, relative) are independent, so they add in
@@ -128,4 +132,4 @@ def _per(energy: Estimate | None, work: int | None, spread: float) -> dict[str, 
     between_J = value * spread if math.isfinite(spread) else 0.0
     low = max(0.0, value - math.hypot(value - energy.low, between_J))
     high = value + math.hypot(energy.high - value, between_J)
-    return Interval(value / work, low / work, high / work).to_json()
+    return Interval(value / work, low / work, high / work)

@@ -5,6 +5,7 @@ import os
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from greenllm.device_choice import DEVICE_CHOICES
 from greenllm.errors import UserError
 from greenllm.files import held, is_written_into
 from greenllm.key_values import key_values
@@ -76,7 +77,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add("--exclusive", action="store_true", help="lease all processors of the host, to be alone on it")
     add(
         "--device",
-        choices=("auto", "cpu", "require"),
+        choices=DEVICE_CHOICES,
         default="auto",
         help="auto: use the CPU where there is no GPU; cpu: lease no GPU; require: refuse (exit 2) where --gpus is "
         "asked and there is no GPU (default auto)",

@@ -7,8 +7,9 @@ import sys
 import threading
 from collections.abc import Iterable, Mapping
 from types import TracebackType
-from typing import Literal, Self
+from typing import Self
 
+from greenllm.device_choice import DeviceChoice
 from greenllm.errors import UserError
 from greenllm.estimate import Estimate
 from greenllm.ledger.energy_log import summed
@@ -55,7 +56,7 @@ class Meter:
         threads: int | None = None,
         exclusive: bool = False,
         gpus: int | None = None,
-        device: Literal["auto", "cpu", "require"] = "auto",
+        device: DeviceChoice = "auto",
         ledger: str | os.PathLike[str] | None = None,
         out: str | os.PathLike[str] | None = None,
         interval_s: float | None = None,

@@ -1,1 +1,1 @@
-"""The folder that a trained model is kept in, or the endpoint that stands in its place."""
+"""The folder that a trained model is kept in, or the endpoint that takes its place."""

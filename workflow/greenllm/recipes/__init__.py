@@ -1,4 +1,4 @@
-"""Ways to make a model: one file each, found by being here. A file's `Step` adds its key to recipes."""
+"""Recipe steps, one file each. The `Step` of every file in this folder adds its key to recipes."""
 
 import importlib
 import pkgutil

@@ -1,4 +1,4 @@
-"""Recipe step classifier: the article's network of 784, 128 and 10 units, in one of two frameworks."""
+"""Recipe step classifier: the article's network of 784, 128 and 10 units, in PyTorch or TensorFlow."""
 
 import sys
 from collections.abc import Sequence
@@ -7,13 +7,12 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 from pydantic import Field
 
 from greenllm.errors import UserError
-from greenllm.files import write_json
 from greenllm.recipes.step import Job, Step
 
 if TYPE_CHECKING:
     from greenllm.config.models import Experiment
 
-TOKENS = 65  # a row's: 64 grey values and the digit
+TOKENS = 65  # of a row: 64 grey values and the digit
 DIGITS = tuple("0123456789")
 
 
@@ -38,11 +37,11 @@ class Classifier(Step):
 
     @property
     def environment(self) -> str | None:
-        """TensorFlow is too large to come with the project: it has an environment of its own."""
+        """TensorFlow is too large to come with the project: it has a separate environment."""
         return "tensorflow" if self.framework == "tensorflow" else None
 
     def check(self, experiment: "Experiment", before: "Sequence[Step]") -> None:
-        """Raise UserError where the experiment's task is not that of digits."""
+        """Raise UserError if the experiment's task is not digits."""
         if experiment.task != "digits":
             raise UserError(f"classifier is for the task digits, not for {experiment.task}")
 
@@ -53,6 +52,10 @@ class Classifier(Step):
         from greenllm.classifier import FORWARD_FLOPS, PARAMETERS, new_network
         from greenllm.classifier.images import images_of
         from greenllm.data.tables import read_table
+        from greenllm.documents.training import TrainingReport
+        from greenllm.model_folder.flops import Flops
+        from greenllm.model_folder.manifest import Manifest
+        from greenllm.model_folder.weights import make_readable
         from greenllm.training.planned_batches import Work
 
         file = job.needed_data() / "train.parquet"
@@ -63,7 +66,7 @@ class Classifier(Step):
         except ValueError as error:
             raise UserError(f"{file}: {error}; the recipe classifier is for the task digits") from None
         network = new_network(self.framework, seed=job.seed, threads=job.threads)
-        losses = []
+        losses: list[dict[str, int | float]] = []
 
         def done(epoch: int, loss: float) -> None:
             losses.append({"epoch": epoch, "loss": loss})
@@ -73,41 +76,35 @@ class Classifier(Step):
         samples = self.epochs * len(images)
         work = Work(samples=samples, tokens=samples * TOKENS, flops=3.0 * FORWARD_FLOPS * samples)
         job.report_work(work)
+        manifest = Manifest(
+            engine="classifier-pytorch" if self.framework == "pytorch" else "classifier-tensorflow",
+            parameters=PARAMETERS,
+            context=TOKENS,
+            task="digits",
+            forward_flops=Flops(per_token=FORWARD_FLOPS / (TOKENS - 1), per_pair=0.0),
+        )
+        report = TrainingReport(
+            framework=network.version,
+            parameters=PARAMETERS,
+            steps=self.epochs * -(-len(images) // self.batch),
+            epochs=self.epochs,
+            tokens=work.tokens,
+            samples=work.samples,
+            flops=work.flops,
+            precision="fp32",
+            threads=job.threads,
+            device="cpu",
+            seed=job.seed,
+            world_size=1,
+            resumed_from_step=None,
+            stopped_early=False,
+            loss=losses,
+        )
         with job.writing() as folder:
             network.save(folder)
-            write_json(
-                folder / "greenllm.json",
-                {
-                    "schema": "greenllm/model/1",
-                    "engine": f"classifier-{self.framework}",
-                    "precision": "fp32",
-                    "parameters": PARAMETERS,
-                    "context": TOKENS,
-                    "task": "digits",
-                    "forward_flops": {"per_token": FORWARD_FLOPS / (TOKENS - 1), "per_pair": 0.0},
-                },
-            )
-            write_json(
-                folder / "training.json",
-                {
-                    "schema": "greenllm/training/1",
-                    "framework": network.version,
-                    "parameters": PARAMETERS,
-                    "steps": self.epochs * -(-len(images) // self.batch),
-                    "epochs": self.epochs,
-                    "tokens": work.tokens,
-                    "samples": work.samples,
-                    "flops": work.flops,
-                    "precision": "fp32",
-                    "threads": job.threads,
-                    "device": "cpu",
-                    "seed": job.seed,
-                    "world_size": 1,
-                    "resumed_from_step": None,
-                    "stopped_early": False,
-                    "loss": losses,
-                },
-            )
+            make_readable(folder)
+            manifest.write(folder)
+            report.write(folder / "training.json")
 
 
 def _digit(text: str) -> int:

@@ -1,4 +1,4 @@
-"""Recipe step distill: train a student on a teacher's probabilities and the labels."""
+"""Recipe step distill: train a student on a teacher's probabilities and on the labels."""
 
 from dataclasses import asdict
 from pathlib import Path
@@ -10,13 +10,13 @@ from pydantic_core import PydanticCustomError
 from greenllm.config.section import Name, Share, Strict
 from greenllm.errors import UserError
 from greenllm.recipes.step import Job, Step
-from greenllm.training.sizes import SIZES, Decoder, Size
+from greenllm.training.model_sizes import SIZES, Decoder, Size
 
 
 class Student(Strict):
     """Shape of a student; `student: tiny` (or small, base) is short for the shape of that size."""
 
-    # Weights are quantised in blocks of 32.
+    # Multiples of 32: weights are quantised in blocks of 32.
     hidden: int = Field(128, ge=32, multiple_of=32, description="Width.")
     layers: int = Field(2, ge=1, description="Layers.")
     feed_forward: int = Field(384, ge=32, multiple_of=32, description="Neurons of each feed-forward layer.")
@@ -39,7 +39,7 @@ class Student(Strict):
 
 
 class Distill(Step):
-    """Train a student on a teacher's probabilities and the labels; `train` beside it says how."""
+    """Train a student on a teacher's probabilities and the labels; settings in the recipe's `train`."""
 
     key: ClassVar[str] = "distill"
     stage: ClassVar[Literal["train", "compress"]] = "train"
@@ -48,10 +48,11 @@ class Distill(Step):
 
     teacher: Name = Field(description="The recipe whose model teaches.")
     student: Student | None = Field(
-        None, description="Shape of a student from scratch; null goes on from the parent, or takes a shape's defaults."
+        None,
+        description="Shape of a student from scratch; null trains the parent or, without one, the default shape.",
     )
-    temperature: float = Field(2, gt=0, description="Both models' logits are divided by it in the teacher's loss.")
-    soft_weight: Share = Field(0.5, description="Weight of the teacher's loss; the labels' has the rest.")
+    temperature: float = Field(2, gt=0, description="Divides the logits of both models in the teacher's loss.")
+    soft_weight: Share = Field(0.5, description="Weight of the teacher's loss; the labels' loss has the rest.")
 
     @property
     def others(self) -> tuple[str, ...]:
@@ -60,11 +61,11 @@ class Distill(Step):
 
     def make(self, job: Job) -> None:
         """Train the student and write it with its training.json."""
-        from greenllm.model_folder.written import context_of, try_to_count
+        from greenllm.model_folder.inspection import context_of, try_to_count
         from greenllm.training.distillation import Distillation, load_teacher
+        from greenllm.training.fingerprint import hashes_of
         from greenllm.training.method import Method
         from greenllm.training.saving import save
-        from greenllm.training.train import hashes_of
 
         parent = None if self.student else job.parent
         folder = self._teacher_folder(job)
@@ -83,7 +84,7 @@ class Distill(Step):
         save(trained, job)
 
     def _teacher_folder(self, job: Job) -> Path:
-        """Return the teacher's folder; raise UserError where it is not among the job's."""
+        """Return the teacher's folder; raise UserError if the job does not have it."""
         if self.teacher not in job.others:
             raise UserError(f"--other {self.teacher}=FOLDER: is missing; expected the teacher's model folder")
         return job.others[self.teacher]

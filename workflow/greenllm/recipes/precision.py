@@ -1,10 +1,10 @@
-"""Recipe step precision: weights stored in bf16, and inference computed in it."""
+"""Recipe step precision: weights and inference in bf16."""
 
 from typing import ClassVar, Literal
 
 from pydantic import Field
 
-from greenllm.compression.formats import ByFormat
+from greenllm.compression.settings import ByFormat
 from greenllm.errors import UserError
 from greenllm.recipes.step import Job, Step
 
@@ -16,13 +16,14 @@ class Precision(ByFormat, Step):
     stage: ClassVar[Literal["train", "compress"]] = "compress"
     keeps_widths: ClassVar[bool] = True
 
-    format: Literal["bf16"] = Field(description="Format of weights and arithmetic, where the hardware has it.")
+    format: Literal["bf16"] = Field(description="Format of weights and arithmetic; the hardware must support it.")
 
     def make(self, job: Job) -> None:
-        """Write the model with its weights rounded; no work is reported, since nothing is computed with it."""
+        """Write the model with rounded weights; no work is reported, since the model computes nothing here."""
         import torch
 
-        from greenllm.compression.models import describe, load, report, save
+        from greenllm.compression.models import describe, load, report
+        from greenllm.model_folder.weights import save_weights
         from greenllm.training.device import has_bf16, prepare_device
 
         parent = job.needed_parent()
@@ -34,6 +35,6 @@ class Precision(ByFormat, Step):
             )
         model = load(parent, torch.bfloat16).to("cuda" if on_gpu else "cpu")
         with job.writing() as folder:
-            save(model, folder)
+            save_weights(model, folder)
             describe(folder, parent, engine="transformers", precision="bf16")
             report(folder, parent, recipe="bf16")

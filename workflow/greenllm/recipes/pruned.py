@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 from pydantic import Field, model_validator
 from pydantic_core import PydanticCustomError
 
-from greenllm.compression.shares import Removed
+from greenllm.compression.settings import Removed
 from greenllm.recipes.step import Job, Step
 
 if TYPE_CHECKING:
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 class Prune(Step):
-    """Structured pruning and training again (`recover` says how): the result is an ordinary smaller model."""
+    """Structured pruning and training again (settings in `recover`): the result is an ordinary smaller model."""
 
     key: ClassVar[str] = "prune"
     stage: ClassVar[Literal["train", "compress"]] = "compress"
@@ -46,20 +46,21 @@ class Prune(Step):
     def make(self, job: Job) -> None:
         """Write the pruned model, trained again, with its training.json and compression.json.
 
-        The cut hangs on the parent, the data and the threads alone: a killed training finds the same model again.
-        The work reported is that of the training; the forward passes of `calibration_rows` rows are not counted.
+        What is removed depends on parent, data and threads alone, so a killed training resumes with the same model.
+        The work reported is that of the training, without the forward passes of the `calibration_rows`.
         """
         from greenllm.compression.cutting import choose, cut
         from greenllm.compression.importance import FORMULAS, measure
         from greenllm.compression.llama_like import decoder_of
-        from greenllm.compression.models import load, report, save
-        from greenllm.model_folder.written import context_of
+        from greenllm.compression.models import load, report
+        from greenllm.model_folder.inspection import context_of
+        from greenllm.model_folder.weights import save_weights
         from greenllm.training.device import be_deterministic, prepare_device
         from greenllm.training.parallel import this_rank
-        from greenllm.training.saving import save as save_trained
+        from greenllm.training.saving import save
 
         parent, data = job.needed_parent(), job.needed_data()
-        job.needed_checkpoints()  # told before anything is computed
+        job.needed_checkpoints()  # checked before anything is computed
         on_gpu = prepare_device(job.device, job.threads)
         be_deterministic(on_gpu)
         decoder = decoder_of(load(parent).to("cuda" if on_gpu else "cpu"), parent)
@@ -74,11 +75,11 @@ class Prune(Step):
             rank = this_rank()
             smaller = rank.first(lambda: Path(place))
             if rank.is_first:
-                save(cut(decoder, kept), smaller)
+                save_weights(cut(decoder, kept), smaller)
             rank.wait()
             trained = job.train(parent=smaller)
         with job.writing() as folder:
-            save_trained(trained, replace(job, out=folder))
+            save(trained, replace(job, out=folder))
             report(
                 folder,
                 parent,
@@ -91,12 +92,12 @@ class Prune(Step):
 
 
 def _calibration_rows(data: Path, context: int, most: int) -> list[list[int]]:
-    """Return the inputs (token ids) of at most `most` training rows, evenly spread over the data."""
+    """Return the inputs (token ids) of at most `most` training rows, spread evenly over the data."""
     from greenllm.tokens import read_tokenizer
     from greenllm.training.batches import read_rows
 
     tokenizer = read_tokenizer(data / "tokenizer")
-    # The last token of a row, the end token, is a target only: which one it is does not matter here.
+    # The last token of a row, the end token, is only a target, so any id will do.
     inputs = [row.ids[:-1] for row in read_rows(data / "train.parquet", tokenizer, eos_id=0, context=context).rows]
     whole = [ids for ids in inputs if ids]
     step = max(1, len(whole) // most)
@@ -104,13 +105,13 @@ def _calibration_rows(data: Path, context: int, most: int) -> list[list[int]]:
 
 
 def _removed(kept: "list[Kept]", shape: "Shape") -> list[dict[str, Any]]:
-    """Return what was removed of each layer: the whole layer, or its heads by index and its neurons by number."""
+    """Return what was removed of each layer: the whole layer, or the indices of heads and the number of neurons."""
     by_layer = {one.layer: one for one in kept}
     heads = range(shape.groups * shape.heads_per_group)
-    told = []
+    removed = []
     for layer in range(shape.layers):
         one = by_layer.get(layer)
         gone = [head for head in heads if one is None or head // shape.heads_per_group not in one.groups]
         neurons = shape.feed_forward - (len(one.neurons) if one else 0)
-        told.append({"layer": layer, "whole": one is None, "heads": gone, "feed_forward_neurons": neurons})
-    return told
+        removed.append({"layer": layer, "whole": one is None, "heads": gone, "feed_forward_neurons": neurons})
+    return removed

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, ClassVar, Literal, Self
 from pydantic import Field, model_validator
 from pydantic_core import PydanticCustomError
 
-from greenllm.compression.formats import ByFormat
+from greenllm.compression.settings import ByFormat
 from greenllm.errors import UserError
 from greenllm.recipes.step import Job, Step
-from greenllm.training.sizes import SIZES
+from greenllm.training.model_sizes import SIZES
 
 if TYPE_CHECKING:
     from greenllm.config.models import Experiment
@@ -33,7 +33,7 @@ class Quantize(ByFormat, Step):
         "(`…_last`) or all sensitive layers (`k_quant_mixed`) in int8.",
     )
     block: Literal[16, 32, 64, 128, 256] = Field(
-        32, description="Weights that share a scale (torchao's int8 has one a row)."
+        32, description="Number of weights that share a scale (torchao's int8: one scale per row)."
     )
 
     @model_validator(mode="after")
@@ -46,15 +46,15 @@ class Quantize(ByFormat, Step):
 
     @property
     def on_cpu(self) -> bool:
-        """ONNX Runtime GenAI's engine uses the CPU here."""
+        """Whether the engine is ONNX Runtime GenAI, which uses the CPU here."""
         return self.library == "onnxruntime"
 
     def check(self, experiment: "Experiment", before: "Sequence[Step]") -> None:
-        """Raise UserError where torchao is asked for and missing, or a layer's width is no multiple of `block`."""
+        """Raise UserError if torchao is required but missing, or a layer's width is no multiple of `block`."""
         if self.library == "torchao" and find_spec("torchao") is None:
             raise UserError("quantize.library: needs the environment with torchao, which `make gpu` makes")
         in_blocks = self.library == "onnxruntime" or self.format == "int4"
-        # A step in between may change the widths; a model that somebody trained before is not here yet.
+        # A step in between may change the widths, and a pretrained model is not here yet: `make` checks these.
         if in_blocks and experiment.model.init == "scratch" and all(step.keeps_widths for step in before):
             size = SIZES[experiment.model.size]
             for width in (size.hidden, size.feed_forward):
@@ -67,7 +67,7 @@ class Quantize(ByFormat, Step):
     def make(self, job: Job) -> None:
         """Write the quantised model, with its size before and after.
 
-        No work is reported: it reads no samples or tokens, and its operations are not counted.
+        No work is reported: quantisation reads no samples or tokens, and its operations are not counted.
         """
         from greenllm.compression.models import describe, report, require_floating_point, require_whole_blocks
 

@@ -1,17 +1,17 @@
-"""Recipe step sparsify: the smallest weights set to zero where they stand. Ordinary kernels gain nothing from it."""
+"""Recipe step sparsify: sets the smallest weights to zero in place. Ordinary kernels do not get faster by it."""
 
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 from pydantic import Field
 
-from greenllm.compression.shares import Removed
+from greenllm.compression.settings import Removed
 from greenllm.errors import UserError
 from greenllm.recipes.step import Job, Step
 
 
 class Sparsify(Step):
-    """Unstructured pruning, the negative control: parameters, bytes and time stay as they are."""
+    """Unstructured pruning, the negative control: parameters, bytes and time stay the same."""
 
     key: ClassVar[str] = "sparsify"
     stage: ClassVar[Literal["train", "compress"]] = "compress"
@@ -21,15 +21,16 @@ class Sparsify(Step):
     share: Removed = Field(description="Share of each linear layer's weights to set to zero, the smallest first.")
 
     def make(self, job: Job) -> None:
-        """Write the model with zeros in it; no work is reported, since nothing is computed with it."""
-        from greenllm.compression.models import describe, load, report, save
+        """Write the sparse model; no work is reported, since the model computes nothing here."""
+        from greenllm.compression.models import describe, load, report
+        from greenllm.model_folder.weights import save_weights
 
         parent = job.needed_parent()
         model = load(parent)
         before = _nonzero(model)
         _zero_smallest(model, self.share, parent)
         with job.writing() as folder:
-            save(model, folder)
+            save_weights(model, folder)
             describe(folder, parent, engine="transformers", precision="fp32")
             nonzero = {"before": before, "after": _nonzero(model)}
             report(folder, parent, recipe="sparse", share=self.share, nonzero_parameters=nonzero)
@@ -38,7 +39,7 @@ class Sparsify(Step):
 def _zero_smallest(model: Any, share: float, folder: Path) -> None:
     """Set the smallest weights of each linear layer to zero (by magnitude: Han et al. 2015, arXiv 1506.02626).
 
-    An output layer that is the embedding, too, is left alone.
+    An output layer that shares its weights with the embedding is left unchanged.
     """
     from torch import nn
     from torch.nn.utils import prune

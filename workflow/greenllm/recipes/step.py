@@ -1,4 +1,4 @@
-"""What a recipe's step is: settings that stand in the configuration, and what they do to a model."""
+"""Interface of a recipe step: its settings in the configuration, and how it makes a model."""
 
 from abc import abstractmethod
 from collections.abc import Sequence
@@ -16,47 +16,46 @@ __all__ = ["Job", "Step"]
 class Step(Strict):
     """One way to make a model from another, or from nothing.
 
-    A file in this folder that defines a subclass adds the key `key` to recipes, with the subclass' fields as its
-    settings. Heavy libraries are imported in `make`: the configuration is read by every job.
+    A subclass in a file of this folder adds its `key` to recipes, with its fields as the settings. Heavy libraries are
+    imported in `make`, since every job imports the subclass to read the configuration.
     """
 
     key: ClassVar[str]
     stage: ClassVar[Literal["train", "compress"]]
-    # The recipe's key beside it that says how it trains; None where it does not.
+    # The key beside it in the recipe with its training settings; None if it does not train.
     trains_by: ClassVar[Literal["train", "recover"] | None] = None
-    # Whether it can start without a parent.
+    # Whether it can make a model without a parent.
     from_scratch: ClassVar[bool] = False
-    # Whether prompts and answers must fit into its model's context.
+    # Whether its model has a context that limits prompt and answer.
     has_context: ClassVar[bool] = True
-    # Whether the layers of its result are as wide as the size that the experiment names, or as its parent's.
+    # Whether its model's layers are as wide as the parent's, or as the experiment's size.
     keeps_widths: ClassVar[bool] = False
-    # Whether no further step can start from its result.
+    # Whether no further step can start from its model.
     final: ClassVar[bool] = False
-    # Whether it is made on the CPU, wherever its result runs: a GPU leased for the making would be charged to it idle.
+    # Whether the step itself needs only the CPU: an idle GPU that it leased would count as its energy.
     made_on_cpu: ClassVar[bool] = False
 
     @property
     def others(self) -> tuple[str, ...]:
-        """Names of the recipes, beside the parent, whose models it reads: a teacher."""
+        """Names of further recipes whose models it reads, such as a teacher."""
         return ()
 
     @property
     def on_cpu(self) -> bool:
-        """Whether its result runs on the CPU alone: a GPU leased for it would be charged to it idle."""
+        """Whether its model runs only on the CPU: an idle GPU that it leased would count as its energy."""
         return False
 
     @property
     def environment(self) -> str | None:
-        """Name of the Python environment that it and its result need (`.venv-<name>`); None for the project's own."""
+        """Name of the Python environment for the step and its model (`.venv-<name>`); None for the project's own."""
         return None
 
     def check(self, experiment: "Experiment", before: "Sequence[Step]") -> None:
-        """Raise UserError where the configuration alone says that the step can't be done in an experiment.
+        """Raise UserError if the configuration alone shows that the step is impossible in an experiment.
 
-        What is known here costs nothing; `make` would find it after the steps `before` were paid for.
+        A mistake found here costs nothing; `make` would find it after the steps `before` have used their energy.
         """
-        return
 
     @abstractmethod
     def make(self, job: Job) -> None:
-        """Write the model folder `job.out`, with its `greenllm.json`; raise UserError where the input does not fit."""
+        """Write the model folder `job.out`, with its `greenllm.json`; raise UserError if the input does not fit."""

@@ -1,4 +1,4 @@
-"""Recipe step train: train from scratch, or go on from the parent, with the recipe's training settings."""
+"""Recipe step train: train from scratch, or train the parent further, with the recipe's training settings."""
 
 from typing import ClassVar, Literal
 
@@ -16,8 +16,8 @@ class Train(Step):
 
     def make(self, job: Job) -> None:
         """Train and write the model with its training.json."""
+        from greenllm.training.model_sizes import SIZES, Decoder
         from greenllm.training.saving import save
-        from greenllm.training.sizes import SIZES, Decoder
 
         model = Decoder(SIZES[job.model.size], job.model.context) if job.model else None
         save(job.train(model=model, parent=job.parent), job)

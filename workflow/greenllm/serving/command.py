@@ -9,6 +9,7 @@ import sys
 import threading
 from pathlib import Path
 
+from greenllm.device_choice import DEVICE_CHOICES
 from greenllm.errors import UserError
 from greenllm.meter.leases import usable_cpus
 from greenllm.meter.threads import usable_threads
@@ -26,7 +27,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add("--name", help="model name in the interface (default: the bundle's, else the folder's)")
     add("--threads", type=int, help="CPU threads (default: all that this process may use)")
     help = "auto: a GPU if there is one; require: fail without one (default: auto)"
-    add("--device", choices=["auto", "cpu", "require"], default="auto", help=help)
+    add("--device", choices=DEVICE_CHOICES, default="auto", help=help)
     add("--batch", type=int, default=8, help="most requests generated together (default: 8)")
     add("--queue", type=int, default=256, help="most requests that wait; then 429 (default: 256)")
     add("--max-tokens", type=int, default=256, help="most tokens of an answer (default: 256)")

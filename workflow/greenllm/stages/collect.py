@@ -35,5 +35,5 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Collect, and report the number of rows (samples) to the meter."""
     card = collect(TASKS[arguments.task], read_settings(arguments.settings, Data), arguments.base, arguments.out)
-    write_work(samples=card["rows"])
+    write_work(samples=card.rows)
     return 0

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from greenllm.config.models import Deployment, Evaluation
 from greenllm.config.read import read_settings
+from greenllm.device_choice import DEVICE_CHOICES
 from greenllm.files import require_replaceable, require_separate
 from greenllm.key_values import key_values
 from greenllm.load.deployment import deploy
@@ -32,7 +33,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add("--evaluation", type=Path, required=True, help="JSON file that `greenllm evaluate` wrote")
     add("--data", type=Path, help="folder that `greenllm preprocess` wrote, for its scripted replies")
     add("--threads", type=int, default=1, help="CPU threads of the server")
-    add("--device", choices=["auto", "cpu", "require"], default="auto", help="require: fail without a GPU")
+    add("--device", choices=DEVICE_CHOICES, default="auto", help="require: fail without a GPU")
     add("--bundle", type=Path, required=True, help="folder to make: the model, ready to be served")
     add("--energy-serve", type=Path, required=True, help="gets the server's energy log (J)")
     add("--energy-load", type=Path, required=True, help="gets the load generator's energy log (J)")

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from greenllm.config.models import Evaluation
 from greenllm.config.read import read_settings
-from greenllm.documents.evaluation import EvaluationReport
+from greenllm.device_choice import DEVICE_CHOICES
 from greenllm.evaluation.evaluate import evaluate
 from greenllm.files import replacing, require_separate
 from greenllm.tasks import TASKS
@@ -22,7 +22,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add("--data", type=Path, required=True, help="folder that `greenllm preprocess` wrote")
     add("--seed", type=int, default=1, help="seed of the bootstrap (default: 1)")
     add("--threads", type=int, default=1, help="CPU threads (default: 1)")
-    add("--device", choices=["auto", "cpu", "require"], default="auto", help="require: fail without a GPU")
+    add("--device", choices=DEVICE_CHOICES, default="auto", help="require: fail without a GPU")
     add("--out", type=Path, required=True, help="JSON file of the metrics, with 95 %% intervals")
     add("--predictions", type=Path, required=True, help="JSONL file of every answer (lengths in tokens)")
 
@@ -42,7 +42,8 @@ def run(arguments: argparse.Namespace) -> int:
     )
     with replacing(arguments.predictions) as beside, beside.open("w", encoding="utf-8") as file:
         file.writelines(json.dumps(line, ensure_ascii=False) + "\n" for line in evaluated.predictions)
-    report = EvaluationReport.write(arguments.out, evaluated.content)
-    work = {"samples": report.examples, "tokens": evaluated.content["tokens"]}
-    write_work(**work, **({} if evaluated.flops is None else {"flops": evaluated.flops}))
+    report = evaluated.report
+    report.write(arguments.out)
+    flops = {} if evaluated.flops is None else {"flops": evaluated.flops}
+    write_work(samples=report.examples, tokens=report.tokens, **flops)
     return 0

@@ -58,8 +58,10 @@ def run(arguments: argparse.Namespace) -> int:
         context=_context(arguments),
         evaluated_rows=arguments.evaluated_rows or None,
     )
-    splits = [split for split in report["splits"].values() if split["rows"]]
-    write_work(samples=sum(split["rows"] for split in splits), tokens=sum(split["tokens"]["sum"] for split in splits))
+    splits = report.splits.values()
+    write_work(
+        samples=sum(split.rows for split in splits), tokens=sum(split.tokens.sum for split in splits if split.tokens)
+    )
     return 0
 
 

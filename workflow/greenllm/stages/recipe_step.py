@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Literal
 from greenllm.config.models import Model, Training
 from greenllm.config.read import read_settings
 from greenllm.config.section import overridden
+from greenllm.device_choice import DEVICE_CHOICES
 from greenllm.errors import UserError
 from greenllm.files import require_replaceable
 from greenllm.key_values import key_values
@@ -39,9 +40,7 @@ def configure(parser: argparse.ArgumentParser, *, recipe: str | None) -> None:
     parser.add_argument("--data", type=Path, help="folder that `greenllm preprocess` wrote")
     parser.add_argument("--seed", type=int, default=1, help="of the initial weights and the order of batches")
     parser.add_argument("--threads", type=int, default=1, help="CPU threads; another number trains other weights")
-    parser.add_argument(
-        "--device", choices=["auto", "cpu", "require"], default="auto", help="require: a GPU or nothing"
-    )
+    parser.add_argument("--device", choices=DEVICE_CHOICES, default="auto", help="require: a GPU or nothing")
     parser.add_argument("--checkpoints", type=Path, help="folder for checkpoints; a killed training resumes from them")
     parser.add_argument("--out", type=Path, required=True, help="folder for the model and what is known of it")
 
@@ -84,7 +83,7 @@ def make(arguments: argparse.Namespace, stage: Literal["train", "compress"]) -> 
     )
     require_replaceable(job.out, stage, job.inputs)
     if job.checkpoints is not None:
-        checkpoints.require_own(job.checkpoints)
+        checkpoints.require_only_checkpoints(job.checkpoints)
     try:
         if step.trains_by is not None and settings.processes > 1:
             return parallel.launch(partial(step.make, job), settings, threads=threads, device=arguments.device)

@@ -1,6 +1,6 @@
 """Recipes and the whole configuration. A recipe has a key for each step that a file in `recipes/` defines."""
 
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from pydantic import Field, create_model
 
@@ -15,6 +15,7 @@ from greenllm.config.models import (
     Training,
 )
 from greenllm.config.section import Name, Override, Strict, UserPath
+from greenllm.device_choice import DeviceChoice
 from greenllm.recipes import STEPS, Step
 
 
@@ -64,7 +65,7 @@ class Config(Strict):
 
     results: UserPath = Field("results", min_length=1, description="Folder for everything computed.")
     data_folder: UserPath = Field(".", description="Folder that relative paths of `file` data are relative to.")
-    device: Literal["auto", "cpu", "require"] = Field(
+    device: DeviceChoice = Field(
         "auto", description="`auto` uses a GPU if there is one, `cpu` never does, `require` refuses to run without one."
     )
     experiments: dict[Name, Experiment] = Field(min_length=1, description="The experiments, by name.")

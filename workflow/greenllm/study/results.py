@@ -6,11 +6,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
+from greenllm.documents.card import DataCard
 from greenllm.documents.evaluation import EvaluationReport
 from greenllm.documents.measurement import LoadMeasurement
+from greenllm.documents.preparation import PreparationReport
 from greenllm.documents.training import TrainingReport
 from greenllm.errors import UserError
-from greenllm.files import read_json
 from greenllm.model_folder.manifest import FILE as MANIFEST
 from greenllm.model_folder.manifest import Manifest, read_manifest
 from greenllm.study import layout
@@ -31,8 +32,8 @@ class Study:
     measurements: dict[Key, LoadMeasurement] = field(default_factory=dict)
     manifests: dict[Key, Manifest] = field(default_factory=dict)
     trainings: dict[Key, TrainingReport] = field(default_factory=dict)
-    cards: dict[str, dict[str, Any]] = field(default_factory=dict)
-    preparations: dict[str, dict[str, Any]] = field(default_factory=dict)
+    cards: dict[str, DataCard] = field(default_factory=dict)
+    preparations: dict[str, PreparationReport] = field(default_factory=dict)
 
     @property
     def plan(self) -> Plan:
@@ -59,10 +60,6 @@ class Study:
                         f"{path}: row {number}: expected one JSON object per line: {error}; run evaluate again"
                     ) from None
         return rows
-
-
-def _read_object(path: Path) -> dict[str, Any]:
-    return read_json(path, "remove the file and run its stage again")
 
 
 def _read_manifest(file: Path) -> Manifest:
@@ -93,6 +90,7 @@ def read_study(config: Config, results: Path) -> Study:
         read(study.manifests, key, study.path(f"{model}/{MANIFEST}", key), _read_manifest)
         read(study.trainings, key, study.path(layout.TRAINING, key), TrainingReport.read)
     for name in config.experiments:
-        read(study.cards, name, layout.located(layout.CARD, results, experiment=name), _read_object)
-        read(study.preparations, name, layout.located(layout.PREPARATION, results, experiment=name), _read_object)
+        card, report = (layout.located(at, results, experiment=name) for at in (layout.CARD, layout.PREPARATION))
+        read(study.cards, name, card, DataCard.read)
+        read(study.preparations, name, report, PreparationReport.read)
     return study

@@ -1,1 +1,1 @@
-"""Training a causal language model: rows, batches, loop, checkpoints, work done; sizes and operations of models."""
+"""Training of causal language models: rows, batches, loop, checkpoints, work done, sizes of new models."""

@@ -1,4 +1,4 @@
-"""Low-rank adapters (LoRA, Hu et al. 2021, arXiv 2106.09685) by peft: laid over a network, and merged into it."""
+"""Low-rank adapters (LoRA, Hu et al. 2021, arXiv 2106.09685) by peft: added to a network and merged into it."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,13 +12,13 @@ from transformers.pytorch_utils import Conv1D
 
 from greenllm.errors import UserError
 
-# Adapter and merged model compute the same product, in another order of rounding.
+# Adapter and merged model compute the same product but round in a different order.
 LARGEST_DIFFERENCE = 1e-4
 
 
 @dataclass(frozen=True)
 class Adapter:
-    """An adapter apart from its network: peft's settings and the low-rank weights, by name."""
+    """An adapter without its network: peft's settings and the low-rank weights by name."""
 
     settings: LoraConfig
     weights: dict[str, torch.Tensor]
@@ -31,7 +31,7 @@ class Adapter:
 
 @dataclass(frozen=True)
 class Merged:
-    """A network with its adapter merged in, and by how much its logits differ from the adapted one's."""
+    """A network with its adapter merged in; `largest_difference` of its logits is relative to the largest logit."""
 
     network: Any
     adapter: Adapter
@@ -43,12 +43,12 @@ def adapt(network: Any, *, rank: int, alpha: float, dropout: float, modules: Seq
 
     Args:
         network: a transformers model.
-        rank: of the matrix that is added to each layer's.
-        alpha: that matrix is scaled by alpha / rank.
-        dropout: share of the adapter's inputs dropped in training.
-        modules: names of the layers, such as `q_proj`; None for all but the output layer.
+        rank: rank of the matrix that is added to the weights of each layer.
+        alpha: the added matrix is scaled by alpha / rank.
+        dropout: share of the adapter's inputs that training drops.
+        modules: names of linear layers, such as `q_proj`; None for all except the output layer.
 
-    Raises UserError where a module is not there.
+    Raises UserError if the model has no such layer.
     """
     known = _linear_layers(network)
     for module in modules or ():
@@ -65,12 +65,12 @@ def adapt(network: Any, *, rank: int, alpha: float, dropout: float, modules: Seq
 
 
 def merge(adapted: Any) -> Merged:
-    """Merge the adapter into its network, for deployment at the network's own cost.
+    """Merge the adapter into its network, so that inference costs no more than without an adapter.
 
-    Raises ArithmeticError where the merged network computes something else, relative to its largest logit.
+    Raises ArithmeticError if the logits change by more than `LARGEST_DIFFERENCE`.
     """
     settings = adapted.peft_config["default"]
-    settings.target_modules = sorted(settings.target_modules)  # peft's set is saved in an order of its own each time
+    settings.target_modules = sorted(settings.target_modules)  # a set, saved in a different order each time
     adapter = Adapter(settings, get_peft_model_state_dict(adapted))
     ids = _some_ids(adapted.config)
     with torch.no_grad():
@@ -90,7 +90,7 @@ def _some_ids(config: Any, rows: int = 4, length: int = 32) -> torch.Tensor:
 
 
 def _linear_layers(network: Any) -> list[str]:
-    """Return the names of the linear layers beneath the output layer, each once, in their order."""
+    """Return the distinct names of the linear layers in model order, without the output layer."""
     output = network.get_output_embeddings()
     return list(
         dict.fromkeys(

@@ -1,4 +1,4 @@
-"""Prepared rows as tokens, in batches of rows that are about equally long."""
+"""Prepared rows as tokens, in batches of rows of similar length."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Row:
-    """One row as tokens: the prompt's, then the completion's with the end token."""
+    """One row as token ids: the prompt, the completion and the end token."""
 
     ids: list[int]
     prompt_length: int
@@ -26,20 +26,19 @@ class Row:
 
 @dataclass(frozen=True)
 class Rows:
-    """A split as tokens; `truncated` rows were longer than the context."""
+    """A split as tokens; `truncated` counts the rows that were longer than the context."""
 
     rows: list[Row]
     truncated: int
 
 
 def read_rows(path: Path, tokenizer: "Tokenizer", *, eos_id: int, context: int) -> Rows:
-    """Read the prompts and completions of a Parquet file as tokens; prompts as their ids, where the file has them.
+    """Read the prompts and completions of a Parquet file as tokens; prompt ids in the file are taken as they are.
 
-    A row longer than `context` tokens loses the beginning of its prompt, so that the answer and what stands
-    nearest to it stay; where the completion alone is too long, its end goes. At least one prompt token stays where
-    there was one.
+    A row longer than `context` tokens is cut at the beginning of its prompt, which is farthest from the answer. If the
+    completion alone is too long, it is cut at its end; one prompt token is kept if there was one.
 
-    Raises `UserError` where the file or its columns are missing.
+    Raises `UserError` if the file or a column is missing.
     """
     import pyarrow.parquet
 
@@ -48,7 +47,7 @@ def read_rows(path: Path, tokenizer: "Tokenizer", *, eos_id: int, context: int) 
     known = pyarrow.parquet.read_schema(path).names
     if missing := [name for name in ("prompt", "completion") if name not in known]:
         raise UserError(f"{path}: column {missing[0]} is missing; expected what `greenllm preprocess` writes")
-    asked = "prompt_ids" if "prompt_ids" in known else "prompt"  # in a chat template
+    asked = "prompt_ids" if "prompt_ids" in known else "prompt"  # from a chat template
     table = pyarrow.parquet.read_table(path, columns=[asked, "completion"])
     prompts = table[asked].to_pylist()
     questions = prompts if asked == "prompt_ids" else [one.ids for one in tokenizer.encode_batch(prompts)]
@@ -65,10 +64,10 @@ def read_rows(path: Path, tokenizer: "Tokenizer", *, eos_id: int, context: int) 
 
 
 class LengthBuckets:
-    """Batches of rows that are about equally long, in an order that hangs on seed and epoch alone.
+    """Batches of rows of similar length, in an order that depends on seed and epoch alone.
 
-    Each epoch shuffles the rows, sorts stretches of 50 batches by length and shuffles the batches; so padding is
-    rare, and yet no epoch has the batches of another. A training that resumes in mid-epoch finds the same batches.
+    Each epoch shuffles the rows, sorts runs of 50 batches by length and shuffles the batches. So there is little
+    padding, and each epoch has different batches. A training that resumes within an epoch gets the same batches.
     """
 
     def __init__(self, lengths: Sequence[int], batch: int, seed: int) -> None:
@@ -78,7 +77,7 @@ class LengthBuckets:
         self.epoch = 0
 
     def set_epoch(self, epoch: int) -> None:
-        """Choose the epoch whose batches are next; the training loop calls this."""
+        """Set the epoch of the next batches; the training loop calls this."""
         self.epoch = epoch
 
     def __len__(self) -> int:
@@ -100,11 +99,11 @@ class LengthBuckets:
 
 @dataclass(frozen=True)
 class Collator:
-    """Makes a batch's tensors: `input_ids`, the `targets` one token on, and each target's weight in the loss.
+    """Makes a batch's tensors: `input_ids`, the `targets` one token later, and the weight of each target in the loss.
 
-    Of processes that train together, each takes every n-th row, so that all get rows about as long. `share` is the
-    weight of its tokens in the batch's, times n: a mean loss times its share, averaged over the processes as their
-    gradients are, is the mean over all tokens of the batch, however they are divided.
+    Each of n processes that train together takes every n-th row, so that all get rows of similar length. `share` is n
+    times the part of the batch's token weight that this process has. Gradients are averaged over the processes; with
+    each mean loss multiplied by its share, the average is the mean over all tokens of the batch.
     """
 
     pad_id: int
@@ -114,14 +113,14 @@ class Collator:
     def __call__(self, rows: Sequence[Row]) -> "dict[str, torch.Tensor]":
         """Return tensors of shape (rows, longest − 1), padded on the right with weight 0, and the scalar `share`.
 
-        No attention mask is needed: under causal attention no token sees the padding behind it.
+        No attention mask is needed: with causal attention no token sees the padding after it.
         """
         import torch
         from torch.nn.utils.rnn import pad_sequence
 
         own = rows[self.rank.index :: self.rank.count]
         weight, all_weight = self._weight(own), self._weight(rows)
-        own = own or rows[:1]  # fewer rows than processes: one computes what does not count
+        own = own or rows[:1]  # This rank has no row: run one anyway (share 0) so that collectives stay in step.
         ids = pad_sequence([torch.tensor(row.ids) for row in own], batch_first=True, padding_value=self.pad_id)
         lengths = torch.tensor([len(row) for row in own])
         prompts = torch.tensor([row.prompt_length for row in own])
@@ -135,7 +134,7 @@ class Collator:
         }
 
     def _weight(self, rows: Sequence[Row]) -> float:
-        """Return the sum of the rows' targets' weights."""
+        """Return the sum of the weights of all targets in the rows."""
         asked = sum(max(row.prompt_length - 1, 0) for row in rows)
         answered = sum(len(row) - 1 for row in rows) - asked
         return self.prompt_weight * asked + answered

@@ -1,4 +1,4 @@
-"""Stopping a training by its energy: where a budget is used up, or a further kilojoule buys too little."""
+"""Stops a training by its energy: if a budget is used up, or another kilojoule improves the loss too little."""
 
 import time
 from collections.abc import Sequence
@@ -14,19 +14,19 @@ from greenllm.errors import UserError
 from greenllm.training.checkpoints import join_attempts
 from greenllm.training.parallel import Rank
 
-# Longest time without a look at the energy (s).
-MOST_S = 60.0
+# Longest time between two checks of the energy (s).
+LONGEST_PAUSE_S = 60.0
 
 
 class EnergyStopping(TrainerCallback):  # type: ignore[misc]
-    """Notes the energy at each validation, and stops the training where its settings say so.
+    """Logs the energy at each validation, and stops the training by `budget_J` or `least_gain_per_kJ`.
 
-    `reason` then says why. The first process reads for all. A budget is overrun by no more than what is used in the
-    meter's sampling interval and a step, unless the power more than doubles from one look to the next.
+    `reason` then says why. Only the first process reads the energy. A budget is exceeded by at most the energy of one
+    sampling interval of the meter and one step, unless the power more than doubles between two checks.
     """
 
     def __init__(self, settings: Training, checkpoints: Path, rank: Rank) -> None:
-        """Raises UserError where a setting needs the energy, but it is unknown."""
+        """Raises UserError if a setting needs the energy but it is unknown."""
         self.budget_J = settings.budget_J
         self.least_gain_per_kJ = settings.least_gain_per_kJ
         self.rank = rank
@@ -46,17 +46,17 @@ class EnergyStopping(TrainerCallback):  # type: ignore[misc]
         """Read the energy for the first time."""
         self._first_step = state.global_step + 1
         self._seen_s, self._seen_J = time.monotonic(), 0.0
-        self._next_look_s = self._seen_s
+        self._next_check_s = self._seen_s
         if (used := self._read()) is not None:
             self._seen_J = used.value
 
     def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-        """Stop where the budget is used up; raise UserError where the first step used it up."""
+        """Stop if the budget is used up; raise UserError if the first step used it up."""
         if self.budget_J is not None:
             self._stop(control, self.rank.first(lambda: self._over_budget(state.global_step)))
 
     def on_evaluate(self, args: Any, state: Any, control: Any, metrics: Any = None, **_: Any) -> None:
-        """Note the energy; stop where a kilojoule since the last validation bought less than it must."""
+        """Log the energy; stop if the loss fell by less than `least_gain_per_kJ` since the last validation."""
         if (used := self._read()) is not None:
             point = {"step": state.global_step, "energy_J": used.to_json(), "validation_loss": metrics["eval_loss"]}
             state.log_history.append(point)
@@ -72,7 +72,7 @@ class EnergyStopping(TrainerCallback):  # type: ignore[misc]
         assert self.budget_J is not None
         assert self._job is not None
         now_s = time.monotonic()
-        if now_s < self._next_look_s and step > self._first_step:
+        if now_s < self._next_check_s and step > self._first_step:
             return None
         used = self._read()
         if used is None:
@@ -88,11 +88,11 @@ class EnergyStopping(TrainerCallback):  # type: ignore[misc]
         power_W = (used.value - self._seen_J) / max(now_s - self._seen_s, self._job.interval_s)
         self._seen_s, self._seen_J = now_s, used.value
         half_s = left_J / power_W / 2 if power_W > 0 else 0.0
-        self._next_look_s = now_s + min(max(half_s, self._job.interval_s), MOST_S)
+        self._next_check_s = now_s + min(max(half_s, self._job.interval_s), LONGEST_PAUSE_S)
         return None
 
     def _too_little(self, course: Sequence[dict[str, Any]], step: int) -> str | None:
-        """Compare with the last validation at which less energy was used: two may lie between two samples."""
+        """Compare with the last validation of lower energy: two validations may fall between two samples."""
         assert self.least_gain_per_kJ is not None
         if not course or course[-1]["step"] != step:
             return None
@@ -121,5 +121,5 @@ class EnergyStopping(TrainerCallback):  # type: ignore[misc]
 
 
 def curve(log_history: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Return the course of a training: [{step, energy_J {value, low, high}, validation_loss}]."""
+    """Return the energy and loss at each validation: [{step, energy_J {value, low, high}, validation_loss}]."""
     return [entry for entry in log_history if "energy_J" in entry]

@@ -1,4 +1,4 @@
-"""Checkpoints that a killed training resumes from: only whole ones, only those of the same training."""
+"""Checkpoints from which a killed training resumes: only complete ones of the same training."""
 
 import errno
 import hashlib
@@ -15,28 +15,28 @@ from greenllm.files import require_writable, write_json
 
 WHOLE = "whole.json"
 TRAINING = "training.sha256"
-# In a checkpoints folder: the meters around the attempts at its training.
+# Ids of the metered attempts at the training.
 ATTEMPTS = "attempts.json"
 NOTES = (TRAINING, ATTEMPTS)
-# As transformers' Trainer names them.
+# The name that transformers' Trainer uses.
 CHECKPOINT = re.compile(r"checkpoint-\d+")
 
 
 def fingerprint(parts: Mapping[str, Any]) -> str:
-    """Return the SHA-256 of everything a training's weights hang on."""
+    """Return the SHA-256 of everything that determines a training's weights."""
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
 
 def mark_whole(checkpoint: Path) -> None:
-    """Note that every file of `checkpoint` has been written, with their sizes; called when the last one is."""
+    """Record the size of every file in `checkpoint`; called after the last one was written."""
     for file in _files(checkpoint):
         with (checkpoint / file).open("rb") as written:
             os.fsync(written.fileno())
     write_json(checkpoint / WHOLE, _files(checkpoint))
 
 
-def require_own(folder: Path) -> None:
-    """Raise UserError where `folder` holds anything but a training's checkpoints, or can't be written to."""
+def require_only_checkpoints(folder: Path) -> None:
+    """Raise UserError if `folder` holds anything but a training's checkpoints, or is not writable."""
     if folder.is_dir():
         known = (folder / TRAINING).is_file()
         strangers = sorted(path.name for path in folder.iterdir() if not (known and _is_own(path)))
@@ -48,7 +48,7 @@ def require_own(folder: Path) -> None:
 
 
 def join_attempts(folder: Path, attempt: str) -> list[str]:
-    """Note in a checkpoints folder that an attempt (the meter's id) works at its training; return the earlier ones."""
+    """Add the meter's id of an attempt to those recorded in a checkpoints folder; return the earlier ones."""
     note = folder / ATTEMPTS
     noted: list[str] = json.loads(note.read_text()) if note.is_file() else []
     others = [other for other in noted if other != attempt]
@@ -57,12 +57,12 @@ def join_attempts(folder: Path, attempt: str) -> list[str]:
 
 
 def open_folder(folder: Path, training: str) -> Path | None:
-    """Make `folder` ready for a training and return the newest whole checkpoint to resume from, if there is one.
+    """Prepare `folder` for a training and return the newest complete checkpoint, or None.
 
-    Half-written checkpoints are removed, as are those of another training (`training` is its fingerprint).
-    Raises UserError where anything else is in it.
+    Incomplete checkpoints and those of another training are removed; `training` is the fingerprint of this one.
+    Raises UserError if the folder holds anything else.
     """
-    require_own(folder)
+    require_only_checkpoints(folder)
     note = folder / TRAINING
     if not note.is_file() or note.read_text() != training:
         remove(folder)
@@ -74,14 +74,14 @@ def open_folder(folder: Path, training: str) -> Path | None:
 
 
 def remove_broken(folder: Path) -> None:
-    """Remove half-written checkpoints."""
+    """Remove incomplete checkpoints."""
     for checkpoint in _checkpoints(folder):
         if not _is_whole(checkpoint):
             shutil.rmtree(checkpoint)
 
 
 def remove(folder: Path) -> None:
-    """Remove a training's checkpoints and notes, and the folder where nothing else is in it."""
+    """Remove a training's checkpoints and notes, and the folder if it is then empty."""
     if not folder.is_dir():
         return
     for path in list(folder.iterdir()):
@@ -96,7 +96,7 @@ def remove(folder: Path) -> None:
 
 
 def _is_own(path: Path) -> bool:
-    """Say whether something in a folder of checkpoints is what a training writes there."""
+    """Return whether a training wrote this file or folder."""
     half_written = path.name.startswith(".") and path.name.endswith(".partial")
     return path.name in NOTES or CHECKPOINT.fullmatch(path.name) is not None or half_written
 
@@ -107,9 +107,9 @@ def step_of(checkpoint: Path) -> int:
 
 
 def no_space(error: Exception, folder: Path, needed_bytes: int) -> bool:
-    """Whether `error` is that the disk of `folder` (or the user's quota) is full.
+    """Return whether `error` means that the disk of `folder` or the user's quota is full.
 
-    PyTorch and safetensors do not pass the system's error number on, so the free space decides.
+    PyTorch and safetensors do not pass on the system's error number, so the free space decides.
     """
     if isinstance(error, OSError) and error.errno is not None:
         return error.errno in (errno.ENOSPC, errno.EDQUOT)
@@ -118,7 +118,7 @@ def no_space(error: Exception, folder: Path, needed_bytes: int) -> bool:
 
 
 def no_space_error(folder: Path, what: str, needed_bytes: int, remedy: str) -> UserError:
-    """Return the error that tells the user of a full disk: where, what was written, how much is free and needed."""
+    """Return the error for a full disk: where, what was being written, free and needed space, and the remedy."""
     free_MB = shutil.disk_usage(folder).free / 1e6
     return UserError(
         f"{folder}: no space left on the disk for {what}: {free_MB:.1f} MB free, about {needed_bytes / 1e6:.1f} MB "

@@ -1,23 +1,21 @@
-"""What a training computes with: processor or GPU, precision, and algorithms that repeat themselves bit for bit."""
+"""Hardware of a training: CPU or GPU, precision, deterministic algorithms, peak memory."""
 
 import os
 import resource
 import sys
-from typing import Literal
 
 import torch
 
 from greenllm.accelerator import uses_gpu
+from greenllm.device_choice import DeviceChoice
 from greenllm.errors import UserError
 from greenllm.training.parallel import ALONE, Rank
 
-Device = Literal["auto", "cpu", "require"]
 
+def prepare_device(device: DeviceChoice, threads: int, rank: Rank = ALONE) -> bool:
+    """Set this process's threads and return whether to train on a GPU. A single process takes the first visible one.
 
-def prepare_device(device: Device, threads: int, rank: Rank = ALONE) -> bool:
-    """Set this process's threads and return whether to train on a GPU: one alone takes the first that it may use.
-
-    Raises `UserError` where a GPU is required and none can be used.
+    Raises `UserError` if a GPU is required and none can be used.
     """
     torch.set_num_threads(threads)
     if not uses_gpu(device):
@@ -28,9 +26,9 @@ def prepare_device(device: Device, threads: int, rank: Rank = ALONE) -> bool:
 
 
 def precision_of(asked: str, on_gpu: bool) -> str:
-    """Return `bf16` where it is asked for, or `auto` and the hardware computes in it; else `fp32`.
+    """Return `bf16` if it is requested, or on `auto` if the hardware supports it; else `fp32`.
 
-    Raises `UserError` where it is asked for and the GPU does not compute in it.
+    Raises `UserError` if it is requested and the GPU does not support it.
     """
     if asked == "bf16" and on_gpu and not has_bf16(on_gpu):
         raise UserError("train.precision: bf16, but this GPU does not compute in it; set auto or fp32")
@@ -38,7 +36,7 @@ def precision_of(asked: str, on_gpu: bool) -> str:
 
 
 def has_bf16(on_gpu: bool) -> bool:
-    """Say whether the GPU, or the processor, computes in bf16 itself."""
+    """Return whether the GPU, or else the CPU, computes in bf16 without emulation."""
     if on_gpu:
         return bool(torch.cuda.is_bf16_supported(including_emulation=False))
     can = torch.cpu.get_capabilities()
@@ -48,15 +46,15 @@ def has_bf16(on_gpu: bool) -> bool:
 def be_deterministic(on_gpu: bool) -> None:
     """Choose algorithms that give the same bits each time (docs.pytorch.org/docs/stable/notes/randomness.html)."""
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
-    # On a GPU a few operations of some architectures have no deterministic form: they are warned of, not refused.
+    # On a GPU a few operations of some architectures have no deterministic form: PyTorch warns of them.
     torch.use_deterministic_algorithms(True, warn_only=on_gpu)
-    # Filling fresh memory with NaN finds bugs, and costs time at each allocation.
+    # Filling new memory with NaN helps to find bugs but slows each allocation down.
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
     torch.backends.cudnn.benchmark = False
 
 
 def peak_memory_bytes(on_gpu: bool) -> int:
-    """Return the most memory this process has held: on a GPU, its tensors there; else its resident memory."""
+    """Return this process's peak memory: of its tensors on a GPU, else its resident memory."""
     if on_gpu:
         return torch.cuda.max_memory_allocated()
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024  # Linux counts in KiB

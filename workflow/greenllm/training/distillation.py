@@ -1,4 +1,4 @@
-"""Distillation: a student learns a teacher's probabilities beside the labels (Hinton et al. 2015, arXiv 1503.02531)."""
+"""Distillation: a student learns from a teacher's probabilities and labels (Hinton et al. 2015, arXiv 1503.02531)."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -8,17 +8,17 @@ import torch
 from torch.nn import functional
 
 from greenllm.errors import UserError
-from greenllm.model_folder.written import context_of, read_config
+from greenllm.model_folder.inspection import context_of, read_config
+from greenllm.model_folder.weights import load_weights
 from greenllm.tokens import vocabulary
-from greenllm.training.loading import load
 from greenllm.training.method import labels_alone, weighted_mean
 
 
 class Distillation:
-    """A criterion: the labels' loss and the teacher's, which runs on each batch.
+    """A criterion: the loss against the labels and the loss against the teacher, which runs on each batch.
 
-    The teacher's is T²·KL(teacher ‖ student) of the probabilities at temperature T, a mean over the step's tokens,
-    each with its weight; T² keeps its gradients as large as the labels' whatever the temperature is.
+    The teacher's loss is T²·KL(teacher ‖ student) of the probabilities at temperature T, a weighted mean over the
+    step's tokens. T² keeps its gradients at the scale of the labels' gradients at any temperature.
     """
 
     def __init__(self, teacher: Any, *, temperature: float, soft_weight: float) -> None:
@@ -32,7 +32,7 @@ class Distillation:
             self.teacher.to(logits.device)
         with torch.no_grad():
             taught = self.teacher(input_ids=batch["input_ids"], use_cache=False).logits
-        tokens = min(logits.shape[-1], taught.shape[-1])  # either may be padded beyond the tokenizer's
+        tokens = min(logits.shape[-1], taught.shape[-1])  # either vocabulary may be padded
         divergence = functional.kl_div(
             functional.log_softmax(logits[..., :tokens].float() / self.temperature, dim=-1),
             functional.log_softmax(taught[..., :tokens].float() / self.temperature, dim=-1),
@@ -44,18 +44,19 @@ class Distillation:
 
 
 def load_teacher(folder: Path, *, data: Path, student: Path | None) -> Any:
-    """Return the teacher in `folder`: it must know the data's tokens, and see as many at once as the student.
+    """Return the teacher in `folder`.
 
-    `student` is the model that is to learn, None where that begins from scratch, with the teacher's context.
+    `student` is the folder of the model to train; None for one from scratch, which takes over the teacher's context.
 
-    Raises UserError where the teacher knows other tokens or sees fewer, or `folder` holds no transformers model.
+    Raises UserError if the teacher has another tokenizer than the data or a shorter context than the student, or
+    `folder` holds no transformers model.
     """
-    teacher = load(folder)
+    teacher = load_weights(folder)
     theirs, ours = vocabulary(folder), vocabulary(data / "tokenizer")
     if theirs != ours:
         raise UserError(
             f"distill.teacher: {folder} has another tokenizer than the data in {data} ({len(theirs)} and {len(ours)} "
-            f"tokens, {len(theirs.items() & ours.items())} of them the same); expected a teacher with the data's "
+            f"tokens, {len(theirs.items() & ours.items())} in common); expected a teacher with the data's "
             "tokenizer, or data prepared by `greenllm preprocess --model` with the teacher's"
         )
     if student is not None:

@@ -1,4 +1,4 @@
-"""What a training may do otherwise than the plain one: adapt the network first, or learn by another loss."""
+"""How a training may differ from plain training: an adapted network, or another loss."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -9,24 +9,24 @@ from torch.nn import functional
 
 from greenllm.model_folder.flops import Flops
 
-# Makes a step's loss of its logits, of shape (rows, tokens, vocabulary), and its batch (see `batches.Collator`).
+# Returns the loss of a step for its logits, of shape (rows, tokens, vocabulary), and batch (see `batches.Collator`).
 Criterion = Callable[[torch.Tensor, Mapping[str, torch.Tensor]], torch.Tensor]
 
 NO_FLOPS = Flops(per_token=0, per_pair=0)
 
 
 def cross_entropy(logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
-    """Return each target's cross entropy in nats, of the shape of `targets`."""
+    """Return the cross entropy of each target in nats, in the shape of `targets`."""
     return functional.cross_entropy(logits.flatten(0, 1), targets.flatten(), reduction="none").view_as(targets)
 
 
 def weighted_mean(values: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
-    """Return the mean over a step's tokens, each with its weight."""
+    """Return the weighted mean over a step's tokens."""
     return (values * weights).sum() / weights.sum().clamp(min=1e-6)
 
 
 def labels_alone(logits: torch.Tensor, batch: Mapping[str, torch.Tensor]) -> torch.Tensor:
-    """Return the mean cross entropy of the step's tokens, each with its weight, in nats."""
+    """Return the weighted mean cross entropy of the step's tokens in nats."""
     return weighted_mean(cross_entropy(logits, batch["targets"]), batch["weights"])
 
 
@@ -34,10 +34,11 @@ def labels_alone(logits: torch.Tensor, batch: Mapping[str, torch.Tensor]) -> tor
 class Method:
     """How a network learns."""
 
-    # Given the loaded network, returns the one to train.
+    # Returns the network to train for the loaded one.
     adapt: Callable[[Any], Any] = lambda network: network
     criterion: Criterion = labels_alone
-    # Operations of the criterion's own network; None where they cannot be counted.
+    # Operations of the criterion's network, such as a teacher; None if they cannot be counted.
     criterion_flops: Flops | None = NO_FLOPS
-    # All that the two hang on: another training's checkpoints are not resumed.
+    # Everything that `adapt` and `criterion` depend on: part of the training's fingerprint, so that only checkpoints
+    # of the same training are resumed.
     depends_on: Mapping[str, Any] = field(default_factory=dict)

@@ -1,4 +1,4 @@
-"""Data-parallel training by torchrun: several processes take a share of each batch and average their gradients."""
+"""Data-parallel training by torchrun: processes divide each batch and average their gradients."""
 
 import os
 import signal
@@ -8,9 +8,10 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from greenllm.accelerator import uses_gpu
+from greenllm.device_choice import DeviceChoice
 from greenllm.errors import UserError
 
 if TYPE_CHECKING:
@@ -21,34 +22,34 @@ if TYPE_CHECKING:
 
 Value = TypeVar("Value")
 
-# What ends a job: passed on to all of its processes.
+# Signals that end a job; they are passed on to all of its processes.
 ENDING = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT)
 USERS_MISTAKE = 2
-# A process that lost its peer waits so long before it fails, so that the launcher sees the peer's end first (s).
+# Delay before a process fails that lost its peer: the launcher then sees the peer's failure first (s).
 AFTER_PEER_S = 3.0
 
 
 @dataclass(frozen=True)
 class Rank:
-    """This process among those that train together; alone by default."""
+    """This process among the `count` that train together; a single one by default."""
 
     index: int = 0
     count: int = 1
 
     @property
     def is_first(self) -> bool:
-        """Whether it is the one that writes and speaks."""
+        """Whether this process writes files and prints messages."""
         return self.index == 0
 
     def wait(self) -> None:
-        """Wait until all are here."""
+        """Wait until all processes have reached this point."""
         if self.count > 1:
             import torch.distributed
 
             torch.distributed.barrier()
 
     def sum(self, values: "torch.Tensor") -> "torch.Tensor":
-        """Return the sum of all processes' tensors, the same bits in each."""
+        """Return the sum over all processes, bit-identical in each."""
         if self.count > 1:
             import torch.distributed
 
@@ -56,7 +57,7 @@ class Rank:
         return values
 
     def first(self, make: Callable[[], Value]) -> Value:
-        """Have the first process alone call `make`, and return what it made in all."""
+        """Call `make` in the first process only, and return its result in all."""
         if self.count == 1:
             return make()
         import torch.distributed
@@ -67,7 +68,7 @@ class Rank:
         return value
 
     def leave_to_first(self) -> None:
-        """End this process here, unless it is the first: what follows is done once."""
+        """Exit, unless this is the first process: what follows is done once."""
         if not self.is_first:
             import torch.distributed
 
@@ -79,14 +80,14 @@ ALONE = Rank()
 
 
 def this_rank() -> Rank:
-    """Return this process's rank among those that `launch` started; alone where it did not."""
+    """Return this process's rank among those that `launch` started; `ALONE` without `launch`."""
     import torch.distributed as dist
 
     return Rank(dist.get_rank(), dist.get_world_size()) if dist.is_initialized() else ALONE
 
 
 def rank_of(processes: int) -> Rank:
-    """Return this process's rank; raise RuntimeError where it is not one of `processes`: it would train otherwise."""
+    """Return this process's rank; raise RuntimeError if not as many as `processes` train together."""
     rank = this_rank()
     if rank.count != processes:
         raise RuntimeError(f"one of {rank.count} process(es), but train.processes is {processes}")
@@ -94,7 +95,7 @@ def rank_of(processes: int) -> Rank:
 
 
 def backend() -> str | None:
-    """Return by which library the processes exchange gradients; None in a single one."""
+    """Return the library that exchanges gradients, nccl or gloo; None in a single process."""
     import torch.distributed as dist
 
     if not dist.is_initialized():
@@ -103,13 +104,13 @@ def backend() -> str | None:
 
 
 def require_divisible(training: "Training", threads: int) -> None:
-    """Raise UserError where threads or rows can't be divided among the processes."""
+    """Raise UserError if threads or rows can't be divided evenly among the processes."""
     processes = training.processes
     if threads % processes:
         raise UserError(
             f"train.processes: {processes} processes can't share {threads} thread(s) evenly; "
-            "set a number that divides the stage's threads (in resources.train or resources.compress), of which there "
-            "are at most as many as processors"
+            "set a number that divides the stage's threads (in resources.train or resources.compress, at most as "
+            "many as the host's processors)"
         )
     if training.batch % processes:
         raise UserError(
@@ -118,25 +119,23 @@ def require_divisible(training: "Training", threads: int) -> None:
         )
 
 
-def launch(
-    work: Callable[[], None], training: "Training", *, threads: int, device: Literal["auto", "cpu", "require"]
-) -> int:
-    """Run `work` in several processes of this machine, by torchrun's agent; return the exit status of them all.
+def launch(work: Callable[[], None], training: "Training", *, threads: int, device: DeviceChoice) -> int:
+    """Run `work` in several processes of this machine, by torchrun's agent; return their common exit status.
 
     Args:
-        work: what each does; it is pickled.
-        training: how many processes, and their batch; where there are GPUs, each has one.
-        threads: CPU threads of all together.
-        device: `cpu` leaves GPUs alone.
+        work: run in each process; it is pickled.
+        training: number of processes, and the batch that they divide; on GPUs each process has its own.
+        threads: CPU threads of all processes together.
+        device: `cpu` uses no GPU.
 
-    The first process that fails ends all: what it says is told in one line. A signal that ends this process ends
-    them. Raises UserError for the user's mistakes, in them too.
+    The first process that fails ends all others, and its error is reported in one line. A signal that ends this
+    process ends them too. Raises UserError for a user's mistake, also if it is found in one of the processes.
     """
     require_divisible(training, threads)
     processes = training.processes
     os.environ["OMP_NUM_THREADS"] = str(threads // processes)
-    os.environ["PYTHONSAFEPATH"] = "1"  # as `python -P`: the processes import nothing from the current folder
-    # All are on this machine: no name server or firewall has a say.
+    os.environ["PYTHONSAFEPATH"] = "1"  # like `python -P`: nothing is imported from the current folder
+    # All are on this machine: the loopback needs no name server and passes any firewall.
     os.environ.setdefault("GLOO_SOCKET_IFNAME", "lo")
     import logging
 
@@ -145,7 +144,7 @@ def launch(
     from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
     uses_gpus = _uses_gpus(processes, device)
-    logging.disable(logging.ERROR)  # the agent's own account of what we tell in one line
+    logging.disable(logging.ERROR)  # the agent's own report of what we say in one line
     before = {number: signal.getsignal(number) for number in ENDING}
     passed_on = [number.name for number, handler in before.items() if handler != signal.SIG_IGN]
     ended_by = failure = None
@@ -175,10 +174,10 @@ def launch(
     if ended_by is not None:
         signal.raise_signal(ended_by)
         return 128 + ended_by
-    return 0 if failure is None else _tell(failure, processes)
+    return 0 if failure is None else _report_failure(failure, processes)
 
 
-def _uses_gpus(processes: int, device: Literal["auto", "cpu", "require"]) -> bool:
+def _uses_gpus(processes: int, device: DeviceChoice) -> bool:
     import torch
 
     if not uses_gpu(device):
@@ -192,8 +191,8 @@ def _uses_gpus(processes: int, device: Literal["auto", "cpu", "require"]) -> boo
 
 
 def _run_rank(work: Callable[[], None], uses_gpus: bool) -> None:
-    """Do the work of one process; the launcher is told why it fails."""
-    for number in ENDING:  # the launcher tells of them, once
+    """Do the work of one process; an error is passed on to the launcher."""
+    for number in ENDING:  # the launcher reports them, once
         if signal.getsignal(number) != signal.SIG_IGN:
             signal.signal(number, signal.SIG_DFL)
     import torch
@@ -213,12 +212,12 @@ def _run_rank(work: Callable[[], None], uses_gpus: bool) -> None:
     torch.distributed.destroy_process_group()
 
 
-def _tell(failure: "ProcessFailure", processes: int) -> int:
-    """Tell in one line why a process failed, and return the exit status; raise UserError for the user's mistakes."""
+def _report_failure(failure: "ProcessFailure", processes: int) -> int:
+    """Print in one line why a process failed, and return the exit status; raise UserError for a user's mistake."""
     said = failure.message["message"] if isinstance(failure.message, dict) else failure.message
     if failure.exitcode == USERS_MISTAKE:
         raise UserError(said.removeprefix("UserError: "))
-    if isinstance(failure.message, dict):  # a mistake of ours: where it was
+    if isinstance(failure.message, dict):  # an error in the program: show where
         sys.stderr.write(failure.message["extraInfo"]["py_callstack"])
     how = (
         f"was ended by {failure.signal_name()}" if failure.exitcode < 0 else f"failed ({' '.join(said.split())[:300]})"

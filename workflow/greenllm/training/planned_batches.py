@@ -1,4 +1,4 @@
-"""The batches of a whole training, known before it begins, and the work in them."""
+"""The batches of a whole training, planned before it starts, and the work in them."""
 
 import itertools
 import math
@@ -10,7 +10,7 @@ from greenllm.training.batches import LengthBuckets
 
 @dataclass(frozen=True)
 class Work:
-    """What a stretch of training processed: rows, their tokens without padding, operations with it."""
+    """Work of some steps: rows, their tokens without padding, and operations, padding included."""
 
     samples: int
     tokens: int
@@ -18,7 +18,7 @@ class Work:
 
 
 class PlannedBatches:
-    """The batches of a whole training, known before it begins: so work is counted outside the hot loop."""
+    """The batches of a whole training, planned before it starts, so that no work is counted in the hot loop."""
 
     def __init__(self, buckets: LengthBuckets, epochs: float, flops: Flops | None) -> None:
         self.buckets = buckets
@@ -26,11 +26,11 @@ class PlannedBatches:
         self.steps = max(1, math.ceil(epochs * self.steps_per_epoch))
         self.flops = flops
         self._totals = [(0, 0, 0.0)]
-        every = (buckets.of_epoch(epoch) for epoch in itertools.count())
-        for batch in itertools.islice(itertools.chain.from_iterable(every), self.steps):
+        epochs_batches = (buckets.of_epoch(epoch) for epoch in itertools.count())
+        for batch in itertools.islice(itertools.chain.from_iterable(epochs_batches), self.steps):
             samples, tokens, operations = self._totals[-1]
             lengths = [buckets.lengths[row] for row in batch]
-            # The last token of a row is a target only.
+            # The last token of a row is only a target.
             added = flops.of(max(lengths) - 1, len(batch)) if flops else 0.0
             self._totals.append((samples + len(batch), tokens + sum(lengths), operations + added))
 

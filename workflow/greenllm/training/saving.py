@@ -5,8 +5,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from greenllm.files import write_json
-from greenllm.model_folder.written import manifest
+from greenllm.model_folder.inspection import manifest_of
+from greenllm.model_folder.weights import make_readable, save_weights
 from greenllm.training import checkpoints
 
 if TYPE_CHECKING:
@@ -20,23 +20,22 @@ ADAPTER = "adapter"
 def save(trained: "Trained", job: "Job", adapter: Callable[[Path], None] | None = None) -> None:
     """Write a trained model to `job.out` and remove the job's checkpoints.
 
-    `adapter` writes what was trained, where that is not the whole model, to the folder `ADAPTER` in it.
+    `adapter` writes the weights that were trained, if those are not the whole model, to the folder `ADAPTER` in it.
 
-    Raises UserError where the disk is full; the checkpoints are kept then.
+    Raises UserError if the disk is full; the checkpoints are kept then.
     """
     with job.writing() as folder:
         try:
-            trained.model.save_pretrained(folder)
+            save_weights(trained.model, folder)
             if adapter:
                 (folder / ADAPTER).mkdir()
                 adapter(folder / ADAPTER)
-            for file in folder.rglob("*.safetensors"):
-                file.chmod(0o644)  # safetensors leaves it to its owner alone
+                make_readable(folder / ADAPTER)
             shutil.copytree(job.needed_data() / "tokenizer", folder, dirs_exist_ok=True)
-            write_json(folder / "greenllm.json", manifest(folder, engine="transformers", precision="fp32"))
-            write_json(folder / "training.json", trained.report)
+            manifest_of(folder).write(folder)
+            trained.report.write(folder / "training.json")
         except (OSError, RuntimeError) as error:
-            needed = 4 * trained.report["parameters"]
+            needed = 4 * (trained.report.parameters or 0)
             if not checkpoints.no_space(error, folder, needed):
                 raise
             raise checkpoints.no_space_error(

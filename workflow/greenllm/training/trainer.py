@@ -1,4 +1,4 @@
-"""transformers.Trainer as this project uses it: batches by length, a loss by token, checkpoints marked when whole."""
+"""transformers.Trainer for this project: batches by length, a loss per token, complete checkpoints marked."""
 
 import math
 import sys
@@ -24,7 +24,7 @@ from greenllm.training.method import Criterion, cross_entropy, labels_alone
 from greenllm.training.parallel import ALONE, Rank
 from greenllm.training.planned_batches import PlannedBatches
 
-# transformers' names of the schedules that it brings; one-cycle is PyTorch's.
+# transformers' names of schedules. One-cycle is PyTorch's own, set in `Trainer.create_scheduler`.
 SCHEDULES = {
     "one-cycle": "constant",
     "cosine": "cosine",
@@ -32,13 +32,13 @@ SCHEDULES = {
     "constant": "constant_with_warmup",
 }
 
-# Gradients are exchanged in so many parts at least: the first goes while the others are still being computed.
+# Least number of parts in which gradients are exchanged: the first is sent while the others are computed.
 BUCKETS = 4
 
 
 @dataclass(frozen=True)
 class Run:
-    """Of one training: its seed, what it computes with (`precision` is fp32 or bf16), the folder of its checkpoints."""
+    """Settings of one training run: seed, threads, device, precision (fp32 or bf16), checkpoint folder, rank."""
 
     seed: int
     threads: int
@@ -62,14 +62,14 @@ class Trainer(HuggingFaceTrainer):  # type: ignore[misc]
         self.remove_callback(ProgressCallback)
         self.progress = Progress()
         self.add_callback(self.progress)
-        # The loss is a mean over the step's tokens already.
+        # The loss already is a mean over the step's tokens.
         self.loss_is_scaled_for_ga = True
         if rank.count > 1:
             exchange = self.accelerator.ddp_handler
             exchange.gradient_as_bucket_view = True  # saves a copy of the gradients
             exchange.broadcast_buffers = False  # rotary frequencies, the same in all
             exchange.bucket_cap_mb = min(exchange.bucket_cap_mb, _gradients_MB(self.model) / BUCKETS)
-            self.add_callback(Together(self))
+            self.add_callback(RequireExchange(self))
 
     def get_train_dataloader(self) -> DataLoader[Any]:
         """Return the training batches, grouped by length."""
@@ -87,13 +87,13 @@ class Trainer(HuggingFaceTrainer):  # type: ignore[misc]
         return self._on_device(DataLoader(rows, batch_sampler=own, collate_fn=Collator(self.data_collator.pad_id, 0.0)))
 
     def _on_device(self, loader: DataLoader[Any]) -> DataLoader[Any]:
-        """Return a loader that puts its batches, each this process's share already, on the device."""
+        """Return a loader that puts its batches, already this process's share, on the device."""
         device = self.accelerator.device
         prepared = prepare_data_loader(loader, device, num_processes=1, process_index=0, put_on_device=True)
         return prepared  # type: ignore[no-any-return]
 
     def create_scheduler(self, num_training_steps: int, optimizer: Any = None) -> Any:
-        """Return the learning-rate schedule; one-cycle (Smith and Topin 2017, arXiv 1708.07120) is PyTorch's."""
+        """Return the learning-rate schedule; one-cycle is by Smith and Topin (2017, arXiv 1708.07120)."""
         if self.settings.schedule != "one-cycle":
             return super().create_scheduler(num_training_steps, optimizer)
         if self.lr_scheduler is None:
@@ -115,7 +115,7 @@ class Trainer(HuggingFaceTrainer):  # type: ignore[misc]
         return_outputs: bool = False,
         num_items_in_batch: Any = None,
     ) -> Any:
-        """Return the criterion's loss; a network of its own computes in the training's precision."""
+        """Return the criterion's loss; a network in the criterion computes in the training's precision too."""
         output = model(input_ids=inputs["input_ids"], use_cache=False)
         with self.accelerator.autocast():
             loss = self.criterion(output.logits, inputs) * inputs["share"]
@@ -143,7 +143,7 @@ class Trainer(HuggingFaceTrainer):  # type: ignore[misc]
         return EvalLoopOutput(predictions=None, label_ids=None, metrics=metrics, num_samples=rows)
 
     def floating_point_ops(self, inputs: dict[str, Any]) -> int:
-        """Count nothing in the hot loop; see `training.flops`."""
+        """Count nothing in the hot loop; see `PlannedBatches`."""
         return 0
 
 
@@ -153,10 +153,10 @@ def _gradients_MB(network: torch.nn.Module) -> float:
 
 
 class Progress(ProgressCallback):  # type: ignore[misc]
-    """The progress bar, with the loss beside it instead of a line for each."""
+    """The progress bar with the newest losses beside it, instead of a line for each loss."""
 
     def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **_: Any) -> None:
-        """Show the newest losses; stop where one is not a number."""
+        """Show the newest losses; raise UserError if one is not finite."""
         shown = {name: logs[name] for name in ("loss", "eval_loss") if name in logs}
         for name, value in shown.items():
             if not math.isfinite(value):
@@ -168,19 +168,19 @@ class Progress(ProgressCallback):  # type: ignore[misc]
             self.training_bar.set_postfix(shown, refresh=False)
 
     def close(self) -> None:
-        """End the bar's line, so that what is said next stands on one of its own."""
+        """End the bar's line, so that the next message starts a new one."""
         if self.training_bar is not None:
             self.training_bar.close()
 
 
-class Together(TrainerCallback):  # type: ignore[misc]
-    """Makes sure that the processes train one model, and not each its own."""
+class RequireExchange(TrainerCallback):  # type: ignore[misc]
+    """Makes sure that the processes train one model together."""
 
     def __init__(self, trainer: Trainer) -> None:
         self.trainer = trainer
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-        """Raise RuntimeError where gradients would not be exchanged."""
+        """Raise RuntimeError if gradients would not be exchanged."""
         wrapped, known = self.trainer.model_wrapped, self.trainer.accelerator.num_processes
         if not isinstance(wrapped, DistributedDataParallel) or known != self.trainer.rank.count:
             raise RuntimeError(
@@ -190,14 +190,14 @@ class Together(TrainerCallback):  # type: ignore[misc]
 
 
 class Checkpointing(TrainerCallback):  # type: ignore[misc]
-    """Marks each checkpoint when its last file has been written, and tells what has been done so far."""
+    """Marks each checkpoint as complete after its last file was written, and calls `done` with its step."""
 
     def __init__(self, done: Callable[[int], None], rank: Rank) -> None:
         self.done = done
         self.rank = rank
 
     def on_save(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-        """Mark the checkpoint just written: each process has put its random state there."""
+        """Mark the new checkpoint, after every process has written its random state."""
         self.rank.wait()
         if not self.rank.is_first:
             return
@@ -219,13 +219,13 @@ def make_trainer(
     criterion: Criterion = labels_alone,
     callbacks: Sequence[TrainerCallback] = (),
 ) -> Trainer:
-    """Return the trainer of `network` on `rows`: `done(step)` is called when the checkpoint of a step is whole.
+    """Return a trainer of `network` on `rows`; `done(step)` is called after each complete checkpoint.
 
-    Without rows to validate on it only trains.
+    Without `validation` rows it only trains.
     """
     every = math.ceil(planned.steps / settings.evaluations)
     log_every = max(1, every // 10)
-    every = math.ceil(every / log_every) * log_every  # so that a resumed training logs the same means
+    every = math.ceil(every / log_every) * log_every  # a resumed training logs the same means
     arguments = TrainingArguments(
         output_dir=str(run.folder),
         use_cpu=not run.on_gpu,
@@ -251,11 +251,11 @@ def make_trainer(
         logging_nan_inf_filter=False,
         dataloader_pin_memory=run.on_gpu,
         ddp_find_unused_parameters=False,
-        average_tokens_across_devices=False,  # each batch knows its share already: one exchange a step less
+        average_tokens_across_devices=False,  # each batch has its share: saves one exchange a step
         remove_unused_columns=False,
         report_to="none",
     )
-    arguments._n_gpu = min(arguments.n_gpu, 1)  # several would mean DataParallel: neither fast nor deterministic
+    arguments._n_gpu = min(arguments.n_gpu, 1)  # DataParallel is neither fast nor deterministic
     trainer = Trainer(
         settings=settings,
         buckets=planned.buckets,

@@ -2,7 +2,8 @@
 
 from dataclasses import dataclass
 
-from greenllm.account.document import Account, DataCard, DataFile, LedgerFile, Missing, UnusedGpu
+from greenllm.account.document import Account, LedgerFile, Missing, UnusedGpu
+from greenllm.documents.card import CardFile, DataCard
 from greenllm.report.table import Column, Table
 from greenllm.report.tables.shared import MODEL, UNKNOWN, inside
 
@@ -13,13 +14,14 @@ class DataRow:
 
     experiment: str
     task: str
-    card: DataCard
-    described: DataFile
+    card: DataCard | None
+    described: CardFile | None
 
 
 def data(account: Account) -> Table:
     """One row a file that an experiment's data come from."""
-    cards = [(name, experiment.task, experiment.data_card) for name, experiment in account.experiments.items()]
+    no_file: list[CardFile | None] = [None]
+    cards = [(name, experiment.task, experiment.card) for name, experiment in account.experiments.items()]
     return Table(
         "data",
         "Data cards",
@@ -44,7 +46,7 @@ def data(account: Account) -> Table:
             *inside("card", Column("bad_row_count", "Bad rows", None, "number", UNKNOWN)),
             *inside("described", Column("sha256", "SHA-256")),
         ],
-        [DataRow(name, task, card, one) for name, task, card in cards for one in card.files or [DataFile()]],
+        [DataRow(name, task, card, one) for name, task, card in cards for one in (card.files if card else no_file)],
     )
 
 

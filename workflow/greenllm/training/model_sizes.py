@@ -1,4 +1,4 @@
-"""The family of small Llama-like decoders that are trained from scratch."""
+"""Sizes of the small Llama-like decoders that are trained from scratch."""
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -7,7 +7,7 @@ if TYPE_CHECKING:
     from transformers import LlamaConfig
 
 
-HEAD_WIDTH = 64  # which every inference engine has kernels for
+HEAD_WIDTH = 64  # a width for which every inference engine has kernels
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,7 @@ SIZES = {
 
 @dataclass(frozen=True)
 class Decoder:
-    """A decoder to train from scratch: its size, and its longest sequence in tokens."""
+    """A decoder to train from scratch: its size and context (tokens)."""
 
     size: Size
     context: int
@@ -40,8 +40,8 @@ def llama_config(size: Size | str, *, vocabulary: int, context: int, pad_id: int
     """Return the configuration of a Llama-like decoder.
 
     Args:
-        size: a size, or the name of one in `SIZES`.
-        vocabulary: tokens the tokenizer knows.
+        size: a size or its name in `SIZES`.
+        vocabulary: number of tokens of the tokenizer.
         context: longest sequence, in tokens.
         pad_id: id of the padding token.
         eos_id: id of the token that ends a completion.

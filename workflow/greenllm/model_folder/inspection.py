@@ -1,47 +1,38 @@
-"""`greenllm.json`: what a model folder says of the model in it."""
+"""What is known of the Hugging Face model in a folder without its weights: parameters, context, operations."""
 
 import sys
 from collections.abc import Callable
-from dataclasses import asdict
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from greenllm.errors import UserError
 from greenllm.model_folder.flops import ModelFlops, count_flops
+from greenllm.model_folder.manifest import EngineName, Manifest, Precision
 
 
-def manifest(
-    folder: Path,
-    *,
-    engine: Literal["transformers", "onnxruntime-genai"],
-    precision: Literal["fp32", "bf16", "int8", "int4"],
-) -> dict[str, Any]:
+def manifest_of(folder: Path, *, engine: EngineName = "transformers", precision: Precision = "fp32") -> Manifest:
     """Return the manifest of a model made from the Hugging Face model in `folder`.
 
-    `forward_flops` are the operations of answering: per token, and per pair of tokens (see `training.flops`).
-
-    Raises `UserError` where `folder` holds no causal language model of Hugging Face or does not give its context.
+    Raises `UserError` if `folder` has no causal language model of Hugging Face, or the model's context is unknown.
     """
     config = read_config(folder)
     flops = try_to_count(config)
-    return {
-        "schema": "greenllm/model/1",
-        "engine": engine,
-        "precision": precision,
-        "parameters": parameters_of(folder),
-        "context": context_of(config, folder),
-        "task": None,
-        "forward_flops": asdict(flops.forward) if flops else None,
-    }
+    return Manifest(
+        engine=engine,
+        precision=precision,
+        parameters=parameters_of(folder),
+        context=context_of(config, folder),
+        forward_flops=flops.forward if flops else None,
+    )
 
 
 def parameters_of(folder: Path) -> int:
-    """Return the number of a model's parameters; raise `UserError` as `manifest` does."""
+    """Return the number of a model's parameters; raise `UserError` as `manifest_of` does."""
     return sum(weight.numel() for weight in without_weights(folder).parameters())
 
 
 def read_config(folder: Path) -> Any:
-    """Return the configuration of a Hugging Face model folder; `UserError` where there is none."""
+    """Return the configuration of a Hugging Face model folder; raise `UserError` if it has none."""
     from transformers import AutoConfig
 
     if not (folder / "config.json").is_file():
@@ -53,7 +44,7 @@ def read_config(folder: Path) -> Any:
 
 
 def without_weights(folder: Path) -> Any:
-    """Return the network of a model folder on the meta device; `UserError` where it is no causal language model."""
+    """Return the network of a model folder on the meta device; raise `UserError` if it is no causal language model."""
     import torch
     from transformers import AutoModelForCausalLM
 

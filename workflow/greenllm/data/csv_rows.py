@@ -1,23 +1,23 @@
-"""Tables with a separator between their cells: CSV, TSV and their kin; the first line is the header."""
+"""Reads tables with a separator between cells, such as CSV and TSV; the first line is the header."""
 
 import csv
 import re
 from collections.abc import Iterator, Mapping
 
-from greenllm.data.decoding import TextFile
-from greenllm.data.records import BAD_BYTES, Raw, check_columns, has_bad_bytes
+from greenllm.data.raw_rows import BAD_BYTES, Raw, check_columns, has_bad_bytes
+from greenllm.data.text_files import TextFile
 from greenllm.errors import UserError, listed, quoted
 
 SEPARATORS = (",", ";", "\t", "|")
-LONGEST_CELL = 2**27  # characters; csv's own limit of 131,072 is less than a long document
+LONGEST_CELL = 2**27  # characters; csv's own limit, 131,072, is too low for long documents
 DECLARATION = re.compile(r'"?sep=(.)"?\r?\n?', re.IGNORECASE)  # a first line that Excel writes and reads
 HEADER = "; the first line is the header, with {!r} between its cells (see data.separator)"
 
 
 def find_separator(file: TextFile, columns: Mapping[str, str], usual: str) -> str:
-    """Return what stands between the cells: what the file declares, else by which its header has all the columns.
+    """Return the separator that the file declares, else the first with which the header has all the columns.
 
-    `usual` comes first. Where no separator gives all the columns, return the one that gives most of any.
+    `usual` is tried first. If none yields all columns, return the one that yields most cells.
     """
     if declared := _declared(file):
         return declared
@@ -29,13 +29,13 @@ def find_separator(file: TextFile, columns: Mapping[str, str], usual: str) -> st
 
 
 def read_separated(file: TextFile, columns: Mapping[str, str], separator: str) -> Iterator[Raw]:
-    """Yield the rows; raise UserError where the header lacks a column, or a quote is never closed."""
+    """Yield the rows; raise UserError if the header lacks a column, or a quote is never closed."""
     csv.field_size_limit(LONGEST_CELL)
     name, skipped = file.name, 1 if _declared(file) else 0
     with file.opened(newline="") as lines:
         for _ in range(skipped):
             next(lines)
-        # Strict, since otherwise a quote that is never closed swallows the rest of the file in silence.
+        # Strict: otherwise a quote that is never closed would silently swallow the rest of the file.
         reader = csv.reader(lines, delimiter=separator, strict=True)
         header: list[str] = []
         number = 0
@@ -49,7 +49,7 @@ def read_separated(file: TextFile, columns: Mapping[str, str], separator: str) -
                 if not header or "unexpected end" in str(error) or "field larger" in str(error):
                     raise UserError(
                         f'{name}: row {number + 1} (line {line}): {error}; is a quote (") opened there and never '
-                        "closed, or the separator another than data.separator says?"
+                        "closed, or does the separator differ from data.separator?"
                     ) from None
                 number += 1
                 yield Raw(number, {}, f"(line {line}) {error}; a quote inside a quoted cell is written twice")
@@ -71,9 +71,9 @@ def read_separated(file: TextFile, columns: Mapping[str, str], separator: str) -
 
 
 def _require_table(name: str, header: list[str], columns: Mapping[str, str], separator: str) -> None:
-    """Raise UserError where the header is that of a web page, or one cell where several columns are needed."""
+    """Raise UserError if the header is that of a web page, or a single cell while several columns are needed."""
     if header[0].lstrip().casefold().startswith(("<!doctype", "<html", "<?xml")):
-        raise UserError(f"{name}: a page of the web or another XML file, not rows; fetch the file of rows itself")
+        raise UserError(f"{name}: a web page or another XML file, not rows; download the file of rows itself")
     needed = list(dict.fromkeys(columns.values()))
     if len(header) == 1 < len(needed):
         raise UserError(

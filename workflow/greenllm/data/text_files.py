@@ -1,4 +1,4 @@
-"""Text files: unpacked, decoded, without the byte order mark."""
+"""Reads text files: unpacked, decoded, without the byte order mark."""
 
 import codecs
 import contextlib
@@ -11,7 +11,7 @@ from typing import TextIO
 from greenllm.errors import UserError, quoted, reason
 from greenllm.packed import first_bytes, opened
 
-# The longer ones first: that of UTF-32 begins as that of UTF-16.
+# Longer marks first: UTF-32's begins with UTF-16's.
 MARKS = {
     codecs.BOM_UTF32_LE: "utf-32-le",
     codecs.BOM_UTF32_BE: "utf-32-be",
@@ -23,18 +23,18 @@ MARKS = {
 
 @dataclass(frozen=True)
 class TextFile:
-    """A text file that can be opened."""
+    """A text file and its encoding."""
 
     path: Path
-    name: str  # what messages call it
+    name: str  # its name in messages
     encoding: str
 
     @contextlib.contextmanager
     def opened(self, newline: str) -> Iterator[TextIO]:
-        r"""Open it; lines end as `newline` says: after `"\n"` alone, or after any line break (`""`).
+        r"""Open the file; lines end after `"\n"` only, or after any line break (`""`), as `newline` says.
 
-        Bytes that are no text become lone surrogates, so that one bad row does not hide the others.
-        Raises UserError where it can't be read, also while it is read.
+        Bytes that can't be decoded become lone surrogates, so that one bad row does not hide the others.
+        Raises UserError if the file can't be read, also during reading.
         """
         try:
             with opened(self.path, self.name) as file:
@@ -46,9 +46,9 @@ class TextFile:
 
 
 def text_file(path: Path, name: str, encoding: str, first: str) -> TextFile:
-    """Return the text file at `path`; `first` is what messages call its beginning.
+    """Return the text file at `path`; messages call its beginning `first`.
 
-    Raises UserError where `encoding` is no text encoding, or the file's first bytes are those of another one.
+    Raises UserError if `encoding` is no text encoding, or the file begins with bytes of another one.
     """
     _require_text_encoding(encoding)
     start = first_bytes(path, name)
@@ -61,7 +61,7 @@ def text_file(path: Path, name: str, encoding: str, first: str) -> TextFile:
                 f"{name}: {first} holds bytes that are not {known}: it begins with the byte order mark of {marked}; "
                 f"write data.encoding: {plain}"
             )
-        return TextFile(path, name, "utf-8-sig" if plain == "utf-8" else plain)  # these codecs take the mark away
+        return TextFile(path, name, "utf-8-sig" if plain == "utf-8" else plain)  # these codecs remove the mark
     wide = _width(start)
     if wide is not None:
         if not wide.startswith(known):
@@ -75,20 +75,20 @@ def text_file(path: Path, name: str, encoding: str, first: str) -> TextFile:
 
 
 def _keeps_ascii(encoding: str) -> bool:
-    """Return whether ASCII is itself in an encoding, unlike in wide ones and in EBCDIC."""
+    """Return whether an encoding contains ASCII, unlike wide ones and EBCDIC."""
     return b"abc".decode(encoding, "replace") == "abc"
 
 
 def _is_utf8(start: bytes) -> bool:
     try:
-        text = codecs.getincrementaldecoder("utf-8")().decode(start)  # its last character may be cut
+        text = codecs.getincrementaldecoder("utf-8")().decode(start)  # the last character may be cut
     except UnicodeDecodeError:
         return False
     return "\0" not in text
 
 
 def _width(start: bytes) -> str | None:
-    """Return the encoding of a text without a mark whose first character is ASCII and wider than a byte."""
+    """Return the wide encoding (UTF-16 or UTF-32) of a text without a mark; None if ASCII takes one byte there."""
     match [byte == 0 for byte in start[:4]]:
         case [False, True, True, True]:
             return "utf-32-le"
@@ -105,7 +105,7 @@ def _width(start: bytes) -> str | None:
 def _require_text_encoding(encoding: str) -> None:
     try:
         sound = "a".encode(encoding).decode(encoding, "surrogateescape") == "a"
-    except (LookupError, ValueError):  # unknown, no text encoding (hex), or one that can't skip bad bytes (idna)
+    except (LookupError, ValueError):  # unknown, no text encoding (hex), or can't skip bad bytes (idna)
         sound = False
     if not sound:
         raise UserError(

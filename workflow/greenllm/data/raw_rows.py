@@ -1,4 +1,4 @@
-"""Rows as they are read from a source: usable ones, and bad ones with the reason."""
+"""Rows read from a source: usable ones as text, and bad ones with the reason."""
 
 import datetime
 import math
@@ -7,28 +7,17 @@ from dataclasses import dataclass
 from typing import Any
 
 from greenllm.config.read import nearest
+from greenllm.documents.card import BadRow
 from greenllm.errors import UserError, listed, quoted
 
-OPTIONAL = ("group", "subset", "reply")  # columns that are read where data.columns names them, and may be empty
-CHATS = ("messages", "conversations")  # columns in which others publish chats, a list of turns each
+OPTIONAL = ("group", "subset", "reply")  # columns that are read only if data.columns names them; may be empty
+CHATS = ("messages", "conversations")  # columns in which chats are published, a list of turns each
 BAD_BYTES = "bytes that are not {}; save the file as UTF-8 or name its encoding, as in data.encoding: latin-1"
 
 
 @dataclass(frozen=True)
-class BadRow:
-    """A row that can't be used, as the card and the reports name it."""
-
-    file: str
-    row: int  # counted from 1; a CSV file's header is not counted
-    reason: str
-
-    def __str__(self) -> str:
-        return f"{self.file}: row {self.row}: {self.reason}"
-
-
-@dataclass(frozen=True)
 class Raw:
-    """A row as its file has it; `problem` says what was wrong with it, where nothing could be read."""
+    """A row as its file has it; `problem` is the reason if it could not be read."""
 
     row: int
     values: Mapping[str, Any]
@@ -37,7 +26,7 @@ class Raw:
 
 @dataclass(frozen=True)
 class Unreadable:
-    """What is read for a cell of a typed table whose value Python can't hold; `kind` is Arrow's name of its type."""
+    """Read in place of a typed table's cell that Python can't represent; `kind` is Arrow's name of its type."""
 
     kind: str
 
@@ -45,10 +34,10 @@ class Unreadable:
 def mapped(
     raws: Iterable[Raw], file: str, columns: Mapping[str, str], encoding: str
 ) -> Iterator[dict[str, Any] | BadRow]:
-    """Pick `columns` (ours → the file's) of each row, as text, with its number as `row`.
+    """Yield `columns` (ours → the file's) of each row as text, with its number as `row`.
 
-    A row without one of them, or with something else than text in it, comes out as a BadRow; one of `OPTIONAL` may be
-    missing, null or empty, which are one and the same. Raises UserError where no row has such a column at all.
+    A row that lacks a column, or has no text in it, is yielded as a BadRow. Columns in `OPTIONAL` may be missing, null
+    or empty, which all mean the same. Raises UserError if no row at all has such a column.
     """
     unseen = {ours: theirs for ours, theirs in columns.items() if ours in OPTIONAL}
     names: list[str] = []
@@ -73,13 +62,13 @@ def mapped(
 
 
 def check_columns(file: str, names: Sequence[str], columns: Mapping[str, str], hint: str = "") -> None:
-    """Raise UserError where the table `file` has a column twice or lacks one that `columns` (ours → its) asks for.
+    """Raise UserError if the table `file` has a column twice or lacks one of `columns` (ours → the file's).
 
-    `hint` follows what is said of a missing column.
+    `hint` is added to the message about a missing column.
     """
     places: dict[str, int] = {}
     for place, name in enumerate(names, 1):
-        if name and name in places:  # spreadsheets leave columns without a name at the end
+        if name and name in places:  # spreadsheets may leave unnamed columns at the end
             raise UserError(
                 f"{file}: the column {quoted(name)} is there twice, as column {places[name]} and column {place}; "
                 "rename or remove one of them"
@@ -94,7 +83,7 @@ def check_columns(file: str, names: Sequence[str], columns: Mapping[str, str], h
 
 
 def has_bad_bytes(text: str) -> bool:
-    """Return whether some bytes were no text in the file's encoding; they were read as lone surrogates."""
+    """Return whether `text` holds bytes that could not be decoded, which are read as lone surrogates."""
     return any("\udc80" <= character <= "\udcff" for character in text)
 
 
@@ -103,8 +92,7 @@ def _value(values: Mapping[str, Any], name: str) -> Any:
         return values[name]
     if chat := next((key for key in CHATS if isinstance(values.get(key), list)), None):
         raise ValueError(
-            f"no {name!r}, but a chat ({chat!r}); chats are not read: write what is asked and what is answered into "
-            "columns of their own"
+            f"no {name!r}, but a chat ({chat!r}); chats are not read: write prompts and answers into separate columns"
         )
     raise ValueError(f"no {name!r} (it has {listed(list(values)) or 'nothing'}); see data.columns")
 
@@ -117,14 +105,14 @@ def _text_or_nothing(value: Any, name: str, encoding: str) -> str:
 
 
 def _text(value: Any, name: str, encoding: str) -> str:
-    """Return a cell as text; raise ValueError, with the reason, where it is missing or has no text.
+    """Return a cell as text; raise ValueError, with the reason, if it is missing or can't be text.
 
-    - What its source calls missing is missing here: null, and NaN, which is how pandas marks it.
-    - A number or truth value is text as its source writes it: in JSON as it is in the file (`1.0`, `1e3`, `true`), in
-      typed tables, which hold no text of it, as Arrow writes it (see `typed`; `1` for 1.0, `true`).
-    - A date or time is text as ISO 8601 has it, with a blank between both; bytes are text where they are UTF-8.
-    - Anything else, such as Infinity or a list, has no text.
-    - The text `nan`, in quotes or in a CSV file, is a text like any other.
+    - Null is missing, and so is NaN, by which pandas marks missing values.
+    - A number or truth value keeps its source's spelling: in JSON that of the file (`1.0`, `1e3`, `true`); in typed
+      tables, which hold no text, that of Arrow (see `arrow_rows`; `1` for 1.0, `true`).
+    - A date or time is written as in ISO 8601, with a space between them; bytes are text if they are UTF-8.
+    - Anything else, such as Infinity or a list, can't be text.
+    - The text `nan`, in quotes or in a CSV file, is ordinary text.
     """
     match value:
         case None:

@@ -1,4 +1,4 @@
-"""Tables whose columns have types, as Arrow reads them: Parquet files and data sets of the hub."""
+"""Rows of typed tables, as Arrow reads them from Parquet files and data sets of the hub."""
 
 import math
 from collections.abc import Iterator
@@ -6,21 +6,21 @@ from typing import Any
 
 import pyarrow as pa
 
-from greenllm.data.records import Unreadable
+from greenllm.data.raw_rows import Unreadable
 
 
 def rows_of(batch: pa.RecordBatch) -> Iterator[dict[str, Any]]:
-    """Yield the rows of a batch, their numbers and truth values as text."""
+    """Yield the rows of a batch, with numbers and truth values as text."""
     columns = [_values(column) for column in batch.columns]
     for values in zip(*columns, strict=True):
         yield dict(zip(batch.schema.names, values, strict=True))
 
 
 def _values(column: pa.Array) -> list[Any]:
-    """Return a column's values: text where Arrow has one text for them, else as Python has them.
+    """Return a column's values: numbers and truth values as Arrow's text, others as Python values.
 
-    Arrow writes a whole float without a fraction (1.0 is `1`), as integers were before pandas made floats of them for
-    the sake of a missing one. What is no finite number stays a float.
+    Arrow writes a whole float without a fraction (1.0 as `1`). That restores integers, which pandas turns into floats
+    if one is missing. Infinite values and NaN stay floats.
     """
     kind = column.type
     if isinstance(kind, pa.BaseExtensionType):
@@ -39,8 +39,8 @@ def _values(column: pa.Array) -> list[Any]:
 
 
 def _value(cell: pa.Scalar) -> Any:
-    """Return a cell as Python has it, if it does: its years end at 9999, Arrow's do not."""
+    """Return a cell as a Python value, or `Unreadable`: Python's years end at 9999, Arrow's do not."""
     try:
         return cell.as_py()
-    except (ArithmeticError, LookupError, ValueError, pa.ArrowException):  # of a range, a time zone, a text's bytes
+    except (ArithmeticError, LookupError, ValueError, pa.ArrowException):  # bad range, time zone or bytes of a text
         return Unreadable(str(cell.type))

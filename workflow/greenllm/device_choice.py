@@ -1,0 +1,7 @@
+"""Which device a job may compute on, as configuration, commands and Python interface spell it."""
+
+from typing import Literal, get_args
+
+# `auto` uses a GPU if there is one, `cpu` never does, `require` refuses to run without one.
+DeviceChoice = Literal["auto", "cpu", "require"]
+DEVICE_CHOICES: tuple[str, ...] = get_args(DeviceChoice)
