@@ -135,7 +135,10 @@ def test_a_teacher_with_another_tokenizer_is_refused(data, teacher, tmp_path, ca
     tokenizer["model"]["vocab"] |= {"red": blue, "blue": red}
     file.write_text(json.dumps(tokenizer))
     said = refused(capfd, distill(data, foreign, tmp_path, student=SHAPE))
-    assert f"distill.teacher: {foreign} has another tokenizer than the data in {data} (17 and 17 tokens, 15 of" in said
+    assert (
+        f"distill.teacher: {foreign} has another tokenizer than the data in {data} (17 and 17 tokens, 15 in common"
+        in said
+    )
     file.unlink()
     assert f"{file}: no such file" in refused(capfd, distill(data, foreign, tmp_path, student=SHAPE))
     assert not (tmp_path / "model").exists()

@@ -137,7 +137,7 @@ def test_an_architecture_that_cannot_be_pruned(data, tmp_path, capfd):
     config = GPT2Config(vocab_size=20, n_embd=32, n_layer=1, n_head=2, n_positions=32)
     GPT2LMHeadModel(config).save_pretrained(tmp_path / "gpt2")
     said = refused(capfd, tmp_path / "gpt2", "prune: {structured: 0.5}", *options(data, tmp_path))
-    assert "GPT2LMHeadModel has no layers, so that it cannot be pruned" in said
+    assert "GPT2LMHeadModel has no layers, so it cannot be pruned" in said
 
 
 def test_zeros_change_neither_parameters_nor_bytes(trained, tmp_path):

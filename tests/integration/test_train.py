@@ -32,9 +32,9 @@ def bytes_of(folder):
 
 def report(folder):
     """Return training.json without the memory, which differs from one run to the next."""
-    told = json.loads((folder / "model" / "training.json").read_text())
-    assert told.pop("peak_memory_bytes") > 0
-    return told
+    reported = json.loads((folder / "model" / "training.json").read_text())
+    assert reported.pop("peak_memory_bytes") > 0
+    return reported
 
 
 def test_a_model_folder_is_written(trained, data):
@@ -49,21 +49,21 @@ def test_a_model_folder_is_written(trained, data):
 
 
 def test_the_work_done_is_reported(trained):
-    work, told = json.loads((trained / "work.json").read_text()), report(trained)
-    assert work["samples"] == told["samples"] == 1200
-    assert work["tokens"] == told["tokens"]
-    assert work["flops"] == told["flops"]
+    work, reported = json.loads((trained / "work.json").read_text()), report(trained)
+    assert work["samples"] == reported["samples"] == 1200
+    assert work["tokens"] == reported["tokens"]
+    assert work["flops"] == reported["flops"]
     # 6 operations a parameter and token is a lower bound: padding and attention add 2 % to 100 % here.
-    assert 1 < told["flops"] / (6 * told["parameters"] * (told["tokens"] - told["samples"])) < 2
+    assert 1 < reported["flops"] / (6 * reported["parameters"] * (reported["tokens"] - reported["samples"])) < 2
 
 
 def test_training_learns_and_validates(trained):
-    told = report(trained)
-    assert [entry["step"] for entry in told["validation_loss"]] == [26, 52, 75]
-    assert told["validation_loss"][-1]["loss"] < 0.2 < told["validation_loss"][0]["loss"] + 0.2
-    assert told["loss"][-1]["loss"] < told["loss"][0]["loss"] / 2
-    assert told["trainable_parameters"] == told["parameters"]
-    assert (told["steps"], told["stopped_early"], told["resumed_from_step"]) == (75, False, None)
+    reported = report(trained)
+    assert [entry["step"] for entry in reported["validation_loss"]] == [26, 52, 75]
+    assert reported["validation_loss"][-1]["loss"] < 0.2 < reported["validation_loss"][0]["loss"] + 0.2
+    assert reported["loss"][-1]["loss"] < reported["loss"][0]["loss"] / 2
+    assert reported["trainable_parameters"] == reported["parameters"]
+    assert (reported["steps"], reported["stopped_early"], reported["resumed_from_step"]) == (75, False, None)
 
 
 def test_the_same_training_gives_the_same_bytes(trained, data, tmp_path):
@@ -179,18 +179,18 @@ def test_training_starts_from_a_model_folder(trained, data, tmp_path):
 def test_early_stopping_keeps_the_best_weights(data, tmp_path):
     wild = {"learning_rate": 0.05, "schedule": "constant", "evaluations": 15, "patience": 1, "epochs": 5}
     assert main(train_command(data, tmp_path, **wild)) == 0
-    told = report(tmp_path)
-    assert told["stopped_early"]
-    assert told["stop_reason"] == "patience"
-    assert told["steps"] < 125
-    assert told["best_step"] < told["steps"]
+    reported = report(tmp_path)
+    assert reported["stopped_early"]
+    assert reported["stop_reason"] == "patience"
+    assert reported["steps"] < 125
+    assert reported["best_step"] < reported["steps"]
     # Training from the best weights at a learning rate of nearly 0 validates to the best loss.
     again = train_command(
         data, tmp_path / "again", "--from", str(tmp_path / "model"), model=None, learning_rate=1e-12, epochs=1,
         evaluations=1, optimizer="sgd",
     )  # fmt: skip
     assert main(again) == 0
-    best = min(entry["loss"] for entry in told["validation_loss"])
+    best = min(entry["loss"] for entry in reported["validation_loss"])
     assert report(tmp_path / "again")["validation_loss"][0]["loss"] == pytest.approx(best, rel=1e-3)
 
 
@@ -198,9 +198,9 @@ def test_early_stopping_keeps_the_best_weights(data, tmp_path):
 def test_other_schedules_and_plain_sgd_train(data, tmp_path, schedule):
     settings = {"schedule": schedule, "optimizer": "sgd", "learning_rate": 0.1, "epochs": 0.5, "precision": "fp32"}
     assert main(train_command(data, tmp_path, evaluations=1, **settings)) == 0
-    told = report(tmp_path)
-    assert (told["steps"], told["precision"]) == (13, "fp32")
-    assert told["loss"][-1]["loss"] < told["loss"][0]["loss"]
+    reported = report(tmp_path)
+    assert (reported["steps"], reported["precision"]) == (13, "fp32")
+    assert reported["loss"][-1]["loss"] < reported["loss"][0]["loss"]
 
 
 def test_rows_longer_than_the_context_are_counted(data, tmp_path):
