@@ -1,3 +1,5 @@
+from pathlib import Path
+
 import pytest
 from deploying import deploy  # noqa: F401 - a fixture
 from hardware.simulated import clean_environment
@@ -5,12 +7,12 @@ from prepared_data import write_prepared
 
 
 @pytest.fixture
-def env(tmp_path):
+def env(tmp_path: Path) -> dict[str, str]:
     """The environment of a meter under test."""
     return clean_environment(tmp_path)
 
 
 @pytest.fixture(scope="module")
-def data(tmp_path_factory):
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder as `greenllm preprocess` writes it."""
     return write_prepared(tmp_path_factory.mktemp("data") / "prepared")

@@ -2,6 +2,7 @@
 
 import gzip
 import json
+from types import SimpleNamespace
 
 import pyarrow.parquet as pq
 import pytest
@@ -14,7 +15,7 @@ LINES += [f"Firm {n}\tcity\tTown {n % 4}" for n in range(9)]
 
 @pytest.fixture
 def greenllm(tmp_path, capsys):
-    """Run a stage into tmp_path/<stage>; return its exit status and what it said on stderr."""
+    """Run `collect` or `preprocess` into tmp_path/<stage>; return its exit status and what it said on stderr."""
 
     def run(stage, settings, *options, task="question-answering"):
         command = [stage, "--task", task, "--settings", json.dumps(settings), "--out", str(tmp_path / stage), *options]
@@ -27,8 +28,7 @@ def greenllm(tmp_path, capsys):
     def preprocess(settings):
         return run("preprocess", settings, "--data", str(tmp_path / "collect"))
 
-    run.collect, run.preprocess = collect, preprocess
-    return run
+    return SimpleNamespace(collect=collect, preprocess=preprocess)
 
 
 def test_a_graph_becomes_questions_in_splits_with_subsets(tmp_path, greenllm):

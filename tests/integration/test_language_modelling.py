@@ -3,6 +3,7 @@
 import json
 import math
 from pathlib import Path
+from typing import Any
 
 import pyarrow.parquet
 import pytest
@@ -28,7 +29,7 @@ def prepare(folder: Path, data: dict[str, object], tokenizer: Path) -> int:
     return main([*preprocess, "--data", str(folder / "collected"), "--out", str(folder / "data")])
 
 
-def evaluate(folder: Path, model: Path, *, name: str = "evaluation", **settings: object) -> dict[str, object]:  # noqa: F811
+def evaluate(folder: Path, model: Path, *, name: str = "evaluation", **settings: object) -> dict[str, Any]:  # noqa: F811
     command = ["evaluate", *TASK, "--settings", json.dumps({"max_tokens": 4, "bootstrap": 100} | settings)]
     command += ["--model", str(model), "--data", str(folder / "data"), "--device", "cpu"]
     files = [folder / f"{name}.json", folder / f"{name}.jsonl"]

@@ -8,6 +8,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from serving_fixtures import fp32, int8, model  # noqa: F401
@@ -49,7 +50,7 @@ def test_the_baseline_answers_as_generate_of_transformers(fp32: Path) -> None:  
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
     tokenizer = AutoTokenizer.from_pretrained(fp32)
-    reference = AutoModelForCausalLM.from_pretrained(fp32)
+    reference: Any = AutoModelForCausalLM.from_pretrained(fp32)
     answers = load_engine(fp32, threads=1).generate(PROMPTS, 10)
     for prompt, answer in zip(PROMPTS, answers, strict=True):
         ids = tokenizer(prompt, return_tensors="pt", return_token_type_ids=False)
@@ -64,7 +65,7 @@ def test_confidence_is_the_probability_of_the_answers_tokens(fp32: Path) -> None
 
     engine = load_engine(fp32, threads=1)
     tokenizer = Tokenizer.from_file(str(fp32 / "tokenizer.json"))
-    reference = AutoModelForCausalLM.from_pretrained(fp32)
+    reference: Any = AutoModelForCausalLM.from_pretrained(fp32)
     for prompt, answer in zip(PROMPTS, engine.generate(PROMPTS, 3, confidence=True), strict=True):
         ids, expected = tokenizer.encode(prompt).ids, 1.0
         for _ in range(answer.tokens):
