@@ -6,7 +6,7 @@ INSTALLED := .venv/installed
 # Cores that this process may use, not those of the whole machine.
 CORES ?= $(shell nproc)
 
-.PHONY: run test check install gpu vllm tensorflow config
+.PHONY: run test quick check docs install gpu vllm tensorflow config
 
 run: $(INSTALLED)
 	$(BIN)/snakemake --cores $(CORES)
@@ -14,12 +14,22 @@ run: $(INSTALLED)
 test: $(INSTALLED)
 	$(BIN)/pytest
 
+# The loop while changing something: minutes less than `make test`.
+quick: $(INSTALLED)
+	$(BIN)/pytest tests/unit
+	$(BIN)/mypy
+
 check: $(INSTALLED)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	PATH=$(CURDIR)/$(BIN):$$PATH snakefmt --check Snakefile workflow/rules examples
 	$(BIN)/mypy
 	$(BIN)/snakemake --lint
+
+# The site, in build/docs/index.html; a warning is an error.
+docs: $(INSTALLED)
+	$(BIN)/pip install --quiet --constraint envs/constraints.txt --editable '.[docs]'
+	$(BIN)/sphinx-build --fail-on-warning --keep-going --fresh-env --quiet docs build/docs
 
 install: $(INSTALLED)
 

@@ -33,7 +33,7 @@ def start(*arguments: object, env: Mapping[str, str], **more: Any) -> Piped:
 
 
 def wait_for_lines(tmp_path: Path, count: int) -> Path:
-    """Wait until the ledger has so many lines more than it has now; return its path."""
+    """Wait until the ledger has this number of lines more than now; return its path."""
     (path,) = (tmp_path / "ledger").glob("*/*.jsonl")
     enough = path.read_bytes().count(b"\n") + count
     for _ in range(6000):

@@ -61,7 +61,7 @@ def gpu(uuid: str) -> dict[str, Any]:
 
 @dataclass
 class Host:
-    """A host of `cpus` processors; each function of time gives a cumulative quantity."""
+    """A host of `cpus` processors; each function of time returns a cumulative quantity."""
 
     cpus: int = 4
     boot_id: str = "boot-a"
@@ -120,7 +120,7 @@ def start_record(
 
 
 def samples(host: Host, times: Floats, cpu_s: Callable[[Any], Any], clock_s: float = CLOCK_s) -> "np.ndarray[Any, Any]":
-    """What a meter would have read at those times."""
+    """The readings of a meter at those times."""
     t = np.asarray(sorted(times), dtype=float)
     columns = [t, clock_s + t, host.busy_s(t) + 0 * t, 0 * t, cpu_s(t) + 0 * t]
     for sensor in host.sensors:
@@ -162,7 +162,7 @@ def attempt(
 
 
 def write_ledger(folder: Path, one: Attempt) -> Path:
-    """Write an attempt as the meter would have."""
+    """Write an attempt's ledger as the meter does."""
     path = folder / "node" / f"{one.id}.jsonl"
     path.parent.mkdir(parents=True, exist_ok=True)
     rows = np.stack([one.columns[name] for name in one.start.columns], axis=1)

@@ -1,4 +1,4 @@
-"""Simulated hardware, under the names that the real one has: a libnvidia-ml.so.1, a powercap tree, a /proc."""
+"""Simulated hardware under the names of the real one: a libnvidia-ml.so.1, a powercap tree, a /proc."""
 
 import contextlib
 import csv
@@ -46,7 +46,7 @@ class SimulatedGpu:
     tick_s: float = 0.0
     tick_phase: float = 0.0
     # The power reading: taken anew every refresh_s (0: always), the mean over the window_s before (0: none). The
-    # field NVML_FI_DEV_POWER_INSTANT has a window of its own, by default the same.
+    # field NVML_FI_DEV_POWER_INSTANT has a separate window, by default the same.
     refresh_s: float = 0.0
     refresh_phase: float = 0.0
     window_s: float = 0.0
@@ -127,7 +127,7 @@ def compile_nvml(folder: Path) -> Path:
 
 
 def gpu_environment(library: Path, gpus: list[SimulatedGpu]) -> dict[str, str]:
-    """What a program needs to find these GPUs, as after a boot: nothing is left of what was done to them before."""
+    """The environment in which a program finds these GPUs in their state after a boot."""
     state = library / "nvml-state"
     state.unlink(missing_ok=True)
     return {
@@ -166,7 +166,7 @@ class PowercapTree:
         return self._files[zone]
 
     def update(self, now: float | None = None) -> None:
-        """Set the counters to what they are at a time, by default the present."""
+        """Set the counters to their values at a time, by default the present."""
         now = time.monotonic() if now is None else now
         for zone, (_, energy_J) in self.zones.items():
             count = math.floor(energy_J(now) * 1e6) % self.wrap_uJ
@@ -195,7 +195,7 @@ class PowercapTree:
 
 
 def proc_tree(root: Path, *, cpus: int = 4, busy_ticks: int = 1000, cpuinfo: Mapping[str, str] | None = None) -> Path:
-    """A /proc of a host that stands still."""
+    """A /proc of a host whose counters do not move."""
     root.mkdir(parents=True, exist_ok=True)
     lines = [f"cpu  {busy_ticks} 0 0 5000 0 0 0 0 0 0"] + [f"cpu{i} 0 0 0 0 0 0 0 0 0 0" for i in range(cpus)]
     (root / "stat").write_text("\n".join(lines) + "\nctxt 1\n")
@@ -209,7 +209,7 @@ def proc_tree(root: Path, *, cpus: int = 4, busy_ticks: int = 1000, cpuinfo: Map
 
 
 def clean_environment(folder: Path, **more: str) -> dict[str, str]:
-    """The environment for a meter under test: no meter around it, locks, ledger and calibrations of its own."""
+    """The environment for a meter under test: no meter around it; separate locks, ledger and calibrations."""
     kept = {k: v for k, v in os.environ.items() if not k.startswith(("GREENLLM_", "SLURM_", "CUDA_", "SIMULATED_"))}
     own = {"GREENLLM_LOCKS": "locks", "GREENLLM_LEDGER": "ledger", "XDG_CONFIG_HOME": "config"}
     return kept | {name: str(folder / place) for name, place in own.items()} | more

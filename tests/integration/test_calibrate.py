@@ -1,4 +1,4 @@
-"""A sensor that counts wrongly, an external meter that does not, and what later meters make of both."""
+"""A sensor that counts wrongly, a correct external meter, and the calibration that later meters apply."""
 
 import json
 import subprocess
@@ -16,7 +16,7 @@ TOLERANCE = 0.1  # on a busy machine the simulated counter is late by some 10 ms
 
 
 def counted_J(t: float) -> float:
-    """What the package's counter says: 20 W and 120 W by turns, 0.7 s each."""
+    """The package's counter: 20 W and 120 W in turn, 0.7 s each."""
     cycles, rest = divmod(t, 1.4)
     return 98.0 * cycles + 20.0 * min(rest, 0.7) + 120.0 * max(0.0, rest - 0.7)
 
@@ -48,7 +48,7 @@ def metered(folder: Path, seconds: float, env: dict) -> dict:
 
 
 def package_J(folder: Path) -> tuple[float, float]:
-    """What attribution says the package used, and the truth of the same time."""
+    """The package's energy by attribution, and the true energy in the same time."""
     result = attribute(folder)
     (host,) = result.hosts
     (row,) = [row for row in result.device_totals(host) if row.device == "package-0"]

@@ -1,4 +1,4 @@
-"""The example of another workflow, metered as its README says."""
+"""The example of another workflow, metered as its how-to page says."""
 
 import os
 import re
@@ -90,9 +90,10 @@ rule long:
     }
 
 
-def test_the_readme_shows_the_lines_that_the_workflow_has():
-    readme = (EXAMPLE / "README.md").read_text()
-    blocks = re.findall(r"```(?:python|snakemake)\n(.*?)```", readme, re.S)
+def test_the_documentation_shows_the_lines_that_the_workflow_has():
+    page = (EXAMPLE.parents[1] / "docs/how-to/meter-another-workflow.md").read_text()
+    section = page.partition("## A Snakemake workflow")[2].partition("\n## ")[0]
+    blocks = re.findall(r"```(?:python|bash)\n(.*?)```", section, re.S)
     assert len(blocks) == 3
     code = (EXAMPLE / "Snakefile").read_text() + (EXAMPLE / "scripts/split_evenly.py").read_text()
     for line in "".join(blocks).splitlines():

@@ -1,4 +1,4 @@
-"""`greenllm meter --cgroup`: CPU time of what works for a job outside its process tree."""
+"""`greenllm meter --cgroup`: CPU time of processes that work for a job outside its process tree."""
 
 import contextlib
 import os
@@ -23,7 +23,7 @@ def env(tmp_path):
 
 
 def usage(folder: Path, seconds: float) -> None:
-    """Write what a group's cpu.stat says, as the kernel does: whole."""
+    """Write a group's cpu.stat in one step, as the kernel does."""
     folder.mkdir(parents=True, exist_ok=True)
     beside = folder / "cpu.stat.new"
     beside.write_text(f"usage_usec {int(seconds * 1e6)}\nuser_usec 0\nsystem_usec 0\n")

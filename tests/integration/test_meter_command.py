@@ -75,7 +75,7 @@ def test_a_command_that_cannot_run_is_told_as_a_shell_tells_it(tmp_path, env, co
 
 def test_a_reader_sees_the_end_when_the_command_closes_its_output(env):
     running = start("--", "sh", "-c", "echo out; exec >&-; read line", env=env)
-    assert running.stdout.read() == "out\n"  # though the command, and the meter, go on
+    assert running.stdout.read() == "out\n"  # although the command and the meter still run
     assert running.poll() is None
     running.communicate("line\n", timeout=30)
     assert running.returncode == 0
@@ -106,7 +106,7 @@ def test_what_the_terminal_sends_to_all_arrives_once(env):
         _wait_until_handled(pid, signal.SIGINT)
         stream.write(b"\n")
         shown = b""
-        with contextlib.suppress(OSError):  # how a terminal says that all is over
+        with contextlib.suppress(OSError):  # a closed terminal
             while part := stream.read(1024):
                 shown += part
     assert shown.split().count(b"SIGINT") == 1
@@ -273,7 +273,7 @@ def test_jobs_side_by_side_share_out_what_the_counters_counted(tmp_path, env):
     short_s, long_s = known(short.cpu_s), known(long.cpu_s)
     assert short_s > 0.7
     assert long_s > 1.4
-    assert long_s - short_s == pytest.approx(0.7, abs=0.2)  # what the interpreters took to start cancels out
+    assert long_s - short_s == pytest.approx(0.7, abs=0.2)  # the start of the interpreters cancels out
     assert not long.partial
     assert known(long.energy).value < 0.5 * (200 * seconds)  # the platform is not in the sum
 
@@ -558,7 +558,7 @@ def test_attribute_prints_tables_and_names_damage(tmp_path, env):
 )
 @pytest.mark.skipif(len(os.sched_getaffinity(0)) < 2, reason="needs two processors")
 def test_no_more_threads_are_leased_than_the_quota_is_worth(tmp_path, env, file, quota):
-    """A container's quota leaves the host's processors in sight, and only some of their time."""
+    """A container's quota leaves the host's processors visible, but only a part of their time usable."""
     path = tmp_path / "sys/fs/cgroup" / file
     path.parent.mkdir(parents=True)
     path.write_text(f"{quota}\n")

@@ -1,4 +1,4 @@
-"""What is left, and counts, when a job, its meter or its disk comes to an end."""
+"""What remains and counts when a job, its meter or its disk fails."""
 
 import json
 import os

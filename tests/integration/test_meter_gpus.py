@@ -1,4 +1,4 @@
-"""`greenllm meter` with simulated GPUs: their energy, and who has which."""
+"""`greenllm meter` with simulated GPUs: their energy, and their holders."""
 
 import ctypes
 import itertools
@@ -36,7 +36,7 @@ def _nvidia_driver() -> bool:
 
 
 def python(library: Path, script: str) -> list[str]:
-    """A command that can do things to the GPUs, and see to it that the meter has read them."""
+    """A command that can control the GPUs, and wait until the meter has read them."""
     return [
         sys.executable,
         "-c",
@@ -88,7 +88,7 @@ def test_gpu_energy_is_the_integral_of_its_power(tmp_path, env):
 
 @needs_compiler
 def test_a_counter_that_ticks_is_read_at_its_ticks(tmp_path, env):
-    """A load that begins and ends with the job: read as it shows, the counter is up to 0.1 s late at each end."""
+    """A load that begins and ends with the job: the counter's readings are up to 0.1 s late at each end."""
     gpus = [SimulatedGpu(low_W=400, high_W=400, tick_s=0.1, tick_phase=i / 5, driven=True) for i in range(5)]
     library = compile_nvml(tmp_path)
     environment = env | gpu_environment(library, gpus) | {"SIMULATED_NVML_STATE": str(tmp_path / "state")}
@@ -402,7 +402,7 @@ def test_without_a_gpu_a_job_runs_on_the_processors_unless_one_is_required(tmp_p
 
 @needs_compiler
 def test_a_gpu_that_its_holder_never_used_is_named_and_one_that_it_used_is_not(tmp_path, env):
-    """As its memory shows: in a container NVML lists no processes. What is held by neither says nothing."""
+    """By its memory, since NVML lists no processes in a container. Without a holder there is no statement."""
     library = compile_nvml(tmp_path)
     gpus = [SimulatedGpu(driven=True), SimulatedGpu(driven=True), SimulatedGpu(processes=1)]
     environment = env | gpu_environment(library, gpus) | {"GREENLLM_METER_INTERVAL_S": "0.1"}

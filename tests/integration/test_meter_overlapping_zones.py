@@ -1,4 +1,4 @@
-"""Powercap zones that show one counter, and those that only look as if they did: each joule counts once."""
+"""Powercap zones that show one counter, and zones that only seem to: each joule counts once."""
 
 import json
 import subprocess
@@ -29,7 +29,7 @@ def metered(tmp_path, env, zones):
 
 
 def counted_J(component):
-    """What the device counted in all, of which the job got its share."""
+    """The energy that the device counted, of which the job got its share."""
     return component["energy_J"]["value"] / component["share"]
 
 
@@ -82,7 +82,7 @@ def test_counters_of_their_own_all_count(tmp_path, env, names, counters):
 
 
 def test_counters_that_began_alike_and_then_differ_both_count(tmp_path, env):
-    """Both stand at one count until the job works: a first reading that is equal says nothing."""
+    """Both have the same count until the job works: equal first readings prove nothing."""
     moved = tmp_path / "moved"
     zones = {
         f"intel-rapl:{i}": (DIES[i], lambda t, watts=watts: 500.0 + (watts * t if moved.exists() else 0.0))

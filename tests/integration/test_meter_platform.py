@@ -1,4 +1,4 @@
-"""Platform power from outside the host, around real commands: files and programs that say joules or watts."""
+"""Platform power from outside the host, around real commands: files and programs that report joules or watts."""
 
 import contextlib
 import json
@@ -65,7 +65,7 @@ def processes(word: str) -> list[int]:
 
 
 def until(condition) -> None:
-    """Wait for something that must come; fail where it never does."""
+    """Wait until a condition is true; fail if it never is."""
     for _ in range(3000):
         if condition():
             return
@@ -297,7 +297,7 @@ def test_a_reading_is_read_with_its_unit(tmp_path, env, through, variable, text,
     env |= {f"GREENLLM_PLATFORM_{variable}": source} | ({"GREENLLM_PLATFORM_KEY": key} if key else {})
     done = subprocess.run([*GREENLLM, "probe", "--json"], env=env, capture_output=True, check=True, timeout=60)
     (sensor,) = (s for s in json.loads(done.stdout)["sensors"] if s["component"] == "platform")
-    expected_W = 0 if variable == "JOULES" else number  # the counter stands still
+    expected_W = 0 if variable == "JOULES" else number  # the counter does not move
     assert sensor["power_W"]["value"] == pytest.approx(expected_W, rel=0.05)
     if variable == "JOULES" and through == "file":
         metered(tmp_path, "true", env)

@@ -22,7 +22,6 @@ from hardware.simulated import (
 from metering import GREENLLM
 from narrowing import known
 
-import greenllm.meter
 from greenllm.attribution import attribute
 from greenllm.ledger.file import Ledger, ledger_paths, read_ledger
 
@@ -109,9 +108,10 @@ print(meter.id, meter.energy.value)
     assert log["energy_J"]["value"] == pytest.approx(known(job.energy).value, rel=0.05)
 
 
-def test_the_readmes_block_works_as_it_stands(tmp_path, run):
-    readme = (Path(greenllm.meter.__file__).parent / "README.md").read_text()
-    (code,) = re.findall(r"```python\n(.*?)```", readme.partition("## In Python")[2].partition("\n## ")[0], re.S)
+def test_the_documented_block_works_as_it_is(tmp_path, run):
+    page = (Path(__file__).parents[2] / "docs/how-to/meter-another-workflow.md").read_text()
+    section = page.partition("## A block of Python")[2].partition("\n## ")[0]
+    (code,) = re.findall(r"```python\n(.*?)```", section, re.S)
     done = run(f"def train():\n    return 5\n\n{code}")
     assert (done.returncode, done.stdout.endswith(" J\n")) == (0, True)
     assert json.loads((tmp_path / "energy.json").read_text())["work"] == {"tokens": 5}
@@ -125,7 +125,7 @@ burn(0.5)
 subprocess.run(burn_elsewhere(0.5))
 early = subprocess.Popen(waits, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
 early.stdout.readline()
-with Meter(rule="main"):                              # up to here nothing counts
+with Meter(rule="main"):                              # nothing before counts
     burn(0.3)
     thread = threading.Thread(target=burn, args=(0.3,))
     thread.start()
@@ -138,7 +138,7 @@ with Meter(rule="main"):                              # up to here nothing count
         os._exit(0)
     try:
         os.wait()
-    except ChildProcessError:                         # it has ended, and that is all there is to know
+    except ChildProcessError:                         # it has ended
         pass
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     if (child := os.fork()) == 0:                     # its child is orphaned after it has worked
@@ -221,7 +221,7 @@ def test_inside_a_command_it_is_that_meters_child_and_takes_no_lease(tmp_path, r
 
 
 def test_meters_one_after_the_other_in_threads_and_across_each_other(tmp_path, run):
-    """Each lease is given back in time for the next; a meter that began inside another may outlive it."""
+    """Each lease is released in time for the next; a meter that began inside another may outlive it."""
     script = """
 before = dict(os.environ)
 for rule in ("first", "second"):
@@ -294,7 +294,7 @@ with meter:
 
 
 def test_what_cannot_begin_keeps_nothing_open(run):
-    """The command that says the watts runs from the start on; the ledger needs the lease, and the processors' times."""
+    """The command for the watts runs from the start; the ledger needs the lease, and the processors' times."""
     script = """
 from greenllm.errors import UserError
 def kept():
@@ -373,7 +373,7 @@ def test_the_scripts_own_children_are_left_to_it(run):
     script = """
 with Meter(rule="main"):
     child = subprocess.Popen([sys.executable, "-c", "raise SystemExit(7)"])
-    os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOWAIT)  # it has ended, and nobody has reaped it
+    os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOWAIT)  # it has ended, and is not reaped
     burn(0.2)
 print(child.wait())
 """

@@ -1,4 +1,4 @@
-"""Sensors that are there and say nothing: what they miss is filled in or unknown, with the reason, and never 0 J."""
+"""Sensors that exist but report nothing: their energy is modelled or unknown, with the reason, and never 0 J."""
 
 import json
 import os
@@ -54,7 +54,7 @@ def test_the_host_was_busy_at_least_as_long_as_its_job(tmp_path, env, stat):
     (proc / "stat").write_text(stat)
     log, said, both = burnt(tmp_path, env | {"GREENLLM_PROCFS": str(proc)})
     assert (log["partial"], said["partial"]) == (False, False)
-    cpus = CPUS if stat.endswith("ctxt 0\n") else known(os.cpu_count())  # of a list that is cut short nobody knows
+    cpus = CPUS if stat.endswith("ctxt 0\n") else known(os.cpu_count())  # a list that is cut short is not used
     for found in both:
         terms = {t["parameter"].partition("@")[0]: t["coefficient"] for t in found["cpu"]["terms"]}
         # the model's busy time is all the job's, which gets its part of the host: as many of its processors as it used

@@ -16,11 +16,11 @@ from greenllm.engines import load_engine
 from greenllm.recipes import STEPS
 
 PACKAGE = Path(greenllm.__file__).parent
-README = (PACKAGE / "recipes" / "README.md").read_text()
+DOCS = Path(__file__).parents[2] / "docs"
 
 
 def test_a_file_and_a_line_of_configuration_are_a_recipe(tmp_path):
-    example = README.partition("## A step of your own")[2]
+    example = (DOCS / "how-to/own-recipe.md").read_text()
     (code,) = re.findall(r"```python\n(.*?)```", example, re.DOTALL)
     (configuration,) = re.findall(r"```yaml\n(.*?)```", example, re.DOTALL)
     (file,) = re.findall(r"`workflow/greenllm/(recipes/\w+\.py)`:", example)
@@ -47,5 +47,5 @@ def test_a_file_and_a_line_of_configuration_are_a_recipe(tmp_path):
 
 
 def test_each_step_has_its_row_in_the_table():
-    rows = re.findall(r"^\| `(\w+)` \|", README, re.MULTILINE)
+    rows = re.findall(r"^\| `(\w+)` \|", (DOCS / "reference/recipes.md").read_text(), re.MULTILINE)
     assert sorted(rows) == sorted(STEPS)

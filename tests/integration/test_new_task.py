@@ -16,14 +16,15 @@ import greenllm
 from greenllm.tasks import TASKS
 
 PACKAGE = Path(greenllm.__file__).parent
-README = (PACKAGE / "tasks" / "README.md").read_text()
+DOCS = Path(__file__).parents[2] / "docs"
+EXAMPLE = (DOCS / "how-to/own-task.md").read_text()
 
 
 @pytest.fixture
 def package(tmp_path):
     """Runs Python with a copy of the package into which the example was put."""
-    (code,) = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
-    (file,) = re.findall(r"`workflow/greenllm/(tasks/\w+\.py)`:", README)
+    (code,) = re.findall(r"```python\n(.*?)```", EXAMPLE, re.DOTALL)
+    (file,) = re.findall(r"`workflow/greenllm/(tasks/\w+\.py)`:", EXAMPLE)
     shutil.copytree(PACKAGE, tmp_path / "greenllm", ignore=shutil.ignore_patterns("__pycache__"))
     (tmp_path / "greenllm" / file).write_text(code)
 
@@ -35,8 +36,8 @@ def package(tmp_path):
 
 
 def test_a_file_and_a_few_lines_of_configuration_are_a_task(tmp_path, package):
-    (code,) = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
-    (configuration,) = re.findall(r"```yaml\n(.*?)```", README, re.DOTALL)
+    (code,) = re.findall(r"```python\n(.*?)```", EXAMPLE, re.DOTALL)
+    (configuration,) = re.findall(r"```yaml\n(.*?)```", EXAMPLE, re.DOTALL)
     assert len((code + configuration).splitlines()) <= 40
 
     (tmp_path / "study.yaml").write_text(configuration)
@@ -68,5 +69,5 @@ def test_a_file_and_a_few_lines_of_configuration_are_a_task(tmp_path, package):
 
 
 def test_each_task_has_its_row_in_the_table():
-    rows = re.findall(r"^\| `([\w-]+)` \|", README, re.MULTILINE)
+    rows = re.findall(r"^\| `([\w-]+)` \|", (DOCS / "reference/tasks.md").read_text(), re.MULTILINE)
     assert sorted(rows) == sorted(TASKS)

@@ -1,4 +1,4 @@
-"""Every joule goes to one job, to others or to idle; and to the right one."""
+"""Every joule is shared out once: to the right job, to other processes or to idle."""
 
 import dataclasses
 
@@ -32,7 +32,7 @@ def power_counter(watts: float):
 
 @st.composite
 def worlds(draw):
-    """A host and 1 to 5 attempts that overlap anyhow, some nested, with clocks and CPU times that disagree."""
+    """A host and 1 to 5 attempts that overlap in any way, some nested, with clocks and CPU times that disagree."""
     cpus = draw(st.integers(1, 8))
     knots = np.arange(0, 11.0)
     powers = draw(st.lists(st.floats(0, 300), min_size=10, max_size=10))
@@ -43,7 +43,7 @@ def worlds(draw):
     sensors = draw(st.sampled_from([[[RAPL]], [[CPU_MODEL]], [gpus], [[RAPL], [CPU_MODEL], gpus]]))
     host = Host(
         cpus=cpus,
-        # a model needs the host's busy time itself, on which all meters must agree between their samples too
+        # a model needs the host's busy time, on which all meters must agree also between their samples
         busy_s=piecewise(knots, busy) if sensors == [[RAPL]] else piecewise([0, 10], busy[:1]),
         counters={"package-0": lambda t: 1e6 * energy(t), "GPU-a": lambda t: 1e3 * energy(t)},
     )
@@ -77,7 +77,7 @@ def totals(result: Attribution) -> dict[str, float]:
 
 
 def split(one: Attempt, everyone: list[Attempt], at_s: list[float]) -> Attempt:
-    """The same attempt, read more often, so that the further samples say nothing new.
+    """The same attempt with more samples, which hold no new information.
 
     They lie on the lines between its own samples; a shared counter's on the lines between all meters' readings.
     """
@@ -137,7 +137,7 @@ def test_permuting_and_splitting_samples_changes_nothing(attempts, random, more)
 @settings(max_examples=30, deadline=None)
 @given(st.data())
 def test_each_job_gets_the_share_it_is_known_to_have_used(data):
-    """Jobs at steady loads that fit the host, read at times of their own, on a counter at constant power."""
+    """Jobs at steady loads that fit the host, sampled at different times, on a counter at constant power."""
     cpus, watts = data.draw(st.integers(2, 16)), data.draw(st.floats(10, 500))
     jobs, free = [], float(cpus)
     for number in range(data.draw(st.integers(1, 6))):
@@ -298,7 +298,7 @@ def test_a_counter_that_may_have_wrapped_twice_between_two_readings_counts_nothi
     assert component.coverage == JOULES(5 / 12)
     text = as_tables(result)
     assert "measured (42 % of its time)" in text
-    assert "package-0: unknown, and counted nowhere: 7.0 s in 1 gap(s): so long between two readings" in text
+    assert "package-0: unknown, and counted nowhere: 7.0 s in 1 gap(s): the time between two readings" in text
     assert "Not watched" not in text
 
 
@@ -312,7 +312,7 @@ def test_a_gap_between_two_jobs_is_told_once_however_the_counters_wrapped_meanwh
 
 
 def test_a_machine_that_was_suspended_makes_no_energy_when_its_counters_begin_anew():
-    """CLOCK_MONOTONIC stands still meanwhile, the wall clock goes on, and RAPL is at zero again: no wrap-around."""
+    """CLOCK_MONOTONIC stops meanwhile, the wall clock does not, and RAPL restarts at zero: no wrap-around."""
     host = Host(
         cpus=1,
         busy_s=lambda t: 1.0 * t,
@@ -436,7 +436,7 @@ def test_a_gpu_belongs_to_its_innermost_holder_else_to_others_or_idle():
     host = Host(cpus=1, sensors=sensors, counters=counters)
     deploy = attempt(host, "d", [0, 10], lambda t: 0.0 * t, gpus=["GPU-a"])
     serve = attempt(host, "d.s", [2, 8], lambda t: 0.0 * t, gpus=["GPU-a"], parent="d")
-    for one in (deploy, serve):  # something runs on GPU-c, which nobody leased
+    for one in (deploy, serve):  # a process is on GPU-c, which no job leased
         one.start.columns.append("gpu/GPU-c.processes")
         one.columns["gpu/GPU-c.processes"] = np.ones(len(one.times))
     result = attribute_attempts([deploy, serve])
@@ -467,7 +467,7 @@ def test_hosts_are_told_apart_by_boot_though_they_share_a_name():
 
 
 def test_what_is_asked_at_once_beyond_the_hosts_processors_waits_and_is_not_lost():
-    """Two jobs' bursts fall into one interval of their coarse samples; each keeps its own CPU time in the end."""
+    """Two jobs have bursts in one interval of their coarse samples; each job's CPU time is kept."""
     host = Host(cpus=1, busy_s=lambda t: np.minimum(t, 4.0), counters={"package-0": power_counter(10)})
     a = attempt(host, "a", [0, 4, 10], piecewise([0, 2], [1]), reserved=0)
     b = attempt(host, "b", [0, 2.5, 10], piecewise([0, 2, 4], [0, 1]), reserved=0)

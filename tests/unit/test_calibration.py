@@ -36,7 +36,7 @@ def random_load(seed: int, seconds: int = SECONDS, choices: tuple[float, ...] = 
 
 
 def noisy(energy_J: Callable, times: np.ndarray, seed: int, correlation: float = 0.0) -> Series:
-    """What an external meter reads: the true energy and a noise of 5 W, correlated from second to second."""
+    """An external meter's readings: the true energy and a noise of 5 W, correlated from second to second."""
     rng = np.random.default_rng(seed)
     noise_W = rng.normal(0, 5, len(times))
     for i in range(1, len(times)):
@@ -190,7 +190,7 @@ def test_two_devices_behind_one_meter_get_a_gain_each(tmp_path, stored, capsys):
     assert "base load" in capsys.readouterr().out
     sensor = package_sensor()
     calibration.apply([sensor])
-    assert [term.of for term in sensor.terms] == ["counter"]  # the base load is nobody's
+    assert [term.of for term in sensor.terms] == ["counter"]  # the base load belongs to no device
 
 
 def test_a_model_is_calibrated_as_a_whole(tmp_path, stored):
@@ -510,7 +510,7 @@ def test_without_a_calibration_nothing_is_said(stored):
 
 
 def be_machine(monkeypatch, folder: Path, processor: str, *cards: str) -> None:
-    """Be on a machine with this processor and these network cards; a bridge, as of containers, tells nothing."""
+    """Simulate a machine with this processor and these network cards; a bridge of containers is no identity."""
     proc_tree(folder / "proc", cpuinfo={"vendor_id": "AuthenticAMD", "model name": processor})
     for number, address in enumerate(["7e:00:00:00:00:01", *cards]):
         card = folder / f"sys/class/net/eth{number}"
@@ -527,10 +527,10 @@ def be_machine(monkeypatch, folder: Path, processor: str, *cards: str) -> None:
     ("boot", "processor", "cards", "applied"),
     [
         (BOOT_ID, "EPYC 7763", ["00:16:3e:00:00:02", "00:16:3e:00:00:01"], True),
-        (BOOT_ID, "EPYC 7763", [], True),  # a container with a network of its own
+        (BOOT_ID, "EPYC 7763", [], True),  # a container with its own network
         (BOOT_ID, "EPYC 7763", ["00:16:3e:00:00:09"], False),
         (BOOT_ID, "EPYC 9654", [], False),
-        ("another boot", "EPYC 9654", ["00:16:3e:00:00:09"], True),  # whose ledgers they were is unknown
+        ("another boot", "EPYC 9654", ["00:16:3e:00:00:09"], True),  # the machine of the ledgers is unknown
     ],
 )
 def test_a_calibration_is_for_its_machine_only(tmp_path, stored, monkeypatch, boot, processor, cards, applied):

@@ -1,4 +1,4 @@
-"""Ledgers are read all at once where they are clean: with the very result of reading them line by line."""
+"""Clean ledgers are parsed all at once, with exactly the result of reading them line by line."""
 
 import json
 import subprocess
@@ -37,7 +37,7 @@ def ledgers(draw):
     return b"".join(json.dumps(record, separators=(",", ":")).encode() + b"\n" for record in records)
 
 
-# What a disk, a kill or an editor may leave, and what JSON refuses but readers of CSV take for numbers.
+# Damage by a disk, a kill or an editor, and text that readers of CSV accept as numbers but JSON refuses.
 STRAY = ["[", "]", "[]", ",", ",,", "\n", "\r", " ", '"', ".", "-", "-0", "+", "0", "0x1", "e", "1e999", "9" * 400, "#"]
 STRAY += ["]\n[", "[1,2]\n", "{}", "null", "true", "nan", "NaN", "inf", "Infinity"]
 FRAGMENTS = st.one_of(st.binary(max_size=3), st.sampled_from(STRAY).map(str.encode))
@@ -45,11 +45,11 @@ FRAGMENTS = st.one_of(st.binary(max_size=3), st.sampled_from(STRAY).map(str.enco
 
 @st.composite
 def damaged(draw):
-    """A ledger in which places were overwritten, inserted or cut out, and of which the end may be missing."""
+    """A ledger with bytes overwritten, inserted or removed, and possibly without its end."""
     content = draw(ledgers())
     samples_at = content.index(b"\n")
     for _ in range(draw(st.integers(1, 3))):
-        # mostly among the samples and at the end: that is where the two ways of reading part
+        # mostly among the samples and at the end, where the two ways of reading differ
         at = draw(st.one_of(st.integers(min(samples_at, len(content)), len(content)), st.integers(0, len(content))))
         content = content[:at] + draw(FRAGMENTS) + content[at + draw(st.integers(0, 3)) :]
     return content[: draw(st.one_of(st.just(len(content)), st.integers(samples_at, max(samples_at, len(content)))))]
@@ -252,7 +252,7 @@ def test_a_folder_without_ledgers_is_told_in_a_line_that_names_the_right_one(tmp
 
 
 def test_totals_are_the_same_where_the_courses_are_not_kept(tmp_path):
-    """Hosts are then read in processes of their own, and their samples forgotten."""
+    """Hosts are then read in separate processes, and their samples are not kept."""
     for boot in ("boot-a", "boot-b", "boot-c"):
         host = Host(cpus=4, boot_id=boot, busy_s=lambda t: 2.0 * t, counters={"package-0": lambda t: 1e7 * t})
         outer = attempt(host, f"{boot}-p", [0, 3, 9], lambda t: 1.0 * t, rule="train")

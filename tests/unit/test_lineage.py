@@ -1,4 +1,4 @@
-"""Two totals: what was spent, in vain too; and what it cost to make each artefact, each ancestor once."""
+"""Two totals: the energy spent, waste included; and the cost of each artefact, with each ancestor once."""
 
 import json
 import os
@@ -20,7 +20,7 @@ BLIND = Host(sensors=[RAPL | {"terms": [], "counter": None, "reason": "permissio
 
 
 def job(job_id: str, start_s: float, end_s: float, host: Host = BUSY, **more) -> Attempt:
-    """An attempt that has its host to itself: 10 J a second."""
+    """An attempt alone on its host: 10 J a second."""
     return attempt(host, job_id, [start_s, end_s], lambda t: 1.0 * (t - start_s), **more)
 
 
@@ -139,7 +139,7 @@ def test_a_job_that_was_still_running_when_its_output_was_read_did_not_make_it()
     ]
     made = artefacts(jobs)
     assert made["log"]["lineage"] == ["outer.a", "outer.b"]
-    # what the outer one declares as its own has all of its cost, its parts' each once
+    # an output that the outer one declares has all of its cost, with each part once
     assert (made["out"]["made_by"], made["data"]["made_by"]) == ("outer", "outer")
     assert made["out"]["energy_J"]["value"] == pytest.approx(90)
 
@@ -236,7 +236,7 @@ def test_a_later_stage_is_superseded_only_where_what_it_rests_on_was_made_alike(
     assert waste(jobs) == dict.fromkeys(["train1", "eval1", "eval1.serve"], "superseded")
     train2 = jobs[3]
     train2.start.config_hash = "more epochs"
-    assert waste(jobs) == {}  # another model: its evaluation is no repetition, nor what ran inside
+    assert waste(jobs) == {}  # another model: its evaluation and the meters inside are no repetition
 
 
 def test_an_outer_meter_does_not_supersede_what_it_made_its_output_by():

@@ -1,10 +1,11 @@
-"""The meter's parts that need no command to run: estimates, the ledger's format, sensors, leases."""
+"""Parts of the meter, without a command: estimates, the ledger's format, sensors, leases."""
 
 import json
 import math
 import re
 import subprocess
 import sys
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 from narrowing import known
 
-import greenllm.meter.sensors
 from greenllm.estimate import Estimate, Parameter, ratio, total
 from greenllm.ledger.file import HOST_COLUMNS, LedgerWriter, counter_columns, parse_ledger, read_ledger
 from greenllm.meter.gpus import visible
@@ -147,9 +147,9 @@ def test_visible_gpus_follow_cudas_rules(allowed, expected):
     assert [gpu.index for gpu in visible(GPUS, allowed)] == expected
 
 
-def test_the_readmes_sensor_works_as_it_stands(tmp_path, monkeypatch):
-    readme = Path(greenllm.meter.sensors.__file__).with_name("README.md").read_text()
-    (code,) = re.findall(r"```python\n(.*?)```", readme, flags=re.DOTALL)
+def test_the_documented_sensor_works_as_it_is(tmp_path, monkeypatch):
+    page = (Path(__file__).parents[2] / "docs/how-to/add-a-sensor.md").read_text()
+    (code,) = re.findall(r"```python\n(.*?)```", page, flags=re.DOTALL)
     assert len([line for line in code.splitlines() if line.strip()]) <= 30
     names: dict = {}
     exec(code, names)
@@ -180,6 +180,17 @@ def test_watts_are_integrated_by_the_trapezoidal_rule_but_not_over_a_long_silenc
     anew_J = integral.watts(again_s, 50, now_s=again_s)
     assert anew_J == 1725 - external.FALL_J  # what was used meanwhile is unknown
     assert integral.watts(again_s + 1, 50, now_s=again_s + 1) == anew_J + 50
+
+
+@pytest.mark.parametrize(("variable", "silent_s"), [("WATTS", 120.0), ("JOULES", None)])
+def test_the_ledger_says_how_long_a_power_from_outside_may_be_silent(tmp_path, monkeypatch, variable, silent_s):
+    source = tmp_path / "meter"
+    source.write_text("12.5\n")
+    monkeypatch.setenv(f"GREENLLM_PLATFORM_{variable}", str(source))
+    (sensor,) = external.find()
+    written = asdict(sensor.record)
+    assert written["counter"]["silent_s"] == silent_s
+    assert "read" not in written
 
 
 def test_an_outside_counter_wraps_where_it_says_so_and_else_was_reset():

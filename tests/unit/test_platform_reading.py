@@ -1,4 +1,4 @@
-"""What a meter outside the host says, as watts or joules; what could mean two things is refused."""
+"""The output of a meter outside the host is read as watts or joules; ambiguous output is refused."""
 
 import pytest
 

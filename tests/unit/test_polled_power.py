@@ -1,4 +1,4 @@
-"""Energy from a power that is shown only now and then: unbiased, and with an interval that holds."""
+"""Energy from a power that is renewed at intervals: unbiased, with an interval that contains the truth."""
 
 from collections.abc import Callable
 from typing import Any
@@ -23,7 +23,7 @@ def square(period_s: tuple[float, float] = (0.25, 5.0), duty: tuple[float, float
 
 
 def random_steps(dwell_s: float) -> Power:
-    """Powers that hold for random times, as of a job that does one thing after another."""
+    """Powers that are constant for random times, as in a job with several phases."""
 
     def power(random: np.random.Generator, t: np.ndarray) -> np.ndarray:
         ends = np.cumsum(random.exponential(dwell_s, int(3 * len(t) * STEP_S / dwell_s) + 50)) + t[0]
@@ -37,7 +37,7 @@ def drifting(random: np.random.Generator, t: np.ndarray) -> np.ndarray:
 
 
 def readings(random: np.random.Generator, power: Power, refresh_s: float, window_s: float, every_s: float, noise_W=0.0):
-    """What a meter sees of a card that shows, every refresh_s anew, the mean over window_s; and the truth (J)."""
+    """A meter's readings of a card that shows the mean over window_s, renewed every refresh_s; and the truth (J)."""
     t = np.arange(-1, DURATION_S + 1, STEP_S)
     energy = np.concatenate([[0.0], np.cumsum(power(random, t) * STEP_S)])
     edges = np.append(t, t[-1] + STEP_S)
@@ -75,7 +75,7 @@ CARD: dict[str, Any] = {"refresh_s": 0.1, "window_s": 0.025, "every_s": 0.025}
         (square(), 0.95),
         (square(duty=(0.2, 0.8)), 0.95),
         (drifting, 0.95),
-        (random_steps(0.7), 0.9),  # what lasts less than a tenth of a second may go unseen
+        (random_steps(0.7), 0.9),  # phases shorter than a tenth of a second may be missed
         (random_steps(3.0), 0.9),
     ],
     ids=["square", "any duty", "drifting", "steps", "slow steps"],
@@ -88,7 +88,7 @@ def test_the_mean_is_right_and_the_interval_holds(power, coverage, noise_W):
 
 
 def test_a_load_in_step_with_the_refresh_gets_the_wide_interval_that_it_deserves():
-    """Every period is seen at the same places: no number of them tells where between the windows the steps are."""
+    """Every period is seen at the same places, so more periods do not locate the steps between the windows."""
     error, halfwidth = errors(square((0.7, 0.7)), 100, **CARD)
     other_error, other_halfwidth = errors(square((0.73, 0.73)), 100, **CARD)
     assert np.abs(error).max() > 0.05
@@ -112,7 +112,7 @@ def test_a_steady_power_has_no_error_and_needs_no_refresh():
 
 
 def test_a_card_that_shows_a_mean_says_that_it_is_late():
-    """From 70 to 400 W as the job begins: the mean of the last second has seen half a second of that less."""
+    """From 70 to 400 W as the job begins: the mean of the last second misses half a second of the rise."""
     times = np.arange(0, 5, 0.025)
     shown_W = 70 + 330 * np.minimum(1, np.floor(times * 10) / 10)
     truth_J = 400 * float(times[-1])
@@ -149,7 +149,7 @@ def test_the_gauges_record_decides_how_long_it_may_be_unread():
 
 @pytest.mark.parametrize(("refresh_s", "window_s"), [(0.1, 0.09), (0.04, 0.01)])
 def test_the_gauges_record_decides_what_a_card_is_taken_to_show(refresh_s, window_s):
-    """A card of another window, or whose period the readings do not show, is read well by its own description alone."""
+    """A card of another window, or whose period the readings do not show, needs its own description."""
     card = {"refresh_s": refresh_s, "window_s": window_s, "every_s": 0.025}
     described = Gauge(1.0, refresh_s=refresh_s, window_part=window_s / refresh_s)
     known, standard = (errors(square((1.0, 2.0)), 20, gauge, **card)[0] for gauge in (described, STANDARD))

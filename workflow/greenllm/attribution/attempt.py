@@ -39,7 +39,7 @@ class Attempt:
 
     @property
     def boot_id(self) -> str:
-        """The boot of the kernel on which it ran, by which hosts are told apart."""
+        """The boot of the kernel on which it ran, by which hosts are distinguished."""
         return self.start.boot_id
 
     @property

@@ -14,7 +14,7 @@ Moment = tuple[float, float]  # wall clock that never goes back within a boot, C
 
 
 @dataclass(frozen=True)
-class Origin:
+class InputOrigin:
     """Where an input came from: `maker` made it, or `unknown` says why its maker is unknown; otherwise from outside."""
 
     path: str
@@ -60,7 +60,7 @@ class Lineage:
         self._children: dict[str | None, list[Attempt]] = {}
         for attempt in attempts:
             self._children.setdefault(self._around[attempt.id], []).append(attempt)
-        self._origins: dict[str, list[Origin] | None] = {}
+        self._origins: dict[str, list[InputOrigin] | None] = {}
 
     @cached_property
     def in_order(self) -> list[Attempt]:
@@ -87,7 +87,7 @@ class Lineage:
             if done:
                 yield path, done[-1]
 
-    def origins(self, attempt: Attempt) -> list[Origin] | None:
+    def origins(self, attempt: Attempt) -> list[InputOrigin] | None:
         """Return where each of an attempt's inputs came from; None where it does not name its inputs."""
         if attempt.id not in self._origins:
             inputs = self._by_path(attempt, attempt.start.inputs)
@@ -138,13 +138,13 @@ class Lineage:
     def _order(self, attempt: Attempt) -> tuple[Moment, str]:
         return self._began[attempt.id], attempt.id
 
-    def _origin(self, path: str, fingerprint: Any, reader: Attempt) -> Origin:
+    def _origin(self, path: str, fingerprint: Any, reader: Attempt) -> InputOrigin:
         if fingerprint is None:
-            return Origin(path, None, unknown="missing, unreadable or no file when the job began")
+            return InputOrigin(path, None, unknown="missing, unreadable or no file when the job began")
         for maker in reversed(self._makers_before(reader, path)):
             if maker.status == "succeeded" and self._left(maker, path) == fingerprint:
-                return Origin(path, fingerprint, maker=maker)
-        return Origin(path, fingerprint, unknown=self._doubt(path, fingerprint, reader))
+                return InputOrigin(path, fingerprint, maker=maker)
+        return InputOrigin(path, fingerprint, unknown=self._doubt(path, fingerprint, reader))
 
     def _doubt(self, path: str, fingerprint: Any, reader: Attempt) -> str | None:
         """Return why an input's maker is unknown; None where no attempt made anything at, around or below its path."""

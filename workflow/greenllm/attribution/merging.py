@@ -103,7 +103,7 @@ def _ties(times: Array, raw: Array, small: float, stamp_s: float) -> npt.NDArray
 
 
 def merge_integral(attempts: Sequence[Attempt], sensor: SensorRecord, counter: Counter) -> Series:
-    """Merge integrals that each meter began at a zero of its own (power from outside): the mean of their slopes.
+    """Merge integrals that each meter began at its own zero (power from outside): the mean of their slopes.
 
     A meter does not count where the power was not read for longer than the counter's `silent_s`, or where its integral
     began anew. Where no meter counts, the growth is unknown.

@@ -22,7 +22,7 @@ from greenllm.ledger.records import Gauge
 from greenllm.meter.change_detection import UNREAD
 
 STANDARD = Gauge(unit_W=1.0)
-# A run of more renewals than this has a period of its own; a shorter one has the period of all.
+# A run of more renewals than this has its own period; a shorter one has the period of all.
 LONG_RUN = 20
 NORMAL_95 = 1.96
 # Of noise that a window of a quarter period does not smooth, the gap's mean has a third of a window's variance, the

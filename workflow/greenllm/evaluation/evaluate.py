@@ -3,7 +3,7 @@
 import itertools
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -51,14 +51,8 @@ def evaluate(
 
 def _prediction(example: Example, completion: Completion, scored: Likelihood | None) -> dict[str, Any]:
     """Return a line of the predictions."""
-    line = {
-        **example.columns,
-        "prediction": completion.text,
-        "tokens": completion.tokens,
-        "prompt_tokens": completion.prompt_tokens,
-        "finish_reason": completion.finish_reason,
-        "confidence": completion.confidence,
-    }
+    answered = asdict(completion)
+    line = {**example.columns, "prediction": answered.pop("text"), **answered}
     if scored is not None:
         line |= {"nats": scored.nats, "scored_tokens": scored.tokens, "scored_bytes": scored.bytes}
     return line

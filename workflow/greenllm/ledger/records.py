@@ -38,8 +38,8 @@ class Counter:
     """A counter's scale, and how its readings are to be interpreted.
 
     `unit_J`: joules of one count. `wrap`: it starts again at zero after this many counts. `shared`: all meters of the
-    host read the same counter; otherwise each meter integrates from a zero of its own. `ticks`: it is renewed at
-    intervals, at instants that attribution finds. `max_W`: the most that it can count; it tells a wrap-around from a
+    host read the same counter; otherwise each meter integrates from its own zero. `ticks`: it is renewed at intervals,
+    at instants that attribution finds. `max_W`: the most that it can count, which distinguishes a wrap-around from a
     reset, and one wrap-around from two.
 
     `still_s`: the device draws power whenever it is on, so a working counter moves at least this often. One that does
@@ -79,7 +79,7 @@ class Gauge:
 
 
 class Identity(NamedTuple):
-    """The names by which the sensors of a host are told apart."""
+    """The names by which the sensors of a host are distinguished."""
 
     component: str
     device: str

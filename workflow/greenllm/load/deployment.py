@@ -62,16 +62,19 @@ def _measured(job: DeploymentJob) -> MeasuredServer:
     settings = job.settings
     with serving(job) as target:
         endpoint = target.endpoint
+        options = {
+            "--name": endpoint.served_name,
+            "--system": endpoint.system,
+            "--key-variable": endpoint.key_variable,
+            "--tokenizer": target.tokenizer,
+            "--max-tokens": target.max_tokens,
+        }
         command = [
             # The load generator reserves nothing: the processors' idle energy is the server's.
             *metered("load", job.wildcards, job.energy_load, "--gpus", "0"),
             *greenllm("load", "--url", endpoint.url, "--predictions", str(job.predictions)),
-            *(() if endpoint.served_name is None else ("--name", endpoint.served_name)),
-            *(("--chat",) if endpoint.chat else ()),
-            *(() if endpoint.system is None else ("--system", endpoint.system)),
-            *(() if endpoint.key_variable is None else ("--key-variable", endpoint.key_variable)),
-            *(() if target.tokenizer is None else ("--tokenizer", str(target.tokenizer))),
-            *(() if target.max_tokens is None else ("--max-tokens", str(target.max_tokens))),
+            *(word for option, value in options.items() if value is not None for word in (option, str(value))),
+            *(["--chat"] if endpoint.chat else []),
         ]
         with running_load(command) as load:
             # With a rate there is one point only: the rate determines how many requests run at once.

@@ -3,7 +3,7 @@
 from greenllm.ledger.records import Counter
 
 JUMPED = "the counter began anew (driver reloaded, or the machine was suspended?)"
-WRAPPED = "so long between two readings that the counter may have wrapped more than once"
+WRAPPED = "the time between two readings is long enough that the counter may have wrapped more than once"
 STOOD = "the counter stood still: it does not count (a virtual machine's, or a copy of the host's files?)"
 
 

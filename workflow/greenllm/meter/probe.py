@@ -144,7 +144,7 @@ def _as_text(found: dict[str, Any]) -> str:
         f"{processors['usable']} usable; {f'{memory_GiB:.1f} GiB memory' if memory_GiB else 'memory unknown'}; "
         f"{len(found['gpus'])} GPU(s)",
         "",
-        "What is read, and the power now in watts (95 % bounds):",
+        "Sensors, and their power now in watts (95 % bounds):",
     ]
     for sensor in found["sensors"]:
         power = sensor["power_W"]

@@ -20,7 +20,7 @@ def become_subreaper() -> None:
 
 @dataclass
 class Process:
-    """A live process: its parent, start (ticks) and name, CPU time of its own and of children it waited for (s)."""
+    """A live process: its parent, start (ticks) and name, own CPU time and that of waited-for children (s)."""
 
     parent: int
     started: int

@@ -33,7 +33,7 @@ os.register_at_fork(after_in_child=_renew_lock)
 
 
 class Meter:
-    """Measures the energy of the block that it is entered for, as `greenllm meter` does that of a command.
+    """Measures the energy of the block that it is entered for, as `greenllm meter` does that of a command::
 
         with Meter(rule="train", wildcards={"seed": "1"}, threads=2, out="energy.json") as meter:
             train()
@@ -177,7 +177,7 @@ def _names(option: str, paths: Iterable[str | os.PathLike[str]]) -> list[str]:
 
 
 def _ending(error: BaseException | None) -> tuple[Status, int]:
-    """Return status and exit code, as the interpreter would exit with if nobody caught the exception."""
+    """Return status and exit code, as those of an interpreter that exits by this exception."""
     if isinstance(error, KeyboardInterrupt):
         return "killed", 128 + signal.SIGINT
     if isinstance(error, SystemExit):

@@ -60,7 +60,7 @@ class Fit:
         return (self.lag_s.value if self.lag_s else 0.0) + self.averaging_s / 2
 
     def energy_J(self, devices: Mapping[str, Series], start_s: float, end_s: float) -> float:
-        """Return the energy (J) that the external meter would have counted between two times of its own clock."""
+        """Return the energy (J) that the external meter would have counted between two times of its clock."""
         edges = np.array([start_s, end_s]) + self.delay_s
         counted_J = sum(self.gains[name].value * float(series.growth(edges)[0]) for name, series in devices.items())
         return counted_J + self.offset_W.value * (end_s - start_s)

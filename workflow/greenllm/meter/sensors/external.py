@@ -17,15 +17,16 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from greenllm.estimate import Parameter
 from greenllm.meter.counter_growth import UnknownGrowthError, growth
 from greenllm.meter.host import host_name, sysfs
 from greenllm.meter.process_tree import become_subreaper, children_of, helpers
 from greenllm.meter.sensors import Counter, Sensor, SensorError, Term
-from greenllm.meter.sensors.reading import KEY, reading
-from greenllm.meter.units import Quantity, ReadingError, unit_in
+
+if TYPE_CHECKING:
+    from greenllm.meter.units import Quantity
 
 JOULES, WATTS = "GREENLLM_PLATFORM_JOULES", "GREENLLM_PLATFORM_WATTS"
 WRAP, TOLERANCE = "GREENLLM_PLATFORM_WRAP_J", "GREENLLM_PLATFORM_TOLERANCE"
@@ -45,7 +46,7 @@ HIGHEST_W = 1e8
 # An integral falls by this much where it begins anew: more than it can have grown meanwhile.
 FALL_J = HIGHEST_W * COMMAND_LIMIT_S
 LONGEST_TEXT = 65536
-QUANTITIES: dict[str, Quantity] = {JOULES: "energy", WATTS: "power"}
+QUANTITIES: "dict[str, Quantity]" = {JOULES: "energy", WATTS: "power"}
 # Units of sysfs by file name (Linux, Documentation/hwmon/sysfs-interface.rst, power/powercap/powercap.rst,
 # ABI/testing/sysfs-class-power): they hold bare numbers.
 KERNEL_UNITS = {
@@ -132,6 +133,10 @@ def _gain() -> Parameter:
 
 def _reading(name: str, text: str, unit: str = "") -> float:
     """Return the watts or joules in a text, whichever the variable `name` is of. Raises SensorError."""
+    # here, since the import takes time, also in meters without such a source
+    from greenllm.meter.sensors.reading import KEY, reading
+    from greenllm.meter.units import ReadingError
+
     try:
         return reading(text, QUANTITIES[name], os.environ.get(KEY, "").strip(), unit)
     except ReadingError as error:
@@ -140,6 +145,8 @@ def _reading(name: str, text: str, unit: str = "") -> float:
 
 def _unit_of(path: Path) -> str:
     """Return the unit of a file of sysfs, as the kernel defines it; of any other file the unit in its name, if any."""
+    from greenllm.meter.units import unit_in
+
     if not any(path.absolute().is_relative_to(root) for root in (sysfs(), "/sys")):
         return unit_in(path.name)
     return next((unit for names, unit in KERNEL_UNITS.items() if re.fullmatch(names, path.name)), "")
@@ -179,7 +186,7 @@ class Integral:
     """
 
     def __init__(self, wrap_J: float | None = None) -> None:
-        """`wrap_J`: the counter starts again at zero after so many joules; None: where it falls, it was reset."""
+        """`wrap_J`: the joules at which the counter starts again at zero; None: a counter that falls was reset."""
         self._counter = _counter(wrap_J, COMMAND_LIMIT_S + POLL_S)
         self._energy_J = 0.0
         self._last: tuple[float, float] | None = None

@@ -78,7 +78,7 @@ def _sensor(component: str, device: str, zone: Path, gain: tuple[float, float, f
         sensor.reason = str(error)
         return sensor
     except (OSError, ValueError):
-        sensor.reason = f"{zone / 'max_energy_range_uj'}: not readable, so a wrap-around could not be told"
+        sensor.reason = f"{zone / 'max_energy_range_uj'}: not readable, so a wrap-around could not be recognised"
         return sensor
     parameter = f"rapl.gain@{host_name()}/{device}"
     sensor.terms = [Term(parameter, "counter")]

@@ -12,9 +12,9 @@ KEY = "GREENLLM_PLATFORM_KEY"
 PICK = f"name the one to take in {KEY}: the words before it, its place (1, 2, …), or its path in JSON"
 
 _NUMBER_AND_UNIT = re.compile(rf"({NUMBER})(?:{UNIT})?")
-# A unit in brackets or in a cell of its own: `0.12 (kW)`, `0.12;kW`.
+# A unit in brackets or in a separate cell: `0.12 (kW)`, `0.12;kW`.
 _UNIT_APART = re.compile(r"[ \t]*[(\[,;|\t\"'][ \t]*([^\W\d_]+)[ \t]*(?:[)\],;|\"']|$)", re.MULTILINE)
-# A unit on a line of its own: `unit: kW`.
+# A unit on a separate line: `unit: kW`.
 _UNIT_LINE = re.compile(r"^[ \t\"']*units?[ \t\"']*[:=][ \t\"']*([^\s\"',;]+)", re.IGNORECASE | re.MULTILINE)
 # A number without a unit is one of the quantity at the end of the name before it: `power: 12`, "apower":12.
 _NAME = re.compile(r"([\w .\"'()\[\]-]*)[:=]\s*\"?$")
