@@ -21,7 +21,9 @@ def anchors(page: Path) -> set[str]:
 def leads_nowhere(page: Path, link: str) -> bool:
     path, _, anchor = link.partition("#")
     target = page.parent / path if path else page
-    return not target.exists() or bool(anchor and target.suffix == ".md" and anchor not in anchors(target))
+    # Sections that the site's build makes exist only there. That build fails if a link has no target.
+    made = "{{ keys(" in target.read_text() if target.suffix == ".md" and target.exists() else False
+    return not target.exists() or bool(anchor and target.suffix == ".md" and not made and anchor not in anchors(target))
 
 
 def test_links_in_markdown_lead_to_files_and_headings_that_exist() -> None:

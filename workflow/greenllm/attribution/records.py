@@ -1,4 +1,4 @@
-"""Validates a ledger's start and end record: a damaged one cannot be relied on (format: greenllm/meter/README.md)."""
+"""Validates a ledger's start and end record: a damaged one cannot be relied on (format: docs/reference/ledger.md)."""
 
 from typing import Any, TypeVar
 

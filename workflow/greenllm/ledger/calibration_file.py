@@ -1,7 +1,7 @@
 """The file of a host's calibrations: gain and offset of its sensors against an external meter.
 
 `greenllm calibrate` writes it, and every later meter reads it. The standard library only, since the meter starts with
-every job. README.md in greenllm/meter documents the format.
+every job. docs/reference/ledger.md documents the format.
 """
 
 import json

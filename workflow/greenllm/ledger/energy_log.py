@@ -1,4 +1,4 @@
-"""The energy log of one attempt. README.md in greenllm/meter documents the format."""
+"""The energy log of one attempt. docs/reference/ledger.md documents the format."""
 
 import os
 from collections.abc import Mapping, Sequence

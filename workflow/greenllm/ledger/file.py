@@ -1,4 +1,4 @@
-"""The ledger: one append-only JSON Lines file per attempt. README.md in greenllm/meter documents the format."""
+"""The ledger: one append-only JSON Lines file per attempt. docs/reference/ledger.md documents the format."""
 
 import contextlib
 import fcntl

@@ -1,4 +1,4 @@
-"""The records of a ledger: the meter writes them, attribution reads them (format: greenllm/meter/README.md).
+"""The records of a ledger: the meter writes them, attribution reads them (format: docs/reference/ledger.md).
 
 The standard library only, since the meter starts with every job. Attribution validates what it reads by these types
 (greenllm.attribution.records). A default is what an older ledger without the field means.
