@@ -312,9 +312,15 @@ def test_a_reading_that_may_mean_two_things_is_refused_and_the_job_goes_on(
     tmp_path, env, through, variable, text, key, reason
 ):
     (tmp_path / "said").write_text(text)
-    source = str(tmp_path / "said") if through == "file" else f"!cat {tmp_path / 'said'}"
+    source, script = str(tmp_path / "said"), "true"
+    if through == "command":
+        runs, bell = tmp_path / "runs", tmp_path / "bell"
+        os.mkfifo(bell)
+        # When the second run lets the job go on, the answer to the first has been read.
+        source = f"!cat {tmp_path / 'said'}; echo x >> {runs}; [ $(wc -l < {runs}) -ne 2 ] || echo > {bell}"
+        script = f"read line < {bell}"
     env |= {f"GREENLLM_PLATFORM_{variable}": source} | ({"GREENLLM_PLATFORM_KEY": key} if key else {})
-    component = platform(metered(tmp_path, "sleep 0.7", env))
+    component = platform(metered(tmp_path, script, env))
     assert component["energy_J"] is None
     assert reason in component["reason"]
     assert "\n" not in component["reason"]
