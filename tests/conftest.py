@@ -1,6 +1,7 @@
 """What tests of all kinds share; lying here, it also lets them import `simulated_study` beside it."""
 
 import os
+import signal
 from collections.abc import Generator
 
 import pytest
@@ -8,6 +9,12 @@ import pytest
 # What only some machines have. Where a word of $GREENLLM_REQUIRE (`compiler`, `root`, …) stands in the reason
 # of a skip, the machine was to have it, and the test fails instead.
 REQUIRED = os.environ.get("GREENLLM_REQUIRE", "").split()
+
+
+# A shell has what it starts in the background ignore these, and the commands under test would inherit that.
+for number, handler in ((signal.SIGINT, signal.default_int_handler), (signal.SIGQUIT, signal.SIG_DFL)):
+    if signal.getsignal(number) == signal.SIG_IGN:
+        signal.signal(number, handler)
 
 
 @pytest.fixture(autouse=True, scope="session")

@@ -4,6 +4,7 @@ import pytest
 from deploying import deploy  # noqa: F401 - a fixture
 from hardware.simulated import clean_environment
 from prepared_data import write_prepared
+from serving_fixtures import fp32, int8, model  # noqa: F401 - fixtures
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ import httpx
 import openai
 import pytest
 from openai.types.chat import ChatCompletionContentPartParam, ChatCompletionUserMessageParam
-from serving_fixtures import fp32, int8, model, serving  # noqa: F401
+from serving_fixtures import serving
 from tiny_models import PROMPTS
 
 from greenllm.engines import load_engine
@@ -23,7 +23,7 @@ GREENLLM = [sys.executable, "-m", "greenllm"]
 
 
 @pytest.fixture(scope="module")
-def url(model: Path) -> Iterator[str]:  # noqa: F811
+def url(model: Path) -> Iterator[str]:
     with serving(model, "--name", "tiny") as (_, url):
         yield url
 
@@ -34,7 +34,7 @@ def client(url: str) -> openai.OpenAI:
 
 
 @pytest.fixture(scope="module")
-def expected(model: Path) -> list[str]:  # noqa: F811
+def expected(model: Path) -> list[str]:
     return [answer.text for answer in load_engine(model, threads=1, device="cpu").generate(PROMPTS, 8)]
 
 
@@ -134,7 +134,7 @@ def test_load_names_the_line_of_bad_predictions(tmp_path: Path, content: str) ->
 
 @pytest.mark.parametrize("how", ["SIGTERM", "SIGINT", "end of input"])
 def test_a_stop_lets_the_running_request_finish_and_reports_the_work_done(
-    fp32: Path,  # noqa: F811
+    fp32: Path,
     tmp_path: Path,
     how: str,
 ) -> None:
@@ -157,7 +157,7 @@ def test_a_stop_lets_the_running_request_finish_and_reports_the_work_done(
     assert answered["tokens"] == 100
 
 
-def test_a_port_in_use_is_reported_in_one_line(int8: Path) -> None:  # noqa: F811
+def test_a_port_in_use_is_reported_in_one_line(int8: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         command = [*GREENLLM, "serve", str(int8), "--port", str(taken.getsockname()[1])]
         done = subprocess.run(command, capture_output=True, text=True)

@@ -1,5 +1,6 @@
 """Data-parallel training by torchrun: several processes take a share of each batch and average their gradients."""
 
+import ctypes
 import os
 import signal
 import sys
@@ -24,6 +25,7 @@ Value = TypeVar("Value")
 # What ends a job: passed on to all of its processes.
 ENDING = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT)
 USERS_MISTAKE = 2
+PR_SET_PDEATHSIG = 1  # linux/prctl.h
 # A process that lost its peer waits so long before it fails, so that the launcher sees the peer's end first (s).
 AFTER_PEER_S = 3.0
 
@@ -193,6 +195,8 @@ def _uses_gpus(processes: int, device: Literal["auto", "cpu", "require"]) -> boo
 
 def _run_rank(work: Callable[[], None], uses_gpus: bool) -> None:
     """Do the work of one process; the launcher is told why it fails."""
+    # torch has the kernel send SIGINT when the launcher ends, which a job in the background of a shell ignores.
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
     for number in ENDING:  # the launcher tells of them, once
         if signal.getsignal(number) != signal.SIG_IGN:
             signal.signal(number, signal.SIG_DFL)
