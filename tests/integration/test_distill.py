@@ -47,8 +47,10 @@ def report(model):
 
 def llama(vocabulary, seed):
     torch.manual_seed(seed)
-    config = LlamaConfig(vocab_size=vocabulary, initializer_range=0.5, hidden_size=64, intermediate_size=64)
-    config.num_hidden_layers = config.num_attention_heads = 1
+    config = LlamaConfig(
+        vocab_size=vocabulary, initializer_range=0.5, hidden_size=64, intermediate_size=64, num_hidden_layers=1,
+        num_attention_heads=1,
+    )  # fmt: skip
     return LlamaForCausalLM(config).eval()
 
 
