@@ -1,6 +1,7 @@
 """Fixtures of all tests. As this file is in tests/, all tests can import the modules next to it."""
 
 import os
+import signal
 from collections.abc import Generator
 
 import pytest
@@ -8,6 +9,12 @@ import pytest
 # Things that only some machines have. A skip whose reason contains a word of $GREENLLM_REQUIRE (`compiler`, `root`, …)
 # becomes a failure: this machine must have it.
 REQUIRED = os.environ.get("GREENLLM_REQUIRE", "").split()
+
+
+# A shell has what it starts in the background ignore these, and the commands under test would inherit that.
+for number, handler in ((signal.SIGINT, signal.default_int_handler), (signal.SIGQUIT, signal.SIG_DFL)):
+    if signal.getsignal(number) == signal.SIG_IGN:
+        signal.signal(number, handler)
 
 
 @pytest.fixture(autouse=True, scope="session")

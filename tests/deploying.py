@@ -2,7 +2,6 @@
 
 import json
 import os
-import signal
 import subprocess
 import sys
 import time
@@ -65,9 +64,7 @@ def deploy(tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
         locks.mkdir(exist_ok=True)
         environment = os.environ | {"GREENLLM_LOCKS": str(locks), "GREENLLM_METER_INTERVAL_S": "0.1"}
         environment.pop("GREENLLM_METER_ID", None)
-        outcome: dict[str, Any] = {"capture_output": True}
-        if start is not subprocess.run:  # Ctrl-C works also where the tests run in the background, which ignores it
-            outcome = {"stderr": subprocess.PIPE, "preexec_fn": lambda: signal.signal(signal.SIGINT, signal.SIG_DFL)}
+        outcome = {"capture_output": True} if start is subprocess.run else {"stderr": subprocess.PIPE}
         return start([*command, "--out", str(tmp_path / "measurement.json")], text=True, env=environment, **outcome)
 
     return run

@@ -33,9 +33,8 @@ def fake_hub(
 
         def answer(self, status: int, body: bytes, headers: Mapping[str, str] = {}) -> None:
             self.send_response(status)
-            for name, value in (
-                {"Content-Type": "application/json", "Content-Length": str(len(body))} | headers
-            ).items():
+            own = {"Content-Type": "application/json", "Content-Length": str(len(body))}
+            for name, value in {**own, **headers}.items():
                 self.send_header(name, value)
             self.end_headers()
             if self.command != "HEAD":

@@ -4,20 +4,24 @@ import json
 import subprocess
 import sys
 import time
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
+
+from narrowing import Piped
 
 GREENLLM = [sys.executable, "-m", "greenllm"]
 BURN = "import time\nend = time.process_time() + {seconds}\nwhile time.process_time() < end: pass\n"
 
 
-def meter(*arguments, env, **more):
+def meter(*arguments: object, env: Mapping[str, str], **more: Any) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [*GREENLLM, "meter", *map(str, arguments)], env=env, capture_output=True, text=True, timeout=60, **more
     )
 
 
-def start(*arguments, env, **more):
-    return subprocess.Popen(
+def start(*arguments: object, env: Mapping[str, str], **more: Any) -> Piped:
+    return Piped(
         [*GREENLLM, "meter", *map(str, arguments)],
         env=env,
         stdin=subprocess.PIPE,
@@ -39,6 +43,6 @@ def wait_for_lines(tmp_path: Path, count: int) -> Path:
     raise AssertionError(f"{path}: the meter writes no more")
 
 
-def the_ledger(tmp_path: Path) -> list:
+def the_ledger(tmp_path: Path) -> list[Any]:
     (path,) = (tmp_path / "ledger").glob("*/*.jsonl")
     return [json.loads(line) for line in path.read_text().splitlines()]

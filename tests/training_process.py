@@ -4,18 +4,19 @@ import os
 import re
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
+from narrowing import Piped
 
 
-def start(command, work=None):
+def start(command: list[str], work: Path | None = None) -> Piped:
+    """Start a training; it reports its amounts of work in the file `work`, where one is named."""
     environment = os.environ | ({"GREENLLM_WORK": str(work)} if work else {})
-    return subprocess.Popen(
-        [sys.executable, "-m", "greenllm", *command], env=environment, stderr=subprocess.PIPE, text=True
-    )
+    return Piped([sys.executable, "-m", "greenllm", *command], env=environment, stderr=subprocess.PIPE, text=True)
 
 
-def wait_for_checkpoint(process):
+def wait_for_checkpoint(process: Piped) -> None:
     """Read the training's output until its first checkpoint is written."""
     said = ""
     for line in process.stderr:

@@ -13,9 +13,11 @@ from greenllm.attribution.records import end_record
 from greenllm.attribution.records import start_record as validated
 from greenllm.timestamps import rfc3339
 
+Floats = Sequence[float] | np.ndarray[Any, Any]
+
 CLOCK_s = 1e9  # of the wall clock at CLOCK_MONOTONIC zero
 HOST_COLUMNS = ["monotonic_s", "wall_s", "busy_s", "steal_s", "cpu_s"]
-RAPL = {
+RAPL: dict[str, Any] = {
     "component": "cpu",
     "device": "package-0",
     "method": "rapl",
@@ -24,7 +26,7 @@ RAPL = {
     "counter": {"unit_J": 1e-6, "wrap": None, "shared": True},
     "terms": [{"parameter": "rapl.gain", "of": "counter", "factor": 1.0}],
 }
-CPU_MODEL = {
+CPU_MODEL: dict[str, Any] = {
     "component": "cpu",
     "device": "cpu",
     "method": "cpu-model",
@@ -36,7 +38,7 @@ CPU_MODEL = {
         {"parameter": "cpu.active", "of": "busy", "factor": 1.0},
     ],
 }
-PARAMETERS = {
+PARAMETERS: dict[str, dict[str, Any]] = {
     "rapl.gain": {"value": 1.0, "low": 0.95, "high": 1.05, "unit": "J/J", "source": "test"},
     "nvml.gain": {"value": 1.0, "low": 0.9, "high": 1.1, "unit": "J/J", "source": "test"},
     "cpu.idle": {"value": 2.0, "low": 1.0, "high": 3.0, "unit": "W", "source": "test"},
@@ -117,9 +119,7 @@ def start_record(
     }
 
 
-def samples(
-    host: Host, times: Sequence[float], cpu_s: Callable[[Any], Any], clock_s: float = CLOCK_s
-) -> "np.ndarray[Any, Any]":
+def samples(host: Host, times: Floats, cpu_s: Callable[[Any], Any], clock_s: float = CLOCK_s) -> "np.ndarray[Any, Any]":
     """The readings of a meter at those times."""
     t = np.asarray(sorted(times), dtype=float)
     columns = [t, clock_s + t, host.busy_s(t) + 0 * t, 0 * t, cpu_s(t) + 0 * t]
@@ -132,7 +132,7 @@ def samples(
 def attempt(
     host: Host,
     job_id: str,
-    times: Sequence[float],
+    times: Floats,
     cpu_s: Callable[[Any], Any],
     status: str = "succeeded",
     outputs: dict[str, Any] | None = None,
@@ -172,7 +172,7 @@ def write_ledger(folder: Path, one: Attempt) -> Path:
     return path
 
 
-def piecewise(knots: Sequence[float], rates: Sequence[float]) -> Callable[[Any], Any]:
+def piecewise(knots: Floats, rates: Floats) -> Callable[[Any], Any]:
     """The integral of a rate that is constant between knots and zero outside."""
     values = np.concatenate([[0.0], np.cumsum(np.diff(knots) * np.asarray(rates))])
     return lambda t: np.interp(t, knots, values)

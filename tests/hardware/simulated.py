@@ -146,7 +146,7 @@ class PowercapTree:
     """
 
     root: Path
-    zones: dict[str, tuple[str, Callable[[float], float]]]  # "intel-rapl:0" → (name, energy_J)
+    zones: Mapping[str, tuple[str, Callable[[float], float]]]  # "intel-rapl:0" → (name, energy_J)
     wrap_uJ: int = 262_143_328_850
     _files: dict[str, Path] = field(default_factory=dict)
 

@@ -7,7 +7,6 @@ import sys
 from pathlib import Path
 
 import pytest
-from serving_fixtures import fp32  # noqa: F401
 
 from greenllm.engines import load_engine
 from greenllm.serving.bundle import make_bundle
@@ -16,7 +15,7 @@ SYSTEM = "/usr/local/bin:/usr/bin:/bin"
 
 
 @pytest.fixture
-def bundle(fp32: Path, tmp_path: Path) -> Path:  # noqa: F811
+def bundle(fp32: Path, tmp_path: Path) -> Path:
     make_bundle(fp32, None, {}, tmp_path / "made" / "bundle")
     return tmp_path / "made" / "bundle"
 

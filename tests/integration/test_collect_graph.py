@@ -2,6 +2,7 @@
 
 import gzip
 import json
+from types import SimpleNamespace
 
 import pyarrow.parquet as pq
 import pytest
@@ -27,8 +28,7 @@ def greenllm(tmp_path, capsys):
     def preprocess(settings):
         return run("preprocess", settings, "--data", str(tmp_path / "collect"))
 
-    run.collect, run.preprocess = collect, preprocess
-    return run
+    return SimpleNamespace(collect=collect, preprocess=preprocess)
 
 
 def test_a_graph_becomes_questions_in_splits_with_subsets(tmp_path, greenllm):

@@ -10,6 +10,7 @@ import lzma
 import pickle
 import tarfile
 import zipfile
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -209,7 +210,8 @@ def test_a_header_of_one_cell_suggests_another_separator_or_file(collect, conten
 
 def test_a_list_in_json_that_holds_no_rows_is_no_list_of_rows(collect):
     rows = [json.loads(line) for line in JSONL.splitlines()]
-    for more in ({"tags": ["x"]}, {"tags": ["x"], "sizes": [1, 2]}, {"errors": []}):
+    others: list[dict[str, Any]] = [{"tags": ["x"]}, {"tags": ["x"], "sizes": [1, 2]}, {"errors": []}]
+    for more in others:
         assert collect("a.json", json.dumps({"data": rows, **more}))[2] == ROWS
         assert collect("a.json", json.dumps({**more, "data": rows}))[2] == ROWS
         status, said, _, _ = collect("a.json", json.dumps({"prompt": "a", **more}))

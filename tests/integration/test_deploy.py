@@ -13,7 +13,6 @@ from typing import Any
 import psutil
 import pytest
 from deploying import GREENLLM, of_this_test, until_loaded
-from serving_fixtures import fp32, int8  # noqa: F401
 from tiny_models import CONTEXT, PROMPTS
 
 from greenllm.engines import load_engine
@@ -21,7 +20,7 @@ from greenllm.engines import load_engine
 
 def test_deploying_measures_the_served_model_and_checks_its_answers(
     deploy: Callable[..., subprocess.CompletedProcess[str]],
-    int8: Path,  # noqa: F811
+    int8: Path,
     tmp_path: Path,
 ) -> None:
     done = deploy(int8, concurrency=[1, 4])
@@ -71,7 +70,7 @@ def test_deploying_measures_the_served_model_and_checks_its_answers(
 
 def test_texts_with_line_separators_of_unicode_are_deployed(
     deploy: Callable[..., subprocess.CompletedProcess[str]],
-    int8: Path,  # noqa: F811
+    int8: Path,
     tmp_path: Path,
 ) -> None:
     prompts = [prompt.replace(" ", separator, 2) for prompt in PROMPTS for separator in "\u2028\u2029\x85\x0b\x1c"]
@@ -83,7 +82,7 @@ def test_texts_with_line_separators_of_unicode_are_deployed(
 
 def test_rounds_have_the_least_duration_and_end_when_they_are_narrow(
     deploy: Callable[..., subprocess.CompletedProcess[str]],
-    int8: Path,  # noqa: F811
+    int8: Path,
     tmp_path: Path,
 ) -> None:
     assert deploy(int8, requests=4, rounds=2, round_s=0.3, narrow=1000, most_s=60).returncode == 0
@@ -100,7 +99,7 @@ def test_rounds_have_the_least_duration_and_end_when_they_are_narrow(
 
 def test_the_bundle_serves_by_itself_and_says_what_it_is(
     deploy: Callable[..., subprocess.CompletedProcess[str]],
-    fp32: Path,  # noqa: F811
+    fp32: Path,
     tmp_path: Path,
 ) -> None:
     from huggingface_hub import ModelCard
@@ -133,7 +132,7 @@ def test_the_bundle_serves_by_itself_and_says_what_it_is(
 
 def test_the_same_model_makes_the_same_bundle(
     deploy: Callable[..., subprocess.CompletedProcess[str]],
-    int8: Path,  # noqa: F811
+    int8: Path,
     tmp_path: Path,
 ) -> None:
     contents = []
@@ -146,7 +145,7 @@ def test_the_same_model_makes_the_same_bundle(
 
 def test_answers_that_differ_from_evaluates_fail_the_stage(
     deploy: Callable[..., subprocess.CompletedProcess[str]],
-    int8: Path,  # noqa: F811
+    int8: Path,
     tmp_path: Path,
 ) -> None:
     engine = load_engine(int8, threads=1)
@@ -165,7 +164,7 @@ def test_answers_that_differ_from_evaluates_fail_the_stage(
 
 def test_failed_requests_count_as_different_answers(
     deploy: Callable[..., subprocess.CompletedProcess[str]],
-    int8: Path,  # noqa: F811
+    int8: Path,
     tmp_path: Path,
 ) -> None:
     prompts = [*PROMPTS, "longer than the model's context " * CONTEXT]
@@ -181,7 +180,7 @@ def test_failed_requests_count_as_different_answers(
 
 def test_no_more_threads_than_processors(
     deploy: Callable[..., subprocess.CompletedProcess[str]],
-    int8: Path,  # noqa: F811
+    int8: Path,
     tmp_path: Path,
 ) -> None:
     usable = len(os.sched_getaffinity(0))
@@ -193,7 +192,7 @@ def test_no_more_threads_than_processors(
 
 def test_a_server_that_cannot_start_is_reported_with_the_end_of_its_log(
     deploy: Callable[..., subprocess.CompletedProcess[str]],
-    int8: Path,  # noqa: F811
+    int8: Path,
     tmp_path: Path,
 ) -> None:
     model = tmp_path / "model"
@@ -211,7 +210,7 @@ def test_a_server_that_cannot_start_is_reported_with_the_end_of_its_log(
 @pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGINT, signal.SIGKILL])
 def test_no_process_is_left_whatever_signal_ends_the_stage(
     deploy: Callable[..., Any],
-    int8: Path,  # noqa: F811
+    int8: Path,
     tmp_path: Path,
     how: signal.Signals,
 ) -> None:
@@ -228,7 +227,7 @@ def test_no_process_is_left_whatever_signal_ends_the_stage(
 
 def test_a_server_that_dies_under_load_is_reported_in_one_line(
     deploy: Callable[..., Any],
-    int8: Path,  # noqa: F811
+    int8: Path,
     tmp_path: Path,
 ) -> None:
     with deploy(int8, start=subprocess.Popen, requests=1_000_000) as meter:

@@ -10,7 +10,6 @@ from typing import Any
 import psutil
 import pytest
 from deploying import of_this_test, until_loaded
-from serving_fixtures import fp32, int8  # noqa: F401
 from tiny_models import CONTEXT, PROMPTS
 
 from greenllm.engines import load_engine
@@ -41,7 +40,7 @@ def last_line(done: subprocess.CompletedProcess[str]) -> str:
 
 def test_another_server_is_started_measured_and_stopped_with_all_its_processes(
     deploy: Deploy,
-    int8: Path,  # noqa: F811
+    int8: Path,
     tmp_path: Path,
     vllm: Path,
 ) -> None:
@@ -66,7 +65,7 @@ def test_another_server_is_started_measured_and_stopped_with_all_its_processes(
 
 def test_prompts_that_spell_special_tokens_are_sent_to_another_server_as_ids(
     deploy: Deploy,
-    int8: Path,  # noqa: F811
+    int8: Path,
     tmp_path: Path,
     vllm: Path,
 ) -> None:
@@ -89,7 +88,7 @@ def test_prompts_that_spell_special_tokens_are_sent_to_another_server_as_ids(
 )
 def test_a_server_that_does_not_start_is_reported_in_one_line(
     deploy: Deploy,
-    int8: Path,  # noqa: F811
+    int8: Path,
     tmp_path: Path,
     vllm: Path,
     server: str,
@@ -103,7 +102,7 @@ def test_a_server_that_does_not_start_is_reported_in_one_line(
 
 def test_the_other_server_ends_with_a_stage_that_is_killed(
     deploy: Callable[..., Any],
-    int8: Path,  # noqa: F811
+    int8: Path,
     tmp_path: Path,
     vllm: Path,
 ) -> None:

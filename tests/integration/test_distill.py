@@ -47,8 +47,11 @@ def report(model):
 
 def llama(vocabulary, seed):
     torch.manual_seed(seed)
-    shape = {"hidden_size": 64, "intermediate_size": 64, "num_hidden_layers": 1, "num_attention_heads": 1}
-    return LlamaForCausalLM(LlamaConfig(vocab_size=vocabulary, initializer_range=0.5, **shape)).eval()
+    config = LlamaConfig(
+        vocab_size=vocabulary, initializer_range=0.5, hidden_size=64, intermediate_size=64, num_hidden_layers=1,
+        num_attention_heads=1,
+    )  # fmt: skip
+    return LlamaForCausalLM(config).eval()
 
 
 def test_the_loss_is_that_of_the_labels_and_the_divergence_at_the_temperature():

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 from hardware.simulated import PowercapTree, clean_environment
+from narrowing import known
 
-from greenllm.attribution import attribute
-from greenllm.ledger.file import ledger_paths, read_ledger
+from greenllm.attribution import attribute, read_attempts
 
 EXAMPLE = Path(__file__).parents[2] / "examples/other-workflow"
 PROGRAMS = Path(sys.executable).parent
@@ -45,8 +45,7 @@ def test_each_rules_attempts_are_metered(workflow, tmp_path):
         assert sum(map(int, counted[::2])) == words[text]  # the rule did its work, to the end of the pipe
 
     result = attribute(workflow / "results/ledger")
-    jobs = [job.attempt.start["job"] for job in result.jobs]
-    assert sorted((job["rule"], job["wildcards"]["text"]) for job in jobs) == [
+    assert sorted((job.rule, job.wildcards["text"]) for job in result.jobs) == [
         (rule, text) for rule in ("count_words", "split_evenly") for text in ("heron", "otter")
     ]
     assert {job.status for job in result.jobs} == {"succeeded"}
@@ -55,14 +54,11 @@ def test_each_rules_attempts_are_metered(workflow, tmp_path):
     assert package.jobs_J > 0
     assert package.counted_J == pytest.approx(package.jobs_J + package.other_J + package.idle_J)
 
-    ledgers = [read_ledger(path)[0] for path in ledger_paths(workflow / "results/ledger")]
-    assert {ledger.start["run_id"] for ledger in ledgers} == {"run-1"}
-    assert {ledger.start["parent"] for ledger in ledgers} == {None}
-    work = {
-        ledger.start["job"]["wildcards"]["text"]: ledger.end["work"]["words"]
-        for ledger in ledgers
-        if ledger.end["work"]
-    }
+    attempts, _ = read_attempts(workflow / "results/ledger")
+    assert {attempt.start.run_id for attempt in attempts} == {"run-1"}
+    assert {attempt.parent for attempt in attempts} == {None}
+    ends = {attempt.start.job.wildcards["text"]: known(attempt.end) for attempt in attempts}
+    work = {text: end.work["words"] for text, end in ends.items() if end.work}
     assert work == words
 
     printed = subprocess.run(
@@ -87,8 +83,8 @@ rule long:
     assert done.returncode == 1
     assert (workflow / "long").read_text().strip() == "40000"
     assert not (workflow / "after").exists()
-    ledgers = [read_ledger(path)[0] for path in ledger_paths(workflow / "results/ledger")]
-    assert {ledger.start["job"]["rule"]: ledger.end["status"] for ledger in ledgers} == {
+    attempts, _ = read_attempts(workflow / "results/ledger")
+    assert {attempt.start.job.rule: attempt.status for attempt in attempts} == {
         "broken": "failed",
         "long": "succeeded",
     }

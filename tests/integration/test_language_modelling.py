@@ -3,10 +3,10 @@
 import json
 import math
 from pathlib import Path
+from typing import Any
 
 import pyarrow.parquet
 import pytest
-from serving_fixtures import fp32, int8, model  # noqa: F401
 from tiny_models import CONTEXT
 from tokenizers import Tokenizer
 
@@ -28,7 +28,7 @@ def prepare(folder: Path, data: dict[str, object], tokenizer: Path) -> int:
     return main([*preprocess, "--data", str(folder / "collected"), "--out", str(folder / "data")])
 
 
-def evaluate(folder: Path, model: Path, *, name: str = "evaluation", **settings: object) -> dict[str, object]:  # noqa: F811
+def evaluate(folder: Path, model: Path, *, name: str = "evaluation", **settings: object) -> dict[str, Any]:
     command = ["evaluate", *TASK, "--settings", json.dumps({"max_tokens": 4, "bootstrap": 100} | settings)]
     command += ["--model", str(model), "--data", str(folder / "data"), "--device", "cpu"]
     files = [folder / f"{name}.json", folder / f"{name}.jsonl"]
@@ -38,7 +38,7 @@ def evaluate(folder: Path, model: Path, *, name: str = "evaluation", **settings:
 
 
 @pytest.fixture(scope="module")
-def own(tmp_path_factory: pytest.TempPathFactory, fp32: Path) -> Path:  # noqa: F811
+def own(tmp_path_factory: pytest.TempPathFactory, fp32: Path) -> Path:
     """Rows of a JSON lines file whose columns have other names, prepared."""
     folder = tmp_path_factory.mktemp("own")
     rows = [{"body": text(number), "chapter": f"c{number // 4}", "kind": "ab"[number % 2]} for number in range(200)]
@@ -60,7 +60,7 @@ def test_own_rows_become_a_beginning_and_its_rest_and_stay_with_their_group(own:
     assert not {row["group"] for row in parts["train"]} & {row["group"] for row in parts["test"]}
 
 
-def test_quality_is_the_likelihood_of_the_test_texts(own: Path, model: Path) -> None:  # noqa: F811
+def test_quality_is_the_likelihood_of_the_test_texts(own: Path, model: Path) -> None:
     evaluated = evaluate(own, model)
     lines = evaluated["lines"]
     nats, tokens, length = (sum(line[key] for line in lines) for key in ("nats", "scored_tokens", "scored_bytes"))
@@ -82,7 +82,7 @@ def test_quality_is_the_likelihood_of_the_test_texts(own: Path, model: Path) -> 
     assert max(line["scored_tokens"] for line in lines) > CONTEXT
 
 
-def test_bits_per_byte_are_those_of_transformers_own_loss(own: Path, fp32: Path) -> None:  # noqa: F811
+def test_bits_per_byte_are_those_of_transformers_own_loss(own: Path, fp32: Path) -> None:
     import torch
     from transformers import AutoModelForCausalLM
 
@@ -96,13 +96,13 @@ def test_bits_per_byte_are_those_of_transformers_own_loss(own: Path, fp32: Path)
             assert line["nats"] == pytest.approx(loss * (ids.shape[1] - 1), rel=1e-4)
 
 
-def test_the_batch_size_changes_nothing(own: Path, model: Path) -> None:  # noqa: F811
+def test_the_batch_size_changes_nothing(own: Path, model: Path) -> None:
     one, many = (evaluate(own, model, name=f"batch-{batch}", batch=batch) for batch in (1, 32))
     for key in ("bits_per_byte", "perplexity"):
         assert one["metrics"][key]["value"] == pytest.approx(many["metrics"][key]["value"], rel=1e-4)
 
 
-def test_a_text_file_has_one_passage_per_line(tmp_path: Path, fp32: Path) -> None:  # noqa: F811
+def test_a_text_file_has_one_passage_per_line(tmp_path: Path, fp32: Path) -> None:
     (tmp_path / "own.txt").write_text("".join(f"{text(number).splitlines()[0]}\n\n" for number in range(60)))
     assert prepare(tmp_path, {"train": "own.txt"}, fp32) == 0
     lines = evaluate(tmp_path, fp32)["lines"]
@@ -112,7 +112,7 @@ def test_a_text_file_has_one_passage_per_line(tmp_path: Path, fp32: Path) -> Non
 
 def test_texts_of_one_token_cannot_be_scored(
     tmp_path: Path,
-    fp32: Path,  # noqa: F811
+    fp32: Path,
     capfd: pytest.CaptureFixture[str],
 ) -> None:
     (tmp_path / "own.jsonl").write_text("".join(json.dumps({"text": letter}) + "\n" for letter in "abcdefghijk"))

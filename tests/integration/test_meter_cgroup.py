@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from hardware.simulated import clean_environment
 from metering import BURN, meter, the_ledger
+from narrowing import Piped
 
 from greenllm.meter.cgroups import ClaimingTree
 
@@ -123,9 +124,7 @@ def test_processes_of_the_tree_that_are_in_the_group_count_once(v2):
         + "print('in', flush=True); input()\n"
     )
     tree = ClaimingTree(["box"])
-    child = subprocess.Popen(
-        [sys.executable, "-S", "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-    )
+    child = Piped([sys.executable, "-S", "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     assert child.stdout.readline() == "out\n"
     outside_s = tree.cpu_s()
     assert outside_s > 0.3

@@ -8,14 +8,15 @@ import subprocess
 import pytest
 from hardware.simulated import proc_tree
 from metering import meter, start, the_ledger, wait_for_lines
+from narrowing import known
 
 from greenllm.attribution import attribute
 
 
 def test_a_killed_meter_leaves_a_ledger_that_counts_and_a_lease_that_holds(tmp_path, env):
     environment = env | {"GREENLLM_METER_INTERVAL_S": "0.05"}
-    job = ["sh", "-c", "echo ready; read line"]  # until its stdin, ours, ends
-    running = start("--threads", 1, "--rule", "train", "--exclusive", "--", *job, env=environment)
+    command = ["sh", "-c", "echo ready; read line"]  # until its stdin, ours, ends
+    running = start("--threads", 1, "--rule", "train", "--exclusive", "--", *command, env=environment)
     assert running.stdout.readline() == "ready\n"
     wait_for_lines(tmp_path, 10)
     running.kill()
@@ -26,7 +27,7 @@ def test_a_killed_meter_leaves_a_ledger_that_counts_and_a_lease_that_holds(tmp_p
     result = attribute(tmp_path / "ledger")
     (job,) = result.jobs
     assert (job.status, job.waste) == ("lost", "lost")
-    assert job.energy.value > 0
+    assert known(job.energy).value > 0
     assert job.attempt.last_s - job.attempt.first_s > 0.3
     running.stdin.close()
     after = meter("--exclusive", "--wait", 30, "--", "echo", "free", env=environment)  # the job's end freed it
@@ -45,7 +46,7 @@ def test_when_meter_and_job_are_killed_what_the_ledger_holds_counts_and_the_leas
     (job,) = attribute(tmp_path / "ledger").jobs
     assert (job.status, job.attempt.corrupt_lines) == ("lost", 1)
     assert len(job.attempt.times) >= 8
-    assert job.energy.value > 0
+    assert known(job.energy).value > 0
     assert meter("--exclusive", "--wait", 5, "--", "echo", "free", env=environment).stdout == "free\n"
 
 
@@ -97,7 +98,7 @@ def test_a_full_disk_stops_no_job_and_coverage_says_what_is_missing(tmp_path, en
         assert "No space left" in log["reason"]
         (job,) = attribute(disk / "ledger").jobs
         assert job.status == "failed"
-        assert job.energy.value > 0
+        assert known(job.energy).value > 0
     finally:
         subprocess.run(["umount", str(disk)], check=True)
 

@@ -20,6 +20,7 @@ from hardware.simulated import (
     proc_tree,
 )
 from metering import GREENLLM, meter, start
+from narrowing import known
 
 from greenllm.attribution import attribute
 
@@ -78,7 +79,7 @@ def test_gpu_energy_is_the_integral_of_its_power(tmp_path, env):
     (job,) = result.jobs
     truth_J = gpus[0].energy_J(job.attempt.last_s) - gpus[0].energy_J(job.attempt.first_s)
     (component,) = (c for c in job.components if c.component == "gpu")
-    assert component.energy.value == pytest.approx(truth_J, rel=0.005)
+    assert known(component.energy).value == pytest.approx(truth_J, rel=0.005)
     assert (component.method, component.quality, component.device) == ("nvml-energy-counter", "measured", gpu_uuid(0))
     rows = {row.device: row for row in result.device_totals(result.hosts[0])}
     assert rows[gpu_uuid(1)].idle_J == pytest.approx(40, rel=0.1)
@@ -101,8 +102,8 @@ def test_a_counter_that_ticks_is_read_at_its_ticks(tmp_path, env):
     assert len(found) == 5
     for component in found:
         truth_J = idle_J + 330 * 2
-        assert component.energy.value == pytest.approx(truth_J, rel=0.02)
-        assert component.energy.low < truth_J < component.energy.high
+        assert known(component.energy).value == pytest.approx(truth_J, rel=0.02)
+        assert known(component.energy).low < truth_J < known(component.energy).high
         assert provisional[component.device]["low"] < truth_J < provisional[component.device]["high"]
 
 
@@ -115,9 +116,9 @@ def test_a_gpu_without_a_counter_is_polled_and_says_how_much_it_may_have_missed(
     truth_J = gpu.energy_J(job.attempt.last_s) - gpu.energy_J(job.attempt.first_s)
     (component,) = (c for c in job.components if c.component == "gpu")
     assert component.method == "nvml-power"
-    assert component.energy.value == pytest.approx(truth_J, rel=0.1)
-    assert component.energy.low < truth_J < component.energy.high
-    missed = {name: c for name, c in component.energy.terms.items() if name.startswith(f"unseen@{job.id}/")}
+    assert known(component.energy).value == pytest.approx(truth_J, rel=0.1)
+    assert known(component.energy).low < truth_J < known(component.energy).high
+    missed = {name: c for name, c in known(component.energy).terms.items() if name.startswith(f"unseen@{job.id}/")}
     assert 0 < sum(missed.values()) < 0.2 * truth_J
     (provisional,) = (
         c for c in json.loads((tmp_path / "log.json").read_text())["components"] if c["component"] == "gpu"
@@ -138,8 +139,8 @@ def test_of_a_mean_and_an_instant_power_the_instant_one_is_read(tmp_path, env):
     (job,) = attribute(tmp_path / "ledger").jobs
     (component,) = (c for c in job.components if c.component == "gpu")
     truth_J = 70 * (job.attempt.last_s - job.attempt.first_s) + 330 * 2
-    assert component.energy.value == pytest.approx(truth_J, rel=0.05)  # the mean would miss a fifth
-    assert component.energy.low < truth_J < component.energy.high
+    assert known(component.energy).value == pytest.approx(truth_J, rel=0.05)  # the mean would miss a fifth
+    assert known(component.energy).low < truth_J < known(component.energy).high
 
 
 @needs_compiler
@@ -169,7 +170,7 @@ def test_a_job_shorter_than_a_tick_is_not_taken_for_one_without_energy(tmp_path,
     meter("--gpus", 1, "--", "true", env=env | gpu_environment(compile_nvml(tmp_path), [gpu]))
     (job,) = attribute(tmp_path / "ledger").jobs
     (component,) = (c for c in job.components if c.component == "gpu")
-    assert component.energy.value == pytest.approx(300 * (job.attempt.last_s - job.attempt.first_s), rel=0.2)
+    assert known(component.energy).value == pytest.approx(300 * (job.attempt.last_s - job.attempt.first_s), rel=0.2)
 
 
 @needs_compiler
@@ -183,8 +184,8 @@ def test_a_gpu_that_is_lost_counts_up_to_its_last_reading(tmp_path, env):
     (component,) = (c for c in job.components if c.component == "gpu")
     assert 0 < component.coverage < 1
     watched_s = (job.attempt.last_s - job.attempt.first_s) * component.coverage
-    assert component.energy.value == pytest.approx(100 * watched_s, rel=0.05)
-    assert "lost" in component.reason.lower()
+    assert known(component.energy).value == pytest.approx(100 * watched_s, rel=0.05)
+    assert "lost" in known(component.reason).lower()
 
 
 @needs_compiler
@@ -200,7 +201,7 @@ def test_a_counter_that_begins_anew_makes_and_loses_no_energy_unseen(tmp_path, e
     (component,) = (c for c in job.components if c.component == "gpu")
     (gap,) = (gap for gap in result.hosts[0].gaps if gap.device == gpu_uuid(0))
     known_s = job.attempt.last_s - job.attempt.first_s - gap.duration_s
-    assert component.energy.value == pytest.approx(100 * known_s, rel=0.02)
+    assert known(component.energy).value == pytest.approx(100 * known_s, rel=0.02)
     assert component.coverage < 1
     assert "began anew" in gap.reason
     (provisional,) = (c for c in json.loads(log_file.read_text())["components"] if c["component"] == "gpu")
@@ -249,9 +250,9 @@ def test_no_gpu_ever_has_two_holders_and_none_starves(tmp_path, env):
     environment = env | gpu_environment(compile_nvml(tmp_path), [SimulatedGpu()] * 2)
     wanted = [1, 2, 1, 1, 2, 1, 2, 1]
     jobs = [start("--gpus", n, "--", "sleep", "0.1", env=environment) for n in wanted]
-    for job in jobs:
-        job.communicate(timeout=60)
-        assert job.returncode == 0
+    for running in jobs:
+        running.communicate(timeout=60)
+        assert running.returncode == 0
     held = []
     for job in attribute(tmp_path / "ledger").jobs:
         held += [(uuid, job.attempt.first_s, job.attempt.last_s) for uuid in job.attempt.gpus]

@@ -20,6 +20,7 @@ from hardware.simulated import (
     proc_tree,
 )
 from metering import GREENLLM
+from narrowing import known
 
 from greenllm.attribution import attribute
 from greenllm.ledger.file import Ledger, ledger_paths, read_ledger
@@ -61,7 +62,7 @@ def run(tmp_path, env):
 def ledgers(tmp_path: Path) -> dict[str, Ledger]:
     """The ledgers, by rule."""
     found = [read_ledger(path)[0] for path in ledger_paths(tmp_path / "ledger")]
-    by_rule = {ledger.start["job"]["rule"]: ledger for ledger in found}
+    by_rule = {known(ledger.start)["job"]["rule"]: ledger for ledger in found}
     assert len(by_rule) == len(found)
     return by_rule
 
@@ -98,12 +99,13 @@ print(meter.id, meter.energy.value)
 
     (mine,) = (read_ledger(path)[0] for path in ledger_paths(tmp_path / "my-ledger"))
     (other,) = (read_ledger(path)[0] for path in ledger_paths(tmp_path / "their-ledger"))
-    assert (list(mine.start), list(mine.end)) == (list(other.start), list(other.end))
+    for my_record, their_record in ((mine.start, other.start), (mine.end, other.end)):
+        assert list(known(my_record)) == list(known(their_record))
     assert mine.columns == other.columns
     assert len(mine.samples) > 3  # the thread took some, too
     assert (tmp_path / "logs" / log["ledger"]).resolve() == mine.path
     (job,) = attribute(tmp_path / "my-ledger").jobs
-    assert log["energy_J"]["value"] == pytest.approx(job.energy.value, rel=0.05)
+    assert log["energy_J"]["value"] == pytest.approx(known(job.energy).value, rel=0.05)
 
 
 def test_the_documented_block_works_as_it_is(tmp_path, run):
@@ -155,8 +157,8 @@ with Meter(rule="main"):                              # nothing before counts
     done = run(script, GREENLLM_METER_INTERVAL_S="0.02")
     assert (done.returncode, done.stderr) == (0, "")
     (ledger,) = ledgers(tmp_path).values()
-    assert ledger.samples[0][ledger.columns.index("cpu_s")] < 0.02
-    assert ledger.end["cpu_s"] == pytest.approx(1.5, abs=0.2)
+    assert known(ledger.samples[0][ledger.columns.index("cpu_s")]) < 0.02
+    assert known(ledger.end)["cpu_s"] == pytest.approx(1.5, abs=0.2)
 
 
 @pytest.mark.parametrize(
@@ -171,7 +173,7 @@ with Meter(rule="main"):                              # nothing before counts
 def test_how_the_block_ended_is_told_and_its_exception_passed_on(tmp_path, run, statement, status, exit_code, shown):
     done = run(f"with Meter(rule='main'):\n    {statement}\nprint('after')")
     assert (done.stdout, shown in done.stderr) == ("", True)
-    end = ledgers(tmp_path)["main"].end
+    end = known(ledgers(tmp_path)["main"].end)
     assert (end["status"], end["exit_code"]) == (status, exit_code)
     if statement != "raise KeyboardInterrupt":  # for which the interpreter ends itself by SIGINT
         assert done.returncode == exit_code
@@ -195,16 +197,16 @@ assert handlers == [signal.getsignal(number) for number in signal.valid_signals(
     done = run(script)
     assert (done.returncode, done.stderr) == (0, "")
     found = ledgers(tmp_path)
-    parents = {rule: ledger.start["parent"] for rule, ledger in found.items()}
-    outer_id = found["outer"].start["id"]
+    parents = {rule: known(ledger.start)["parent"] for rule, ledger in found.items()}
+    outer_id = known(found["outer"].start)["id"]
     assert parents == {"outer": None, "inner": outer_id, "command": outer_id}
-    assert len({ledger.start["run_id"] for ledger in found.values()}) == 1
-    cpu_s = {rule: ledger.end["cpu_s"] for rule, ledger in found.items()}
+    assert len({known(ledger.start)["run_id"] for ledger in found.values()}) == 1
+    cpu_s = {rule: known(ledger.end)["cpu_s"] for rule, ledger in found.items()}
     assert cpu_s["inner"] == pytest.approx(0.3, abs=0.15)
     assert cpu_s["outer"] > 0.4 + cpu_s["inner"] + cpu_s["command"] - 0.1
     result = attribute(tmp_path / "ledger")
     for row in result.device_totals(result.hosts[0]):
-        own = [c.energy.value for job in result.jobs for c in job.components if c.device == row.device]
+        own = [known(c.energy).value for job in result.jobs for c in job.components if c.device == row.device]
         assert sum(own) == pytest.approx(row.jobs_J)
         assert row.counted_J == pytest.approx(row.jobs_J + row.other_J + row.idle_J)
 
@@ -214,8 +216,8 @@ def test_inside_a_command_it_is_that_meters_child_and_takes_no_lease(tmp_path, r
     done = run("with Meter(rule='inner', threads=1, wait_s=0):\n    burn(0.2)", inside=around)
     assert (done.returncode, done.stderr) == (0, "")
     found = ledgers(tmp_path)
-    assert found["inner"].start["parent"] == found["outer"].start["id"]
-    assert found["outer"].end["cpu_s"] > found["inner"].end["cpu_s"] > 0.15
+    assert known(found["inner"].start)["parent"] == known(found["outer"].start)["id"]
+    assert known(found["outer"].end)["cpu_s"] > known(found["inner"].end)["cpu_s"] > 0.15
 
 
 def test_meters_one_after_the_other_in_threads_and_across_each_other(tmp_path, run):
@@ -244,10 +246,10 @@ assert os.environ == before
     done = run(script)
     assert (done.returncode, done.stderr) == (0, "")
     found = ledgers(tmp_path)
-    assert {rule: ledger.end["status"] for rule, ledger in found.items()} == dict.fromkeys(
+    assert {rule: known(ledger.end)["status"] for rule, ledger in found.items()} == dict.fromkeys(
         ("first", "second", "in-a-thread", "outer", "inner"), "succeeded"
     )
-    assert {rule for rule, ledger in found.items() if ledger.start["parent"]} == {"inner"}
+    assert {rule for rule, ledger in found.items() if known(ledger.start)["parent"]} == {"inner"}
 
 
 def test_its_lease_keeps_others_out_until_its_end_even_where_a_fork_lives_on(tmp_path, run):
@@ -288,7 +290,7 @@ with meter:
     print("ran later")
 """
     assert run(script).stdout == "refused True\nran later\n"
-    assert ledgers(tmp_path)["main"].end["status"] == "succeeded"
+    assert known(ledgers(tmp_path)["main"].end)["status"] == "succeeded"
 
 
 def test_what_cannot_begin_keeps_nothing_open(run):
@@ -340,8 +342,8 @@ with Meter(rule="main", inputs=[Path("in"), "in too"], outputs=(Path("out"),)):
     done = run(script)
     assert (done.returncode, done.stderr) == (0, "")
     ledger = ledgers(tmp_path)["main"]
-    assert ledger.start["inputs"] == {"in": None, "in too": None}
-    assert ledger.end["outputs"] == {"out": hashlib.sha256(b"").hexdigest()}
+    assert known(ledger.start)["inputs"] == {"in": None, "in too": None}
+    assert known(ledger.end)["outputs"] == {"out": hashlib.sha256(b"").hexdigest()}
     for options in ("inputs='in'", "outputs='out'", "cgroups='box'"):
         refused = run(f"Meter({options})")
         assert f"UserError: {options}: expected several" in refused.stderr.splitlines()[-1]
@@ -363,7 +365,7 @@ with Meter(rule="main", out="log.json"):
     assert (done.returncode, done.stderr) == (0, "")
     (ledger,) = ledgers(tmp_path).values()
     assert not ledger.corrupt_lines
-    assert ledger.end["cpu_s"] > 0.3
+    assert known(ledger.end)["cpu_s"] > 0.3
     assert json.loads((tmp_path / "log.json").read_text())["status"] == "succeeded"
 
 
@@ -383,7 +385,7 @@ def test_a_script_that_is_killed_leaves_a_ledger_that_counts(tmp_path, run):
     assert done.returncode == -signal.SIGKILL
     (job,) = attribute(tmp_path / "ledger").jobs
     assert job.status == "lost"
-    assert job.energy.value > 0
+    assert known(job.energy).value > 0
 
 
 @pytest.mark.skipif(shutil.which("cc") is None, reason="needs a C compiler for the simulated NVML")
@@ -415,7 +417,7 @@ def test_bad_input_is_refused(run, arguments, expected):
 def test_work_is_a_number(tmp_path, run):
     done = run("with Meter(rule='main') as meter:\n    meter.work(tokens=float('nan'))")
     assert "ValueError: work(tokens=nan): expected a finite number" in done.stderr
-    assert ledgers(tmp_path)["main"].end["work"] == {}
+    assert known(ledgers(tmp_path)["main"].end)["work"] == {}
 
 
 def test_importing_the_package_does_not_import_the_meter_of_a_block(run):

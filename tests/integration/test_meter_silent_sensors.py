@@ -9,6 +9,7 @@ import sys
 import pytest
 from hardware.simulated import PowercapTree, SimulatedGpu, clean_environment, compile_nvml, gpu_environment, proc_tree
 from metering import BURN, GREENLLM, meter
+from narrowing import known
 
 from greenllm.attribution import attribute
 from greenllm.meter.process_tree import parse_process
@@ -53,7 +54,7 @@ def test_the_host_was_busy_at_least_as_long_as_its_job(tmp_path, env, stat):
     (proc / "stat").write_text(stat)
     log, said, both = burnt(tmp_path, env | {"GREENLLM_PROCFS": str(proc)})
     assert (log["partial"], said["partial"]) == (False, False)
-    cpus = CPUS if stat.endswith("ctxt 0\n") else os.cpu_count()  # a list that is cut short is not used
+    cpus = CPUS if stat.endswith("ctxt 0\n") else known(os.cpu_count())  # a list that is cut short is not used
     for found in both:
         terms = {t["parameter"].partition("@")[0]: t["coefficient"] for t in found["cpu"]["terms"]}
         # the model's busy time is all the job's, which gets its part of the host: as many of its processors as it used
@@ -76,7 +77,7 @@ def test_jobs_side_by_side_and_nested_make_the_host_busy_once(tmp_path, env):
     assert meter("--", *inner, env=env | {"GREENLLM_PROCFS": str(proc)}).returncode == 0
     result = attribute(tmp_path / "ledger")
     (device,) = (device for device in result.hosts[0].devices if device.component == "cpu")
-    outer = max(job.cpu_s for job in result.jobs)
+    outer = max(known(job.cpu_s) for job in result.jobs)
     counted = {name.partition("@")[0]: c for name, c in device.counted().items()}
     assert counted["cpu.active_W_per_core"] == pytest.approx(outer, rel=0.05)
 
@@ -158,7 +159,7 @@ def test_a_card_whose_counter_stays_zero_is_polled(tmp_path, env):
     (job,) = attribute(tmp_path / "ledger").jobs
     (card,) = (c for c in job.components if c.component == "gpu")
     assert card.method == "nvml-power"
-    assert card.energy.value == pytest.approx(100 * (job.attempt.last_s - job.attempt.first_s), rel=0.05)
+    assert known(card.energy).value == pytest.approx(100 * (job.attempt.last_s - job.attempt.first_s), rel=0.05)
 
 
 WHOLE = b"7 (a) b) S 1 7 7 0 -1 0 0 0 0 0 100 50 20 10 20 0 3 0 12345 0 0\n"

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from hardware.simulated import SimulatedGpu, compile_nvml, gpu_environment, mig_uuid
+from narrowing import known
 
 ROOT = Path(__file__).parents[2]
 pytestmark = pytest.mark.skipif(shutil.which("cc") is None, reason="needs a C compiler for the simulated NVML")
@@ -83,7 +84,7 @@ def leases(planned):
     found = {}
     for stage, rest in commands:
         recipe = re.search(r"--wildcard recipe=(\S+)", rest)
-        found[stage, recipe and recipe[1]] = int(re.search(r"--gpus (\d+)", rest)[1])
+        found[stage, recipe and recipe[1]] = int(known(re.search(r"--gpus (\d+)", rest))[1])
     return found
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import openai
 import pytest
+from narrowing import known
 from prepared_data import MODEL, TRAINING, rows
 
 from greenllm.cli import main
@@ -84,7 +85,7 @@ def client(bundle: Path) -> Iterator[openai.OpenAI]:
 def test_a_customer_gets_the_reply_to_the_intent(client: openai.OpenAI) -> None:
     answer = client.chat.completions.create(model="model", messages=[{"role": "user", "content": "the blue and"}])
     assert answer.choices[0].message.content == "Here is BLUE."
-    reason = answer.model_extra["greenllm"]
+    reason = known(answer.model_extra)["greenllm"]
     assert (reason["intent"], reason["handed_over"]) == ("BLUE", False)
     assert 0.6 <= reason["confidence"] <= 1
 
@@ -92,12 +93,12 @@ def test_a_customer_gets_the_reply_to_the_intent(client: openai.OpenAI) -> None:
 def test_an_intent_without_a_reply_goes_to_a_person(client: openai.OpenAI) -> None:
     answer = client.chat.completions.create(model="model", messages=[{"role": "user", "content": "a white of"}])
     assert answer.choices[0].message.content == HAND_OVER
-    assert answer.model_extra["greenllm"]["handed_over"] is True
+    assert known(answer.model_extra)["greenllm"]["handed_over"] is True
 
 
 def test_a_message_that_the_model_is_not_sure_of_goes_to_a_person(client: openai.OpenAI) -> None:
     answer = client.chat.completions.create(model="model", messages=[{"role": "user", "content": "zzz 17 ?! qqq"}])
-    assert answer.model_extra["greenllm"]["confidence"] < 0.6
+    assert known(answer.model_extra)["greenllm"]["confidence"] < 0.6
     assert answer.choices[0].message.content == HAND_OVER
 
 

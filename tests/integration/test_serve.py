@@ -1,6 +1,5 @@
 """`greenllm serve` and `greenllm load` as separate processes, with real models and real clients."""
 
-import contextlib
 import json
 import os
 import signal
@@ -14,7 +13,8 @@ from pathlib import Path
 import httpx
 import openai
 import pytest
-from serving_fixtures import fp32, int8, model  # noqa: F401
+from openai.types.chat import ChatCompletionContentPartParam, ChatCompletionUserMessageParam
+from serving_fixtures import serving
 from tiny_models import PROMPTS
 
 from greenllm.engines import load_engine
@@ -22,24 +22,8 @@ from greenllm.engines import load_engine
 GREENLLM = [sys.executable, "-m", "greenllm"]
 
 
-@contextlib.contextmanager
-def serving(folder: Path, *options: str, **environment: str) -> Iterator[tuple[subprocess.Popen[str], str]]:
-    command = [*GREENLLM, "serve", str(folder), "--port", "0", "--threads", "1", "--device", "cpu", *options]
-    pipe = subprocess.PIPE
-    with subprocess.Popen(
-        command, stdin=pipe, stdout=pipe, stderr=pipe, text=True, env=os.environ | environment
-    ) as process:
-        try:
-            assert process.stdout is not None
-            ready = process.stdout.readline()
-            assert ready.startswith("greenllm serve: ready at http://127.0.0.1:"), process.stderr.read()  # type: ignore[union-attr]
-            yield process, ready.split()[-1]
-        finally:
-            process.kill()
-
-
 @pytest.fixture(scope="module")
-def url(model: Path) -> Iterator[str]:  # noqa: F811
+def url(model: Path) -> Iterator[str]:
     with serving(model, "--name", "tiny") as (_, url):
         yield url
 
@@ -50,7 +34,7 @@ def client(url: str) -> openai.OpenAI:
 
 
 @pytest.fixture(scope="module")
-def expected(model: Path) -> list[str]:  # noqa: F811
+def expected(model: Path) -> list[str]:
     return [answer.text for answer in load_engine(model, threads=1, device="cpu").generate(PROMPTS, 8)]
 
 
@@ -68,8 +52,8 @@ def test_the_openai_client_completes(client: openai.OpenAI, expected: list[str])
 
 
 def test_the_openai_client_chats(client: openai.OpenAI, expected: list[str]) -> None:
-    messages = [{"role": "user", "content": PROMPTS[0].removesuffix("\n")}]
-    answer = client.chat.completions.create(model="tiny", messages=messages, max_completion_tokens=8)  # type: ignore[call-overload]
+    message: ChatCompletionUserMessageParam = {"role": "user", "content": PROMPTS[0].removesuffix("\n")}
+    answer = client.chat.completions.create(model="tiny", messages=[message], max_completion_tokens=8)
     assert answer.choices[0].message.role == "assistant"
     assert answer.choices[0].message.content == expected[0]
 
@@ -86,8 +70,9 @@ def test_the_openai_client_streams_completions(client: openai.OpenAI, expected: 
 
 
 def test_the_openai_client_streams_chats(client: openai.OpenAI, expected: list[str]) -> None:
-    messages = [{"role": "user", "content": [{"type": "text", "text": PROMPTS[2].removesuffix("\n")}]}]
-    stream = client.chat.completions.create(model="tiny", messages=messages, max_tokens=8, stream=True)  # type: ignore[call-overload]
+    parts: list[ChatCompletionContentPartParam] = [{"type": "text", "text": PROMPTS[2].removesuffix("\n")}]
+    message: ChatCompletionUserMessageParam = {"role": "user", "content": parts}
+    stream = client.chat.completions.create(model="tiny", messages=[message], max_tokens=8, stream=True)
     chunks = [chunk.choices[0] for chunk in stream]
     assert chunks[0].delta.role == "assistant"
     assert "".join(chunk.delta.content or "" for chunk in chunks) == expected[2]
@@ -149,7 +134,7 @@ def test_load_names_the_line_of_bad_predictions(tmp_path: Path, content: str) ->
 
 @pytest.mark.parametrize("how", ["SIGTERM", "SIGINT", "end of input"])
 def test_a_stop_lets_the_running_request_finish_and_reports_the_work_done(
-    fp32: Path,  # noqa: F811
+    fp32: Path,
     tmp_path: Path,
     how: str,
 ) -> None:
@@ -172,7 +157,7 @@ def test_a_stop_lets_the_running_request_finish_and_reports_the_work_done(
     assert answered["tokens"] == 100
 
 
-def test_a_port_in_use_is_reported_in_one_line(int8: Path) -> None:  # noqa: F811
+def test_a_port_in_use_is_reported_in_one_line(int8: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         command = [*GREENLLM, "serve", str(int8), "--port", str(taken.getsockname()[1])]
         done = subprocess.run(command, capture_output=True, text=True)

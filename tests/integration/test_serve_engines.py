@@ -8,9 +8,9 @@ import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
-from serving_fixtures import fp32, int8, model  # noqa: F401
 from tiny_models import CONTEXT, PROMPTS
 from tokenizers import Tokenizer
 
@@ -19,7 +19,7 @@ from greenllm.errors import UserError
 
 
 @pytest.fixture(scope="module")
-def engine(model: Path) -> Engine:  # noqa: F811
+def engine(model: Path) -> Engine:
     return load_engine(model, threads=1, device="cpu")
 
 
@@ -36,7 +36,7 @@ def test_a_batch_larger_than_the_library_allows_is_answered_completely(engine: E
     assert answers[39] == engine.generate(prompts[39:], 4)[0]
 
 
-def test_an_answer_does_not_depend_on_earlier_answers(model: Path) -> None:  # noqa: F811
+def test_an_answer_does_not_depend_on_earlier_answers(model: Path) -> None:
     engine = load_engine(model, threads=1, device="cpu")
     for prompts in (PROMPTS[:1], PROMPTS[1:2], PROMPTS[:2], PROMPTS[1:3], PROMPTS[2:3]):
         fresh = load_engine(model, threads=1, device="cpu")
@@ -45,11 +45,11 @@ def test_an_answer_does_not_depend_on_earlier_answers(model: Path) -> None:  # n
             assert engine.score(prompts) == fresh.score(prompts)
 
 
-def test_the_baseline_answers_as_generate_of_transformers(fp32: Path) -> None:  # noqa: F811
+def test_the_baseline_answers_as_generate_of_transformers(fp32: Path) -> None:
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
     tokenizer = AutoTokenizer.from_pretrained(fp32)
-    reference = AutoModelForCausalLM.from_pretrained(fp32)
+    reference: Any = AutoModelForCausalLM.from_pretrained(fp32)
     answers = load_engine(fp32, threads=1).generate(PROMPTS, 10)
     for prompt, answer in zip(PROMPTS, answers, strict=True):
         ids = tokenizer(prompt, return_tensors="pt", return_token_type_ids=False)
@@ -58,13 +58,13 @@ def test_the_baseline_answers_as_generate_of_transformers(fp32: Path) -> None:  
         assert answer.prompt_tokens == ids["input_ids"].shape[1]
 
 
-def test_confidence_is_the_probability_of_the_answers_tokens(fp32: Path) -> None:  # noqa: F811
+def test_confidence_is_the_probability_of_the_answers_tokens(fp32: Path) -> None:
     import torch
     from transformers import AutoModelForCausalLM
 
     engine = load_engine(fp32, threads=1)
     tokenizer = Tokenizer.from_file(str(fp32 / "tokenizer.json"))
-    reference = AutoModelForCausalLM.from_pretrained(fp32)
+    reference: Any = AutoModelForCausalLM.from_pretrained(fp32)
     for prompt, answer in zip(PROMPTS, engine.generate(PROMPTS, 3, confidence=True), strict=True):
         ids, expected = tokenizer.encode(prompt).ids, 1.0
         for _ in range(answer.tokens):
@@ -75,7 +75,7 @@ def test_confidence_is_the_probability_of_the_answers_tokens(fp32: Path) -> None
         assert answer.confidence == pytest.approx(expected, rel=1e-3)
 
 
-def test_confidence_counts_the_end_token(fp32: Path, tmp_path: Path) -> None:  # noqa: F811
+def test_confidence_counts_the_end_token(fp32: Path, tmp_path: Path) -> None:
     prompt, end = _prompt_with_a_plain_third_token(fp32)[::2]
     ended = load_engine(_with_end_token(fp32, tmp_path / "model", end), threads=1, device="cpu")
     whole = load_engine(fp32, threads=1, device="cpu")
@@ -95,7 +95,7 @@ def test_confidence_changes_no_answer_and_does_not_depend_on_the_batch(engine: E
         assert alone.confidence == pytest.approx(answer.confidence, rel=0.01)
 
 
-def test_int8_is_about_as_confident_as_fp32(fp32: Path, int8: Path) -> None:  # noqa: F811
+def test_int8_is_about_as_confident_as_fp32(fp32: Path, int8: Path) -> None:
     plain, quantised = (load_engine(path, threads=1).generate(PROMPTS, 1, confidence=True) for path in (fp32, int8))
     for one, other in zip(plain, quantised, strict=True):
         assert other.confidence == pytest.approx(one.confidence, rel=0.2)
@@ -112,7 +112,7 @@ def _nats_of(folder: Path, ids: list[int]) -> float:
     return float(loss) * (len(ids) - 1)
 
 
-def test_a_texts_likelihood_is_that_of_all_its_tokens_but_the_first(fp32: Path) -> None:  # noqa: F811
+def test_a_texts_likelihood_is_that_of_all_its_tokens_but_the_first(fp32: Path) -> None:
     tokenizer = Tokenizer.from_file(str(fp32 / "tokenizer.json"))
     for text, found in zip(PROMPTS, scoring_engine(fp32).score(PROMPTS), strict=True):
         ids = tokenizer.encode(text).ids
@@ -121,7 +121,7 @@ def test_a_texts_likelihood_is_that_of_all_its_tokens_but_the_first(fp32: Path) 
         assert found.bytes == len(text.encode()) - len(tokenizer.decode(ids[:1]).encode())
 
 
-def test_a_text_longer_than_the_context_is_scored_in_windows(fp32: Path) -> None:  # noqa: F811
+def test_a_text_longer_than_the_context_is_scored_in_windows(fp32: Path) -> None:
     text = PROMPTS[-1] * 8
     ids = Tokenizer.from_file(str(fp32 / "tokenizer.json")).encode(text).ids
     assert len(ids) > 2 * CONTEXT
@@ -131,7 +131,7 @@ def test_a_text_longer_than_the_context_is_scored_in_windows(fp32: Path) -> None
     assert found.nats == pytest.approx(sum(_nats_of(fp32, window) for window in windows), rel=1e-4)
 
 
-def test_a_likelihood_does_not_depend_on_other_texts(model: Path) -> None:  # noqa: F811
+def test_a_likelihood_does_not_depend_on_other_texts(model: Path) -> None:
     engine = scoring_engine(model)
     texts = [*PROMPTS, "x", "", PROMPTS[-1] * 8]
     together = engine.score(texts * 5)
@@ -142,7 +142,7 @@ def test_a_likelihood_does_not_depend_on_other_texts(model: Path) -> None:  # no
     assert engine.score(["x", ""]) == [Likelihood(0, 0, 0)] * 2
 
 
-def test_a_text_given_as_token_ids_is_scored_by_them(fp32: Path) -> None:  # noqa: F811
+def test_a_text_given_as_token_ids_is_scored_by_them(fp32: Path) -> None:
     engine, tokenizer = scoring_engine(fp32), Tokenizer.from_file(str(fp32 / "tokenizer.json"))
     ids = [tokenizer.encode(text).ids for text in PROMPTS]
     by_ids = engine.score([Prompt(text, one) for text, one in zip(PROMPTS, ids, strict=True)])
@@ -153,7 +153,7 @@ def test_a_text_given_as_token_ids_is_scored_by_them(fp32: Path) -> None:  # noq
     assert special.nats == pytest.approx(_nats_of(fp32, [1, *ids[0]]), rel=1e-4)
 
 
-def test_int8_finds_texts_about_as_likely_as_fp32(fp32: Path, int8: Path) -> None:  # noqa: F811
+def test_int8_finds_texts_about_as_likely_as_fp32(fp32: Path, int8: Path) -> None:
     texts = [*PROMPTS, PROMPTS[-1] * 8]
     for one, other in zip(scoring_engine(fp32).score(texts), scoring_engine(int8).score(texts), strict=True):
         assert (other.tokens, other.bytes) == (one.tokens, one.bytes)
@@ -195,7 +195,7 @@ def test_the_pieces_while_generating_join_to_the_answer(engine: Engine) -> None:
     assert text_so_far == [answer.text for answer in answers]
 
 
-def test_an_end_token_ends_an_answer_and_is_no_text(model: Path, tmp_path: Path) -> None:  # noqa: F811
+def test_an_end_token_ends_an_answer_and_is_no_text(model: Path, tmp_path: Path) -> None:
     # Declare a token of a known answer to be the end token.
     prompt, text_so_far, end = _prompt_with_a_plain_third_token(model)
     engine = load_engine(_with_end_token(model, tmp_path / "model", end), threads=1, device="cpu")
@@ -215,7 +215,7 @@ def _with_end_token(folder: Path, copy: Path, end: int) -> Path:
     return copy
 
 
-def _prompt_with_a_plain_third_token(model: Path) -> tuple[str, str, int]:  # noqa: F811
+def _prompt_with_a_plain_third_token(model: Path) -> tuple[str, str, int]:
     """A prompt, the text of its answer's first two tokens, and the id of the third, which differs from those."""
     engine = load_engine(model, threads=1, device="cpu")
     tokenizer = Tokenizer.from_file(str(model / "tokenizer.json"))
@@ -241,7 +241,7 @@ def test_a_prompt_may_spell_special_tokens(engine: Engine) -> None:
     assert engine.generate(prompts[:1], 12)[0].prompt_tokens == plain.prompt_tokens - 1
 
 
-def test_a_prompt_may_hold_special_tokens_by_their_ids(fp32: Path, int8: Path) -> None:  # noqa: F811
+def test_a_prompt_may_hold_special_tokens_by_their_ids(fp32: Path, int8: Path) -> None:
     tokenizer = Tokenizer.from_file(str(fp32 / "tokenizer.json"))
     prompts = [Prompt("", tokenizer.encode(prompt.replace(" ", "<pad>")).ids) for prompt in PROMPTS]
     assert all(0 in prompt.ids for prompt in prompts[:6])  # the library itself reads them as special
@@ -251,7 +251,7 @@ def test_a_prompt_may_hold_special_tokens_by_their_ids(fp32: Path, int8: Path) -
     assert together == [load_engine(int8, threads=1).generate([prompt], 8)[0] for prompt in prompts]
 
 
-def _first_texts(model: Path, prompts: Sequence[str]) -> list[str]:  # noqa: F811
+def _first_texts(model: Path, prompts: Sequence[str]) -> list[str]:
     return [answer.text for answer in load_engine(model, threads=1, device="cpu").generate(prompts, 1)]
 
 
@@ -274,7 +274,7 @@ def test_a_chat_of_one_message_is_the_prompt_of_that_text(engine: Engine) -> Non
     assert prompt == "Where is my card?\n"
 
 
-def test_the_onnx_engine_imports_neither_torch_nor_transformers(int8: Path) -> None:  # noqa: F811
+def test_the_onnx_engine_imports_neither_torch_nor_transformers(int8: Path) -> None:
     code = (
         "import sys; from pathlib import Path; from greenllm.engines import load_engine\n"
         "print(load_engine(Path(sys.argv[1]), threads=1).generate(['x'], 2)[0].tokens)\n"
@@ -303,7 +303,7 @@ def test_what_is_not_a_model_is_reported_in_one_line(tmp_path: Path, content: st
 
 
 @pytest.mark.parametrize("share", [0, 0.5])
-def test_weights_that_are_not_whole_are_reported_in_one_line(model: Path, tmp_path: Path, share: float) -> None:  # noqa: F811
+def test_weights_that_are_not_whole_are_reported_in_one_line(model: Path, tmp_path: Path, share: float) -> None:
     folder = tmp_path / "model"
     shutil.copytree(model, folder)
     weights = max(folder.iterdir(), key=lambda file: file.stat().st_size)
@@ -314,7 +314,7 @@ def test_weights_that_are_not_whole_are_reported_in_one_line(model: Path, tmp_pa
     assert "\n" not in str(caught.value)
 
 
-def test_pickled_weights_are_not_loaded(fp32: Path, tmp_path: Path) -> None:  # noqa: F811
+def test_pickled_weights_are_not_loaded(fp32: Path, tmp_path: Path) -> None:
     folder = tmp_path / "model"
     shutil.copytree(fp32, folder)
     (folder / "model.safetensors").rename(folder / "pytorch_model.bin")
@@ -322,7 +322,7 @@ def test_pickled_weights_are_not_loaded(fp32: Path, tmp_path: Path) -> None:  # 
         load_engine(folder, threads=1, device="cpu")
 
 
-def test_requiring_a_gpu_fails_without_one(fp32: Path, int8: Path) -> None:  # noqa: F811
+def test_requiring_a_gpu_fails_without_one(fp32: Path, int8: Path) -> None:
     import torch
 
     if torch.cuda.is_available():
@@ -332,7 +332,7 @@ def test_requiring_a_gpu_fails_without_one(fp32: Path, int8: Path) -> None:  # n
             load_engine(folder, threads=1, device="require")
 
 
-def test_a_leased_gpu_that_cannot_be_used_is_reported(fp32: Path, monkeypatch, capfd) -> None:  # noqa: F811
+def test_a_leased_gpu_that_cannot_be_used_is_reported(fp32: Path, monkeypatch, capfd) -> None:
     import torch
 
     if torch.cuda.is_available():

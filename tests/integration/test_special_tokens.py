@@ -10,7 +10,7 @@ import httpx
 import pytest
 import tiny_models
 from deploying import deploy  # noqa: F401 - a fixture
-from test_serve import serving
+from serving_fixtures import serving
 
 from greenllm.cli import main
 from greenllm.tokens import read_tokenizer
@@ -70,7 +70,7 @@ def test_served_answers_spell_them_too(study: Path) -> None:
     with serving(study / "model", "--name", "tiny") as (_, url):
         for verb, label in LABELS.items():
             prompt = f"{verb} the card <eos> lamp"
-            bodies = {
+            bodies: dict[str, dict[str, object]] = {
                 "/v1/completions": {"prompt": f"{prompt}\n"},
                 "/v1/chat/completions": {"messages": [{"role": "user", "content": prompt}]},
             }

@@ -7,6 +7,7 @@ import subprocess
 import pytest
 from hardware.ledgers import CPU_MODEL, RAPL, Host, samples, start_record
 from metering import GREENLLM
+from narrowing import known
 from prepared_data import train_command
 
 from greenllm.attribution import attribute
@@ -27,7 +28,7 @@ def report(folder):
 
 def jobs_in(folder):
     """Return the energy of each attempt in J, in chronological order."""
-    return [job.energy_with_children.value for job in attribute(folder / "ledger").jobs]
+    return [known(job.energy_with_children).value for job in attribute(folder / "ledger").jobs]
 
 
 def test_a_budget_is_kept_over_all_attempts(data, env, tmp_path):
@@ -36,7 +37,7 @@ def test_a_budget_is_kept_over_all_attempts(data, env, tmp_path):
     refused = metered(env, tmp_path / "refused", train_command(data, tmp_path / "refused", budget_J=0.01))
     _, said = refused.communicate()
     assert refused.returncode == 2
-    loading_J = float(re.search(r"budget_J: 0.01 J, but after the first step (\S+) J were used", said)[1])
+    loading_J = float(known(re.search(r"budget_J: 0.01 J, but after the first step (\S+) J were used", said))[1])
 
     command = train_command(data, tmp_path, budget_J=3 * loading_J, **endless)
     killed = metered(env, tmp_path, command)
@@ -51,7 +52,7 @@ def test_a_budget_is_kept_over_all_attempts(data, env, tmp_path):
     told = report(tmp_path)
     assert told["resumed_from_step"]
     assert told["stopped_early"]
-    used_J, budget_J = map(float, re.fullmatch(r"budget: (\S+) J used of (\S+) J", told["stop_reason"]).groups())
+    used_J, budget_J = map(float, known(re.fullmatch(r"budget: (\S+) J used of (\S+) J", told["stop_reason"])).groups())
     assert budget_J == pytest.approx(3 * loading_J, rel=1e-3)
     assert budget_J <= used_J <= 1.5 * budget_J
     # The first attempt's energy counts: the second alone did not use up the budget.

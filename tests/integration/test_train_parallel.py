@@ -40,12 +40,12 @@ def together(data, tmp_path_factory):
     return folder
 
 
-def start(data, folder, processes=2):
+def start(data, folder, processes=2, around=()):
     command = train_command(data, folder, "--threads", "2", processes=processes, **SETTINGS)
     environment = os.environ | {"GREENLLM_WORK": str(folder / "work.json")}
     # A new session, by which its processes are found.
     return subprocess.Popen(
-        [sys.executable, "-m", "greenllm", *command],
+        [*around, sys.executable, "-m", "greenllm", *command],
         env=environment,
         stderr=subprocess.PIPE,
         text=True,
@@ -129,10 +129,11 @@ def test_a_signal_ends_all_processes(data, tmp_path, sent, status):
 
 
 def test_a_killed_launcher_leaves_nothing_behind(data, tmp_path):
-    process = start(data, tmp_path)
+    in_background = ["sh", "-c", 'trap "" INT; exec "$@"', "sh"]  # as a shell starts what it does not wait for
+    process = start(data, tmp_path, around=in_background)
     wait_for_checkpoint(process)
     process.kill()
-    process.communicate()
+    process.communicate(timeout=60)
     assert nothing_is_left(process)
 
 

@@ -16,8 +16,8 @@ SNAKEMAKE = Path(sys.executable).parent / "snakemake"
 def snakemake(folder: Path, study: dict, *options: str, run_by: Sequence[str] = ()) -> subprocess.CompletedProcess[str]:
     """Run Snakemake in a folder of its own on a study given as a dictionary."""
     (folder / "study.yaml").write_text(json.dumps(study))
-    place = ["--snakefile", ROOT / "Snakefile", "--directory", folder, "--configfile", folder / "study.yaml"]
-    command = [*run_by, SNAKEMAKE, *place, "--cores", "8", *options]
+    place = ["--snakefile", f"{ROOT}/Snakefile", "--directory", f"{folder}", "--configfile", f"{folder}/study.yaml"]
+    command = [*run_by, f"{SNAKEMAKE}", *place, "--cores", "8", *options]
     return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300)
 
 

@@ -18,11 +18,11 @@ from greenllm.study.generate import default_yaml, schema
 from greenllm.study.models import Config
 
 ROOT = Path(__file__).parents[2]
-STUDY = {
+STUDY: dict[str, Any] = {
     "experiments": {"support": {"task": "customer-service", "data": {"source": "embedded"}, "recipes": ["small"]}},
     "recipes": {"small": {"from": "baseline", "quantize": "int8"}, "baseline": {"train": {"epochs": 2}}},
 }
-TRAINED = {"base": {"train": {}}, "teacher": {"train": {}}}
+TRAINED: dict[str, Any] = {"base": {"train": {}}, "teacher": {"train": {}}}
 STUDENT = {"teacher": "teacher", "student": "tiny"}
 
 
@@ -333,7 +333,7 @@ def test_what_yaml_reads_as_its_readers_do_is_read(tmp_path):
     ],
 )
 def test_what_the_workflow_could_not_do_is_reported_by_the_check(change, said):
-    study = {
+    study: dict[str, Any] = {
         "experiments": {"a": {"task": "translation", "data": {"source": "embedded"}, "recipes": ["base"]}},
         "recipes": {"base": {"train": {}}},
     }

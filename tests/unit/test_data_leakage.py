@@ -51,7 +51,7 @@ def test_one_group_alone_cannot_be_split():
 
 
 def test_cleaning_composes_drops_invisible_characters_and_counts_both():
-    counts = Counter()
+    counts: Counter[str] = Counter()
     assert clean(" cafe\u0301\u200b\x00 au lait\n", counts) == "café au lait"
     assert clean("plain", counts) == "plain"
     assert counts == {"composed": 1, "invisible_characters": 1, "trimmed": 1}

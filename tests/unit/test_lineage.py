@@ -4,10 +4,12 @@ import json
 import os
 import subprocess
 import sys
+from typing import Any
 
 import numpy as np
 import pytest
 from hardware.ledgers import RAPL, CLOCK_s, Host, attempt
+from narrowing import known
 
 from greenllm.attribution import Attempt, attribute_attempts
 from greenllm.attribution.command import as_tables
@@ -68,7 +70,7 @@ def test_a_diamond_counts_the_common_ancestor_once():
 
 def test_paths_are_the_same_however_they_are_spelled():
     jobs = [job("a", 0, 1, inputs={}, outputs={"./out//model/": "m"}), job("b", 1, 2, inputs={"out/model": "m"})]
-    jobs[1].end.outputs = {"score": "s"}
+    known(jobs[1].end).outputs = {"score": "s"}
     assert artefacts(jobs)["score"]["lineage"] == ["a", "b"]
 
 
@@ -154,7 +156,7 @@ def test_what_ran_inside_counts_and_so_do_its_inputs():
 
 
 def test_waste_on_the_way_stands_beside_the_cost():
-    train = {"rule": "train", "wildcards": {"seed": "1"}, "inputs": {}}
+    train: dict[str, Any] = {"rule": "train", "wildcards": {"seed": "1"}, "inputs": {}}
     jobs = [
         job("failed", 0, 1, status="failed", **train),
         job("lost", 1, 2, status="lost", **train),
@@ -182,7 +184,7 @@ def test_without_a_rule_a_retry_of_the_same_command_is_the_same_job():
 
 
 def test_within_a_boot_a_clock_set_back_by_an_hour_changes_no_order():
-    train = {"rule": "train", "inputs": {}}
+    train: dict[str, Any] = {"rule": "train", "inputs": {}}
     jobs = [
         job("old", 0, 1, **train, outputs={"model": "m1"}),
         job("new", 2, 3, **train, outputs={"model": "m2"}, clock_s=CLOCK_s - HOUR_s),
@@ -198,7 +200,7 @@ def test_within_a_boot_a_clock_set_back_by_an_hour_changes_no_order():
 
 def test_across_boots_the_wall_clock_tells_the_order():
     other = Host(cpus=1, boot_id="boot-b", busy_s=BUSY.busy_s, counters=BUSY.counters)
-    train = {"rule": "train", "inputs": {}}
+    train: dict[str, Any] = {"rule": "train", "inputs": {}}
     jobs = [
         job("first", 500, 501, **train, outputs={"model": "m"}),
         job("second", 2, 3, host=other, clock_s=CLOCK_s + 600, **train, outputs={"model": "m"}),
@@ -209,7 +211,7 @@ def test_across_boots_the_wall_clock_tells_the_order():
 
 
 def test_superseded_is_only_the_same_output_with_the_same_configuration():
-    train = {"rule": "train", "wildcards": {"seed": "1"}, "inputs": {"rows": "r"}}
+    train: dict[str, Any] = {"rule": "train", "wildcards": {"seed": "1"}, "inputs": {"rows": "r"}}
     jobs = [
         job("a", 0, 1, **train, outputs={"model": "m1"}),
         job("b", 1, 2, **train, outputs={"model": "m2"}),
@@ -222,7 +224,7 @@ def test_superseded_is_only_the_same_output_with_the_same_configuration():
 
 
 def test_a_later_stage_is_superseded_only_where_what_it_rests_on_was_made_alike():
-    evaluate = {"rule": "evaluate", "outputs": {"score": "s"}}
+    evaluate: dict[str, Any] = {"rule": "evaluate", "outputs": {"score": "s"}}
     jobs = [
         job("train1", 0, 1, rule="train", inputs={}, outputs={"model": {"modified": 1}}),
         job("eval1", 1, 4, **evaluate, inputs={"model": {"modified": 1}}),
@@ -248,7 +250,7 @@ def test_an_outer_meter_does_not_supersede_what_it_made_its_output_by():
 
 
 def test_runs_and_waste_say_what_was_spent_each_attempt_once():
-    train = {"rule": "train", "wildcards": {"experiment": "support"}}
+    train: dict[str, Any] = {"rule": "train", "wildcards": {"experiment": "support"}}
     jobs = [
         job("a", 0, 1, **train, status="failed", run_id="one"),
         job("b", 1, 4, **train, run_id="two"),
@@ -289,7 +291,7 @@ def test_the_tables_stay_short_and_narrow_and_say_what_they_leave_out():
         for n in range(100)
     ]
     for n, one in enumerate(jobs):
-        one.end.outputs = {f"{folder}-{n}/model": f"{n}"}
+        known(one.end).outputs = {f"{folder}-{n}/model": f"{n}"}
         one.start.job.rule = "train"
     text = as_tables(attribute_attempts(jobs))
     about = text[text.index("spent in run") :]

@@ -1,6 +1,7 @@
 """Energy from a power that is renewed at intervals: unbiased, with an interval that contains the truth."""
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pytest
@@ -64,7 +65,7 @@ def errors(power: Power, count: int, gauge: Gauge = STANDARD, **card) -> tuple[n
     return error, halfwidth
 
 
-CARD = {"refresh_s": 0.1, "window_s": 0.025, "every_s": 0.025}
+CARD: dict[str, Any] = {"refresh_s": 0.1, "window_s": 0.025, "every_s": 0.025}
 
 
 @pytest.mark.parametrize("noise_W", [0.0, 3.0])

@@ -11,9 +11,9 @@ from greenllm.graph.cldr_phrasings import CLDR_PHRASINGS
 from greenllm.graph.holding_out import ENTITIES, OUTSIDE, PHRASINGS, SEEN
 from greenllm.graph.questions import NOT_IN_GRAPH
 from greenllm.graph.triples import Graph, Triple
-from greenllm.tasks import TASKS
+from greenllm.tasks.question_answering import QuestionAnswering
 
-TASK = TASKS["question-answering"]
+TASK = QuestionAnswering()
 # Label of the entity that a question names, for each English phrasing.
 ENGLISH = {phrasing: re.compile(re.escape(phrasing).replace(r"\{entity\}", "(.+)") + "$")
            for by_language in CLDR_PHRASINGS.values() for phrasing in by_language["en"]}  # fmt: skip

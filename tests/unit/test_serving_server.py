@@ -428,7 +428,7 @@ def test_the_openai_client_may_send_all_that_it_knows(serve: Callable[..., Serve
     client = openai.OpenAI(base_url=f"{serve().url}/v1", api_key="none", max_retries=0)
     common: dict[str, Any] = {name: values[0] for name, values in NOTHING.items() if name != "what_nobody_knows"}
     common["stream"] = False
-    chats = {name: values[0] for name, values in OF_CHATS.items()}
+    chats: dict[str, Any] = {name: values[0] for name, values in OF_CHATS.items()}
     parts = [{"type": "text", "text": "a"}, {"type": "text", "text": " b"}]
     messages: Any = [{"role": "developer", "content": "x"}, {"role": "user", "content": parts, "name": "me"}]
     chat = client.chat.completions.create(messages=messages, **common, **chats)
@@ -612,7 +612,8 @@ def test_what_a_message_asks_for_and_the_server_cannot_do_is_refused(
 
 
 def test_an_answer_may_be_sent_back_with_all_its_empty_fields(serve: Callable[..., Server]) -> None:
-    empty = {"refusal": None, "tool_calls": None, "annotations": [], "audio": None, "function_call": None, "name": "x"}
+    empty: dict[str, object] = dict.fromkeys(("refusal", "tool_calls", "audio", "function_call"))
+    empty |= {"annotations": [], "name": "x"}
     messages = [{"role": "assistant", "content": "b", **empty}, {"role": "user", "content": "a"}]
     response = serve().client.post("/v1/chat/completions", json={"messages": messages})
     assert response.status_code == 200, response.text

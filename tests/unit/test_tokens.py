@@ -29,7 +29,7 @@ def trained(kind: str) -> Callable[[Path], None]:
     """Trained on texts that spell special tokens often enough to be merged."""
 
     def make(folder: Path) -> None:
-        settings = TokenizerSettings(kind=kind, vocabulary=400)  # type: ignore[arg-type]
+        settings = TokenizerSettings(kind=kind, vocabulary=400)
         save_tokenizer(train_tokenizer(TEXTS * 50, settings), folder)
 
     return make

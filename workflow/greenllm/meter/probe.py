@@ -70,8 +70,8 @@ def _found(gpus: Sequence[Gpu], sensors: Sequence[Sensor], seconds: float) -> di
     sampler = Sampler(sensors, [gpu.uuid for gpu in gpus], ProcessTree())
     watching = Provisional(sensors, sampler.columns, [gpu.uuid for gpu in gpus], 1, 1.0, "probe")
     first, waits_until_s = sampler.sample()[-1], time.monotonic() + FIRST_ANSWER_S
-    while None in first and time.monotonic() < waits_until_s:
-        time.sleep(0.1)
+    while sampler.awaited and time.monotonic() < waits_until_s:
+        time.sleep(SAMPLE_S)
         first = sampler.sample()[-1]
     began_s = time.monotonic()
     watching.add(first)

@@ -8,7 +8,7 @@ from greenllm.meter.change_detection import POLL_S, RENEWAL_S, RENEWALS_AT_EDGE,
 from greenllm.meter.host import BusyTimeError, ProcessorTimes
 from greenllm.meter.overlap import alike
 from greenllm.meter.process_tree import ProcessTree
-from greenllm.meter.sensors import Sensor, SensorError
+from greenllm.meter.sensors import NoAnswerYetError, Sensor, SensorError
 from greenllm.meter.usage import MemoryUse
 
 Row = list[float | None]
@@ -21,7 +21,7 @@ READ_AGAIN, BETWEEN_S, SURELY = 5, 2e-4, 3
 class Sampler:
     """Takes samples, as rows under `columns`. A reading that fails is None in its row; `troubles` says why.
 
-    `memory` holds the use of each leased GPU's memory.
+    `memory` holds the use of each leased GPU's memory; `awaited` are the devices whose first answer has not come yet.
     """
 
     def __init__(self, sensors: Sequence[Sensor], leased: Sequence[str], tree: ProcessTree) -> None:
@@ -39,6 +39,7 @@ class Sampler:
         self._ticking = {s.device: Watch() for s in own if s.counter is not None and s.counter.ticks}
         self._edge_s, self._renewals, self._ended = float("-inf"), 0, False
         self.troubles: dict[str, str] = {}
+        self.awaited: set[str] = set()
         self.memory = {s.device: MemoryUse() for s in self._used}
         self.columns = [
             *HOST_COLUMNS,
@@ -154,11 +155,14 @@ class Sampler:
 
     def _read(self, sensor: Sensor) -> float | None:
         assert sensor.read is not None
+        self.awaited.discard(sensor.device)
         try:
             raw = sensor.read()
             return int(raw) if raw == int(raw) else round(raw, 6)
         except SensorError as error:
             self.troubles[sensor.device] = str(error)
+            if isinstance(error, NoAnswerYetError):
+                self.awaited.add(sensor.device)
             return None
         except Exception as error:  # an error in a sensor must not end the metering of the job
             self.troubles[sensor.device] = f"{type(error).__name__}: {error}"

@@ -9,6 +9,7 @@ the training data have the names of a tested list, but not the list.
 import datetime
 import random
 from collections.abc import Callable, Iterator, Sequence
+from functools import lru_cache
 from typing import ClassVar
 
 import babel
@@ -132,8 +133,7 @@ class Translation(Task):
         from sacrebleu.metrics import CHRF
 
         chrf = CHRF()
-        # sacrebleu's own bootstrap sums these counts too, but returns no percentiles.
-        counts = chrf._extract_corpus_statistics(*_texts(answers))
+        counts = [_ngram_counts(answer["prediction"], answer["completion"]) for answer in answers]
         return {
             **super().sums(answers),
             "chrf": Sums(
@@ -141,6 +141,15 @@ class Translation(Task):
                 lambda sums: np.array([chrf._compute_score_from_stats(list(row)).score for row in sums]),
             ),
         }
+
+
+@lru_cache(maxsize=2**16)  # an account compares each model's answers with those of several others
+def _ngram_counts(prediction: str, completion: str) -> tuple[int, ...]:
+    """Return chrF's n-gram counts of one answer, which sacrebleu's own bootstrap sums too, without percentiles."""
+    from sacrebleu.metrics import CHRF
+
+    (counts,) = CHRF()._extract_corpus_statistics([prediction], [[completion]])
+    return tuple(counts)
 
 
 def _texts(answers: Sequence[Answer]) -> tuple[list[str], list[list[str]]]:

@@ -18,6 +18,10 @@ class SensorError(Exception):
     """A reading failed; the message says why."""
 
 
+class NoAnswerYetError(SensorError):
+    """The sensor's first answer has not come yet."""
+
+
 @dataclass
 class Sensor(SensorRecord):
     """One device that can be read by one method. Without terms it reads nothing, and `reason` says why.

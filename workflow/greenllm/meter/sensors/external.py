@@ -23,7 +23,7 @@ from greenllm.estimate import Parameter
 from greenllm.meter.counter_growth import UnknownGrowthError, growth
 from greenllm.meter.host import host_name, sysfs
 from greenllm.meter.process_tree import become_subreaper, children_of, helpers
-from greenllm.meter.sensors import Counter, Sensor, SensorError, Term
+from greenllm.meter.sensors import Counter, NoAnswerYetError, Sensor, SensorError, Term
 
 if TYPE_CHECKING:
     from greenllm.meter.units import Quantity
@@ -239,7 +239,7 @@ class CommandReader:
         self._ask, self._answers = self._process.stdin.fileno(), self._process.stdout.fileno()
         os.set_blocking(self._answers, False)
         helpers.add(self._process.pid)
-        self._answer: dict[str, Any] = {"reason": "no answer yet"}
+        self._answer: dict[str, Any] = {}
         os.write(self._ask, b"?")
 
     def latest(self) -> tuple[float, float]:
@@ -256,6 +256,8 @@ class CommandReader:
             pass
         except BrokenPipeError:
             self._answer = {"reason": "the process that runs it was ended"}
+        if not self._answer:
+            raise NoAnswerYetError(f"{self._source}: no answer yet")
         if "reason" in self._answer:
             raise SensorError(f"{self._source}: {self._answer['reason']}")
         when_s, number = self._answer["when_s"], self._answer["number"]
