@@ -53,7 +53,7 @@ def deploy(tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
         ]
         lines = [json.dumps(row, ensure_ascii=False) + "\n" for row in rows]  # as evaluate writes them
         (tmp_path / "predictions.jsonl").write_text("".join(lines), encoding="utf-8")
-        EvaluationReport.write(tmp_path / "evaluation.json", EVALUATION)
+        EvaluationReport.model_validate(EVALUATION).write(tmp_path / "evaluation.json")
         command = [*GREENLLM, "deploy", *options, "--task", "customer-service", "--model", str(model)]
         command += ["--threads", str(threads)]
         command += ["--settings", json.dumps(SETTINGS | settings), "--device", "cpu", *WILDCARDS]

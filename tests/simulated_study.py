@@ -8,7 +8,7 @@ import itertools
 import json
 import random
 import string
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -72,7 +72,7 @@ GPU = {
     "terms": [{"parameter": "nvml.gain@GPU-0", "of": "counter", "factor": 1.0}],
 }  # fmt: skip
 GPU_GAIN = {"nvml.gain@GPU-0": {"value": 1.0, "low": 0.95, "high": 1.05, "unit": "1", "source": "simulated"}}
-UNKNOWN = {
+UNKNOWN: dict[str, Any] = {
     "component": "cpu", "device": "package-0", "method": "rapl", "quality": "measured", "counter": None,
     "reason": "energy_uj can only be read by root", "terms": [],
 }  # fmt: skip
@@ -123,7 +123,7 @@ class Simulation:
         duration_s: float,
         busy_cpus: float,
         status: str = "succeeded",
-        work: dict[str, float] | None = None,
+        work: Mapping[str, float] | None = None,
         attempt: int = 1,
         parent: str | None = None,
         at_s: float | None = None,
@@ -169,7 +169,7 @@ class Simulation:
         if status != "lost":
             end_s = start_s + duration_s
             lines.append(
-                {"record": "end", "status": status, "ended": self.utc(end_s), "monotonic_s": end_s, "work": work or {}}
+                {"record": "end", "status": status, "ended": self.utc(end_s), "monotonic_s": end_s, "work": dict(work or {})}
                 | {"exit_code": {"succeeded": 0, "failed": 1, "killed": 137}[status], "cpu_s": duration_s * busy_cpus}
             )
         path = self.results / "ledger" / self.host / f"{name}.jsonl"
@@ -200,7 +200,7 @@ class Simulation:
 
     def train(self, experiment: str, recipe: str, seed: int, duration_s: float = 60, killed_s: float = 0) -> None:
         """Run train; with `killed_s` a first attempt is killed after so long, and the second resumes."""
-        names = {"experiment": experiment, "recipe": recipe, "seed": seed}
+        names: dict[str, Any] = {"experiment": experiment, "recipe": recipe, "seed": seed}
         if killed_s:
             self.job("train", killed_s, 1.9, status="killed", **names)
         work = {"samples": 80000, "tokens": 2.4e6, "flops": 1.9e13}
