@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -15,19 +16,24 @@ from tiny_models import PROMPTS
 
 from greenllm.documents.evaluation import EvaluationReport
 from greenllm.engines import load_engine
+from greenllm.estimate import Interval
 
 GREENLLM = [sys.executable, "-m", "greenllm"]
 # Three rounds of ten requests, and no more.
 SETTINGS = {"requests": 30, "rounds": 3, "round_s": 0, "most_s": 1e-6, "warmup": 2, "idle_s": 0.3}
 WILDCARDS = ["--wildcard", "experiment=support", "--wildcard", "recipe=int8", "--wildcard", "seed=1"]
-EVALUATION = {
-    "engine": "transformers",
-    "precision": "fp32",
-    "examples": len(PROMPTS),
-    "primary": "accuracy",
-    "metrics": {"accuracy": {"value": 0.9, "low": 0.8, "high": 0.95}},
-    "bootstrap": 1000,
-}
+EVALUATION = EvaluationReport(
+    task="customer-service",
+    engine="transformers",
+    precision="fp32",
+    examples=len(PROMPTS),
+    seed=1,
+    primary="accuracy",
+    metrics={"accuracy": Interval(0.9, 0.8, 0.95)},
+    bootstrap=1000,
+    tokens=40,
+    prompt_tokens=80,
+)
 
 
 @pytest.fixture
@@ -53,7 +59,7 @@ def deploy(tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
         ]
         lines = [json.dumps(row, ensure_ascii=False) + "\n" for row in rows]  # as evaluate writes them
         (tmp_path / "predictions.jsonl").write_text("".join(lines), encoding="utf-8")
-        EvaluationReport.model_validate(EVALUATION).write(tmp_path / "evaluation.json")
+        EVALUATION.write(tmp_path / "evaluation.json")
         command = [*GREENLLM, "deploy", *options, "--task", "customer-service", "--model", str(model)]
         command += ["--threads", str(threads)]
         command += ["--settings", json.dumps(SETTINGS | settings), "--device", "cpu", *WILDCARDS]
@@ -64,7 +70,9 @@ def deploy(tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
         locks.mkdir(exist_ok=True)
         environment = os.environ | {"GREENLLM_LOCKS": str(locks), "GREENLLM_METER_INTERVAL_S": "0.1"}
         environment.pop("GREENLLM_METER_ID", None)
-        outcome = {"capture_output": True} if start is subprocess.run else {"stderr": subprocess.PIPE}
+        outcome: dict[str, Any] = {"capture_output": True}
+        if start is not subprocess.run:  # Ctrl-C works also where the tests run in the background, which ignores it
+            outcome = {"stderr": subprocess.PIPE, "preexec_fn": lambda: signal.signal(signal.SIGINT, signal.SIG_DFL)}
         return start([*command, "--out", str(tmp_path / "measurement.json")], text=True, env=environment, **outcome)
 
     return run

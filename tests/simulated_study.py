@@ -169,7 +169,13 @@ class Simulation:
         if status != "lost":
             end_s = start_s + duration_s
             lines.append(
-                {"record": "end", "status": status, "ended": self.utc(end_s), "monotonic_s": end_s, "work": dict(work or {})}
+                {
+                    "record": "end",
+                    "status": status,
+                    "ended": self.utc(end_s),
+                    "monotonic_s": end_s,
+                    "work": dict(work or {}),
+                }
                 | {"exit_code": {"succeeded": 0, "failed": 1, "killed": 137}[status], "cpu_s": duration_s * busy_cpus}
             )
         path = self.results / "ledger" / self.host / f"{name}.jsonl"

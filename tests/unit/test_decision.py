@@ -276,6 +276,9 @@ def test_of_bits_per_byte_fewer_are_better(tmp_path: Path) -> None:
             bootstrap=200,
             primary=task.primary,
             metrics=scores_with_intervals(task, answers, 200, 1),
+            seed=1,
+            tokens=0,
+            prompt_tokens=0,
         )
         report.write(tmp_path / f"evaluations/support/{recipe}/seed-1.json")
         path = tmp_path / f"evaluations/support/{recipe}/seed-1.predictions.jsonl"

@@ -45,6 +45,6 @@ class EvaluationReport(ModelQuality, Document):
     task: str
     engine: str
     precision: str | None
-    seed: int = 1
-    tokens: int = 0
-    prompt_tokens: int = 0
+    seed: int
+    tokens: int
+    prompt_tokens: int
