@@ -203,11 +203,11 @@ def test_a_counter_that_begins_anew_makes_and_loses_no_energy_unseen(tmp_path, e
     known_s = job.attempt.last_s - job.attempt.first_s - gap.duration_s
     assert known(component.energy).value == pytest.approx(100 * known_s, rel=0.02)
     assert component.coverage < 1
-    assert "began anew" in gap.reason
+    assert "was reset" in gap.reason
     (provisional,) = (c for c in json.loads(log_file.read_text())["components"] if c["component"] == "gpu")
     assert provisional["energy_J"]["value"] == pytest.approx(100 * known_s, rel=0.02)
     assert provisional["coverage"] == pytest.approx(component.coverage, rel=0.01)
-    assert "began anew" in provisional["reason"]
+    assert "was reset" in provisional["reason"]
 
 
 @needs_compiler

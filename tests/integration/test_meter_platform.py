@@ -106,7 +106,7 @@ def test_a_reset_is_told_from_a_wrap_around(tmp_path, env):
     assert counted_J(tmp_path) == pytest.approx(25, rel=0.01)
     assert component["energy_J"]["value"] < 25.25  # the job's part of it
     assert 0 < component["coverage"] < 1
-    assert "began anew" in component["reason"]
+    assert "was reset" in component["reason"]
 
 
 def test_a_file_that_the_kernel_makes_on_reading_is_never_stale(tmp_path, env):

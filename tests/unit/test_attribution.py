@@ -324,7 +324,7 @@ def test_a_machine_that_was_suspended_makes_no_energy_when_its_counters_begin_an
     result = attribute_attempts([one])
     assert device(result).counted_J == JOULES(9 * 20)
     assert job_J(result, "a") == JOULES(9 * 20)
-    assert "began anew" in result.hosts[0].gaps[0].reason
+    assert "was reset" in result.hosts[0].gaps[0].reason
 
 
 @pytest.mark.parametrize("step_s", [-3600, 3600])
@@ -381,7 +381,7 @@ def test_readings_of_almost_one_time_in_the_wrong_order_count_once():
     ("constants", "power_W", "energy_J", "reason"),
     [
         ({"max_W": 99.0, "stamp_s": 0.05}, 100.0, 1000, None),
-        ({"max_W": 99.0, "stamp_s": 0.001}, 100.0, None, "began anew"),
+        ({"max_W": 99.0, "stamp_s": 0.001}, 100.0, None, "was reset"),
         ({"still_s": 30.0, "still_cpu_s": 6.0}, 0.0, 0, None),
         ({"still_s": 30.0, "still_cpu_s": 4.0}, 0.0, None, "stood still"),
     ],

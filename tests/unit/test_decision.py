@@ -356,7 +356,7 @@ def test_recommend_needs_an_account(tmp_path: Path, capsys: pytest.CaptureFixtur
 @pytest.mark.parametrize(
     ("accuracy", "decision", "reason"),
     [
-        (0.0, {}, "the accuracy of baseline itself is 0, and at most 0.01 worse than that is any accuracy"),
+        (0.0, {}, "the accuracy of baseline itself is 0, and any accuracy is at most 0.01 worse than that"),
         (0.3, {"worse_by": 0.5}, "the accuracy of baseline itself is 0.3"),
     ],
 )
@@ -394,7 +394,7 @@ def test_without_the_baselines_quality_the_others_cannot_be_compared_with_it(
     (tmp_path / "evaluations/support/baseline/seed-1.json").unlink()
     advice = decided(study)["recommendation"]
     assert advice["recipe"] is None
-    assert advice["reason"] == "baseline, whose accuracy the others' is compared with, was not evaluated"
+    assert advice["reason"] == "baseline was not evaluated, so the others' accuracy can't be compared with it"
     results = accounted(study)
     capsys.readouterr()
     assert main(["recommend", str(results), "--experiment", "support", "--quality", "0.5"]) == 0

@@ -223,10 +223,10 @@ INTEGRAL = Counter(unit_J=1.0, shared=False)  # of power from outside
     ("counter", "readings", "energy_J", "coverage", "reason"),
     [
         (RAPL, [(0, 262_143e6), (1, 262_143e6 + 50e6 - known(RAPL.wrap)), (2, 100e6 - 328_850)], 100, 1, None),
-        (RAPL, [(0, 100e9), (1, 100.05e9), (2, 20e6), (3, 70e6)], 100, 2 / 3, "began anew"),
-        (RAPL, [(0, 0.0), (1, 50e6), (2, 5050e6), (3, 5100e6)], 100, 2 / 3, "began anew"),
+        (RAPL, [(0, 100e9), (1, 100.05e9), (2, 20e6), (3, 70e6)], 100, 2 / 3, "was reset"),
+        (RAPL, [(0, 0.0), (1, 50e6), (2, 5050e6), (3, 5100e6)], 100, 2 / 3, "was reset"),
         (RAPL, [(0, 0.0), (1, 50e6), (1000, 100e6), (1001, 150e6)], 100, 2 / 1001, "wrapped more than once"),
-        (RAPL, [(0, 100e9), (1, 20e6)], None, 0, "began anew"),
+        (RAPL, [(0, 100e9), (1, 20e6)], None, 0, "was reset"),
         (INTEGRAL, [(0, 0.0), (1, 50.0), (2, 10.0), (3, 60.0)], 100, 2 / 3, "silent"),
         (INTEGRAL, [(0, 0.0), (1, 50.0), (2, None), (900, 50.0), (901, 100.0)], 100, 2 / 901, "silent"),
     ],

@@ -201,7 +201,7 @@ def components_of(
             for parameter in (term.parameter for term in device.sensor.terms)
             if device.key(parameter) in energies
         }
-        if terms:  # else another's GPU, or a model that stood back
+        if terms:  # without terms: another job's GPU, or a model that was not applied
             energy = Estimate(terms, {name: parameters[name] for name in terms})
             counted_J = math.fsum(
                 coefficient * parameters[names.get(parameter, parameter)].value

@@ -65,7 +65,7 @@ def merge_counter(attempts: Sequence[Attempt], sensor: SensorRecord, counter: Co
     if wrap:
         steps = np.where(back & ~tie, steps + wrap, steps)
         back = np.zeros_like(back)
-    # After a reset the counter seems to have grown, with or without a wrap-around, more than `max_W` allows.
+    # A reset is recognised by the growth: more than `max_W` allows, also if the step back is taken for a wrap-around.
     jumped = (back & ~tie) | (steps > most)
     twice = ~jumped & (steps + wrap <= most) & bool(limit_W) if wrap else np.zeros_like(jumped)
     steps = np.where(jumped | twice, 0.0, steps)
@@ -91,9 +91,9 @@ def _standstills(times: Array, raw: Array, longest_s: float) -> list[Unknown]:
 def _ties(times: Array, raw: Array, small: float, stamp_s: float) -> npt.NDArray[np.bool_]:
     """Whether each step back is a tie: of two readings within `stamp_s`, the one stamped later was made earlier.
 
-    A neighbour then makes up for it: the previous reading is not above the step's end, or the next one not below its
-    begin. After a reset neither is true, unless the counter had hardly begun to count: a step that is not `small` must
-    fulfil both.
+    The neighbouring readings distinguish a tie from a reset. After a tie, the previous reading is not above the step's
+    end, or the next one is not below its begin. After a reset neither is true, unless the counter had hardly begun to
+    count. So one of the two is enough for a `small` step, and any other step must fulfil both.
     """
     from_before = np.concatenate([[np.inf], raw[:-2]]) <= raw[1:]
     to_after = np.concatenate([raw[2:], [-np.inf]]) >= raw[:-1]
@@ -106,7 +106,7 @@ def merge_integral(attempts: Sequence[Attempt], sensor: SensorRecord, counter: C
     """Merge integrals that each meter began at its own zero (power from outside): the mean of their slopes.
 
     A meter does not count where the power was not read for longer than the counter's `silent_s`, or where its integral
-    began anew. Where no meter counts, the growth is unknown.
+    restarted. Where no meter counts, the growth is unknown.
     """
     readings = [a.readings(sensor) for a in attempts if _has(a, sensor)]
     readings = [(when, raw) for when, raw in readings if len(when) > 1]

@@ -25,8 +25,9 @@ STANDARD = Gauge(unit_W=1.0)
 # A run of more renewals than this has its own period; a shorter one has the period of all.
 LONG_RUN = 20
 NORMAL_95 = 1.96
-# Of noise that a window of a quarter period does not smooth, the gap's mean has a third of a window's variance, the
-# mean of the two windows beside it a half; of two windows' squared difference, which is twice that variance, 5/12.
+# The error of a gap's mean, as a part of the squared difference of the two windows beside it. For noise that a window
+# of a quarter period does not smooth: the gap's mean has 1/3 of a window's variance, the mean of the two windows 1/2.
+# Together that is 5/6 of it, and the squared difference is twice a window's variance: 5/12.
 NOISE_PART = 5 / 12
 
 
@@ -44,8 +45,9 @@ class PolledPower(Series):
         inside = (steps.at_s > start_s) & (steps.at_s < end_s)
         jumps_W = np.bincount(steps.run[inside], np.abs(steps.jump_W[inside]), minlength=len(steps.deviation_s))
         deviations_J = np.sort(jumps_W * steps.deviation_s)
-        # The two largest (all ups and all downs of a load in step with the refresh) may both be at the far ends of
-        # their brackets, and so add up: uniform errors, that is ± √3 deviations.
+        # If a load is in step with the refresh, all its ups are one run and all its downs another: the two largest
+        # deviations. Both may be at the far ends of their brackets at once, so these two add up. Their errors are
+        # uniform, so the far end is √3 deviations away.
         largest_J = 3**0.5 * float(deviations_J[-2:].sum())
         variance_J2 = float((deviations_J[:-2] ** 2).sum())
         for edge_s in (start_s, end_s):  # a step may be on either side of an edge

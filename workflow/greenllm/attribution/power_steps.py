@@ -10,8 +10,8 @@ from greenllm.attribution.refresh_period import Brackets, Indices, regular_runs
 
 # A change by more than this part of the whole range is a step; a smaller one is noise.
 STEP_PART = 0.05
-# Irregular steps are neither independent nor all seen: their deviation is multiplied by this, which covers loads that
-# jitter by 2 % of their period, and random ones (tests/unit/test_polled_power.py).
+# Irregular steps are not independent, and some are not seen. So their deviation is multiplied by this factor. It covers
+# loads that jitter by 2 % of their period, and random ones (tests/unit/test_polled_power.py).
 IRREGULAR = 2.0
 
 

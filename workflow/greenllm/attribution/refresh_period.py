@@ -1,8 +1,8 @@
 """When a sensor renewed what it shows: regular instants, found from readings that were taken at other times.
 
 A card renews its energy counter, or its power, some ten times a second, independent of its readers. If two readings
-differ, a renewal lies in the bracket between them. Regular instants that pass through all brackets are known far
-better than from one bracket.
+differ, there was a renewal in the bracket between them. One bracket locates its renewal poorly. Regular instants that
+pass through all brackets are known far better.
 """
 
 from collections.abc import Iterator

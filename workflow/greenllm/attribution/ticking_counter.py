@@ -17,8 +17,9 @@ from greenllm.attribution.refresh_period import LONGEST_S
 
 # Readings closer than this (s) locate the renewal between them well enough.
 CLOSE_S = 0.03
-# Where the power stepped within the period of an edge: the largest error of either assumption (a straight line, a
-# step), in units of the difference between the two (simulated square waves, periods of 0.2 to 5 s).
+# The counter's value at an edge follows from one of two assumptions: the power was constant over the edge's period, or
+# it stepped at the edge. If it stepped elsewhere in the period, either is wrong, at most by this many times the
+# difference between the two (simulated square waves, periods of 0.2 to 5 s).
 OFF = 1.5
 
 
@@ -66,8 +67,9 @@ def renewed(series: Series, edges: Sequence[float]) -> Series:
 def _instants(first_s: Array, last_s: Array) -> Array | None:
     """Return when each value was renewed, from its first and last reading; None if the counter does not tick.
 
-    A renewal lies between the readings around it where these are close, and the renewal before it a period earlier. Any
-    other value was renewed within the period before its first reading.
+    If the readings around a renewal are close to each other, it is taken to be midway between them. If those around the
+    renewal before it are not, that one was a period earlier. Any other value was renewed within the period before its
+    first reading, and is taken to be in the middle of it.
     """
     wide_s = np.append(np.inf, first_s[1:] - last_s[:-1])
     middles = first_s - wide_s / 2

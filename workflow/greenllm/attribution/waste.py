@@ -51,9 +51,9 @@ def _product(attempt: Attempt, lineage: Lineage) -> Hashable | None:
 def _configurations(lineage: Lineage) -> dict[str, str]:
     """Return {id: digest of everything that determines an attempt's result}: its own settings, and those of its inputs.
 
-    An input that an attempt made is represented by that attempt's configuration: made again from the same, a model
-    differs in its modification time, or by chance. Any other input is represented by its fingerprint. A nested meter
-    that does not name its inputs has those of the meter around it.
+    An input that an attempt made is represented by that attempt's configuration, not by its fingerprint: a model that
+    is made again from the same inputs differs in its modification time, or by chance. Any other input is represented by
+    its fingerprint. A nested meter that does not name its inputs has those of the meter around it.
     """
     configurations: dict[str, str] = {}
     for attempt in lineage.in_order:  # a maker began before those that read what it made

@@ -36,11 +36,11 @@ def undecidable(comparison: Comparison, decision: Decision) -> str | None:
     if baseline is None:
         if not any(comparison.quality.values()):
             return None  # nothing was evaluated
-        return f"{comparison.baseline}, whose {metric} the others' is compared with, was not evaluated"
+        return f"{comparison.baseline} was not evaluated, so the others' {metric} can't be compared with it"
     if not _says_nothing(comparison, decision, baseline.value):
         return None
     worst = f"{metric} of {comparison.baseline} itself is {baseline.value:.3g}"
-    allows = f"at most {decision.worse_by:g} worse than that is any {metric}"
+    allows = f"any {metric} is at most {decision.worse_by:g} worse than that"
     remedy = "train the baseline better, or ask for a quality (decision.quality), or a smaller decision.worse_by"
     return f"the {worst}, and {allows}; {remedy}"
 
@@ -157,9 +157,12 @@ def _why_none(comparison: Comparison, rows: Sequence[RecipeRow]) -> str:
     if len(unevaluated) == len(rows):
         return "no recipe was evaluated"
     if comparison.quality[comparison.baseline] is None and any(row.qualifies == "not resolvable" for row in rows):
-        return f"{comparison.baseline}, whose quality the others' is compared with, was not evaluated"
+        return f"{comparison.baseline} was not evaluated, so the others' quality can't be compared with it"
     if open_ := [row for row in rows if row.qualifies == "not resolvable" and row not in unevaluated]:
-        return f"whether the quality of {_listed(open_)} is as asked is not resolvable; more test examples or seeds may"
+        return (
+            f"it is not resolvable whether the quality of {_listed(open_)} is good enough; "
+            "more test examples or seeds may show it"
+        )
     return "no recipe's quality is as asked" + (f" ({_listed(unevaluated)} not evaluated)" if unevaluated else "")
 
 

@@ -113,7 +113,7 @@ def _check(init: str, folder: Path | None, names: list[str]) -> None:
     if not any(name.endswith(".safetensors") for name in names):
         raise UserError(
             f"{init}: no *.safetensors; pickled weights (*.bin, *.pt) are never loaded, since they can run code: "
-            "save the model anew with save_pretrained"
+            "save the model again with save_pretrained"
         )
     index = "model.safetensors.index.json"
     if folder is not None and index in names:

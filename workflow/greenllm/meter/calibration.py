@@ -67,8 +67,9 @@ def _calibrate(sensor: Sensor, host: str, calibration: Mapping[str, Any], own: M
     gain = Parameter.from_json({**own["gain"], "unit": "J/J", "source": source})
     if not 0 < gain.value < math.inf or not -math.inf < gain.low <= gain.value <= gain.high < math.inf:
         raise ValueError(f"gain {gain.value} [{gain.low}, {gain.high}]")
-    # All parameters share the gain, and so its error, but are treated as independent, in quadrature. The root of their
-    # number corrects that: the sum's interval is then right if they weigh the same, and never too narrow.
+    # All parameters share the gain, and so its error. But errors of parameters add in quadrature, as if independent. So
+    # the gain's bounds are widened by the root of the parameters' number. The sum's interval is then right if all
+    # parameters weigh the same, and never too narrow.
     parts = math.sqrt(len(now))
     low, high = gain.value - (gain.value - gain.low) * parts, gain.value + (gain.high - gain.value) * parts
     parameters = dict(sensor.parameters)
@@ -95,10 +96,10 @@ def _offset_half_width_W(calibration: Mapping[str, Any], own: Mapping[str, Any])
 
     At a power P the sum's variance is Var(gain)·P² + 2·Cov·P + Var(offset). Gain and offset are anticorrelated
     (Cov < 0: the line turns about the calibration's mean power), but parameters are treated as independent, so without
-    the middle part intervals would be several times too wide. Each parameter keeps its own coefficient (energies are
-    shared out by term, so no coefficient may be negative, as one about the mean power would be). The middle part
-    therefore goes into the offset, as it is at the calibration's lowest power, where it is nearest zero; at higher
-    powers the interval is wider than needed. Where Cov > 0 it is taken at the highest power.
+    the middle part intervals would be several times too wide. Written about the mean power, the line would need no
+    middle part, but a coefficient could be negative. None may be, since energies are shared out by term. The middle
+    part is therefore added to the offset's variance. It is taken at the calibration's lowest power, where it is nearest
+    zero. At higher powers the interval is wider than needed. Where Cov > 0 it is taken at the highest power.
     """
     (_, covariance), (_, variance) = calibration["covariance"]
     powers = own["power_W"]

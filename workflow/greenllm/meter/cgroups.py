@@ -13,7 +13,7 @@ from greenllm.meter.console import warn
 from greenllm.meter.host import sysfs
 from greenllm.meter.process_tree import ProcessTree
 
-# Where a group may lie under the root: cgroup v2; v1, whose controllers are folders; v2 beside v1.
+# Folders under the root that may hold a group: cgroup v2; v1, whose controllers are folders; v2 beside v1.
 HIERARCHIES = ("", "cpuacct", "cpu,cpuacct", "unified")
 
 

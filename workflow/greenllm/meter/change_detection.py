@@ -12,10 +12,11 @@ Reading = tuple[float, float]  # CLOCK_MONOTONIC in s, raw
 # A card renews what it shows every 10 to 100 ms (arXiv 2312.02741); a counter that does not within RENEWAL_S does not
 # move at all. POLL_S is the time between two polls: less than the shortest period, more than a call of NVML takes.
 RENEWAL_S, POLL_S = 0.3, 0.005
-# The renewals for which a job's edge is polled: two after the start show the period, two after the end the power then.
+# A job's edge is polled for this number of renewals. Two after the start show the period. Two after the end show the
+# power at that time.
 RENEWALS_AT_EDGE = 2
-# An unchanged reading is still recorded once per RECORD_S, to prove that it was read. After `Gauge.unread_s`, a few
-# times that, without one the gauge counts as unread.
+# An unchanged reading is still recorded once per RECORD_S, to prove that it was read. A gauge counts as unread after
+# `Gauge.unread_s` without a record, which is a few times RECORD_S.
 RECORD_S = 1.0
 UNREAD = "the power could not be read"
 

@@ -37,8 +37,9 @@ def run_metered(options: Options) -> int:
     except BaseException:
         recording.abandon()
         raise
-    # Signals are taken from a queue, one after the other, instead of by handlers; those that were ignored when
-    # the meter started (nohup) stay so, for the command too. Blocked to the end, they cannot keep it from the log.
+    # Signals are taken from a queue, one after the other, instead of by handlers. A signal that was ignored when the
+    # meter started (nohup) stays ignored, for the command too. The others are blocked until the log is written, so
+    # that none ends the meter before.
     taken = {s for s in FORWARDED if signal.getsignal(s) != signal.SIG_IGN} | {signal.SIGCHLD}
     mask = signal.pthread_sigmask(signal.SIG_BLOCK, taken)
     outcome = _Command(options.command, work_file, recording, tree, taken, mask).run()

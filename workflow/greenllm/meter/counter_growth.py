@@ -2,7 +2,7 @@
 
 from greenllm.ledger.records import Counter
 
-JUMPED = "the counter began anew (driver reloaded, or the machine was suspended?)"
+JUMPED = "the counter was reset (driver reloaded, or the machine was suspended?)"
 WRAPPED = "the time between two readings is long enough that the counter may have wrapped more than once"
 STOOD = "the counter stood still: it does not count (a virtual machine's, or a copy of the host's files?)"
 

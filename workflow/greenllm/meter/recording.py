@@ -277,9 +277,9 @@ def _here() -> str | None:
 
 
 def _unambiguous_s(sensor: Sensor) -> float:
-    """Return the longest time between two readings that leave no doubt, in seconds.
+    """Return the longest time between two readings, in seconds, after which the growth between them is still known.
 
-    Within it a counter wraps no more than once, and a power does not count as unread.
+    Within this time a counter wraps no more than once, and a power does not count as unread.
     """
     if sensor.gauge is not None:
         return sensor.gauge.unread_s / 2

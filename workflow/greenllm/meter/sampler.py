@@ -13,8 +13,8 @@ from greenllm.meter.usage import MemoryUse
 
 Row = list[float | None]
 
-# Counters that may be one are read again if they differ: this number of times, after this time (s), until they have
-# differed in this number of samples.
+# Two zones may show one counter. If their counts differ in a sample, they are read again: at most READ_AGAIN times,
+# BETWEEN_S seconds apart. Zones that differed in SURELY samples show different counters.
 READ_AGAIN, BETWEEN_S, SURELY = 5, 2e-4, 3
 
 

@@ -71,7 +71,7 @@ def take_slots(
         chosen = allowed if given and options.gpus is None else allowed[:wanted]
         if options.gpus is not None and not slurm:
             exports |= _cuda(chosen)
-        # A nested job's reservation, if it names one, is part of its parent's.
+        # A nested job reserves nothing unless it names a number, which is then part of its parent's reservation.
         reserved = float(threads) if given or options.threads else 0.0
         return Slots(chosen, threads, reserved, exports)
 

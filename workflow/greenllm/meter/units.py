@@ -29,7 +29,8 @@ UNIT = r"[ \t\u00a0\u2009\u202f]*((?:[^\W\d_]|[%°])[^\s,;:|(){}\[\]\"'<>=]*(?:[
 _PLAIN = re.compile(r"\+?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?")
 _GROUPED = re.compile(rf"\d{{1,3}}(?:([{_MARKS},.])\d{{3}})(?:\1\d{{3}})*(?:([.,])\d+)?")
 
-# In a name everything shaped like a unit, in upper or lower case, is its unit: if `scale` refuses it, it is refused.
+# Any word of a name that is shaped like a unit, in upper or lower case, counts as the name's unit. If `scale` refuses
+# that unit, the reading is refused.
 _PREFIX_WORD = "(?:nano|micro|milli|kilo|mega|giga|tera)"
 _SYMBOL_SHAPE = "[pnµμumkgt]?(?:wh?|ws|j|vah?|varh?)|[µμumk][av]|[kmg]?hz|pct|percent|dbm|btu|hp"
 _WORD_SHAPE = rf"(?:{_PREFIX_WORD}[ -]?|[kmg] ?)?(?:watt|joule|volt[ -]?amp(?:ere)?)s?(?:[ -]?(?:hours?|seconds?|h|s))?"
@@ -45,7 +46,7 @@ class ReadingError(Exception):
 
 
 def scale(unit: str, quantity: Quantity) -> float | None:
-    """Return the watts (power) or joules (energy) of one unit; None where it is none of that quantity.
+    """Return the watts (power) or joules (energy) of one unit; None if it is not a unit of that quantity.
 
     Symbols are those of the SI; words, such as kilowatts, are accepted. The prefix m is milli and M is mega, so `mw`,
     `Mw` and `MWH`, whose case is wrong, are refused; otherwise w, j and H are read as W, J and h, and K as k.
@@ -90,7 +91,10 @@ def unit_in(name: str) -> str:
 
 
 def amount(text: str, quantity: Quantity, unit: str) -> float:
-    """Return the watts or joules of a number, with its unit or in `unit`. Raises ReadingError for anything else."""
+    """Return a number as watts or joules. Its unit is the one after it, else `unit`.
+
+    Raises ReadingError for any other text.
+    """
     match = re.fullmatch(rf"({NUMBER})(?:{UNIT})?", text.strip())
     if match is None:
         raise ReadingError(f"{shown(text)} is no number")

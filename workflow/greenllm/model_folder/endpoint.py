@@ -42,12 +42,12 @@ class Endpoint(BaseModel):
         return {"Authorization": f"Bearer {key}"}
 
     def unreachable(self, error: Exception) -> UserError:
-        """Return what tells that the endpoint does not answer."""
+        """Return the error for an endpoint that does not answer."""
         reason = " ".join(str(error).split()) or type(error).__name__
         return UserError(f"{self.url}: can't be reached ({reason}); is the endpoint running?")
 
     def refused(self, status: int, content: bytes) -> UserError:
-        """Return what tells that the endpoint answers with an HTTP error."""
+        """Return the error for an endpoint that answers with an HTTP error."""
         remedy = ""
         if status in (401, 403):
             remedy = (

@@ -18,8 +18,9 @@ from greenllm.attribution.merging import Series
 from greenllm.attribution.sharing import within
 from greenllm.estimate import Interval
 
-# A window's edges are between two readings, where the energy is interpolated: an error of at most a quarter of a
-# period's swing at each edge. In a window of ten periods that is a few percent, which hundreds of windows average out.
+# At a window's edges the energy is interpolated between two readings. The error at each edge is at most a quarter of
+# the power's swing times the period. In a window of ten periods that is a few percent, which hundreds of windows
+# average out.
 PERIODS_PER_WINDOW = 10
 LAGS_S = (-5.0, 5.0)
 LAG_STEP_S = 0.1

@@ -43,7 +43,7 @@ SILENT_S = 120.0
 # minute at once: 8.4 MJ of a rack of 140 kW, between two samples 0.1 s apart. If the counter wraps early, the
 # bound is half a wrap in the time between two readings, and a larger step is a reset.
 HIGHEST_W = 1e8
-# An integral falls by this much where it begins anew: more than it can have grown meanwhile.
+# An integral falls by this much where it restarts: more than it can have grown meanwhile.
 FALL_J = HIGHEST_W * COMMAND_LIMIT_S
 LONGEST_TEXT = 65536
 QUANTITIES: "dict[str, Quantity]" = {JOULES: "energy", WATTS: "power"}
@@ -181,7 +181,7 @@ def read_file(name: str, path: Path) -> tuple[float, float]:
 class Integral:
     """The energy in joules since the first reading, from readings of a counter that may wrap, or of a power.
 
-    If the energy used is unknown (the counter began anew, the power was not reported for SILENT_S), the integral falls
+    If the energy used is unknown (the counter was reset, the power was not reported for SILENT_S), the integral falls
     by FALL_J. It never falls otherwise.
     """
 

@@ -40,7 +40,8 @@ _UNIT_NAMES = ("unit", "units", "unitofmeasurement", "uom")
 class _Number:
     """A number in a text, its unit (empty: none), its line up to it, its position, and its JSON path.
 
-    It may be part of a number with a blank between thousands: it `follows` up to three digits, or `goes_on` with three.
+    A blank may separate thousands, so it may be only a part of a number. `follows`: up to three digits and a blank come
+    before it. `goes_on`: a blank and three digits come after it.
     """
 
     number: str
