@@ -94,7 +94,8 @@ def config(recipes: list[str] | None = None, seeds: list[int] | None = None, **s
         },
         **sections,
     }
-    return validate(values, Config, "test")
+    config: Config = validate(values, Config, "test")
+    return config
 
 
 @dataclass
