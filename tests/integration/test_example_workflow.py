@@ -57,8 +57,8 @@ def test_each_rules_attempts_are_metered(workflow, tmp_path):
     attempts, _ = read_attempts(workflow / "results/ledger")
     assert {attempt.start.run_id for attempt in attempts} == {"run-1"}
     assert {attempt.parent for attempt in attempts} == {None}
-    ends = {attempt.start.job.wildcards["text"]: known(attempt.end) for attempt in attempts}
-    work = {text: end.work["words"] for text, end in ends.items() if end.work}
+    ends = [(attempt.start.job.wildcards["text"], known(attempt.end)) for attempt in attempts]
+    work = {text: end.work["words"] for text, end in ends if end.work}
     assert work == words
 
     printed = subprocess.run(
