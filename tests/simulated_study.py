@@ -17,7 +17,7 @@ from greenllm.config.read import validate
 from greenllm.documents.card import CardFile, DataCard
 from greenllm.documents.evaluation import EvaluationReport
 from greenllm.documents.measurement import (
-    AnswersAgreement,
+    AgreementCounts,
     IdleTime,
     Latency,
     LoadMeasurement,
@@ -317,7 +317,7 @@ class Simulation:
             load_id=load,
             energy_reason=None,
             idle=idle,
-            agreement=AnswersAgreement(equal=1000, compared=1000, share=1.0),
+            agreement=AgreementCounts(equal=1000, compared=1000, share=1.0),
             points=points,
             model_bytes=5_100_000 if recipe != "int8" else 2_300_000,
             memory_bytes=310_000_000 if recipe != "int8" else 120_000_000,

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from greenllm.study import layout
 from greenllm.study.models import Config
-from greenllm.study.plan import Plan
+from greenllm.study.plan import Plan, python_of
 
 PLAN = Plan(
     Config.model_validate(
@@ -87,3 +87,9 @@ def test_every_result_is_documented():
         folder, _, file = shown.rpartition("/")
         ending = file.removeprefix("seed-<n>")
         assert any(line.startswith(f"| `{folder}") and ending in line for line in lines), shown
+
+
+def test_an_additional_environment_lies_where_make_installs_it():
+    root = Path(__file__).parents[2]
+    assert ".venv-tensorflow/installed:" in (root / "Makefile").read_text()
+    assert python_of("tensorflow") == root / ".venv-tensorflow/bin/python"

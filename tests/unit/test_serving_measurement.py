@@ -8,10 +8,10 @@ import pytest
 
 from greenllm.attribution import Estimate, Parameter
 from greenllm.config.models import Deployment
-from greenllm.documents.measurement import Throughput
+from greenllm.documents.measurement import MeasurementWindow, Throughput
 from greenllm.errors import UserError
 from greenllm.load.measurement import described, measure_point
-from greenllm.load.rounds import Answered, Order, Round, Window
+from greenllm.load.rounds import Answered, Order, Round
 from greenllm.statistics import relative_halfwidth
 
 GAIN = {"gain": Parameter(1.0, 0.9, 1.1, "J/J", "test")}
@@ -27,10 +27,10 @@ class Simulated:
     def send(self, order: Order) -> Round:
         self.orders.append(order)
         start_s = float(len(self.orders))
-        window = Window("", "", start_s, start_s + 1, "")
+        window = MeasurementWindow("", "", start_s, start_s + 1, "")
         return Round(window, [Answered(str(i), tokens=2, error=self._error) for i in range(order.requests)])
 
-    def energies(self, windows: Sequence[Window]) -> list[Estimate | None]:
+    def energies(self, windows: Sequence[MeasurementWindow]) -> list[Estimate | None]:
         chance = random.Random(1)
         return [Estimate({"gain": 100 * (1 + chance.gauss(0, self._spread))}, GAIN) for _ in windows]
 

@@ -3,12 +3,12 @@
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import Field, SerializerFunctionWrapHandler, ValidationError, model_serializer
+from pydantic import Field, SerializerFunctionWrapHandler, model_serializer
 
 from greenllm.attribution.result import HostTotals
 from greenllm.comparison.rows import Advice, ComparedRecipes, ModelRow
 from greenllm.documents.card import DataCard
-from greenllm.documents.document import Number, first_fault
+from greenllm.documents.document import Number, validated
 from greenllm.documents.preparation import PreparationReport
 from greenllm.errors import UserError
 from greenllm.estimate import Interval, Parameter
@@ -173,14 +173,11 @@ class Account(AccountPart):
 
     @classmethod
     def read(cls, path: Path, remedy: str = REMEDY) -> "Account":
-        """Read an account.json. Raises UserError, with `remedy`, if it is missing or has another schema."""
+        """Read an account.json. Raises UserError if it is missing (with `remedy`) or is not one."""
         found = read_json(path, remedy)
         if found.get("schema") != SCHEMA:
             raise UserError(f"{path}: expected schema {SCHEMA!r}; {REMEDY}")
-        try:
-            return cls.model_validate(found)
-        except ValidationError as error:
-            raise UserError(f"{path}: {first_fault(error)}; {REMEDY}") from None
+        return validated(cls, found, path, REMEDY)
 
     def to_json(self) -> dict[str, Any]:
         """Return the account as the JSON object of account.json."""

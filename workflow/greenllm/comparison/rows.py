@@ -4,7 +4,7 @@ from typing import Literal
 
 from greenllm.documents.document import Number
 from greenllm.documents.evaluation import HandedOver, ModelQuality
-from greenllm.documents.measurement import AnswersAgreement, MeasuredLoad
+from greenllm.documents.measurement import AgreementCounts, MeasuredLoad
 from greenllm.documents.training import TrainingFacts
 from greenllm.estimate import Interval
 from greenllm.footprint.rows import AccountPart, Impact
@@ -140,7 +140,7 @@ class ServedModel(ServedPoint):
     method: str | None
     quality: str | None
     idle_power_W: Interval | None
-    agreement: AnswersAgreement | None
+    agreement: AgreementCounts | None
     memory_bytes: int | None
     memory_reason: str | None
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, Self, TypeVar
 
 from pydantic import (
     BaseModel,
@@ -18,6 +18,7 @@ from pydantic import (
 from greenllm.errors import UserError
 from greenllm.files import read_json, write_json
 
+Model = TypeVar("Model", bound=BaseModel)
 Number = int | float  # as it is written: a count stays a count
 
 
@@ -55,11 +56,14 @@ class WrittenPart(DocumentPart):
         return {key: written[key] for key in self._keys}
 
 
-def first_fault(error: ValidationError) -> str:
-    """Return the first fault that pydantic found, as "key: what is wrong"."""
-    first = error.errors(include_url=False)[0]
-    key, message = ".".join(map(str, first["loc"])), first["msg"].removeprefix("Value error, ")
-    return f"{key}: {message[0].lower()}{message[1:]}"
+def validated(model: type[Model], found: Mapping[str, Any], path: Path, remedy: str) -> Model:
+    """Return the content of a file as `model`. Raises UserError with the first wrong key, and `remedy`."""
+    try:
+        return model.model_validate(found)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        key, message = ".".join(map(str, first["loc"])), first["msg"].removeprefix("Value error, ")
+        raise UserError(f"{path}: {key}: {message[0].lower()}{message[1:]}; {remedy}") from None
 
 
 class Document(WrittenPart):
@@ -76,10 +80,7 @@ class Document(WrittenPart):
         found = read_json(path, remedy)
         if found.get("schema", None if cls.schema_required else cls.schema_name) != cls.schema_name:
             raise UserError(f"{path}: schema {found.get('schema')!r}, expected {cls.schema_name!r}; {remedy}")
-        try:
-            return cls.model_validate(found)
-        except ValidationError as error:
-            raise UserError(f"{path}: {first_fault(error)}; {remedy}") from None
+        return validated(cls, found, path, remedy)
 
     def write(self, path: Path) -> None:
         """Write the file, the schema's name first."""

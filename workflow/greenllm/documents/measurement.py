@@ -1,12 +1,14 @@
 """deployments/…/measurement.json: a server under load, as `greenllm deploy` writes it."""
 
+from dataclasses import dataclass
 from typing import ClassVar
 
 from greenllm.documents.document import Document, DocumentPart, Number, WrittenPart
 from greenllm.estimate import Interval
 
 
-class MeasurementWindow(WrittenPart):
+@dataclass(frozen=True)
+class MeasurementWindow:
     """A period by the wall clock (RFC 3339, UTC), and by CLOCK_MONOTONIC on the server's host, in s."""
 
     started: str
@@ -89,7 +91,7 @@ class LoadPoint(MeasuredLoad, WrittenPart):
     energy_per_token_J: Interval | None = None
 
 
-class AnswersAgreement(DocumentPart):
+class AgreementCounts(DocumentPart):
     """How many of a served model's answers are those that it gave when it was evaluated."""
 
     equal: int
@@ -111,7 +113,7 @@ class LoadMeasurement(Document):
     load_id: str | None = None
     energy_reason: str | None
     idle: IdleTime | None
-    agreement: AnswersAgreement
+    agreement: AgreementCounts
     points: list[LoadPoint]
     model_bytes: int | None
     memory_bytes: int | None

@@ -59,7 +59,7 @@ def likelihoods(
     return found
 
 
-def count_flops(model: Path, completions: Sequence[Completion], scored: Sequence[Likelihood]) -> float | None:
+def flops_of(model: Path, completions: Sequence[Completion], scored: Sequence[Likelihood]) -> float | None:
     """Return the operations of all answers and scored texts, each as one pass over its tokens; None if unknown.
 
     The key-value cache avoids that earlier tokens are computed again, so an answer takes one pass.

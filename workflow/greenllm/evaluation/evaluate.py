@@ -11,7 +11,7 @@ from greenllm.config.models import Evaluation
 from greenllm.device_choice import DeviceChoice
 from greenllm.documents.evaluation import EvaluationReport
 from greenllm.engines import Completion, Engine, Likelihood, load_engine
-from greenllm.evaluation.answering import answer, count_flops, likelihoods
+from greenllm.evaluation.answering import answer, flops_of, likelihoods
 from greenllm.evaluation.examples import Example, read_examples, whole_texts
 from greenllm.meter.threads import usable_threads
 from greenllm.tasks.answer_quality import quality_of
@@ -47,7 +47,7 @@ def evaluate(
     predictions = [_prediction(*parts) for parts in itertools.zip_longest(examples, completions, scored)]
     quality = quality_of(task, predictions, settings.threshold, settings.bootstrap, seed)
     result = _result(engine, task, settings, seed, completions, quality)
-    return Evaluated(result, predictions, count_flops(model, completions, scored))
+    return Evaluated(result, predictions, flops_of(model, completions, scored))
 
 
 def _prediction(example: Example, completion: Completion, scored: Likelihood | None) -> dict[str, Any]:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from greenllm.documents.evaluation import EvaluationReport
-from greenllm.documents.measurement import AnswersAgreement, LoadMeasurement
+from greenllm.documents.measurement import AgreementCounts, LoadMeasurement, MeasurementWindow
 from greenllm.errors import UserError
 from greenllm.estimate import Estimate
 from greenllm.files import read_json, write_json
@@ -17,7 +17,6 @@ from greenllm.load.generator_process import running_load
 from greenllm.load.measurement import MeasuredPoint
 from greenllm.load.processes import greenllm, metered
 from greenllm.load.prompts import read_prompts
-from greenllm.load.rounds import Window
 from greenllm.load.summary import sum_known
 from greenllm.model_folder.manifest import read_manifest
 from greenllm.serving.bundle import make_bundle, model_bytes
@@ -53,7 +52,7 @@ class MeasuredServer:
 
     target: Target
     memory: tuple[int | None, str | None]
-    idle: Window | None
+    idle: MeasurementWindow | None
     points: Sequence[MeasuredPoint]
 
 
@@ -111,7 +110,7 @@ def _write(job: DeploymentJob, measured: MeasuredServer, agreement: AnswerAgreem
         threads=job.threads,
         serve_id=serve_id,
         load_id=_id_in(job.energy_load),
-        agreement=AnswersAgreement(equal=agreement.equal, compared=agreement.compared, share=agreement.share),
+        agreement=AgreementCounts(equal=agreement.equal, compared=agreement.compared, share=agreement.share),
         model_bytes=None if job.manifest.endpoint else model_bytes(job.bundle),
         memory_bytes=measured.memory[0],
         memory_reason=measured.memory[1],
@@ -125,7 +124,7 @@ def _write(job: DeploymentJob, measured: MeasuredServer, agreement: AnswerAgreem
     write_work(requests=answered, **({} if tokens is None else {"tokens": tokens}))
 
 
-def _energies(windows: Sequence[Window]) -> list[Estimate | None]:
+def _energies(windows: Sequence[MeasurementWindow]) -> list[Estimate | None]:
     """Return the server's energy (J) in each window; None if it is unknown."""
     from greenllm.attribution.live import energy_inside  # imported while the server starts
 

@@ -9,12 +9,12 @@ from greenllm.config.models import Deployment
 from greenllm.documents.measurement import IdleTime, LoadPoint, MeasuredRound, MeasurementWindow
 from greenllm.errors import UserError
 from greenllm.estimate import Estimate, Interval, interval_of, total
-from greenllm.load.rounds import Order, Round, Stopwatch, Window
+from greenllm.load.rounds import Order, Round, Stopwatch
 from greenllm.load.summary import summary_of
 from greenllm.statistics import relative_halfwidth
 
 Send = Callable[[Order], Round]
-Energies = Callable[[Sequence[Window]], Sequence[Estimate | None]]
+Energies = Callable[[Sequence[MeasurementWindow]], Sequence[Estimate | None]]
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ def warm_up(send: Send, settings: Deployment, concurrency: int | None) -> None:
     send(Order(settings.warmup, concurrency=concurrency or 1))
 
 
-def idle(settings: Deployment) -> Window | None:
+def idle(settings: Deployment) -> MeasurementWindow | None:
     """Wait while nothing is sent; return the window, or None if the settings ask for none."""
     if not settings.idle_s:
         return None
@@ -87,7 +87,7 @@ def described(point: MeasuredPoint, rate_per_s: float | None, energies: Sequence
         rate_per_s=rate_per_s,
         rounds=[
             MeasuredRound(
-                window=_written(round.window),
+                window=round.window,
                 answered=one.answered,
                 failed=one.failed,
                 completion_tokens=one.completion_tokens,
@@ -105,18 +105,14 @@ def described(point: MeasuredPoint, rate_per_s: float | None, energies: Sequence
     )
 
 
-def described_idle(window: Window, energy: Estimate | None) -> IdleTime:
+def described_idle(window: MeasurementWindow, energy: Estimate | None) -> IdleTime:
     """Return the energy and power of the server while nothing is sent."""
     return IdleTime(
-        window=_written(window),
+        window=window,
         duration_s=window.duration_s,
         energy_J=interval_of(energy),
         power_W=None if energy is None else energy.scaled(1 / window.duration_s).interval(),
     )
-
-
-def _written(window: Window) -> MeasurementWindow:
-    return MeasurementWindow(**asdict(window))
 
 
 def _per(energy: Estimate | None, work: int | None, spread: float) -> Interval | None:

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
+from greenllm.documents.measurement import MeasurementWindow
 from greenllm.meter.host import boot_id
 
 
@@ -40,26 +41,10 @@ class Answered:
 
 
 @dataclass(frozen=True)
-class Window:
-    """A period by the wall clock (RFC 3339, UTC), and by CLOCK_MONOTONIC of the host."""
-
-    started: str
-    ended: str
-    monotonic_start_s: float
-    monotonic_end_s: float
-    boot_id: str
-
-    @property
-    def duration_s(self) -> float:
-        """Its length."""
-        return self.monotonic_end_s - self.monotonic_start_s
-
-
-@dataclass(frozen=True)
 class Round:
     """A round that was sent: its window, from the first request to the last answer, and each request's outcome."""
 
-    window: Window
+    window: MeasurementWindow
     answers: list[Answered] = field(default_factory=list)
 
     @property
@@ -70,7 +55,7 @@ class Round:
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> "Round":
         """Return the round in a JSON object, made by `dataclasses.asdict`."""
-        return cls(Window(**value["window"]), [Answered(**answer) for answer in value["answers"]])
+        return cls(MeasurementWindow(**value["window"]), [Answered(**answer) for answer in value["answers"]])
 
 
 class Stopwatch:
@@ -79,7 +64,7 @@ class Stopwatch:
     def __init__(self) -> None:
         self._started, self._start_s = datetime.now(UTC), time.monotonic()
 
-    def stop(self) -> Window:
+    def stop(self) -> MeasurementWindow:
         """Return the window up to now."""
         end_s, ended = time.monotonic(), datetime.now(UTC)
-        return Window(self._started.isoformat(), ended.isoformat(), self._start_s, end_s, boot_id())
+        return MeasurementWindow(self._started.isoformat(), ended.isoformat(), self._start_s, end_s, boot_id())

@@ -1,7 +1,6 @@
 """Metered servers: started, awaited, and stopped with all their processes, however this process ends."""
 
 import contextlib
-import ctypes
 import importlib
 import signal
 import subprocess
@@ -16,13 +15,13 @@ from typing import IO
 from greenllm.environment import SAFE_PATH
 from greenllm.errors import UserError
 from greenllm.load.processes import closely_sampled, own_environment, stop
+from greenllm.meter.process_tree import end_with_parent
 from greenllm.serving.command import READY
 
 # After a failed request: how long to wait for the server's end, whose last lines then explain the failure.
 DEATH_s = 2
 POLL_s = 0.1
 SHOWN_LINES = 100
-PR_SET_PDEATHSIG = 1
 # Needed by the measurement, and slow to import (1 s): imported while the server starts.
 NEEDED_LATER = ("greenllm.attribution.live", "scipy.special")
 
@@ -78,7 +77,9 @@ def running_other_server(command: Sequence[str], url: str, ready_s: float) -> It
 
     # A script of the user's may import the files beside it, as usual.
     environment = {name: value for name, value in closely_sampled().items() if name != SAFE_PATH}
-    with _running(command, ready, stdout=None, preexec_fn=_end_with_parent, environment=environment) as server:
+    with _running(
+        command, ready, stdout=None, preexec_fn=lambda: end_with_parent(signal.SIGTERM), environment=environment
+    ) as server:
         yield server
 
 
@@ -140,11 +141,6 @@ def _running(
             _show(log)
         if status != 0 and not (asked_to_stop and stdout is None):
             raise UserError(f"the server ended with status {status}: {_tail(log)}")
-
-
-def _end_with_parent() -> None:
-    """Have the kernel send SIGTERM to this process when its parent ends, in whatever way (prctl(2))."""
-    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0)
 
 
 def _show(log: IO[str]) -> None:

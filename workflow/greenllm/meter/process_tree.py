@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 from greenllm.meter.host import TICKS_PER_S
 
-PR_SET_CHILD_SUBREAPER = 36  # linux/prctl.h
+PR_SET_PDEATHSIG, PR_SET_CHILD_SUBREAPER = 1, 36  # linux/prctl.h
 # /proc has the waited-for children's times in ticks, user and system apart: two ticks may be missing.
 TICKS_TOLERANCE_S = 2.0 / TICKS_PER_S
 
@@ -16,6 +16,11 @@ TICKS_TOLERANCE_S = 2.0 / TICKS_PER_S
 def become_subreaper() -> None:
     """Make orphaned descendants children of this process (prctl(2), PR_SET_CHILD_SUBREAPER), so none gets lost."""
     ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+
+
+def end_with_parent(signal_number: int) -> None:
+    """Have the kernel send this signal to this process when its parent ends, in whatever way (prctl(2))."""
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal_number, 0, 0, 0)
 
 
 @dataclass

@@ -5,7 +5,7 @@ import os
 import signal
 import time
 
-from greenllm.meter.process_tree import ProcessTree, children_of, read_process
+from greenllm.meter.process_tree import ProcessTree, children_of, end_with_parent, read_process
 
 # Signals that are passed on: those by which a person or a scheduler ends or notifies a job. Stop and continue (Ctrl-Z,
 # fg) reach the whole group through the terminal.
@@ -22,7 +22,7 @@ FORWARDED = (
 ENDING = (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT, signal.SIGTERM)
 
 SI_KERNEL = 0x80  # asm-generic/siginfo.h: the terminal's Ctrl-C, Ctrl-\ and hang-up, which go to the whole group
-PR_SET_PDEATHSIG, PR_SET_NAME = 1, 15  # linux/prctl.h
+PR_SET_NAME = 15  # linux/prctl.h
 SENTINEL_NAME = "meter-sentinel"
 # The kernel walks a process group while its first members may run already.
 GROUP_DELIVERY_S = 0.01
@@ -39,12 +39,11 @@ class Sentinel:
         meter = os.getpid()
         self.pid = os.fork()
         if self.pid == 0:
-            libc = ctypes.CDLL(None)
             signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
-            libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+            end_with_parent(signal.SIGKILL)
             if os.getppid() != meter:  # it has died before
                 os._exit(0)
-            libc.prctl(PR_SET_NAME, SENTINEL_NAME.encode(), 0, 0, 0)
+            ctypes.CDLL(None).prctl(PR_SET_NAME, SENTINEL_NAME.encode(), 0, 0, 0)
             os.closerange(0, 1 << 20)
             while True:
                 signal.pause()

@@ -18,7 +18,7 @@ USES_NO_GPU = ("collect", "preprocess")
 
 def python_of(environment: str) -> Path:
     """Return the Python of an additional environment, in the root of the repository."""
-    return Path(__file__).parents[2] / f".venv-{environment}/bin/python"
+    return Path(__file__).parents[3] / f".venv-{environment}/bin/python"
 
 
 def _interpreter_beside(server: str) -> str | None:

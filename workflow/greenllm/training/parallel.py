@@ -1,6 +1,5 @@
 """Data-parallel training by torchrun: processes divide each batch and average their gradients."""
 
-import ctypes
 import os
 import signal
 import sys
@@ -14,6 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from greenllm.accelerator import uses_gpu
 from greenllm.device_choice import DeviceChoice
 from greenllm.errors import UserError
+from greenllm.meter.process_tree import end_with_parent
 
 if TYPE_CHECKING:
     import torch
@@ -26,7 +26,6 @@ Value = TypeVar("Value")
 # Signals that end a job; they are passed on to all of its processes.
 ENDING = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT)
 USERS_MISTAKE = 2
-PR_SET_PDEATHSIG = 1  # linux/prctl.h
 # Delay before a process fails that lost its peer: the launcher then sees the peer's failure first (s).
 AFTER_PEER_S = 3.0
 
@@ -195,7 +194,7 @@ def _uses_gpus(processes: int, device: DeviceChoice) -> bool:
 def _run_rank(work: Callable[[], None], uses_gpus: bool) -> None:
     """Do the work of one process; an error is passed on to the launcher."""
     # torch has the kernel send SIGINT when the launcher ends, which a job in the background of a shell ignores.
-    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+    end_with_parent(signal.SIGKILL)
     for number in ENDING:  # the launcher reports them, once
         if signal.getsignal(number) != signal.SIG_IGN:
             signal.signal(number, signal.SIG_DFL)
