@@ -110,6 +110,20 @@ class Attribution:
             ]
         )
 
+    def counted_between(self, boot_id: str, component: str, start_s: float, end_s: float) -> float:
+        """Return what the devices of a component counted in a window of CLOCK_MONOTONIC seconds of a boot, in J.
+
+        Raises KeyError for an unknown boot.
+        """
+        names = self.names[boot_id]
+        devices = [device for host in self.hosts if host.boot_id == boot_id for device in host.devices]
+        return math.fsum(
+            coefficient * self.parameters[names.get(parameter, parameter)].value
+            for device in devices
+            if device.component == component
+            for parameter, coefficient in device.counted(start_s, end_s).items()
+        )
+
     def power(self, job_id: str) -> list[tuple[float, float, float, dict[str, float]]]:
         """Return a job's own mean power between its samples.
 

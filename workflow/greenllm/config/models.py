@@ -230,18 +230,40 @@ class Deployment(Strict):
         None, gt=0, description="Arrivals per second (Poisson); null sends a request as soon as one is answered."
     )
     requests: int = Field(
-        300, ge=1, description="Smallest number of requests at each concurrency, from the test split."
+        100, ge=1, description="Smallest number of requests to each server at each concurrency, from the test split."
     )
     rounds: int = Field(
-        10,
+        16,
         ge=1,
-        description="Rounds that the requests are divided into; the interval includes the spread between rounds.",
+        description="Blocks at each concurrency: in each, every server gets one round, in random order. Energies are "
+        "compared within blocks. With `narrow` it is the first stage.",
     )
-    round_s: float = Field(1.0, ge=0, description="Shortest length of a round; more requests fill a shorter one.")
-    narrow: float = Field(
-        0.05, gt=0, description="Rounds are added until the mean energy per request is known to this share (95 %)."
+    round_s: float = Field(0.5, ge=0, description="Shortest length of a round; more requests fill a shorter one.")
+    narrow: float | None = Field(
+        None,
+        gt=0,
+        description="From the spread in the first stage follows how many blocks are needed until each ratio to the "
+        "baseline is known to this share (Stein's two-stage rule); null measures `rounds` blocks.",
     )
-    most_s: float = Field(15.0, gt=0, description="After this time at one concurrency no further round begins.")
+    most_s: float = Field(
+        60.0, gt=0, description="With `narrow`: no more blocks than fit into this time for each server."
+    )
+    twin: bool = Field(
+        True, description="Serve the baseline twice: how far two equal servers differ is the control of the comparison."
+    )
+    loaded: Literal["auto", "all", "one"] = Field(
+        "auto",
+        description="`all` servers stay loaded between their rounds; `one`: each is started for several visits; "
+        "`auto`: all where memory allows.",
+    )
+    visit_rounds: int = Field(3, ge=1, description="With one server loaded: rounds of a visit, which form one block.")
+    threads: Literal["auto"] | Annotated[int, Field(ge=1)] = Field(
+        "auto",
+        description="Threads of each server; `auto` probes which number takes the least energy per request.",
+    )
+    latency_s: float | None = Field(
+        None, gt=0, description="Longest mean time of a request that `threads: auto` allows; null allows any."
+    )
     warmup: int = Field(20, ge=0, description="Requests sent before the measurement and not counted.")
     idle_s: float = Field(3.0, ge=0, description="Length of the measurement of the idle server.")
     batch: int = Field(8, ge=1, description="Largest number of requests that the server answers in one batch.")
@@ -291,7 +313,8 @@ class Resources(Strict):
     train: Needs = Needs(gpu=1)
     compress: Needs = Needs(gpu=1)
     evaluate: Needs = Needs(gpu=1)
-    deploy: Needs = Needs(gpu=1)
+    deploy: Needs = Needs(threads=1)
+    measure: Needs = Needs(gpu=1)
 
 
 class Site(Strict):

@@ -1,7 +1,7 @@
-"""deployments/…/measurement.json: a server under load, as `greenllm deploy` writes it."""
+"""measurements/…/seed-N.json: the servers of one experiment under load, side by side, as `greenllm measure` writes it."""
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 from greenllm.documents.document import Document, DocumentPart, Number, WrittenPart
 from greenllm.estimate import Interval
@@ -33,9 +33,15 @@ class IdleTime(WrittenPart):
 
 
 class MeasuredRound(WrittenPart):
-    """One round of requests."""
+    """One round of requests; `serve_id` is the id of the attempt that served it, None for a server elsewhere.
+
+    The rounds of one block were sent one after the other, one to each server: ratios are formed within blocks. Where
+    servers are loaded one at a time, the rounds of one visit have the same block.
+    """
 
     window: MeasurementWindow
+    block: int
+    serve_id: str | None
     answered: int
     failed: int = 0
     completion_tokens: int | None
@@ -79,7 +85,6 @@ class MeasuredLoad(DocumentPart):
     throughput: Throughput
     prompt_tokens: int | None
     completion_tokens: int | None
-    stopped: str
 
 
 class LoadPoint(MeasuredLoad, WrittenPart):
@@ -99,22 +104,74 @@ class AgreementCounts(DocumentPart):
     share: Number | None
 
 
-class LoadMeasurement(Document):
-    """The measurement of one deployment; `serve_id` is the id of the server's attempt, None for a server elsewhere."""
+class ProbedThreads(DocumentPart):
+    """What a request takes with one number of threads."""
 
-    stage: ClassVar[str] = "deploy"
-    schema_name: ClassVar[str] = "greenllm/deployment/2"
+    threads: int
+    rounds: int
+    energy_per_request_J: Interval | None
+    cpu_s_per_request: Number
+    time_per_request_s: Number
 
+
+class ThreadChoice(DocumentPart):
+    """The number of threads of a server, why it was chosen, and what was probed."""
+
+    threads: int
+    reason: str
+    probed: list[ProbedThreads] = []
+
+
+class ServerMeasurement(WrittenPart):
+    """The measurement of one server.
+
+    `name` is that of the recipe, or the twin's: the baseline's second server. `failure`: why it has no measurement, or
+    only a part of one. `gpus`: how many of the job's GPUs the server uses.
+    """
+
+    name: str
+    recipe: str
     engine: str
     precision: str | None
+    threads: ThreadChoice
+    gpus: int = 0
     batch: int | None = None
-    threads: int | None = None
-    serve_id: str | None
-    load_id: str | None = None
+    metered: bool
     energy_reason: str | None
     idle: IdleTime | None
-    agreement: AgreementCounts
+    agreement: AgreementCounts | None
     points: list[LoadPoint]
     model_bytes: int | None
     memory_bytes: int | None
     memory_reason: str | None
+    failure: str | None = None
+
+
+class PlannedBlocks(DocumentPart):
+    """How many blocks were measured at one concurrency, and by which rule that was determined."""
+
+    concurrency: int | None
+    first: int
+    blocks: int
+    reason: str
+
+
+class SideBySide(Document):
+    """The servers of one experiment and seed, measured side by side in blocks.
+
+    `measure_id` is the id of the attempt around all servers, which holds the processors and GPUs that they use in turn.
+    `orders`: the servers' names in the order of each block, by concurrency as in `blocks`.
+    """
+
+    stage: ClassVar[str] = "measure"
+    schema_name: ClassVar[str] = "greenllm/measurement/1"
+
+    measure_id: str
+    seed: int
+    loaded: Literal["all", "one"]
+    loaded_reason: str
+    reserved_threads: int
+    twin: str | None
+    blocks: list[PlannedBlocks]
+    orders: list[list[list[str]]]
+    servers: list[ServerMeasurement]

@@ -22,7 +22,7 @@ CHECKPOINTS = "<results>/models/{experiment}/{recipe}/seed-{seed}/checkpoints"
 EVALUATION = "<results>/evaluations/{experiment}/{recipe}/seed-{seed}.json"
 PREDICTIONS = "<results>/evaluations/{experiment}/{recipe}/seed-{seed}.predictions.jsonl"
 BUNDLE = "<results>/deployments/{experiment}/{recipe}/seed-{seed}/bundle"
-MEASUREMENT = "<results>/deployments/{experiment}/{recipe}/seed-{seed}/measurement.json"
+MEASUREMENT = "<results>/measurements/{experiment}/seed-{seed}.json"
 
 LEDGER = "<results>/ledger"
 ATTRIBUTION = "<results>/account/attribution.json"
@@ -32,7 +32,7 @@ SUMMARY = "<results>/report/summary.json"
 
 # The folders that a study replaces, with all their content. Only the rules know the paths in `energy` and
 # `benchmarks`, where each job writes its own file.
-MADE_ONCE = tuple(f"<results>/{name}" for name in ("account", "benchmarks", "energy", "evaluations", "report"))
+MADE_ONCE = tuple(f"<results>/{name}" for name in ("account", "benchmarks", "energy", "evaluations", "measurements", "report"))
 MADE_FOR_EXPERIMENT = ("<results>/data/{experiment}", "<results>/deployments/{experiment}", SOURCE_MODEL)
 MADE_FOR_RECIPE = ("<results>/models/{experiment}/{recipe}",)
 

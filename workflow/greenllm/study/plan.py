@@ -86,6 +86,21 @@ class Plan:
                 for seed in experiment.seeds:
                     yield name, recipe, seed
 
+    def measured(self) -> Iterator[tuple[str, int]]:
+        """Yield experiment and seed of each measurement: one measures all recipes of its experiment."""
+        for name, experiment in self.config.experiments.items():
+            for seed in experiment.seeds:
+                yield name, seed
+
+    def baseline(self, experiment: str) -> str:
+        """Return the recipe that others are compared with: the one named baseline, else the first."""
+        recipes = self.config.experiments[experiment].recipes
+        return "baseline" if "baseline" in recipes else recipes[0]
+
+    def twin(self, experiment: str) -> str | None:
+        """Return the name of the baseline's second server, which shows how far equal servers differ; None without."""
+        return f"{self.baseline(experiment)}~twin" if self.deployment(experiment).twin else None
+
     def starts_from_source(self, experiment: str) -> bool:
         """Return whether the experiment starts from a model that exists already."""
         return self.config.experiments[experiment].model.init != "scratch"
