@@ -21,6 +21,9 @@ FORWARDED = (
 # After one of these, a command that ends with an error counts as killed, however it handled the signal.
 ENDING = (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT, signal.SIGTERM)
 
+# Asks a running meter for a sample now, so that a window has samples at its edges. It is not passed on.
+SAMPLE_NOW = signal.SIGRTMIN + 1
+
 SI_KERNEL = 0x80  # asm-generic/siginfo.h: the terminal's Ctrl-C, Ctrl-\ and hang-up, which go to the whole group
 PR_SET_NAME = 15  # linux/prctl.h
 SENTINEL_NAME = "meter-sentinel"
