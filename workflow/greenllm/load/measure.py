@@ -3,7 +3,7 @@
 from greenllm.attribution.live import RunningJob
 from greenllm.documents.measurement import PlannedBlocks, SideBySide, ThreadChoice
 from greenllm.files import write_json
-from greenllm.load.loading import Loading, loading
+from greenllm.load.loading import loading
 from greenllm.load.measurement import document_of, predictions_of
 from greenllm.load.measurement_job import Contender, MeasurementJob
 from greenllm.load.side_by_side import Concurrency, SideBySideMeasurement, fixed
@@ -17,7 +17,9 @@ def measure(job: MeasurementJob, around: RunningJob) -> SideBySide:
     """
     for contender in job.contenders:
         predictions_of(contender)
-    found: Loading = loading(job)
+    for folder in (job.energy_serve, job.energy_load, job.energy_probe):
+        folder.mkdir(parents=True, exist_ok=True)
+    found = loading(job)
     threads = {one.name: _threads(job, one) for one in job.contenders}
     measurement = SideBySideMeasurement(job, around, threads)
     if found.loaded == "all":
