@@ -9,7 +9,7 @@ from safetensors.torch import load_file, save_file
 from tiny_models import PROMPTS, TEXTS, compress
 
 from greenllm.cli import main
-from greenllm.engines import load_engine
+from greenllm.engines import ScoresTexts, load_engine
 from greenllm.model_folder.manifest import Manifest, read_manifest
 
 
@@ -26,8 +26,11 @@ def test_the_exported_model_answers_as_its_parent_does(fp32, exported):
 
 
 def test_its_scores_are_the_parents_up_to_rounding(fp32, exported):
-    engines = [load_engine(folder, threads=1, device="cpu") for folder in (fp32, exported)]
-    parents, moved = ([likelihood.nats for likelihood in engine.score(TEXTS)] for engine in engines)
+    parents, moved = (
+        [likelihood.nats for likelihood in engine.score(TEXTS)]
+        for engine in (load_engine(folder, threads=1, device="cpu") for folder in (fp32, exported))
+        if isinstance(engine, ScoresTexts)
+    )
     assert moved == pytest.approx(parents, rel=1e-4)
 
 
