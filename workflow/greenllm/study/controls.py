@@ -50,7 +50,8 @@ def with_controls(
     A recipe on the baseline's engine needs none. `deploy.controls: false` adds none. Raises ConfigError with a line for
     each control whose name another recipe has.
     """
-    completed, known, problems = dict(experiments), dict(recipes), []
+    completed, known = dict(experiments), dict(recipes)
+    problems: dict[str, str] = {}
     for name, experiment in experiments.items():
         compared = list(experiment.recipes)
         wanted = overridden(deploy, experiment.deploy).controls
@@ -62,7 +63,7 @@ def with_controls(
             existing = control_among(known, recipe, known)
             control = existing or f"{parent or SOURCE}-{alone.engine}"
             if existing is None and control in known:
-                problems.append(_name_taken(control, name, recipe, _written(parent, alone)))
+                problems.setdefault(control, _name_taken(control, name, recipe, _written(parent, alone)))
                 continue
             if existing is None:
                 made = type(known[recipe])(parent=parent, **{alone.key: alone})
@@ -70,13 +71,13 @@ def with_controls(
             compared.insert(compared.index(recipe), control)
         completed[name] = experiment.model_copy(update={"recipes": compared})
     if problems:
-        raise ConfigError(problems)
+        raise ConfigError(list(problems.values()))
     return completed, known
 
 
 def _model(recipe: str | None, recipes: "Mapping[str, Recipe]") -> str | None:
     """Return the recipe that makes a recipe's model; None for the experiment's model, also taken unchanged."""
-    return None if recipe in recipes and recipes[recipe].step is None else recipe
+    return None if recipe is None or (recipe in recipes and recipes[recipe].step is None) else recipe
 
 
 def _engine_to_control(name: str, experiment: Experiment, recipes: "Mapping[str, Recipe]") -> Export | None:
