@@ -171,7 +171,12 @@ def _report(results: dict[str, list[StudyResult]]) -> int:
         false, half = statistics.mean(verdicts), statistics.median(halves)
         withheld, real = (statistics.mean(one) for one in ([r.withheld for r in found], [r.found for r in found]))
         rows += [
-            (f"{kind}: false verdicts", f"{sum(verdicts)} of {len(verdicts)}", f"{FALSE[kind]:.0%}", false <= FALSE[kind]),
+            (
+                f"{kind}: false verdicts",
+                f"{sum(verdicts)} of {len(verdicts)}",
+                f"{FALSE[kind]:.0%}",
+                false <= FALSE[kind],
+            ),
             (f"{kind}: median half width", f"{half:.1%}", f"{NARROW[kind]:.0%}", half <= NARROW[kind]),
         ]
         if kind == "quiet":

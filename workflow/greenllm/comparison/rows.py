@@ -4,7 +4,7 @@ from typing import Literal
 
 from greenllm.documents.document import Number
 from greenllm.documents.evaluation import HandedOver, ModelQuality
-from greenllm.documents.measurement import AgreementCounts, MeasuredLoad
+from greenllm.documents.measurement import AgreementCounts, MeasuredLoad, PlannedBlocks, ThreadChoice
 from greenllm.documents.training import TrainingFacts
 from greenllm.estimate import Interval
 from greenllm.footprint.rows import AccountPart, Impact
@@ -47,6 +47,29 @@ class EnergySpread(AccountPart):
     note: str
 
 
+class Factor(AccountPart):
+    """What one step on the way from the baseline to a recipe changes: `times_less` is `before` over `after`."""
+
+    change: str
+    before: str
+    after: str
+    times_less: Interval | None
+    verdict: Verdict
+
+
+class Twin(AccountPart):
+    """The control of the comparison: the baseline's energy per request over that of the same model, deployed again.
+
+    `wide` is the 99 % interval; the host was `steady` if it includes 1. `resolvable`: the half width of the 95 %
+    interval, a share; smaller differences can't be resolved.
+    """
+
+    times_less: Interval
+    wide: Interval
+    steady: bool
+    resolvable: Number
+
+
 class CurvePoint(AccountPart):
     """A recipe's energy and speed at one concurrency (requests in flight)."""
 
@@ -62,7 +85,9 @@ class RecipeRow(AccountPart):
 
     recipe: str
     is_baseline: bool
+    is_control: bool
     seeds_measured: list[int]
+    threads: ThreadChoice | None
     engine: str | None
     precision: str | None
     parameters: Number | None
@@ -80,6 +105,8 @@ class RecipeRow(AccountPart):
     energy_spread: EnergySpread | None
     times_less: Interval | None
     verdict: Verdict
+    raw_verdict: Verdict  # before the twin withholds it
+    parts: list[Factor]
     curve: list[CurvePoint]
     idle_power_W: Interval | None
     accelerator_Wh_per_1000_requests: Interval | None
@@ -117,6 +144,8 @@ class ComparedRecipes(AccountPart):
 
     baseline: str
     seeds: list[int]
+    twin: Twin | None
+    blocks: list[PlannedBlocks]
     recipes: list[RecipeRow]
 
 

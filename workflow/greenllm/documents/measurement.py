@@ -183,3 +183,7 @@ class SideBySide(Document):
     blocks: list[PlannedBlocks]
     orders: list[list[list[str]]]
     servers: list[ServerMeasurement]
+
+    def server(self, name: str) -> ServerMeasurement | None:
+        """Return the measurement of one server, by its name; None if there is none of that name."""
+        return next((server for server in self.servers if server.name == name), None)

@@ -1,12 +1,16 @@
 """`greenllm measure`, without its options: threads are chosen, servers measured side by side, the result written."""
 
+import math
+from collections.abc import Sequence
+
 from greenllm.attribution.live import RunningJob
+from greenllm.blocks import needed_blocks
 from greenllm.documents.measurement import PlannedBlocks, SideBySide, ThreadChoice
 from greenllm.files import write_json
 from greenllm.load.loading import loading
-from greenllm.load.measurement import document_of, predictions_of
+from greenllm.load.measurement import document_of, predictions_of, round_energies
 from greenllm.load.measurement_job import Contender, MeasurementJob
-from greenllm.load.side_by_side import Concurrency, SideBySideMeasurement, fixed
+from greenllm.load.side_by_side import Concurrency, Measured, PlacedRound, SideBySideMeasurement, fixed
 from greenllm.work import write_work
 
 
@@ -44,7 +48,42 @@ def measure(job: MeasurementJob, around: RunningJob) -> SideBySide:
 
 
 def _planned(measurement: SideBySideMeasurement, concurrency: Concurrency) -> PlannedBlocks:
-    return fixed(measurement.job.settings, concurrency)
+    """Return how many blocks there are: fixed, or by the spread in the first stage (deploy.narrow)."""
+    job = measurement.job
+    settings = job.settings
+    if settings.narrow is None:
+        return fixed(settings, concurrency)
+    spent = {
+        name: _per_block(job, one, one.rounds.get(concurrency, []), measurement.around)
+        for name, one in measurement.measured.items()
+        if one.failure is None
+    }
+    baseline = spent.pop(job.baseline, {})
+    ratios = [
+        [math.log(baseline[block] / own[block]) for block in sorted(baseline.keys() & own.keys())]
+        for own in spent.values()
+    ]
+    rounds = [one.sent for each in measurement.measured.values() for one in each.rounds.get(concurrency, [])]
+    lasting_s = sum(one.window.duration_s for one in rounds) / max(1, len(rounds))
+    most = max(settings.rounds, int(settings.most_s / lasting_s) if lasting_s else settings.rounds)
+    blocks = needed_blocks(ratios, settings.narrow, most)
+    limit = f", and no more fit into deploy.most_s {settings.most_s:g}" if blocks == most else ""
+    return PlannedBlocks(
+        concurrency=concurrency,
+        first=settings.rounds,
+        blocks=blocks,
+        reason=f"from the spread in the first {settings.rounds} blocks (deploy.narrow {settings.narrow:g}{limit})",
+    )
+
+
+def _per_block(
+    job: MeasurementJob, measured: Measured, rounds: Sequence[PlacedRound], around: RunningJob
+) -> dict[int, float]:
+    """Return what a request takes in each block: energy (J), or time (s) where an energy is unknown."""
+    energies = round_energies(job, measured, rounds, around.turns)
+    known = [energy.value for energy in energies if energy is not None and energy.value > 0]
+    spent = known if len(known) == len(rounds) else [one.sent.window.duration_s for one in rounds]
+    return {one.block: amount / len(one.sent.answered) for one, amount in zip(rounds, spent, strict=True)}
 
 
 def _threads(job: MeasurementJob, contender: Contender) -> ThreadChoice:

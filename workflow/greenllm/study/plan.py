@@ -118,6 +118,10 @@ class Plan:
             return None
         return control_among(self.experiment(experiment).recipes, recipe, self.config.recipes)
 
+    def is_control(self, experiment: str, recipe: str) -> bool:
+        """Return whether a recipe is the control of another: it shows the effect of the engine alone."""
+        return any(self.control(experiment, other) == recipe for other in self.experiment(experiment).recipes)
+
     def path(self, experiment: str, recipe: str) -> list[str]:
         """Return the compared recipes on the way from the baseline to a recipe, both included.
 
