@@ -1,7 +1,6 @@
 """A loaded server with the load generator that sends to it, both metered; its rounds have samples at their edges."""
 
 import contextlib
-import os
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -15,7 +14,7 @@ from greenllm.load.generator_process import LoadGenerator, running_load
 from greenllm.load.measurement_job import Contender, MeasurementJob
 from greenllm.load.processes import greenllm
 from greenllm.load.rounds import Order, Round
-from greenllm.meter.signals import SAMPLE_NOW
+from greenllm.meter.signals import ask_for_sample
 
 # A meter takes a sample within a few ms of being asked.
 SAMPLING_s = 0.01
@@ -51,8 +50,7 @@ class LoadedServer:
     def sample(self) -> None:
         """Have the meters take a sample."""
         for pid in self.meters:
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(pid, SAMPLE_NOW)
+            ask_for_sample(pid)
         time.sleep(SAMPLING_s)
 
 
@@ -74,13 +72,10 @@ def loaded(
         serving(job, contender, threads, job.energy_serve / name) as target,
         running_load(_generator(job, contender, target, job.energy_load / name)) as generator,
     ):
-        serve_id, meters = None, list[int]()
+        serve_id, meters = None, [generator.process.pid, around.meter_pid]
         if (pid := target.metering_pid) is not None:
             serve_id = around.inside(pid)
             meters.append(pid)
-        # Where a shell is between, the job's own meter is not asked: the signal would end the shell.
-        if around.meter_pid == os.getppid():
-            meters.append(around.meter_pid)
         yield LoadedServer(target, generator, serve_id, meters)
 
 

@@ -13,6 +13,9 @@ import psutil
 from greenllm.environment import SAFE_PATH
 from greenllm.load.memory import processes_of
 
+# Time between two samples of the meter of a server or a load generator (s). Samples at the edges of a round are asked
+# for, so few are needed between them: a sample takes about 1 ms of processor time, and a server that waits takes none.
+INTERVAL_s = 10.0
 # A server that is stopped gracefully first answers the requests that are running; none are by then.
 STOP_s = 60
 
@@ -46,7 +49,7 @@ def run_under_meter(rule: str, *, ledger: Path, threads: int, cgroup: str | None
 
 def own_environment() -> dict[str, str]:
     """Return the environment of our own commands: they import nothing from the current folder."""
-    return {**os.environ, SAFE_PATH: "1"}
+    return {**os.environ, SAFE_PATH: "1", "GREENLLM_METER_INTERVAL_S": str(INTERVAL_s)}
 
 
 def stop(process: "subprocess.Popen[str]", *, gracefully: bool) -> int:

@@ -2,7 +2,6 @@
 
 import contextlib
 import importlib
-import os
 import signal
 import subprocess
 import sys
@@ -77,7 +76,7 @@ def running_other_server(command: Sequence[str], url: str, ready_s: float) -> It
         return None
 
     # A script of the user's may import the files beside it, as usual.
-    environment = {name: value for name, value in os.environ.items() if name != SAFE_PATH}
+    environment = {name: value for name, value in own_environment().items() if name != SAFE_PATH}
     with _running(
         command, ready, stdout=None, preexec_fn=lambda: end_with_parent(signal.SIGTERM), environment=environment
     ) as server:

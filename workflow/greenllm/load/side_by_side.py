@@ -15,7 +15,7 @@ from greenllm.load.loaded_server import HostSuspendedError, LoadedServer, failin
 from greenllm.load.measurement_job import Contender, MeasurementJob
 from greenllm.load.rounds import Order, Round, Stopwatch
 
-# A block in which the host was suspended is measured again, this many times in all.
+# A block, or with one server loaded a round, in which the host was suspended is sent again, this many times in all.
 MOST_AGAIN = 10
 Concurrency = int | None
 
@@ -64,6 +64,7 @@ class SideBySideMeasurement:
         self.concurrencies: list[Concurrency] = list(settings.concurrency) if settings.rate_per_s is None else [None]
         self.loaded: Literal["all", "one"] = "all"
         self._random = random.Random(job.seed)
+        self._suspensions = 0
 
     def with_all_loaded(self, more_blocks: Callable[["SideBySideMeasurement", Concurrency], PlannedBlocks]) -> None:
         """Measure while all servers stay loaded. After the first stage, `more_blocks` says how many blocks there are.
@@ -102,7 +103,6 @@ class SideBySideMeasurement:
         servers: dict[str, LoadedServer],
         stacks: Mapping[str, contextlib.ExitStack],
     ) -> None:
-        again = 0
         for block in blocks:
             while servers:
                 order = list(servers)
@@ -113,12 +113,7 @@ class SideBySideMeasurement:
                         with self._noting_failure(name, stacks[name], servers):
                             sent[name] = _answered(servers[name].round(self._order(concurrency, block)))
                 except HostSuspendedError:
-                    again += 1
-                    if again > MOST_AGAIN:
-                        raise UserError(
-                            f"the host was suspended, or its clock was set, in {again} blocks; measure again on a host "
-                            "that stays awake"
-                        ) from None
+                    self._note_suspension()
                     continue
                 self.orders.setdefault(concurrency, []).append(order)
                 for name, server in servers.items():
@@ -167,9 +162,22 @@ class SideBySideMeasurement:
                 self._idle(servers)
             for number in range(self.job.settings.visit_rounds):
                 order = self._order(concurrency, block * self.job.settings.visit_rounds + number)
-                with contextlib.suppress(HostSuspendedError):
-                    sent = _answered(server.round(order))
-                    measured.rounds.setdefault(concurrency, []).append(PlacedRound(block, server.serve_id, sent))
+                while True:
+                    try:
+                        sent = _answered(server.round(order))
+                        break
+                    except HostSuspendedError:
+                        self._note_suspension()
+                measured.rounds.setdefault(concurrency, []).append(PlacedRound(block, server.serve_id, sent))
+
+    def _note_suspension(self) -> None:
+        """Count a suspension: the block or the round is sent again. Raise `UserError` after too many."""
+        self._suspensions += 1
+        if self._suspensions > MOST_AGAIN:
+            raise UserError(
+                f"the host was suspended, or its clock was set, {self._suspensions} times; measure again on a host "
+                "that stays awake"
+            )
 
     def _warm_up(self, server: LoadedServer, concurrency: Concurrency) -> None:
         """Send the requests that do not count."""

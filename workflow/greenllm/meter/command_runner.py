@@ -44,6 +44,7 @@ def run_metered(options: Options) -> int:
     mask = signal.pthread_sigmask(signal.SIG_BLOCK, taken)
     outcome = _Command(options.command, work_file, recording, tree, taken, mask).run()
     recording.end(outcome)
+    signal.signal(SAMPLE_NOW, signal.SIG_IGN)  # one that came too late would end this process instead of its command
     signal.pthread_sigmask(signal.SIG_SETMASK, mask)
     return outcome.exit_code
 
