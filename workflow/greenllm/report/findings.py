@@ -7,7 +7,18 @@ from dataclasses import dataclass
 from greenllm.account.document import ExperimentAccount
 from greenllm.comparison.rows import Advice, Difference, Quality, RecipeRow, Verdict
 from greenllm.report.names import metric_name, points_per_unit
-from greenllm.report.numbers import Value, about, bounds_text, inverse, percent, quantity, signed, value_text
+from greenllm.report.numbers import (
+    EITHER_WAY,
+    Value,
+    about,
+    bounds_text,
+    change,
+    inverse,
+    percent,
+    quantity,
+    times,
+    value_text,
+)
 
 
 @dataclass(frozen=True)
@@ -71,16 +82,19 @@ def _energy_against(row: RecipeRow, baseline: RecipeRow, advice: Advice) -> str:
         return f"A request takes {_energy(row)}; how much energy it saves against {other} is unknown ({why})"
     how = row.energy_quality
     if row.verdict == "saves":
-        return f"A request takes {value_text(factor)} times less energy than with {other} ({_bounds(factor)}, {how})"
+        saved, between = times(factor)
+        return f"A request takes {saved} times less energy than with {other} ({between}, {how})"
     in_all = ""
     if total := advice.total_times_less:
-        factor_in_all = f"{value_text(total)} times less over {about(advice.requests)} requests ({_bounds(total)})"
-        in_all = f"; counting the energy to make it, {factor_in_all}"
+        saved, between = times(total)
+        requests = f"{about(advice.requests)} requests ({between})"
+        in_all = f"; counting the energy to make it, {saved} times less over {requests}"
     if row.verdict == "loss":
-        more = inverse(factor)
-        return f"A request takes {value_text(more)} times the energy of {other} ({_bounds(more)}, {how}){in_all}"
-    ratio = f"{value_text(factor)} times, {_bounds(factor)}, {how}"
-    return f"Whether a request takes less energy than with {other} is not resolvable ({ratio}){in_all}"
+        more, between = times(inverse(factor))
+        return f"A request takes {more} times the energy of {other} ({between}, {how}){in_all}"
+    ratio, between = times(factor)
+    why = f"{ratio} times, {between}, {how}"
+    return f"Whether a request takes less energy than with {other} is not resolvable ({why}){in_all}"
 
 
 def _quality_against(row: RecipeRow, baseline: RecipeRow) -> str:
@@ -167,16 +181,16 @@ def _other(row: RecipeRow, baseline: RecipeRow, chosen: RecipeRow | None, advice
         return ""  # the sentence above says what is unknown
     if factor is None:
         return f"{name}: its energy against {baseline.recipe}'s is unknown ({_why_unknown(row, baseline)})."
-    more = inverse(factor)
-    times = f"it takes {value_text(more)} times the energy of {baseline.recipe} ({_bounds(more)})"
+    takes = "it takes {} times the energy of {baseline} ({})".format(*times(inverse(factor)), baseline=baseline.recipe)
+    less = "{} times less ({})".format(*times(factor))
     if row.verdict == "loss":
-        return f"{name} is a loss: {times}."
+        return f"{name} is a loss: {takes}."
     if name in advice.losses:
         total, other = (quantity(one.total_energy_per_request_J, "J", " to ") for one in (row, baseline))
         return f"{name} is a loss: counting the energy to make it, a request takes {total} against {other}."
     if row.verdict == "not resolvable":
-        return f"{name} shows no saving that can be resolved: {times}."
-    saves = f"{name} takes {value_text(factor)} times less ({_bounds(factor)})"
+        return f"{name} shows no saving that can be resolved: {takes}."
+    saves = f"{name} takes {less}"
     if chosen is None:
         return f"{saves} than {baseline.recipe}."
     if row.quality is None:
@@ -188,7 +202,7 @@ def _other(row: RecipeRow, baseline: RecipeRow, chosen: RecipeRow | None, advice
     if chosen is baseline:
         return f"{saves} per request, but is not shown to save energy when the energy to make it counts."
     if (best := chosen.times_less) and factor.high >= best.low:
-        return f"{name} saves as much within the uncertainty: {value_text(factor)} times less ({_bounds(factor)})."
+        return f"{name} saves as much within the uncertainty: {less}."
     return ""
 
 
@@ -227,11 +241,10 @@ def _quality(row: RecipeRow) -> str:
 
 def _difference(difference: Difference) -> str:
     """Return the bounds of a difference in quality, in points where the metric has them."""
-    points = points_per_unit(difference.metric)
-    low, high = (bound * (points or 1) for bound in (difference.low, difference.high))
-    largest = max(abs(low), abs(high)) or 1.0
-    places = (1 if points else 3) if largest >= 0.1 else max(2 if points else 3, 1 - math.floor(math.log10(largest)))
-    return f"{signed(low, places)} to {signed(high, places)}" + (" points" if points else "")
+    value, bounds = change(difference)
+    if bounds == EITHER_WAY:
+        return f"{value} {bounds}"
+    return bounds + (" points" if points_per_unit(difference.metric) else "")
 
 
 def _bounds(value: Value) -> str:
