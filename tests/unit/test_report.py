@@ -273,7 +273,7 @@ def test_kinds_of_example_and_handed_over_answers_have_a_row_each(account: dict[
         (None, "J", "unknown"),
         (PartialInterval(42.0, None, None), "g CO₂e", "42.0 g CO₂e"),
         (Interval(0.455, 0.273, 0.637), "J", "460 mJ (270–640)"),
-        (Interval(0.4551, 0.4376, 0.4733), "J", "455 mJ (437–473)"),
+        (Interval(0.4551, 0.4376, 0.4733), "J", "455 mJ (438–473)"),
         (Interval(9.96, 9.0, 10.9), "J", "10.0 J (9.0–10.9)"),
         (0.0, "J", "0 J"),
     ],
