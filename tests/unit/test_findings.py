@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from greenllm.account.document import ExperimentAccount
-from greenllm.comparison.rows import Advice, ComparedRecipes, Difference, Quality, RecipeRow
+from greenllm.comparison.rows import Advice, ComparedRecipes, Difference, Factor, Quality, RecipeRow, Twin
 from greenllm.estimate import Interval
 from greenllm.report.findings import findings
 
@@ -61,8 +61,13 @@ NO_ENERGY: dict[str, Any] = {
 }  # fmt: skip
 
 
-def said(*rows: RecipeRow, higher_is_better: bool = True, **changes: Any) -> dict[str, Any]:
-    """Return the finding of an experiment with these recipes; int4 is recommended, but for `changes` of the advice."""
+def said(
+    *rows: RecipeRow, higher_is_better: bool = True, compared: dict[str, Any] | None = None, **changes: Any
+) -> dict[str, Any]:
+    """Return the finding of an experiment with these recipes; int4 is recommended, but for `changes` of the advice.
+
+    `compared`: further fields of the comparison.
+    """
     primary = rows[0].quality.metric if rows[0].quality else "accuracy"
     advice = Advice(
         recipe="int4", baseline="baseline", reason=None, requests=1_000_000, confidence=0.95, quality_bound=0.89,
@@ -72,7 +77,7 @@ def said(*rows: RecipeRow, higher_is_better: bool = True, **changes: Any) -> dic
     experiment = ExperimentAccount(
         task="customer_service", metrics={primary: ""}, primary=primary, higher_is_better=higher_is_better,
         card=None, preparation=None, recommendation=Advice(**vars(advice) | changes),
-        comparison=ComparedRecipes(baseline="baseline", seeds=[1], recipes=list(rows)),
+        comparison=ComparedRecipes(**{"baseline": "baseline", "seeds": [1], "recipes": list(rows)} | (compared or {})),
     )  # fmt: skip
     (found,) = findings({"support": experiment})
     for text in (found.sentence, *found.others, found.note):
@@ -324,3 +329,84 @@ def test_zero_has_no_sign_and_nearly_sure_is_not_sure() -> None:
     found = said(BASELINE, recipe("int4", quality_difference=difference), confidence=0.9999)
     assert "(0 to +2 points)" in found["sentence"]
     assert "with 99.99 % confidence" in found["note"]
+
+
+# --- causes, the twin, and studies that can't compare ---
+
+
+def part(change: str, value: float, low: float, high: float, verdict: Any = "saves") -> Factor:
+    interval = Interval(value, low, high)
+    return Factor(change=change, before="baseline", after="int4", times_less=interval, verdict=verdict)
+
+
+PARTS = [part("engine", 6.3, 5.9, 6.7), part("int4", 1.02, 0.97, 1.07, "not resolvable")]
+
+
+def twin(value: float, low: float, high: float, *, steady: bool = True, resolvable: float | None = 0.042) -> Twin:
+    found = Interval(value, low, high)
+    return Twin(
+        name="baseline~twin", times_less=found, times_less_99=found, steady=steady, resolvable=resolvable, reason=None
+    )
+
+
+def test_the_sentence_names_the_cause() -> None:
+    found = said(BASELINE, recipe("int4", times_less=Interval(6.4, 6.0, 6.8), parts=PARTS))
+    assert found["sentence"].startswith(
+        "deploy int4. A request takes 6.4 times less energy than with baseline (6.0 to 6.8, modelled): engine 6.3 "
+        "(5.9 to 6.7), int4 1.02 (0.97 to 1.07), not resolvable. Accuracy 0.897 against 0.897"
+    )
+
+
+def test_the_cause_of_what_is_not_chosen_is_named() -> None:
+    first_open = [part("engine", 1.02, 0.97, 1.07, "not resolvable"), part("int4", 0.8, 0.76, 0.84, "loss")]
+    rows = [recipe("int8", parts=PARTS, qualifies="no"), recipe("slow", parts=first_open, **LOSS)]
+    assert said(BASELINE, recipe("int4"), *rows)["others"] == [
+        "int8 takes 9.1 times less (8.7 to 9.5), but is not good enough: accuracy 0.897 (0.880 to 0.910); times less "
+        "by cause: engine 6.3 (5.9 to 6.7), int4 1.02 (0.97 to 1.07), not resolvable.",
+        "slow is a loss: it takes 1.25 times the energy of baseline (1.20 to 1.30); times less by cause: engine 1.02 "
+        "(0.97 to 1.07), not resolvable; int4 0.80 (0.76 to 0.84), a loss.",
+    ]
+
+
+def test_a_control_is_named_as_one() -> None:
+    control = recipe("baseline-onnxruntime", is_control=True, parts=PARTS[:1])
+    found = said(BASELINE, control, recipe="baseline-onnxruntime")
+    assert found["sentence"].startswith("deploy baseline-onnxruntime (control: the engine alone). A request takes 9.1 ")
+
+
+def test_the_twin_says_what_the_host_can_resolve() -> None:
+    found = said(BASELINE, recipe("int4"), compared={"twin": twin(1.01, 0.97, 1.05), "blocks": 16, "seeds": [1, 2]})
+    assert found["twin"] == (
+        "The same model, deployed twice, differs by 1.01 (0.97 to 1.05). Differences below about 4 % can't be resolved "
+        "on this host."
+    )
+    assert found["note"].endswith("Measured side by side in 16 blocks with each of 2 seeds.")
+
+
+def test_an_unsteady_host_resolves_nothing() -> None:
+    compared = {"twin": twin(1.31, 1.12, 1.52, steady=False), "steady": False}
+    found = said(BASELINE, recipe("int4", **OPEN), recipe="baseline", break_even_requests=None, compared=compared)
+    assert found["twin"] == (
+        "The same model, deployed twice, differs by 1.31 (1.12 to 1.52): the host was not steady, so no difference is "
+        "resolvable. Measure again with nothing else running on the host, or in more blocks (deploy.rounds)."
+    )
+    assert found["others"] == [
+        "int4 is not resolvable, since the host was not steady: it takes 1.02 times the energy of baseline (0.98 to "
+        "1.06)."
+    ]
+
+
+def test_without_a_twin_it_is_unknown_what_can_be_resolved() -> None:
+    assert "deployed twice (deploy.twin)" in said(BASELINE, recipe("int4"))["twin"]
+    failed = Twin(
+        name="baseline~twin", times_less=None, times_less_99=None, steady=True, resolvable=None, reason="server ended"
+    )
+    assert "is unknown (server ended)." in said(BASELINE, recipe("int4"), compared={"twin": failed})["twin"]
+
+
+def test_where_quality_is_at_chance_nothing_is_recommended() -> None:
+    found = said(BASELINE, recipe("int4"), recipe=None, at_chance="accuracy of every recipe is 0")
+    assert found["nothing_to_compare"] == (
+        "This study can't compare the recipes of support: accuracy of every recipe is 0."
+    )
+    assert (found["recipe"], found["sentence"], found["others"]) == (None, "nothing can be recommended.", [])
