@@ -272,7 +272,10 @@ def test_kinds_of_example_and_handed_over_answers_have_a_row_each(account: dict[
         (0.00139, "kWh", "1.39 Wh"),
         (None, "J", "unknown"),
         (PartialInterval(42.0, None, None), "g CO₂e", "42.0 g CO₂e"),
-        (0.0, "J", "0.00 J"),
+        (Interval(0.455, 0.273, 0.637), "J", "460 mJ (270–640)"),
+        (Interval(0.4551, 0.4376, 0.4733), "J", "455 mJ (438–473)"),
+        (Interval(9.96, 9.0, 10.9), "J", "10.0 J (9.0–10.9)"),
+        (0.0, "J", "0 J"),
     ],
 )
 def test_quantities_carry_unit_and_sensible_digits(value: Any, unit: str, expected: str) -> None:

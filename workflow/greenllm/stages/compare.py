@@ -50,7 +50,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _cells(row: "HardwareRow") -> Iterator[str]:
-    from greenllm.report.numbers import bounds_text, inverse, quantity, value_text
+    from greenllm.report.numbers import inverse, quantity, times
 
     yield from (row.experiment, row.recipe, row.quantity + (" *" if row.measured_once else ""))
     yield from (quantity(energy, "J", " to ") for energy in row.energy_J)
@@ -59,7 +59,7 @@ def _cells(row: "HardwareRow") -> Iterator[str]:
             yield verdict
         elif verdict == "loss":
             more = inverse(ratio)
-            yield f"{value_text(more)} times more ({bounds_text(more, 1, ' to ')})"
+            yield "{} times more ({})".format(*times(more))
         else:
-            times = f"{value_text(ratio)} times less ({bounds_text(ratio, 1, ' to ')})"
-            yield times if verdict == "saves" else f"not resolvable: {times}"
+            less = "{} times less ({})".format(*times(ratio))
+            yield less if verdict == "saves" else f"not resolvable: {less}"
