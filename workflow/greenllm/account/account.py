@@ -98,7 +98,10 @@ def _experiment(name: str, study: Study, comparison: Comparison) -> ExperimentAc
             baseline=comparison.baseline,
             seeds=experiment.seeds,
             twin=comparison.twin,
-            blocks=next((one.blocks for key, one in study.side_by_side.items() if key[0] == name), []),
+            blocks=max(
+                (one.blocks[0].blocks for key, one in study.side_by_side.items() if key[0] == name), default=None
+            ),
+            steady=comparison.twin is None or comparison.twin.steady,
             recipes=rows,
         ),
         recommendation=advice,

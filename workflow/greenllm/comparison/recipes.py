@@ -80,15 +80,25 @@ class Comparison:
 
     @cached_property
     def twin(self) -> Twin | None:
-        """How far two servers of the baseline differ; None where it was served once, or an energy is unknown."""
-        again = {seed: own for seed, one in self.twins.items() if (own := one.compared.per_request) is not None}
-        both = Quantity({"baseline": self.request.recipes[self.baseline], "twin": again})
-        found, wide = (both.times_less("baseline", "twin", confidence) for confidence in (0.95, 0.99))
-        spread = both.log_ratio("baseline", "twin")
-        if found is None or wide is None or spread is None or spread.spread is None:
+        """How far two servers of the baseline differ; None where it was served once."""
+        name = self.study.plan.twin(self.experiment)
+        if name is None:
             return None
-        steady = wide.low <= 1 <= wide.high
-        return Twin(times_less=found, wide=wide, steady=steady, resolvable=math.expm1(spread.spread.half))
+        again = {seed: own for seed, one in self.twins.items() if (own := one.compared.per_request) is not None}
+        both = Quantity({self.baseline: self.request.recipes[self.baseline], name: again})
+        found, wide = (both.times_less(self.baseline, name, confidence) for confidence in (0.95, 0.99))
+        spread = both.log_ratio(self.baseline, name)
+        reason = None
+        if found is None:
+            reason = _first(one.reason for one in self.twins.values()) or self._why_not_served(name)
+        return Twin(
+            name=name,
+            times_less=found,
+            times_less_99=wide,
+            steady=wide is None or wide.low <= 1 <= wide.high,
+            resolvable=math.expm1(spread.spread.half) if spread and spread.spread else None,
+            reason=reason,
+        )
 
     def factor(self, before: str, after: str) -> Factor:
         """Return what the change from one recipe to another saves."""
@@ -190,7 +200,7 @@ class Comparison:
             energy_spread=_spread(self.request, recipe),
             times_less=factor,
             verdict="baseline" if same else self.verdict(verdict(factor)),
-            raw_verdict="baseline" if same else verdict(factor),
+            verdict_as_measured="baseline" if same else verdict(factor),
             parts=[self.factor(*pair) for pair in itertools.pairwise(self.study.plan.path(self.experiment, recipe))],
             curve=self._curve(recipe),
             idle_power_W=_mean_interval(serving.idle_power for serving in servings),

@@ -49,29 +49,6 @@ class EnergySpread(AccountPart):
     note: str
 
 
-class Factor(AccountPart):
-    """What one step on the way from the baseline to a recipe changes: `times_less` is `before` over `after`."""
-
-    change: str
-    before: str
-    after: str
-    times_less: Interval | None
-    verdict: Verdict
-
-
-class Twin(AccountPart):
-    """The control of the comparison: the baseline's energy per request over that of the same model, deployed again.
-
-    `wide` is the 99 % interval; the host was `steady` if it includes 1. `resolvable`: the half width of the 95 %
-    interval, a share; smaller differences can't be resolved.
-    """
-
-    times_less: Interval
-    wide: Interval
-    steady: bool
-    resolvable: Number
-
-
 class CurvePoint(AccountPart):
     """A recipe's energy and speed at one concurrency (requests in flight)."""
 
@@ -119,9 +96,7 @@ class RecipeRow(AccountPart):
 
     recipe: str
     is_baseline: bool
-    is_control: bool
     seeds_measured: list[int]
-    threads: ThreadChoice | None
     engine: str | None
     precision: str | None
     parameters: Number | None
@@ -139,8 +114,6 @@ class RecipeRow(AccountPart):
     energy_spread: EnergySpread | None
     times_less: Interval | None
     verdict: Verdict
-    raw_verdict: Verdict  # before the twin withholds it
-    parts: list[Factor]
     curve: list[CurvePoint]
     idle_power_W: Interval | None
     accelerator_Wh_per_1000_requests: Interval | None
@@ -155,6 +128,7 @@ class RecipeRow(AccountPart):
     on_front: bool
     is_control: bool = False
     parts: list[Factor] = Field(default_factory=list)
+    verdict_as_measured: Verdict | None = None  # before the twin withholds it
     threads: ThreadChoice | None = None
 
 
@@ -189,8 +163,6 @@ class ComparedRecipes(AccountPart):
 
     baseline: str
     seeds: list[int]
-    twin: Twin | None
-    blocks: list[PlannedBlocks]
     recipes: list[RecipeRow]
     twin: Twin | None = None
     blocks: int | None = None

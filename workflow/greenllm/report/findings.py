@@ -112,33 +112,6 @@ def _energy_against(row: RecipeRow, baseline: RecipeRow, advice: Advice, steady:
     return f"Whether a request takes less energy than with {other} is not resolvable{why} ({found}){in_all}"
 
 
-def _causes(row: RecipeRow) -> str:
-    """Return the factors that a saving is made of, such as ": engine 6.3 (5.9 to 6.7), int8 1.02 (0.97 to 1.07)"."""
-    known = [(part, part.times_less) for part in row.parts if part.times_less is not None]
-    if len(known) < 2:
-        return ""
-    said = [
-        f"{part.change} {value_text(factor)} ({_bounds(factor)})"
-        + (", not resolvable" if part.verdict == "not resolvable" else "")
-        for part, factor in known
-    ]
-    return f": {', '.join(said)}"
-
-
-def twin_sentence(compared: ComparedRecipes) -> str:
-    """Return how far two servers of the same model differ, and what that means."""
-    twin = compared.twin
-    if twin is None:
-        return "The same model was not deployed twice, or its energy is unknown: nothing shows how steady the host was."
-    differs = f"The same model, deployed twice, differs by {value_text(twin.times_less)} ({_bounds(twin.times_less)})."
-    if not twin.steady:
-        return (
-            f"{differs} No difference is resolvable: the host was not steady. Measure again while nothing else runs, "
-            "or with more blocks (deploy.rounds)."
-        )
-    return f"{differs} Differences below about {percent(twin.resolvable)} can't be resolved on this host."
-
-
 def _quality_against(row: RecipeRow, baseline: RecipeRow) -> str:
     own, reference, difference = row.quality, baseline.quality, row.quality_difference
     if own is None:
