@@ -28,7 +28,7 @@ def study_of(
     study = Simulation(results, config(list(seconds), list(seeds), **sections))
     study.prepare("support")
     for seed in seeds:
-        for recipe, lasting in seconds.items():
+        for recipe in seconds:
             if recipe == "int8":
                 study.compress("support", recipe, seed)
             else:

@@ -160,7 +160,7 @@ class Comparison:
         return found
 
     def _answers(self, recipe: str) -> list[list[dict[str, Any]]]:
-        return [self._predictions[recipe, seed] for seed in self.models[recipe]]
+        return [self._predictions[recipe, seed] for seed in self.models[self.baseline]]
 
     @cached_property
     def _predictions(self) -> dict[tuple[str, int], list[dict[str, Any]]]:
@@ -218,7 +218,7 @@ class Comparison:
         )
 
     def _why_not_served(self, recipe: str) -> str:
-        measured = [self.study.measurement((self.experiment, recipe, seed)) for seed in self.models[recipe]]
+        measured = [self.study.measurement((self.experiment, recipe, seed)) for seed in self.models[self.baseline]]
         return _first(one.failure for one in measured if one is not None) or "not measured"
 
     def _whole_cost(self, recipe: str) -> Quantity:
