@@ -57,9 +57,9 @@ def factors(account: Account) -> Drawing | None:
 
 _CAPTION = (
     "Energy per request of the baseline divided by the recipe's, on a logarithmic axis: right of the line at 1 a "
-    "recipe saves energy. Filled: the whole recipe. Open: one cause of it, such as the engine by itself; the product of "
-    "the causes is the whole. Bars are 95 % intervals. Hatched: differences that can't be resolved, since the same model, "
-    "deployed twice, differs by as much."
+    "recipe saves energy. Filled: the whole recipe. Open: one cause of it, such as the engine by itself; the "
+    "product of the causes is the whole. Bars are 95 % intervals. Hatched: differences that can't be resolved, "
+    "since the same model, deployed twice, differs by as much."
 )
 
 
