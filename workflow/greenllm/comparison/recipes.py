@@ -149,6 +149,13 @@ class Comparison:
         }
 
     @cached_property
+    def chance(self) -> float:
+        """The primary metric of a model that ignores its input; its worst value where nothing was predicted."""
+        answers = next((found for recipe in self.recipes for found in self._answers(recipe) if found), None)
+        least, most = self.task.range
+        return self.task.chance(answers) if answers else least if self.task.higher_is_better else most
+
+    @cached_property
     def differences(self) -> dict[str, Uncertain | None]:
         """Each recipe's primary metric minus the baseline's, over the seeds for which both have predictions."""
         found: dict[str, Uncertain | None] = {}
