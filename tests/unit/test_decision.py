@@ -143,9 +143,13 @@ def test_unknown_energy_recommends_nothing(tmp_path: Path) -> None:
 
 def test_a_server_elsewhere_has_no_energy_and_says_why(tmp_path: Path) -> None:
     study = study_of(tmp_path, {"baseline": 20})
-    path = tmp_path / "deployments/support/baseline/seed-1/measurement.json"
+    path = tmp_path / "measurements/support/seed-1.json"
     written = json.loads(path.read_text())
-    path.write_text(json.dumps(written | {"serve_id": None, "energy_reason": "the endpoint runs elsewhere"}))
+    (server,) = written["servers"]
+    server |= {"metered": False, "energy_reason": "the endpoint runs elsewhere"}
+    for round in server["points"][0]["rounds"]:
+        round["serve_id"] = None
+    path.write_text(json.dumps(written))
     experiment = decided(study)
     row = rows(experiment)["baseline"]
     assert row["energy_per_request_J"] is None
@@ -156,9 +160,9 @@ def test_a_server_elsewhere_has_no_energy_and_says_why(tmp_path: Path) -> None:
 
 def test_an_endpoint_that_reports_no_tokens_has_an_energy_per_request_alone(tmp_path: Path) -> None:
     study = study_of(tmp_path, {"baseline": 20})
-    path = tmp_path / "deployments/support/baseline/seed-1/measurement.json"
+    path = tmp_path / "measurements/support/seed-1.json"
     written = json.loads(path.read_text())
-    for part in (point := written["points"][0], *point["rounds"]):
+    for part in (point := written["servers"][0]["points"][0], *point["rounds"]):
         part["completion_tokens"] = None
     path.write_text(json.dumps(written))
     row = rows(decided(study))["baseline"]
@@ -170,9 +174,9 @@ def test_an_endpoint_that_reports_no_tokens_has_an_energy_per_request_alone(tmp_
     ("file", "changed", "message"),
     [
         (
-            "deployments/support/baseline/seed-1/measurement.json",
-            {"schema": "greenllm/deployment/1"},
-            "schema 'greenllm/deployment/1', expected 'greenllm/deployment/2'; remove the file and run deploy again",
+            "measurements/support/seed-1.json",
+            {"schema": "greenllm/measurement/0"},
+            "schema 'greenllm/measurement/0', expected 'greenllm/measurement/1'; remove the file and run measure again",
         ),
         (
             "evaluations/support/baseline/seed-1.json",
@@ -205,7 +209,10 @@ def test_a_file_that_is_not_what_its_stage_writes_is_refused_by_name(
 def test_a_seed_that_one_recipe_lacks_is_left_out_of_their_ratio(tmp_path: Path) -> None:
     study = study_of(tmp_path, {"baseline": 20, "int8": 5}, seeds=(1, 2, 3))
     for seed in (2, 3):
-        (tmp_path / f"deployments/support/int8/seed-{seed}/measurement.json").unlink()
+        path = tmp_path / f"measurements/support/seed-{seed}.json"
+        written = json.loads(path.read_text())
+        written["servers"][1] |= {"failure": "the server died", "points": []}
+        path.write_text(json.dumps(written))
     found = rows(decided(study))["int8"]
     assert found["seeds_measured"] == [1]
     assert found["energy_spread"]["over"] == "rounds"

@@ -33,7 +33,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Answer until standard input ends. Raises UserError if an order is not valid, or the engine's threads are fixed."""
+    """Answer until standard input ends. Raises UserError if an order is not valid or the number of threads is fixed."""
     if arguments.max_tokens < 1:
         raise UserError(f"--max-tokens {arguments.max_tokens}: expected at least 1")
     rows = read_prompts(arguments.predictions)
