@@ -19,6 +19,8 @@ def measure(job: MeasurementJob, around: RunningJob) -> SideBySide:
         predictions_of(contender)
     for folder in (job.energy_serve, job.energy_load, job.energy_probe):
         folder.mkdir(parents=True, exist_ok=True)
+    for one in job.contenders:  # of an earlier measurement
+        (job.energy_serve / f"{one.name}.json").unlink(missing_ok=True)
     found = loading(job)
     threads = {one.name: _threads(job, one) for one in job.contenders}
     measurement = SideBySideMeasurement(job, around, threads)
