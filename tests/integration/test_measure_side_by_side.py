@@ -3,14 +3,16 @@
 import itertools
 import json
 import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
-from deploying import make_bundle, measure, of_this_test, rows_of, write_predictions
+from deploying import make_bundle, measure, of_this_test, rows_of, until_loaded, write_predictions
 from narrowing import known
 from tiny_models import PROMPTS
 
@@ -121,8 +123,7 @@ def test_a_server_that_dies_in_its_third_block_is_missing_and_the_others_count(
     bundles: Bundles, tmp_path: Path
 ) -> None:
     bundles(RECIPES)
-    # Two warm-ups, three requests in each of two blocks, one in the third.
-    (tmp_path / "small/dies-after").write_text("9")
+    (tmp_path / "small/dies-after").write_text("8")  # two warm-ups, and three requests in each of two blocks
     done = measure(tmp_path, RECIPES, server=SERVER, twin=True, rounds=5, requests=15)
     assert done.returncode == 0, done.stderr
     assert "greenllm measure: small is missing: " in done.stderr
@@ -204,6 +205,25 @@ def test_a_server_that_dies_in_a_visit_is_visited_no_more(bundles: Bundles, tmp_
     assert set(rounds_of(found)) == {"baseline", "smaller"}
     (orders,) = found["orders"]
     assert ["small" in order for order in orders] == [True, False]
+
+
+@pytest.mark.parametrize("loaded", ["all", "one"])
+def test_ctrl_c_leaves_no_process_and_no_document_and_the_next_run_measures(
+    bundles: Bundles, tmp_path: Path, loaded: str
+) -> None:
+    bundles(RECIPES)
+    endless: dict[str, Any] = {"requests": 1_000_000, "visit_rounds": 1_000_000, "server": SERVER, "loaded": loaded}
+    with measure(tmp_path, RECIPES, subprocess.Popen, **endless) as meter:
+        until_loaded(tmp_path)
+        (stage,) = [one for one in of_this_test(tmp_path) if one.cmdline()[1:4] == ["-m", "greenllm", "measure"]]
+        children = stage.children(recursive=True)
+        meter.send_signal(signal.SIGINT)
+        assert meter.wait(60) == 130
+    _, alive = psutil.wait_procs(children, timeout=60)
+    assert alive == []
+    assert of_this_test(tmp_path) == []
+    assert not (tmp_path / "measurement.json").exists()
+    assert set(rounds_of(measured(tmp_path, RECIPES, loaded=loaded))) == set(RECIPES)
 
 
 def test_an_experiment_with_one_recipe_and_one_round_is_measured(bundles: Bundles, tmp_path: Path) -> None:

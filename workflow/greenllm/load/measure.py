@@ -24,6 +24,8 @@ def measure(job: MeasurementJob, around: RunningJob) -> SideBySide:
         predictions_of(contender)
     for folder in (job.energy_serve, job.energy_load, job.energy_probe):
         folder.mkdir(parents=True, exist_ok=True)
+    for one in job.contenders:  # of an earlier measurement
+        (job.energy_serve / f"{one.name}.json").unlink(missing_ok=True)
     found = loading(job)
     chosen = {one.recipe: threads_of(job, one, around) for one in job.contenders if one.name == one.recipe}
     threads = {one.name: chosen[one.recipe] for one in job.contenders}  # the twin's are the baseline's
