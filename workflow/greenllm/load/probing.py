@@ -33,7 +33,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Answer until standard input ends. Raises UserError if an order is not valid or the number of threads is fixed."""
+    """Answer until standard input ends. Raises UserError if an order is not valid, or the engine has fixed threads."""
     if arguments.max_tokens < 1:
         raise UserError(f"--max-tokens {arguments.max_tokens}: expected at least 1")
     rows = read_prompts(arguments.predictions)
@@ -42,7 +42,7 @@ def run(arguments: argparse.Namespace) -> int:
         order = _order(line)
         if probe is None:
             engine = load_engine(arguments.folder, threads=order.threads, device=arguments.device)
-            probe = _Probe(engine, rows, arguments.max_tokens)
+            probe = _Probe(engine, order.threads, rows, arguments.max_tokens)
         print(json.dumps(asdict(probe.round(order))), flush=True)
     if probe is not None:
         write_work(requests=probe.requests, tokens=probe.tokens)
@@ -52,11 +52,10 @@ def run(arguments: argparse.Namespace) -> int:
 class _Probe:
     """An engine and the prompts that it answers; `requests` and `tokens` count its work."""
 
-    def __init__(self, engine: Engine, rows: Sequence[PromptRow], max_tokens: int) -> None:
+    def __init__(self, engine: Engine, threads: int, rows: Sequence[PromptRow], max_tokens: int) -> None:
         self.requests = self.tokens = 0
-        self._engine, self._max_tokens = engine, max_tokens
+        self._engine, self._threads, self._max_tokens = engine, threads, max_tokens
         self._prompts = [Prompt(row.prompt, row.prompt_ids) if row.prompt_ids else row.prompt for row in rows]
-        self._threads: int | None = None
 
     def round(self, order: ProbeOrder) -> ProbedRound:
         """Answer a round, all of its prompts at least once."""
