@@ -4,7 +4,7 @@ from typing import Literal
 
 from greenllm.documents.document import Number
 from greenllm.documents.evaluation import HandedOver, ModelQuality
-from greenllm.documents.measurement import AgreementCounts, MeasuredLoad
+from greenllm.documents.measurement import AgreementCounts, MeasuredLoad, PlannedBlocks, ThreadChoice
 from greenllm.documents.training import TrainingFacts
 from greenllm.estimate import Interval
 from greenllm.footprint.rows import AccountPart, Impact
@@ -38,7 +38,10 @@ class Difference(AccountPart):
 
 
 class EnergySpread(AccountPart):
-    """What the spread in an interval of energy includes; `over` is None if it was measured once."""
+    """What the spread in an interval of energy includes; `over` is None if it was measured once.
+
+    The rounds that are counted are those of different blocks.
+    """
 
     over: Literal["seeds", "rounds"] | None
     count: int
@@ -55,13 +58,60 @@ class CurvePoint(AccountPart):
     energy_per_token_J: Interval | None
     requests_per_s: Number | None
     latency_p50_s: Number | None
+    times_less: Interval | None = None
+
+
+class Factor(AccountPart):
+    """The part that one change has in a recipe's ratio to the baseline: from recipe `before` to recipe `after`.
+
+    `change` says what differs, such as "engine" or "int8". The parts of a recipe multiply to its `times_less`, except
+    for blocks or seeds that not all recipes on the way have.
+    """
+
+    change: str
+    before: str
+    after: str
+    times_less: Interval | None
+    verdict: Verdict
+
+
+class Twin(AccountPart):
+    """The baseline against its second server, which is the same model: how far equal servers differ on this host.
+
+    `times_less` has the 95 % interval, `at_99` the 99 % interval. The host was `steady` if the latter includes 1.
+    Differences below the share `resolvable` can't be resolved. `reason` is advice where the host was not steady, or says
+    why nothing is known.
+    """
+
+    name: str
+    times_less: Interval | None
+    at_99: Interval | None
+    steady: bool | None
+    resolvable: Number | None
+    reason: str | None
+
+
+class BlocksOfSeed(AccountPart):
+    """How one seed's servers were measured side by side: which were loaded, and the blocks at each concurrency."""
+
+    seed: int
+    loaded: Literal["all", "one"]
+    loaded_reason: str
+    blocks: list[PlannedBlocks]
 
 
 class RecipeRow(AccountPart):
-    """What is known of one recipe of an experiment: the mean over its seeds."""
+    """What is known of one recipe of an experiment: the mean over its seeds.
+
+    `is_control`: the study added it, to tell the effect of an engine or device from that of a method. `threads` is the
+    number that the server of the first seed used, and `thread_choice` says why. `verdict` is what the study reports, and
+    `raw_verdict` what the interval alone would say; they differ where the host was not steady, and `verdict_reason` says
+    so. `failure`: why a server was measured only in part, or not at all.
+    """
 
     recipe: str
     is_baseline: bool
+    is_control: bool
     seeds_measured: list[int]
     engine: str | None
     precision: str | None
@@ -80,6 +130,11 @@ class RecipeRow(AccountPart):
     energy_spread: EnergySpread | None
     times_less: Interval | None
     verdict: Verdict
+    raw_verdict: Verdict
+    verdict_reason: str | None
+    parts: list[Factor]
+    threads: int | None
+    thread_choice: ThreadChoice | None
     curve: list[CurvePoint]
     idle_power_W: Interval | None
     accelerator_Wh_per_1000_requests: Interval | None
@@ -90,6 +145,7 @@ class RecipeRow(AccountPart):
     total_energy_per_request_J: Interval | None
     break_even_requests: BreakEven | None
     reason: str | None
+    failure: str | None
     qualifies: Qualifies
     on_front: bool
 
@@ -113,10 +169,18 @@ class Advice(AccountPart):
 
 
 class ComparedRecipes(AccountPart):
-    """An experiment's recipes against its baseline."""
+    """An experiment's recipes against its baseline.
+
+    `twin` is None where the baseline was served once. `steady` is None where it is unknown. `nothing_to_compare` says why
+    a comparison means nothing: no recipe answers anything right.
+    """
 
     baseline: str
     seeds: list[int]
+    twin: Twin | None
+    steady: bool | None
+    blocks: list[BlocksOfSeed]
+    nothing_to_compare: str | None
     recipes: list[RecipeRow]
 
 
@@ -136,7 +200,9 @@ class ServedModel(ServedPoint):
     """What the load measurement of one deployment found: at the compared concurrency, and at each (`points`)."""
 
     points: list[ServedPoint]
+    threads: ThreadChoice
     reason: str | None
+    failure: str | None
     method: str | None
     quality: str | None
     idle_power_W: Interval | None
