@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from greenllm.account.document import ExperimentAccount
-from greenllm.comparison.rows import Advice, ComparedRecipes, Difference, Quality, RecipeRow
+from greenllm.comparison.rows import Advice, ComparedRecipes, Difference, Factor, Quality, RecipeRow, Twin
 from greenllm.estimate import Interval
 from greenllm.report.findings import findings
 
@@ -61,8 +61,13 @@ NO_ENERGY: dict[str, Any] = {
 }  # fmt: skip
 
 
-def said(*rows: RecipeRow, higher_is_better: bool = True, **changes: Any) -> dict[str, Any]:
-    """Return the finding of an experiment with these recipes; int4 is recommended, but for `changes` of the advice."""
+def said(
+    *rows: RecipeRow, higher_is_better: bool = True, compared: dict[str, Any] | None = None, **changes: Any
+) -> dict[str, Any]:
+    """Return the finding of an experiment with these recipes; int4 is recommended, but for `changes` of the advice.
+
+    `compared`: further fields of the comparison.
+    """
     primary = rows[0].quality.metric if rows[0].quality else "accuracy"
     advice = Advice(
         recipe="int4", baseline="baseline", reason=None, requests=1_000_000, confidence=0.95, quality_bound=0.89,
@@ -72,7 +77,7 @@ def said(*rows: RecipeRow, higher_is_better: bool = True, **changes: Any) -> dic
     experiment = ExperimentAccount(
         task="customer_service", metrics={primary: ""}, primary=primary, higher_is_better=higher_is_better,
         card=None, preparation=None, recommendation=Advice(**vars(advice) | changes),
-        comparison=ComparedRecipes(baseline="baseline", seeds=[1], recipes=list(rows)),
+        comparison=ComparedRecipes(**{"baseline": "baseline", "seeds": [1], "recipes": list(rows)} | (compared or {})),
     )  # fmt: skip
     (found,) = findings({"support": experiment})
     for text in (found.sentence, *found.others, found.note):
@@ -88,7 +93,7 @@ BASELINE = recipe("baseline")
 def test_the_first_line_can_be_acted_on() -> None:
     found = said(BASELINE, recipe("int4"))
     assert found["sentence"] == (
-        "deploy int4. A request takes 9.10 times less energy than with baseline (8.74 to 9.46, modelled), accuracy "
+        "deploy int4. A request takes 9.1 times less energy than with baseline (8.7 to 9.5, modelled), accuracy "
         "0.897 against 0.897 (−0.7 to +0.1 points); the energy to make it is paid back after 1 200 requests "
         "(900 to 1 700)."
     )
@@ -119,11 +124,37 @@ def test_the_same_answers_are_called_the_same() -> None:
     assert ", accuracy 0.897, as with baseline on every example;" in sentence
 
 
-def test_a_small_difference_is_written_with_two_digits() -> None:
-    bits = differs(0.0003, 0.00012, 0.00045, "bits_per_byte")
-    quality = scored(2.39, 2.36, 2.42, "bits_per_byte")
-    found = said(recipe("baseline", quality=quality), recipe("int4", quality=quality, quality_difference=bits))
-    assert "bits per byte 2.39 against 2.39 (+0.00012 to +0.00045)" in found["sentence"]
+@pytest.mark.parametrize(
+    ("metric", "bounds", "words"),
+    [
+        ("bits_per_byte", (0.0003, 0.00012, 0.00044), "+0.0001 to +0.0004"),
+        ("bits_per_byte", (-0.000008, -0.000031, 0.000015), "less than 0.0001 either way"),
+        ("bits_per_byte", (0.0123, 0.00812, 0.01641), "+0.008 to +0.016"),
+        ("bits_per_byte", (0.5, 0.3, 0.7), "+0.3 to +0.7"),
+        ("accuracy", (-0.1027, -0.1234, -0.0821), "−12 to −8 points"),
+        ("accuracy", (0.00001, -0.00004, 0.00007), "less than 0.01 points either way"),
+        ("chrf", (0.21, -0.12, 0.54), "−0.1 to +0.5 points"),
+    ],
+)
+def test_a_difference_has_the_digits_that_it_deserves(
+    metric: str, bounds: tuple[float, float, float], words: str
+) -> None:
+    quality = scored(2.39, 2.36, 2.42, metric)
+    rows = [recipe(name, quality=quality, quality_difference=differs(*bounds, metric)) for name in ("baseline", "int4")]
+    assert f" 2.39 against 2.39 ({words});" in said(*rows)["sentence"]
+
+
+@pytest.mark.parametrize(
+    ("factor", "words"),
+    [
+        (Interval(1.042, 1.0021, 1.0823), "1.042 times less energy than with baseline (1.002 to 1.082, modelled)"),
+        (Interval(12.4, 11.1, 13.1), "12.4 times less energy than with baseline (11.1 to 13.1, modelled)"),
+        (Interval(6.34, 5.93, 6.71), "6.3 times less energy than with baseline (5.9 to 6.7, modelled)"),
+        (Interval(134.0, 61.0, 203.0), "130 times less energy than with baseline (60 to 200, modelled)"),
+    ],
+)
+def test_a_ratio_has_the_digits_that_it_deserves_and_no_bound_becomes_one(factor: Interval, words: str) -> None:
+    assert words in said(BASELINE, recipe("int4", times_less=factor))["sentence"]
 
 
 def test_less_is_better_is_said_of_bits_per_byte() -> None:
@@ -149,14 +180,14 @@ def test_baseline_is_kept_where_nothing_else_is_good_enough() -> None:
     found = said(BASELINE, recipe("int4", qualifies="no"), recipe="baseline", break_even_requests=None)
     assert found["sentence"].startswith("deploy baseline: no other recipe is shown to be good enough. A request takes")
     assert found["others"] == [
-        "int4 takes 9.10 times less (8.74 to 9.46), but is not good enough: accuracy 0.897 (0.880 to 0.910)."
+        "int4 takes 9.1 times less (8.7 to 9.5), but is not good enough: accuracy 0.897 (0.880 to 0.910)."
     ]
 
 
 def test_baseline_is_kept_where_making_another_costs_what_it_saves() -> None:
     found = said(BASELINE, recipe("int4"), recipe="baseline", break_even_requests=None)
     assert found["others"] == [
-        "int4 takes 9.10 times less (8.74 to 9.46) per request, but is not shown to save energy when the energy "
+        "int4 takes 9.1 times less (8.7 to 9.5) per request, but is not shown to save energy when the energy "
         "to make it counts."
     ]
 
@@ -174,7 +205,7 @@ def test_nothing_is_good_enough() -> None:
         "(0.900 to 0.920)."
     )
     assert (found["recipe"], found["verdict"]) == (None, "unknown")
-    assert found["others"] == ["int4 takes 9.10 times less (8.74 to 9.46) than baseline."]
+    assert found["others"] == ["int4 takes 9.1 times less (8.7 to 9.5) than baseline."]
 
 
 def test_good_enough_or_not_cannot_be_resolved() -> None:
@@ -210,8 +241,8 @@ def test_a_model_that_answers_nothing_right_is_not_deployed() -> None:
 def test_a_cheap_making_can_decide_where_a_request_saves_nothing() -> None:
     found = said(BASELINE, recipe("int4", **OPEN), total_times_less=around(1.3), break_even_requests=None)
     assert found["sentence"].startswith(
-        "deploy int4. Whether a request takes less energy than with baseline is not resolvable (0.980 times, 0.941 to "
-        "1.019, modelled); counting the energy to make it, 1.30 times less over 1 000 000 requests (1.25 to 1.35), "
+        "deploy int4. Whether a request takes less energy than with baseline is not resolvable (0.98 times, 0.94 to "
+        "1.02, modelled); counting the energy to make it, 1.30 times less over 1 000 000 requests (1.25 to 1.35), "
         "accuracy"
     )
 
@@ -231,15 +262,15 @@ def test_the_others_are_named_where_they_disappoint_or_do_as_well() -> None:
         losses=["large", "distilled"],
     )
     assert found["others"] == [
-        "int4-mixed saves as much within the uncertainty: 9.00 times less (8.64 to 9.36).",
+        "int4-mixed saves as much within the uncertainty: 9.0 times less (8.6 to 9.4).",
         "sparse shows no saving that can be resolved: it takes 1.02 times the energy of baseline (0.98 to 1.06).",
         "large is a loss: it takes 1.25 times the energy of baseline (1.20 to 1.30).",
         "distilled is a loss: counting the energy to make it, a request takes 600 mJ (576 to 624) against 456 mJ (438 "
         "to 474).",
-        "pruned takes 9.10 times less (8.74 to 9.46), but whether it is good enough is not resolvable: accuracy 0.897 "
+        "pruned takes 9.1 times less (8.7 to 9.5), but whether it is good enough is not resolvable: accuracy 0.897 "
         "(0.880 to 0.910).",
         "bf16: its energy against baseline's is unknown (no sensor can be read).",
-        "early takes 9.10 times less (8.74 to 9.46), but was not evaluated.",
+        "early takes 9.1 times less (8.7 to 9.5), but was not evaluated.",
     ]
 
 
@@ -296,5 +327,86 @@ def test_nothing_is_paid_back_after_no_request(requests: tuple[float, float, flo
 def test_zero_has_no_sign_and_nearly_sure_is_not_sure() -> None:
     difference = differs(0.0, -0.00004, 0.02)
     found = said(BASELINE, recipe("int4", quality_difference=difference), confidence=0.9999)
-    assert "(0.0 to +2.0 points)" in found["sentence"]
+    assert "(0 to +2 points)" in found["sentence"]
     assert "with 99.99 % confidence" in found["note"]
+
+
+# --- causes, the twin, and studies that can't compare ---
+
+
+def part(change: str, value: float, low: float, high: float, verdict: Any = "saves") -> Factor:
+    interval = Interval(value, low, high)
+    return Factor(change=change, before="baseline", after="int4", times_less=interval, verdict=verdict)
+
+
+PARTS = [part("engine", 6.3, 5.9, 6.7), part("int4", 1.02, 0.97, 1.07, "not resolvable")]
+
+
+def twin(value: float, low: float, high: float, *, steady: bool = True, resolvable: float | None = 0.042) -> Twin:
+    found = Interval(value, low, high)
+    return Twin(
+        name="baseline~twin", times_less=found, times_less_99=found, steady=steady, resolvable=resolvable, reason=None
+    )
+
+
+def test_the_sentence_names_the_cause() -> None:
+    found = said(BASELINE, recipe("int4", times_less=Interval(6.4, 6.0, 6.8), parts=PARTS))
+    assert found["sentence"].startswith(
+        "deploy int4. A request takes 6.4 times less energy than with baseline (6.0 to 6.8, modelled): engine 6.3 "
+        "(5.9 to 6.7), int4 1.02 (0.97 to 1.07), not resolvable. Accuracy 0.897 against 0.897"
+    )
+
+
+def test_the_cause_of_what_is_not_chosen_is_named() -> None:
+    first_open = [part("engine", 1.02, 0.97, 1.07, "not resolvable"), part("int4", 0.8, 0.76, 0.84, "loss")]
+    rows = [recipe("int8", parts=PARTS, qualifies="no"), recipe("slow", parts=first_open, **LOSS)]
+    assert said(BASELINE, recipe("int4"), *rows)["others"] == [
+        "int8 takes 9.1 times less (8.7 to 9.5), but is not good enough: accuracy 0.897 (0.880 to 0.910); times less "
+        "by cause: engine 6.3 (5.9 to 6.7), int4 1.02 (0.97 to 1.07), not resolvable.",
+        "slow is a loss: it takes 1.25 times the energy of baseline (1.20 to 1.30); times less by cause: engine 1.02 "
+        "(0.97 to 1.07), not resolvable; int4 0.80 (0.76 to 0.84), a loss.",
+    ]
+
+
+def test_a_control_is_named_as_one() -> None:
+    control = recipe("baseline-onnxruntime", is_control=True, parts=PARTS[:1])
+    found = said(BASELINE, control, recipe="baseline-onnxruntime")
+    assert found["sentence"].startswith("deploy baseline-onnxruntime (control: the engine alone). A request takes 9.1 ")
+
+
+def test_the_twin_says_what_the_host_can_resolve() -> None:
+    found = said(BASELINE, recipe("int4"), compared={"twin": twin(1.01, 0.97, 1.05), "blocks": 16, "seeds": [1, 2]})
+    assert found["twin"] == (
+        "The same model, deployed twice, differs by 1.01 (0.97 to 1.05). Differences below about 4 % can't be resolved "
+        "on this host."
+    )
+    assert found["note"].endswith("Measured side by side in 16 blocks with each of 2 seeds.")
+
+
+def test_an_unsteady_host_resolves_nothing() -> None:
+    compared = {"twin": twin(1.31, 1.12, 1.52, steady=False), "steady": False}
+    found = said(BASELINE, recipe("int4", **OPEN), recipe="baseline", break_even_requests=None, compared=compared)
+    assert found["twin"] == (
+        "The same model, deployed twice, differs by 1.31 (1.12 to 1.52): the host was not steady, so no difference is "
+        "resolvable. Measure again with nothing else running on the host, or in more blocks (deploy.rounds)."
+    )
+    assert found["others"] == [
+        "int4 is not resolvable, since the host was not steady: it takes 1.02 times the energy of baseline (0.98 to "
+        "1.06)."
+    ]
+
+
+def test_without_a_twin_it_is_unknown_what_can_be_resolved() -> None:
+    assert "deployed twice (deploy.twin)" in said(BASELINE, recipe("int4"))["twin"]
+    failed = Twin(
+        name="baseline~twin", times_less=None, times_less_99=None, steady=True, resolvable=None, reason="server ended"
+    )
+    assert "is unknown (server ended)." in said(BASELINE, recipe("int4"), compared={"twin": failed})["twin"]
+
+
+def test_where_quality_is_at_chance_nothing_is_recommended() -> None:
+    found = said(BASELINE, recipe("int4"), recipe=None, at_chance="accuracy of every recipe is 0")
+    assert found["nothing_to_compare"] == (
+        "This study can't compare the recipes of support: accuracy of every recipe is 0."
+    )
+    assert (found["recipe"], found["sentence"], found["others"]) == (None, "nothing can be recommended.", [])

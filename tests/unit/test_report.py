@@ -141,7 +141,7 @@ def test_partial_results_still_make_a_page(tmp_path: Path) -> None:
     study.prepare("support")
     study.train("support", "baseline", 1)
     study.evaluate("support", "baseline", 1, 0.9)
-    study.deploy("support", "baseline", 1, 5, status="failed")
+    study.measure("support", 1, {"baseline": 5}, status="failed")
     page = Reader((make(tmp_path, study) / "index.html").read_text())
     assert "Missing results" in page.text
     assert "failed in attempt 1 (exit status 1)" in page.text
@@ -181,7 +181,7 @@ def test_several_concurrencies_make_a_batch_curve(tmp_path: Path) -> None:
     study.prepare("support")
     study.train("support", "baseline", 1)
     study.evaluate("support", "baseline", 1, 0.9)
-    study.deploy("support", "baseline", 1, 9, concurrency=(1, 4))
+    study.measure("support", 1, {"baseline": 9}, concurrency=(1, 4))
     folder = make(tmp_path, study)
     page = Reader((folder / "index.html").read_text())
     assert page.tags.count("figure") == 4
@@ -272,7 +272,10 @@ def test_kinds_of_example_and_handed_over_answers_have_a_row_each(account: dict[
         (0.00139, "kWh", "1.39 Wh"),
         (None, "J", "unknown"),
         (PartialInterval(42.0, None, None), "g CO₂e", "42.0 g CO₂e"),
-        (0.0, "J", "0.00 J"),
+        (Interval(0.455, 0.273, 0.637), "J", "460 mJ (270–640)"),
+        (Interval(0.4551, 0.4376, 0.4733), "J", "455 mJ (438–473)"),
+        (Interval(9.96, 9.0, 10.9), "J", "10.0 J (9.0–10.9)"),
+        (0.0, "J", "0 J"),
     ],
 )
 def test_quantities_carry_unit_and_sensible_digits(value: Any, unit: str, expected: str) -> None:

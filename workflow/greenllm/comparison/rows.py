@@ -2,9 +2,11 @@
 
 from typing import Literal
 
+from pydantic import Field
+
 from greenllm.documents.document import Number
 from greenllm.documents.evaluation import HandedOver, ModelQuality
-from greenllm.documents.measurement import AgreementCounts, MeasuredLoad, PlannedBlocks, ThreadChoice
+from greenllm.documents.measurement import AgreementCounts, MeasuredLoad, ThreadChoice
 from greenllm.documents.training import TrainingFacts
 from greenllm.estimate import Interval
 from greenllm.footprint.rows import AccountPart, Impact
@@ -100,13 +102,39 @@ class BlocksOfSeed(AccountPart):
     blocks: list[PlannedBlocks]
 
 
+class Factor(AccountPart):
+    """The part that one change has in a ratio of energies: `before` and `after` are the recipes that it separates.
+
+    `change` is "engine", "device", or the name of what else changes, such as "int8".
+    """
+
+    change: str
+    before: str
+    after: str
+    times_less: Interval | None
+    verdict: Verdict
+
+
+class Twin(AccountPart):
+    """The baseline's energy per request divided by that of the same model, deployed a second time.
+
+    `steady`: the 99 % interval includes 1. `resolvable` is the smallest difference, as a share, that can be resolved on
+    this host. `reason` says why the ratio is unknown.
+    """
+
+    name: str
+    times_less: Interval | None
+    times_less_99: Interval | None
+    steady: bool
+    resolvable: Number | None
+    reason: str | None = None
+
+
 class RecipeRow(AccountPart):
     """What is known of one recipe of an experiment: the mean over its seeds.
 
-    `is_control`: the study added it, to tell the effect of an engine or device from that of a method. `threads` is the
-    number that the server of the first seed used, and `thread_choice` says why. `verdict` is what the study reports, and
-    `raw_verdict` what the interval alone would say; they differ where the host was not steady, and `verdict_reason` says
-    so. `failure`: why a server was measured only in part, or not at all.
+    `is_control`: it separates one change, such as the engine alone, from what another recipe changes as well. `parts`
+    are the factors of `times_less`, by cause.
     """
 
     recipe: str
@@ -148,15 +176,23 @@ class RecipeRow(AccountPart):
     failure: str | None
     qualifies: Qualifies
     on_front: bool
+    is_control: bool = False
+    parts: list[Factor] = Field(default_factory=list)
+    verdict_as_measured: Verdict | None = None  # before the twin withholds it
+    threads: ThreadChoice | None = None
 
 
 class Advice(AccountPart):
-    """The recipe of an experiment to deploy, or why there is none; ratios and differences are that recipe's."""
+    """The recipe of an experiment to deploy, or why there is none; ratios and differences are that recipe's.
+
+    `at_chance`: why nothing can be compared, where no recipe is shown to be better than a model that ignores the input.
+    """
 
     recipe: str | None
     baseline: str
     reason: str | None
     undecidable: bool = False
+    at_chance: str | None = None
     requests: Number
     confidence: Number
     quality_bound: Number | None
@@ -171,8 +207,8 @@ class Advice(AccountPart):
 class ComparedRecipes(AccountPart):
     """An experiment's recipes against its baseline.
 
-    `twin` is None where the baseline was served once. `steady` is None where it is unknown. `nothing_to_compare` says why
-    a comparison means nothing: no recipe answers anything right.
+    `twin` is the control of the comparison, None where it is turned off. `blocks`: how many were measured with each
+    seed. `steady`: whether verdicts hold, since the same model did not differ from itself.
     """
 
     baseline: str
@@ -182,6 +218,9 @@ class ComparedRecipes(AccountPart):
     blocks: list[BlocksOfSeed]
     nothing_to_compare: str | None
     recipes: list[RecipeRow]
+    twin: Twin | None = None
+    blocks: int | None = None
+    steady: bool = True
 
 
 class _ServerEnergy(AccountPart):

@@ -6,8 +6,21 @@ from dataclasses import dataclass
 
 from greenllm.account.document import ExperimentAccount
 from greenllm.comparison.rows import Advice, Difference, Quality, RecipeRow, Verdict
+from greenllm.estimate import Interval
+from greenllm.report.causes import UNSTEADY, measured_text, parts_text, role, twin_text
 from greenllm.report.names import metric_name, points_per_unit
-from greenllm.report.numbers import Value, about, bounds_text, inverse, percent, quantity, signed, value_text
+from greenllm.report.numbers import (
+    EITHER_WAY,
+    Value,
+    about,
+    bounds_text,
+    change,
+    inverse,
+    percent,
+    quantity,
+    times,
+    value_text,
+)
 
 
 @dataclass(frozen=True)
@@ -16,7 +29,8 @@ class Finding:
 
     `recipe` is the one to deploy or None; `verdict` is "saves", "baseline" (nothing beats it), "not resolvable", "loss"
     or "unknown"; `sentence` says what to deploy and why, `others` which recipes are not chosen and why, `note` what was
-    asked for.
+    asked for. `twin` says how far the same model differs from itself, and `nothing_to_compare` why the study can't
+    compare anything: then nothing is recommended.
     """
 
     experiment: str
@@ -25,6 +39,8 @@ class Finding:
     sentence: str
     others: list[str]
     note: str
+    twin: str
+    nothing_to_compare: str | None = None
 
 
 def findings(experiments: Mapping[str, ExperimentAccount]) -> list[Finding]:
@@ -37,15 +53,19 @@ def _finding(name: str, experiment: ExperimentAccount) -> Finding:
     baseline = _baseline(rows)
     chosen = next((row for row in rows if row.recipe == advice.recipe), None)
     needed = _needed(experiment)
-    others = [said for row in rows if row is not chosen and (said := _other(row, baseline, chosen, advice))]
-    note = _note(advice, needed)
+    note, twin = _note(advice, needed) + measured_text(experiment.comparison), twin_text(experiment.comparison)
+    if why := advice.at_chance:
+        said = f"This study can't compare the recipes of {name}: {why}."
+        return Finding(name, None, "unknown", "nothing can be recommended.", [], note, twin, said)
+    steady = experiment.comparison.steady
+    others = [said for row in rows if row is not chosen and (said := _other(row, baseline, chosen, advice, steady))]
     if chosen is None:
-        return Finding(name, None, "unknown", _nothing(rows, advice, needed, experiment), others, note)
+        return Finding(name, None, "unknown", _nothing(rows, advice, needed, experiment), others, note, twin)
     if _useless(chosen, experiment):
         sentence = f"deploy none of these yet: {chosen.recipe}, the most frugal, answers no example correctly."
-        return Finding(name, None, "unknown", sentence, others, note)
-    sentence = _keep(baseline, rows) if chosen is baseline else _deploy(chosen, baseline, advice)
-    return Finding(name, chosen.recipe, chosen.verdict, sentence, others, note)
+        return Finding(name, None, "unknown", sentence, others, note, twin)
+    sentence = _keep(baseline, rows) if chosen is baseline else _deploy(chosen, baseline, advice, steady)
+    return Finding(name, chosen.recipe, chosen.verdict, sentence, others, note, twin)
 
 
 def _baseline(rows: Sequence[RecipeRow]) -> RecipeRow:
@@ -55,12 +75,17 @@ def _baseline(rows: Sequence[RecipeRow]) -> RecipeRow:
 # --- what to deploy ---
 
 
-def _deploy(row: RecipeRow, baseline: RecipeRow, advice: Advice) -> str:
-    reasons = f"{_energy_against(row, baseline, advice)}{_quality_against(row, baseline)}"
-    return f"deploy {row.recipe}. {reasons}{_paid_back(row, advice)}."
+def _deploy(row: RecipeRow, baseline: RecipeRow, advice: Advice, steady: bool) -> str:
+    energy, quality = _energy_against(row, baseline, advice, steady), _quality_against(row, baseline)
+    if parts := parts_text(row.parts):
+        reasons = f"{energy}: {parts}. {quality[0].upper()}{quality[1:]}"
+    else:
+        reasons = f"{energy}, {quality}"
+    named = f"{row.recipe} ({role(row)})" if row.is_control else row.recipe
+    return f"deploy {named}. {reasons}{_paid_back(row, advice)}."
 
 
-def _energy_against(row: RecipeRow, baseline: RecipeRow, advice: Advice) -> str:
+def _energy_against(row: RecipeRow, baseline: RecipeRow, advice: Advice, steady: bool) -> str:
     other, factor = baseline.recipe, row.times_less
     if row.energy_per_request_J is None:
         return f"The energy of a request is unknown ({_why_unknown(row, baseline)})"
@@ -71,25 +96,29 @@ def _energy_against(row: RecipeRow, baseline: RecipeRow, advice: Advice) -> str:
         return f"A request takes {_energy(row)}; how much energy it saves against {other} is unknown ({why})"
     how = row.energy_quality
     if row.verdict == "saves":
-        return f"A request takes {value_text(factor)} times less energy than with {other} ({_bounds(factor)}, {how})"
+        saved, between = times(factor)
+        return f"A request takes {saved} times less energy than with {other} ({between}, {how})"
     in_all = ""
     if total := advice.total_times_less:
-        factor_in_all = f"{value_text(total)} times less over {about(advice.requests)} requests ({_bounds(total)})"
-        in_all = f"; counting the energy to make it, {factor_in_all}"
+        saved, between = times(total)
+        requests = f"{about(advice.requests)} requests ({between})"
+        in_all = f"; counting the energy to make it, {saved} times less over {requests}"
     if row.verdict == "loss":
-        more = inverse(factor)
-        return f"A request takes {value_text(more)} times the energy of {other} ({_bounds(more)}, {how}){in_all}"
-    ratio = f"{value_text(factor)} times, {_bounds(factor)}, {how}"
-    return f"Whether a request takes less energy than with {other} is not resolvable ({ratio}){in_all}"
+        more, between = times(inverse(factor))
+        return f"A request takes {more} times the energy of {other} ({between}, {how}){in_all}"
+    ratio, between = times(factor)
+    found = f"{ratio} times, {between}, {how}"
+    why = "" if steady else f": {UNSTEADY}"
+    return f"Whether a request takes less energy than with {other} is not resolvable{why} ({found}){in_all}"
 
 
 def _quality_against(row: RecipeRow, baseline: RecipeRow) -> str:
     own, reference, difference = row.quality, baseline.quality, row.quality_difference
     if own is None:
-        return ", its quality unknown (not evaluated)"
+        return "its quality unknown (not evaluated)"
     if reference is None or difference is None:
-        return f", {_quality(row)}"
-    name = f", {metric_name(own.metric)} {value_text(own)}"
+        return _quality(row)
+    name = f"{metric_name(own.metric)} {value_text(own)}"
     if difference.value == difference.low == difference.high == 0:
         return f"{name}, as with {baseline.recipe} on every example"
     return f"{name} against {value_text(reference)} ({_difference(difference)})"
@@ -158,7 +187,7 @@ def _useless(row: RecipeRow, experiment: ExperimentAccount) -> bool:
 # --- the other recipes ---
 
 
-def _other(row: RecipeRow, baseline: RecipeRow, chosen: RecipeRow | None, advice: Advice) -> str:
+def _other(row: RecipeRow, baseline: RecipeRow, chosen: RecipeRow | None, advice: Advice, steady: bool) -> str:
     """Return why another recipe was not chosen; empty if the table's numbers show it."""
     name, factor = row.recipe, row.times_less
     if row is baseline:
@@ -167,29 +196,38 @@ def _other(row: RecipeRow, baseline: RecipeRow, chosen: RecipeRow | None, advice
         return ""  # the sentence above says what is unknown
     if factor is None:
         return f"{name}: its energy against {baseline.recipe}'s is unknown ({_why_unknown(row, baseline)})."
-    more = inverse(factor)
-    times = f"it takes {value_text(more)} times the energy of {baseline.recipe} ({_bounds(more)})"
+    takes = "it takes {} times the energy of {baseline} ({})".format(*times(inverse(factor)), baseline=baseline.recipe)
+    if row.verdict == "not resolvable" and not steady:
+        return f"{name} is not resolvable, since {UNSTEADY}: {takes}."
     if row.verdict == "loss":
-        return f"{name} is a loss: {times}."
-    if name in advice.losses:
+        said = f"{name} is a loss: {takes}"
+    elif name in advice.losses:
         total, other = (quantity(one.total_energy_per_request_J, "J", " to ") for one in (row, baseline))
-        return f"{name} is a loss: counting the energy to make it, a request takes {total} against {other}."
-    if row.verdict == "not resolvable":
-        return f"{name} shows no saving that can be resolved: {times}."
-    saves = f"{name} takes {value_text(factor)} times less ({_bounds(factor)})"
+        said = f"{name} is a loss: counting the energy to make it, a request takes {total} against {other}"
+    elif row.verdict == "not resolvable":
+        said = f"{name} shows no saving that can be resolved: {takes}"
+    else:
+        said = _saves(row, factor, baseline, chosen)
+    parts = parts_text(row.parts)
+    return f"{said}; times less by cause: {parts}." if said and parts else f"{said}." if said else ""
+
+
+def _saves(row: RecipeRow, factor: Interval, baseline: RecipeRow, chosen: RecipeRow | None) -> str:
+    """Return why a recipe that saves energy was not chosen; empty if another one takes clearly less."""
+    name, less = row.recipe, "{} times less ({})".format(*times(factor))
     if chosen is None:
-        return f"{saves} than {baseline.recipe}."
+        return f"{name} takes {less} than {baseline.recipe}"
     if row.quality is None:
-        return f"{saves}, but was not evaluated."
+        return f"{name} takes {less}, but was not evaluated"
     if row.qualifies == "no":
-        return f"{saves}, but is not good enough: {_quality(row)}."
+        return f"{name} takes {less}, but is not good enough: {_quality(row)}"
     if row.qualifies == "not resolvable":
-        return f"{saves}, but whether it is good enough is not resolvable: {_quality(row)}."
+        return f"{name} takes {less}, but whether it is good enough is not resolvable: {_quality(row)}"
     if chosen is baseline:
-        return f"{saves} per request, but is not shown to save energy when the energy to make it counts."
+        return f"{name} takes {less} per request, but is not shown to save energy when the energy to make it counts"
     if (best := chosen.times_less) and factor.high >= best.low:
-        return f"{name} saves as much within the uncertainty: {value_text(factor)} times less ({_bounds(factor)})."
-    return ""
+        return f"{name} saves as much within the uncertainty: {less}"
+    return f"{name} takes {less}" if len(row.parts) > 1 else ""
 
 
 # --- parts of sentences ---
@@ -227,11 +265,10 @@ def _quality(row: RecipeRow) -> str:
 
 def _difference(difference: Difference) -> str:
     """Return the bounds of a difference in quality, in points where the metric has them."""
-    points = points_per_unit(difference.metric)
-    low, high = (bound * (points or 1) for bound in (difference.low, difference.high))
-    largest = max(abs(low), abs(high)) or 1.0
-    places = (1 if points else 3) if largest >= 0.1 else max(2 if points else 3, 1 - math.floor(math.log10(largest)))
-    return f"{signed(low, places)} to {signed(high, places)}" + (" points" if points else "")
+    value, bounds = change(difference)
+    if bounds == EITHER_WAY:
+        return f"{value} {bounds}"
+    return bounds + (" points" if points_per_unit(difference.metric) else "")
 
 
 def _bounds(value: Value) -> str:

@@ -4,12 +4,13 @@ import math
 from collections.abc import Iterable
 from typing import Literal
 
-from greenllm.comparison.rows import Quality
+from greenllm.comparison.rows import Difference, Quality
 from greenllm.estimate import Interval, Parameter, PartialInterval
 from greenllm.footprint.carbon import GridFactor
+from greenllm.report.names import points_per_unit
 
 # A number, one with an interval, a count that is never reached, or unknown.
-Value = float | Interval | PartialInterval | Quality | Parameter | GridFactor | Literal["never"] | None
+Value = float | Interval | PartialInterval | Quality | Difference | Parameter | GridFactor | Literal["never"] | None
 
 THIN = "\u202f"  # narrow no-break space: groups digits, and separates a number from its unit
 _PREFIXES = ((1e9, "G"), (1e6, "M"), (1e3, "k"), (1.0, ""), (1e-3, "m"), (1e-6, "µ"), (1e-9, "n"))
@@ -28,6 +29,8 @@ _PLAIN = {
     "samples",
 }
 _WHOLE = {"B"}
+_MOST_DECIMALS = 6
+EITHER_WAY = "either way"
 
 
 def split(value: Value) -> tuple[float | None, float | None, float | None]:
@@ -41,22 +44,30 @@ def split(value: Value) -> tuple[float | None, float | None, float | None]:
     return value.value, value.low, value.high
 
 
-def decimals(value: float, low: float | None = None, high: float | None = None) -> int:
-    """Return the decimals that show two significant digits of the interval's half-width, or three of the value.
+def decimals(value: float, low: float | None = None, high: float | None = None, limit: float | None = None) -> int:
+    """Return the decimals that a number deserves; a negative count rounds to tens, hundreds and so on.
 
-    At most three significant digits, however narrow the interval.
+    With an interval they follow from its half-width, by the rule of the Particle Data Group (Review of Particle
+    Physics, introduction, "Rounding"): two digits of the half-width where these are 10 to 35, one digit where they are
+    more. The value has at most three significant digits, however narrow the interval; without an interval it has
+    three. `limit` is the number that decides, such as 1 for a ratio: a bound beside it is not printed as the limit.
     """
-    half = max(value - low, high - value) if low is not None and high is not None else 0.0
+    bounds = [] if low is None or high is None else [low, high]
+    half = max((abs(value - bound) for bound in bounds), default=0.0)
     largest = max(abs(value), half)
-    size = math.floor(math.log10(largest)) if largest else 0
-    if half > 0:
-        return min(max(0, 1 - math.floor(math.log10(half))), max(0, 2 - size))
-    return max(0, 2 - size)
+    most = max(0, 2 - math.floor(math.log10(largest))) if largest else 0
+    if not half:
+        return most
+    exponent = math.floor(math.log10(half))
+    places = min(most, -exponent + (half / 10.0**exponent < 3.55))
+    while places < _MOST_DECIMALS and any(bound != limit == round(bound, places) for bound in bounds):
+        places += 1
+    return places
 
 
 def plain(number: float, places: int) -> str:
-    """Return a number with grouped digits, and a real minus sign; zero has none."""
-    text = f"{number:z,.{places}f}".replace(",", THIN)
+    """Return a number with grouped digits, and a real minus sign; zero has none. Negative places round to tens."""
+    text = f"{round(number, places):z,.{max(0, places)}f}".replace(",", THIN)
     return text.replace("-", "−")
 
 
@@ -68,6 +79,28 @@ def inverse(ratio: Interval) -> PartialInterval:
 def signed(number: float, places: int) -> str:
     """Return a number with its sign, also a plus; zero has none."""
     return plain(number, places) if round(number, places) <= 0 else f"+{plain(number, places)}"
+
+
+def times(ratio: Value) -> tuple[str, str]:
+    """Return a ratio of energies and its bounds; neither is printed as 1 where it is not 1, since 1 decides."""
+    return value_text(ratio, limit=1.0), bounds_text(ratio, between=" to ", limit=1.0)
+
+
+def change(difference: Difference) -> tuple[str, str]:
+    """Return a difference in quality, in points where the metric has them: the value, and its bounds without a unit.
+
+    Both have one digit of the interval's half-width, and none below 0.0001 or 0.01 points: a smaller difference means
+    nothing to a reader. Where both bounds are smaller, they are "less than 0.0001" and "either way".
+    """
+    points = points_per_unit(difference.metric)
+    unit = f"{THIN}points" if points else ""
+    value, low, high = (number * (points or 1.0) for number in (difference.value, difference.low, difference.high))
+    finest = 2 if points else 4
+    half = max(value - low, high - value)
+    places = min(finest, max(0, -math.floor(math.log10(half)))) if half > 0 else min(finest, decimals(value))
+    if 0 < max(abs(low), abs(high)) < 10.0**-finest:
+        return f"less than {plain(10.0**-finest, finest)}{unit}", EITHER_WAY
+    return signed(value, places) + unit, f"{signed(low, places)} to {signed(high, places)}"
 
 
 def about(count: float) -> str:
@@ -102,8 +135,8 @@ def prefix_for(values: Iterable[Value], unit: str) -> tuple[float, str]:
     return (1.0, unit) if unit in _WHOLE else (_PREFIXES[-1][0], _PREFIXES[-1][1] + unit)
 
 
-def value_text(value: Value, scale: float = 1.0) -> str:
-    """Return the number without its interval, in units of `scale`."""
+def value_text(value: Value, scale: float = 1.0, limit: float | None = None) -> str:
+    """Return the number without its interval, in units of `scale`; for `limit` see `decimals`."""
     middle, low, high = split(value)
     if middle is None:
         return "unknown"
@@ -112,17 +145,17 @@ def value_text(value: Value, scale: float = 1.0) -> str:
     if 0 < middle / scale < 0.0005 and low is None:
         return f"<{THIN}0.001"
     parts = [None if part is None else part / scale for part in (middle, low, high)]
-    return plain(middle / scale, decimals(middle / scale, parts[1], parts[2]))
+    return plain(middle / scale, decimals(middle / scale, parts[1], parts[2], limit))
 
 
-def bounds_text(value: Value, scale: float = 1.0, between: str = "–") -> str:
+def bounds_text(value: Value, scale: float = 1.0, between: str = "–", limit: float | None = None) -> str:
     """Return the interval without its value, such as "0.41–0.63", or "at least 0.41"; empty if there is none."""
     middle, low, high = split(value)
     if middle is None or low is None:
         return ""
     if high is None:
         return f"at least {plain(low / scale, decimals(low / scale))}"
-    places = decimals(middle / scale, low / scale, high / scale)
+    places = decimals(middle / scale, low / scale, high / scale, limit)
     if between == "–" and low < 0:
         between = " to "
     return f"{plain(low / scale, places)}{between}{plain(high / scale, places)}"

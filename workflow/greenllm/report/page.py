@@ -15,7 +15,7 @@ from greenllm.files import replacing, require_own, write_json
 from greenllm.footprint.carbon import GridFactor
 from greenllm.report import figures, tables
 from greenllm.report.findings import findings
-from greenllm.report.numbers import quantity
+from greenllm.report.numbers import percent, quantity
 from greenllm.report.table import Column
 
 
@@ -113,7 +113,7 @@ def _known(account: Account) -> tuple[str, str]:
     if not total:
         return "unknown", "no component of any host could be measured or modelled"
     share = energies["measured"] / total
-    headline = "measured" if share == 1 else "modelled" if share == 0 else f"{share:.0%} measured"
+    headline = "measured" if share == 1 else "modelled" if share == 0 else f"{percent(share)} measured"
     detail = "; ".join(
         [f"{', '.join(sorted(names))} {quality}" for quality, names in components.items() if names]
         + ([f"{', '.join(sorted(unknown))} unknown"] if unknown else [])

@@ -11,9 +11,10 @@ from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 import pandas as pd
 from tabulate import tabulate
 
+from greenllm.comparison.rows import Difference
 from greenllm.errors import UserError
 from greenllm.files import replacing, require_own
-from greenllm.report.numbers import bounds_text, prefix_for, split, value_text
+from greenllm.report.numbers import bounds_text, change, prefix_for, split, value_text
 
 ENDINGS = (".csv", ".parquet", ".md", ".tex")
 
@@ -177,7 +178,10 @@ def _cell(value: Any, column: Column, scale: float) -> Cell:
         return Cell(value_text(middle), sort="Infinity")
     if column.unit is None:  # a count or a year: all its digits
         return Cell(f"{middle:.0f}", sort=middle)
-    return Cell(value_text(value, scale), bounds_text(value, scale), middle)
+    if isinstance(value, Difference):
+        return Cell(*change(value), middle)
+    limit = 1.0 if column.unit == "×" else None
+    return Cell(value_text(value, scale, limit), bounds_text(value, scale, limit=limit), middle)
 
 
 def _type_of_field(kind: type, name: str) -> type:

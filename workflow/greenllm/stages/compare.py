@@ -21,14 +21,14 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Print each quantity on each host, with its 95 % interval, and how many times less than on the first it is."""
-    from greenllm.account.across_hosts import side_by_side
+    from greenllm.account.across_hosts import across_hosts
     from greenllm.account.results_folder import read_results_folder
     from greenllm.errors import UserError
     from greenllm.printing import print_json
 
     if len(arguments.results) < 2:
         raise UserError(f"{arguments.results[0]} alone: expected two results folders or more to compare")
-    found = side_by_side([read_results_folder(folder) for folder in arguments.results])
+    found = across_hosts([read_results_folder(folder) for folder in arguments.results])
     if arguments.json:
         print_json(found.model_dump())
         return 0
@@ -50,7 +50,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _cells(row: "HardwareRow") -> Iterator[str]:
-    from greenllm.report.numbers import bounds_text, inverse, quantity, value_text
+    from greenllm.report.numbers import inverse, quantity, times
 
     yield from (row.experiment, row.recipe, row.quantity + (" *" if row.measured_once else ""))
     yield from (quantity(energy, "J", " to ") for energy in row.energy_J)
@@ -59,7 +59,7 @@ def _cells(row: "HardwareRow") -> Iterator[str]:
             yield verdict
         elif verdict == "loss":
             more = inverse(ratio)
-            yield f"{value_text(more)} times more ({bounds_text(more, 1, ' to ')})"
+            yield "{} times more ({})".format(*times(more))
         else:
-            times = f"{value_text(ratio)} times less ({bounds_text(ratio, 1, ' to ')})"
-            yield times if verdict == "saves" else f"not resolvable: {times}"
+            less = "{} times less ({})".format(*times(ratio))
+            yield less if verdict == "saves" else f"not resolvable: {less}"

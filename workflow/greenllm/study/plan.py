@@ -14,7 +14,7 @@ from greenllm.study import layout
 from greenllm.study.controls import control_among, engine_alone, moved_among
 from greenllm.study.models import Config, Recipe
 
-USES_NO_GPU = ("collect", "preprocess")
+USES_NO_GPU = ("collect", "preprocess", "deploy")
 
 
 def python_of(environment: str) -> Path:
@@ -97,9 +97,17 @@ class Plan:
         """Return the recipe that others are compared with: the one named baseline, else the first."""
         return self.experiment(experiment).baseline
 
+    def baseline_first(self, experiment: str) -> list[str]:
+        """Return the recipes that are compared, the baseline before the others."""
+        baseline = self.baseline(experiment)
+        return [baseline, *(one for one in self.config.experiments[experiment].recipes if one != baseline)]
+
     def twin(self, experiment: str) -> str | None:
         """Return the name of the baseline's second server, which shows how far equal servers differ; None without."""
-        return f"{self.baseline(experiment)}~twin" if self.deployment(experiment).twin else None
+        return f"{self.baseline(experiment)}~twin" if self._has_twin(experiment) else None
+
+    def _has_twin(self, experiment: str) -> bool:
+        return self.deployment(experiment).twin and not self.runs_elsewhere(experiment)
 
     def control(self, experiment: str, recipe: str) -> str | None:
         """Return the recipe that shows the effect of a recipe's engine alone: the same parent's model, moved to it.
@@ -109,6 +117,10 @@ class Plan:
         if self._has_engine_of_baseline(experiment, recipe):
             return None
         return control_among(self.experiment(experiment).recipes, recipe, self.config.recipes)
+
+    def is_control(self, experiment: str, recipe: str) -> bool:
+        """Return whether a recipe is the control of another: it shows the effect of the engine alone."""
+        return any(self.control(experiment, other) == recipe for other in self.experiment(experiment).recipes)
 
     def path(self, experiment: str, recipe: str) -> list[str]:
         """Return the compared recipes on the way from the baseline to a recipe, both included.
@@ -230,8 +242,9 @@ class Plan:
 
         A leased GPU's energy is charged to its holder, even if idle: a job leases none that it can't use.
         """
-        if recipe is None:
-            return 0
+        if recipe is None:  # a measurement serves all recipes of its experiment
+            recipes = self.config.experiments[experiment].recipes if stage == "measure" else []
+            return max((self.gpus(stage, experiment, one) for one in recipes), default=0)
         jobs = self.gpu_jobs(stage, experiment, recipe)
         return 0 if jobs.python in self.without_gpu else min(jobs.asked, jobs.usable)
 
@@ -241,7 +254,7 @@ class Plan:
         usable = 1
         python: str | None = self._interpreter(recipe)
         step = self.config.recipes[recipe].step
-        server = self.deployment(experiment).server if stage == "deploy" else None
+        server = self.deployment(experiment).server if stage == "measure" else None
         if self.on_cpu(recipe) or self.runs_elsewhere(experiment) or stage in USES_NO_GPU:
             usable = 0
         elif server is not None:
@@ -258,7 +271,7 @@ class Plan:
                     yield self.gpu_jobs(step.stage, experiment, recipe)
                 if recipe in study.recipes:
                     yield self.gpu_jobs("evaluate", experiment, recipe)
-                    yield self.gpu_jobs("deploy", experiment, recipe)
+                    yield self.gpu_jobs("measure", experiment, recipe)
 
     def _processes(self, experiment: str, recipe: str) -> int:
         """Return the number of processes that make a recipe's model: each uses one GPU."""

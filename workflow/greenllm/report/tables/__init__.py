@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 from greenllm.account.document import Account
 from greenllm.report.table import Table
+from greenllm.report.tables.causes import causes
 from greenllm.report.tables.comparison import comparison
 from greenllm.report.tables.efficiency import efficiency
 from greenllm.report.tables.methods import conservation, methods, parameters
@@ -13,12 +14,13 @@ from greenllm.report.tables.recommendation import recommendation
 from greenllm.report.tables.serving import serving
 from greenllm.report.tables.sizes import sizes
 from greenllm.report.tables.spending import impact, produced, spent
+from greenllm.report.tables.threads import threads
 from greenllm.report.tables.training import training
 
 # Tables that a rule of the workflow makes separately.
 NAMED: dict[str, Callable[[Account], Table]] = {"efficiency": efficiency, "impact": impact}
 # Tables written with the page.
 PAGE: tuple[Callable[[Account], Table], ...] = (
-    comparison, recommendation, sizes, quality, subsets, hand_over, serving, training, produced, spent, methods,
+    comparison, causes, threads, recommendation, sizes, quality, subsets, hand_over, serving, training, produced, spent, methods,
     parameters, conservation, data, ledgers, missing, unused,
 )  # fmt: skip

@@ -1,6 +1,8 @@
 """The recipes side by side: quality, energy, speed and cost to produce."""
 
 from greenllm.account.document import Account
+from greenllm.estimate import Interval
+from greenllm.report.causes import APART, parts_text, role
 from greenllm.report.names import metric_name
 from greenllm.report.table import Column, Table
 from greenllm.report.tables.shared import RECIPE, UNKNOWN, ComparedRow, recipes
@@ -13,6 +15,35 @@ class ComparisonRow(ComparedRow):
     def metric(self) -> str:
         """The experiment's primary metric."""
         return metric_name(self.within.primary)
+
+    @property
+    def role(self) -> str:
+        """Whether it is the baseline or a control, and of what."""
+        return role(self)
+
+    @property
+    def by_engine(self) -> Interval | None:
+        """How many times less energy the engine takes by itself."""
+        return self._by("engine")
+
+    @property
+    def by_device(self) -> Interval | None:
+        """How many times less energy the device takes by itself."""
+        return self._by("device")
+
+    @property
+    def by_numerics(self) -> Interval | None:
+        """How many times less energy what else the recipe changes takes; None where that is more than one part."""
+        others = [part.times_less for part in self.parts if part.change not in APART]
+        return others[0] if len(others) == 1 else None
+
+    @property
+    def causes(self) -> str:
+        """The factors by cause, in words."""
+        return parts_text(self.parts)
+
+    def _by(self, change: str) -> Interval | None:
+        return next((part.times_less for part in self.parts if part.change == change), None)
 
     @property
     def verdict_text(self) -> str:
@@ -30,13 +61,19 @@ def comparison(account: Account) -> Table:
         ComparisonRow,
         [
             *RECIPE,
+            Column("role", "Role", if_known=True),
             Column("metric", "Metric"),
             Column("quality", "Quality", "1", "interval", UNKNOWN),
             Column("energy_per_request_J", "Per request", "J", "interval", UNKNOWN),
             Column("energy_per_token_J", "Per token", "J", "interval", UNKNOWN),
             Column("energy_quality", "Energy is", absent=UNKNOWN),
             Column("times_less", "Times less", "×", "interval"),
+            Column("by_engine", "… by engine", "×", "interval", if_known=True),
+            Column("by_device", "… by device", "×", "interval", if_known=True),
+            Column("by_numerics", "… by numerics", "×", "interval", if_known=True),
+            Column("causes", "Causes", on_page=False),
             Column("verdict", "Verdict", field="verdict_text"),
+            Column("threads", "Threads", None, "number", field="threads.threads", if_known=True),
             Column("latency_p50_s", "p50", "s", "number", UNKNOWN),
             Column("latency_p95_s", "p95", "s", "number", UNKNOWN),
             Column("requests_per_s", "Rate", "requests/s", "number", UNKNOWN),
@@ -45,7 +82,8 @@ def comparison(account: Account) -> Table:
         rows,
         [
             "Energy per request and per token: of the server alone, while it answers. Times less: the baseline's "
-            "energy per request divided by the recipe's. p50, p95: latency. To produce: the energy of every step that "
+            "energy per request divided by the recipe's, and its factors: what the engine, the device and all else (such "
+            "as int8) take less by themselves. p50, p95: latency. To produce: the energy of every step that "
             "made the model. Intervals are 95 %.",
             *([f"Intervals of energy: {'; '.join(notes)}."] if notes else []),
         ],

@@ -1,0 +1,75 @@
+"""Why a recipe saves energy, and what the comparison can resolve, in words."""
+
+from collections.abc import Sequence
+
+from greenllm.comparison.rows import ComparedRecipes, Factor, RecipeRow, Twin
+from greenllm.report.numbers import THIN, plain, times
+
+UNSTEADY = "the host was not steady"
+APART = ("engine", "device")  # changes that are separated from all others
+_REMARKS = {"not resolvable": ", not resolvable", "loss": ", a loss"}
+
+
+def parts_text(parts: Sequence[Factor]) -> str:
+    """Return the factors of a ratio by cause, such as "engine 6.3 (5.9 to 6.7), int8 1.02 (0.97 to 1.07)".
+
+    Empty for fewer than two: a ratio with one cause is that cause's.
+    """
+    if len(parts) < 2:
+        return ""
+    said = [_part(part) for part in parts]
+    separator = "; " if any(_REMARKS.get(part.verdict) for part in parts[:-1]) else ", "
+    return separator.join(said)
+
+
+def _part(part: Factor) -> str:
+    if part.times_less is None:
+        return f"{part.change} unknown"
+    return "{change} {} ({}){remark}".format(
+        *times(part.times_less), change=part.change, remark=_REMARKS.get(part.verdict, "")
+    )
+
+
+def role(row: RecipeRow) -> str:
+    """Return what a recipe is in the comparison: the baseline, a control, or "" for the others."""
+    if row.is_baseline:
+        return "baseline"
+    if not row.is_control:
+        return ""
+    changed = [part.change for part in row.parts]
+    return f"control: the {' and the '.join(changed)} alone" if changed else "control"
+
+
+def twin_text(compared: ComparedRecipes) -> str:
+    """Return how far the same model, deployed twice, differs from itself, and what follows."""
+    twin = compared.twin
+    if twin is None:
+        return (
+            "The same model was not deployed twice (deploy.twin), so what differences this host can resolve is unknown."
+        )
+    if twin.times_less is None:
+        return f"How far the same model, deployed twice, differs is unknown ({twin.reason or 'it was not measured'})."
+    differs = "The same model, deployed twice, differs by {} ({})".format(*times(twin.times_less))
+    if not twin.steady:
+        return (
+            f"{differs}: {UNSTEADY}, so no difference is resolvable. Measure again with nothing else running on the "
+            "host, or in more blocks (deploy.rounds)."
+        )
+    return f"{differs}.{_resolvable(twin)}"
+
+
+def _resolvable(twin: Twin) -> str:
+    if twin.resolvable is None:
+        return ""
+    smallest = 100 * twin.resolvable
+    share = plain(smallest, 0 if smallest >= 1 else 1)
+    return f" Differences below about {share}{THIN}% can't be resolved on this host."
+
+
+def measured_text(compared: ComparedRecipes) -> str:
+    """Return how often the recipes were measured side by side; empty where it is unknown."""
+    if compared.blocks is None:
+        return ""
+    blocks, seeds = compared.blocks, len(compared.seeds)
+    said = f"{blocks} {'block' if blocks == 1 else 'blocks'}"
+    return f" Measured side by side in {said} with {'one seed' if seeds == 1 else f'each of {seeds} seeds'}."
