@@ -40,10 +40,7 @@ class Difference(AccountPart):
 
 
 class EnergySpread(AccountPart):
-    """What the spread in an interval of energy includes; `over` is None if it was measured once.
-
-    The rounds that are counted are those of different blocks.
-    """
+    """What the spread in an interval of energy includes; `over` is None if it was measured once."""
 
     over: Literal["seeds", "rounds"] | None
     count: int
@@ -60,46 +57,6 @@ class CurvePoint(AccountPart):
     energy_per_token_J: Interval | None
     requests_per_s: Number | None
     latency_p50_s: Number | None
-    times_less: Interval | None = None
-
-
-class Factor(AccountPart):
-    """The part that one change has in a recipe's ratio to the baseline: from recipe `before` to recipe `after`.
-
-    `change` says what differs, such as "engine" or "int8". The parts of a recipe multiply to its `times_less`, except
-    for blocks or seeds that not all recipes on the way have.
-    """
-
-    change: str
-    before: str
-    after: str
-    times_less: Interval | None
-    verdict: Verdict
-
-
-class Twin(AccountPart):
-    """The baseline against its second server, which is the same model: how far equal servers differ on this host.
-
-    `times_less` has the 95 % interval, `at_99` the 99 % interval. The host was `steady` if the latter includes 1.
-    Differences below the share `resolvable` can't be resolved. `reason` is advice where the host was not steady, or says
-    why nothing is known.
-    """
-
-    name: str
-    times_less: Interval | None
-    at_99: Interval | None
-    steady: bool | None
-    resolvable: Number | None
-    reason: str | None
-
-
-class BlocksOfSeed(AccountPart):
-    """How one seed's servers were measured side by side: which were loaded, and the blocks at each concurrency."""
-
-    seed: int
-    loaded: Literal["all", "one"]
-    loaded_reason: str
-    blocks: list[PlannedBlocks]
 
 
 class Factor(AccountPart):
@@ -139,7 +96,6 @@ class RecipeRow(AccountPart):
 
     recipe: str
     is_baseline: bool
-    is_control: bool
     seeds_measured: list[int]
     engine: str | None
     precision: str | None
@@ -158,11 +114,6 @@ class RecipeRow(AccountPart):
     energy_spread: EnergySpread | None
     times_less: Interval | None
     verdict: Verdict
-    raw_verdict: Verdict
-    verdict_reason: str | None
-    parts: list[Factor]
-    threads: int | None
-    thread_choice: ThreadChoice | None
     curve: list[CurvePoint]
     idle_power_W: Interval | None
     accelerator_Wh_per_1000_requests: Interval | None
@@ -173,7 +124,6 @@ class RecipeRow(AccountPart):
     total_energy_per_request_J: Interval | None
     break_even_requests: BreakEven | None
     reason: str | None
-    failure: str | None
     qualifies: Qualifies
     on_front: bool
     is_control: bool = False
@@ -213,10 +163,6 @@ class ComparedRecipes(AccountPart):
 
     baseline: str
     seeds: list[int]
-    twin: Twin | None
-    steady: bool | None
-    blocks: list[BlocksOfSeed]
-    nothing_to_compare: str | None
     recipes: list[RecipeRow]
     twin: Twin | None = None
     blocks: int | None = None
@@ -239,9 +185,7 @@ class ServedModel(ServedPoint):
     """What the load measurement of one deployment found: at the compared concurrency, and at each (`points`)."""
 
     points: list[ServedPoint]
-    threads: ThreadChoice
     reason: str | None
-    failure: str | None
     method: str | None
     quality: str | None
     idle_power_W: Interval | None
