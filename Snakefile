@@ -1,4 +1,4 @@
-# GreenLLM: collect → preprocess → train → compress → evaluate → deploy → account → report, every job under the
+# GreenLLM: collect → preprocess → train → compress → evaluate → deploy → measure → account → report, every job under the
 # energy meter. `snakemake --cores 8 --resources gpu=2` makes the report of the study in config/config.yaml;
 # `--configfile FILE` reads another study. Keys: config/README.md. Logic: workflow/greenllm.
 
@@ -30,6 +30,7 @@ include: "workflow/rules/train.smk"
 include: "workflow/rules/compress.smk"
 include: "workflow/rules/evaluate.smk"
 include: "workflow/rules/deploy.smk"
+include: "workflow/rules/measure.smk"
 include: "workflow/rules/account.smk"
 include: "workflow/rules/report.smk"
 

@@ -1,4 +1,4 @@
-"""`greenllm deploy` on a tiny model, for the tests of its servers."""
+"""`greenllm deploy` and `greenllm measure` on tiny models, for the tests of the servers."""
 
 import json
 import os
@@ -19,9 +19,9 @@ from greenllm.engines import load_engine
 from greenllm.estimate import Interval
 
 GREENLLM = [sys.executable, "-m", "greenllm"]
-# Three rounds of ten requests, and no more.
-SETTINGS = {"requests": 30, "rounds": 3, "round_s": 0, "most_s": 1e-6, "warmup": 2, "idle_s": 0.3}
-WILDCARDS = ["--wildcard", "experiment=support", "--wildcard", "recipe=int8", "--wildcard", "seed=1"]
+# Three rounds of ten requests to one server.
+SETTINGS = {"requests": 30, "rounds": 3, "round_s": 0, "warmup": 2, "idle_s": 0.3, "twin": False, "threads": 1}
+WILDCARDS = ["--wildcard", "experiment=support", "--wildcard", "seed=1"]
 EVALUATION = EvaluationReport(
     task="customer-service",
     engine="transformers",
@@ -36,44 +36,82 @@ EVALUATION = EvaluationReport(
 )
 
 
+def write_predictions(file: Path, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Write predictions as evaluate does."""
+    file.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), encoding="utf-8")
+
+
+def rows_of(predictions: Sequence[str], prompts: Sequence[str] = PROMPTS) -> list[dict[str, Any]]:
+    """Return the rows of a predictions file."""
+    return [
+        {"id": f"test-{i}", "prompt": prompt, "completion": "", "prediction": prediction}
+        for i, (prompt, prediction) in enumerate(zip(prompts, predictions, strict=True))
+    ]
+
+
+def answers_of(model: Path) -> list[str]:
+    """Return a model's own answers to the prompts."""
+    return [answer.text for answer in load_engine(model, threads=1, device="cpu").generate(PROMPTS, 6)]
+
+
+def make_bundle(model: Path, recipe: str, tmp_path: Path) -> subprocess.CompletedProcess[str]:
+    """Run `greenllm deploy`; the bundle is `bundle` in the folder for recipe int8, else it has the recipe's name."""
+    EVALUATION.write(tmp_path / "evaluation.json")
+    command = [*GREENLLM, "deploy", "--task", "customer-service", "--model", str(model)]
+    for pair in ("experiment=support", f"recipe={recipe}", "seed=1"):
+        command += ["--wildcard", pair]
+    command += ["--evaluation", str(tmp_path / "evaluation.json"), "--out", str(bundle_of(recipe, tmp_path))]
+    return subprocess.run(command, capture_output=True, text=True)
+
+
+def bundle_of(recipe: str, tmp_path: Path) -> Path:
+    """Return where a test's bundle is."""
+    return tmp_path / ("bundle" if recipe == "int8" else recipe)
+
+
+def measure(
+    tmp_path: Path,
+    recipes: Sequence[str],
+    start: Callable[..., Any] = subprocess.run,
+    threads: int = 1,
+    options: Sequence[str] = (),
+    environment: Mapping[str, str] | None = None,
+    **settings: object,
+) -> Any:
+    """Run `greenllm measure` on bundles of this test; a recipe's predictions are in `RECIPE.jsonl`."""
+    command = [*GREENLLM, "measure", *options, "--threads", str(threads)]
+    for recipe in recipes:
+        command += ["--bundle", f"{recipe}={bundle_of(recipe, tmp_path)}"]
+        command += ["--predictions", f"{recipe}={tmp_path / f'{recipe}.jsonl'}"]
+    command += ["--settings", json.dumps(SETTINGS | settings), "--device", "cpu", *WILDCARDS]
+    command += ["--evaluation-settings", '{"max_tokens": 6}', "--energy-probe", str(tmp_path / "probe")]
+    command += ["--energy-serve", str(tmp_path / "serve"), "--energy-load", str(tmp_path / "load")]
+    locks = tmp_path / "locks"  # a separate folder, so that it does not wait for other jobs on this host
+    locks.mkdir(exist_ok=True)
+    around = os.environ | {"GREENLLM_LOCKS": str(locks), "GREENLLM_METER_INTERVAL_S": "0.1"} | dict(environment or {})
+    around.pop("GREENLLM_METER_ID", None)
+    outcome: dict[str, Any] = {"capture_output": True}
+    if start is not subprocess.run:  # Ctrl-C works also where the tests run in the background, which ignores it
+        outcome = {"stderr": subprocess.PIPE, "preexec_fn": lambda: signal.signal(signal.SIGINT, signal.SIG_DFL)}
+    return start([*command, "--out", str(tmp_path / "measurement.json")], text=True, env=around, **outcome)
+
+
 @pytest.fixture
-def deploy(tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
-    """Return a function that runs the stage on a model; default predictions are the engine's own answers."""
+def deploy(tmp_path: Path) -> Callable[..., Any]:
+    """Return a function that bundles and measures one model; default predictions are the engine's own answers."""
 
     def run(
         model: Path,
         predictions: list[str] | None = None,
         rows: Sequence[Mapping[str, Any]] | None = None,
-        start: Callable[..., Any] = subprocess.run,
         prompts: Sequence[str] = PROMPTS,
-        threads: int = 1,
-        options: Sequence[str] = (),
-        **settings: object,
+        **options: Any,
     ) -> Any:
-        if rows is None and predictions is None:
-            engine = load_engine(model, threads=1, device="cpu")
-            predictions = [answer.text for answer in engine.generate(PROMPTS, 6)]
-        rows = rows or [
-            {"id": f"test-{i}", "prompt": prompt, "completion": "", "prediction": prediction}
-            for i, (prompt, prediction) in enumerate(zip(prompts, predictions or [], strict=True))
-        ]
-        lines = [json.dumps(row, ensure_ascii=False) + "\n" for row in rows]  # as evaluate writes them
-        (tmp_path / "predictions.jsonl").write_text("".join(lines), encoding="utf-8")
-        EVALUATION.write(tmp_path / "evaluation.json")
-        command = [*GREENLLM, "deploy", *options, "--task", "customer-service", "--model", str(model)]
-        command += ["--threads", str(threads)]
-        command += ["--settings", json.dumps(SETTINGS | settings), "--device", "cpu", *WILDCARDS]
-        command += ["--evaluation-settings", '{"max_tokens": 6}', "--predictions", str(tmp_path / "predictions.jsonl")]
-        command += ["--evaluation", str(tmp_path / "evaluation.json"), "--bundle", str(tmp_path / "bundle")]
-        command += ["--energy-serve", str(tmp_path / "serve.json"), "--energy-load", str(tmp_path / "load.json")]
-        locks = tmp_path / "locks"  # a separate folder, so that it does not wait for other jobs on this host
-        locks.mkdir(exist_ok=True)
-        environment = os.environ | {"GREENLLM_LOCKS": str(locks), "GREENLLM_METER_INTERVAL_S": "0.1"}
-        environment.pop("GREENLLM_METER_ID", None)
-        outcome: dict[str, Any] = {"capture_output": True}
-        if start is not subprocess.run:  # Ctrl-C works also where the tests run in the background, which ignores it
-            outcome = {"stderr": subprocess.PIPE, "preexec_fn": lambda: signal.signal(signal.SIGINT, signal.SIG_DFL)}
-        return start([*command, "--out", str(tmp_path / "measurement.json")], text=True, env=environment, **outcome)
+        if rows is None:
+            rows = rows_of(answers_of(model) if predictions is None else predictions, prompts)
+        write_predictions(tmp_path / "int8.jsonl", rows)
+        bundled = make_bundle(model, "int8", tmp_path)
+        return bundled if bundled.returncode else measure(tmp_path, ["int8"], **options)
 
     return run
 

@@ -4,11 +4,10 @@ Nothing here is a result: the ledgers hold raw samples, and every joule of a tes
 """
 
 import datetime
-import itertools
 import json
 import random
 import string
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -20,11 +19,14 @@ from greenllm.documents.measurement import (
     AgreementCounts,
     IdleTime,
     Latency,
-    LoadMeasurement,
     LoadPoint,
     MeasuredRound,
     MeasurementWindow,
     Percentiles,
+    PlannedBlocks,
+    ServerMeasurement,
+    SideBySide,
+    ThreadChoice,
     Throughput,
 )
 from greenllm.documents.preparation import PreparationReport, RowCounts
@@ -92,6 +94,7 @@ def config(recipes: list[str] | None = None, seeds: list[int] | None = None, **s
             "int8": {"from": "baseline", "quantize": "int8"},
             "long": {"train": {"epochs": 20}},
         },
+        "deploy": {"controls": False},  # so that a test names all of its recipes
         **sections,
     }
     config: Config = validate(values, Config, "test")
@@ -131,14 +134,17 @@ class Simulation:
         config_hash: str = "same",
         beside: float = 0.0,
         on_gpu: bool = True,
+        reserved: float = CPUS,
+        turns: Sequence[tuple[float, float]] | None = None,
         **wildcards: Any,
     ) -> str:
         """Write one attempt's ledger: `busy_cpus` CPUs busy for `duration_s`; return its id.
 
-        Others keep `beside` CPUs busy meanwhile. Where the host has a GPU, the job holds it if it is `on_gpu`.
+        Others keep `beside` CPUs busy meanwhile. Where the host has a GPU, the job holds it if it is `on_gpu`. With
+        `turns` (start, end) it is busy only in these, and its ledger has samples at their edges.
         """
         self.jobs += 1
-        name = f"{parent}.{rule}" if parent else f"{self.run_id}-{self.jobs:03d}"
+        name = f"{parent}.{rule}{self.jobs}" if parent else f"{self.run_id}-{self.jobs:03d}"
         start_s = self.now_s if at_s is None else at_s
         counters = [sensor for sensor in self.sensors if sensor["counter"]]
         columns = ["monotonic_s", "wall_s", "busy_s", "steal_s", "cpu_s"]
@@ -152,20 +158,22 @@ class Simulation:
             "record": "start", "schema": SCHEMA, "id": name, "parent": parent, "run_id": self.run_id, "host": self.host,
             "boot_id": f"boot-{self.host}", "cpus": CPUS, "columns": columns, "sensors": self.sensors,
             "parameters": self.parameters, "interval_s": 1.0, "started": self.utc(start_s), "monotonic_s": start_s,
-            "wall_s": EPOCH_s + start_s, "threads": CPUS, "reserved_cpus": CPUS,
+            "wall_s": EPOCH_s + start_s, "threads": CPUS, "reserved_cpus": reserved,
             "gpus": [{"uuid": gpu, "index": 0} for gpu in held],
             "config_hash": config_hash,
             "job": {"rule": rule, "wildcards": {k: str(v) for k, v in wildcards.items()}, "attempt": attempt},
         }  # fmt: skip
         lines: list[Any] = [begin]
         steps = max(2, round(duration_s) + 1)
-        for index in range(steps):
-            passed = duration_s * index / (steps - 1)
+        regular = [duration_s * index / (steps - 1) for index in range(steps)]
+        edges = [edge_s - start_s for turn in turns or () for edge_s in turn]
+        for passed in sorted({round(moment, 6) for moment in (*regular, *edges)}):
             host_busy = self.busy_s + passed * (busy_cpus + beside)
-            row = [start_s + passed, EPOCH_s + start_s + passed, host_busy, 0.0, passed * busy_cpus]
+            used_s = passed if turns is None else sum(max(0.0, min(start_s + passed, b) - a) for a, b in turns)
+            row = [start_s + passed, EPOCH_s + start_s + passed, host_busy, 0.0, used_s * busy_cpus]
             for _ in counters:  # the simulated package or GPU draws 3 W and 6 W more for each busy CPU
                 row += [start_s + passed, 1e6 * (3.0 * (start_s + passed) + 6.0 * host_busy)]
-            row += [context_B if 0 < index < steps - 1 else 0.0 for _ in seen]
+            row += [context_B if 0 < passed < regular[-1] else 0.0 for _ in seen]
             lines.append([round(value, 6) for value in row])
         if status != "lost":
             end_s = start_s + duration_s
@@ -177,7 +185,7 @@ class Simulation:
                     "monotonic_s": end_s,
                     "work": dict(work or {}),
                 }
-                | {"exit_code": {"succeeded": 0, "failed": 1, "killed": 137}[status], "cpu_s": duration_s * busy_cpus}
+                | {"exit_code": {"succeeded": 0, "failed": 1, "killed": 137}[status], "cpu_s": lines[-1][4]}
             )
         path = self.results / "ledger" / self.host / f"{name}.jsonl"
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -270,60 +278,91 @@ class Simulation:
         lines = [json.dumps(row | {"prompt": "one\u2028two\x85three"}, ensure_ascii=False) + "\n" for row in rows]
         path.write_text("".join(lines), encoding="utf-8")
 
-    def deploy(
+    def measure(
         self,
         experiment: str,
-        recipe: str,
         seed: int,
-        seconds: float,
+        seconds: Mapping[str, float],
         status: str = "succeeded",
         concurrency: tuple[int, ...] = (1,),
         rounds: int = 10,
+        failed: Mapping[str, str] | None = None,
+        twin: float | None = None,
     ) -> str:
-        """Run deploy: a server that is idle, then busy for `seconds` to answer 1,000 requests, and a load generator.
+        """Measure servers side by side: all are idle, then each is busy for its `seconds` in all, in turn.
 
-        At a concurrency of c the requests take 1 / sqrt(c) of the time. Rounds differ in length by 1 %.
+        Each answers 1,000 requests at each concurrency. At a concurrency of c they take 1 / sqrt(c) of the time. Rounds
+        differ in length by about 1 %. `failed` has the reason of each server that failed. With `twin`, a second server of the
+        first recipe is busy for this time.
         """
-        names: dict[str, Any] = {"experiment": experiment, "recipe": recipe, "seed": seed}
+        names: dict[str, Any] = {"experiment": experiment, "seed": seed}
+        first = next(iter(seconds))
+        busy_s = {**seconds, **({} if twin is None else {f"{first}~twin": twin})}
         idle_s = 2.0
-        each = [seconds / many**0.5 * concurrency[0] ** 0.5 for many in concurrency]
-        whole_s = sum(each)
+        shares = {many: many**-0.5 * concurrency[0] ** 0.5 for many in concurrency}
+        whole_s = sum(busy_s.values()) * sum(shares.values())
         began, busy = self.now_s, self.busy_s
-        parent = self.job("deploy", whole_s + idle_s + 4, 1.6, status=status, **names)
+        parent = self.job("measure", whole_s + idle_s + 4, 1.6, status=status, **names)
         after = self.busy_s
-        # The children's tree times are part of the parent's; all meters read the same busy time of the host.
-        self.busy_s = busy + 1 * 1.6
-        work = {"requests": 1000 * len(concurrency)}
-        child = {"work": work, "parent": parent, **names}
-        serve = self.job("serve", whole_s + idle_s + 2, 1.45, at_s=began + 1, beside=0.15, **child)
-        self.busy_s = busy + 3 * 1.6
-        load = self.job("load", whole_s + idle_s, 0.1, at_s=began + 3, beside=1.5, on_gpu=False, **child)
+        start = began + 1 + idle_s
+        turns: dict[str, dict[int, list[tuple[int, float, float]]]] = {name: {} for name in busy_s}
+        for many in concurrency:
+            for block in range(rounds):
+                for name, lasting in busy_s.items():
+                    weights = _weights(name, rounds)
+                    length = lasting * shares[many] * weights[block] / sum(weights)
+                    turns[name].setdefault(many, []).append((block, start, start + length))
+                    start += length
+        self.busy_s = busy + 1 * 1.6  # all meters read the same busy time of the host
+        child: dict[str, Any] = {"parent": parent, "at_s": began + 1, "on_gpu": False, "reserved": 0, **names}
+        served: dict[str, str] = {}
+        for name in busy_s:
+            spans = [(start_s, end_s) for own in turns[name].values() for _, start_s, end_s in own]
+            work = {"requests": 1000 * len(concurrency)}
+            lasting = whole_s + idle_s + 2
+            served[name] = self.job("serve", lasting, 1.45, beside=0.15, turns=spans, recipe=name, work=work, **child)
+            self.job("load", lasting, 0.1, beside=1.5, turns=spans, recipe=name, work=work, **child)
         self.busy_s = after
         if status != "succeeded":
             return parent
-        start = began + 3
-        idle = IdleTime(window=self.window(start, start + idle_s), duration_s=idle_s)
-        start += idle_s
-        points = []
-        for many, lasting in zip(concurrency, each, strict=True):
-            points.append(self.point(start, lasting, many, rounds))
-            start += lasting
-        measurement = LoadMeasurement(
-            engine="transformers",
-            precision="fp32",
-            batch=8,
-            threads=CPUS,
-            serve_id=serve,
-            load_id=load,
-            energy_reason=None,
-            idle=idle,
-            agreement=AgreementCounts(equal=1000, compared=1000, share=1.0),
-            points=points,
-            model_bytes=5_100_000 if recipe != "int8" else 2_300_000,
-            memory_bytes=310_000_000 if recipe != "int8" else 120_000_000,
-            memory_reason=None,
+        idle = IdleTime(window=self.window(began + 1, began + 1 + idle_s), duration_s=idle_s)
+        document = SideBySide(
+            measure_id=parent,
+            seed=seed,
+            loaded="all",
+            loaded_reason="simulated",
+            reserved_threads=CPUS,
+            twin=None if twin is None else f"{first}~twin",
+            blocks=[
+                PlannedBlocks(concurrency=many, first=rounds, blocks=rounds, reason="fixed before the measurement")
+                for many in concurrency
+            ],
+            orders=[[list(busy_s)] * rounds for _ in concurrency],
+            servers=[
+                ServerMeasurement(
+                    name=name,
+                    recipe=name.removesuffix("~twin"),
+                    engine="transformers",
+                    precision="fp32",
+                    threads=ThreadChoice(threads=CPUS, reason="as many as the job reserves"),
+                    gpus=sum(sensor["component"] == "gpu" for sensor in self.sensors),
+                    batch=8,
+                    metered=True,
+                    energy_reason=None,
+                    idle=idle,
+                    agreement=AgreementCounts(equal=1000, compared=1000, share=1.0),
+                    points=[]
+                    if name in (failed or {})
+                    else [self.point(many, spans, served[name]) for many, spans in turns[name].items()],
+                    model_bytes=5_100_000 if name != "int8" else 2_300_000,
+                    memory_bytes=310_000_000 if name != "int8" else 120_000_000,
+                    memory_reason=None,
+                    failure=(failed or {}).get(name),
+                )
+                for name in busy_s
+            ],
         )
-        measurement.write(self.results / f"deployments/{experiment}/{recipe}/seed-{seed}/measurement.json")
+        document.write(self.results / f"measurements/{experiment}/seed-{seed}.json")
         return parent
 
     def window(self, start_s: float, end_s: float) -> MeasurementWindow:
@@ -336,11 +375,10 @@ class Simulation:
             boot_id=f"boot-{self.host}",
         )
 
-    def point(self, start_s: float, lasting_s: float, concurrency: int, rounds: int) -> LoadPoint:
-        """Return the measurement of 1,000 requests at one concurrency, divided into rounds."""
-        weights = [1 + 0.01 * (-1) ** number for number in range(rounds)]
-        edges = [start_s + lasting_s * part / sum(weights) for part in itertools.accumulate(weights, initial=0)]
-        mean = lasting_s / 1000 * concurrency
+    def point(self, concurrency: int, spans: Sequence[tuple[int, float, float]], serve_id: str) -> LoadPoint:
+        """Return the measurement of 1,000 requests at one concurrency; `spans`: block, start, end of each round."""
+        lasting_s = sum(end_s - start_s for _, start_s, end_s in spans)
+        rounds, mean = len(spans), lasting_s / 1000 * concurrency
         return LoadPoint(
             concurrency=concurrency,
             rate_per_s=None,
@@ -349,20 +387,27 @@ class Simulation:
             failed=0,
             prompt_tokens=14000,
             completion_tokens=4000,
-            stopped="narrow",
             rounds=[
                 MeasuredRound(
-                    window=self.window(*edge),
+                    window=self.window(start_s, end_s),
+                    block=block,
+                    serve_id=serve_id,
                     answered=1000 // rounds,
                     completion_tokens=4000 // rounds,
                     prompt_tokens=14000 // rounds,
                 )
-                for edge in itertools.pairwise(edges)
+                for block, start_s, end_s in spans
             ],
             latency_s=Latency(mean=mean, p50=mean * 0.96, p95=mean * 1.3, p99=mean * 1.7),
             time_to_first_token_s=Percentiles(p50=mean * 0.4, p95=mean * 0.6, p99=mean * 0.8),
             throughput=Throughput(requests_per_s=1000 / lasting_s, tokens_per_s=4000 / lasting_s),
         )
+
+
+def _weights(name: str, rounds: int) -> list[float]:
+    """Return how long a server's rounds last, relative to each other."""
+    chance = random.Random(name)
+    return [chance.gauss(1, 0.01) for _ in range(rounds)]
 
 
 def whole_study(results: Path, seeds: list[int] | None = None, measured: bool = False) -> Simulation:
@@ -379,8 +424,8 @@ def whole_study(results: Path, seeds: list[int] | None = None, measured: bool = 
             if killed:
                 study.run_id, study.now_s = "run-2", study.now_s + 3600
             study.evaluate(experiment, "baseline", seed, 0.9 if experiment == "support" else 0.7, 2000)
-            study.deploy(experiment, "baseline", seed, 26 * scale + seed)
             study.compress(experiment, "int8", seed)
             study.evaluate(experiment, "int8", seed, 0.9 if experiment == "support" else 0.62, 2000)
-            study.deploy(experiment, "int8", seed, 5 * scale + 0.1 * seed)
+            slow, fast = 26 * scale + seed, 5 * scale + 0.1 * seed
+            study.measure(experiment, seed, {"baseline": slow, "int8": fast}, twin=slow)
     return study

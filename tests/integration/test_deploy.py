@@ -27,7 +27,7 @@ def test_deploying_measures_the_served_model_and_checks_its_answers(
     assert done.returncode == 0, done.stderr
     assert "greenllm serve: stopped after 64 requests" in done.stderr  # the server's log is in ours
     measured = json.loads((tmp_path / "measurement.json").read_text())
-    assert measured["schema"] == "greenllm/deployment/2"
+    assert measured["schema"] == "greenllm/measurement/1"
     assert (measured["engine"], measured["precision"]) == ("onnxruntime-genai", "int8")
     assert measured["agreement"] == {"equal": 60, "compared": 60, "share": 1.0}
     assert measured["model_bytes"] > (int8 / "model.onnx.data").stat().st_size

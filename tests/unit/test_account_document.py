@@ -23,16 +23,16 @@ def stored() -> dict[str, Any]:
 
 
 def study_with_gpus(results: Path) -> Simulation:
-    """Write a study in which one GPU is unused, one deployment failed, and a training was resumed."""
+    """Write a study in which one GPU is unused, one measurement failed, and a training was resumed."""
     study = Simulation(results, config(seeds=[1, 2]), sensors=[*MODELLED, GPU], parameters={**PARAMETERS, **GPU_GAIN})
     study.uses_gpu = lambda rule, recipe: recipe != "int8"
     study.prepare("support")
     for seed in (1, 2):
         study.train("support", "baseline", seed, 60, killed_s=10 if seed == 2 else 0)
         study.evaluate("support", "baseline", seed, 0.8)
-        study.deploy("support", "baseline", seed, 20 + seed, concurrency=(1, 4))
         study.compress("support", "int8", seed)
-        study.deploy("support", "int8", seed, 6, status="failed" if seed == 2 else "succeeded")
+        study.measure("support", seed, {"baseline": 20 + seed, "int8": 6}, concurrency=(1, 4))
+    study.measure("support", 2, {"baseline": 22, "int8": 6}, status="failed")
     return study
 
 

@@ -39,7 +39,9 @@ def problems(capsys: pytest.CaptureFixture[str], tmp_path: Path, text: str, *opt
 def test_default_file_and_schema_are_those_of_the_models():
     assert (ROOT / "config/config.yaml").read_text() == default_yaml(), "run `make config`"
     assert (ROOT / "config/schema.json").read_text() == schema(), "run `make config`"
-    assert check_config(yaml.safe_load(default_yaml()), "config.yaml") == DEFAULT
+    written = yaml.safe_load(default_yaml())
+    assert check_config(written, "config.yaml") == DEFAULT
+    assert [name for name in DEFAULT.recipes if name not in written["recipes"]] == ["baseline-onnxruntime"]
 
 
 def test_an_override_takes_what_training_takes():
@@ -198,6 +200,55 @@ def test_missing_data_files_are_reported_before_anything_runs(capsys, tmp_path):
 @pytest.mark.parametrize("text", ["a: [1,", "- 1", ""])
 def test_a_file_that_is_no_study_is_reported_without_a_traceback(capsys, tmp_path, text):
     assert problems(capsys, tmp_path, text)
+
+
+def test_a_controls_name_that_another_recipe_has_is_refused_in_one_line(capsys, tmp_path):
+    experiment: dict[str, Any] = {"task": "translation", "data": {"source": "embedded"}}
+    experiment["recipes"] = ["base", "int8", "base-onnxruntime"]
+    study = {
+        "experiments": {"a": experiment},
+        "recipes": {
+            "base": {"train": {}},
+            "int8": {"from": "base", "quantize": "int8"},
+            "base-onnxruntime": {"from": "base", "quantize": "int4"},
+        },
+    }
+    (problem,) = problems(capsys, tmp_path, yaml.safe_dump(study))
+    assert problem == (
+        "recipes.base-onnxruntime: 'int8' in experiments.a needs the control {from: base, export: onnxruntime} of this "
+        "name; rename this recipe, or write the control under another name, or set deploy.controls: false"
+    )
+    with pytest.raises(ConfigError, match=f"^--config: {re.escape(problem)}$"):
+        read_settings(json.dumps(study), Config, option="--config")
+    experiment["deploy"] = {"controls": False}
+    check_config(study, "study.yaml")
+
+
+def test_the_check_names_the_controls_that_a_study_gets(capsys, tmp_path):
+    experiment = {**STUDY["experiments"]["support"], "recipes": ["baseline", "small"]}
+    (tmp_path / "study.yaml").write_text(yaml.safe_dump({**STUDY, "experiments": {"support": experiment}}))
+    assert main(["config", "check", str(tmp_path / "study.yaml")]) == 0
+    assert "1 experiments, 2 recipes, and the controls baseline-onnxruntime" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("recipes", "said"),
+    [
+        ({"baseline": {"train": {}}, "small": {"from": "lost", "quantize": "int8"}}, "recipes.small.from: no recipe"),
+        ({"baseline": {"train": {}}, "small": {"quantize": "int8"}}, "'small' starts without training"),
+        (
+            {"baseline": {"train": {}}, "moved": {"from": "baseline", "export": "onnxruntime"}}
+            | {"small": {"from": "moved", "quantize": "int8"}},
+            "recipes.small.from: 'moved' ends its chain",
+        ),
+    ],
+)
+def test_a_recipe_that_cannot_be_made_is_reported_once_and_gets_no_control(recipes, said):
+    experiment = {**STUDY["experiments"]["support"], "recipes": ["baseline", "small"]}
+    with pytest.raises(ConfigError) as refused:
+        check_config({"experiments": {"support": experiment}, "recipes": recipes}, "study.yaml")
+    (problem,) = refused.value.problems
+    assert said in problem
 
 
 def test_no_limit_means_no_gpu_request_is_too_large():

@@ -34,7 +34,7 @@ def study_of(
             else:
                 study.train("support", recipe, seed, 200 if recipe == "long" else 60)
             study.evaluate("support", recipe, seed, (accuracy or {}).get(recipe, 0.9), examples)
-            study.deploy("support", recipe, seed, lasting + 0.05 * seed)
+        study.measure("support", seed, {recipe: lasting + 0.05 * seed for recipe, lasting in seconds.items()})
     return study
 
 
@@ -94,10 +94,10 @@ def test_what_cost_about_as_much_to_make_may_have_cost_more(tmp_path: Path) -> N
         study = Simulation(tmp_path / name, config(["baseline", "long"], [1, 2, 3]))
         study.prepare("support")
         for seed, seconds in enumerate(training_s, 1):
-            for recipe, trained, served in (("baseline", 60, 20), ("long", seconds, 5)):
+            for recipe, trained in (("baseline", 60.0), ("long", seconds)):
                 study.train("support", recipe, seed, trained)
                 study.evaluate("support", recipe, seed, 0.9, 1200)
-                study.deploy("support", recipe, seed, served + 0.05 * seed)
+            study.measure("support", seed, {"baseline": 20 + 0.05 * seed, "long": 5 + 0.05 * seed})
         requests: dict[str, float] = rows(decided(study))["long"]["break_even_requests"]
         return requests
 
@@ -135,7 +135,7 @@ def test_unknown_energy_recommends_nothing(tmp_path: Path) -> None:
     study = Simulation(tmp_path, config(), sensors=[UNKNOWN])
     for recipe in ("baseline", "int8"):
         study.evaluate("support", recipe, 1, 0.9)
-        study.deploy("support", recipe, 1, 5)
+    study.measure("support", 1, {"baseline": 5, "int8": 5})
     advice = decided(study)["recommendation"]
     assert advice["recipe"] is None
     assert "only be read by root" in advice["reason"]
@@ -223,7 +223,7 @@ def test_rounds_are_the_spread_of_one_seed_and_seeds_that_of_several(tmp_path: P
 
 def test_one_round_of_one_seed_says_nothing_of_the_spread(tmp_path: Path) -> None:
     study = Simulation(tmp_path, config())
-    study.deploy("support", "baseline", 1, 20, rounds=1)
+    study.measure("support", 1, {"baseline": 20}, rounds=1)
     spread = rows(decided(study))["baseline"]["energy_spread"]
     assert spread["over"] is None
     assert "says nothing of how far runs differ" in spread["note"]
@@ -232,7 +232,7 @@ def test_one_round_of_one_seed_says_nothing_of_the_spread(tmp_path: Path) -> Non
 def test_batch_curve_idle_power_and_sizes(tmp_path: Path) -> None:
     study = Simulation(tmp_path, config())
     study.train("support", "baseline", 1)
-    study.deploy("support", "baseline", 1, 20, concurrency=(1, 4, 16))
+    study.measure("support", 1, {"baseline": 20}, concurrency=(1, 4, 16))
     row = rows(decided(study))["baseline"]
     assert [point["concurrency"] for point in row["curve"]] == [1, 4, 16]
     energies = [point["energy_per_request_J"]["value"] for point in row["curve"]]
@@ -247,7 +247,7 @@ def test_batch_curve_idle_power_and_sizes(tmp_path: Path) -> None:
 
 def test_the_accelerators_part_of_a_request(tmp_path: Path) -> None:
     study = Simulation(tmp_path, config(), sensors=[*MODELLED, GPU], parameters={**PARAMETERS, **GPU_GAIN})
-    study.deploy("support", "baseline", 1, 36)
+    study.measure("support", 1, {"baseline": 36})
     row = rows(decided(study))["baseline"]
     # 3 W and 6 W for each of 1.6 busy CPUs, over 36 s: the server holds the GPU, so all of it is its
     assert row["accelerator_Wh_per_1000_requests"]["value"] == pytest.approx(36 * (3 + 6 * 1.6) / 3600, rel=1e-3)
@@ -260,7 +260,7 @@ def test_of_bits_per_byte_fewer_are_better(tmp_path: Path) -> None:
     study = Simulation(tmp_path, config(experiments={"support": texts}))
     study.prepare("support")
     task = TASKS["language-modelling"]
-    for recipe, (bits, seconds) in recipes.items():
+    for recipe, (bits, _) in recipes.items():
         study.train("support", recipe, 1)
         study.compress("support", recipe, 1)
         answers = [
@@ -283,7 +283,7 @@ def test_of_bits_per_byte_fewer_are_better(tmp_path: Path) -> None:
         report.write(tmp_path / f"evaluations/support/{recipe}/seed-1.json")
         path = tmp_path / f"evaluations/support/{recipe}/seed-1.predictions.jsonl"
         path.write_text("".join(json.dumps(answer) + "\n" for answer in answers))
-        study.deploy("support", recipe, 1, seconds)
+    study.measure("support", 1, {recipe: seconds for recipe, (_, seconds) in recipes.items()})
     experiment = decided(study)
     assert {recipe: row["qualifies"] for recipe, row in rows(experiment).items()} == {
         "baseline": "yes", "int8": "yes", "long": "no",

@@ -175,8 +175,7 @@ def test_shared_parameters_cancel_in_the_ratio(study: dict[str, Any]) -> None:
 
 def test_a_recipe_that_costs_more_is_a_loss(tmp_path: Path) -> None:
     study = Simulation(tmp_path, config())
-    for recipe, seconds in (("baseline", 10), ("int8", 14)):
-        study.deploy("support", recipe, 1, seconds)
+    study.measure("support", 1, {"baseline": 10, "int8": 14})
     found = row(accounted(study), "support", "int8")
     assert found["verdict"] == "loss"
     assert found["times_less"]["high"] < 1
@@ -186,8 +185,7 @@ def test_a_recipe_that_costs_more_is_a_loss(tmp_path: Path) -> None:
 def test_seeds_that_disagree_leave_a_difference_unresolved(tmp_path: Path) -> None:
     study = Simulation(tmp_path, config(seeds=[1, 2, 3]))
     for seed, (slow, fast) in enumerate(((10, 8), (8, 11), (11, 9)), start=1):
-        study.deploy("support", "baseline", seed, slow)
-        study.deploy("support", "int8", seed, fast)
+        study.measure("support", seed, {"baseline": slow, "int8": fast})
     found = row(accounted(study), "support", "int8")
     assert found["seeds_measured"] == [1, 2, 3]
     assert found["times_less"]["low"] < 1 < found["times_less"]["high"]
@@ -290,7 +288,7 @@ def test_without_a_sensor_energy_is_null_with_a_reason(tmp_path: Path) -> None:
     study = Simulation(tmp_path, config(), sensors=[UNKNOWN])
     study.prepare("support")
     study.evaluate("support", "baseline", 1, 0.9)
-    study.deploy("support", "baseline", 1, 5)
+    study.measure("support", 1, {"baseline": 5})
     found = accounted(study)
     assert found["spent"]["total"]["energy_J"] is None
     assert found["spent"]["total"]["carbon_g"] is None
@@ -303,7 +301,7 @@ def test_without_a_sensor_energy_is_null_with_a_reason(tmp_path: Path) -> None:
 def test_half_an_energy_is_not_compared(tmp_path: Path) -> None:
     study = whole_study(tmp_path)
     study.sensors = [UNKNOWN, MODELLED[1]]  # the memory is modelled, and nothing known of the processor
-    study.deploy("dates", "int8", 1, 7)
+    study.measure("dates", 1, {"baseline": 40, "int8": 7})
     found = accounted(study)
     assert row(found, "dates", "int8")["verdict"] == "unknown"
     assert row(found, "dates", "int8")["energy_per_request_J"] is None
@@ -312,8 +310,7 @@ def test_half_an_energy_is_not_compared(tmp_path: Path) -> None:
 
 def test_a_model_that_replaces_an_unreadable_sensor_leaves_no_gap(tmp_path: Path) -> None:
     study = Simulation(tmp_path, config(), sensors=[UNKNOWN, *MODELLED])
-    for recipe, seconds in (("baseline", 9), ("int8", 3)):
-        study.deploy("support", recipe, 1, seconds)
+    study.measure("support", 1, {"baseline": 9, "int8": 3})
     found = accounted(study)
     assert row(found, "support", "int8")["verdict"] == "saves"
     assert all(job["unknown"] == [] for job in found["jobs"])
@@ -323,7 +320,7 @@ def test_no_waste_is_zero_and_waste_of_unknown_energy_is_null(tmp_path: Path) ->
     study = Simulation(tmp_path, config(), sensors=[UNKNOWN])
     study.train("support", "baseline", 1)
     assert accounted(study)["spent"]["total"]["waste_J"] == {"value": 0, "low": 0, "high": 0}
-    study.deploy("support", "baseline", 1, 5, status="failed")
+    study.measure("support", 1, {"baseline": 5}, status="failed")
     found = accounted(study)
     assert found["spent"]["total"]["waste_J"] is None
     assert found["spent"]["waste"]["failed"]["energy_J"] is None
@@ -334,14 +331,14 @@ def test_what_is_missing_is_named(tmp_path: Path) -> None:
     study.prepare("support")
     study.train("support", "baseline", 1)
     study.evaluate("support", "baseline", 1, 0.9)
-    study.deploy("support", "baseline", 1, 5, status="failed")
+    study.measure("support", 1, {"baseline": 5}, status="failed")
     found = accounted(study)
     missing = {(m["experiment"], m["recipe"], m["stage"]): m["reason"] for m in found["missing"]}
-    assert missing["support", "baseline", "deploy"] == "failed in attempt 1 (exit status 1)"
+    assert missing["support", "baseline", "measure"] == "failed in attempt 1 (exit status 1)"
     assert missing["support", "int8", "evaluate"] == "not run yet"
     assert ("support", "baseline", "evaluate") not in missing
     assert row(found, "support", "int8")["verdict"] == "unknown"
-    # the server and the load generator of a failed deployment are wasted, too
+    # the server and the load generator of a failed measurement are wasted, too
     assert found["spent"]["waste"]["failed"]["attempts"] == 3
     int8 = model(found, "support", "int8")["cost_to_produce"]
     assert int8["missing"] == ["compress int8: no attempt in the ledgers succeeded"]

@@ -15,7 +15,7 @@ def studied(results: Path, host: str, seconds: float, training_s: float = 60, **
     study.prepare("support")
     study.train("support", "baseline", 1, training_s)
     study.evaluate("support", "baseline", 1, 0.9, 50)
-    study.deploy("support", "baseline", 1, seconds)
+    study.measure("support", 1, {"baseline": seconds})
     settings = study.config.model_dump_json(by_alias=True, exclude_unset=True)
     assert main(["account", "--config", settings, "--results", str(results), "--out", str(results / "account")]) == 0
     return results

@@ -1,7 +1,11 @@
 """The jobs that a configuration asks for, and where their results are."""
 
+import itertools
 import re
 from pathlib import Path
+from typing import Any
+
+import pytest
 
 from greenllm.study import layout
 from greenllm.study.models import Config
@@ -37,9 +41,159 @@ PLAN = Plan(
 )
 
 
+RECIPES: dict[str, Any] = {
+    "original": {},
+    "baseline": {"train": {}},
+    "int8": {"from": "baseline", "quantize": "int8"},
+    "int4": {"from": "baseline", "quantize": "int4"},
+    "sparse": {"from": "baseline", "sparsify": {"share": 0.5}},
+    "pruned": {"from": "baseline", "prune": {"structured": 0.5}},
+    "pruned-int8": {"from": "pruned", "quantize": "int8"},
+    "source-int8": {"quantize": "int8"},
+    "torchao": {"from": "baseline", "quantize": {"format": "int8", "library": "torchao"}},
+}
+
+
+def plan_of(*compared: str, recipes: dict[str, Any] | None = None, init: str = "scratch", **experiment: Any) -> Plan:
+    """Return the plan of one experiment, named one, that compares recipes."""
+    settings = {"task": "customer-service", "data": {"source": "embedded"}, "model": {"init": init}, **experiment}
+    values = {
+        "experiments": {"one": {**settings, "recipes": list(compared)}},
+        "recipes": {**RECIPES, **(recipes or {})},
+    }
+    return Plan(Config.model_validate(values))
+
+
+def path_of(plan: Plan, recipe: str) -> list[str]:
+    """Return the path to a recipe, each recipe after the baseline with what it changes."""
+    first, *_ = path = plan.path("one", recipe)
+    return [first, *(f"{after}: {plan.changes(before, after)}" for before, after in itertools.pairwise(path))]
+
+
+def test_a_recipe_that_changes_engine_and_numerics_is_preceded_by_the_engine_alone():
+    plan = plan_of("baseline", "sparse", "int8", "int4", "torchao")
+    control = "baseline-onnxruntime"
+    assert plan.experiment("one").recipes == ["baseline", "sparse", control, "int8", "int4", "torchao"]
+    assert plan.recipe(control).model_dump(by_alias=True, exclude_none=True) == {
+        "from": "baseline",
+        "export": {"engine": "onnxruntime", "precision": "fp32"},
+    }
+    assert [plan.control("one", recipe) for recipe in plan.experiment("one").recipes] == [
+        None, None, None, control, control, None,
+    ]  # fmt: skip
+    assert ("one", control, 1) in plan.compared()
+    assert control in plan.made_by("compress")
+    assert (plan.device(control), plan.gpus("compress", "one", control)) == ("cpu", 0)
+
+
+def test_a_path_has_a_step_for_each_cause():
+    plan = plan_of("baseline", "sparse", "int8", "pruned-int8", "torchao")
+    assert path_of(plan, "baseline") == ["baseline"]
+    assert path_of(plan, "baseline-onnxruntime") == ["baseline", "baseline-onnxruntime: engine"]
+    assert path_of(plan, "int8") == ["baseline", "baseline-onnxruntime: engine", "int8: int8"]
+    assert path_of(plan, "sparse") == ["baseline", "sparse: sparse"]
+    assert path_of(plan, "torchao") == ["baseline", "torchao: int8"]
+    assert path_of(plan, "pruned-int8") == [
+        "baseline", "baseline-onnxruntime: engine", "pruned-onnxruntime: pruned", "pruned-int8: int8",
+    ]  # fmt: skip
+
+
+def test_a_path_passes_through_compared_ancestors():
+    plan = plan_of("baseline", "pruned", "pruned-int8")
+    moved = "pruned-onnxruntime"
+    assert plan.experiment("one").recipes == ["baseline", "pruned", moved, "pruned-int8"]
+    assert path_of(plan, "pruned-int8") == ["baseline", "pruned: pruned", f"{moved}: engine", "pruned-int8: int8"]
+    assert path_of(plan, moved) == ["baseline", "pruned: pruned", f"{moved}: engine"]
+
+
+def test_a_step_that_changes_several_things_names_them_all():
+    alone = plan_of("baseline", "pruned-int8")
+    assert path_of(alone, "pruned-int8") == ["baseline", "pruned-onnxruntime: engine and pruned", "pruned-int8: int8"]
+    without = plan_of("baseline", "int8", deploy={"controls": False})
+    assert path_of(without, "int8") == ["baseline", "int8: engine and int8"]
+    assert without.changes("baseline", "int8", device=True) == "engine, device and int8"
+
+
+def test_the_models_before_the_baseline_are_not_on_the_path_from_it():
+    recipes = {"tuned": {"from": "baseline", "train": {}}, "tuned-int8": {"from": "tuned", "quantize": "int8"}}
+    plan = plan_of("tuned", "pruned", "tuned-int8", recipes=recipes)
+    assert path_of(plan, "tuned") == ["tuned"]
+    assert path_of(plan, "pruned") == ["tuned", "pruned: pruned"]
+    assert path_of(plan, "tuned-int8") == ["tuned", "tuned-onnxruntime: engine", "tuned-int8: int8"]
+
+
+def test_a_baseline_with_more_changes_than_the_recipe_is_named_by_the_recipe():
+    recipes = {"tuned": {"train": {}}, "original-int8": {"from": "original", "quantize": "int8"}}
+    plan = plan_of("tuned", "original", "original-int8", recipes=recipes, init="owner/name")
+    assert path_of(plan, "original-int8") == [
+        "tuned", "original: original", "original-onnxruntime: engine", "original-int8: int8",
+    ]  # fmt: skip
+    plan = plan_of("tuned", "original-int8", recipes=recipes, init="owner/name")
+    assert path_of(plan, "original-int8")[1] == "original-onnxruntime: engine and original"
+
+
+def test_a_recipe_without_parent_gets_a_control_from_the_experiments_model():
+    plan = plan_of("original", "source-int8", init="owner/name")
+    assert plan.experiment("one").recipes == ["original", "source-onnxruntime", "source-int8"]
+    assert plan.parent_folder("one", "source-onnxruntime", "1") == "<results>/models/one/source"
+    assert path_of(plan, "source-int8") == ["original", "source-onnxruntime: engine", "source-int8: int8"]
+
+
+def test_one_control_serves_all_recipes_of_the_same_model():
+    recipes = {"original-int4": {"from": "original", "quantize": "int4"}}
+    plan = plan_of("original", "source-int8", "original-int4", recipes=recipes, init="owner/name")
+    assert plan.experiment("one").recipes == ["original", "source-onnxruntime", "source-int8", "original-int4"]
+    assert plan.control("one", "original-int4") == "source-onnxruntime"
+
+
+@pytest.mark.parametrize("compared", [("baseline", "int8", "moved"), ("baseline", "moved", "int8")])
+def test_the_users_own_export_is_the_control(compared):
+    recipes = {"moved": {"from": "baseline", "export": "onnxruntime"}}
+    plan = plan_of(*compared, recipes=recipes)
+    assert plan.experiment("one").recipes == list(compared)
+    assert plan.config.recipes.keys() == {**RECIPES, **recipes}.keys()
+    assert path_of(plan, "int8") == ["baseline", "moved: engine", "int8: int8"]
+
+
+def test_the_users_own_export_is_compared_even_where_it_is_not_listed():
+    plan = plan_of("baseline", "int8", recipes={"moved": {"from": "baseline", "export": "onnxruntime"}})
+    assert plan.experiment("one").recipes == ["baseline", "moved", "int8"]
+
+
+@pytest.mark.parametrize(
+    ("compared", "recipe", "path"),
+    [
+        (("int8", "int4"), "int4", ["int8", "int4: int4"]),
+        (("int8", "sparse"), "sparse", ["int8", "sparse: engine and sparse"]),
+        (("int8",), "int8", ["int8"]),
+        (("moved", "pruned", "pruned-int8"), "pruned-int8", ["moved", "pruned-int8: pruned and int8"]),
+    ],
+)
+def test_on_the_baselines_engine_no_control_is_needed(compared, recipe, path):
+    plan = plan_of(*compared, recipes={"moved": {"from": "baseline", "export": "onnxruntime"}})
+    assert plan.experiment("one").recipes == list(compared)
+    assert path_of(plan, recipe) == path
+
+
+def test_a_study_with_its_controls_is_read_back_unchanged():
+    config = plan_of("baseline", "pruned", "int8", "pruned-int8").config
+    assert Config.model_validate_json(config.model_dump_json(by_alias=True)) == config
+
+
+def test_controls_are_turned_off_for_a_study_or_an_experiment():
+    values = plan_of("baseline", "int8").config.model_dump(by_alias=True, exclude_unset=True)
+    del values["recipes"]["baseline-onnxruntime"]
+    values["experiments"]["one"]["recipes"] = ["baseline", "int8"]
+    values["deploy"] = {"controls": False}
+    values["experiments"]["two"] = {**values["experiments"]["one"], "deploy": {"controls": True}}
+    config = Config.model_validate(values)
+    assert config.experiments["one"].recipes == ["baseline", "int8"]
+    assert config.experiments["two"].recipes == ["baseline", "baseline-onnxruntime", "int8"]
+
+
 def test_parents_come_first_and_once():
     assert PLAN.recipes("scratch") == ["baseline", "tuned", "tuned-int8"]
-    assert PLAN.recipes("ready") == ["original", "int8", "baseline", "tuned"]
+    assert PLAN.recipes("ready") == ["original", "original-onnxruntime", "int8", "baseline", "tuned"]
 
 
 def test_a_model_that_is_already_trained_enters_at_evaluate_or_compress():

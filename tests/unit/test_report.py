@@ -145,7 +145,7 @@ def test_partial_results_still_make_a_page(tmp_path: Path) -> None:
     study.prepare("support")
     study.train("support", "baseline", 1)
     study.evaluate("support", "baseline", 1, 0.9)
-    study.deploy("support", "baseline", 1, 5, status="failed")
+    study.measure("support", 1, {"baseline": 5}, status="failed")
     page = Reader((make(tmp_path, study) / "index.html").read_text())
     assert "Missing results" in page.text
     assert "failed in attempt 1 (exit status 1)" in page.text
@@ -185,7 +185,7 @@ def test_several_concurrencies_make_a_batch_curve(tmp_path: Path) -> None:
     study.prepare("support")
     study.train("support", "baseline", 1)
     study.evaluate("support", "baseline", 1, 0.9)
-    study.deploy("support", "baseline", 1, 9, concurrency=(1, 4))
+    study.measure("support", 1, {"baseline": 9}, concurrency=(1, 4))
     folder = make(tmp_path, study)
     page = Reader((folder / "index.html").read_text())
     assert page.tags.count("figure") == 4

@@ -6,7 +6,7 @@
 rule account:
     input:
         quality=each_compared_model(layout.EVALUATION),
-        measurements=each_compared_model(layout.MEASUREMENT),
+        measurements=each_measurement(layout.MEASUREMENT),
     output:
         attribution=layout.ATTRIBUTION,
         account=layout.ACCOUNT,

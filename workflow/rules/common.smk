@@ -176,6 +176,32 @@ def each_compared_model(pattern):
     ]
 
 
+def each_measurement(pattern):
+    """Return the pattern's file for each measurement: one for each experiment and seed."""
+    return [pattern.format(experiment=experiment, seed=seed) for experiment, seed in PLAN.measured()]
+
+
+def each_recipe(pattern):
+    """Return the function that returns the pattern's file for each recipe of an experiment, the baseline first."""
+    return lambda wildcards: [
+        pattern.format(experiment=wildcards.experiment, recipe=recipe, seed=wildcards.seed)
+        for recipe in PLAN.baseline_first(wildcards.experiment)
+    ]
+
+
+def server_options(wildcards, input):
+    """Return the options that name each recipe's bundle, its predictions, and how its server runs."""
+    recipes = PLAN.baseline_first(wildcards.experiment)
+    words = []
+    for recipe, bundle, predictions in zip(recipes, input.bundles, input.predictions, strict=True):
+        words += ["--bundle", f"{recipe}={bundle}", "--predictions", f"{recipe}={predictions}"]
+        if PLAN.on_cpu(recipe):
+            words += ["--on-cpu", recipe]
+        if PLAN.python(recipe) != "python":
+            words += ["--python", f"{recipe}={PLAN.python(recipe)}"]
+    return shlex.join(words)
+
+
 def preprocess_settings(wildcards):
     """Return how the data are prepared, as JSON text. Without the tokenizer's keys if the model brings its own."""
     section = PLAN.experiment(wildcards.experiment).preprocess

@@ -23,7 +23,7 @@ from greenllm.account.document import (
 from greenllm.account.efficiency import efficiency_rows
 from greenllm.attribution.waste import UNSUCCESSFUL
 from greenllm.comparison.decision import decided
-from greenllm.comparison.model import ModelFacts, model_of
+from greenllm.comparison.model import ModelFacts, model_of, twins_of
 from greenllm.comparison.recipes import Comparison, compared
 from greenllm.comparison.rows import ComparedRecipes
 from greenllm.estimate import UNSEEN, interval_of
@@ -50,7 +50,7 @@ def account(study: Study, attribution: "Attribution", packages: Mapping[str, str
     year = datetime.datetime.fromisoformat(until).year if until else datetime.datetime.now(datetime.UTC).year
     factor, pue = grid_factor(config.site, year), config.site.pue
     models = models_of(study, attribution, found)
-    comparisons = compared(study, models)
+    comparisons = compared(study, models, twins_of(study, found, attribution))
     ordered = _as_configured(found, config)
     return Account(
         until=until,
@@ -94,7 +94,16 @@ def _experiment(name: str, study: Study, comparison: Comparison) -> ExperimentAc
         higher_is_better=task.higher_is_better,
         card=study.cards.get(name),
         preparation=study.preparations.get(name),
-        comparison=ComparedRecipes(baseline=comparison.baseline, seeds=experiment.seeds, recipes=rows),
+        comparison=ComparedRecipes(
+            baseline=comparison.baseline,
+            seeds=experiment.seeds,
+            twin=comparison.twin,
+            blocks=max(
+                (one.blocks[0].blocks for key, one in study.side_by_side.items() if key[0] == name), default=None
+            ),
+            steady=comparison.twin is None or comparison.twin.steady,
+            recipes=rows,
+        ),
         recommendation=advice,
     )
 
@@ -176,11 +185,18 @@ def _missing(study: Study, found: Sequence[JobAttempt]) -> list[Missing]:
         experiment, recipe, seed = key
         chain = set(chain_jobs(study.plan, *key))
         before = [a for a in found if a.standing in UNSUCCESSFUL and a.chain_job in chain]
-        for stage, table in (("evaluate", study.evaluations), ("deploy", study.measurements)):
-            if key in table:
+        measured = study.measurement(key)
+        jobs = {
+            "evaluate": (key in study.evaluations, ChainJob("evaluate", experiment, recipe, seed)),
+            "measure": (measured is not None and measured.failure is None, ChainJob("measure", experiment, None, seed)),
+        }
+        for stage, (done, job) in jobs.items():
+            if done:
                 continue
-            tried = [attempt for attempt in found if attempt.chain_job == ChainJob(stage, experiment, recipe, seed)]
-            if tried:
+            tried = [attempt for attempt in found if attempt.chain_job == job]
+            if stage == "measure" and measured is not None and measured.failure is not None:
+                reason = measured.failure
+            elif tried:
                 reason = _failure(tried[-1])
             elif before:
                 reason = f"not started: {before[-1].rule} {before[-1].recipe or ''} before it {_failure(before[-1])}"

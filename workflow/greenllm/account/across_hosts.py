@@ -77,14 +77,14 @@ class HardwareRow(BaseModel):
     measured_once: bool
 
 
-class SideBySide(BaseModel):
+class HardwareComparison(BaseModel):
     """Results folders of the same experiments, compared; `greenllm compare --json` prints it."""
 
     results: list[ComparedFolder]
     rows: list[HardwareRow]
 
 
-def side_by_side(results: Sequence[ResultsFolder]) -> SideBySide:
+def across_hosts(results: Sequence[ResultsFolder]) -> HardwareComparison:
     """Return one row for each experiment, recipe and quantity of the folders.
 
     Errors of sensors cancel where host and sensor are the same, and add where they are not. Raises UserError where the
@@ -104,7 +104,7 @@ def side_by_side(results: Sequence[ResultsFolder]) -> SideBySide:
         for other in others:
             _require_same(first, other, name, recipes)
         rows += [row for recipe in recipes for row in _rows(results, name, recipe)]
-    return SideBySide(results=[_named(one, names) for one in results], rows=rows)
+    return HardwareComparison(results=[_named(one, names) for one in results], rows=rows)
 
 
 def _folders(results: Sequence[ResultsFolder]) -> str:
@@ -152,7 +152,7 @@ def _rows(results: Sequence[ResultsFolder], experiment: str, recipe: str) -> Ite
             {seed: of(model) for seed, model in one.comparisons[experiment].models[recipe].items()} for one in results
         ]
         reasons = [next((each.reason for each in own.values() if each.reason), None) for own in found]
-        quantity = Quantity({str(place): _known(own) for place, own in enumerate(found)})
+        quantity = Quantity({str(place): _known(own) for place, own in enumerate(found)}, side_by_side=False)
         if not any(quantity.recipes.values()) and not any(reasons):
             continue
         ratios = [quantity.times_less("0", place) for place in quantity.recipes]

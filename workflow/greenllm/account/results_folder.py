@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from greenllm.account.account import account, models_of
 from greenllm.account.document import Account
+from greenllm.comparison.model import twins_of
 from greenllm.comparison.recipes import Comparison, compared
 from greenllm.config.models import Decision
 from greenllm.config.read import validate
@@ -39,7 +40,8 @@ class ResultsFolder:
     def comparisons(self) -> dict[str, Comparison]:
         """The comparison of each experiment's recipes."""
         found = attempts(self.attribution.jobs)
-        return compared(self.study, models_of(self.study, self.attribution, found))
+        models = models_of(self.study, self.attribution, found)
+        return compared(self.study, models, twins_of(self.study, found, self.attribution))
 
     def account(self) -> Account:
         """Return the account, computed again."""

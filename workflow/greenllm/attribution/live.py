@@ -1,15 +1,16 @@
 """The energy of a job while it runs, from the ledgers that its meter and other meters are still writing."""
 
 import contextlib
-import json
 import os
 import time
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 from greenllm.attribution.from_ledgers import attribute, attribute_attempts
 from greenllm.attribution.reading import read_attempts
 from greenllm.attribution.result import Attribution
+from greenllm.attribution.turns import energy_in_turn
 from greenllm.estimate import Estimate, total
 from greenllm.ledger.file import ledger_paths, read_ledger
 
@@ -17,6 +18,16 @@ from greenllm.ledger.file import ledger_paths, read_ledger
 CLOCKS_S = 60.0
 # The longest wait for a sample, and the time between two polls of the ledger (s).
 PATIENCE_S, POLL_S = 10.0, 0.05
+
+
+class Turn(NamedTuple):
+    """A turn of a server: its attempt, the window (CLOCK_MONOTONIC, s), its threads, and the GPUs that it uses."""
+
+    server_id: str
+    start_s: float
+    end_s: float
+    threads: int
+    gpus: int
 
 
 class UnknownEnergyError(Exception):
@@ -38,6 +49,7 @@ class RunningJob:
         self.id = path.stem
         self.interval_s = float(start["interval_s"])
         self._began_s = float(start["wall_s"])
+        self.meter_pid = int(start["pid"])
 
     def energy(self) -> Estimate | None:
         """Return what the job and the meters inside it used so far (J); None before the second sample.
@@ -53,19 +65,46 @@ class RunningJob:
             raise UnknownEnergyError("; ".join(f"{part.component} {part.device}: {part.reason}" for part in unread))
         return energy
 
-    def between(self, spans: Sequence[tuple[float, float]]) -> list[Estimate | None]:
-        """Return the job's own energy (J) in each span of CLOCK_MONOTONIC seconds; None where it is unknown.
+    def inside(self, meter_pid: int) -> str:
+        """Return the id of the running meter inside this job with this process id.
 
-        Waits, for PATIENCE_S at most, until the ledger holds samples up to the end of the last span.
+        Raises UnknownEnergyError where it writes no ledger.
         """
-        last_s, deadline_s = max(end_s for _, end_s in spans), time.monotonic() + PATIENCE_S
-        while True:
-            (attempt,), _ = read_attempts(self._ledgers, [self._path])
-            if attempt.end is not None or attempt.last_s >= last_s or time.monotonic() >= deadline_s:
+        for path in self._path.parent.glob(f"{self.id}.*.jsonl"):
+            written = read_ledger(path)[0]
+            if written.start is not None and written.start["pid"] == meter_pid and written.end is None:
+                return path.stem
+        raise UnknownEnergyError(f"the meter with process id {meter_pid} writes no ledger to {self._ledgers}")
+
+    def turns(self, turns: Sequence[Turn]) -> list[Estimate | None]:
+        """Return the energy (J) in each turn of a server inside this job; None where it is unknown.
+
+        Waits, for PATIENCE_S at most, until the ledgers hold samples up to the end of the last turn.
+        """
+        if not turns:
+            return []
+        paths = [self._path.with_name(f"{one}.jsonl") for one in {self.id, *(turn.server_id for turn in turns)}]
+        last_s, deadline_s = max(turn.end_s for turn in turns), time.monotonic() + PATIENCE_S
+        while time.monotonic() < deadline_s:
+            attempts, _ = read_attempts(self._ledgers, [path for path in paths if path.is_file()])
+            if all(attempt.end is not None or attempt.last_s >= last_s for attempt in attempts):
                 break
             time.sleep(POLL_S)
         attribution = self._attribution()
-        return [attribution.energy_between(self.id, start_s, end_s) for start_s, end_s in spans]
+        known = {job.id for job in attribution.jobs}
+        return [
+            energy_in_turn(
+                attribution,
+                turn.server_id,
+                self.id,
+                (turn.start_s, turn.end_s),
+                threads=turn.threads,
+                gpus=turn.gpus,
+            )
+            if turn.server_id in known
+            else None
+            for turn in turns
+        ]
 
     def energy_of(self, attempts: Iterable[str]) -> Estimate:
         """Return the energy (J) of earlier attempts, by id. Raises UnknownEnergyError where one has no ledger."""
@@ -94,17 +133,3 @@ def this_job() -> RunningJob:
     for path in ledgers.glob(f"*/{meter_id}.jsonl"):
         return RunningJob(ledgers, path)
     raise UnknownEnergyError(f"its meter writes no ledger to {ledgers}")
-
-
-def energy_inside(rule: str, spans: Sequence[tuple[float, float]]) -> list[Estimate | None]:
-    """Return the energy (J) of the job of a rule inside this process's meter; None if it is unknown.
-
-    The energy is that in each span of CLOCK_MONOTONIC seconds, from its start to its end.
-    """
-    ledgers = Path(os.environ["GREENLLM_LEDGER"])
-    for path in ledgers.glob(f"*/{os.environ['GREENLLM_METER_ID']}.*.jsonl") if spans else ():
-        with path.open(encoding="utf-8") as file:
-            found = json.loads(file.readline())["job"]["rule"]
-        if found == rule:
-            return RunningJob(ledgers, path).between(spans)
-    return [None] * len(spans)

@@ -5,7 +5,6 @@ from collections.abc import Mapping
 
 from greenllm.comparison.quantity import Quantity, verdict, widened
 from greenllm.comparison.rows import BreakEven
-from greenllm.comparison.spread import of_ratio
 from greenllm.estimate import Estimate, Interval, ratio, total
 from greenllm.statistics import halfwidth
 
@@ -40,9 +39,8 @@ def break_even(request: Quantity, produce: Mapping[str, Produced], baseline: str
     requests = ratio(extra, saving)
     if saving.low <= 0 or not math.isfinite(requests.high):
         return None
-    spread = of_ratio(
-        request.recipes[baseline], request.recipes[recipe], (request.spreads[baseline], request.spreads[recipe])
-    )
+    found_ratio = request.log_ratio(baseline, recipe)
+    spread = found_ratio.spread if found_ratio else None
     # The relative error of the saving is at most that of the ratio, times the baseline's energy over the saving.
     of_saving = spread.half * total(before).value / saving.value if spread else 0.0
     of_extra = spread_J * len(seeds) / extra.value

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 
+from greenllm.comparison.quantity import verdict
 from greenllm.comparison.recipes import Comparison
 from greenllm.comparison.rows import Advice, Qualifies, RecipeRow
 from greenllm.config.models import Decision
@@ -163,8 +164,15 @@ def _choice(
             f"the energy in all of {comparison.baseline}, which others are compared with, is unknown "
             f"({_why_unknown(comparison, baseline)})"
         )
+    if comparison.twin is not None and not comparison.twin.steady:
+        return baseline.recipe, None  # nothing is shown to save
     shown = [recipe for recipe in energy_J if (ratio := in_all.get(recipe)) and ratio.low > 1]
-    return min(shown or [baseline.recipe], key=energy_J.__getitem__), None
+    least = min(shown or [baseline.recipe], key=energy_J.__getitem__)
+    # What takes as little with fewer changes is recommended: plain weights where the engine alone saves as much.
+    for simpler in comparison.study.plan.path(comparison.experiment, least)[1:-1]:
+        if simpler in shown and verdict(comparison.total.times_less(simpler, least)) != "saves":
+            return simpler, None
+    return least, None
 
 
 def _useless(comparison: Comparison, row: RecipeRow) -> bool:

@@ -10,7 +10,7 @@ from greenllm.comparison.rows import CostToProduce, ModelRow, ServedModel, Serve
 from greenllm.comparison.served import PointEnergy, Serving, serving_of
 from greenllm.comparison.spread import Repeated
 from greenllm.documents.evaluation import EvaluationReport
-from greenllm.documents.measurement import LoadMeasurement
+from greenllm.documents.measurement import ServerMeasurement
 from greenllm.documents.training import TrainingReport
 from greenllm.estimate import Interval, interval_of
 from greenllm.footprint.carbon import GridFactor
@@ -53,7 +53,7 @@ class ModelFacts:
         return None if self._described is None else self._described.precision
 
     @property
-    def _described(self) -> EvaluationReport | LoadMeasurement | Manifest | None:
+    def _described(self) -> EvaluationReport | ServerMeasurement | Manifest | None:
         return self.quality or (self.serving and self.serving.measurement) or self.manifest
 
     @property
@@ -91,9 +91,9 @@ def model_of(
 ) -> ModelFacts:
     """Return what is known of one model; `current` has the attempt whose result is in use for each job."""
     experiment, recipe, seed = key
-    serving = None
-    if (measurement := study.measurements.get(key)) is not None:
-        serving = serving_of(measurement, {attempt.id: attempt for attempt in found}, attribution)
+    serving, whole = None, study.side_by_side.get((experiment, seed))
+    if whole is not None and (measurement := whole.server(recipe)) is not None:
+        serving = serving_of(measurement, whole, {attempt.id: attempt for attempt in found}, attribution)
     return ModelFacts(
         experiment=experiment,
         recipe=recipe,
@@ -106,6 +106,17 @@ def model_of(
         training=current.get(ChainJob("train", experiment, recipe, seed)),
         cost=production_cost(key, study, found, current),
     )
+
+
+def twins_of(study: Study, found: Sequence[JobAttempt], attribution: "Attribution") -> dict[tuple[str, int], Serving]:
+    """Return the baseline's second server of each experiment and seed that has one."""
+    by_id = {attempt.id: attempt for attempt in found}
+    twins = {}
+    for key, whole in study.side_by_side.items():
+        measurement = None if whole.twin is None else whole.server(whole.twin)
+        if measurement is not None and (serving := serving_of(measurement, whole, by_id, attribution)) is not None:
+            twins[key] = serving
+    return twins
 
 
 def _served(found: Serving) -> ServedModel:

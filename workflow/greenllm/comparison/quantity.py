@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from greenllm.comparison.rows import Verdict
-from greenllm.comparison.spread import BySeed, Spread, of_ratio, spreads
+from greenllm.comparison.spread import BySeed, LogRatio, Spread, independent, log_ratios, spreads
 from greenllm.estimate import Estimate, Interval, ratio, total
 
 
@@ -24,9 +24,13 @@ def widened(sensor: Interval, half: float) -> Interval:
 
 @dataclass(frozen=True)
 class Quantity:
-    """A positive quantity that is compared, such as the energy per request in J: of each recipe, for each seed."""
+    """A positive quantity that is compared, such as the energy per request in J: of each recipe, for each seed.
+
+    `side_by_side`: what has one seed was measured in the same blocks; otherwise at different times.
+    """
 
     recipes: Mapping[str, BySeed]
+    side_by_side: bool = True
 
     @cached_property
     def spreads(self) -> dict[str, Spread | None]:
@@ -46,21 +50,36 @@ class Quantity:
         spread = self.spreads[recipe]
         return widened(estimate.interval(), spread.half if spread else 0.0)
 
-    def times_less(self, baseline: str, recipe: str) -> Interval | None:
+    def log_ratio(self, baseline: str, recipe: str) -> LogRatio | None:
+        """Return the logarithm of baseline / recipe with its spread; None where it is unknown."""
+        if self.side_by_side:
+            return log_ratios(self.recipes, baseline)[recipe]
+        first, second = self.estimate(baseline), self.estimate(recipe)
+        if first is None or second is None or min(first.value, second.value) <= 0:
+            return None
+        spread = independent(self.spreads[baseline], self.spreads[recipe])
+        return LogRatio(math.log(first.value / second.value), spread)
+
+    def times_less(self, baseline: str, recipe: str, confidence: float = 0.95) -> Interval | None:
         """Return how many times less `recipe` takes than `baseline`, over the seeds both have; None without any.
 
-        Parameters that both share (a host's idle power, a card's gain) cancel, instead of widening the interval twice.
+        The value is the geometric mean of the blocks' ratios. Parameters that both share (a host's idle power, a card's
+        gain) cancel, instead of widening the interval twice; `confidence` is that of the spread.
         """
+        found = self.log_ratio(baseline, recipe)
+        if found is None:
+            return None
         first, second = self.recipes[baseline], self.recipes[recipe]
         seeds = sorted(first.keys() & second.keys())
-        if not seeds or any(table[seed].estimate.value <= 0 for table in (first, second) for seed in seeds):
+        if not seeds:
             return None
-        found = ratio(*(total(table[seed].estimate for seed in seeds) for table in (first, second)))
-        if not math.isfinite(found.high):
+        sensors = ratio(*(total(table[seed].estimate for seed in seeds) for table in (first, second)))
+        if not math.isfinite(sensors.high) or sensors.value <= 0:
             return None
-        found = found._replace(low=max(0.0, found.low))  # both energies are positive
-        spread = of_ratio(first, second, (self.spreads[baseline], self.spreads[recipe]))
-        return widened(found, spread.half if spread else 0.0)
+        value = math.exp(found.value)
+        low, high = (max(0.0, bound) * value / sensors.value for bound in (sensors.low, sensors.high))
+        half = found.spread.half_at(confidence) if found.spread else 0.0
+        return widened(Interval(value, low, high), half)
 
 
 def verdict(factor: Interval | None) -> Verdict:

@@ -1,7 +1,9 @@
 """An experiment's recipes against its baseline: energy, quality, speed, size, cost to produce, break-even."""
 
+import itertools
+import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, TypeVar
 
@@ -13,11 +15,14 @@ from greenllm.comparison.rows import (
     CurvePoint,
     Difference,
     EnergySpread,
+    Factor,
     Qualifies,
     Quality,
     RecipeRow,
+    Twin,
+    Verdict,
 )
-from greenllm.comparison.served import PointEnergy
+from greenllm.comparison.served import PointEnergy, Serving
 from greenllm.comparison.spread import Repeated
 from greenllm.documents.evaluation import HandedOver, ModelQuality
 from greenllm.estimate import Estimate, Interval, total
@@ -41,10 +46,12 @@ class Comparison:
         """The recipes that are compared, in the configuration's order."""
         return self.study.config.experiments[self.experiment].recipes
 
+    twins: Mapping[int, Serving] = field(default_factory=dict)  # seed → the baseline's second server
+
     @property
     def baseline(self) -> str:
-        """The recipe named baseline, else the first that the experiment lists."""
-        return "baseline" if "baseline" in self.recipes else self.recipes[0]
+        """The recipe that others are compared with."""
+        return self.study.plan.baseline(self.experiment)
 
     @property
     def task(self) -> Task:
@@ -70,6 +77,45 @@ class Comparison:
     def request(self) -> Quantity:
         """The energy per request, in J."""
         return self.measured(lambda point: point.per_request)
+
+    @cached_property
+    def twin(self) -> Twin | None:
+        """How far two servers of the baseline differ; None where it was served once."""
+        name = self.study.plan.twin(self.experiment)
+        if name is None:
+            return None
+        again = {seed: own for seed, one in self.twins.items() if (own := one.compared.per_request) is not None}
+        both = Quantity({self.baseline: self.request.recipes[self.baseline], name: again})
+        found, wide = (both.times_less(self.baseline, name, confidence) for confidence in (0.95, 0.99))
+        spread = both.log_ratio(self.baseline, name)
+        reason = None
+        if found is None:
+            reason = _first(one.reason for one in self.twins.values()) or self._why_not_served(name)
+        return Twin(
+            name=name,
+            times_less=found,
+            times_less_99=wide,
+            steady=wide is None or wide.low <= 1 <= wide.high,
+            resolvable=math.expm1(spread.spread.half) if spread and spread.spread else None,
+            reason=reason,
+        )
+
+    def factor(self, before: str, after: str) -> Factor:
+        """Return what the change from one recipe to another saves."""
+        found = self.request.times_less(before, after)
+        sides = [self._gpus(recipe) for recipe in (before, after)]
+        device = None not in sides and (sides[0] == 0) != (sides[1] == 0)
+        change = self.study.plan.changes(before, after, device=device)
+        return Factor(change=change, before=before, after=after, times_less=found, verdict=self.verdict(verdict(found)))
+
+    def verdict(self, raw: Verdict) -> Verdict:
+        """Return a verdict; where the host was not steady, none can be given."""
+        unsteady = self.twin is not None and not self.twin.steady
+        return "not resolvable" if unsteady and raw in ("saves", "loss") else raw
+
+    def _gpus(self, recipe: str) -> int | None:
+        measured = [model.serving.measurement for model in self.models[recipe].values() if model.serving]
+        return measured[0].gpus if measured else None
 
     @cached_property
     def produce(self) -> dict[str, dict[int, Estimate]]:
@@ -141,7 +187,9 @@ class Comparison:
         return RecipeRow(
             recipe=recipe,
             is_baseline=same,
+            is_control=self.study.plan.is_control(self.experiment, recipe),
             seeds_measured=sorted(self.request.recipes[recipe]),
+            threads=_first(serving.measurement.threads for serving in servings),
             engine=_first(model.engine for model in own),
             precision=_first(model.precision for model in own),
             parameters=_mean(model.parameters for model in own),
@@ -158,7 +206,9 @@ class Comparison:
             energy_quality=_first(serving.server and serving.server.quality for serving in servings),
             energy_spread=_spread(self.request, recipe),
             times_less=factor,
-            verdict="baseline" if same else verdict(factor),
+            verdict="baseline" if same else self.verdict(verdict(factor)),
+            verdict_as_measured="baseline" if same else verdict(factor),
+            parts=[self.factor(*pair) for pair in itertools.pairwise(self.study.plan.path(self.experiment, recipe))],
             curve=self._curve(recipe),
             idle_power_W=_mean_interval(serving.idle_power for serving in servings),
             accelerator_Wh_per_1000_requests=accelerator
@@ -169,10 +219,14 @@ class Comparison:
             cost_to_produce_J=self._whole_cost(recipe).mean(recipe),
             total_energy_per_request_J=self.total.mean(recipe),
             break_even_requests=None if same else break_even(self.request, self.produce, self.baseline, recipe),
-            reason=_first(serving.reason for serving in servings) if servings else "not deployed",
+            reason=_first(serving.reason for serving in servings) if servings else self._why_not_served(recipe),
             qualifies=qualifies,
             on_front=on_front,
         )
+
+    def _why_not_served(self, recipe: str) -> str:
+        measured = [self.study.measurement((self.experiment, recipe, seed)) for seed in self.models[recipe]]
+        return _first(one.failure for one in measured if one is not None) or "not measured"
 
     def _whole_cost(self, recipe: str) -> Quantity:
         """Return what a recipe's models cost to produce, in J, for the seeds for which it is known completely."""
@@ -223,13 +277,16 @@ class Comparison:
         return curve
 
 
-def compared(study: Study, models: Mapping[Key, ModelFacts]) -> dict[str, Comparison]:
-    """Return the comparison of each experiment's recipes."""
+def compared(
+    study: Study, models: Mapping[Key, ModelFacts], twins: Mapping[tuple[str, int], Serving]
+) -> dict[str, Comparison]:
+    """Return the comparison of each experiment's recipes; `twins` by experiment and seed."""
     return {
         name: Comparison(
             name,
             study,
             {recipe: {seed: models[name, recipe, seed] for seed in experiment.seeds} for recipe in experiment.recipes},
+            {seed: twins[name, seed] for seed in experiment.seeds if (name, seed) in twins},
         )
         for name, experiment in study.config.experiments.items()
     }
@@ -243,7 +300,7 @@ def _spread(quantity: Quantity, recipe: str) -> EnergySpread | None:
         note = "measured once, in one round: the interval is the sensors' alone and says nothing of how far runs differ"
         return EnergySpread(over=None, count=1, relative_error=None, pooled=False, note=note)
     note = (
-        f"{spread.count} rounds of one run: how far other seeds and deployments would differ is not in the interval"
+        f"{spread.count} blocks of one run: how far other seeds and deployments would differ is not in the interval"
         if spread.over == "rounds"
         else f"{spread.count} seeds" + (", their variance pooled over the recipes" if spread.pooled else "")
     )

@@ -128,6 +128,7 @@ class RecipeRow(AccountPart):
     on_front: bool
     is_control: bool = False
     parts: list[Factor] = Field(default_factory=list)
+    verdict_as_measured: Verdict | None = None  # before the twin withholds it
     threads: ThreadChoice | None = None
 
 

@@ -4,11 +4,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
+from greenllm.attribution.turns import energy_in_turn
 from greenllm.comparison.spread import Repeated
-from greenllm.documents.measurement import LoadMeasurement, LoadPoint, MeasurementWindow
+from greenllm.documents.measurement import LoadPoint, MeasuredRound, MeasurementWindow, ServerMeasurement, SideBySide
 from greenllm.estimate import Estimate, total
 from greenllm.footprint.standing import JobAttempt
-from greenllm.ledger.energy_log import SUMMED
 
 if TYPE_CHECKING:
     from greenllm.attribution import Attribution
@@ -18,12 +18,14 @@ if TYPE_CHECKING:
 class PointEnergy:
     """The measurement at one concurrency: what `greenllm deploy` wrote of it, and each round's energy.
 
-    `rounds` and `accelerator` (the GPUs' part) are empty where unknown.
+    `rounds` and `accelerator` (the GPUs' part) are empty where unknown. `first`: how many blocks the first stage had,
+    if it determined their number.
     """
 
     written: LoadPoint
     rounds: Sequence[Estimate]
     accelerator: Sequence[Estimate]
+    first: int | None = None
 
     @property
     def energy(self) -> Estimate | None:
@@ -55,15 +57,19 @@ class PointEnergy:
         done = [amount for round_ in rounds if (amount := getattr(round_, work)) is not None]
         if not energies or len(done) < len(rounds) or not sum(done):  # an endpoint may not report its tokens
             return None
-        runs = [energy.value / amount for energy, amount in zip(energies, done, strict=True) if amount]
-        return Repeated(total(energies).scaled(1 / sum(done)), tuple(runs))
+        blocks: dict[int, tuple[float, int]] = {}  # a visit's rounds are of one block
+        for round_, energy, amount in zip(rounds, energies, done, strict=True):
+            joules, units = blocks.get(round_.block, (0.0, 0))
+            blocks[round_.block] = joules + energy.value, units + amount
+        runs = {block: joules / units for block, (joules, units) in blocks.items() if units}
+        return Repeated(total(energies).scaled(1 / sum(done)), tuple(runs.values()), tuple(runs), self.first)
 
 
 @dataclass(frozen=True)
 class Serving:
     """The measurement of one deployment; `reason` says why its energy is unknown."""
 
-    measurement: LoadMeasurement
+    measurement: ServerMeasurement
     points: Sequence[PointEnergy]
     idle_power: Estimate | None  # W
     server: JobAttempt | None
@@ -75,32 +81,71 @@ class Serving:
         return self.points[0]
 
 
-def serving_of(measurement: LoadMeasurement, by_id: Mapping[str, JobAttempt], attribution: "Attribution") -> Serving:
-    """Return what a measurement.json holds, with the energy that attribution finds for the server in its windows."""
-    server = by_id.get(measurement.serve_id or "")
-    if server is not None:
-        reason = server.incomparable
-    else:
-        elsewhere = measurement.energy_reason if measurement.serve_id is None else None
-        reason = elsewhere or "the server's ledger is not there"
-    known = server if reason is None else None
+def serving_of(
+    measurement: ServerMeasurement, whole: SideBySide, by_id: Mapping[str, JobAttempt], attribution: "Attribution"
+) -> Serving | None:
+    """Return what was measured of one server, with the energy that attribution finds in its rounds.
 
-    def energies(windows: Sequence[MeasurementWindow], components: Sequence[str] = SUMMED) -> Sequence[Estimate]:
-        if known is None:
+    None if it failed. `whole` is the document that the measurement is part of.
+    """
+    if measurement.failure is not None or not measurement.points:
+        return None
+    ids = dict.fromkeys(round_.serve_id for point in measurement.points for round_ in point.rounds)
+    servers = [by_id[one] for one in ids if one is not None and one in by_id]
+    reason = _why_unknown(measurement, by_id.get(whole.measure_id), servers, len(ids))
+
+    def energies(rounds: Sequence[tuple[str | None, MeasurementWindow]]) -> Sequence[Estimate]:
+        if reason is not None:
             return ()
         found = [
-            attribution.energy_between(known.id, window.monotonic_start_s, window.monotonic_end_s, components)
-            for window in windows
+            energy_in_turn(
+                attribution,
+                serve_id or "",
+                whole.measure_id,
+                (window.monotonic_start_s, window.monotonic_end_s),
+                threads=measurement.threads.threads,
+                gpus=measurement.gpus,
+            )
+            for serve_id, window in rounds
         ]
         return [energy for energy in found if energy is not None] if None not in found else ()
 
-    points = []
-    for written in measurement.points:
-        windows = [round_.window for round_ in written.rounds]
-        points.append(PointEnergy(written, energies(windows), energies(windows, ("gpu",))))
-    if known is not None and not points[0].rounds:
+    def accelerator(rounds: Sequence[MeasuredRound]) -> Sequence[Estimate]:
+        if reason is not None or not measurement.gpus:
+            return ()
+        windows = [(one.window.monotonic_start_s, one.window.monotonic_end_s) for one in rounds]
+        found = [attribution.energy_between(whole.measure_id, *window, ("gpu",)) for window in windows]
+        return [energy for energy in found if energy is not None] if None not in found else ()
+
+    planned = {one.concurrency: one.first for one in whole.blocks if one.first < one.blocks}
+    points = [
+        PointEnergy(
+            written,
+            energies([(round_.serve_id, round_.window) for round_ in written.rounds]),
+            accelerator(written.rounds),
+            planned.get(written.concurrency),
+        )
+        for written in measurement.points
+    ]
+    if reason is None and not points[0].rounds:
         reason = "no sensor was read within the window"
     idle = measurement.idle
-    idle_J = energies([idle.window]) if idle else ()
+    idle_J = energies([(next(iter(ids)), idle.window)]) if idle else ()
     idle_power = idle_J[0].scaled(1 / idle.duration_s) if idle and idle_J and idle.duration_s else None
-    return Serving(measurement, points, idle_power, server, reason)
+    return Serving(measurement, points, idle_power, servers[0] if servers else None, reason)
+
+
+def _why_unknown(
+    measurement: ServerMeasurement, holder: JobAttempt | None, servers: Sequence[JobAttempt], visits: int
+) -> str | None:
+    """Return why a server's energy is unknown or can't be compared with others'; None if it can."""
+    if not measurement.metered:
+        return measurement.energy_reason
+    if len(servers) < visits:
+        return "the server's ledger is not there"
+    if holder is None:
+        return "the measurement's ledger is not there"
+    reasons = [server.incomparable for server in servers]
+    if measurement.gpus:  # the job around the servers holds the GPUs
+        reasons.append(holder.incomparable)
+    return next(filter(None, reasons), None)

@@ -1,4 +1,9 @@
-"""The spread of repeated measurements, and the uncertainty of their mean that follows from it."""
+"""The spread of repeated measurements, and the uncertainty of a mean or of a ratio that follows from it.
+
+Servers are measured side by side, in blocks. A ratio is formed within each block, so that what changes slowly on the
+host cancels, and its uncertainty follows from the spread of the blocks' ratios (a t test of pairs). With several seeds
+a ratio is formed for each seed, and its uncertainty follows from the spread between seeds.
+"""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -12,22 +17,24 @@ from scipy import stats
 from greenllm.estimate import Estimate
 
 LARGER = 0.1  # significance at which a recipe's spread counts as larger than the others'
-ALIKE = 0.025  # significance at which two recipes count as correlated over the seeds
 
 
 @dataclass(frozen=True)
 class Repeated:
     """A positive quantity of one model, such as its energy per request in J.
 
-    `estimate` is over all of its measurements, `runs` holds the value of each of them, in the same unit.
+    `estimate` is over all of its measurements, `runs` holds the value of each block, in the same unit, `blocks` their
+    numbers. Of these, those below `first` determined how many blocks were measured; None if that was fixed before.
     """
 
     estimate: Estimate
     runs: tuple[float, ...]
+    blocks: tuple[int, ...] = ()
+    first: int | None = None
 
     def plus(self, other: Estimate) -> "Repeated":
         """Return the sum of this quantity and another that was measured once."""
-        return Repeated(self.estimate + other, tuple(run + other.value for run in self.runs))
+        return replace(self, estimate=self.estimate + other, runs=tuple(run + other.value for run in self.runs))
 
 
 BySeed = Mapping[int, Repeated]
@@ -54,7 +61,11 @@ class Spread:
     @property
     def half(self) -> float:
         """Half the width of the 95 % interval of the mean's logarithm (t distribution)."""
-        return float(stats.t.ppf(0.975, self.freedom)) * self.error if self.error else 0.0
+        return self.half_at(0.95)
+
+    def half_at(self, confidence: float) -> float:
+        """Return half the width of the interval of the mean's logarithm with this confidence (t distribution)."""
+        return float(stats.t.ppf((1 + confidence) / 2, self.freedom)) * self.error if self.error else 0.0
 
 
 def spreads(recipes: Mapping[str, BySeed]) -> dict[str, Spread | None]:
@@ -118,34 +129,93 @@ def _is_larger(spread: Spread, others: Sequence[Spread]) -> bool:
     return bool(spread.deviation**2 > variance * stats.f.isf(LARGER, spread.freedom, freedom))
 
 
-def of_ratio(first: BySeed, second: BySeed, own: tuple[Spread | None, Spread | None]) -> Spread | None:
-    """Return the spread of the ratio of two quantities' means over the seeds that both have; None where unknown.
+@dataclass(frozen=True)
+class LogRatio:
+    """The logarithm of a ratio of two recipes' energies, and its spread (None where it was measured once)."""
 
-    `own` are the two quantities' spreads. Where both are correlated over the seeds (Pearson's correlation, one-sided
-    test) it is the spread of the seeds' ratios: a t test of pairs. Elsewhere the two count as independent, with degrees
-    of freedom by Welch and Satterthwaite: with few seeds, pairing without correlation would only cost degrees of
-    freedom.
+    value: float
+    spread: Spread | None
+
+
+def log_ratios(recipes: Mapping[str, BySeed], baseline: str) -> dict[str, LogRatio | None]:
+    """Return the logarithm of baseline / recipe for each recipe, over the seeds that both have.
+
+    None without common seeds, or if an energy is not positive. The spreads over seeds are pooled as in `spreads`; an
+    interval over seeds is not narrower than what the blocks alone show.
     """
-    seeds = sorted(first.keys() & second.keys())
-    one, other = (replace(spread, count=len(seeds)) if spread and spread.over == "seeds" else spread for spread in own)
-    if one is None or other is None:
+    found: dict[str, LogRatio | None] = {}
+    over_blocks: dict[str, Spread] = {}
+    for name, by_seed in recipes.items():
+        seeds = sorted(recipes[baseline].keys() & by_seed.keys())
+        pairs = [_pair(recipes[baseline][seed], by_seed[seed]) for seed in seeds]
+        known = [pair for pair in pairs if pair is not None]
+        if not known or len(known) < len(pairs):
+            found[name] = None
+            continue
+        values = np.array([pair.value for pair in known])
+        if within := [pair.spread for pair in known if pair.spread is not None]:
+            over_blocks[name] = _of_mean(within)
+        spread = over_blocks.get(name)
+        if len(values) > 1:
+            spread = Spread("seeds", float(values.std(ddof=1)), len(values), len(values) - 1)
+        found[name] = LogRatio(float(values.mean()), spread)
+    others = {name: one for name, one in found.items() if name != baseline and one is not None}
+    pooled = _pooled({name: one.spread for name, one in others.items() if one.spread and one.spread.over == "seeds"})
+    for name, spread in pooled.items():
+        blocks = over_blocks.get(name)
+        found[name] = replace(others[name], spread=blocks if blocks and blocks.half > spread.half else spread)
+    return found
+
+
+def _pair(first: Repeated, second: Repeated) -> LogRatio | None:
+    """Return the logarithm of first / second, over the blocks that both have; None if an energy is not positive."""
+    if first.estimate.value <= 0 or second.estimate.value <= 0:
         return None
-    if one.over == other.over == "seeds" and len(seeds) > 1:
-        logarithms = [_logarithms([table[seed].estimate.value for seed in seeds]) for table in (first, second)]
-        if _correlated(*logarithms):
-            deviation = float((logarithms[0] - logarithms[1]).std(ddof=1))
-            return Spread("seeds", deviation, len(seeds), len(seeds) - 1)
-    error = math.hypot(one.error, other.error)
-    if one.pooled and other.pooled:  # the same variance
-        freedom = one.freedom
+    one, other = (dict(zip(quantity.blocks, quantity.runs, strict=False)) for quantity in (first, second))
+    blocks = sorted(one.keys() & other.keys())
+    if not blocks or min(min(one[block], other[block]) for block in blocks) <= 0:  # a counter that did not change
+        return LogRatio(math.log(first.estimate.value / second.estimate.value), None)
+    ratios = np.array([math.log(one[block] / other[block]) for block in blocks])
+    return LogRatio(float(ratios.mean()), _of_blocks(ratios, blocks, first.first))
+
+
+def _of_blocks(ratios: NDArray[np.float64], blocks: Sequence[int], first: int | None) -> Spread | None:
+    """Return the spread of the blocks' log ratios.
+
+    If a first stage determined the number of blocks, the variance is the first stage's: then the interval is exact
+    (C. Stein, "A Two-Sample Test for a Linear Hypothesis Whose Power is Independent of the Variance", Annals of
+    Mathematical Statistics 16, 1945). The variance of all blocks counts where it is larger: the host may have become
+    less steady since.
+    """
+    if len(ratios) < 2:
+        return None
+    whole = float(ratios.std(ddof=1))
+    staged = ratios[: sum(block < first for block in blocks)] if first is not None else ratios
+    if len(staged) < 2 or len(staged) == len(ratios):
+        return Spread("rounds", whole, len(ratios), len(ratios) - 1)
+    return Spread("rounds", max(whole, float(staged.std(ddof=1))), len(ratios), len(staged) - 1)
+
+
+def _of_mean(spreads: Sequence[Spread]) -> Spread:
+    """Return the spread of the mean of several seeds' ratios that follows from their blocks alone."""
+    if len(spreads) == 1:
+        return spreads[0]
+    error = math.sqrt(sum(spread.error**2 for spread in spreads)) / len(spreads)
+    return Spread("rounds", error, 1, sum(spread.freedom for spread in spreads))
+
+
+def independent(first: Spread | None, second: Spread | None) -> Spread | None:
+    """Return the spread of the ratio of two means that were measured at different times; None where one is unknown.
+
+    The degrees of freedom are those of Welch and Satterthwaite.
+    """
+    if first is None or second is None:
+        return None
+    error = math.hypot(first.error, second.error)
+    if first.pooled and second.pooled:  # the same variance
+        freedom = first.freedom
     elif error:
-        freedom = error**4 / (one.error**4 / one.freedom + other.error**4 / other.freedom)
+        freedom = error**4 / (first.error**4 / first.freedom + second.error**4 / second.freedom)
     else:
-        freedom = one.freedom + other.freedom
-    return Spread(one.over, error, 1, freedom, one.pooled and other.pooled)
-
-
-def _correlated(first: NDArray[np.float64], second: NDArray[np.float64]) -> bool:
-    if len(first) < 3 or not np.ptp(first) or not np.ptp(second):
-        return False
-    return bool(stats.pearsonr(first, second, alternative="greater").pvalue < ALIKE)
+        freedom = first.freedom + second.freedom
+    return Spread(first.over, error, 1, freedom, first.pooled and second.pooled)

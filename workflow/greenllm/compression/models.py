@@ -16,11 +16,13 @@ if TYPE_CHECKING:
 
 
 def require_floating_point(folder: Path) -> None:
-    """Raise `UserError` if the weights of the model in `folder` are quantised: they cannot be changed further."""
+    """Raise `UserError` if the model in `folder` is quantised or for another engine: no step can start from it."""
     known = read_manifest(folder)
-    if known.engine != "transformers" or known.precision in ("int8", "int4"):
+    quantised = known.precision in ("int8", "int4")
+    if known.engine != "transformers" or quantised:
         raise UserError(
-            f"{folder}: is quantised already ({known.precision}, {known.engine}); start from the model it was made from"
+            f"{folder}: is {'quantised' if quantised else 'exported'} already ({known.precision}, {known.engine}); "
+            "start from its parent's model"
         )
 
 
@@ -48,8 +50,8 @@ def describe(folder: Path, parent: Path, *, engine: EngineName, precision: Preci
         (folder / name).unlink(missing_ok=True)  # a builder may have written its own version
         if (parent / name).is_file():
             shutil.copy(parent / name, folder / name)
-    # ONNX Runtime's folder has no config.json, and quantising changes no shape.
-    shaped = parent if precision in ("int8", "int4") else folder
+    # ONNX Runtime's folder has no config.json, and neither exporting nor quantising changes a shape.
+    shaped = parent if engine == "onnxruntime-genai" or precision in ("int8", "int4") else folder
     manifest_of(shaped, engine=engine, precision=precision).write(folder)
 
 

@@ -1,4 +1,4 @@
-"""Quantisation of weights in blocks by ONNX Runtime GenAI's model builder, for its CPU engine."""
+"""ONNX Runtime GenAI's model builder: weights for its CPU engine, unchanged or quantised in blocks."""
 
 import os
 import subprocess
@@ -6,19 +6,18 @@ import sys
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Literal
 
 from greenllm.errors import UserError
+from greenllm.model_folder.manifest import Precision
 
 
-def build(
-    model: Path, out: Path, *, precision: Literal["int8", "int4"], options: Mapping[str, object], threads: int
-) -> None:
-    """Quantise a Hugging Face model folder's weights and write an ONNX Runtime GenAI folder for the CPU.
+def build(model: Path, out: Path, *, precision: Precision, options: Mapping[str, object], threads: int) -> None:
+    """Write a Hugging Face model folder as an ONNX Runtime GenAI folder for the CPU, with weights in `precision`.
 
-    `options` are the builder's extra options, such as algo_config and block_size. The default is symmetric,
-    round to nearest, one scale for each block of 32 weights. Activations are quantised to int8 on the fly (the
-    builder's default for the CPU: MatMulNBits with accuracy level 4). Nothing is downloaded.
+    `options` are the builder's extra options, such as algo_config and block_size. For int8 and int4 the default is
+    symmetric, round to nearest, one scale for each block of 32 weights; activations are quantised to int8 on the fly
+    (the builder's default for the CPU: MatMulNBits with accuracy level 4). fp32 quantises nothing. Nothing is
+    downloaded.
 
     Raises `UserError` if the builder does not know the model's architecture, or fails.
     """
@@ -42,8 +41,8 @@ def build(
     last = (done.stderr.strip().splitlines() or ["no message"])[-1]
     if last.startswith("NotImplementedError"):
         raise UserError(
-            f"{model}: ONNX Runtime GenAI's model builder does not know this architecture; leave the recipe "
-            f"{precision} out for this model ({last})"
+            f"{model}: ONNX Runtime GenAI's model builder does not know this architecture; leave the recipes "
+            f"of ONNX Runtime out for this model ({last})"
         )
     sys.stderr.write(done.stderr)
     raise UserError(f"{model}: ONNX Runtime GenAI's model builder failed: {last}")

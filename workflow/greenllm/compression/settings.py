@@ -1,6 +1,6 @@
 """Kinds of settings that recipe steps share: a section with a short form, and the share that pruning removes."""
 
-from typing import Annotated, Any
+from typing import Annotated, Any, ClassVar
 
 from pydantic import AfterValidator, ConfigDict, Field, model_validator
 from pydantic_core import PydanticCustomError
@@ -8,22 +8,31 @@ from pydantic_core import PydanticCustomError
 from greenllm.config.section import Strict
 
 
-def _or_format_alone(schema: dict[str, Any]) -> None:
+def _or_short_form(schema: dict[str, Any], section: type["WithShortForm"]) -> None:
     """Allow the short form in the schema for editors too."""
     full = dict(schema)
     schema.clear()
-    schema["anyOf"] = [full, full["properties"]["format"]]
+    schema["anyOf"] = [full, full["properties"][section.short_form]]
 
 
-class ByFormat(Strict):
-    """A section that may be given as its `format` alone: `quantize: int8` means `quantize: {format: int8}`."""
+class WithShortForm(Strict):
+    """A section that may be given as one key's value: `quantize: int8` means `quantize: {format: int8}`."""
 
-    model_config = ConfigDict(json_schema_extra=_or_format_alone)
+    model_config = ConfigDict(json_schema_extra=_or_short_form)
+
+    short_form: ClassVar[str]
+    """The key whose value alone may replace the section."""
 
     @model_validator(mode="before")
     @classmethod
-    def _from_format(cls, given: Any) -> Any:
-        return {"format": given} if isinstance(given, str) else given
+    def _from_short_form(cls, given: Any) -> Any:
+        return {cls.short_form: given} if isinstance(given, str) else given
+
+
+class ByFormat(WithShortForm):
+    """A section that may be given as its `format` alone."""
+
+    short_form: ClassVar[str] = "format"
 
 
 def _some_but_not_all(share: float) -> float:

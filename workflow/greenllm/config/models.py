@@ -251,6 +251,11 @@ class Deployment(Strict):
     twin: bool = Field(
         True, description="Serve the baseline twice: how far two equal servers differ is the control of the comparison."
     )
+    controls: bool = Field(
+        True,
+        description="Where a recipe changes engine and numerics at once, compare the engine alone as well: a recipe "
+        "with `export`, named such as baseline-onnxruntime.",
+    )
     loaded: Literal["auto", "all", "one"] = Field(
         "auto",
         description="`all` servers stay loaded between their rounds; `one`: each is started for several visits; "
@@ -356,3 +361,8 @@ class Experiment(Strict):
     decision: Override[Decision] = Field(Override[Decision](), description="Decision settings of this experiment.")
     recipes: list[Name] = Field(min_length=1, description="Recipes to compare; their ancestors are made as well.")
     seeds: list[Annotated[int, Field(ge=0)]] = Field([1], min_length=1, description="One model is made for each seed.")
+
+    @property
+    def baseline(self) -> str:
+        """The recipe that others are compared with: the one named baseline, else the first."""
+        return "baseline" if "baseline" in self.recipes else self.recipes[0]

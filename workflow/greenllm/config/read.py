@@ -70,6 +70,8 @@ def validate(values: Any, model: Any, source: str) -> Any:
         return TypeAdapter(model).validate_python(values)
     except ValidationError as error:
         raise ConfigError([_line(details, model, source) for details in error.errors()]) from None
+    except ConfigError as error:  # of a model that checks more than its keys
+        raise ConfigError([f"{source}: {problem}" for problem in error.problems]) from None
 
 
 def _invalid_numbers(values: Any, model: Any, location: tuple[int | str, ...] = ()) -> Iterator[str]:

@@ -42,3 +42,6 @@ class CompressionReport(Document):
     library: Literal["onnxruntime", "torchao"] | None = None
     method: str | None = None
     block: int | None = None
+    # exported
+    engine: Literal["onnxruntime"] | None = None
+    precision: str | None = None

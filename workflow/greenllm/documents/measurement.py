@@ -1,7 +1,10 @@
-"""measurements/…/seed-N.json: the servers of one experiment under load, side by side, as `greenllm measure` writes it."""
+"""measurements/…/seed-N.json: an experiment's servers under load, side by side, as `greenllm measure` writes it."""
 
 from dataclasses import dataclass
+from datetime import datetime
 from typing import ClassVar, Literal
+
+from pydantic import Field
 
 from greenllm.documents.document import Document, DocumentPart, Number, WrittenPart
 from greenllm.estimate import Interval
@@ -21,6 +24,11 @@ class MeasurementWindow:
     def duration_s(self) -> float:
         """Its length."""
         return self.monotonic_end_s - self.monotonic_start_s
+
+    @property
+    def wall_s(self) -> float:
+        """Its length by the wall clock."""
+        return (datetime.fromisoformat(self.ended) - datetime.fromisoformat(self.started)).total_seconds()
 
 
 class IdleTime(WrittenPart):
@@ -119,7 +127,7 @@ class ThreadChoice(DocumentPart):
 
     threads: int
     reason: str
-    probed: list[ProbedThreads] = []
+    probed: list[ProbedThreads] = Field(default_factory=list)
 
 
 class ServerMeasurement(WrittenPart):
@@ -175,3 +183,7 @@ class SideBySide(Document):
     blocks: list[PlannedBlocks]
     orders: list[list[list[str]]]
     servers: list[ServerMeasurement]
+
+    def server(self, name: str) -> ServerMeasurement | None:
+        """Return the measurement of one server, by its name; None if there is none of that name."""
+        return next((server for server in self.servers if server.name == name), None)

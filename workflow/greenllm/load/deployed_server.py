@@ -8,9 +8,8 @@ from pathlib import Path
 
 from greenllm.errors import UserError
 from greenllm.files import read_json
-from greenllm.load.deployment_job import DeploymentJob
+from greenllm.load.measurement_job import Contender, MeasurementJob
 from greenllm.load.memory import resident_bytes
-from greenllm.load.processes import greenllm
 from greenllm.load.server_command import filled_in, server_words
 from greenllm.load.servers import metering_cgroup, running_other_server, running_server
 from greenllm.meter.cgroups import group_of, places_of
@@ -32,10 +31,17 @@ class Target:
     tokenizer: Path | None = None
     """Folder of the model's tokenizer, if the server may read special tokens in texts."""
     meter_pid: int | None = None
-    """Process id of the meter around its processes, if this host started them."""
+    """Process id of the meter around its processes, if they were started here."""
+    serve_pid: int | None = None
+    """Process id of the meter that claims the control group of an endpoint's processes."""
     metered: bool = True
     energy_reason: str | None = None
     """Why its energy is unknown, or what it does not include."""
+
+    @property
+    def metering_pid(self) -> int | None:
+        """Process id of the meter that measures its energy."""
+        return self.meter_pid or self.serve_pid
 
     def memory(self, gpus: int) -> tuple[int | None, str | None]:
         """Return the main memory of its processes in bytes, and why it is unknown or what it does not include."""
@@ -46,82 +52,83 @@ class Target:
 
 
 @contextlib.contextmanager
-def serving(job: DeploymentJob) -> Iterator[Target]:
-    """Yield the server of a bundle. One that is started here runs for the time of the block.
+def serving(job: MeasurementJob, contender: Contender, threads: int, log: Path) -> Iterator[Target]:
+    """Yield the server of a bundle. One that is started here runs for the time of the block; its energy log is `log`.
 
     Raises `UserError` if it cannot start, or dies.
     """
-    if job.manifest.endpoint is not None:
-        chosen = _endpoint(job, job.manifest.endpoint)
+    if contender.manifest.endpoint is not None:
+        chosen = _endpoint(job, contender, contender.manifest.endpoint, log)
     elif job.settings.server is not None:
-        chosen = _other_server(job, job.settings.server)
+        chosen = _other_server(job, contender, job.settings.server, log)
     else:
-        chosen = _our_server(job)
+        chosen = _our_server(job, contender, threads, log)
     with chosen as target:
         yield target
 
 
 @contextlib.contextmanager
-def _our_server(job: DeploymentJob) -> Iterator[Target]:
+def _our_server(job: MeasurementJob, contender: Contender, threads: int, log: Path) -> Iterator[Target]:
     settings = job.settings
     command = [
-        *job.server_meter("--gpus", str(job.gpus)),
-        *greenllm("serve", str(job.bundle), "--port", "0", "--threads", str(job.threads)),
-        *("--device", job.device, "--batch", str(settings.batch), "--max-tokens", str(job.answers.max_tokens)),
+        *job.meter("serve", contender, log),
+        *(contender.python, "-m", "greenllm", "serve", str(contender.bundle), "--port", "0", "--threads", str(threads)),
+        *("--device", contender.device, "--batch", str(settings.batch), "--max-tokens", str(job.max_tokens)),
         *("--queue", str(max(1024, *settings.concurrency))),
     ]
     with running_server(command) as server:
-        yield Target(Endpoint(url=with_version(server.url)), job.manifest.engine, meter_pid=server.meter_pid)
+        yield Target(Endpoint(url=with_version(server.url)), contender.manifest.engine, meter_pid=server.meter_pid)
 
 
 @contextlib.contextmanager
-def _other_server(job: DeploymentJob, server: str) -> Iterator[Target]:
-    port = _free_port()
-    name = job.manifest.name or job.bundle.name
+def _other_server(job: MeasurementJob, contender: Contender, server: str, log: Path) -> Iterator[Target]:
+    port, bundle = _free_port(), contender.bundle
+    name = contender.manifest.name or bundle.name
     command = filled_in(
         server_words(server),
         {
-            "model": lambda: str(job.bundle),
+            "model": lambda: str(bundle),
             "name": lambda: name,
             "port": lambda: str(port),
-            "context": lambda: str(_context(job)),
+            "context": lambda: str(_context(contender)),
         },
     )
-    with running_other_server(
-        [*job.server_meter("--gpus", str(job.gpus)), *command],
-        f"http://127.0.0.1:{port}",
-        job.ready_s,
-    ) as running:
+    meter = job.meter("serve", contender, log)
+    with running_other_server([*meter, *command], f"http://127.0.0.1:{port}", job.ready_s) as running:
         yield Target(
             Endpoint(url=with_version(running.url), served_name=name),
             Path(command[0]).name,
-            job.answers.max_tokens,
-            tokenizer=job.bundle if (job.bundle / "tokenizer.json").is_file() else None,
+            job.max_tokens,
+            tokenizer=bundle if (bundle / "tokenizer.json").is_file() else None,
             meter_pid=running.meter_pid,
         )
 
 
 @contextlib.contextmanager
-def _endpoint(job: DeploymentJob, endpoint: Endpoint) -> Iterator[Target]:
+def _endpoint(job: MeasurementJob, contender: Contender, endpoint: Endpoint, log: Path) -> Iterator[Target]:
+    engine, max_tokens = contender.manifest.engine, job.max_tokens
     if endpoint.cgroup is None:
-        yield Target(endpoint, job.manifest.engine, job.answers.max_tokens, metered=False, energy_reason=ELSEWHERE)
+        yield Target(endpoint, engine, max_tokens, metered=False, energy_reason=ELSEWHERE)
         return
     if not any(place.is_dir() for place in places_of(group_of(endpoint.cgroup))):
         raise UserError(
             f"model.cgroup: no control group {endpoint.cgroup!r} on this host; expected that of the endpoint's "
             "processes, a path under /sys/fs/cgroup, such as system.slice/docker-ID.scope"
         )
-    with metering_cgroup(job.server_meter("--gpus", "0", "--cgroup", endpoint.cgroup)):
-        yield Target(endpoint, job.manifest.engine, job.answers.max_tokens, energy_reason=NO_GPU_ENERGY)
+    meter = job.meter("serve", contender, log, "--gpus", "0", "--cgroup", endpoint.cgroup)
+    with metering_cgroup(meter) as server:
+        yield Target(endpoint, engine, max_tokens, serve_pid=server.meter_pid, energy_reason=NO_GPU_ENERGY)
 
 
-def _context(job: DeploymentJob) -> int:
+def _context(contender: Contender) -> int:
     """Return the model's context: the longest prompt and answer together, in tokens."""
-    longest = job.manifest.context
+    longest = contender.manifest.context
     if longest is None:
-        longest = read_json(job.bundle / "config.json", "fetch the model again").get("max_position_embeddings")
+        longest = read_json(contender.bundle / "config.json", "fetch the model again").get("max_position_embeddings")
     if longest is None:
-        raise UserError(f"deploy.server: the context of {job.bundle} is unknown; write it in place of {{context}}")
+        raise UserError(
+            f"deploy.server: the context of {contender.bundle} is unknown; write it in place of {{context}}"
+        )
     return int(longest)
 
 

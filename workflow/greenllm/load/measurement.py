@@ -1,112 +1,171 @@
-"""The measurement: rounds at one concurrency, until the energy of a request is known precisely enough."""
+"""The document of a measurement: figures of each server's rounds, and its agreement with what evaluate found."""
 
 import math
-import time
-from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
 
-from greenllm.config.models import Deployment
-from greenllm.documents.measurement import IdleTime, LoadPoint, MeasuredRound, MeasurementWindow
+from greenllm.attribution.live import Turn
+from greenllm.documents.measurement import (
+    AgreementCounts,
+    IdleTime,
+    LoadPoint,
+    MeasuredRound,
+    MeasurementWindow,
+    ServerMeasurement,
+    SideBySide,
+)
 from greenllm.errors import UserError
 from greenllm.estimate import Estimate, Interval, interval_of, total
-from greenllm.load.rounds import Order, Round, Stopwatch
+from greenllm.load.agreement import agreement_of
+from greenllm.load.measurement_job import Contender, MeasurementJob
+from greenllm.load.prompts import read_prompts
+from greenllm.load.side_by_side import Concurrency, Measured, PlacedRound, SideBySideMeasurement
 from greenllm.load.summary import summary_of
+from greenllm.serving.bundle import model_bytes
 from greenllm.statistics import relative_halfwidth
 
-Send = Callable[[Order], Round]
-Energies = Callable[[Sequence[MeasurementWindow]], Sequence[Estimate | None]]
+UNKNOWN = "the sensors were not read within the window, or there are none"
+Energies = Callable[[Sequence[Turn]], Sequence[Estimate | None]]
 
 
-@dataclass(frozen=True)
-class MeasuredPoint:
-    """The rounds at one concurrency (None: at the rate of arrivals), and why they stopped."""
+def document_of(measurement: SideBySideMeasurement, loaded_reason: str, energies: Energies) -> SideBySide:
+    """Return the document of a measurement. A server whose answers differ from evaluate's is reported as failed.
 
-    concurrency: int | None
-    rounds: list[Round]
-    stopped: str
-
-
-def warm_up(send: Send, settings: Deployment, concurrency: int | None) -> None:
-    """Send the requests that do not count."""
-    send(Order(settings.warmup, concurrency=concurrency or 1))
-
-
-def idle(settings: Deployment) -> MeasurementWindow | None:
-    """Wait while nothing is sent; return the window, or None if the settings ask for none."""
-    if not settings.idle_s:
-        return None
-    stopwatch = Stopwatch()
-    time.sleep(settings.idle_s)
-    return stopwatch.stop()
-
-
-def measure_point(send: Send, settings: Deployment, concurrency: int | None, energies: Energies) -> MeasuredPoint:
-    """Send rounds until there are enough, and the interval is narrow or the time limit is reached.
-
-    Raises `UserError` if all requests of the first round fail.
+    `energies` returns the energy (J) of each turn.
     """
-    least = math.ceil(settings.requests / settings.rounds)
-    rounds: list[Round] = []
-    sent = 0
-    while True:
-        order = Order(least, sent, settings.round_s, concurrency or 1, settings.rate_per_s)
-        rounds.append(send(order))
-        sent += len(rounds[-1].answers)
-        if not any(round.answered for round in rounds):
-            raise UserError(f"none of {sent} requests was answered; the first: {rounds[0].answers[0].error}")
-        if len(rounds) < settings.rounds:
-            continue
-        if _halfwidth(rounds, energies([round.window for round in rounds])) <= settings.narrow:
-            return MeasuredPoint(concurrency, rounds, "narrow")
-        if sum(round.window.duration_s for round in rounds) >= settings.most_s:
-            return MeasuredPoint(concurrency, rounds, "limit")
-
-
-def _halfwidth(rounds: Sequence[Round], energies: Sequence[Estimate | None]) -> float:
-    """Return the relative 95 % half-width of a request's energy between rounds, or of its time if that is unknown."""
-    spent = [
-        round.window.duration_s if energy is None else energy.value
-        for round, energy in zip(rounds, energies if None not in energies else [None] * len(rounds), strict=True)
-    ]
-    return relative_halfwidth(
-        [amount / len(round.answered) for amount, round in zip(spent, rounds, strict=True) if round.answered]
+    job = measurement.job
+    twin = next((one.name for one in job.contenders if one.name != one.recipe), None)
+    return SideBySide(
+        measure_id=measurement.around.id,
+        seed=job.seed,
+        loaded=measurement.loaded,
+        loaded_reason=loaded_reason,
+        reserved_threads=job.threads,
+        twin=twin,
+        blocks=measurement.blocks,
+        orders=[measurement.orders.get(concurrency, []) for concurrency in measurement.concurrencies],
+        servers=[_server(measurement, one, energies) for one in measurement.measured.values()],
     )
 
 
-def described(point: MeasuredPoint, rate_per_s: float | None, energies: Sequence[Estimate | None]) -> LoadPoint:
-    """Return a point's figures; `energies` are those of its rounds."""
-    figures = summary_of(point.rounds)
+def turn_of(job: MeasurementJob, measured: Measured, serve_id: str, window: MeasurementWindow) -> Turn:
+    """Return a window as a turn of a server."""
+    return Turn(
+        serve_id,
+        window.monotonic_start_s,
+        window.monotonic_end_s,
+        measured.threads.threads,
+        job.gpus_of(measured.contender),
+    )
+
+
+def round_energies(
+    job: MeasurementJob, measured: Measured, rounds: Sequence[PlacedRound], energies: Energies
+) -> list[Estimate | None]:
+    """Return the energy (J) of each round of a server; None where it is unknown."""
+    turns = [turn_of(job, measured, one.serve_id, one.sent.window) for one in rounds if one.serve_id is not None]
+    found = iter(energies(turns))
+    return [None if one.serve_id is None else next(found) for one in rounds]
+
+
+def _server(measurement: SideBySideMeasurement, measured: Measured, energies: Energies) -> ServerMeasurement:
+    job, contender = measurement.job, measured.contender
+    agreement, failure = None, measured.failure
+    if failure is None:
+        agreement, failure = _agreement(job, contender, measured.rounds)
+    points = [
+        _point(concurrency, job.settings.rate_per_s, rounds, round_energies(job, measured, rounds, energies))
+        for concurrency, rounds in measured.rounds.items()
+        if failure is None
+    ]
+    idle = None
+    if measured.idle is not None and failure is None:
+        serve_id, window = measured.idle
+        turns = [] if serve_id is None else [turn_of(job, measured, serve_id, window)]
+        idle = _idle(window, next(iter(energies(turns)), None))
+    energy_known = all(point.energy_J for point in points)
+    memory_bytes, memory_reason = measured.memory
+    return ServerMeasurement(
+        name=contender.name,
+        recipe=contender.recipe,
+        engine=measured.engine or contender.manifest.engine,
+        precision=contender.manifest.precision,
+        threads=measured.threads,
+        gpus=job.gpus_of(contender),
+        batch=job.settings.batch,
+        metered=measured.metered,
+        energy_reason=measured.energy_reason if energy_known or not measured.metered else UNKNOWN,
+        idle=idle,
+        agreement=agreement,
+        points=points,
+        model_bytes=None if contender.manifest.endpoint else model_bytes(contender.bundle),
+        memory_bytes=memory_bytes,
+        memory_reason=memory_reason,
+        failure=failure,
+    )
+
+
+def _agreement(
+    job: MeasurementJob, contender: Contender, rounds: Mapping[Concurrency, Sequence[PlacedRound]]
+) -> tuple[AgreementCounts, str | None]:
+    """Return how many answers are those of evaluate, and the problem if they are too few."""
+    predictions = predictions_of(contender)
+    answers = [answer for placed in rounds.values() for one in placed for answer in one.sent.answers]
+    found = agreement_of(answers, predictions)
+    counts = AgreementCounts(equal=found.equal, compared=found.compared, share=found.share)
+    least = job.settings.agreement
+    return counts, None if found.share >= least else found.problem(least)
+
+
+def predictions_of(contender: Contender) -> dict[str, str | None]:
+    """Return the answers that evaluate got, by id. Raises `UserError` if a line has none."""
+    predictions = {row.id: row.prediction for row in read_prompts(contender.predictions)}
+    if None in predictions.values():
+        raise UserError(f"{contender.predictions}: a line without the key prediction; expected evaluate's predictions")
+    return predictions
+
+
+def _point(
+    concurrency: Concurrency,
+    rate_per_s: float | None,
+    placed: Sequence[PlacedRound],
+    energies: Sequence[Estimate | None],
+) -> LoadPoint:
+    """Return the figures at one concurrency; `energies` are those of its rounds."""
+    rounds = [one.sent for one in placed]
+    figures = summary_of(rounds)
     known = [energy for energy in energies if energy is not None]
-    energy = total(known) if len(known) == len(point.rounds) else None
+    energy = total(known) if len(known) == len(rounds) else None
     per_request_J = [
-        energy.value / len(round.answered) for energy, round in zip(known, point.rounds, strict=False) if round.answered
+        energy.value / len(round.answered) for energy, round in zip(known, rounds, strict=False) if round.answered
     ]
     spread = relative_halfwidth(per_request_J)
     return LoadPoint(
-        concurrency=point.concurrency,
+        concurrency=concurrency,
         rate_per_s=rate_per_s,
         rounds=[
             MeasuredRound(
-                window=round.window,
-                answered=one.answered,
-                failed=one.failed,
-                completion_tokens=one.completion_tokens,
-                prompt_tokens=one.prompt_tokens,
+                window=one.sent.window,
+                block=one.block,
+                serve_id=one.serve_id,
+                answered=own.answered,
+                failed=own.failed,
+                completion_tokens=own.completion_tokens,
+                prompt_tokens=own.prompt_tokens,
                 energy_J=interval_of(spent),
             )
-            for round, spent in zip(point.rounds, energies, strict=True)
-            for one in [summary_of([round])]
+            for one, spent in zip(placed, energies, strict=True)
+            for own in [summary_of([one.sent])]
         ],
         **asdict(figures),
         energy_J=interval_of(energy),
         energy_per_request_J=_per(energy, figures.answered, spread),
         energy_per_token_J=_per(energy, figures.completion_tokens, spread),
-        stopped=point.stopped,
     )
 
 
-def described_idle(window: MeasurementWindow, energy: Estimate | None) -> IdleTime:
-    """Return the energy and power of the server while nothing is sent."""
+def _idle(window: MeasurementWindow, energy: Estimate | None) -> IdleTime:
+    """Return the energy and power of a server while nothing is sent."""
     return IdleTime(
         window=window,
         duration_s=window.duration_s,

@@ -13,10 +13,11 @@ import psutil
 from greenllm.environment import SAFE_PATH
 from greenllm.load.memory import processes_of
 
+# Time between two samples of the meter of a server or a load generator (s). Samples at the edges of a round are asked
+# for, so few are needed between them: a sample takes about 1 ms of processor time, and a server that waits takes none.
+INTERVAL_s = 10.0
 # A server that is stopped gracefully first answers the requests that are running; none are by then.
 STOP_s = 60
-# Time between two samples: several in a window of a second, at less than 0.1 % of a processor.
-SAMPLING_s = 0.2
 
 
 def metered(rule: str, wildcards: Mapping[str, str], out: Path, *options: str) -> list[str]:
@@ -46,15 +47,9 @@ def run_under_meter(rule: str, *, ledger: Path, threads: int, cgroup: str | None
     os.execv(sys.executable, [*greenllm("meter", *options, "--"), *sys.orig_argv])
 
 
-def closely_sampled() -> dict[str, str]:
-    """Return the environment in which a meter samples often enough for short windows."""
-    name = "GREENLLM_METER_INTERVAL_S"
-    return {**os.environ, name: str(min(SAMPLING_s, float(os.environ.get(name) or SAMPLING_s)))}
-
-
 def own_environment() -> dict[str, str]:
     """Return the environment of our own commands: they import nothing from the current folder."""
-    return {**closely_sampled(), SAFE_PATH: "1"}
+    return {**os.environ, SAFE_PATH: "1", "GREENLLM_METER_INTERVAL_S": str(INTERVAL_s)}
 
 
 def stop(process: "subprocess.Popen[str]", *, gracefully: bool) -> int:

@@ -15,11 +15,11 @@ class Order:
     """An order to send a round."""
 
     requests: int
-    """Least number of requests."""
+    """Number of prompts, each sent once."""
     start: int = 0
     """Index of the first prompt; after the last prompt the first follows."""
     least_s: float = 0.0
-    """Least duration: more requests are sent until it is reached."""
+    """Least duration: the same prompts are sent again, all of them, until it is reached."""
     concurrency: int = 1
     """Concurrent requests, if there is no rate."""
     rate_per_s: float | None = None
@@ -68,3 +68,8 @@ class Stopwatch:
         """Return the window up to now."""
         end_s, ended = time.monotonic(), datetime.now(UTC)
         return MeasurementWindow(self._started.isoformat(), ended.isoformat(), self._start_s, end_s, boot_id())
+
+    def after(self, seconds: float) -> MeasurementWindow:
+        """Wait, then return the window up to now."""
+        time.sleep(seconds)
+        return self.stop()

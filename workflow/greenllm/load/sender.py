@@ -46,12 +46,15 @@ class Sender:
         return Round(window, [answer for answer, _ in received])
 
     def _rows_of(self, order: Order) -> Iterator[PromptRow]:
-        """Yield the rows to send, until there are enough and the round is long enough."""
+        """Yield the rows to send: whole passes, until the round is long enough.
+
+        So a fast server and a slow one answer the same prompts.
+        """
         end_s = time.perf_counter() + order.least_s
-        for number in itertools.count():
-            if number >= order.requests and time.perf_counter() >= end_s:
+        for number in itertools.count() if order.requests else ():
+            if number and number % order.requests == 0 and time.perf_counter() >= end_s:
                 return
-            yield self._rows[(order.start + number) % len(self._rows)]
+            yield self._rows[(order.start + number % order.requests) % len(self._rows)]
 
     async def _at_concurrency(self, order: Order, on_answer: Callable[[], object]) -> list[tuple[Answered, bytes]]:
         """Keep `concurrency` requests running: the next is sent as soon as one is answered."""

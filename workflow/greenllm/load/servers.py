@@ -14,7 +14,7 @@ from typing import IO
 
 from greenllm.environment import SAFE_PATH
 from greenllm.errors import UserError
-from greenllm.load.processes import closely_sampled, own_environment, stop
+from greenllm.load.processes import own_environment, stop
 from greenllm.meter.process_tree import end_with_parent
 from greenllm.serving.command import READY
 
@@ -76,7 +76,7 @@ def running_other_server(command: Sequence[str], url: str, ready_s: float) -> It
         return None
 
     # A script of the user's may import the files beside it, as usual.
-    environment = {name: value for name, value in closely_sampled().items() if name != SAFE_PATH}
+    environment = {name: value for name, value in own_environment().items() if name != SAFE_PATH}
     with _running(
         command, ready, stdout=None, preexec_fn=lambda: end_with_parent(signal.SIGTERM), environment=environment
     ) as server:
@@ -84,8 +84,8 @@ def running_other_server(command: Sequence[str], url: str, ready_s: float) -> It
 
 
 @contextlib.contextmanager
-def metering_cgroup(meter: Sequence[str]) -> Iterator[None]:
-    """Run a meter that claims a control group during the block, around a command that does nothing.
+def metering_cgroup(meter: Sequence[str]) -> Iterator[Server]:
+    """Run a meter that claims a control group during the block and yield it, around a command that does nothing.
 
     Raises `UserError` with the meter's message if it refuses.
     """
@@ -98,8 +98,8 @@ def metering_cgroup(meter: Sequence[str]) -> Iterator[None]:
             process.stdin.flush()
         return process.stdout.readline() or None  # cat returns the line: the meter has taken its first sample
 
-    with _running([*meter, "cat"], ready, stdout=subprocess.PIPE):
-        yield
+    with _running([*meter, "cat"], ready, stdout=subprocess.PIPE) as server:
+        yield server
 
 
 @contextlib.contextmanager

@@ -13,7 +13,7 @@ from greenllm.meter.console import let_go_of_standard_streams, warn
 from greenllm.meter.options import Options, absolute
 from greenllm.meter.process_tree import ProcessTree, become_subreaper
 from greenllm.meter.recording import Outcome, Recording
-from greenllm.meter.signals import ENDING, FORWARDED, Sentinel, pass_on
+from greenllm.meter.signals import ENDING, FORWARDED, SAMPLE_NOW, Sentinel, pass_on
 
 NOT_FOUND, NOT_EXECUTABLE = 127, 126  # POSIX, as shells report them
 
@@ -40,10 +40,11 @@ def run_metered(options: Options) -> int:
     # Signals are taken from a queue, one after the other, instead of by handlers. A signal that was ignored when the
     # meter started (nohup) stays ignored, for the command too. The others are blocked until the log is written, so
     # that none ends the meter before.
-    taken = {s for s in FORWARDED if signal.getsignal(s) != signal.SIG_IGN} | {signal.SIGCHLD}
+    taken = {s for s in FORWARDED if signal.getsignal(s) != signal.SIG_IGN} | {signal.SIGCHLD, SAMPLE_NOW}
     mask = signal.pthread_sigmask(signal.SIG_BLOCK, taken)
     outcome = _Command(options.command, work_file, recording, tree, taken, mask).run()
     recording.end(outcome)
+    signal.signal(SAMPLE_NOW, signal.SIG_IGN)  # one that came too late would end this process instead of its command
     signal.pthread_sigmask(signal.SIG_SETMASK, mask)
     return outcome.exit_code
 
@@ -57,7 +58,7 @@ class _Command:
         work_file: Path,
         recording: Recording,
         tree: ProcessTree,
-        taken: set[signal.Signals],
+        taken: set[int],
         mask: set[int | signal.Signals],
     ) -> None:
         """The command gets the signal mask `mask`; the signals `taken`, which are blocked, are passed on to it."""
@@ -102,7 +103,9 @@ class _Command:
             while wait_status is None:
                 received = signal.sigtimedwait(self._taken, self._recording.watch())
                 # If the time runs out while the meter is stopped (Ctrl-Z), CPython returns a signal that never came.
-                if received and received.si_signo in self._taken and received.si_signo != signal.SIGCHLD:
+                if received and received.si_signo == SAMPLE_NOW:
+                    self._recording.sample()
+                elif received and received.si_signo in self._taken and received.si_signo != signal.SIGCHLD:
                     ending = ending or received.si_signo in ENDING
                     sentinel = pass_on(received, sentinel, self._tree)
                 wait_status = self._reap(command_pid)

@@ -118,7 +118,7 @@ class Recording:
         self._ledger.sync_once()
         now = time.monotonic()
         if now >= self._next_sample_s:
-            self._sample()
+            self.sample()
             # the next of the regular times: a delayed meter does not sample in a burst
             self._next_sample_s += self.interval_s * (1 + (now - self._next_sample_s) // self.interval_s)
         elif self._sampler.poll_s is not None:
@@ -134,7 +134,7 @@ class Recording:
         Never raises, since the job is done: a failure is reported, and its part is missing in the end record.
         """
         with _carrying_on("the last sample could not be taken"):
-            self._sample()
+            self.sample()
             if self._last[BUSY_COLUMN] is None and self._busy_was_read:
                 _warn(f"the last sample could not be taken whole ({self._sampler.troubles[BUSY]})")
             self._sampler.begin_edge(ended=True)
@@ -158,7 +158,8 @@ class Recording:
         self.slots.release()
         self._closing.close()
 
-    def _sample(self) -> None:
+    def sample(self) -> None:
+        """Take a sample now; the regular samples go on."""
         rows = self._sampler.sample()
         self._last = rows[-1]
         self._take_in(rows)

@@ -1,9 +1,11 @@
 """Signals: passed on to the command's processes, each exactly once."""
 
+import contextlib
 import ctypes
 import os
 import signal
 import time
+from pathlib import Path
 
 from greenllm.meter.process_tree import ProcessTree, children_of, end_with_parent, read_process
 
@@ -20,6 +22,23 @@ FORWARDED = (
 )
 # After one of these, a command that ends with an error counts as killed, however it handled the signal.
 ENDING = (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT, signal.SIGTERM)
+
+# Asks a running meter for a sample now, so that a window has samples at its edges. It is not passed on.
+SAMPLE_NOW = signal.SIGRTMIN + 1
+
+
+def ask_for_sample(pid: int) -> None:
+    """Ask the meter with this process id for a sample.
+
+    Nothing is sent to a process that does not expect it, which the signal would end: a Python program with a `Meter`
+    in it, a meter that begins or ends, another process where the meter is in another PID namespace.
+    """
+    with contextlib.suppress(OSError, ValueError, IndexError):
+        status = Path(f"/proc/{pid}/status").read_text()
+        blocked = int(status.partition("SigBlk:")[2].split()[0], 16)  # proc(5)
+        if blocked >> (SAMPLE_NOW - 1) & 1:
+            os.kill(pid, SAMPLE_NOW)
+
 
 SI_KERNEL = 0x80  # asm-generic/siginfo.h: the terminal's Ctrl-C, Ctrl-\ and hang-up, which go to the whole group
 PR_SET_NAME = 15  # linux/prctl.h

@@ -18,6 +18,11 @@ class Precision(ByFormat, Step):
 
     format: Literal["bf16"] = Field(description="Format of weights and arithmetic; the hardware must support it.")
 
+    @property
+    def changes(self) -> str | None:
+        """The format of weights and arithmetic."""
+        return self.format
+
     def make(self, job: Job) -> None:
         """Write the model with rounded weights; no work is reported, since the model computes nothing here."""
         import torch

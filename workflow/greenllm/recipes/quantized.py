@@ -9,6 +9,7 @@ from pydantic_core import PydanticCustomError
 
 from greenllm.compression.settings import ByFormat
 from greenllm.errors import UserError
+from greenllm.recipes.exported import Export
 from greenllm.recipes.step import Job, Step
 from greenllm.training.model_sizes import SIZES
 
@@ -48,6 +49,15 @@ class Quantize(ByFormat, Step):
     def on_cpu(self) -> bool:
         """Whether the engine is ONNX Runtime GenAI, which uses the CPU here."""
         return self.library == "onnxruntime"
+
+    @property
+    def changes(self) -> str | None:
+        """The format of the weights."""
+        return self.format
+
+    def engine_alone(self) -> Export | None:
+        """Return the export to ONNX Runtime; None for torchao, whose models PyTorch runs."""
+        return Export(engine="onnxruntime") if self.library == "onnxruntime" else None
 
     def check(self, experiment: "Experiment", before: "Sequence[Step]") -> None:
         """Raise UserError if torchao is required but missing, or a layer's width is no multiple of `block`."""

@@ -9,6 +9,7 @@ from greenllm.training.job import Job
 
 if TYPE_CHECKING:
     from greenllm.config.models import Experiment
+    from greenllm.recipes.exported import Export
 
 __all__ = ["Job", "Step"]
 
@@ -48,6 +49,19 @@ class Step(Strict):
     @property
     def environment(self) -> str | None:
         """Name of the Python environment for the step and its model (`.venv-<name>`); None for the project's own."""
+        return None
+
+    @property
+    def changes(self) -> str | None:
+        """What it changes of its parent's model, in one word, such as int8; None: the recipe's name says it."""
+        return None
+
+    def engine_alone(self) -> "Export | None":
+        """Return the step that moves its parent's model to the same engine and changes nothing else.
+
+        The recipe of that step is the control of a recipe that changes more. None if the engine stays transformers,
+        which every parent has.
+        """
         return None
 
     def check(self, experiment: "Experiment", before: "Sequence[Step]") -> None:

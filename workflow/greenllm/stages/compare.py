@@ -21,14 +21,14 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Print each quantity on each host, with its 95 % interval, and how many times less than on the first it is."""
-    from greenllm.account.across_hosts import side_by_side
+    from greenllm.account.across_hosts import across_hosts
     from greenllm.account.results_folder import read_results_folder
     from greenllm.errors import UserError
     from greenllm.printing import print_json
 
     if len(arguments.results) < 2:
         raise UserError(f"{arguments.results[0]} alone: expected two results folders or more to compare")
-    found = side_by_side([read_results_folder(folder) for folder in arguments.results])
+    found = across_hosts([read_results_folder(folder) for folder in arguments.results])
     if arguments.json:
         print_json(found.model_dump())
         return 0

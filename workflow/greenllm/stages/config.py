@@ -28,7 +28,10 @@ def run(arguments: argparse.Namespace) -> int:
         if arguments.data_folder is not None and isinstance(values, dict):
             values["data_folder"] = arguments.data_folder
         config = check_config(values, str(arguments.file), arguments.gpus)
-        print(f"{arguments.file}: fine ({len(config.experiments)} experiments, {len(config.recipes)} recipes)")
+        added = [name for name in config.recipes if name not in values["recipes"]]
+        controls = f", and the controls {', '.join(added)}" if added else ""
+        counts = f"{len(config.experiments)} experiments, {len(config.recipes) - len(added)} recipes{controls}"
+        print(f"{arguments.file}: fine ({counts})")
     else:
         print(default_yaml() if arguments.action == "default" else schema(), end="")
     return 0

@@ -1,7 +1,6 @@
 """The study of `config/config.yaml`: four applications and four recipes, some minutes on two cores."""
 
 from greenllm.config.models import (
-    Deployment,
     EmbeddedData,
     Evaluation,
     Experiment,
@@ -11,9 +10,9 @@ from greenllm.config.models import (
     Training,
 )
 from greenllm.config.section import Override
-from greenllm.study.models import Config, Recipe
+from greenllm.study.models import Config, Recipe, WrittenConfig
 
-DEFAULT = Config(
+WRITTEN = WrittenConfig(
     experiments={
         "support": Experiment(
             task="customer-service",
@@ -40,7 +39,6 @@ DEFAULT = Config(
             model=Model(init="scratch", size="tiny", context=128),
             preprocess=Preprocessing(tokenizer=TokenizerSettings(kind="characters")),
             train=Override[Training](epochs=4, batch=32, learning_rate=3e-3, prompt_weight=0.1),
-            deploy=Override[Deployment](requests=100),
             recipes=["baseline", "int8"],
             seeds=[1],
         ),
@@ -50,7 +48,6 @@ DEFAULT = Config(
             model=Model(init="scratch", size="tiny"),
             train=Override[Training](epochs=0.8, batch=16, learning_rate=3e-3, prompt_weight=1, evaluations=2),
             evaluate=Override[Evaluation](max_tokens=16, rows=400),
-            deploy=Override[Deployment](requests=100),
             recipes=["baseline", "int8"],
             seeds=[1],
         ),
@@ -62,3 +59,5 @@ DEFAULT = Config(
         "sparse": Recipe(parent="baseline", sparsify={"share": 0.5}),
     },
 )
+DEFAULT = Config(**dict(WRITTEN))
+"""The same with the controls that its recipes need."""

@@ -7,7 +7,7 @@ from typing import Any
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
-from greenllm.study.default import DEFAULT
+from greenllm.study.default import WRITTEN
 from greenllm.study.models import Config
 
 HEADER = """\
@@ -25,8 +25,8 @@ def schema() -> str:
 
 
 def default_yaml() -> str:
-    """Return the default study as YAML, with each key's description as a comment."""
-    return HEADER + "\n".join(_section(DEFAULT, indent=0, everything=True)) + "\n"
+    """Return the default study as YAML, without its controls, with each key's description as a comment."""
+    return HEADER + "\n".join(_section(WRITTEN, indent=0, everything=True)) + "\n"
 
 
 def _section(model: BaseModel, indent: int, everything: bool) -> Iterator[str]:

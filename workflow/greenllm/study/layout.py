@@ -32,7 +32,9 @@ SUMMARY = "<results>/report/summary.json"
 
 # The folders that a study replaces, with all their content. Only the rules know the paths in `energy` and
 # `benchmarks`, where each job writes its own file.
-MADE_ONCE = tuple(f"<results>/{name}" for name in ("account", "benchmarks", "energy", "evaluations", "measurements", "report"))
+MADE_ONCE = tuple(
+    f"<results>/{name}" for name in ("account", "benchmarks", "energy", "evaluations", "measurements", "report")
+)
 MADE_FOR_EXPERIMENT = ("<results>/data/{experiment}", "<results>/deployments/{experiment}", SOURCE_MODEL)
 MADE_FOR_RECIPE = ("<results>/models/{experiment}/{recipe}",)
 

@@ -1,8 +1,8 @@
 """Recipes and the whole configuration. A recipe has a key for each step that a file in `recipes/` defines."""
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
-from pydantic import Field, create_model
+from pydantic import Field, create_model, model_validator
 
 from greenllm.config.models import (
     Decision,
@@ -17,6 +17,7 @@ from greenllm.config.models import (
 from greenllm.config.section import Name, Override, Strict, UserPath
 from greenllm.device_choice import DeviceChoice
 from greenllm.recipes import STEPS, Step
+from greenllm.study.controls import with_controls
 
 
 class RecipeSteps(Strict):
@@ -60,8 +61,8 @@ else:
     Recipe = create_model("Recipe", __base__=RecipeSteps, __doc__=RecipeSteps.__doc__, **_fields_of_steps())
 
 
-class Config(Strict):
-    """A GreenLLM study."""
+class WrittenConfig(Strict):
+    """A GreenLLM study, as the user wrote it."""
 
     results: UserPath = Field("results", min_length=1, description="Folder for everything computed.")
     data_folder: UserPath = Field(".", description="Folder that relative paths of `file` data are relative to.")
@@ -77,3 +78,15 @@ class Config(Strict):
     resources: Resources = Resources()
     site: Site = Site()
     meter: Metering = Metering()
+
+
+class Config(WrittenConfig):
+    """A GreenLLM study, with the controls that its recipes need."""
+
+    @model_validator(mode="after")
+    def _add_controls(self) -> Self:
+        experiments, recipes = with_controls(self.experiments, self.recipes, self.deploy)
+        # The object is frozen only once it is complete, as in a dataclass' __post_init__.
+        object.__setattr__(self, "experiments", experiments)
+        object.__setattr__(self, "recipes", recipes)
+        return self

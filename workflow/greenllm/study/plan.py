@@ -11,9 +11,10 @@ from greenllm.config.models import Decision, Deployment, Evaluation, Experiment,
 from greenllm.config.section import overridden
 from greenllm.model_folder.addresses import is_endpoint
 from greenllm.study import layout
+from greenllm.study.controls import control_among, engine_alone, moved_among
 from greenllm.study.models import Config, Recipe
 
-USES_NO_GPU = ("collect", "preprocess")
+USES_NO_GPU = ("collect", "preprocess", "deploy")
 
 
 def python_of(environment: str) -> Path:
@@ -94,12 +95,92 @@ class Plan:
 
     def baseline(self, experiment: str) -> str:
         """Return the recipe that others are compared with: the one named baseline, else the first."""
-        recipes = self.config.experiments[experiment].recipes
-        return "baseline" if "baseline" in recipes else recipes[0]
+        return self.experiment(experiment).baseline
+
+    def baseline_first(self, experiment: str) -> list[str]:
+        """Return the recipes that are compared, the baseline before the others."""
+        baseline = self.baseline(experiment)
+        return [baseline, *(one for one in self.config.experiments[experiment].recipes if one != baseline)]
 
     def twin(self, experiment: str) -> str | None:
         """Return the name of the baseline's second server, which shows how far equal servers differ; None without."""
-        return f"{self.baseline(experiment)}~twin" if self.deployment(experiment).twin else None
+        return f"{self.baseline(experiment)}~twin" if self._has_twin(experiment) else None
+
+    def _has_twin(self, experiment: str) -> bool:
+        return self.deployment(experiment).twin and not self.runs_elsewhere(experiment)
+
+    def control(self, experiment: str, recipe: str) -> str | None:
+        """Return the recipe that shows the effect of a recipe's engine alone: the same parent's model, moved to it.
+
+        None for a recipe on the baseline's engine, for one that only changes the engine, and without a control.
+        """
+        if self._has_engine_of_baseline(experiment, recipe):
+            return None
+        return control_among(self.experiment(experiment).recipes, recipe, self.config.recipes)
+
+    def is_control(self, experiment: str, recipe: str) -> bool:
+        """Return whether a recipe is the control of another: it shows the effect of the engine alone."""
+        return any(self.control(experiment, other) == recipe for other in self.experiment(experiment).recipes)
+
+    def path(self, experiment: str, recipe: str) -> list[str]:
+        """Return the compared recipes on the way from the baseline to a recipe, both included.
+
+        In between are the recipe's compared ancestors, then the last of these on the recipe's engine, then its control,
+        where they are compared. The ratio of the baseline to the recipe is the product of the ratios of the steps of
+        this path; `changes` names what each changes.
+        """
+        baseline, compared = self.baseline(experiment), self.experiment(experiment).recipes
+        if recipe == baseline:
+            return [baseline]
+        *ancestors, _ = self._parents(recipe)
+        if baseline in ancestors:
+            ancestors = ancestors[ancestors.index(baseline) + 1 :]
+        between: list[str | None] = [baseline, *(name for name in ancestors if name in compared)]
+        if (alone := engine_alone(self.recipe(recipe))) is not None:
+            if self._has_engine_of_baseline(experiment, recipe):
+                between = [baseline]  # the way over another engine and back would explain nothing
+            else:
+                moved = moved_among(compared, between[-1], alone, self.config.recipes)
+                between += [moved, self.control(experiment, recipe)]
+        return list(dict.fromkeys(name for name in [*between, recipe] if name is not None))
+
+    def changes(self, before: str, after: str, *, device: bool = False) -> str:
+        """Return in a few words how one recipe's model differs from another's: engine, int8, engine and int8.
+
+        `device`: whether they were measured on different devices, which only the measurement shows.
+        """
+        shared, chain = self._parents(before), self._parents(after)
+        words = ["engine"] if engine_alone(self.recipe(before)) != engine_alone(self.recipe(after)) else []
+        words += ["device"] if device else []
+        new = [name for name in self._numerics(chain) if name not in shared]
+        words += [self._word(name) for name in new]
+        if not new and self._numerics(shared) != self._numerics(chain):  # `before` does more than `after`
+            unmoved = [name for name in chain if not self._only_moves(name)]
+            words.append(unmoved[-1] if unmoved else layout.SOURCE)
+        return " and ".join(filter(None, [", ".join(words[:-1]), *words[-1:]])) or after
+
+    def _parents(self, recipe: str) -> list[str]:
+        """Return the chain of parents of a recipe, the oldest first, and the recipe."""
+        parent = self.recipe(recipe).parent
+        return [*(self._parents(parent) if parent else []), recipe]
+
+    def _only_moves(self, recipe: str) -> bool:
+        """Return whether a recipe only moves its parent's model to another engine."""
+        step = self.recipe(recipe).step
+        return step is not None and step == step.engine_alone()
+
+    def _numerics(self, chain: list[str]) -> list[str]:
+        """Return those recipes of a chain that change what the model computes."""
+        return [name for name in chain if self.recipe(name).step is not None and not self._only_moves(name)]
+
+    def _word(self, recipe: str) -> str:
+        """Return what a recipe changes, in a word."""
+        step = self.recipe(recipe).step
+        return (step.changes if step else None) or recipe
+
+    def _has_engine_of_baseline(self, experiment: str, recipe: str) -> bool:
+        """Return whether a recipe's model runs on the baseline's engine."""
+        return engine_alone(self.recipe(recipe)) == engine_alone(self.recipe(self.baseline(experiment)))
 
     def starts_from_source(self, experiment: str) -> bool:
         """Return whether the experiment starts from a model that exists already."""
@@ -161,8 +242,9 @@ class Plan:
 
         A leased GPU's energy is charged to its holder, even if idle: a job leases none that it can't use.
         """
-        if recipe is None:
-            return 0
+        if recipe is None:  # a measurement serves all recipes of its experiment
+            recipes = self.config.experiments[experiment].recipes if stage == "measure" else []
+            return max((self.gpus(stage, experiment, one) for one in recipes), default=0)
         jobs = self.gpu_jobs(stage, experiment, recipe)
         return 0 if jobs.python in self.without_gpu else min(jobs.asked, jobs.usable)
 
@@ -172,7 +254,7 @@ class Plan:
         usable = 1
         python: str | None = self._interpreter(recipe)
         step = self.config.recipes[recipe].step
-        server = self.deployment(experiment).server if stage == "deploy" else None
+        server = self.deployment(experiment).server if stage == "measure" else None
         if self.on_cpu(recipe) or self.runs_elsewhere(experiment) or stage in USES_NO_GPU:
             usable = 0
         elif server is not None:
@@ -189,7 +271,7 @@ class Plan:
                     yield self.gpu_jobs(step.stage, experiment, recipe)
                 if recipe in study.recipes:
                     yield self.gpu_jobs("evaluate", experiment, recipe)
-                    yield self.gpu_jobs("deploy", experiment, recipe)
+                    yield self.gpu_jobs("measure", experiment, recipe)
 
     def _processes(self, experiment: str, recipe: str) -> int:
         """Return the number of processes that make a recipe's model: each uses one GPU."""

@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 from greenllm.documents.card import DataCard
 from greenllm.documents.evaluation import EvaluationReport
-from greenllm.documents.measurement import LoadMeasurement
+from greenllm.documents.measurement import ServerMeasurement, SideBySide
 from greenllm.documents.preparation import PreparationReport
 from greenllm.documents.training import TrainingReport
 from greenllm.errors import UserError
@@ -29,7 +29,7 @@ class Study:
     config: Config
     results: Path
     evaluations: dict[Key, EvaluationReport] = field(default_factory=dict)
-    measurements: dict[Key, LoadMeasurement] = field(default_factory=dict)
+    side_by_side: dict[tuple[str, int], SideBySide] = field(default_factory=dict)  # by experiment and seed
     manifests: dict[Key, Manifest] = field(default_factory=dict)
     trainings: dict[Key, TrainingReport] = field(default_factory=dict)
     cards: dict[str, DataCard] = field(default_factory=dict)
@@ -39,6 +39,12 @@ class Study:
     def plan(self) -> Plan:
         """What the configuration asks for."""
         return Plan(self.config)
+
+    def measurement(self, key: Key) -> ServerMeasurement | None:
+        """Return the measurement of one model's server; None if it is not measured yet."""
+        experiment, recipe, seed = key
+        whole = self.side_by_side.get((experiment, seed))
+        return None if whole is None else whole.server(recipe)
 
     def path(self, pattern: str, key: Key) -> Path:
         """Return where a file of one model is (study/layout.py has the patterns)."""
@@ -86,9 +92,11 @@ def read_study(config: Config, results: Path) -> Study:
         # The experiment's source, for a recipe that takes its model unchanged.
         model = study.plan.model_folder(experiment, recipe, str(seed)) or layout.MODEL
         read(study.evaluations, key, study.path(layout.EVALUATION, key), EvaluationReport.read)
-        read(study.measurements, key, study.path(layout.MEASUREMENT, key), LoadMeasurement.read)
         read(study.manifests, key, study.path(f"{model}/{MANIFEST}", key), _read_manifest)
         read(study.trainings, key, study.path(layout.TRAINING, key), TrainingReport.read)
+    for name, seed in study.plan.measured():
+        place = layout.located(layout.MEASUREMENT, results, experiment=name, seed=seed)
+        read(study.side_by_side, (name, seed), place, SideBySide.read)
     for name in config.experiments:
         card, report = (layout.located(at, results, experiment=name) for at in (layout.CARD, layout.PREPARATION))
         read(study.cards, name, card, DataCard.read)
