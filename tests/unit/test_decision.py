@@ -363,7 +363,7 @@ def test_recommend_needs_an_account(tmp_path: Path, capsys: pytest.CaptureFixtur
 @pytest.mark.parametrize(
     ("accuracy", "decision", "reason"),
     [
-        (0.0, {}, "the accuracy of baseline itself is 0, and any accuracy is at most 0.01 worse than that"),
+        (0.3, {"worse_by": 0.4}, "the accuracy of baseline itself is 0.3"),
         (0.3, {"worse_by": 0.5}, "the accuracy of baseline itself is 0.3"),
     ],
 )
@@ -387,11 +387,41 @@ def test_a_bound_that_any_quality_reaches_decides_nothing(
     assert "none reaches accuracy of at least 0.9" in capsys.readouterr().out
 
 
-def test_a_recipe_that_answers_nothing_right_is_not_recommended_where_quality_is_left_out(tmp_path: Path) -> None:
-    nothing = {"baseline": 0.0, "int8": 0.0}
-    study = study_of(tmp_path, {"baseline": 20, "int8": 5}, nothing, decision={"worse_by": None})
+@pytest.mark.parametrize(
+    ("accuracy", "decision", "reason"),
+    [
+        (0.0, {}, "the accuracy of each recipe is 0, the worst that it can be"),
+        (0.0, {"worse_by": None}, "the accuracy of each recipe is 0, the worst that it can be"),
+        (
+            0.12,
+            {"quality": 0.1},
+            "no recipe is shown to have a better accuracy than a model that ignores its input (0.1",
+        ),
+    ],
+)
+def test_where_no_recipe_is_better_than_chance_nothing_is_compared(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], accuracy: float, decision: dict[str, Any], reason: str
+) -> None:
+    qualities = {"baseline": accuracy, "int8": accuracy}
+    study = study_of(tmp_path, {"baseline": 20, "int8": 5}, qualities, decision=decision)
     advice = decided(study)["recommendation"]
-    assert (advice["recipe"], advice["reason"]) == (None, "int8, the most frugal, answers nothing right")
+    assert (advice["recipe"], advice["at_chance"]) == (None, advice["reason"])
+    assert advice["reason"].startswith(reason)
+    results = accounted(study)
+    capsys.readouterr()
+    assert main(["recommend", str(results), "--experiment", "support"]) == 0
+    said = capsys.readouterr().out
+    assert said.startswith(
+        f"support: nothing can be recommended. This study can't compare the recipes of support: {reason}"
+    )
+    assert "times less" not in said
+
+
+def test_one_recipe_that_is_better_than_chance_is_compared(tmp_path: Path) -> None:
+    qualities = {"baseline": 0.12, "int8": 0.3}
+    study = study_of(tmp_path, {"baseline": 20, "int8": 5}, qualities, decision={"quality": 0.25, "worse_by": None})
+    advice = decided(study)["recommendation"]
+    assert (advice["recipe"], advice["at_chance"]) == ("int8", None)
 
 
 def test_without_the_baselines_quality_the_others_cannot_be_compared_with_it(
