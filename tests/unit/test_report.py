@@ -300,6 +300,7 @@ def caused(account: dict[str, Any]) -> dict[str, Any]:
         "reason": None,
     }
     found["blocks"] = 16
+    account["experiments"]["dates"]["comparison"]["twin"] = None
     return account
 
 

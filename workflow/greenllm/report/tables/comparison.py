@@ -33,9 +33,10 @@ class ComparisonRow(ComparedRow):
 
     @property
     def by_numerics(self) -> Interval | None:
-        """How many times less energy what else the recipe changes takes; None where that is more than one part."""
-        others = [part.times_less for part in self.parts if part.change not in APART]
-        return others[0] if len(others) == 1 else None
+        """How many times less energy all else that the recipe changes takes; None where that is not one part."""
+        others = [part for part in self.parts if part.change not in APART]
+        alone = len(others) == 1 and not any(change in others[0].change.split() for change in APART)
+        return others[0].times_less if alone else None
 
     @property
     def causes(self) -> str:
