@@ -55,9 +55,9 @@ def efficiency_rows(found: Sequence[JobAttempt], models: Iterable[ModelFacts]) -
         units = units_of_work({"requests": point.written.answered, "tokens": point.written.completion_tokens})
         row = _row(model.serving.server, "server, measurement window", point.energy, units)
         with_spread = {"J_per_request": over_rounds(point.per_request), "J_per_token": over_rounds(point.per_token)}
-        rows.append(
-            row.model_copy(update={**with_spread, "method": model.serving.method, "quality": model.serving.quality})
-        )
+        serving = model.serving
+        found = {"method": serving.method, "quality": serving.quality, "unknown": serving.reason or row.unknown}
+        rows.append(row.model_copy(update={**with_spread, **found}))
     return rows
 
 
