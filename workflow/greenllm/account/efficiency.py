@@ -56,8 +56,8 @@ def efficiency_rows(found: Sequence[JobAttempt], models: Iterable[ModelFacts]) -
         row = _row(model.serving.server, "server, measurement window", point.energy, units)
         with_spread = {"J_per_request": over_rounds(point.per_request), "J_per_token": over_rounds(point.per_token)}
         serving = model.serving
-        found = {"method": serving.method, "quality": serving.quality, "unknown": serving.reason or row.unknown}
-        rows.append(row.model_copy(update={**with_spread, **found}))
+        how = {"method": serving.method, "quality": serving.quality, "unknown": serving.reason or row.unknown}
+        rows.append(row.model_copy(update={**with_spread, **how}))
     return rows
 
 
