@@ -1,11 +1,12 @@
 """An executable with OpenAI's interface, like `vllm serve`: a stand-in for such a server.
 
 Its answer to a prompt is the prompt's last word in capitals, or the number of its token ids; a chat is answered so as
-well, after the system message.
+well, after the system message. If its model folder has a file `dies-after`, it dies after that number of requests.
 """
 
 import argparse
 import json
+import math
 import os
 import sys
 import time
@@ -26,6 +27,7 @@ def answer_to(body: dict[str, Any]) -> str:
 class Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     name = ""
+    left: float = math.inf  # requests before it dies
 
     def log_message(self, *arguments: object) -> None:
         pass
@@ -52,6 +54,9 @@ class Handler(BaseHTTPRequestHandler):
 
     def do_POST(self) -> None:
         body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        if Handler.left == 0:
+            os._exit(9)
+        Handler.left -= 1
         if self.refused():
             return
         if body.get("model") != self.name:
@@ -92,6 +97,9 @@ def main() -> None:
         os._exit(0)
     if arguments.never_ready:
         time.sleep(600)
+    dies_after = Path(arguments.model) / "dies-after"
+    if dies_after.is_file():
+        Handler.left = int(dies_after.read_text())
     Handler.name = arguments.served_model_name
     with Server(("127.0.0.1", arguments.port), Handler) as server:
         print(f"stand-in: listens at {server.server_address[1]}", flush=True)

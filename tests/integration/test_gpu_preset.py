@@ -97,10 +97,10 @@ def test_the_preset_runs_on_tiny_models_of_its_architectures(hub, tmp_path):
         "recipes": {"adapted": adapted},
         "evaluate": {"max_tokens": 4},
         "deploy": {
-            "concurrency": [2], "requests": 6, "rounds": 2, "round_s": 0, "idle_s": 0, "most_s": 1, "warmup": 1,
+            "concurrency": [2], "requests": 6, "rounds": 2, "round_s": 0, "idle_s": 0, "warmup": 1,
             "server": PRESET["deploy"]["server"].replace(".venv-vllm/bin/vllm", str(vllm)),
         },
-        "resources": {stage: {"threads": 1} for stage in ("train", "compress", "evaluate", "deploy")},
+        "resources": {stage: {"threads": 1} for stage in ("train", "compress", "evaluate", "measure")},
     }  # fmt: skip
     (tmp_path / "overrides.json").write_text(json.dumps(overrides))
     place = ["--snakefile", ROOT / "Snakefile", "--directory", tmp_path]
@@ -121,8 +121,9 @@ def test_the_preset_runs_on_tiny_models_of_its_architectures(hub, tmp_path):
         prompt = json.loads(predictions[0])["prompt"]
         assert prompt.rstrip().endswith(TEMPLATES[name].rpartition("%}")[2].rstrip())
         assert ("Name the intent" in prompt) == (name != "gemma")
-        measured = json.loads((results / f"deployments/{name}/adapted/seed-1/measurement.json").read_text())
-        assert measured["points"][0]["answered"] >= 6
-        assert measured["agreement"]["share"] >= PRESET["deploy"]["agreement"]
+        measured = json.loads((results / f"measurements/{name}/seed-1.json").read_text())
+        for server in measured["servers"]:
+            assert server["points"][0]["answered"] >= 6
+            assert server["agreement"]["share"] >= PRESET["deploy"]["agreement"]
         (row,) = account["experiments"][name]["comparison"]["recipes"]
         assert row["quality"]["metric"] == "accuracy"

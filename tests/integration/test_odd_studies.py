@@ -125,7 +125,7 @@ def test_a_job_has_what_it_reads_and_nothing_else(folder):
 
     assert changed(train={"epochs": 3, "batch": 8}) == {"train"}
     assert changed(evaluate={"bootstrap": 200}) == {"evaluate"}
-    assert changed(deploy={"warmup": 3}) == {"deploy"}
+    assert changed(deploy={"warmup": 3}) == {"measure"}
     assert changed(decision={"requests": 5}) == set()
     assert changed(site={"pue": 1.5}) == set()
     settings = study()["experiments"]

@@ -75,19 +75,15 @@ def evaluate(greenllm, folder: Path, model: Path) -> subprocess.CompletedProcess
     )
 
 
-def deploy(greenllm, folder: Path, model: Path) -> subprocess.CompletedProcess[str]:
-    inputs = [
-        "--model",
-        model,
-        "--predictions",
-        folder / "predictions.jsonl",
-        "--evaluation",
-        folder / "evaluation.json",
-    ]
-    outputs = ["--bundle", folder / "bundle", "--out", folder / "measurement.json"]
-    outputs += ["--energy-serve", folder / "serve.json", "--energy-load", folder / "load.json"]
-    settings = {"requests": 20, "rounds": 2, "round_s": 0, "most_s": 1e-6, "warmup": 2, "idle_s": 0.2, "concurrency": 4}
-    return greenllm("deploy", "--task", "customer-service", "--settings", json.dumps(settings), *inputs, *outputs)
+def measure(greenllm, folder: Path, model: Path) -> subprocess.CompletedProcess[str]:
+    inputs = ["--model", model, "--evaluation", folder / "evaluation.json"]
+    done = greenllm("deploy", "--task", "customer-service", *inputs, "--out", folder / "bundle")
+    assert done.returncode == 0, done.stderr
+    inputs = ["--bundle", f"own={folder / 'bundle'}", "--predictions", f"own={folder / 'predictions.jsonl'}"]
+    outputs = ["--out", folder / "measurement.json", "--energy-serve", folder / "serve"]
+    outputs += ["--energy-load", folder / "load", "--energy-probe", folder / "probe"]
+    settings = {"requests": 20, "rounds": 2, "round_s": 0, "warmup": 2, "idle_s": 0.2, "concurrency": 4}
+    return greenllm("measure", "--settings", json.dumps(settings), *inputs, *outputs)
 
 
 def one_line(done: subprocess.CompletedProcess[str]) -> str:
@@ -114,13 +110,14 @@ def test_a_chat_endpoint_is_evaluated_and_measured_and_its_key_written_nowhere(g
     evaluation = json.loads((tmp_path / "evaluation.json").read_text())
     assert (evaluation["engine"], evaluation["precision"]) == ("openai-endpoint", None)
 
-    done = deploy(greenllm, tmp_path, tmp_path / "model")
+    done = measure(greenllm, tmp_path, tmp_path / "model")
     assert done.returncode == 0, done.stderr
-    measured = json.loads((tmp_path / "measurement.json").read_text())
+    (measured,) = json.loads((tmp_path / "measurement.json").read_text())["servers"]  # without a twin
     assert measured["agreement"] == {"equal": 20, "compared": 20, "share": 1.0}
     (point,) = measured["points"]
     assert (point["answered"], point["completion_tokens"], point["prompt_tokens"]) == (20, 40, 100)
-    assert measured["serve_id"] is point["energy_J"] is point["energy_per_request_J"] is None
+    assert {one["serve_id"] for one in point["rounds"]} == {None}
+    assert point["energy_J"] is point["energy_per_request_J"] is None
     assert measured["idle"]["energy_J"] is measured["idle"]["power_W"] is None
     assert "runs elsewhere" in measured["energy_reason"]
     assert measured["memory_bytes"] is measured["model_bytes"] is None
@@ -143,22 +140,22 @@ def test_an_endpoint_on_this_host_is_metered_by_its_control_group(greenllm, endp
         folder.mkdir(parents=True, exist_ok=True)
         (folder / "cpu.stat").write_text("usage_usec 1000\n")
         (folder / "cgroup.procs").touch()
-    done = deploy(greenllm, tmp_path, tmp_path / "model")
+    done = measure(greenllm, tmp_path, tmp_path / "model")
     assert done.returncode == 0, done.stderr
-    measured = json.loads((tmp_path / "measurement.json").read_text())
+    (measured,) = json.loads((tmp_path / "measurement.json").read_text())["servers"]  # without a twin
     (point,) = measured["points"]
     assert point["energy_per_request_J"]["value"] > 0
     assert "GPU" in measured["energy_reason"]
     ledgers = [json.loads(path.read_text().splitlines()[0]) for path in (tmp_path / "ledger").glob("*/*.jsonl")]
     claimed = {ledger["job"]["rule"]: ledger["cgroups"] for ledger in ledgers}
-    assert claimed == {"deploy": ["box"], "serve": ["box"], "load": []}
-    assert measured["serve_id"] in {ledger["id"] for ledger in ledgers}
+    assert claimed == {"measure": ["box"], "serve": ["box"], "load": []}
+    assert {one["serve_id"] for one in point["rounds"]} < {ledger["id"] for ledger in ledgers}
 
     (group / "cpu.stat").unlink()
     (group / "cgroup.procs").unlink()
     group.rmdir()
     assert "model.cgroup: no control group 'box' on this host" in one_line(
-        deploy(greenllm, tmp_path, tmp_path / "model")
+        measure(greenllm, tmp_path, tmp_path / "model")
     )
 
 

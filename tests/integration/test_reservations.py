@@ -107,7 +107,7 @@ def test_a_gpu_that_pytorch_cannot_use_is_not_leased_and_one_line_says_why(tmp_p
     assert set(leases(planned).values()) == {0}
     (line,) = (line for line in planned.stderr.splitlines() if "no GPU is leased" in line)
     assert said in line
-    assert line.startswith("study.yaml: train, evaluate, deploy: no GPU is leased, the CPU computes: ")
+    assert line.startswith("study.yaml: train, evaluate, measure: no GPU is leased, the CPU computes: ")
 
 
 @pytest.mark.parametrize(("card", "usable"), [((7, 5), 1), ((8, 9), 1), ((9, 0), 0), ((12, 1), 1), ((7, 0), 0)])
@@ -119,19 +119,19 @@ def test_a_gpu_is_leased_where_pytorch_has_code_for_it(tmp_path, host, card, usa
 
 def test_only_what_computes_on_a_gpu_leases_one_and_no_more_than_it_uses(tmp_path, host):
     env = host | {"PYTHONPATH": str(torch_of(tmp_path / "site"))}
-    asked = {stage: {"gpu": 2} for stage in ("collect", "preprocess", "train", "compress", "evaluate", "deploy")}
+    asked = {stage: {"gpu": 2} for stage in ("collect", "preprocess", "train", "compress", "evaluate", "measure")}
     parallel = {"parallel": {"train": {"processes": 2}}}
     values = study(resources=asked)
     values["recipes"] |= parallel
     planned = plan(tmp_path, values, env)
     found = leases(planned)
-    assert found["train", "baseline"] == found["evaluate", "sparse"] == found["deploy", "baseline"] == 1
-    assert {found[key] for key in found if key[1] in (None, "int8")} == {0}
+    assert found["train", "baseline"] == found["evaluate", "sparse"] == found["measure", None] == 1
+    assert {found[key] for key in found if key[1] in (None, "int8") and key[0] != "measure"} == {0}
     assert found["compress", "sparse"] == 0
     for stage, reason in (
         ("collect", "collect uses no GPU and leases none"),
         ("train", "each process of a training (train.processes) uses one: its jobs lease 1 at most"),
-        ("deploy", "the engine uses one: its jobs lease 1 at most"),
+        ("measure", "the engine uses one: its jobs lease 1 at most"),
     ):
         assert f"study.yaml: resources.{stage}.gpu: 2, but {reason}" in planned.stderr
     values["experiments"]["support"]["recipes"].append("parallel")
@@ -155,16 +155,16 @@ def test_another_servers_environment_is_asked_itself(tmp_path, host):
     values = study(deploy={"server": f"{server} serve {{model}} --port {{port}}"})
     planned = plan(tmp_path, values, env)
     assert leases(planned)["train", "baseline"] == 1
-    assert leases(planned)["deploy", "baseline"] == 0
-    assert "study.yaml: deploy: no GPU is leased, the CPU computes: PyTorch 2.9.1+cpu is built" in planned.stderr
+    assert leases(planned)["measure", None] == 0
+    assert "study.yaml: measure: no GPU is leased, the CPU computes: PyTorch 2.9.1+cpu is built" in planned.stderr
     python.unlink()
-    assert leases(plan(tmp_path, values, env))["deploy", "baseline"] == 1
+    assert leases(plan(tmp_path, values, env))["measure", None] == 1
 
 
 @pytest.mark.parametrize(
     ("cards", "more", "said"),
     [
-        (2, {}, "device: require, but no GPU for train, evaluate, deploy: PyTorch 2.13.0+cpu is built"),
+        (2, {}, "device: require, but no GPU for train, evaluate, measure: PyTorch 2.13.0+cpu is built"),
         (2, {"CUDA_VISIBLE_DEVICES": ""}, "device: require, but CUDA_VISIBLE_DEVICES= allows none of this host's 2"),
         (2, {"CUDA_VISIBLE_DEVICES": mig_uuid(0, 3)}, f"CUDA_VISIBLE_DEVICES={mig_uuid(0, 3)} allows none"),
         (0, {}, "device: require, but this host has no GPU that can be leased"),

@@ -1,8 +1,6 @@
 """Customer service end to end: rows with replies, a model of their intents, a chat that answers."""
 
 import json
-import os
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -65,14 +63,9 @@ def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
     files = ["--out", str(folder / "evaluation.json"), "--predictions", str(folder / "predictions.jsonl")]
     evaluation = json.dumps({"max_tokens": 8, "threshold": 0.6, "bootstrap": 100})
     assert main(["evaluate", *TASK, "--settings", evaluation, *model, "--model", str(folder / "model"), *files]) == 0
-    deploy = greenllm("deploy", *TASK, *model, "--model", str(folder / "model"), "--evaluation-settings", evaluation)
-    deploy += ["--settings", '{"requests": 2, "rounds": 1, "round_s": 0, "most_s": 1e-6, "warmup": 0, "idle_s": 0}']
-    deploy += ["--evaluation", str(folder / "evaluation.json"), "--predictions", str(folder / "predictions.jsonl")]
-    deploy += ["--energy-serve", str(folder / "serve.json"), "--energy-load", str(folder / "load.json")]
-    deploy += ["--bundle", str(folder / "bundle"), "--out", str(folder / "measurement.json")]
-    environment = os.environ | {"GREENLLM_LOCKS": str(folder), "GREENLLM_METER_INTERVAL_S": "0.1"}
-    environment.pop("GREENLLM_METER_ID", None)
-    subprocess.run(deploy, env=environment, check=True)
+    deploy = ["deploy", *TASK, "--model", str(folder / "model"), "--data", str(folder / "data")]
+    deploy += ["--evaluation-settings", evaluation, "--evaluation", str(folder / "evaluation.json")]
+    assert main([*deploy, "--out", str(folder / "bundle")]) == 0
     return folder / "bundle"
 
 

@@ -122,7 +122,7 @@ def test_a_chat_templates_special_tokens_reach_the_served_model(
         assert len(line["prompt_ids"]) == line["prompt_tokens"]
     done = deploy(model, rows=lines)
     assert done.returncode == 0, done.stderr
-    assert json.loads((tmp_path / "measurement.json").read_text())["agreement"]["share"] == 1
+    assert json.loads((tmp_path / "measurement.json").read_text())["servers"][0]["agreement"]["share"] == 1
 
 
 def test_data_in_the_chat_template_of_another_model_are_refused(

@@ -41,13 +41,15 @@ def test_parents_are_made_once_a_seed_and_only_what_is_asked_for_is_deployed(tmp
     assert plan.returncode == 0, plan.stderr
     counts = dict(line.split() for line in (plan.stdout + plan.stderr).splitlines() if len(line.split()) == 2)
     assert {
-        rule: counts.get(rule) for rule in ("collect", "train", "compress", "evaluate", "deploy", "collect_model")
+        rule: counts.get(rule)
+        for rule in ("collect", "train", "compress", "evaluate", "deploy", "measure", "collect_model")
     } == {
         "collect": "1",
         "train": "2",
         "compress": "2",
         "evaluate": "2",
         "deploy": "2",
+        "measure": "2",
         "collect_model": None,
     }
 

@@ -28,7 +28,7 @@ def study_of(
     study = Simulation(results, config(list(seconds), list(seeds), **sections))
     study.prepare("support")
     for seed in seeds:
-        for recipe, lasting in seconds.items():
+        for recipe in seconds:
             if recipe == "int8":
                 study.compress("support", recipe, seed)
             else:
@@ -143,9 +143,13 @@ def test_unknown_energy_recommends_nothing(tmp_path: Path) -> None:
 
 def test_a_server_elsewhere_has_no_energy_and_says_why(tmp_path: Path) -> None:
     study = study_of(tmp_path, {"baseline": 20})
-    path = tmp_path / "deployments/support/baseline/seed-1/measurement.json"
+    path = tmp_path / "measurements/support/seed-1.json"
     written = json.loads(path.read_text())
-    path.write_text(json.dumps(written | {"serve_id": None, "energy_reason": "the endpoint runs elsewhere"}))
+    (server,) = written["servers"]
+    server |= {"metered": False, "energy_reason": "the endpoint runs elsewhere"}
+    for round in server["points"][0]["rounds"]:
+        round["serve_id"] = None
+    path.write_text(json.dumps(written))
     experiment = decided(study)
     row = rows(experiment)["baseline"]
     assert row["energy_per_request_J"] is None
@@ -156,9 +160,9 @@ def test_a_server_elsewhere_has_no_energy_and_says_why(tmp_path: Path) -> None:
 
 def test_an_endpoint_that_reports_no_tokens_has_an_energy_per_request_alone(tmp_path: Path) -> None:
     study = study_of(tmp_path, {"baseline": 20})
-    path = tmp_path / "deployments/support/baseline/seed-1/measurement.json"
+    path = tmp_path / "measurements/support/seed-1.json"
     written = json.loads(path.read_text())
-    for part in (point := written["points"][0], *point["rounds"]):
+    for part in (point := written["servers"][0]["points"][0], *point["rounds"]):
         part["completion_tokens"] = None
     path.write_text(json.dumps(written))
     row = rows(decided(study))["baseline"]
@@ -170,9 +174,9 @@ def test_an_endpoint_that_reports_no_tokens_has_an_energy_per_request_alone(tmp_
     ("file", "changed", "message"),
     [
         (
-            "deployments/support/baseline/seed-1/measurement.json",
-            {"schema": "greenllm/deployment/1"},
-            "schema 'greenllm/deployment/1', expected 'greenllm/deployment/2'; remove the file and run deploy again",
+            "measurements/support/seed-1.json",
+            {"schema": "greenllm/measurement/0"},
+            "schema 'greenllm/measurement/0', expected 'greenllm/measurement/1'; remove the file and run measure again",
         ),
         (
             "evaluations/support/baseline/seed-1.json",
@@ -205,7 +209,10 @@ def test_a_file_that_is_not_what_its_stage_writes_is_refused_by_name(
 def test_a_seed_that_one_recipe_lacks_is_left_out_of_their_ratio(tmp_path: Path) -> None:
     study = study_of(tmp_path, {"baseline": 20, "int8": 5}, seeds=(1, 2, 3))
     for seed in (2, 3):
-        (tmp_path / f"deployments/support/int8/seed-{seed}/measurement.json").unlink()
+        path = tmp_path / f"measurements/support/seed-{seed}.json"
+        written = json.loads(path.read_text())
+        written["servers"][1] |= {"failure": "the server died", "points": []}
+        path.write_text(json.dumps(written))
     found = rows(decided(study))["int8"]
     assert found["seeds_measured"] == [1]
     assert found["energy_spread"]["over"] == "rounds"
@@ -356,7 +363,7 @@ def test_recommend_needs_an_account(tmp_path: Path, capsys: pytest.CaptureFixtur
 @pytest.mark.parametrize(
     ("accuracy", "decision", "reason"),
     [
-        (0.0, {}, "the accuracy of baseline itself is 0, and any accuracy is at most 0.01 worse than that"),
+        (0.3, {"worse_by": 0.4}, "the accuracy of baseline itself is 0.3"),
         (0.3, {"worse_by": 0.5}, "the accuracy of baseline itself is 0.3"),
     ],
 )
@@ -380,11 +387,41 @@ def test_a_bound_that_any_quality_reaches_decides_nothing(
     assert "none reaches accuracy of at least 0.9" in capsys.readouterr().out
 
 
-def test_a_recipe_that_answers_nothing_right_is_not_recommended_where_quality_is_left_out(tmp_path: Path) -> None:
-    nothing = {"baseline": 0.0, "int8": 0.0}
-    study = study_of(tmp_path, {"baseline": 20, "int8": 5}, nothing, decision={"worse_by": None})
+@pytest.mark.parametrize(
+    ("accuracy", "decision", "reason"),
+    [
+        (0.0, {}, "the accuracy of each recipe is 0, the worst that it can be"),
+        (0.0, {"worse_by": None}, "the accuracy of each recipe is 0, the worst that it can be"),
+        (
+            0.12,
+            {"quality": 0.1},
+            "no recipe is shown to have a better accuracy than a model that ignores its input (0.1",
+        ),
+    ],
+)
+def test_where_no_recipe_is_better_than_chance_nothing_is_compared(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], accuracy: float, decision: dict[str, Any], reason: str
+) -> None:
+    qualities = {"baseline": accuracy, "int8": accuracy}
+    study = study_of(tmp_path, {"baseline": 20, "int8": 5}, qualities, decision=decision)
     advice = decided(study)["recommendation"]
-    assert (advice["recipe"], advice["reason"]) == (None, "int8, the most frugal, answers nothing right")
+    assert (advice["recipe"], advice["at_chance"]) == (None, advice["reason"])
+    assert advice["reason"].startswith(reason)
+    results = accounted(study)
+    capsys.readouterr()
+    assert main(["recommend", str(results), "--experiment", "support"]) == 0
+    said = capsys.readouterr().out
+    assert said.startswith(
+        f"support: nothing can be recommended. This study can't compare the recipes of support: {reason}"
+    )
+    assert "times less" not in said
+
+
+def test_one_recipe_that_is_better_than_chance_is_compared(tmp_path: Path) -> None:
+    qualities = {"baseline": 0.12, "int8": 0.3}
+    study = study_of(tmp_path, {"baseline": 20, "int8": 5}, qualities, decision={"quality": 0.25, "worse_by": None})
+    advice = decided(study)["recommendation"]
+    assert (advice["recipe"], advice["at_chance"]) == ("int8", None)
 
 
 def test_without_the_baselines_quality_the_others_cannot_be_compared_with_it(

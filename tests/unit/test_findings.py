@@ -391,8 +391,7 @@ def test_an_unsteady_host_resolves_nothing() -> None:
         "resolvable. Measure again with nothing else running on the host, or in more blocks (deploy.rounds)."
     )
     assert found["others"] == [
-        "int4 is not resolvable, since the host was not steady: it takes 1.02 times the energy of baseline (0.98 to "
-        "1.06)."
+        "int4 is not resolvable: the host was not steady. Measured: 1.02 times the energy of baseline (0.98 to 1.06)."
     ]
 
 

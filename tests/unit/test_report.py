@@ -11,13 +11,17 @@ from simulated_study import UNKNOWN, Simulation, config, whole_study
 from greenllm.account.document import Account
 from greenllm.cli import main
 from greenllm.estimate import Interval, PartialInterval
+from greenllm.report.figures.factors import factors
 from greenllm.report.figures.quality_energy import quality_energy
 from greenllm.report.numbers import quantity
+from greenllm.report.page import write_report
 from greenllm.report.table import Column, Table
+from greenllm.report.tables.causes import causes
 from greenllm.report.tables.comparison import comparison
 from greenllm.report.tables.quality import hand_over, subsets
 from greenllm.report.tables.recommendation import recommendation
 from greenllm.report.tables.sizes import sizes
+from greenllm.report.tables.threads import threads
 
 
 def make(results: Path, study: Simulation) -> Path:
@@ -60,7 +64,7 @@ class Reader(HTMLParser):
 
 def test_page_is_whole_and_self_contained(report: Path) -> None:
     page = Reader((report / "index.html").read_text())
-    assert page.tags.count("figure") == 3, "no batch curve of one concurrency"
+    assert page.tags.count("figure") == 4, "no batch curve of one concurrency"
     assert [link for link in page.fetched if not link.startswith(("#", "data:"))] == []
     assert len(page.ids) == len(set(page.ids)), "no id twice, also in the figures"
     assert "support: deploy int8. A request takes" in page.text
@@ -256,6 +260,111 @@ def test_kinds_of_example_and_handed_over_answers_have_a_row_each(account: dict[
     row["hand_over"] |= {"examples": 0, "metrics": {}}
     frame = hand_over(Account.model_validate(account)).frame()
     assert frame["examples"].tolist() == [0], "a row where all are handed over"
+
+
+# --- causes, controls, twin, threads ---
+
+
+def ratio(value: float, low: float, high: float) -> dict[str, float]:
+    return {"value": value, "low": low, "high": high}
+
+
+@pytest.fixture
+def caused(account: dict[str, Any]) -> dict[str, Any]:
+    """The account with the causes, the twin and the threads of support's int8, which has a control."""
+    probed = [
+        {
+            "threads": count,
+            "rounds": 3,
+            "energy_per_request_J": ratio(energy_J, 0.9 * energy_J, 1.1 * energy_J),
+            "cpu_s_per_request": 0.01,
+            "time_per_request_s": 0.01,
+        }
+        for count, energy_J in ((1, 0.02), (2, 0.03))
+    ]
+    by_engine = {"change": "engine", "before": "baseline", "after": "baseline-onnxruntime", "verdict": "saves"}
+    by_int8 = {"change": "int8", "before": "baseline-onnxruntime", "after": "int8", "verdict": "not resolvable"}
+    engine = by_engine | {"times_less": ratio(6.3, 5.9, 6.7)}
+    row = compared(account, "support", "int8")
+    row["parts"] = [engine, by_int8 | {"times_less": ratio(1.02, 0.97, 1.07)}]
+    row["threads"] = {"threads": 1, "reason": "the least energy per request", "probed": probed}
+    found = account["experiments"]["support"]["comparison"]
+    alone = row | {"recipe": "baseline-onnxruntime", "is_control": True, "parts": [engine], "threads": None}
+    found["recipes"].append(alone | {"times_less": engine["times_less"]})
+    found["twin"] = {
+        "name": "baseline~twin",
+        "times_less": ratio(1.01, 0.97, 1.05),
+        "times_less_99": ratio(1.01, 0.95, 1.07),
+        "steady": True,
+        "resolvable": 0.042,
+        "reason": None,
+    }
+    found["blocks"] = 16
+    account["experiments"]["dates"]["comparison"]["twin"] = None
+    return account
+
+
+def test_tables_hold_the_causes_the_roles_and_the_threads(caused: dict[str, Any]) -> None:
+    found = Account.model_validate(caused)
+    frame = comparison(found).frame()
+    int8, alone = (of(frame, "support", name).iloc[0] for name in ("int8", "baseline-onnxruntime"))
+    assert (int8["by_engine"], int8["by_engine_high"], int8["by_numerics"]) == (6.3, 6.7, 1.02)
+    assert int8["causes"].startswith("engine 6.3 (5.9 to 6.7), int8 1.02 (0.97 to 1.07), not resolvable")
+    assert (alone["role"], alone["by_engine"]) == ("control: the engine alone", 6.3)
+    assert pd.isna(alone["by_numerics"])
+    each = of(causes(found).frame(), "support", "int8")
+    assert each["change"].tolist() == ["engine", "int8"]
+    assert each["verdict"].tolist() == ["saves", "not resolvable"]
+    curve = of(threads(found).frame(), "support", "int8")
+    assert curve["threads"].tolist() == [1, 2]
+    assert curve["chosen"].tolist() == [True, False]
+    assert curve["energy_per_request_J"].tolist() == [0.02, 0.03]
+
+
+def test_the_page_names_the_causes_and_what_the_host_can_resolve(caused: dict[str, Any], tmp_path: Path) -> None:
+    caused["experiments"]["dates"]["comparison"]["twin"] = None
+    write_report(Account.model_validate(caused), tmp_path)
+    text = " ".join(Reader((tmp_path / "index.html").read_text()).text.replace("\u202f", " ").split())
+    assert "engine 6.3 (5.9 to 6.7), int8 1.02 (0.97 to 1.07), not resolvable" in text
+    assert "The same model, deployed twice, differs by 1.01 (0.97 to 1.05). Differences below about 4 % can't" in text
+    assert "control: the engine alone" in text
+    assert "the least energy per request" in text
+    assert "The same model was not deployed twice (deploy.twin)" in text, "of the other experiment"
+
+
+def test_the_figure_of_causes_says_all_it_shows(caused: dict[str, Any]) -> None:
+    drawing = factors(Account.model_validate(caused))
+    assert drawing is not None
+    assert "by engine 6.3 (5.9 to 6.7); by int8 1.02 (0.97 to 1.07), not resolvable" in drawing.alt
+    assert "baseline-onnxruntime (control) 6.3" in drawing.alt
+    assert "can't be resolved" in drawing.alt
+    first, _ = drawing.figure.axes
+    assert first.get_xscale() == "log"
+    low, high = first.get_xlim()
+    assert low < 0.97 < 1 < 6.7 < high
+
+
+def test_no_ratio_makes_no_figure_of_causes(account: dict[str, Any]) -> None:
+    for experiment in account["experiments"].values():
+        for row in experiment["comparison"]["recipes"]:
+            row["times_less"] = None
+    assert factors(Account.model_validate(account)) is None
+
+
+def test_an_unsteady_host_is_named_in_the_table(caused: dict[str, Any]) -> None:
+    caused["experiments"]["support"]["comparison"]["steady"] = False
+    compared(caused, "support", "int8")["verdict"] = "not resolvable"
+    frame = comparison(Account.model_validate(caused)).frame()
+    assert of(frame, "support", "int8")["verdict"].item() == "not resolvable: the host was not steady"
+
+
+def test_a_study_that_cannot_compare_says_that_first(account: dict[str, Any], tmp_path: Path) -> None:
+    account["experiments"]["dates"]["recommendation"] |= {"recipe": None, "at_chance": "no answer is right"}
+    write_report(Account.model_validate(account), tmp_path)
+    text = Reader((tmp_path / "index.html").read_text()).text
+    warning = text.index("This study can't compare the recipes of dates: no answer is right.")
+    assert warning < text.index("support: deploy int8")
+    assert "dates: deploy" not in text
 
 
 # --- numbers and tables ---

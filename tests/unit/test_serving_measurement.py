@@ -1,96 +1,136 @@
-"""When a measurement ends, and how precise its result is: on rounds of known length and energy."""
+"""How precise the figures of a measurement are, on rounds of known length and energy; and how servers are loaded."""
 
+import dataclasses
+import json
 import math
-import random
 from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
 
+import psutil
 import pytest
+from hardware.ledgers import Host, start_record
 
 from greenllm.attribution import Estimate, Parameter
+from greenllm.attribution.live import RunningJob, Turn
 from greenllm.config.models import Deployment
-from greenllm.documents.measurement import MeasurementWindow, Throughput
-from greenllm.errors import UserError
-from greenllm.load.measurement import described, measure_point
-from greenllm.load.rounds import Answered, Order, Round
+from greenllm.documents.measurement import LoadPoint, MeasurementWindow, ServerMeasurement, ThreadChoice
+from greenllm.load.loaded_server import suspended
+from greenllm.load.loading import loading
+from greenllm.load.measurement import document_of
+from greenllm.load.measurement_job import Contender, MeasurementJob
+from greenllm.load.rounds import Answered, Round
+from greenllm.load.side_by_side import PlacedRound, SideBySideMeasurement, visits
+from greenllm.model_folder.manifest import Manifest
 from greenllm.statistics import relative_halfwidth
 
 GAIN = {"gain": Parameter(1.0, 0.9, 1.1, "J/J", "test")}
-
-
-class Simulated:
-    """Rounds of a second, whose requests take one joule each, with a relative spread of `spread`."""
-
-    def __init__(self, spread: float, error: str | None = None) -> None:
-        self.orders: list[Order] = []
-        self._spread, self._error = spread, error
-
-    def send(self, order: Order) -> Round:
-        self.orders.append(order)
-        start_s = float(len(self.orders))
-        window = MeasurementWindow("", "", start_s, start_s + 1, "")
-        return Round(window, [Answered(str(i), tokens=2, error=self._error) for i in range(order.requests)])
-
-    def energies(self, windows: Sequence[MeasurementWindow]) -> list[Estimate | None]:
-        chance = random.Random(1)
-        return [Estimate({"gain": 100 * (1 + chance.gauss(0, self._spread))}, GAIN) for _ in windows]
+ENERGIES_J = [96.0, 104.0, 98.0, 102.0]
 
 
 @pytest.fixture
-def settings() -> Deployment:
-    return Deployment(requests=1000, rounds=10, narrow=0.02, most_s=30)
+def job(tmp_path: Path) -> MeasurementJob:
+    """Three recipes, whose bundles have 100 MB each."""
+    contenders = []
+    for name in ("baseline", "small", "smaller"):
+        (tmp_path / name).mkdir()
+        Manifest().write(tmp_path / name)
+        with (tmp_path / name / "model.safetensors").open("wb") as file:
+            file.truncate(100_000_000)
+        predictions = tmp_path / f"{name}.jsonl"
+        predictions.write_text(json.dumps({"id": "0", "prompt": "a", "completion": "", "prediction": "b"}) + "\n")
+        contenders.append(Contender(name, name, tmp_path / name, predictions, "cpu", "python"))
+    return MeasurementJob(
+        contenders=contenders,
+        baseline="baseline",
+        wildcards={},
+        settings=Deployment(),
+        max_tokens=4,
+        threads=1,
+        ready_s=60,
+        seed=1,
+        energy_serve=tmp_path / "serve",
+        energy_load=tmp_path / "load",
+        energy_probe=tmp_path / "probe",
+        out=tmp_path / "out.json",
+    )
 
 
-def test_narrow_rounds_end_at_the_least_number_and_send_each_prompt_in_turn(settings: Deployment) -> None:
-    simulated = Simulated(0.01)
-    point = measure_point(simulated.send, settings, 8, simulated.energies)
-    assert (point.stopped, len(point.rounds)) == ("narrow", 10)
-    assert [order.start for order in simulated.orders] == list(range(0, 1000, 100))
-    assert {(order.requests, order.concurrency, order.least_s) for order in simulated.orders} == {(100, 8, 1.0)}
+def window(start_s: float, end_s: float, wall_s: float | None = None) -> MeasurementWindow:
+    started = datetime(2026, 1, 1, tzinfo=UTC)
+    ended = started + timedelta(seconds=end_s - start_s if wall_s is None else wall_s)
+    return MeasurementWindow(started.isoformat(), ended.isoformat(), start_s, end_s, "boot")
 
 
-def test_wider_rounds_go_on_until_they_are_narrow_or_the_limit_is_reached(settings: Deployment) -> None:
-    for spread, stopped in ((0.04, "narrow"), (0.5, "limit")):
-        simulated = Simulated(spread)
-        point = measure_point(simulated.send, settings, 1, simulated.energies)
-        assert point.stopped == stopped
-        assert 10 < len(point.rounds) <= 30
-        assert (len(point.rounds) == 30) == (stopped == "limit")
+def measured(
+    job: MeasurementJob, tmp_path: Path, energies_J: Sequence[float | None], failed: int = 0, **answer: Any
+) -> ServerMeasurement:
+    """Return the first server, with 100 requests in each round of a second, `failed` of which failed."""
+    ledger = tmp_path / "ledger/node/job.jsonl"
+    ledger.parent.mkdir(parents=True, exist_ok=True)
+    ledger.write_text(json.dumps(start_record(Host(), "job") | {"pid": 1}) + "\n")
+    threads = {one.name: ThreadChoice(threads=1, reason="test") for one in job.contenders}
+    measurement = SideBySideMeasurement(job, RunningJob(tmp_path / "ledger", ledger), threads)
+    answers = [Answered("0", "b", tokens=2, prompt_tokens=3, latency_s=0.01, **answer) for _ in range(100 - failed)]
+    answers += [Answered("0", error="HTTP 500") for _ in range(failed)]
+    for own in measurement.measured.values():
+        own.rounds[1] = [
+            PlacedRound(block, "job.a", Round(window(block * 2.0, block * 2.0 + 1), answers))
+            for block in range(len(energies_J))
+        ]
+
+    def energies(turns: Sequence[Turn]) -> list[Estimate | None]:
+        return [
+            None if (found_J := energies_J[int(turn.start_s / 2)]) is None else Estimate({"gain": found_J}, GAIN)
+            for turn in turns
+        ]
+
+    return document_of(measurement, "test", energies).servers[0]
 
 
-def test_without_energy_the_time_of_a_request_must_be_known(settings: Deployment) -> None:
-    simulated = Simulated(0)  # all rounds are as long and as busy
-    point = measure_point(simulated.send, settings, 1, lambda windows: [None] * len(windows))
-    assert point.stopped == "narrow"
-    figures = described(point, None, [None] * 10)
-    assert figures.energy_J is figures.energy_per_request_J is None
-    assert figures.throughput == Throughput(requests_per_s=100, tokens_per_s=200)
+def point_of(server: ServerMeasurement) -> LoadPoint:
+    (point,) = server.points
+    return point
 
 
-def test_the_sensors_uncertainty_and_the_spread_between_rounds_add_in_quadrature(settings: Deployment) -> None:
-    simulated = Simulated(0.04)
-    point = measure_point(simulated.send, settings, 1, simulated.energies)
-    energies = simulated.energies([round.window for round in point.rounds])
-    per = described(point, None, energies).energy_per_request_J
+def test_the_sensors_uncertainty_and_the_spread_between_rounds_add_in_quadrature(
+    job: MeasurementJob, tmp_path: Path
+) -> None:
+    point = point_of(measured(job, tmp_path, ENERGIES_J))
+    per = point.energy_per_request_J
     assert per is not None
-    between = relative_halfwidth([energy.value for energy in energies if energy])
-    assert per.value - per.low == pytest.approx(per.value * math.hypot(0.1, between))
-    assert per.high - per.value == pytest.approx(per.value * math.hypot(0.1, between))
+    assert per.value == pytest.approx(1.0)
+    between = relative_halfwidth(ENERGIES_J)
+    assert per.value - per.low == pytest.approx(math.hypot(0.1, between))
+    assert per.high - per.value == pytest.approx(math.hypot(0.1, between))
+    assert [one.energy_J and one.energy_J.value for one in point.rounds] == ENERGIES_J
+    assert (point.requests, point.completion_tokens, point.prompt_tokens) == (400, 800, 1200)
+    assert point.throughput.requests_per_s == pytest.approx(100)
+    assert point.throughput.tokens_per_s == pytest.approx(200)
 
 
-def test_no_energy_is_below_zero() -> None:
-    simulated = Simulated(0)
-    point = measure_point(simulated.send, Deployment(requests=20, rounds=2, most_s=1), 1, simulated.energies)
-    energies = [Estimate({"gain": amount}, GAIN) for amount in (10.0, 190.0)]
-    per = described(point, None, energies).energy_per_request_J
+def test_no_energy_is_below_zero(job: MeasurementJob, tmp_path: Path) -> None:
+    per = point_of(measured(job, tmp_path, [10.0, 190.0])).energy_per_request_J
     assert per is not None
-    assert (per.low, per.value) == (0, 10)
-    assert per.high > 20
+    assert (per.low, per.value) == (0, 1)
+    assert per.high > 2
 
 
-def test_a_first_round_without_an_answer_ends_it(settings: Deployment) -> None:
-    simulated = Simulated(0, error="HTTP 401: no key")
-    with pytest.raises(UserError, match="none of 100 requests was answered; the first: HTTP 401: no key"):
-        measure_point(simulated.send, settings, 1, simulated.energies)
+def test_the_energy_of_a_request_is_unknown_where_that_of_a_round_is(job: MeasurementJob, tmp_path: Path) -> None:
+    server = measured(job, tmp_path, [100.0, None])
+    point = point_of(server)
+    assert point.energy_J is point.energy_per_request_J is point.energy_per_token_J is None
+    assert [one.energy_J is None for one in point.rounds] == [False, True]
+    assert server.energy_reason is not None
+
+
+def test_answers_that_are_not_evaluates_make_a_server_missing(job: MeasurementJob, tmp_path: Path) -> None:
+    assert measured(job, tmp_path, ENERGIES_J, failed=1).failure is None  # 99 % are equal, 98 % are asked for
+    server = measured(job, tmp_path, ENERGIES_J, failed=3)
+    assert "388 of 400 answers equal evaluate's" in str(server.failure)
+    assert "HTTP 500" in str(server.failure)
+    assert server.points == []
 
 
 def test_the_halfwidth_is_that_of_the_t_interval() -> None:
@@ -98,3 +138,33 @@ def test_the_halfwidth_is_that_of_the_t_interval() -> None:
         4.30265 / math.sqrt(3) / 2, rel=1e-5
     )  # t of 2 degrees, 97.5 %
     assert relative_halfwidth([5]) == math.inf
+
+
+@pytest.mark.parametrize(("wall_s", "expected"), [(10.0, False), (10.4, False), (3610.0, True), (-50.0, True)])
+def test_a_window_in_which_the_host_was_suspended_or_its_clock_was_set_is_recognised(
+    wall_s: float, expected: bool
+) -> None:
+    """CLOCK_MONOTONIC does not count the time of a suspension (clock_gettime(2)); the wall clock does."""
+    assert suspended(window(5.0, 15.0, wall_s)) is expected
+
+
+@pytest.mark.parametrize(("available_B", "expected"), [(3e9, "all"), (1.7e9, "one"), (0.9e9, "one")])
+def test_one_server_is_loaded_at_a_time_where_memory_does_not_hold_all(
+    job: MeasurementJob, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, available_B: float, expected: str
+) -> None:
+    """Three servers of 0.8 GB each: 1.7 GB hold two."""
+    meminfo = f"MemTotal: 8000000 kB\nMemFree: 100000 kB\nMemAvailable: {available_B / 1024:.0f} kB\n"
+    (tmp_path / "proc").mkdir()
+    (tmp_path / "proc/meminfo").write_text(meminfo)
+    monkeypatch.setattr(psutil, "PROCFS_PATH", str(tmp_path / "proc"))
+    found = loading(job)
+    assert found.loaded == expected
+    assert f"{available_B / 1e9:.1f} GB are available" in found.reason
+    for asked in ("all", "one"):
+        chosen = Deployment.model_validate({"loaded": asked})
+        assert loading(dataclasses.replace(job, settings=chosen)).loaded == asked
+
+
+@pytest.mark.parametrize(("rounds", "visit_rounds", "expected"), [(16, 3, 6), (6, 2, 3), (1, 3, 2), (1, 1, 2)])
+def test_visits_hold_at_least_the_rounds_that_are_asked_for(rounds: int, visit_rounds: int, expected: int) -> None:
+    assert visits(Deployment(rounds=rounds, visit_rounds=visit_rounds)) == expected

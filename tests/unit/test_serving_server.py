@@ -70,6 +70,9 @@ class Parrot:
     def count_tokens(self, text: str) -> int:
         return len(text.split())
 
+    def use_threads(self, threads: int) -> None:
+        pass
+
     def chat_prompt(self, messages: Sequence[Mapping[str, str]]) -> str:
         if messages[-1]["role"] == "assistant":
             raise PromptError("the last message must be the user's")

@@ -53,6 +53,15 @@ def test_language_modelling_counts_each_byte_and_each_token_alike():
     assert TASKS["language-modelling"].score(likely) == pytest.approx({"bits_per_byte": 12 / 16, "perplexity": 2**3})
 
 
+def test_chance_is_what_is_reached_without_the_input():
+    given = answers(["a", "b", "b", "c"], ["a", "b", "b", "c"])
+    assert TASKS["customer-service"].chance(given) == 0.5
+    assert TASKS["question-answering"].chance(given) == 0.5
+    uniform = [{"nats": 5 * 8 * math.log(2), "scored_tokens": 5, "scored_bytes": 5}]
+    scored = TASKS["language-modelling"].score(uniform)["bits_per_byte"]
+    assert TASKS["language-modelling"].chance(uniform) == pytest.approx(scored)
+
+
 @settings(max_examples=50, deadline=None)
 @given(pairs=PAIRS, seed=st.integers(0, 10))
 def test_sums_over_a_resample_give_its_score(pairs, seed):

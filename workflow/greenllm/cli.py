@@ -25,6 +25,7 @@ COMMANDS = {
     "measure": ("greenllm.stages.measure", "serve bundles side by side and measure them under load"),
     "serve": ("greenllm.serving.command", "serve a bundle over an OpenAI-compatible HTTP interface"),
     "load": ("greenllm.load.command", "send requests to a server and time the answers"),
+    "probe-threads": ("greenllm.load.probing", "answer prompts with several numbers of threads, without a server"),
     "account": ("greenllm.stages.account", "attribute the ledgers' joules, make the efficiency and impact tables"),
     "recommend": ("greenllm.stages.recommend", "say which recipe to deploy, at a quality and number of requests"),
     "compare": ("greenllm.stages.compare", "compare the same experiment on several hosts or devices"),

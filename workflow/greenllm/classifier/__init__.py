@@ -41,6 +41,9 @@ class Network(Protocol):
     def save(self, folder: "Path") -> None:
         """Write the weights."""
 
+    def use_threads(self, threads: int) -> None:
+        """Compute with this number of CPU threads from now on; raise UserError if the number is fixed."""
+
     @property
     def version(self) -> str:
         """The framework with its version."""

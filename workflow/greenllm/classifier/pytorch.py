@@ -21,7 +21,7 @@ class PyTorch:
     version = f"PyTorch {torch.__version__}"
 
     def __init__(self, network: nn.Sequential, threads: int) -> None:
-        torch.set_num_threads(threads)
+        self.use_threads(threads)
         self._network = network
 
     @classmethod
@@ -41,6 +41,10 @@ class PyTorch:
         network = _network()
         network.load_state_dict(load_file(folder / FILE))
         return cls(network, threads)
+
+    def use_threads(self, threads: int) -> None:
+        """Compute with this number of threads from now on."""
+        torch.set_num_threads(threads)
 
     def save(self, folder: Path) -> None:
         """Write the weights as safetensors."""

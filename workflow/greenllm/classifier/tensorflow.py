@@ -48,6 +48,10 @@ class TensorFlow:
         _use_threads(threads)
         return cls(keras.saving.load_model(folder / FILE, safe_mode=True))
 
+    def use_threads(self, threads: int) -> None:
+        """Raise UserError: the number is fixed."""
+        raise UserError("TensorFlow accepts its number of threads only before its first computation")
+
     def save(self, folder: Path) -> None:
         """Write the network in Keras' format."""
         self._network.save(folder / FILE)

@@ -26,6 +26,25 @@ def decided(comparison: Comparison, decision: Decision) -> tuple[list[RecipeRow]
     return rows, _advice(comparison, decision, rows, front)
 
 
+def at_chance(comparison: Comparison) -> str | None:
+    """Return why no recipe can be compared: none is shown to be better than a model that ignores its input; else None.
+
+    Shown: the 95 % interval of a recipe's quality excludes that model's.
+    """
+    evaluated = [found for recipe in comparison.recipes if (found := comparison.quality_of(recipe))]
+    higher, metric = comparison.task.higher_is_better, comparison.task.primary.replace("_", " ")
+    if not evaluated or any(
+        quality.low > comparison.chance if higher else quality.high < comparison.chance for quality in evaluated
+    ):
+        return None
+    least, most = comparison.task.range
+    remedy = "train the models longer or on more data, or evaluate on more examples"
+    if all(quality.value == (least if higher else most) for quality in evaluated):
+        return f"the {metric} of each recipe is {evaluated[0].value:g}, the worst that it can be; {remedy}"
+    known = f"{comparison.chance:.3g}"
+    return f"no recipe is shown to have a better {metric} than a model that ignores its input ({known}); {remedy}"
+
+
 def undecidable(comparison: Comparison, decision: Decision) -> str | None:
     """Return why the required quality, relative to the baseline's, can't exclude any recipe; None if it can.
 
@@ -99,7 +118,8 @@ def _advice(comparison: Comparison, decision: Decision, rows: Sequence[RecipeRow
     in_all = {
         row.recipe: comparison.total.times_less(comparison.baseline, row.recipe) for row in rows if not row.is_baseline
     }
-    unsaid = undecidable(comparison, decision)
+    chance = at_chance(comparison)
+    unsaid = chance or undecidable(comparison, decision)
     chosen, reason = (None, unsaid) if unsaid else _choice(comparison, rows, in_all)
     if chosen is not None and _useless(comparison, by_recipe[chosen]):
         chosen, reason = None, f"{chosen}, the most frugal, answers nothing right"
@@ -109,6 +129,7 @@ def _advice(comparison: Comparison, decision: Decision, rows: Sequence[RecipeRow
         baseline=comparison.baseline,
         reason=reason,
         undecidable=unsaid is not None,
+        at_chance=chance,
         requests=decision.requests,
         confidence=decision.confidence,
         quality_bound=_quality_bound(comparison, decision),

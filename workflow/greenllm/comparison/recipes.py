@@ -149,6 +149,13 @@ class Comparison:
         }
 
     @cached_property
+    def chance(self) -> float:
+        """The primary metric of a model that ignores its input; its worst value where nothing was predicted."""
+        answers = next((found for recipe in self.recipes for found in self._answers(recipe) if found), None)
+        least, most = self.task.range
+        return self.task.chance(answers) if answers else least if self.task.higher_is_better else most
+
+    @cached_property
     def differences(self) -> dict[str, Uncertain | None]:
         """Each recipe's primary metric minus the baseline's, over the seeds for which both have predictions."""
         found: dict[str, Uncertain | None] = {}
@@ -160,7 +167,7 @@ class Comparison:
         return found
 
     def _answers(self, recipe: str) -> list[list[dict[str, Any]]]:
-        return [self._predictions[recipe, seed] for seed in self.models[recipe]]
+        return [self._predictions[recipe, seed] for seed in self.models[self.baseline]]
 
     @cached_property
     def _predictions(self) -> dict[tuple[str, int], list[dict[str, Any]]]:
@@ -196,7 +203,7 @@ class Comparison:
             hand_over=_mean_hand_over(evaluated),
             energy_per_request_J=self.request.mean(recipe),
             energy_per_token_J=self.measured(lambda point: point.per_token).mean(recipe),
-            energy_quality=_first(serving.server and serving.server.quality for serving in servings),
+            energy_quality=_first(serving.quality for serving in servings),
             energy_spread=_spread(self.request, recipe),
             times_less=factor,
             verdict="baseline" if same else self.verdict(verdict(factor)),
@@ -218,7 +225,7 @@ class Comparison:
         )
 
     def _why_not_served(self, recipe: str) -> str:
-        measured = [self.study.measurement((self.experiment, recipe, seed)) for seed in self.models[recipe]]
+        measured = [self.study.measurement((self.experiment, recipe, seed)) for seed in self.models[self.baseline]]
         return _first(one.failure for one in measured if one is not None) or "not measured"
 
     def _whole_cost(self, recipe: str) -> Quantity:

@@ -8,10 +8,13 @@ from typing import Any, Literal, Protocol, Self, runtime_checkable
 
 from greenllm.device_choice import DeviceChoice
 from greenllm.errors import UserError
-from greenllm.model_folder.manifest import Manifest, read_manifest
+from greenllm.model_folder.manifest import EngineName, Manifest, read_manifest
 
 OnToken = Callable[[int, str], None]
 Cancelled = Callable[[int], bool]
+
+# The engines whose number of threads can be changed after the start; so a measurement can find out which is best.
+CHANGE_THREADS: frozenset[EngineName] = frozenset({"transformers", "onnxruntime-genai", "classifier-pytorch"})
 
 
 class PromptError(UserError):
@@ -106,6 +109,13 @@ class Engine(Protocol):
 
         The template's own special tokens are ids (`Prompt`); those that a message spells are only text.
         Raises `PromptError` if the model has no chat template, or its template refuses the messages.
+        """
+        ...
+
+    def use_threads(self, threads: int) -> None:
+        """Compute with this number of CPU threads from now on; the answers stay the same.
+
+        Raises `UserError` if the number is fixed: the engine is not one of `CHANGE_THREADS`.
         """
         ...
 

@@ -27,6 +27,10 @@ class ClassifierEngine:
         self.context = manifest.context or 0
         self._network = load_network(framework, folder, threads=threads)
 
+    def use_threads(self, threads: int) -> None:
+        """Compute with this number of threads from now on; raise UserError if the framework has a fixed number."""
+        self._network.use_threads(threads)
+
     def count_tokens(self, text: str) -> int:
         """Return the number of grey values; raise PromptError if the text is not an image."""
         try:

@@ -38,6 +38,7 @@ class OnnxRuntimeGenAI:
         if device == "require":
             raise UserError(f"{folder}: device `require`, but the engine {self.name} runs on the CPU here; use `auto`")
         self.precision = manifest.precision
+        self._folder = folder
         settings = read_settings_file(folder / "genai_config.json").get("model", {})
         limits = [limit for limit in (manifest.context, settings.get("context_length")) if limit]
         if not limits:
@@ -45,17 +46,26 @@ class OnnxRuntimeGenAI:
         self.context = min(limits)
         self.text = Text(folder)
         self._end = token_ids(settings.get("eos_token_id"))
+        onnxruntime_genai.disable_telemetry_events()
+        self._last: tuple[tuple[int, int], onnxruntime_genai.Generator] | None = None
+        self._model: onnxruntime_genai.Model | None = None
+        self.use_threads(threads)
+
+    def use_threads(self, threads: int) -> None:
+        """Compute with this number of threads from now on. The model is loaded again: its session has a fixed number.
+
+        Raises `UserError` if it cannot be loaded.
+        """
+        self._last = self._model = None  # released first, so that the model is never in memory twice
         # Idle threads sleep: spinning takes up to twice the processor time for the same answers.
         session = {"intra_op_num_threads": threads, "session.intra_op.allow_spinning": "0"}
         overlay = {"model": {"pad_token_id": PADDING, "decoder": {"session_options": session}}}
-        onnxruntime_genai.disable_telemetry_events()
         try:
-            config = onnxruntime_genai.Config(str(folder))
+            config = onnxruntime_genai.Config(str(self._folder))
             config.overlay(json.dumps(overlay))
             self._model = onnxruntime_genai.Model(config)
         except Exception as error:  # the library raises bare Exceptions and RuntimeErrors
-            raise UserError(f"{folder}: cannot be loaded by {self.name}: {error}") from None
-        self._last: tuple[tuple[int, int], onnxruntime_genai.Generator] | None = None
+            raise UserError(f"{self._folder}: cannot be loaded by {self.name}: {error}") from None
 
     def count_tokens(self, text: str) -> int:
         """Return the number of tokens that `text` has as a prompt."""

@@ -29,6 +29,10 @@ class OpenAIEndpoint:
         self._endpoint = manifest.endpoint
         self._client = httpx.Client(headers=self._endpoint.headers(), timeout=TIMEOUT_s, trust_env=False)
 
+    def use_threads(self, threads: int) -> None:
+        """Raise UserError: only the server behind the endpoint sets its threads."""
+        raise UserError(f"{self._endpoint.url}: an endpoint's number of threads cannot be changed from here")
+
     def count_tokens(self, text: str) -> int:
         """Return the number of characters, by which prompts are ordered: the endpoint's tokenizer is not known here."""
         return len(text)

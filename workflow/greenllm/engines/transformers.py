@@ -43,7 +43,7 @@ class Transformers:
         if manifest.precision not in PRECISIONS:
             raise UserError(f"{folder}: precision {manifest.precision}: {self.name} has only {[*PRECISIONS]}")
         cuda = uses_gpu(device)
-        torch.set_num_threads(threads)
+        self.use_threads(threads)
         self.device = torch.device("cuda" if cuda else "cpu")
         self.precision: str = manifest.precision
         self.text = Text(folder)
@@ -78,6 +78,10 @@ class Transformers:
     def chat_prompt(self, messages: Sequence[Mapping[str, str]]) -> Prompt:
         """Return the prompt that the model's chat template makes of `messages`."""
         return self.text.chat_prompt(messages)
+
+    def use_threads(self, threads: int) -> None:
+        """Compute with this number of CPU threads from now on, as does everything of PyTorch in this process."""
+        torch.set_num_threads(threads)
 
     @torch.inference_mode()
     def generate(

@@ -72,7 +72,7 @@ def loaded(
         serving(job, contender, threads, job.energy_serve / name) as target,
         running_load(_generator(job, contender, target, job.energy_load / name)) as generator,
     ):
-        serve_id, meters = None, [generator.process.pid, around.meter_pid]
+        serve_id, meters = None, [generator.process.process.pid, around.meter_pid]
         if (pid := target.metering_pid) is not None:
             serve_id = around.inside(pid)
             meters.append(pid)

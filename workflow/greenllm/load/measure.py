@@ -5,11 +5,12 @@ from collections.abc import Sequence
 
 from greenllm.attribution.live import RunningJob
 from greenllm.blocks import needed_blocks
-from greenllm.documents.measurement import PlannedBlocks, SideBySide, ThreadChoice
+from greenllm.documents.measurement import PlannedBlocks, SideBySide
 from greenllm.files import write_json
 from greenllm.load.loading import loading
 from greenllm.load.measurement import document_of, predictions_of, round_energies
-from greenllm.load.measurement_job import Contender, MeasurementJob
+from greenllm.load.measurement_job import MeasurementJob
+from greenllm.load.probed_threads import threads_of
 from greenllm.load.side_by_side import Concurrency, Measured, PlacedRound, SideBySideMeasurement, fixed
 from greenllm.work import write_work
 
@@ -23,8 +24,11 @@ def measure(job: MeasurementJob, around: RunningJob) -> SideBySide:
         predictions_of(contender)
     for folder in (job.energy_serve, job.energy_load, job.energy_probe):
         folder.mkdir(parents=True, exist_ok=True)
+    for one in job.contenders:  # of an earlier measurement
+        (job.energy_serve / f"{one.name}.json").unlink(missing_ok=True)
     found = loading(job)
-    threads = {one.name: _threads(job, one) for one in job.contenders}
+    chosen = {one.recipe: threads_of(job, one, around) for one in job.contenders if one.name == one.recipe}
+    threads = {one.name: chosen[one.recipe] for one in job.contenders}  # the twin's are the baseline's
     measurement = SideBySideMeasurement(job, around, threads)
     if found.loaded == "all":
         measurement.with_all_loaded(_planned)
@@ -84,11 +88,3 @@ def _per_block(
     known = [energy.value for energy in energies if energy is not None and energy.value > 0]
     spent = known if len(known) == len(rounds) else [one.sent.window.duration_s for one in rounds]
     return {one.block: amount / len(one.sent.answered) for one, amount in zip(rounds, spent, strict=True)}
-
-
-def _threads(job: MeasurementJob, contender: Contender) -> ThreadChoice:
-    """Return the number of threads of a server."""
-    asked = job.settings.threads
-    if asked == "auto":
-        return ThreadChoice(threads=job.threads, reason="as many as the job reserves")
-    return ThreadChoice(threads=min(asked, job.threads), reason="set by deploy.threads")

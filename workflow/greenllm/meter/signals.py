@@ -5,7 +5,7 @@ import ctypes
 import os
 import signal
 import time
-from pathlib import Path
+from collections.abc import Iterable
 
 from greenllm.meter.process_tree import ProcessTree, children_of, end_with_parent, read_process
 
@@ -25,20 +25,6 @@ ENDING = (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT, signal.SIGTERM)
 
 # Asks a running meter for a sample now, so that a window has samples at its edges. It is not passed on.
 SAMPLE_NOW = signal.SIGRTMIN + 1
-
-
-def ask_for_sample(pid: int) -> None:
-    """Ask the meter with this process id for a sample.
-
-    Nothing is sent to a process that does not expect it, which the signal would end: a Python program with a `Meter`
-    in it, a meter that begins or ends, another process where the meter is in another PID namespace.
-    """
-    with contextlib.suppress(OSError, ValueError, IndexError):
-        status = Path(f"/proc/{pid}/status").read_text()
-        blocked = int(status.partition("SigBlk:")[2].split()[0], 16)  # proc(5)
-        if blocked >> (SAMPLE_NOW - 1) & 1:
-            os.kill(pid, SAMPLE_NOW)
-
 
 SI_KERNEL = 0x80  # asm-generic/siginfo.h: the terminal's Ctrl-C, Ctrl-\ and hang-up, which go to the whole group
 PR_SET_NAME = 15  # linux/prctl.h
@@ -114,7 +100,21 @@ def recipients(tree: ProcessTree) -> list[int]:
             continue
         chosen.append(pid)
         children = children_of(pid, process.threads)
-        # A nested meter holds a sentinel among its children; it passes signals on itself.
-        if not any(child.name == SENTINEL_NAME for c in children if (child := read_process(c))):
+        if not _has_sentinel(children):  # a nested meter passes signals on itself
             waiting += children
     return chosen
+
+
+def ask_for_sample(pid: int) -> None:
+    """Ask the meter with this process id for a sample.
+
+    The signal is sent only to a meter that runs a command, which has a sentinel. It would end another process: a Python
+    program with a `Meter` in it, a meter that has not begun, or whatever has this id here in another PID namespace.
+    """
+    if _has_sentinel(children_of(pid)):
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, SAMPLE_NOW)
+
+
+def _has_sentinel(children: Iterable[int]) -> bool:
+    return any(child.name == SENTINEL_NAME for pid in children if (child := read_process(pid)))

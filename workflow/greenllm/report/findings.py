@@ -196,16 +196,16 @@ def _other(row: RecipeRow, baseline: RecipeRow, chosen: RecipeRow | None, advice
         return ""  # the sentence above says what is unknown
     if factor is None:
         return f"{name}: its energy against {baseline.recipe}'s is unknown ({_why_unknown(row, baseline)})."
-    takes = "it takes {} times the energy of {baseline} ({})".format(*times(inverse(factor)), baseline=baseline.recipe)
+    more = "{} times the energy of {baseline} ({})".format(*times(inverse(factor)), baseline=baseline.recipe)
     if row.verdict == "not resolvable" and not steady:
-        return f"{name} is not resolvable, since {UNSTEADY}: {takes}."
+        return f"{name} is not resolvable: {UNSTEADY}. Measured: {more}."
     if row.verdict == "loss":
-        said = f"{name} is a loss: {takes}"
+        said = f"{name} is a loss: it takes {more}"
     elif name in advice.losses:
         total, other = (quantity(one.total_energy_per_request_J, "J", " to ") for one in (row, baseline))
         said = f"{name} is a loss: counting the energy to make it, a request takes {total} against {other}"
     elif row.verdict == "not resolvable":
-        said = f"{name} shows no saving that can be resolved: {takes}"
+        said = f"{name} shows no saving that can be resolved: it takes {more}"
     else:
         said = _saves(row, factor, baseline, chosen)
     parts = parts_text(row.parts)

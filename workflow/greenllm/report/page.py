@@ -73,7 +73,9 @@ def _mark(column: Column, text: str) -> str:
     if column.title == "Energy is":
         return {"measured": "measured", "modelled": "modelled", "partly modelled": "modelled"}.get(text, "")
     if column.key in ("verdict", "decision"):
-        return {"saves": "saves", "recommended": "saves", "loss": "loss", "not resolvable": "open"}.get(text, "")
+        return {"saves": "saves", "recommended": "saves", "loss": "loss", "not resolvable": "open"}.get(
+            text.split(":")[0], ""
+        )
     return ""
 
 

@@ -11,7 +11,7 @@ from greenllm.config.models import Deployment, Evaluation
 from greenllm.config.read import read_settings
 from greenllm.device_choice import DEVICE_CHOICES
 from greenllm.errors import UserError
-from greenllm.files import require_separate
+from greenllm.files import require_separate, require_writable
 from greenllm.key_values import key_values
 from greenllm.load.measure import measure
 from greenllm.load.measurement_job import TWIN, Contender, MeasurementJob
@@ -56,8 +56,9 @@ def run(arguments: argparse.Namespace) -> int:
         if unknown := set(names) - bundles.keys():
             raise UserError(f"{option} {min(unknown)}: expected one of the recipes that have a --bundle")
     inputs = [Path(path) for path in (*bundles.values(), *predictions.values())]
-    folders = [arguments.energy_serve, arguments.energy_load, arguments.energy_probe]
-    require_separate([arguments.out, *folders], inputs)
+    require_separate([arguments.out], inputs)
+    for folder in (arguments.energy_serve, arguments.energy_load, arguments.energy_probe):
+        require_writable(folder)
     settings = read_settings(arguments.settings, Deployment)
     evaluation = read_settings(arguments.evaluation_settings, Evaluation, option="--evaluation-settings")
     endpoints = [endpoint for path in bundles.values() if (endpoint := read_manifest(Path(path)).endpoint)]

@@ -38,7 +38,8 @@ def run(arguments: argparse.Namespace) -> int:
         )
         return 0
     for name in chosen:
-        print(f"{name}: {found[name].sentence} {found[name].note}")
+        one = found[name]
+        print(f"{name}: {' '.join(said for said in (one.sentence, one.nothing_to_compare, one.note) if said)}")
     return 0
 
 

@@ -81,6 +81,10 @@ class LanguageModelling(Task):
         nats, tokens, length = (sum(answer[key] for answer in answers) for key in SCORED)
         return {"bits_per_byte": nats / length / math.log(2), "perplexity": math.exp(nats / tokens)}
 
+    def chance(self, answers: Sequence[Answer]) -> float:
+        """Return the bits per byte of a model to which all bytes are equally probable: log2 of their 256 values."""
+        return 8.0
+
     def sums(self, answers: Sequence[Answer]) -> dict[str, Sums]:
         """Return nats, tokens and bytes of each passage."""
         scored = np.array([[answer[key] for key in SCORED] for answer in answers], dtype=np.float64)

@@ -2,6 +2,7 @@
 
 import math
 from abc import ABC, abstractmethod
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -107,6 +108,11 @@ class Task(ABC):
     def score(self, answers: Sequence[Answer]) -> dict[str, float]:
         """Return each metric over all answers."""
         return {"exact_match": float(exactly_right(answers).mean())}
+
+    def chance(self, answers: Sequence[Answer]) -> float:
+        """Return the primary metric of a model that ignores its input: the commonest completion is its every answer."""
+        ((commonest, _),) = Counter(answer["completion"] for answer in answers).most_common(1)
+        return self.score([{**answer, "prediction": commonest} for answer in answers])[self.primary]
 
     def sums(self, answers: Sequence[Answer]) -> dict[str, Sums]:
         """Return each metric as a sum over the answers, equal to `score` on any resample of them."""

@@ -10,10 +10,12 @@ from greenllm.report.figures import style
 from greenllm.report.figures.batch_curve import batch_curve
 from greenllm.report.figures.drawing import Drawing, inline, write
 from greenllm.report.figures.energy_by_stage import energy_by_stage
+from greenllm.report.figures.factors import factors
 from greenllm.report.figures.power_over_time import power_over_time
 from greenllm.report.figures.quality_energy import quality_energy
 
 FIGURES = {
+    "factors": factors,
     "quality-energy": quality_energy,
     "batch-curve": batch_curve,
     "energy-by-stage": energy_by_stage,

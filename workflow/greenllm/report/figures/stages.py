@@ -11,11 +11,18 @@ _COLOURS = {
     "compress": "#7a5195",
     "evaluate": "#38a3a5",
     "deploy": "#b9c4c9",
+    "probe": "#8c3b4a",
     "serve": "#d1495b",
     "load": "#efa6a0",
 }
 _OTHER = "#8d979c"
-_NAMES = {"collect_model": "collect model", "deploy": "deploy (rest)", "serve": "server", "load": "load generator"}
+_NAMES = {
+    "collect_model": "collect model",
+    "deploy": "deploy (rest)",
+    "probe": "thread probes",
+    "serve": "server",
+    "load": "load generator",
+}
 
 
 def stage_colour(stage: str) -> str:

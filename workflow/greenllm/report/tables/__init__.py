@@ -21,6 +21,6 @@ from greenllm.report.tables.training import training
 NAMED: dict[str, Callable[[Account], Table]] = {"efficiency": efficiency, "impact": impact}
 # Tables written with the page.
 PAGE: tuple[Callable[[Account], Table], ...] = (
-    comparison, causes, threads, recommendation, sizes, quality, subsets, hand_over, serving, training, produced, spent, methods,
-    parameters, conservation, data, ledgers, missing, unused,
+    comparison, causes, threads, recommendation, sizes, quality, subsets, hand_over, serving, training, produced, spent,
+    methods, parameters, conservation, data, ledgers, missing, unused,
 )  # fmt: skip

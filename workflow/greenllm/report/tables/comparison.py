@@ -2,7 +2,7 @@
 
 from greenllm.account.document import Account
 from greenllm.estimate import Interval
-from greenllm.report.causes import APART, parts_text, role
+from greenllm.report.causes import APART, UNSTEADY, parts_text, role
 from greenllm.report.names import metric_name
 from greenllm.report.table import Column, Table
 from greenllm.report.tables.shared import RECIPE, UNKNOWN, ComparedRow, recipes
@@ -33,9 +33,10 @@ class ComparisonRow(ComparedRow):
 
     @property
     def by_numerics(self) -> Interval | None:
-        """How many times less energy what else the recipe changes takes; None where that is more than one part."""
-        others = [part.times_less for part in self.parts if part.change not in APART]
-        return others[0] if len(others) == 1 else None
+        """How many times less energy all else that the recipe changes takes; None where that is not one part."""
+        others = [part for part in self.parts if part.change not in APART]
+        alone = len(others) == 1 and not any(change in others[0].change.split() for change in APART)
+        return others[0].times_less if alone else None
 
     @property
     def causes(self) -> str:
@@ -47,7 +48,9 @@ class ComparisonRow(ComparedRow):
 
     @property
     def verdict_text(self) -> str:
-        """The verdict, with the reason where it is unknown."""
+        """The verdict, with the reason where there is none."""
+        if self.verdict == "not resolvable" and not self.within.comparison.steady:
+            return f"{self.verdict}: {UNSTEADY}"
         return f"unknown: {self.reason}" if self.verdict == "unknown" and self.reason else self.verdict
 
 
@@ -73,7 +76,7 @@ def comparison(account: Account) -> Table:
             Column("by_numerics", "… by numerics", "×", "interval", if_known=True),
             Column("causes", "Causes", on_page=False),
             Column("verdict", "Verdict", field="verdict_text"),
-            Column("threads", "Threads", None, "number", field="threads.threads", if_known=True),
+            Column("threads", "Threads", None, "number", on_page=False, field="threads.threads"),
             Column("latency_p50_s", "p50", "s", "number", UNKNOWN),
             Column("latency_p95_s", "p95", "s", "number", UNKNOWN),
             Column("requests_per_s", "Rate", "requests/s", "number", UNKNOWN),
@@ -82,9 +85,9 @@ def comparison(account: Account) -> Table:
         rows,
         [
             "Energy per request and per token: of the server alone, while it answers. Times less: the baseline's "
-            "energy per request divided by the recipe's, and its factors: what the engine, the device and all else (such "
-            "as int8) take less by themselves. p50, p95: latency. To produce: the energy of every step that "
-            "made the model. Intervals are 95 %.",
+            "energy per request divided by the recipe's, and its factors: what the engine, the device and all else "
+            "(such as int8) take less by themselves. p50, p95: latency. To produce: the energy of every step that made "
+            "the model. Intervals are 95 %.",
             *([f"Intervals of energy: {'; '.join(notes)}."] if notes else []),
         ],
     )

@@ -49,12 +49,8 @@ def serving(account: Account) -> Table:
             *inside("model", *named),
             *inside("point", *point),
             Column("agreement", "Answers as evaluated", "1", "number", UNKNOWN, field="model.serving.agreement.share"),
-            *inside("point", Column("stopped", "Stopped by")),
             *inside("model.serving", Column("reason", "Energy unknown because", if_known=True)),
         ],
         [ServingRow(model, point) for model in account.models if model.serving for point in model.serving.points],
-        [
-            "A row for each concurrency: the number of requests under way at once. Stopped by: narrow, the energy per "
-            "request is known as closely as asked; limit, the measurement reached its longest time."
-        ],
+        ["A row for each concurrency: the number of requests under way at once."],
     )

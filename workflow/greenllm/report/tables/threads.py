@@ -34,6 +34,11 @@ class ThreadsRow:
 
 def threads(account: Account) -> Table:
     """One row a recipe and number of threads that was probed."""
+    rows = []
+    for row in recipes(account, ComparedRow):
+        if row.threads:
+            probed = [ThreadsRow(row, row.threads, one) for one in row.threads.probed]
+            rows += probed or [ThreadsRow(row, row.threads, None)]
     return Table(
         "threads",
         "Threads of each server: what a request takes with each number that was probed",
@@ -51,11 +56,6 @@ def threads(account: Account) -> Table:
             ),
             Column("reason", "Why"),
         ],
-        [
-            ThreadsRow(row, row.threads, probed)
-            for row in recipes(account, ComparedRow)
-            if row.threads
-            for probed in row.threads.probed or [None]
-        ],
+        rows,
         ["Energy, processor time and time are those of one request, in short probes before the measurement."],
     )

@@ -1,4 +1,4 @@
-"""`greenllm deploy` with another OpenAI server in our server's place: a stand-in for vLLM, a real process."""
+"""`greenllm measure` with another OpenAI server in our server's place: a stand-in for vLLM, a real process."""
 
 import json
 import subprocess
@@ -46,15 +46,15 @@ def test_another_server_is_started_measured_and_stopped_with_all_its_processes(
 ) -> None:
     done = deploy(int8, ANSWERS, server=f"{SERVE} --max-model-len {{context}}", concurrency=[2, 4])
     assert done.returncode == 0, done.stderr
-    measured = json.loads((tmp_path / "measurement.json").read_text())
+    (measured,) = json.loads((tmp_path / "measurement.json").read_text())["servers"]
     assert (measured["engine"], measured["precision"]) == ("vllm", "int8")
     assert measured["agreement"] == {"equal": 60, "compared": 60, "share": 1.0}
     assert [(point["concurrency"], point["answered"]) for point in measured["points"]] == [(2, 30), (4, 30)]
     assert all(point["energy_per_request_J"]["value"] > 0 for point in measured["points"])
     assert measured["memory_bytes"] > 10e6
     assert "stand-in: listens at" in done.stderr  # its log is in ours
-    serve = json.loads((tmp_path / "serve.json").read_text())
-    assert serve["id"] == measured["serve_id"]
+    serve = json.loads((tmp_path / "serve/int8.json").read_text())
+    assert {one["serve_id"] for point in measured["points"] for one in point["rounds"]} == {serve["id"]}
     started = next(iter((tmp_path / "ledger").glob(f"*/{serve['id']}.jsonl"))).read_text().splitlines()[0]
     command = json.loads(started)["command"]
     assert command[1:4] == ["serve", str(tmp_path / "bundle"), "--served-model-name"]
@@ -73,7 +73,8 @@ def test_prompts_that_spell_special_tokens_are_sent_to_another_server_as_ids(
     count = load_engine(int8, threads=1, device="cpu").count_tokens(spelled)
     done = deploy(int8, [f"{count} ids", *ANSWERS], prompts=[spelled, *PROMPTS], server=SERVE)
     assert done.returncode == 0, done.stderr
-    assert json.loads((tmp_path / "measurement.json").read_text())["agreement"]["share"] == 1
+    (measured,) = json.loads((tmp_path / "measurement.json").read_text())["servers"]
+    assert measured["agreement"]["share"] == 1
 
 
 @pytest.mark.parametrize(
@@ -108,7 +109,7 @@ def test_the_other_server_ends_with_a_stage_that_is_killed(
 ) -> None:
     with deploy(int8, ANSWERS, start=subprocess.Popen, requests=1_000_000, server=SERVE) as meter:
         until_loaded(tmp_path)
-        (stage,) = [p for p in of_this_test(tmp_path) if p.cmdline()[1:4] == ["-m", "greenllm", "deploy"]]
+        (stage,) = [p for p in of_this_test(tmp_path) if p.cmdline()[1:4] == ["-m", "greenllm", "measure"]]
         children = stage.children(recursive=True)
         stage.kill()
         assert meter.wait(60) == 137

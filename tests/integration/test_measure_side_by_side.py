@@ -1,0 +1,256 @@
+"""`greenllm measure` on several bundles: blocks, visits, failures. The servers are stand-ins that start at once."""
+
+import itertools
+import json
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+from deploying import make_bundle, measure, of_this_test, rows_of, until_loaded, write_predictions
+from narrowing import known
+from tiny_models import PROMPTS
+
+from greenllm.attribution import attribute
+from greenllm.attribution.turns import energy_in_turn
+
+STAND_IN = Path(__file__).parents[1] / "openai_stand_in.py"
+SERVER = f"{sys.executable} {STAND_IN} serve {{model}} --served-model-name {{name}} --port {{port}} --alone"
+RECIPES = ["baseline", "small", "smaller"]
+WITH_TWIN = [*RECIPES, "baseline~twin"]
+Bundles = Callable[[Sequence[str]], None]
+
+
+@pytest.fixture
+def bundles(int8: Path, tmp_path: Path) -> Bundles:
+    """Return a function that makes equal bundles for recipes."""
+
+    def make(recipes: Sequence[str]) -> None:
+        assert make_bundle(int8, recipes[0], tmp_path).returncode == 0
+        for recipe in recipes:
+            if recipe != recipes[0]:
+                shutil.copytree(tmp_path / recipes[0], tmp_path / recipe)
+            write_predictions(tmp_path / f"{recipe}.jsonl", rows_of([one.split()[-1].upper() for one in PROMPTS]))
+
+    return make
+
+
+def measured(tmp_path: Path, recipes: Sequence[str], **settings: Any) -> dict[str, Any]:
+    """Measure, and return the document."""
+    done = measure(tmp_path, recipes, server=SERVER, **settings)
+    assert done.returncode == 0, done.stderr
+    assert of_this_test(tmp_path) == []
+    found: dict[str, Any] = json.loads((tmp_path / "measurement.json").read_text())
+    return found
+
+
+def rounds_of(document: dict[str, Any], place: int = 0) -> dict[str, list[dict[str, Any]]]:
+    """Return the rounds of each server at one concurrency."""
+    return {server["name"]: server["points"][place]["rounds"] for server in document["servers"] if server["points"]}
+
+
+def in_order_of_time(document: dict[str, Any], place: int = 0) -> list[tuple[str, dict[str, Any]]]:
+    """Return all rounds with their servers; each begins after the one before has ended."""
+    rounds = [(name, one) for name, of_server in rounds_of(document, place).items() for one in of_server]
+    rounds.sort(key=lambda each: each[1]["window"]["monotonic_start_s"])
+    for (_, before), (_, after) in itertools.pairwise(rounds):
+        assert before["window"]["monotonic_end_s"] < after["window"]["monotonic_start_s"]
+    return rounds
+
+
+def test_each_block_has_a_round_of_each_server_in_the_order_that_is_recorded(bundles: Bundles, tmp_path: Path) -> None:
+    bundles(RECIPES)
+    settings: dict[str, Any] = {"twin": True, "rounds": 6, "requests": 18, "concurrency": [1, 3]}
+    found = measured(tmp_path, RECIPES, **settings)
+    assert [server["name"] for server in found["servers"]] == WITH_TWIN
+    assert (found["twin"], found["servers"][3]["recipe"], found["loaded"]) == ("baseline~twin", "baseline", "all")
+    assert [(one["concurrency"], one["first"], one["blocks"]) for one in found["blocks"]] == [(1, 6, 6), (3, 6, 6)]
+    for place, orders in enumerate(found["orders"]):
+        in_time = in_order_of_time(found, place)
+        assert [name for name, _ in in_time] == [name for order in orders for name in order]
+        assert [one["block"] for _, one in in_time] == [block for block in range(6) for _ in WITH_TWIN]
+        assert all(sorted(order) == sorted(WITH_TWIN) for order in orders)
+        assert len({tuple(order) for order in orders}) > 1  # the chance of one order only is (1/24)^5
+    # The seed determines the order.
+    settings["concurrency"] = [1]
+    again = measured(tmp_path, RECIPES, **settings)["orders"]
+    assert again[0] == found["orders"][0]
+    assert measured(tmp_path, RECIPES, options=["--seed", "2"], **settings)["orders"] != again
+
+
+def test_all_turns_together_take_at_most_the_energy_of_the_job(bundles: Bundles, tmp_path: Path) -> None:
+    bundles(RECIPES)
+    found = measured(tmp_path, RECIPES, twin=True, rounds=3, requests=30, round_s=0.2)
+    attribution = attribute(tmp_path / "ledger")
+    total_J = 0.0
+    for server in found["servers"]:
+        for one in server["points"][0]["rounds"]:
+            window = one["window"]["monotonic_start_s"], one["window"]["monotonic_end_s"]
+            threads = server["threads"]["threads"]
+            turn = energy_in_turn(
+                attribution, one["serve_id"], found["measure_id"], window, threads=threads, gpus=server["gpus"]
+            )
+            assert known(turn).value == pytest.approx(one["energy_J"]["value"], rel=0.05)
+            total_J += known(turn).value
+            # Samples were taken at the edges.
+            for job in (one["serve_id"], found["measure_id"]):
+                times_s = attribution.job(job).attempt.times
+                assert min(window[0] - times_s[times_s <= window[0]]) < 0.2
+                assert min(times_s[times_s >= window[1]] - window[1]) < 0.2
+    assert 0 < total_J <= known(attribution.job(found["measure_id"]).energy_with_children).value
+
+
+def test_the_servers_get_the_same_prompts_within_a_block(fp32: Path, tmp_path: Path) -> None:
+    """Seen by the number of their tokens, which our server reports."""
+    for name in ("baseline", "other"):
+        assert make_bundle(fp32, name, tmp_path).returncode == 0
+        rows = [row | {"prediction": "differs"} for row in rows_of(PROMPTS)]
+        write_predictions(tmp_path / f"{name}.jsonl", rows)
+    done = measure(tmp_path, ["baseline", "other"], rounds=4, requests=8, agreement=0)
+    assert done.returncode == 0, done.stderr
+    rounds = rounds_of(json.loads((tmp_path / "measurement.json").read_text()))
+    tokens = [one["prompt_tokens"] for one in rounds["baseline"]]
+    assert tokens == [one["prompt_tokens"] for one in rounds["other"]]
+    assert len(set(tokens)) == 4  # each block has other prompts
+
+
+def test_a_server_that_dies_in_its_third_block_is_missing_and_the_others_count(
+    bundles: Bundles, tmp_path: Path
+) -> None:
+    bundles(RECIPES)
+    (tmp_path / "small/dies-after").write_text("8")  # two warm-ups, and three requests in each of two blocks
+    done = measure(tmp_path, RECIPES, server=SERVER, twin=True, rounds=5, requests=15)
+    assert done.returncode == 0, done.stderr
+    assert "greenllm measure: small is missing: " in done.stderr
+    assert "Traceback" not in done.stderr
+    found = json.loads((tmp_path / "measurement.json").read_text())
+    servers = {server["name"]: server for server in found["servers"]}
+    failure = servers["small"].pop("failure")
+    assert "the server died with status 9" in failure
+    assert servers["small"]["points"] == []
+    assert {name: server.get("failure") for name, server in servers.items()} == dict.fromkeys(WITH_TWIN)
+    for name, rounds in rounds_of(found).items():
+        assert [one["block"] for one in rounds] == [0, 1, 2, 3, 4], name
+    assert set(rounds_of(found)) == set(WITH_TWIN) - {"small"}
+    (orders,) = found["orders"]
+    assert ["small" in order for order in orders] == [True, True, True, False, False]
+    in_order_of_time(found)
+    assert of_this_test(tmp_path) == []
+
+
+def test_a_server_that_cannot_start_is_missing_and_the_others_count(bundles: Bundles, tmp_path: Path) -> None:
+    bundles(RECIPES)
+    (tmp_path / "smaller/dies-after").write_text("no number")
+    done = measure(tmp_path, RECIPES, server=SERVER)
+    assert done.returncode == 0, done.stderr
+    found = json.loads((tmp_path / "measurement.json").read_text())
+    reasons = {server["name"]: server["failure"] for server in found["servers"]}
+    assert "the server ended with status 1 before it was ready" in reasons.pop("smaller")
+    assert reasons == {"baseline": None, "small": None}
+    assert all("smaller" not in order for orders in found["orders"] for order in orders)
+    # The workflow expects the log of each server's energy.
+    assert all((tmp_path / f"serve/{name}.json").is_file() for name in reasons)
+
+
+def test_where_every_server_fails_nothing_is_written(bundles: Bundles, tmp_path: Path) -> None:
+    bundles(RECIPES)
+    for recipe in RECIPES:
+        (tmp_path / recipe / "dies-after").write_text("4")
+    done = measure(tmp_path, RECIPES, server=SERVER)
+    assert done.returncode == 2
+    last = done.stderr.splitlines()[-1]
+    assert last.startswith("greenllm measure: error: ")
+    assert "the server died with status 9" in last
+    assert "Traceback" not in done.stderr
+    assert not (tmp_path / "measurement.json").exists()
+    assert of_this_test(tmp_path) == []
+
+
+def test_one_server_loaded_at_a_time_is_measured_in_visits(bundles: Bundles, tmp_path: Path) -> None:
+    bundles(RECIPES)
+    settings: dict[str, Any] = {"loaded": "one", "visit_rounds": 2, "rounds": 5, "requests": 5}
+    found = measured(tmp_path, RECIPES, twin=True, **settings)
+    assert (found["loaded"], found["loaded_reason"]) == ("one", "set by deploy.loaded: one")
+    (planned,) = found["blocks"]
+    assert (planned["first"], planned["blocks"]) == (3, 3)  # five rounds, two in each visit
+    (orders,) = found["orders"]
+    assert [sorted(order) for order in orders] == [sorted(WITH_TWIN)] * 3
+    visits = [name for order in orders for name in order]
+    assert [name for name, _ in in_order_of_time(found)] == [name for name in visits for _ in range(2)]
+    attempts = {job.id: job for job in attribute(tmp_path / "ledger").jobs}
+    serve_ids = set()
+    for name, rounds in rounds_of(found).items():
+        assert [one["block"] for one in rounds] == [0, 0, 1, 1, 2, 2]
+        for block in range(3):
+            (serve_id,) = {one["serve_id"] for one in rounds if one["block"] == block}
+            assert attempts[serve_id].wildcards["recipe"] == name
+            serve_ids.add(serve_id)
+        logs = [tmp_path / f"serve/{name}{visit}.json" for visit in ("", "-visit-2", "-visit-3")]
+        assert {json.loads(log.read_text())["id"] for log in logs} == {one["serve_id"] for one in rounds}
+    assert len(serve_ids) == 12
+    # One at a time: no server runs while another does.
+    spans = sorted((attempts[one].attempt.first_s, attempts[one].attempt.last_s) for one in serve_ids)
+    assert all(before[1] < after[0] for before, after in itertools.pairwise(spans))
+
+
+def test_a_server_that_dies_in_a_visit_is_visited_no_more(bundles: Bundles, tmp_path: Path) -> None:
+    bundles(RECIPES)
+    (tmp_path / "small/dies-after").write_text("3")
+    found = measured(tmp_path, RECIPES, loaded="one", rounds=6, requests=6)
+    assert set(rounds_of(found)) == {"baseline", "smaller"}
+    (orders,) = found["orders"]
+    assert ["small" in order for order in orders] == [True, False]
+
+
+@pytest.mark.parametrize("loaded", ["all", "one"])
+def test_ctrl_c_leaves_no_process_and_no_document_and_the_next_run_measures(
+    bundles: Bundles, tmp_path: Path, loaded: str
+) -> None:
+    bundles(RECIPES)
+    endless: dict[str, Any] = {"requests": 1_000_000, "visit_rounds": 1_000_000, "server": SERVER, "loaded": loaded}
+    with measure(tmp_path, RECIPES, subprocess.Popen, **endless) as meter:
+        until_loaded(tmp_path)
+        (stage,) = [one for one in of_this_test(tmp_path) if one.cmdline()[1:4] == ["-m", "greenllm", "measure"]]
+        children = stage.children(recursive=True)
+        meter.send_signal(signal.SIGINT)
+        assert meter.wait(60) == 130
+    _, alive = psutil.wait_procs(children, timeout=60)
+    assert alive == []
+    assert of_this_test(tmp_path) == []
+    assert not (tmp_path / "measurement.json").exists()
+    assert set(rounds_of(measured(tmp_path, RECIPES, loaded=loaded))) == set(RECIPES)
+
+
+def test_an_experiment_with_one_recipe_and_one_round_is_measured(bundles: Bundles, tmp_path: Path) -> None:
+    bundles(["only"])
+    found = measured(tmp_path, ["only"], twin=True, rounds=1, requests=1)
+    assert [one["blocks"] for one in found["blocks"]] == [1]
+    assert {name: len(rounds) for name, rounds in rounds_of(found).items()} == {"only": 1, "only~twin": 1}
+    found = measured(tmp_path, ["only"], rounds=1, requests=1)
+    assert ([server["name"] for server in found["servers"]], found["twin"]) == (["only"], None)
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ([], "--bundle: is missing; expected RECIPE=FOLDER"),
+        (["--bundle", "a=x"], "--predictions: expected one for each --bundle"),
+        (["--bundle", "a=x", "--predictions", "a=y", "--on-cpu", "b"], "--on-cpu b: expected one of the recipes"),
+        (["--bundle", "a=x", "--predictions", "a=y"], "x"),
+    ],
+)
+def test_wrong_options_are_reported_in_one_line(tmp_path: Path, options: list[str], said: str) -> None:
+    command = [sys.executable, "-m", "greenllm", "measure", *options]
+    for option in ("--energy-serve", "--energy-load", "--energy-probe", "--out"):
+        command += [option, str(tmp_path / option.strip("-"))]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 2
+    (line,) = done.stderr.splitlines()
+    assert line.startswith("greenllm measure: error: ")
+    assert said in line
+    assert list(tmp_path.iterdir()) == []
