@@ -3,6 +3,7 @@
 Nothing here is a result: ratios and their intervals come from the functions that the account uses.
 """
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -73,21 +74,21 @@ def _energies(host: Host, design: Design, blocks: int, number: int, random: np.r
     starts = np.concatenate([[0.0], ends[:-1]])
     size = np.where(np.arange(blocks) < design.blocks // 2, 1.0, host.unsteady).repeat(design.servers)
     logarithms = np.log(slow) + host.noise * size * random.standard_normal((number, rounds))
-    logarithms += host.wander * _wander(np.exp(-design.round_s / host.wander_s), number, rounds, random)
+    logarithms += host.wander * _wander(math.exp(-design.round_s / host.wander_s), number, rounds, random)
     if host.disturbed:
         shares = np.array([_shares(starts, ends, random) for _ in range(number)])
         logarithms += np.log1p(host.disturbed * shares)
     placed = logarithms.reshape(order.shape)
     by_server = np.take_along_axis(placed, np.argsort(order, axis=2), axis=2)
-    energies: Array = ENERGY_J * (1 + OTHER_MORE * np.arange(design.servers)) * np.exp(by_server)
-    return energies
+    more = 1 + OTHER_MORE * np.arange(design.servers)
+    return np.asarray(ENERGY_J * more * np.exp(by_server), dtype=np.float64)
 
 
 def _wander(alike: float, number: int, rounds: int, random: np.random.Generator) -> Array:
     """Return an AR(1) process of variance 1, in which neighbours have the correlation `alike`."""
-    found = random.standard_normal((number, rounds))
+    found: Array = random.standard_normal((number, rounds))
     for place in range(1, rounds):
-        found[:, place] = alike * found[:, place - 1] + np.sqrt(1 - alike**2) * found[:, place]
+        found[:, place] = alike * found[:, place - 1] + math.sqrt(1 - alike**2) * found[:, place]
     return found
 
 
@@ -96,8 +97,7 @@ def _shares(starts: Array, ends: Array, random: np.random.Generator) -> Array:
     edges = np.cumsum([random.uniform(0, 20), *random.uniform(1, 20, int(ends[-1]) + 2)]) - random.uniform(0, 20)
     runs = np.arange(len(edges)) % 2 == random.integers(2)  # from each edge to the next
     spent = np.concatenate([[0.0], np.cumsum(np.diff(edges) * runs[:-1])])
-    shares: Array = (np.interp(ends, edges, spent) - np.interp(starts, edges, spent)) / (ends - starts)
-    return shares
+    return np.asarray((np.interp(ends, edges, spent) - np.interp(starts, edges, spent)) / (ends - starts), np.float64)
 
 
 def _measured(design: Design, energies: Array) -> Quantity:
