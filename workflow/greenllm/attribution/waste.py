@@ -18,7 +18,7 @@ def waste_classes(lineage: Lineage) -> dict[str, str]:
     An attempt is superseded where a later one made the same output again with the same configuration: the same paths
     (or, without named outputs, the same wildcards) by the same rule, with the same `config_hash`, from the same inputs
     or from inputs that were made with the same configuration. Meters inside an attempt share its class, unless they
-    have their own.
+    have their own. Meters inside one attempt don't supersede each other: a server may be started for several visits.
     """
     fates = {a.id: a.status for a in lineage.attempts if a.status in UNSUCCESSFUL}
     configurations = _configurations(lineage)
@@ -29,6 +29,9 @@ def waste_classes(lineage: Lineage) -> dict[str, str]:
             continue
         same = (product, configurations[attempt.id])
         if (earlier := newest.get(same)) is not None:
+            around = lineage.around(attempt)
+            if around is not None and around == lineage.around(earlier):
+                continue
             if attempt.id in {inner.id for inner in lineage.inside(earlier)}:
                 continue  # it ran inside the earlier one, as part of making the same output
             fates[earlier.id] = "superseded"

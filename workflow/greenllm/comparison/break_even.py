@@ -3,7 +3,7 @@
 import math
 from collections.abc import Mapping
 
-from greenllm.comparison.quantity import Quantity, verdict, widened
+from greenllm.comparison.quantity import Quantity, widened
 from greenllm.comparison.rows import BreakEven
 from greenllm.estimate import Estimate, Interval, ratio, total
 from greenllm.statistics import halfwidth
@@ -18,7 +18,7 @@ def break_even(request: Quantity, produce: Mapping[str, Produced], baseline: str
     Errors of shared parameters cancel; the spreads of both differences add. Returns "never" if a request takes more
     energy than with the baseline, None if energies are unknown or it is not resolvable whether the recipe saves.
     """
-    found = verdict(request.times_less(baseline, recipe))
+    found = request.verdict(baseline, recipe)
     if found == "loss":
         return "never"
     tables = [table for name in (baseline, recipe) for table in (request.recipes[name], produce[name])]

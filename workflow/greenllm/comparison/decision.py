@@ -1,12 +1,10 @@
 """Which recipe to deploy: the one that is shown to need the least energy at the required quality."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
-from greenllm.comparison.quantity import verdict
 from greenllm.comparison.recipes import Comparison
-from greenllm.comparison.rows import Advice, Qualifies, RecipeRow
+from greenllm.comparison.rows import Advice, Qualifies, RecipeRow, Verdict
 from greenllm.config.models import Decision
-from greenllm.estimate import Interval
 
 
 def decided(comparison: Comparison, decision: Decision) -> tuple[list[RecipeRow], Advice]:
@@ -120,7 +118,7 @@ def _advice(comparison: Comparison, decision: Decision, rows: Sequence[RecipeRow
     }
     chance = at_chance(comparison)
     unsaid = chance or undecidable(comparison, decision)
-    chosen, reason = (None, unsaid) if unsaid else _choice(comparison, rows, in_all)
+    chosen, reason = (None, unsaid) if unsaid else _choice(comparison, rows)
     if chosen is not None and _useless(comparison, by_recipe[chosen]):
         chosen, reason = None, f"{chosen}, the most frugal, answers nothing right"
     row = None if chosen in (None, comparison.baseline) else by_recipe[chosen]
@@ -141,14 +139,12 @@ def _advice(comparison: Comparison, decision: Decision, rows: Sequence[RecipeRow
         losses=[
             row.recipe
             for row in rows
-            if row.verdict == "loss" or ((ratio := in_all.get(row.recipe)) and ratio.high < 1)
+            if row.verdict == "loss" or (not row.is_baseline and _in_all(comparison, row.recipe) == "loss")
         ],
     )
 
 
-def _choice(
-    comparison: Comparison, rows: Sequence[RecipeRow], in_all: Mapping[str, Interval | None]
-) -> tuple[str | None, str | None]:
+def _choice(comparison: Comparison, rows: Sequence[RecipeRow]) -> tuple[str | None, str | None]:
     """Return the recipe to deploy, or why there is none."""
     good = [row for row in rows if row.qualifies == "yes"]
     if not good:
@@ -158,21 +154,35 @@ def _choice(
         return None, f"the energy in all of {_listed(good)} is unknown ({_why_unknown(comparison, good[0])})"
     baseline = next((row for row in good if row.is_baseline), None)
     if baseline is None:
-        return min(energy_J, key=energy_J.__getitem__), None
+        return min(_worth_their_changes(comparison, list(energy_J)), key=energy_J.__getitem__), None
     if baseline.recipe not in energy_J:
         return None, (
             f"the energy in all of {comparison.baseline}, which others are compared with, is unknown "
             f"({_why_unknown(comparison, baseline)})"
         )
-    if comparison.twin is not None and not comparison.twin.steady:
-        return baseline.recipe, None  # nothing is shown to save
-    shown = [recipe for recipe in energy_J if (ratio := in_all.get(recipe)) and ratio.low > 1]
-    least = min(shown or [baseline.recipe], key=energy_J.__getitem__)
-    # What takes as little with fewer changes is recommended: plain weights where the engine alone saves as much.
-    for simpler in comparison.study.plan.path(comparison.experiment, least)[1:-1]:
-        if simpler in shown and verdict(comparison.total.times_less(simpler, least)) != "saves":
-            return simpler, None
-    return least, None
+    shown = [recipe for recipe in energy_J if recipe != baseline.recipe and _in_all(comparison, recipe) == "saves"]
+    return min(_worth_their_changes(comparison, shown) or [baseline.recipe], key=energy_J.__getitem__), None
+
+
+def _in_all(comparison: Comparison, recipe: str) -> Verdict:
+    """Return whether a recipe's energy in all is less than the baseline's."""
+    return comparison.verdict(comparison.total.verdict(comparison.baseline, recipe))
+
+
+def _worth_their_changes(comparison: Comparison, recipes: Sequence[str]) -> list[str]:
+    """Return those of the recipes that are shown to take less energy in all than each simpler one of them.
+
+    Simpler are those on the way from the baseline: plain weights on the same engine, where the engine alone saves.
+    """
+    return [
+        recipe
+        for recipe in recipes
+        if all(
+            comparison.verdict(comparison.total.verdict(simpler, recipe)) == "saves"
+            for simpler in comparison.study.plan.path(comparison.experiment, recipe)[1:-1]
+            if simpler in recipes
+        )
+    ]
 
 
 def _useless(comparison: Comparison, row: RecipeRow) -> bool:

@@ -81,6 +81,13 @@ class Quantity:
         half = found.spread.half_at(confidence) if found.spread else 0.0
         return widened(Interval(value, low, high), half)
 
+    def verdict(self, baseline: str, recipe: str) -> Verdict:
+        """Return what the ratio baseline / recipe means; "not resolvable" where a single block shows no spread."""
+        found = self.log_ratio(baseline, recipe)
+        if self.side_by_side and found is not None and found.spread is None:
+            return "not resolvable"
+        return verdict(self.times_less(baseline, recipe))
+
 
 def verdict(factor: Interval | None) -> Verdict:
     """Return what a ratio baseline / recipe means: "not resolvable" where 1 is within its interval."""

@@ -10,8 +10,9 @@ from typing import Any, TypeVar
 from greenllm.comparison.break_even import break_even
 from greenllm.comparison.model import ModelFacts
 from greenllm.comparison.quality import Uncertain, paired_difference, quality
-from greenllm.comparison.quantity import Quantity, verdict
+from greenllm.comparison.quantity import Quantity
 from greenllm.comparison.rows import (
+    BreakEven,
     CurvePoint,
     Difference,
     EnergySpread,
@@ -106,7 +107,8 @@ class Comparison:
         sides = [self._gpus(recipe) for recipe in (before, after)]
         device = None not in sides and (sides[0] == 0) != (sides[1] == 0)
         change = self.study.plan.changes(before, after, device=device)
-        return Factor(change=change, before=before, after=after, times_less=found, verdict=self.verdict(verdict(found)))
+        resolved = self.verdict(self.request.verdict(before, after))
+        return Factor(change=change, before=before, after=after, times_less=found, verdict=resolved)
 
     def verdict(self, raw: Verdict) -> Verdict:
         """Return a verdict; where the host was not steady, none can be given."""
@@ -183,6 +185,7 @@ class Comparison:
         servings = [model.serving for model in own if model.serving is not None]
         evaluated = self._evaluated(recipe)
         factor = None if same else self.request.times_less(self.baseline, recipe)
+        raw = self.request.verdict(self.baseline, recipe)
         accelerator = self.measured(lambda point: point.accelerator_per_request).mean(recipe)
         return RecipeRow(
             recipe=recipe,
@@ -206,8 +209,8 @@ class Comparison:
             energy_quality=_first(serving.quality for serving in servings),
             energy_spread=_spread(self.request, recipe),
             times_less=factor,
-            verdict="baseline" if same else self.verdict(verdict(factor)),
-            verdict_as_measured="baseline" if same else verdict(factor),
+            verdict="baseline" if same else self.verdict(raw),
+            verdict_as_measured="baseline" if same else raw,
             parts=[self.factor(*pair) for pair in itertools.pairwise(self.study.plan.path(self.experiment, recipe))],
             curve=self._curve(recipe),
             idle_power_W=_mean_interval(serving.idle_power for serving in servings),
@@ -218,11 +221,14 @@ class Comparison:
             requests_per_s=_mean(serving.compared.written.throughput.requests_per_s for serving in servings),
             cost_to_produce_J=self._whole_cost(recipe).mean(recipe),
             total_energy_per_request_J=self.total.mean(recipe),
-            break_even_requests=None if same else break_even(self.request, self.produce, self.baseline, recipe),
+            break_even_requests=None if same or raw != self.verdict(raw) else self._break_even(recipe),
             reason=_first(serving.reason for serving in servings) if servings else self._why_not_served(recipe),
             qualifies=qualifies,
             on_front=on_front,
         )
+
+    def _break_even(self, recipe: str) -> BreakEven | None:
+        return break_even(self.request, self.produce, self.baseline, recipe)
 
     def _why_not_served(self, recipe: str) -> str:
         measured = [self.study.measurement((self.experiment, recipe, seed)) for seed in self.models[self.baseline]]

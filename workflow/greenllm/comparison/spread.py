@@ -17,6 +17,7 @@ from scipy import stats
 from greenllm.estimate import Estimate
 
 LARGER = 0.1  # significance at which a recipe's spread counts as larger than the others'
+LATER = 0.05  # significance at which the blocks after the first stage count as varying more than those of it
 
 
 @dataclass(frozen=True)
@@ -122,11 +123,11 @@ def _mean_variance(spreads: Sequence[Spread]) -> tuple[float, float]:
     return sum(spread.freedom * spread.deviation**2 for spread in spreads) / freedom, freedom
 
 
-def _is_larger(spread: Spread, others: Sequence[Spread]) -> bool:
+def _is_larger(spread: Spread, others: Sequence[Spread], significance: float = LARGER) -> bool:
     if not others:
         return False
     variance, freedom = _mean_variance(others)
-    return bool(spread.deviation**2 > variance * stats.f.isf(LARGER, spread.freedom, freedom))
+    return bool(spread.deviation**2 > variance * stats.f.isf(significance, spread.freedom, freedom))
 
 
 @dataclass(frozen=True)
@@ -180,20 +181,25 @@ def _pair(first: Repeated, second: Repeated) -> LogRatio | None:
 
 
 def _of_blocks(ratios: NDArray[np.float64], blocks: Sequence[int], first: int | None) -> Spread | None:
-    """Return the spread of the blocks' log ratios.
+    """Return the spread of the blocks' log ratios; None for a single block.
 
     If a first stage determined the number of blocks, the variance is the first stage's: then the interval is exact
     (C. Stein, "A Two-Sample Test for a Linear Hypothesis Whose Power is Independent of the Variance", Annals of
-    Mathematical Statistics 16, 1945). The variance of all blocks counts where it is larger: the host may have become
-    less steady since.
+    Mathematical Statistics 16, 1945). It is that of all blocks if the later ones vary more (F test): then the host was
+    less steady later, and the first stage alone would understate the error (`benchmarks/coverage.py`).
     """
     if len(ratios) < 2:
         return None
-    whole = float(ratios.std(ddof=1))
-    staged = ratios[: sum(block < first for block in blocks)] if first is not None else ratios
-    if len(staged) < 2 or len(staged) == len(ratios):
-        return Spread("rounds", whole, len(ratios), len(ratios) - 1)
-    return Spread("rounds", max(whole, float(staged.std(ddof=1))), len(ratios), len(staged) - 1)
+    later = sum(block >= first for block in blocks) if first is not None else 0
+    staged, since = ratios[: len(ratios) - later], ratios[len(ratios) - later :]
+    whole = Spread("rounds", float(ratios.std(ddof=1)), len(ratios), len(ratios) - 1)
+    if len(since) < 1 or len(staged) < 2:
+        return whole
+    own = Spread("rounds", float(staged.std(ddof=1)), len(ratios), len(staged) - 1)
+    if len(since) < 2:
+        return own
+    after = Spread("rounds", float(since.std(ddof=1)), len(since), len(since) - 1)
+    return whole if _is_larger(after, [own], LATER) else own
 
 
 def _of_mean(spreads: Sequence[Spread]) -> Spread:

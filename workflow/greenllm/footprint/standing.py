@@ -94,16 +94,20 @@ def method_of(parts: Sequence[Component]) -> str:
 
 def attempts(jobs: Sequence[JobEnergy]) -> list[JobAttempt]:
     """Return all attempts of an attribution (`Attribution.jobs`), in its order: by their start."""
-    last = {_key(job): job.id for job in jobs if job.status == "succeeded"}
+    last = {_key(job): job for job in jobs if job.status == "succeeded"}
 
     def standing(job: JobEnergy) -> str:
         """Return an attempt's standing; "current" is the last successful attempt at a job, unless it was wasted.
+
+        Those beside it inside one attempt are current as well, such as the visits of a server.
 
         "Last" means last in the attribution's order, since a wall clock may have been set back.
         """
         if job.waste or job.status != "succeeded":
             return job.waste or job.status
-        return "current" if last[_key(job)] == job.id else "earlier"
+        newest = last[_key(job)]
+        beside = job.parent is not None and job.parent == newest.parent
+        return "current" if beside or newest.id == job.id else "earlier"
 
     return [JobAttempt(job.attempt, job.components, job.waste, job.children, standing(job)) for job in jobs]
 
