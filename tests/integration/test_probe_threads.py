@@ -20,7 +20,7 @@ from greenllm.model_folder.manifest import Manifest
 
 @pytest.fixture
 def predictions(tmp_path: Path) -> Path:
-    rows = [{"id": str(index), "prompt": prompt} for index, prompt in enumerate(PROMPTS)]
+    rows: list[dict[str, object]] = [{"id": str(index), "prompt": prompt} for index, prompt in enumerate(PROMPTS)]
     rows.append({"id": "ids", "prompt": "<eos>x", "prompt_ids": [5, 6, 7]})
     path = tmp_path / "predictions.jsonl"
     path.write_text("".join(json.dumps(row) + "\n" for row in rows))

@@ -165,8 +165,8 @@ def test_shared_parameters_cancel_in_the_ratio(study: dict[str, Any]) -> None:
     int8, baseline = row(study, "support", "int8"), row(study, "support", "baseline")
     factor = int8["times_less"]
     assert factor["value"] == pytest.approx(
-        baseline["energy_per_request_J"]["value"] / int8["energy_per_request_J"]["value"]
-    )
+        baseline["energy_per_request_J"]["value"] / int8["energy_per_request_J"]["value"], rel=1e-4
+    )  # the mean of the blocks' ratios, of the logarithms
     naive = baseline["energy_per_request_J"]["high"] / int8["energy_per_request_J"]["low"]
     assert factor["high"] < factor["value"] + (naive - factor["value"]) / 4
     assert int8["verdict"] == "saves"

@@ -45,7 +45,8 @@ def efficiency_rows(found: Sequence[JobAttempt], models: Iterable[ModelFacts]) -
     rows = [
         _row(attempt, "whole stage", attempt.energy, units_of_work(attempt.work))
         for attempt in found
-        if attempt.standing == "current" and attempt.experiment is not None
+        # Servers and probes reserve nothing: the job around them does, and a server's rounds have a row of their own.
+        if attempt.standing == "current" and attempt.experiment is not None and attempt.rule not in ("serve", "probe")
     ]
     for model in models:
         if model.serving is None or model.serving.server is None:
@@ -54,7 +55,9 @@ def efficiency_rows(found: Sequence[JobAttempt], models: Iterable[ModelFacts]) -
         units = units_of_work({"requests": point.written.answered, "tokens": point.written.completion_tokens})
         row = _row(model.serving.server, "server, measurement window", point.energy, units)
         with_spread = {"J_per_request": over_rounds(point.per_request), "J_per_token": over_rounds(point.per_token)}
-        rows.append(row.model_copy(update=with_spread))
+        serving = model.serving
+        how = {"method": serving.method, "quality": serving.quality, "unknown": serving.reason or row.unknown}
+        rows.append(row.model_copy(update={**with_spread, **how}))
     return rows
 
 

@@ -127,8 +127,8 @@ def _served(found: Serving) -> ServedModel:
         **dict(points[0]),
         points=points,
         reason=found.reason,
-        method=found.server and found.server.method,
-        quality=found.server and found.server.quality,
+        method=found.method,
+        quality=found.quality,
         idle_power_W=interval_of(found.idle_power),
     )
 

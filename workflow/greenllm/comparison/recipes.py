@@ -203,7 +203,7 @@ class Comparison:
             hand_over=_mean_hand_over(evaluated),
             energy_per_request_J=self.request.mean(recipe),
             energy_per_token_J=self.measured(lambda point: point.per_token).mean(recipe),
-            energy_quality=_first(serving.server and serving.server.quality for serving in servings),
+            energy_quality=_first(serving.quality for serving in servings),
             energy_spread=_spread(self.request, recipe),
             times_less=factor,
             verdict="baseline" if same else self.verdict(verdict(factor)),

@@ -8,7 +8,8 @@ from greenllm.attribution.turns import energy_in_turn
 from greenllm.comparison.spread import Repeated
 from greenllm.documents.measurement import LoadPoint, MeasuredRound, MeasurementWindow, ServerMeasurement, SideBySide
 from greenllm.estimate import Estimate, total
-from greenllm.footprint.standing import JobAttempt
+from greenllm.footprint.standing import JobAttempt, method_of, quality_of
+from greenllm.ledger.energy_log import Component
 
 if TYPE_CHECKING:
     from greenllm.attribution import Attribution
@@ -73,7 +74,24 @@ class Serving:
     points: Sequence[PointEnergy]
     idle_power: Estimate | None  # W
     server: JobAttempt | None
+    holder: JobAttempt | None  # the job around it, which holds the GPUs
     reason: str | None
+
+    @property
+    def _known(self) -> list[Component]:
+        """The components that its energy is the sum of."""
+        held = self.holder.known if self.holder and self.measurement.gpus else []
+        return [*(self.server.known if self.server else []), *(part for part in held if part.component == "gpu")]
+
+    @property
+    def quality(self) -> str | None:
+        """How its energy was found: "measured", "modelled", or "partly modelled"; None if nothing is known."""
+        return quality_of(self._known)
+
+    @property
+    def method(self) -> str | None:
+        """How each component's energy was found; None without a server here."""
+        return method_of(self._known) if self.server else None
 
     @property
     def compared(self) -> PointEnergy:
@@ -132,7 +150,8 @@ def serving_of(
     idle = measurement.idle
     idle_J = energies([(next(iter(ids)), idle.window)]) if idle else ()
     idle_power = idle_J[0].scaled(1 / idle.duration_s) if idle and idle_J and idle.duration_s else None
-    return Serving(measurement, points, idle_power, servers[0] if servers else None, reason)
+    server, holder = (servers[0] if servers else None), by_id.get(whole.measure_id)
+    return Serving(measurement, points, idle_power, server, holder, reason)
 
 
 def _why_unknown(

@@ -62,8 +62,7 @@ class JobAttempt(JobEnergy):
     @property
     def quality(self) -> str | None:
         """How its energy was found: "measured", "modelled", or "partly modelled"; None if nothing is known."""
-        found = {part.quality for part in self.known}
-        return "partly modelled" if len(found) > 1 else next(iter(found), None)
+        return quality_of(self.known)
 
     @property
     def incomparable(self) -> str | None:
@@ -79,7 +78,18 @@ class JobAttempt(JobEnergy):
     @property
     def method(self) -> str:
         """How each component's energy was found, such as "cpu: rapl (measured); dram: dram-model (modelled)"."""
-        return "; ".join(dict.fromkeys(f"{part.component}: {part.method} ({part.quality})" for part in self.known))
+        return method_of(self.known)
+
+
+def quality_of(parts: Sequence[Component]) -> str | None:
+    """Return how an energy was found: "measured", "modelled", or "partly modelled"; None without components."""
+    found = {part.quality for part in parts}
+    return "partly modelled" if len(found) > 1 else next(iter(found), None)
+
+
+def method_of(parts: Sequence[Component]) -> str:
+    """Return how each component's energy was found, such as "cpu: rapl (measured); dram: dram-model (modelled)"."""
+    return "; ".join(dict.fromkeys(f"{part.component}: {part.method} ({part.quality})" for part in parts))
 
 
 def attempts(jobs: Sequence[JobEnergy]) -> list[JobAttempt]:
