@@ -79,8 +79,13 @@ def test_what_to_deploy_comes_first(page: Any) -> None:
 
 def test_every_table_can_be_reached_and_scrolled_by_keyboard(page: Any) -> None:
     assert page.locator(".table:not([tabindex='0'])").count() == 0
+    folded = page.locator("#comparison details:not([open]) > summary")
+    while folded.count():
+        folded.first.focus()
+        page.keyboard.press("Enter")
+    page.locator("#comparison a").first.focus()
     reached = set()
-    for _ in range(page.locator("#comparison a, #comparison button, #comparison .table").count()):
+    for _ in range(page.locator("#comparison :is(a, button, summary, .table)").count()):
         page.keyboard.press("Tab")
         reached.add(page.evaluate("document.activeElement.closest('.table')?.getAttribute('aria-label')"))
     captions = page.locator("#comparison .table").all()

@@ -368,6 +368,12 @@ def test_the_cause_of_what_is_not_chosen_is_named() -> None:
     ]
 
 
+def test_changes_that_no_control_separates_are_credited_together() -> None:
+    found = said(BASELINE, recipe("int4", parts=[part("engine and int4", 9.1, 8.7, 9.5)]))
+    assert "(8.7 to 9.5, modelled): engine and int4 together, not separated by a control. Accuracy" in found["sentence"]
+    assert "together" not in said(BASELINE, recipe("int4", parts=[part("int4", 9.1, 8.7, 9.5)]))["sentence"]
+
+
 def test_a_control_is_named_as_one() -> None:
     control = recipe("baseline-onnxruntime", is_control=True, parts=PARTS[:1])
     found = said(BASELINE, control, recipe="baseline-onnxruntime")

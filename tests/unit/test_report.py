@@ -154,6 +154,32 @@ def test_partial_results_still_make_a_page(tmp_path: Path) -> None:
     assert "Wastedunknown" in page.text
 
 
+def served(results: Path, seconds: dict[str, float], **measured: Any) -> str:
+    """Return the text of the page of a study whose recipes of support are busy for `seconds`."""
+    study = Simulation(results, config(list(seconds)))
+    study.prepare("support")
+    study.train("support", "baseline", 1)
+    study.compress("support", "int8", 1)
+    for recipe in seconds:
+        study.evaluate("support", recipe, 1, 0.9)
+    study.measure("support", 1, seconds, **measured)
+    return " ".join(Reader((make(results, study) / "index.html").read_text()).text.split())
+
+
+def test_a_server_that_failed_is_missing_with_its_reason(tmp_path: Path) -> None:
+    reason = "the server ended in block 3 (signal 9)"
+    text = served(tmp_path, {"baseline": 20, "int8": 5}, failed={"int8": reason})
+    assert f"int8: its energy against baseline's is unknown ({reason})." in text
+    assert text.index("Missing results") < text.rindex(reason)
+
+
+def test_where_the_same_model_differs_from_itself_no_recipe_is_shown_to_save(tmp_path: Path) -> None:
+    text = served(tmp_path, {"baseline": 20, "int8": 5}, twin=26)
+    assert "support: deploy int8" not in text
+    assert "int8 is not resolvable: the host was not steady. Measured: 0.25" in text
+    assert "the host was not steady, so no difference is resolvable. Measure again with nothing else running" in text
+
+
 def test_an_empty_ledger_still_makes_a_page(tmp_path: Path) -> None:
     (tmp_path / "ledger").mkdir()
     page = Reader((make(tmp_path, Simulation(tmp_path, config())) / "index.html").read_text())

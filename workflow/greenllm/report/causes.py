@@ -13,13 +13,18 @@ _REMARKS = {"not resolvable": ", not resolvable", "loss": ", a loss"}
 def parts_text(parts: Sequence[Factor]) -> str:
     """Return the factors of a ratio by cause, such as "engine 6.3 (5.9 to 6.7), int8 1.02 (0.97 to 1.07)".
 
-    Empty for fewer than two: a ratio with one cause is that cause's.
+    Empty for a ratio with one cause, which is that of the recipe, unless several changes were not separated.
     """
     if len(parts) < 2:
-        return ""
+        return "".join(f"{part.change} together, not separated by a control" for part in parts if is_mixed(part))
     said = [_part(part) for part in parts]
     separator = "; " if any(_REMARKS.get(part.verdict) for part in parts[:-1]) else ", "
     return separator.join(said)
+
+
+def is_mixed(part: Factor) -> bool:
+    """Return whether a factor is that of the engine or device and of something else at once."""
+    return part.change not in APART and any(change in part.change.replace(",", "").split() for change in APART)
 
 
 def _part(part: Factor) -> str:

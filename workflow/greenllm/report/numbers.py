@@ -82,7 +82,7 @@ def signed(number: float, places: int) -> str:
 
 
 def times(ratio: Value) -> tuple[str, str]:
-    """Return a ratio of energies and its bounds; neither is printed as 1 where it is not 1, since 1 decides."""
+    """Return a ratio of energies and its bounds; no bound is printed as 1 where it is not 1, since 1 decides."""
     return value_text(ratio, limit=1.0), bounds_text(ratio, between=" to ", limit=1.0)
 
 

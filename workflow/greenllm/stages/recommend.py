@@ -39,7 +39,9 @@ def run(arguments: argparse.Namespace) -> int:
         return 0
     for name in chosen:
         one = found[name]
-        print(f"{name}: {' '.join(said for said in (one.sentence, one.nothing_to_compare, one.note) if said)}")
+        unsteady = None if experiments[name].comparison.steady else one.twin
+        said = (one.sentence, one.nothing_to_compare, unsteady, one.note)
+        print(f"{name}: {' '.join(part for part in said if part)}")
     return 0
 
 

@@ -2,7 +2,7 @@
 
 from greenllm.account.document import Account
 from greenllm.estimate import Interval
-from greenllm.report.causes import APART, UNSTEADY, parts_text, role
+from greenllm.report.causes import APART, UNSTEADY, is_mixed, parts_text, role
 from greenllm.report.names import metric_name
 from greenllm.report.table import Column, Table
 from greenllm.report.tables.shared import RECIPE, UNKNOWN, ComparedRow, recipes
@@ -35,8 +35,7 @@ class ComparisonRow(ComparedRow):
     def by_numerics(self) -> Interval | None:
         """How many times less energy all else that the recipe changes takes; None where that is not one part."""
         others = [part for part in self.parts if part.change not in APART]
-        alone = len(others) == 1 and not any(change in others[0].change.split() for change in APART)
-        return others[0].times_less if alone else None
+        return others[0].times_less if len(others) == 1 and not is_mixed(others[0]) else None
 
     @property
     def causes(self) -> str:
