@@ -49,7 +49,7 @@ class RunningJob:
         self.id = path.stem
         self.interval_s = float(start["interval_s"])
         self._began_s = float(start["wall_s"])
-        self.meter_pid = int(start["pid"])
+        self.meter_pid = int(start.get("pid") or 0)  # 0: an older ledger does not name it
 
     def energy(self) -> Estimate | None:
         """Return what the job and the meters inside it used so far (J); None before the second sample.
@@ -72,7 +72,7 @@ class RunningJob:
         """
         for path in self._path.parent.glob(f"{self.id}.*.jsonl"):
             written = read_ledger(path)[0]
-            if written.start is not None and written.start["pid"] == meter_pid and written.end is None:
+            if written.start is not None and written.start.get("pid") == meter_pid and written.end is None:
                 return path.stem
         raise UnknownEnergyError(f"the meter with process id {meter_pid} writes no ledger to {self._ledgers}")
 
