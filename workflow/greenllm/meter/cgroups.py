@@ -151,7 +151,12 @@ class ClaimingTree(ProcessTree):
         self._outside_s: dict[tuple[int, int], float] = {}
         self._reaped: set[int] = set()  # members since the last reading
         self._left_s = 0.0
+        self._inside: set[int] = set()
         super().__init__(with_own)
+
+    def seen(self) -> list[int]:
+        """Return the ids of the job's processes and of the groups', as they were when CPU time was last read."""
+        return [*super().seen(), *self._inside]
 
     def reaped(self, pid: int, usage: resource.struct_rusage) -> None:
         """Add the usage of a child that this process waited for (with its waited-for descendants')."""
@@ -171,7 +176,7 @@ class ClaimingTree(ProcessTree):
 
     def _inside_s(self, unwaited_s: float) -> float:
         """CPU seconds that the tree used inside the groups; `unwaited_s` of it was new and never waited for."""
-        inside = {pid for group in self._groups for pid in group.processes()}
+        inside = self._inside = {pid for group in self._groups for pid in group.processes()}
         before, self._members = self._members, {}
         outside_s, self._outside_s = self._outside_s, {}
         for pid, process in self._seen.items():
