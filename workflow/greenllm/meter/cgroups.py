@@ -4,14 +4,14 @@ import contextlib
 import errno
 import os
 import resource
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from greenllm.errors import UserError
 from greenllm.meter.console import warn
 from greenllm.meter.host import sysfs
-from greenllm.meter.process_tree import ProcessTree
+from greenllm.meter.process_tree import Process, ProcessTree
 
 # Folders under the root that may hold a group: cgroup v2; v1, whose controllers are folders; v2 beside v1.
 HIERARCHIES = ("", "cpuacct", "cpu,cpuacct", "unified")
@@ -154,9 +154,9 @@ class ClaimingTree(ProcessTree):
         self._inside: set[int] = set()
         super().__init__(with_own)
 
-    def seen(self) -> list[int]:
-        """Return the ids of the job's processes and of the groups', as they were when CPU time was last read."""
-        return [*super().seen(), *self._inside]
+    def seen(self) -> Mapping[int, Process | None]:
+        """Return the job's processes and those of the groups by id, as they were when CPU time was last read."""
+        return dict.fromkeys(self._inside) | self._seen
 
     def reaped(self, pid: int, usage: resource.struct_rusage) -> None:
         """Add the usage of a child that this process waited for (with its waited-for descendants')."""

@@ -4,6 +4,7 @@ import ctypes
 import os
 import resource
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from greenllm.meter.host import TICKS_PER_S
@@ -127,9 +128,12 @@ class ProcessTree:
         """Return the ids of the tree's live processes but this one, parents before children."""
         return [pid for pid in self._walk()[0] if pid != os.getpid()]
 
-    def seen(self) -> list[int]:
-        """Return the ids of the job's processes, as they were when its CPU time was last read."""
-        return list(self._seen)
+    def seen(self) -> Mapping[int, Process | None]:
+        """Return the job's processes by id, as they were when its CPU time was last read.
+
+        One that has not run since the reading before is the same object as then; None where nothing is known of it.
+        """
+        return self._seen
 
     def cpu_s(self) -> float:
         """Return the CPU seconds that the tree has used; the number never falls."""
