@@ -8,7 +8,7 @@ from greenllm.meter.process_tree import Process, read_file
 
 PAGE_B = os.sysconf("SC_PAGE_SIZE")
 # Processes that were forked share pages. Which part of a process's pages is its own, the kernel finds by a walk of its
-# page tables, which takes some 17 ms for each gigabyte (a sample of everything else: 0.25 ms). So it is asked only where
+# page tables, which takes some 17 ms for each gigabyte (a sample of everything else: 0.25 ms). So it is asked only if
 # two processes are large, for one process at a time, and not again for COST times as long as the last answer took.
 LARGE_B, COST = 64 * 2**20, 40_000.0
 
