@@ -70,7 +70,7 @@ def metered(rule, command, wildcards=(), inputs="{input:q}", threads="{threads}"
     words = (
         f"meter --rule {rule}",
         wildcard_options(*wildcards),
-        f"--attempt {{resources.attempt}} --threads {threads} --gpus {{resources.gpu}}",
+        f"--attempt {{resources.attempt}} --threads {threads} --memory {{resources.mem_mb}} --gpus {{resources.gpu}}",
         options,
         "--input",
         inputs,
@@ -86,10 +86,14 @@ def wildcard_options(*names):
     return " ".join(f"--wildcard {name}={{wildcards.{name}}}" for name in names)
 
 
+# Memory (MB) of a job that belongs to no stage; as profiles/slurm has it.
+LIGHT_MB = 2000
+
+
 def needs(stage=None):
     """Return the resources of a stage's jobs, or of a job that belongs to no stage and uses no GPU."""
     if stage is None:
-        return {"gpu": 0, "attempt": current_attempt}
+        return {"gpu": 0, "mem_mb": LIGHT_MB, "attempt": current_attempt}
     configured = getattr(STUDY.resources, stage)
     return {
         "gpu": lambda wildcards: PLAN.gpus(stage, wildcards.experiment, wildcards.get("recipe")),

@@ -98,6 +98,18 @@ class Attempt:
         order = _by_time(when)
         return when[order], raw[order]
 
+    def has_read(self, column: str) -> bool:
+        """Whether the ledger has a host column, and one of its readings succeeded."""
+        return column in self.columns and bool(np.isfinite(self.columns[column]).any())
+
+    def levels(self, column: str, at_s: Array) -> Array:
+        """Return a host column's last reading at given times; before the first one, the first.
+
+        One reading at least must have succeeded (`has_read`).
+        """
+        times, values = self.series_as_read(column)
+        return values[np.maximum(0, np.searchsorted(times, at_s, side="right") - 1)]
+
     def slopes(self, column: str, at_s: Array) -> Array:
         """Return a host column's growth per second at given times (ascending), between its neighbouring samples."""
         times, slopes = self._course(column)

@@ -6,7 +6,8 @@ import numpy as np
 
 from greenllm.attribution.attempt import Array, Attempt
 from greenllm.attribution.merging import Series, Unknown, merge_busy
-from greenllm.attribution.sharing import parent_among, stretches, within
+from greenllm.attribution.nesting import parent_among
+from greenllm.attribution.sharing import stretches, within
 from greenllm.ledger.file import BUSY
 from greenllm.meter.host import LEAST_BUSY, said_too_little
 

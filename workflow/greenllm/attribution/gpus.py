@@ -6,7 +6,8 @@ import numpy as np
 
 from greenllm.attribution.attempt import Array, Attempt
 from greenllm.attribution.devices import Device, watched
-from greenllm.attribution.sharing import Shares, parent_among, stretches, within
+from greenllm.attribution.nesting import parent_among
+from greenllm.attribution.sharing import Shares, stretches, within
 
 
 def share_gpus(attempts: Sequence[Attempt], gpus: Sequence[Device]) -> Shares:

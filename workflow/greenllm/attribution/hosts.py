@@ -8,8 +8,9 @@ import numpy as np
 from greenllm.attribution.attempt import Attempt
 from greenllm.attribution.devices import Device, devices_of, energies_of, watched
 from greenllm.attribution.gpus import share_gpus
+from greenllm.attribution.memory import known
 from greenllm.attribution.merging import Series, Unknown
-from greenllm.attribution.sharing import Shares, TermKey, share_out, stretches
+from greenllm.attribution.sharing import SharedEnergies, Shares, TermKey, share_out, stretches
 from greenllm.timestamps import rfc3339
 
 # Reading all sensors takes less time: a gap between two jobs may overlap them by this much (s).
@@ -64,11 +65,21 @@ def attribute_host(attempts: Sequence[Attempt], policy: str) -> HostEnergy:
     shared = [device for device in devices if device.component != "gpu"]
     gpus = [device for device in devices if device.component == "gpu"]
     cpus = max(a.start.cpus for a in attempts)
-    shares = share_out(attempts, cpus, lambda present: energies_of(watched(shared, present)), policy)
+    shares = share_out(attempts, cpus, lambda present: _shared_energies(watched(shared, present), present), policy)
     shares.merge(share_gpus(attempts, gpus))
     # from the devices' own series, independent of the shares
     counted = {device.key(parameter): energy for device in devices for parameter, energy in device.counted().items()}
     return HostEnergy(attempts, devices, counted, shares, _gaps(attempts, devices))
+
+
+def _shared_energies(devices: Sequence[Device], present: Sequence[Attempt]) -> SharedEnergies:
+    """Return what devices count, by what shares it: memory by memory where its use is known, the others by CPU time."""
+    memory_is_known = known(present)
+    by_memory = [device for device in devices if memory_is_known and device.component == "dram"]
+    by_processors = [device for device in devices if not memory_is_known or device.component != "dram"]
+    return SharedEnergies(
+        energies_of(by_processors) if by_processors else None, energies_of(by_memory) if by_memory else None
+    )
 
 
 def _gaps(attempts: Sequence[Attempt], devices: Sequence[Device]) -> list[Gap]:

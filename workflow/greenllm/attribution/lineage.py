@@ -8,7 +8,7 @@ from functools import cached_property
 from typing import Any, NamedTuple
 
 from greenllm.attribution.attempt import Attempt
-from greenllm.attribution.sharing import parent_among
+from greenllm.attribution.nesting import parent_among
 
 Moment = tuple[float, float]  # wall clock that never goes back within a boot, CLOCK_MONOTONIC (both in s)
 

@@ -1,4 +1,4 @@
-"""Shares one host's CPU-bound devices (packages, memory, platform) among the jobs that ran on it.
+"""Shares one host's devices but GPUs among the jobs that ran on it: memory by memory, the others by CPU time.
 
 In an interval dt on n CPUs, b_j = c_j/(n·dt) is the share of CPU time that job j's tree used, a_j the share it had
 reserved, u the busy share of the host, r_j = max(0, a_j - b_j). Of the energy counted in the interval,
@@ -9,7 +9,8 @@ reserved, u the busy share of the host, r_j = max(0, a_j - b_j). Of the energy c
 
 The clocks of c and u differ slightly, and samples of different jobs are not taken at one moment, so demand may exceed
 the host's capacity. The excess waits in a queue that is served as soon as there is room: a fluid queue, computed
-exactly in continuous time, so that cutting an interval in two changes nothing.
+exactly in continuous time, so that cutting an interval in two changes nothing. How memory is shared:
+greenllm.attribution.memory.
 """
 
 import itertools
@@ -21,6 +22,8 @@ import numpy as np
 import numpy.typing as npt
 
 from greenllm.attribution.attempt import Array, Attempt
+from greenllm.attribution.memory import memory_shares
+from greenllm.attribution.nesting import charged, children_among, own_reservations
 from greenllm.ledger.file import BUSY
 
 # The most intervals in one computation, which bounds the memory.
@@ -39,6 +42,16 @@ class TermKey(NamedTuple):
 
 
 Energies = Callable[[Array], Mapping[TermKey, Array]]
+
+
+class SharedEnergies(NamedTuple):
+    """Functions from interval edges (CLOCK_MONOTONIC, s) to the energy of each key in each interval.
+
+    `by_processors` is shared by CPU time, `by_memory` by memory; None where no device is shared by that.
+    """
+
+    by_processors: Energies | None
+    by_memory: Energies | None
 
 
 @dataclass
@@ -71,6 +84,12 @@ class Shares:
             course = np.cumsum(np.concatenate([[own.get(key, 0.0)], energy]))
             own[key] = float(course[-1])
             courses.setdefault(key, np.zeros(len(attempt.times)))[here] = course[at]
+
+    def leave(self, energies: Mapping[TermKey, Array], other: Array, idle: Array) -> None:
+        """Add what belongs to other processes and to nobody: their shares of the energy in each interval."""
+        for key, energy in energies.items():
+            self.other[key] = self.other.get(key, 0.0) + float(energy @ other)
+            self.idle[key] = self.idle.get(key, 0.0) + float(energy @ idle)
 
     def fill_course(self) -> None:
         """Continue each course over stretches in which its device was not read: nothing was added there."""
@@ -120,13 +139,12 @@ def within(times: Array, start: float, end: float) -> slice:
 
 
 def share_out(
-    attempts: Sequence[Attempt], cpus: int, energies: Callable[[list[Attempt]], Energies], policy: str
+    attempts: Sequence[Attempt], cpus: int, energies: Callable[[list[Attempt]], SharedEnergies], policy: str
 ) -> Shares:
     """Share out energies among a host's attempts.
 
-    `energies(present)` returns, for the attempts present in a stretch, a function from interval edges
-    (CLOCK_MONOTONIC, s) to the energy of each key in each interval. `policy` is "allocated" (a job pays for the idle
-    part of its reserved processors) or "active" (it does not).
+    `energies(present)` returns what the devices that the attempts present in a stretch can read counted. `policy` is
+    "allocated" (a job pays for the idle part of what it reserved) or "active" (it does not).
     """
     shares = Shares()
     state = _State()
@@ -134,16 +152,34 @@ def share_out(
     for start, end, present in stretches(attempts):
         if not present:
             continue
-        energy_of = energies(present)
+        by_processors, by_memory = energies(present)
         edges = np.unique(np.concatenate([[start, end], *(a.times[within(a.times, start, end)] for a in present)]))
         for first in range(0, len(edges) - 1, CHUNK):
             chunk = edges[first : first + CHUNK + 1]
-            _share_chunk(chunk, present, by_id, cpus, energy_of, policy, state, shares)
+            if by_processors is not None:
+                _share_by_processors(chunk, present, by_id, cpus, by_processors, policy, state, shares)
+            if by_memory is not None:
+                _share_by_memory(chunk, present, by_id, by_memory, policy, shares)
     shares.fill_course()
     return shares
 
 
-def _share_chunk(
+def _share_by_memory(
+    edges: Array,
+    present: Sequence[Attempt],
+    by_id: Mapping[str, Attempt],
+    energy_of: Energies,
+    policy: str,
+    shares: Shares,
+) -> None:
+    jobs, other, idle = memory_shares(edges, present, by_id, policy)
+    energies = energy_of(edges)
+    shares.leave(energies, other, idle)
+    for attempt, row in zip(present, jobs, strict=True):
+        shares.give(attempt, edges, {key: energy * row for key, energy in energies.items()})
+
+
+def _share_by_processors(
     edges: Array,
     present: Sequence[Attempt],
     by_id: Mapping[str, Attempt],
@@ -163,56 +199,22 @@ def _share_chunk(
     rates[OTHER] = np.maximum(0.0, busy - sum(rates.values()))
     edges, served = _serve(edges, rates, float(cpus), state)
 
-    reserved = _reserved(present, by_id)
+    reserved = own_reservations(present, by_id, lambda a: a.start.reserved_cpus)
     b = np.stack([served[a.id] for a in present]) / cpus
     a_share = np.array([[reserved[a.id]] for a in present]) / cpus
-    u = np.minimum(1.0, sum(served.values()) / cpus)
-    unused = np.maximum(0.0, a_share - b)
-    wanted = unused.sum(axis=0)
-    factor = np.minimum(1.0, np.divide(1.0 - u, wanted, out=np.zeros_like(u), where=wanted > 0))
-    fraction = b + factor * unused if policy == "allocated" else b
+    fraction = charged(b, a_share, np.minimum(1.0, sum(served.values()) / cpus), policy)
     # Jobs that have ended, but whose queue is still being served.
     late = {name: rate / cpus for name, rate in served.items() if name != OTHER and name not in tree}
     other = served[OTHER] / cpus
-    idle = np.maximum(0.0, 1.0 - fraction.sum(axis=0) - other - sum(late.values(), np.zeros_like(u)))
+    idle = np.maximum(0.0, 1.0 - fraction.sum(axis=0) - other - sum(late.values(), np.zeros_like(other)))
 
     energies = energy_of(edges)
+    shares.leave(energies, other, idle)
     for key, energy in energies.items():
-        shares.other[key] = shares.other.get(key, 0.0) + float(energy @ other)
-        shares.idle[key] = shares.idle.get(key, 0.0) + float(energy @ idle)
         for name, rate in late.items():
             shares.add(name, key, float(energy @ rate))
     for attempt, row in zip(present, fraction, strict=True):
         shares.give(attempt, edges, {key: energy * row for key, energy in energies.items()})
-
-
-def parent_among(attempt: Attempt, present: set[str], by_id: Mapping[str, Attempt]) -> str | None:
-    """Return the nearest attempt around this one that is present, over meters whose ledgers are missing too.
-
-    A nested meter's id is its parent's, a dot and a suffix.
-    """
-    parent, seen = attempt.parent, {attempt.id}
-    while parent and parent not in seen:
-        if parent in present:
-            return parent
-        seen.add(parent)
-        parent = by_id[parent].parent if parent in by_id else parent.rpartition(".")[0]
-    return None
-
-
-def _reserved(present: Sequence[Attempt], by_id: Mapping[str, Attempt]) -> dict[str, float]:
-    """The CPUs that each attempt reserved for itself alone: a child's are subtracted from its parent's."""
-    own: dict[str, float] = {}
-    left: dict[str, float] = {}
-    ids = {a.id for a in present}
-    for attempt in sorted(present, key=lambda a: a.id.count(".")):  # parents first
-        asked = attempt.start.reserved_cpus or 0.0
-        if parent := parent_among(attempt, ids, by_id):
-            asked = min(asked, left[parent])
-            left[parent] -= asked
-            own[parent] -= asked
-        own[attempt.id] = left[attempt.id] = asked
-    return own
 
 
 def _own_rates(
@@ -229,10 +231,7 @@ def _own_rates(
     between them, and for each the given interval that contains it.
     """
     cell = np.arange(len(edges) - 1)
-    children: dict[str, list[str]] = {}
-    for attempt in present:
-        if parent := parent_among(attempt, set(tree), by_id):
-            children.setdefault(parent, []).append(attempt.id)
+    children = children_among(present, by_id)
     net = dict(tree)
     for parent, ids in children.items():
         net[parent] = tree[parent] - sum(tree[child] for child in ids)

@@ -17,6 +17,9 @@ SCHEMA = "greenllm/ledger/1"
 BUSY = "busy_s"
 HOST_COLUMNS = ("monotonic_s", "wall_s", BUSY, "steal_s", "cpu_s")
 
+# Memory in use, in bytes: by the job's process tree, and on the host. Ledgers of earlier versions lack these columns.
+TREE_MEMORY, HOST_MEMORY = MEMORY_COLUMNS = ("tree.memory_B", "host.memory_B")
+
 # The longest time between two fsyncs while the job runs: a power loss costs no more, and a shared file system does not
 # get an fsync every second.
 SYNC_INTERVAL_S = 30.0

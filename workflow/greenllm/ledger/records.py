@@ -147,6 +147,7 @@ class StartRecord:
     host: Word
     boot_id: Word
     cpus: Annotated[int, Exact(gt=0, lt=2**31)]
+    memory_B: Positive | None = None
     pid: Whole | None = None
     job: JobRecord
     command: list[Text] | None = None
@@ -160,6 +161,7 @@ class StartRecord:
     interval_s: Positive
     threads: Whole | None = None
     reserved_cpus: NotNegative | None = None
+    reserved_memory_B: NotNegative | None = None
     exclusive: Flag = False
     cgroups: list[Text] = field(default_factory=list)
     gpus: list[LeasedGpu] = field(default_factory=list)

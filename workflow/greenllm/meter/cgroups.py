@@ -4,14 +4,14 @@ import contextlib
 import errno
 import os
 import resource
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from greenllm.errors import UserError
 from greenllm.meter.console import warn
 from greenllm.meter.host import sysfs
-from greenllm.meter.process_tree import ProcessTree
+from greenllm.meter.process_tree import Process, ProcessTree
 
 # Folders under the root that may hold a group: cgroup v2; v1, whose controllers are folders; v2 beside v1.
 HIERARCHIES = ("", "cpuacct", "cpu,cpuacct", "unified")
@@ -151,7 +151,12 @@ class ClaimingTree(ProcessTree):
         self._outside_s: dict[tuple[int, int], float] = {}
         self._reaped: set[int] = set()  # members since the last reading
         self._left_s = 0.0
+        self._inside: set[int] = set()
         super().__init__(with_own)
+
+    def seen(self) -> Mapping[int, Process | None]:
+        """Return the job's processes and those of the groups by id, as they were when CPU time was last read."""
+        return dict.fromkeys(self._inside) | self._seen
 
     def reaped(self, pid: int, usage: resource.struct_rusage) -> None:
         """Add the usage of a child that this process waited for (with its waited-for descendants')."""
@@ -171,7 +176,7 @@ class ClaimingTree(ProcessTree):
 
     def _inside_s(self, unwaited_s: float) -> float:
         """CPU seconds that the tree used inside the groups; `unwaited_s` of it was new and never waited for."""
-        inside = {pid for group in self._groups for pid in group.processes()}
+        inside = self._inside = {pid for group in self._groups for pid in group.processes()}
         before, self._members = self._members, {}
         outside_s, self._outside_s = self._outside_s, {}
         for pid, process in self._seen.items():

@@ -123,14 +123,35 @@ def processor_identity() -> dict[str, str]:
     return identity
 
 
+class Memory:
+    """Reads the host's memory from /proc/meminfo, through one descriptor, which is closed with this object."""
+
+    def __init__(self) -> None:
+        """Open the file; `size_B` is the memory as the kernel sees it, None where the file does not say, or says 0."""
+        self._file = None
+        with contextlib.suppress(OSError):
+            self._file = (procfs() / "meminfo").open("rb", buffering=0)
+        self.size_B = self._fields().get(b"MemTotal:") or None
+
+    def used_B(self) -> float | None:
+        """Return the memory in use: what is not available to new processes (proc(5), MemAvailable); None if unknown."""
+        fields = self._fields()
+        size_B, available_B = fields.get(b"MemTotal:"), fields.get(b"MemAvailable:")
+        return None if size_B is None or available_B is None else max(0.0, size_B - available_B)
+
+    def _fields(self) -> dict[bytes, float]:
+        """Return the file's first lines in bytes, by name: MemTotal, MemFree, MemAvailable, …"""
+        fields: dict[bytes, float] = {}
+        with contextlib.suppress(OSError, ValueError):
+            content = os.pread(self._file.fileno(), 256, 0) if self._file is not None else b""
+            for line in content.split(b"\n"):
+                name, size_KiB, unit = (line.split() + [b""] * 3)[:3]
+                if unit == b"kB":
+                    fields[name] = int(size_KiB) * 1024.0
+        return fields
+
+
 def memory_GiB() -> float | None:
     """Return the host's memory as the kernel sees it, in GiB; None where /proc/meminfo does not say, or says 0."""
-    try:
-        with (procfs() / "meminfo").open() as file:
-            for line in file:
-                if line.startswith("MemTotal:"):
-                    size_KiB = int(line.split()[1])
-                    return size_KiB / 2**20 if size_KiB > 0 else None
-    except (OSError, ValueError, IndexError):
-        pass
-    return None
+    size_B = Memory().size_B
+    return None if size_B is None else size_B / 2**30

@@ -14,7 +14,7 @@ from greenllm.meter.cgroups import check
 
 @dataclass(frozen=True)
 class Options:
-    """The meter's options. `gpus`, `threads`, `config`, `inputs` and `outputs` are None where they were not given.
+    """The meter's options. `gpus`, `threads`, `memory_MB`, `config`, `inputs` and `outputs` are None where not given.
 
     Raises UserError where a number is out of its range, a control group can be none, or `out` can be no file.
     """
@@ -22,6 +22,7 @@ class Options:
     command: list[str]
     gpus: int | None = None
     threads: int | None = None
+    memory_MB: int | None = None
     exclusive: bool = False
     device: str = "auto"
     rule: str | None = None
@@ -39,6 +40,7 @@ class Options:
         for name, number, lowest in (
             ("gpus", self.gpus, 0),
             ("threads", self.threads, 1),
+            ("memory", self.memory_MB, 0),
             ("attempt", self.attempt, 1),
             ("wait", self.wait_s, 0),
         ):
@@ -48,6 +50,11 @@ class Options:
             check(group)
         if self.out is not None:  # whether it can be written is seen at the end: the job is not to stop for it
             is_written_into(self.out)
+
+    @property
+    def memory_B(self) -> float | None:
+        """The memory that the job reserves, in bytes."""
+        return None if self.memory_MB is None else self.memory_MB * 1e6
 
 
 def absolute(path: str | os.PathLike[str]) -> Path:
@@ -73,6 +80,13 @@ def configure(parser: argparse.ArgumentParser) -> None:
         metavar="N",
         help="processors to lease, at most as many as the host has; OMP_NUM_THREADS and the like are set to it "
         "(default: 1 is leased, and the environment stays as it is)",
+    )
+    add(
+        "--memory",
+        type=int,
+        metavar="MB",
+        help="memory that the job reserves, in megabytes (10^6 bytes): the job is charged for the energy of that much, "
+        "or of what it uses where that is more; its use is not limited (default: 0)",
     )
     add("--exclusive", action="store_true", help="lease all processors of the host, to be alone on it")
     add(
@@ -139,6 +153,7 @@ def options_of(arguments: argparse.Namespace) -> Options:
         command=command,
         gpus=arguments.gpus,
         threads=arguments.threads,
+        memory_MB=arguments.memory,
         exclusive=arguments.exclusive,
         device=arguments.device,
         rule=arguments.rule,

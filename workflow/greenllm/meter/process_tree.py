@@ -4,6 +4,7 @@ import ctypes
 import os
 import resource
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from greenllm.meter.host import TICKS_PER_S
@@ -35,7 +36,7 @@ class Process:
     waited_s: float
 
 
-def _read(path: str) -> bytes:
+def read_file(path: str) -> bytes:
     """Read a file of /proc; with pathlib or open() it takes twice as long, and this runs for each process each time."""
     descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     try:
@@ -51,7 +52,7 @@ def _read(path: str) -> bytes:
 def read_process(pid: int) -> Process | None:
     """Read a process of our own PID namespace; None where it is gone, or its file is cut short."""
     try:
-        process = parse_process(_read(f"/proc/{pid}/stat"))
+        process = parse_process(read_file(f"/proc/{pid}/stat"))
     except (OSError, ValueError):
         return None
     own_s = own_cpu_s(pid)
@@ -94,7 +95,7 @@ def children_of(pid: int, threads: int = 1) -> list[int]:
         if threads > 1:
             tasks = os.listdir(f"/proc/{pid}/task")  # noqa: PTH208 - names are all we want
         for task in tasks:
-            children += map(int, _read(f"/proc/{pid}/task/{task}/children").split())
+            children += map(int, read_file(f"/proc/{pid}/task/{task}/children").split())
     except (OSError, ValueError):
         pass
     return children
@@ -126,6 +127,13 @@ class ProcessTree:
     def processes(self) -> list[int]:
         """Return the ids of the tree's live processes but this one, parents before children."""
         return [pid for pid in self._walk()[0] if pid != os.getpid()]
+
+    def seen(self) -> Mapping[int, Process | None]:
+        """Return the job's processes by id, as they were when its CPU time was last read.
+
+        One that has not run since the reading before is the same object as then; None where nothing is known of it.
+        """
+        return self._seen
 
     def cpu_s(self) -> float:
         """Return the CPU seconds that the tree has used; the number never falls."""

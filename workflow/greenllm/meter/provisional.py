@@ -11,7 +11,7 @@ from typing import Any
 
 from greenllm.estimate import Estimate, Parameter, unseen
 from greenllm.ledger.energy_log import Component
-from greenllm.ledger.file import BUSY, counter_columns
+from greenllm.ledger.file import BUSY, HOST_MEMORY, TREE_MEMORY, counter_columns
 from greenllm.meter.change_detection import UNREAD
 from greenllm.meter.counter_growth import STOOD, UnknownGrowthError, growth, silent
 from greenllm.meter.host import LEAST_BUSY, said_too_little
@@ -33,15 +33,20 @@ class Provisional:
         reserved_cpus: float,
         job_id: str,
         wants_gpus: bool = True,
+        memory_B: float | None = None,
+        reserved_memory_B: float | None = None,
     ) -> None:
         """`leased`: the UUIDs of the job's GPUs; `cpus`: the host's processors; `job_id`: the name of the job's errors.
 
+        `memory_B`: the host's memory (None: unknown); `reserved_memory_B`: what the job reserved of it.
         `wants_gpus`: the job asked for GPUs, so that one that cannot be read is a component without energy.
         """
         gpus = set(leased)
         self._sensors = [s for s in sensors if s.component != "gpu" or s.device in gpus or (wants_gpus and not s.terms)]
         self._column = {name: i for i, name in enumerate(columns)}
         self._cpus, self._reserved_cpus, self._job_id = cpus, reserved_cpus, job_id
+        self._memory_B, self._reserved_memory_B = memory_B, reserved_memory_B or 0.0
+        self._memory_in_use_B: dict[str, float] = {}
         self._previous: Row | None = None
         self._busy_s = self._cpu_s = 0.0  # since the first sample
         self._began: dict[str, float] = {}
@@ -71,13 +76,28 @@ class Provisional:
             own = min(1.0, own_s / span_s / self._cpus)
             used = min(1.0, max(busy_s / span_s / self._cpus, own))
             fraction = own + min(1.0 - used, max(0.0, self._reserved_cpus / self._cpus - own))
+        parts = {"gpu": 1.0, "dram": self._memory_part(fraction)}
         for (i, j), agreement in self._agreements.items():
             one, other = self._raw(i, row), self._raw(j, row)
             if one is not None and other is not None:
                 agreement.add(one, other)
         for i, sensor in enumerate(self._sensors):
-            part = 1.0 if sensor.component == "gpu" else fraction
+            part = parts.get(sensor.component, fraction)
             self._add(i, {**grown, "counter": self._counter_growth(i, sensor, row)}, part)
+        for name in (TREE_MEMORY, HOST_MEMORY):
+            if name in self._column and (reading_B := row[self._column[name]]) is not None:
+                self._memory_in_use_B[name] = reading_B
+
+    def _memory_part(self, otherwise: float) -> float:
+        """The job's part of the host's memory since the last sample; `otherwise` where that is unknown.
+
+        A reading holds until the next one (greenllm.attribution.memory).
+        """
+        if self._memory_B is None or not self._memory_in_use_B.keys() >= {TREE_MEMORY, HOST_MEMORY}:
+            return otherwise
+        own = min(1.0, self._memory_in_use_B[TREE_MEMORY] / self._memory_B)
+        used = min(1.0, max(self._memory_in_use_B[HOST_MEMORY] / self._memory_B, own))
+        return own + min(1.0 - used, max(0.0, self._reserved_memory_B / self._memory_B - own))
 
     def _busy_growth(self, row: Row) -> tuple[float, float]:
         """CPU seconds of the host and of the job since the previous sample.

@@ -97,6 +97,8 @@ class Recording:
             self.slots.reserved_cpus,
             self.id,
             bool(self.options.gpus),
+            self._sampler.host_memory_B,
+            self.options.memory_B,
         )
         # A job on a card whose counter ticks begins with a tick: then the counter's value is not late.
         self._sampler.begin_edge(renewals=1)
@@ -180,6 +182,7 @@ class Recording:
             host=self._host,
             boot_id=boot_id(),
             cpus=self._cpus,
+            memory_B=self._sampler.host_memory_B,
             pid=os.getpid(),
             job=JobRecord(
                 rule=None if options.rule is None else printable(options.rule),
@@ -197,6 +200,7 @@ class Recording:
             interval_s=self.interval_s,
             threads=slots.threads,
             reserved_cpus=slots.reserved_cpus,
+            reserved_memory_B=self.options.memory_B,
             exclusive=options.exclusive,
             cgroups=[printable(group) for group in options.cgroups],
             gpus=[LeasedGpu(gpu.uuid, gpu.index) for gpu in slots.gpus],

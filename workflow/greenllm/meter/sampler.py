@@ -3,12 +3,13 @@
 import time
 from collections.abc import Sequence
 
-from greenllm.ledger.file import BUSY, HOST_COLUMNS, counter_columns, memory_column
+from greenllm.ledger.file import BUSY, HOST_COLUMNS, MEMORY_COLUMNS, TREE_MEMORY, counter_columns, memory_column
 from greenllm.meter.change_detection import POLL_S, RENEWAL_S, RENEWALS_AT_EDGE, Watch
-from greenllm.meter.host import BusyTimeError, ProcessorTimes
+from greenllm.meter.host import BusyTimeError, Memory, ProcessorTimes
 from greenllm.meter.overlap import alike
 from greenllm.meter.process_tree import ProcessTree
 from greenllm.meter.sensors import NoAnswerYetError, Sensor, SensorError
+from greenllm.meter.tree_memory import HiddenMemoryError, TreeMemory
 from greenllm.meter.usage import MemoryUse
 
 Row = list[float | None]
@@ -27,7 +28,7 @@ class Sampler:
     def __init__(self, sensors: Sequence[Sensor], leased: Sequence[str], tree: ProcessTree) -> None:
         """`leased` are the job's own devices, polled between samples; of other GPUs, processes are counted."""
         self._tree = tree
-        self._processors = ProcessorTimes()
+        self._processors, self._host_memory, self._tree_memory = ProcessorTimes(), Memory(), TreeMemory()
         self._counters = [sensor for sensor in sensors if sensor.read is not None]
         self._alike, self._differed = alike(self._counters), dict[int, int]()
         self._occupied = [s for s in self._counters if s.processes is not None and s.device not in leased]
@@ -43,10 +44,16 @@ class Sampler:
         self.memory = {s.device: MemoryUse() for s in self._used}
         self.columns = [
             *HOST_COLUMNS,
+            *MEMORY_COLUMNS,
             *(name for s in self._counters for name in counter_columns(s.component, s.device)),
             *(f"{s.component}/{s.device}.processes" for s in self._occupied),
             *(memory_column(s.device) for s in self._used),
         ]
+
+    @property
+    def host_memory_B(self) -> float | None:
+        """The host's memory; None where the kernel does not say."""
+        return self._host_memory.size_B
 
     @property
     def poll_s(self) -> float | None:
@@ -101,7 +108,8 @@ class Sampler:
     def _between(self, i: int, reading: tuple[float, float]) -> Row:
         """Return a row that holds one counter's reading alone."""
         row: Row = [None] * len(self.columns)
-        row[len(HOST_COLUMNS) + 2 * i : len(HOST_COLUMNS) + 2 * i + 2] = reading
+        first = len(HOST_COLUMNS) + len(MEMORY_COLUMNS) + 2 * i
+        row[first : first + 2] = reading
         return row
 
     def sample(self) -> list[Row]:
@@ -115,6 +123,8 @@ class Sampler:
             busy_s,
             steal_s,
             round(cpu_s, 6),
+            self._tree_memory_B(),
+            self._host_memory.used_B(),
         ]
         readings = [(self._read(sensor), round(time.monotonic(), 6)) for sensor in self._counters]
         for group in self._alike:
@@ -152,6 +162,13 @@ class Sampler:
             self.troubles[BUSY] = str(error)
             return None, None
         return round(busy_s, 2), round(steal_s, 2)
+
+    def _tree_memory_B(self) -> float | None:
+        try:
+            return self._tree_memory.used_B(self._tree.seen())
+        except HiddenMemoryError as error:
+            self.troubles[TREE_MEMORY] = str(error)
+            return None
 
     def _read(self, sensor: Sensor) -> float | None:
         assert sensor.read is not None
