@@ -23,6 +23,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from multiprocessing import Process
 from pathlib import Path
+from typing import TypeVar
 
 from tabulate import tabulate
 
@@ -30,12 +31,17 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 
 import tiny_models
 
+from greenllm.comparison.quantity import Quantity
+from greenllm.comparison.served import PointEnergy
+from greenllm.comparison.spread import Repeated
 from greenllm.documents.measurement import ServerMeasurement, SideBySide
 from greenllm.engines import load_engine
-from greenllm.estimate import Interval
+from greenllm.estimate import Estimate, Parameter
 from greenllm.training.model_sizes import Size
 
+Known = TypeVar("Known")
 GREENLLM = [sys.executable, "-m", "greenllm"]
+EXACT = Parameter(1.0, 1.0, 1.0, "J", "")
 COPIES, LAYERS, MAX_TOKENS = 5, 10, 12
 NARROW = {"quiet": 0.05, "disturbed": 0.12}  # targets: median half width of a ratio's 95 % interval
 FALSE = {"quiet": 0.10, "disturbed": 0.12}  # targets: share of false verdicts
@@ -111,32 +117,33 @@ def _study(bundles: dict[str, Path], folder: Path, seed: int, settings: dict[str
     meter = [*GREENLLM, "meter", "--rule", "measure", "--threads", "2", "--exclusive", "--ledger", str(ledger), "--"]
     environment = os.environ | {"GREENLLM_METER_INTERVAL_S": "1"}
     subprocess.run([*meter, *command], check=True, capture_output=True, env=environment)
-    by_name = {server.name: server for server in SideBySide.read(out).servers}
-    ratios = {name: _times_less(by_name["baseline"], server) for name, server in by_name.items() if name != "baseline"}
-    copies = [ratios[f"copy-{i}"] for i in range(COPIES)]
-    wide = _times_less(by_name["baseline"], by_name["baseline~twin"], 0.99)
+    measured = SideBySide.read(out)
+    requests = Quantity({server.name: {seed: _per_request(server)} for server in measured.servers})
+    ratios = {name: requests.times_less("baseline", name) for name in requests.recipes}
+    copies = [_known(ratios[f"copy-{i}"]) for i in range(COPIES)]
+    wide = _known(requests.times_less("baseline", "baseline~twin", 0.99))
     return StudyResult(
         [one.low > 1 or one.high < 1 for one in copies],
         [(one.high - one.low) / 2 / one.value for one in copies],
-        ratios["larger"].high < 1,
+        _known(ratios["larger"]).high < 1,
         wide.low > 1 or wide.high < 1,
     )
 
 
-def _times_less(baseline: ServerMeasurement, other: ServerMeasurement, confidence: float = 0.95) -> Interval:
-    """Return the ratio of two servers' energies per request, baseline / other, from their rounds in blocks."""
-    from greenllm.comparison.blocks import ratio_of_blocks
+def _per_request(server: ServerMeasurement) -> Repeated:
+    """Return the energy per request of a server, with the value of each block.
 
-    return ratio_of_blocks(_per_block(baseline), _per_block(other), confidence)
-
-
-def _per_block(server: ServerMeasurement) -> dict[int, float]:
+    Without the sensors' errors: they cancel between equal models.
+    """
     assert server.failure is None, server.failure
-    found = {}
-    for round_ in server.points[0].rounds:
-        assert round_.energy_J is not None
-        found[round_.block] = round_.energy_J.value / round_.answered
-    return found
+    point = server.points[0]
+    energies = [Estimate({"joule": _known(round_.energy_J).value}, {"joule": EXACT}) for round_ in point.rounds]
+    return _known(PointEnergy(point, energies, ()).per_request)
+
+
+def _known(value: Known | None) -> Known:
+    assert value is not None
+    return value
 
 
 @contextlib.contextmanager
