@@ -20,7 +20,16 @@ from greenllm.estimate import Interval
 
 GREENLLM = [sys.executable, "-m", "greenllm"]
 # Three rounds of ten requests to one server.
-SETTINGS = {"requests": 30, "rounds": 3, "round_s": 0, "warmup": 2, "idle_s": 0.3, "twin": False, "threads": 1}
+SETTINGS = {
+    "requests": 30,
+    "starts": 1,
+    "rounds": 3,
+    "round_s": 0,
+    "warmup": 2,
+    "idle_s": 0.3,
+    "twin": False,
+    "threads": 1,
+}
 WILDCARDS = ["--wildcard", "experiment=support", "--wildcard", "seed=1"]
 EVALUATION = EvaluationReport(
     task="customer-service",

@@ -23,7 +23,7 @@ from greenllm.documents.measurement import (
     MeasuredRound,
     MeasurementWindow,
     Percentiles,
-    PlannedBlocks,
+    PlannedStarts,
     ServerMeasurement,
     SideBySide,
     ThreadChoice,
@@ -333,10 +333,8 @@ class Simulation:
             loaded_reason="simulated",
             reserved_threads=CPUS,
             twin=None if twin is None else f"{first}~twin",
-            blocks=[
-                PlannedBlocks(concurrency=many, first=rounds, blocks=rounds, reason="fixed before the measurement")
-                for many in concurrency
-            ],
+            planned=PlannedStarts(first=1, starts=1, rounds=rounds, reason="fixed before the measurement"),
+            concurrencies=list(concurrency),
             orders=[[list(busy_s)] * rounds for _ in concurrency],
             servers=[
                 ServerMeasurement(
@@ -390,6 +388,7 @@ class Simulation:
             rounds=[
                 MeasuredRound(
                     window=self.window(start_s, end_s),
+                    start=0,
                     block=block,
                     serve_id=serve_id,
                     answered=1000 // rounds,

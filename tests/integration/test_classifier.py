@@ -55,7 +55,8 @@ def test_it_learns_the_digits_and_serves_them(data, tmp_path, framework):
 
     if framework == "pytorch":
         first = json.loads(predictions.read_text().splitlines()[0])
-        with running_server([*greenllm, "serve", str(tmp_path / "model"), "--port", "0"]) as server:
+        with running_server([*greenllm, "serve", str(tmp_path / "model"), "--port", "0"]) as started:
+            server = started()
             body = {"prompt": first["prompt"], "max_tokens": 1}
             answer = httpx.post(f"{server.url}/v1/completions", json=body).json()
             assert answer["choices"][0]["text"] == first["prediction"]

@@ -69,7 +69,8 @@ def test_each_block_has_a_round_of_each_server_in_the_order_that_is_recorded(bun
     found = measured(tmp_path, RECIPES, **settings)
     assert [server["name"] for server in found["servers"]] == WITH_TWIN
     assert (found["twin"], found["servers"][3]["recipe"], found["loaded"]) == ("baseline~twin", "baseline", "all")
-    assert [(one["concurrency"], one["first"], one["blocks"]) for one in found["blocks"]] == [(1, 6, 6), (3, 6, 6)]
+    planned = found["planned"]
+    assert (planned["first"], planned["starts"], planned["rounds"], found["concurrencies"]) == (1, 1, 6, [1, 3])
     for place, orders in enumerate(found["orders"]):
         in_time = in_order_of_time(found, place)
         assert [name for name, _ in in_time] == [name for order in orders for name in order]
@@ -171,26 +172,67 @@ def test_where_every_server_fails_nothing_is_written(bundles: Bundles, tmp_path:
     assert of_this_test(tmp_path) == []
 
 
-def test_one_server_loaded_at_a_time_is_measured_in_visits(bundles: Bundles, tmp_path: Path) -> None:
+def test_each_server_is_started_several_times(bundles: Bundles, tmp_path: Path) -> None:
     bundles(RECIPES)
-    settings: dict[str, Any] = {"loaded": "one", "visit_rounds": 2, "rounds": 5, "requests": 5}
+    found = measured(tmp_path, RECIPES, twin=True, starts=3, rounds=5, requests=5, concurrency=[1, 2])
+    planned = found["planned"]
+    assert (planned["first"], planned["starts"], planned["rounds"]) == (3, 3, 2)  # five rounds, two after each start
+    attempts = {job.id: job for job in attribute(tmp_path / "ledger").jobs}
+    for place in range(2):
+        for name, rounds in rounds_of(found, place).items():
+            assert [(one["start"], one["block"]) for one in rounds] == [(0, 0), (0, 1), (1, 2), (1, 3), (2, 4), (2, 5)]
+            by_start = [{one["serve_id"] for one in rounds if one["start"] == start} for start in range(3)]
+            assert [len(ids) for ids in by_start] == [1, 1, 1]
+            assert len(set.union(*by_start)) == 3
+            assert {attempts[one].wildcards["recipe"] for one in set.union(*by_start)} == {name}
+    # All servers of a start are loaded at once, and have ended before the next start.
+    spans = [
+        [(attempts[one["serve_id"]].attempt.first_s, attempts[one["serve_id"]].attempt.last_s) for one in rounds[::2]]
+        for rounds in rounds_of(found).values()
+    ]
+    for start in range(3):
+        assert max(own[start][0] for own in spans) < min(own[start][1] for own in spans)
+        if start:
+            assert max(own[start - 1][1] for own in spans) < min(own[start][0] for own in spans)
+
+
+def test_the_spread_in_a_first_stage_determines_how_often_servers_are_started(bundles: Bundles, tmp_path: Path) -> None:
+    """Ratios can't be known to a hundredth of a percent: as many starts follow as fit into the time."""
+    bundles(["baseline", "small"])
+    settings: dict[str, Any] = {"starts": 2, "rounds": 2, "round_s": 0.2, "requests": 2}
+    found = measured(tmp_path, ["baseline", "small"], narrow=0.0001, most_s=1.0, **settings)
+    planned = found["planned"]
+    assert planned["first"] == 2
+    assert 2 < planned["starts"] <= 5
+    assert planned["reason"] == (
+        "from the spread in the first 2 starts (deploy.narrow 0.0001, and no more fit into deploy.most_s 1)"
+    )
+    for rounds in rounds_of(found).values():
+        assert [one["start"] for one in rounds] == list(range(planned["starts"]))
+    found = measured(tmp_path, ["baseline", "small"], narrow=100.0, **settings)
+    assert (found["planned"]["first"], found["planned"]["starts"]) == (2, 2)
+
+
+def test_one_server_loaded_at_a_time_is_started_alone(bundles: Bundles, tmp_path: Path) -> None:
+    bundles(RECIPES)
+    settings: dict[str, Any] = {"loaded": "one", "starts": 3, "rounds": 5, "requests": 5}
     found = measured(tmp_path, RECIPES, twin=True, **settings)
     assert (found["loaded"], found["loaded_reason"]) == ("one", "set by deploy.loaded: one")
-    (planned,) = found["blocks"]
-    assert (planned["first"], planned["blocks"]) == (3, 3)  # five rounds, two in each visit
+    planned = found["planned"]
+    assert (planned["first"], planned["starts"], planned["rounds"]) == (3, 3, 2)  # five rounds, two after each start
     (orders,) = found["orders"]
     assert [sorted(order) for order in orders] == [sorted(WITH_TWIN)] * 3
-    visits = [name for order in orders for name in order]
-    assert [name for name, _ in in_order_of_time(found)] == [name for name in visits for _ in range(2)]
+    started = [name for order in orders for name in order]
+    assert [name for name, _ in in_order_of_time(found)] == [name for name in started for _ in range(2)]
     attempts = {job.id: job for job in attribute(tmp_path / "ledger").jobs}
     serve_ids = set()
     for name, rounds in rounds_of(found).items():
-        assert [one["block"] for one in rounds] == [0, 0, 1, 1, 2, 2]
-        for block in range(3):
-            (serve_id,) = {one["serve_id"] for one in rounds if one["block"] == block}
+        assert [(one["start"], one["block"]) for one in rounds] == [(0, 0)] * 2 + [(1, 1)] * 2 + [(2, 2)] * 2
+        for start in range(3):
+            (serve_id,) = {one["serve_id"] for one in rounds if one["start"] == start}
             assert attempts[serve_id].wildcards["recipe"] == name
             serve_ids.add(serve_id)
-        logs = [tmp_path / f"serve/{name}{visit}.json" for visit in ("", "-visit-2", "-visit-3")]
+        logs = [tmp_path / f"serve/{name}{start}.json" for start in ("", "-start-2", "-start-3")]
         assert {json.loads(log.read_text())["id"] for log in logs} == {one["serve_id"] for one in rounds}
     assert len(serve_ids) == 12
     # One at a time: no server runs while another does.
@@ -198,10 +240,10 @@ def test_one_server_loaded_at_a_time_is_measured_in_visits(bundles: Bundles, tmp
     assert all(before[1] < after[0] for before, after in itertools.pairwise(spans))
 
 
-def test_a_server_that_dies_in_a_visit_is_visited_no_more(bundles: Bundles, tmp_path: Path) -> None:
+def test_a_server_that_dies_is_not_started_again(bundles: Bundles, tmp_path: Path) -> None:
     bundles(RECIPES)
     (tmp_path / "small/dies-after").write_text("3")
-    found = measured(tmp_path, RECIPES, loaded="one", rounds=6, requests=6)
+    found = measured(tmp_path, RECIPES, loaded="one", starts=2, rounds=6, requests=6)
     assert set(rounds_of(found)) == {"baseline", "smaller"}
     (orders,) = found["orders"]
     assert ["small" in order for order in orders] == [True, False]
@@ -212,7 +254,7 @@ def test_ctrl_c_leaves_no_process_and_no_document_and_the_next_run_measures(
     bundles: Bundles, tmp_path: Path, loaded: str
 ) -> None:
     bundles(RECIPES)
-    endless: dict[str, Any] = {"requests": 1_000_000, "visit_rounds": 1_000_000, "server": SERVER, "loaded": loaded}
+    endless: dict[str, Any] = {"requests": 1_000_000, "server": SERVER, "loaded": loaded}
     with measure(tmp_path, RECIPES, subprocess.Popen, **endless) as meter:
         until_loaded(tmp_path)
         (stage,) = [one for one in of_this_test(tmp_path) if one.cmdline()[1:4] == ["-m", "greenllm", "measure"]]
@@ -229,7 +271,7 @@ def test_ctrl_c_leaves_no_process_and_no_document_and_the_next_run_measures(
 def test_an_experiment_with_one_recipe_and_one_round_is_measured(bundles: Bundles, tmp_path: Path) -> None:
     bundles(["only"])
     found = measured(tmp_path, ["only"], twin=True, rounds=1, requests=1)
-    assert [one["blocks"] for one in found["blocks"]] == [1]
+    assert (found["planned"]["starts"], found["planned"]["rounds"]) == (1, 1)
     assert {name: len(rounds) for name, rounds in rounds_of(found).items()} == {"only": 1, "only~twin": 1}
     found = measured(tmp_path, ["only"], rounds=1, requests=1)
     assert ([server["name"] for server in found["servers"]], found["twin"]) == (["only"], None)

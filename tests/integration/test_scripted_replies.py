@@ -71,8 +71,8 @@ def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def client(bundle: Path) -> Iterator[openai.OpenAI]:
-    with running_server(greenllm("serve", str(bundle), "--port", "0", "--threads", "1", "--device", "cpu")) as server:
-        yield openai.OpenAI(base_url=f"{server.url}/v1", api_key="none", max_retries=0)
+    with running_server(greenllm("serve", str(bundle), "--port", "0", "--threads", "1", "--device", "cpu")) as started:
+        yield openai.OpenAI(base_url=f"{started().url}/v1", api_key="none", max_retries=0)
 
 
 def test_a_customer_gets_the_reply_to_the_intent(client: openai.OpenAI) -> None:

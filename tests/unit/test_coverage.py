@@ -7,15 +7,15 @@ import math
 
 import numpy as np
 import pytest
-from simulated_blocks import BASELINE, Design, Host, studies, truth
+from simulated_starts import BASELINE, Design, Host, studies, truth
 
-from greenllm.blocks import needed_blocks
 from greenllm.comparison.quantity import Quantity
 from greenllm.comparison.spread import Repeated
 from greenllm.estimate import Estimate, Parameter
+from greenllm.repetitions import needed_starts
 
 NUMBER = 200
-STEIN = Design(blocks=8, narrow=0.03, most=64)
+STEIN = Design(narrow=0.03)
 
 
 @pytest.mark.parametrize("design", [Design(), STEIN], ids=["fixed", "two stages"])
@@ -41,7 +41,7 @@ def once(energy_J: float) -> Repeated:
     return Repeated(Estimate({"gain": energy_J}, parameters), (energy_J,), (0,))
 
 
-def test_a_single_block_resolves_nothing() -> None:
+def test_a_single_start_resolves_nothing() -> None:
     quantity = Quantity({"baseline": {1: once(0.4)}, "int8": {1: once(0.1)}})
     found = quantity.times_less("baseline", "int8")
     assert found is not None
@@ -49,7 +49,7 @@ def test_a_single_block_resolves_nothing() -> None:
     assert quantity.verdict("baseline", "int8") == "not resolvable"
 
 
-def test_blocks_that_one_server_lacks_are_left_out() -> None:
+def test_starts_that_one_server_lacks_are_left_out() -> None:
     """The second half took twice as much of both; int8 has only the first."""
     runs = [0.4, 0.41, 0.39, 0.8, 0.82, 0.78]
     parameters = {"gain": Parameter(1, 0.95, 1.05, "1", "simulated")}
@@ -61,9 +61,11 @@ def test_blocks_that_one_server_lacks_are_left_out() -> None:
     assert found.high < 2.01
 
 
-def test_steins_rule_needs_more_blocks_where_ratios_spread_further() -> None:
-    calm, wild = [0.0, 0.01, -0.01, 0.005], [0.0, 0.1, -0.1, 0.05]
-    assert needed_blocks([calm], 0.05, 100) == 4
-    # t(0.975, 3) = 3.182, s = 0.0854: (3.182 · 0.0854 / log(1.05))² = 31.0
-    assert needed_blocks([calm, wild], 0.05, 100) == math.ceil((3.1824 * np.std(wild, ddof=1) / math.log(1.05)) ** 2)
-    assert needed_blocks([calm, wild], 0.05, 20) == 20
+def test_steins_rule_needs_more_starts_where_servers_spread_further() -> None:
+    calm = np.array([[0.0, 0.01, -0.01, 0.005], [0.3, 0.301, 0.299, 0.302]])
+    wild = np.array([[0.0, 0.1, -0.1, 0.05], [0.3, 0.301, 0.299, 0.302]])
+    assert needed_starts(calm, 0.05, 100) == 4
+    # With two servers 2 s² is the variance of their ratios, and t(0.975, 3) = 3.182.
+    deviation = np.std(wild[0] - wild[1], ddof=1)
+    assert needed_starts(wild, 0.05, 100) == math.ceil((3.1824 * deviation / math.log(1.05)) ** 2)
+    assert needed_starts(wild, 0.05, 20) == 20

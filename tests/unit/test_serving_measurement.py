@@ -21,7 +21,7 @@ from greenllm.load.loading import loading
 from greenllm.load.measurement import document_of
 from greenllm.load.measurement_job import Contender, MeasurementJob
 from greenllm.load.rounds import Answered, Round
-from greenllm.load.side_by_side import PlacedRound, SideBySideMeasurement, visits
+from greenllm.load.side_by_side import PlacedRound, SideBySideMeasurement, fixed_starts
 from greenllm.model_folder.manifest import Manifest
 from greenllm.statistics import relative_halfwidth
 
@@ -71,12 +71,12 @@ def measured(
     ledger.parent.mkdir(parents=True, exist_ok=True)
     ledger.write_text(json.dumps(start_record(Host(), "job") | {"pid": 1}) + "\n")
     threads = {one.name: ThreadChoice(threads=1, reason="test") for one in job.contenders}
-    measurement = SideBySideMeasurement(job, RunningJob(tmp_path / "ledger", ledger), threads)
+    measurement = SideBySideMeasurement(job, RunningJob(tmp_path / "ledger", ledger), threads, "all")
     answers = [Answered("0", "b", tokens=2, prompt_tokens=3, latency_s=0.01, **answer) for _ in range(100 - failed)]
     answers += [Answered("0", error="HTTP 500") for _ in range(failed)]
     for own in measurement.measured.values():
         own.rounds[1] = [
-            PlacedRound(block, "job.a", Round(window(block * 2.0, block * 2.0 + 1), answers))
+            PlacedRound(0, block, "job.a", Round(window(block * 2.0, block * 2.0 + 1), answers))
             for block in range(len(energies_J))
         ]
 
@@ -165,6 +165,9 @@ def test_one_server_is_loaded_at_a_time_where_memory_does_not_hold_all(
         assert loading(dataclasses.replace(job, settings=chosen)).loaded == asked
 
 
-@pytest.mark.parametrize(("rounds", "visit_rounds", "expected"), [(16, 3, 6), (6, 2, 3), (1, 3, 2), (1, 1, 2)])
-def test_visits_hold_at_least_the_rounds_that_are_asked_for(rounds: int, visit_rounds: int, expected: int) -> None:
-    assert visits(Deployment(rounds=rounds, visit_rounds=visit_rounds)) == expected
+@pytest.mark.parametrize(
+    ("starts", "rounds", "expected"), [(4, 16, (4, 4)), (4, 6, (4, 2)), (4, 1, (1, 1)), (1, 3, (1, 3))]
+)
+def test_rounds_are_divided_among_starts(starts: int, rounds: int, expected: tuple[int, int]) -> None:
+    planned = fixed_starts(Deployment(starts=starts, rounds=rounds))
+    assert (planned.starts, planned.rounds) == expected

@@ -87,6 +87,7 @@ def _experiment(name: str, study: Study, comparison: Comparison) -> ExperimentAc
     experiment = study.config.experiments[name]
     task = TASKS[experiment.task]
     rows, advice = decided(comparison, study.plan.decision(name))
+    measured = [one for (measured_name, _), one in study.side_by_side.items() if measured_name == name]
     return ExperimentAccount(
         task=experiment.task,
         metrics=dict(task.metrics),
@@ -98,9 +99,8 @@ def _experiment(name: str, study: Study, comparison: Comparison) -> ExperimentAc
             baseline=comparison.baseline,
             seeds=experiment.seeds,
             twin=comparison.twin,
-            blocks=max(
-                (one.blocks[0].blocks for key, one in study.side_by_side.items() if key[0] == name), default=None
-            ),
+            starts=max((one.planned.starts for one in measured), default=None),
+            rounds=max((one.planned.rounds for one in measured), default=None),
             steady=comparison.twin is None or comparison.twin.steady,
             recipes=rows,
         ),

@@ -26,7 +26,7 @@ def widened(sensor: Interval, half: float) -> Interval:
 class Quantity:
     """A positive quantity that is compared, such as the energy per request in J: of each recipe, for each seed.
 
-    `side_by_side`: what has one seed was measured in the same blocks; otherwise at different times.
+    `side_by_side`: what has one seed was measured side by side; otherwise at different times.
     """
 
     recipes: Mapping[str, BySeed]
@@ -63,7 +63,7 @@ class Quantity:
     def times_less(self, baseline: str, recipe: str, confidence: float = 0.95) -> Interval | None:
         """Return how many times less `recipe` takes than `baseline`, over the seeds both have; None without any.
 
-        The value is the geometric mean of the blocks' ratios. Parameters that both share (a host's idle power, a card's
+        The value is the geometric mean of the starts' ratios. Parameters that both share (a host's idle power, a card's
         gain) cancel, instead of widening the interval twice; `confidence` is that of the spread.
         """
         found = self.log_ratio(baseline, recipe)
@@ -82,7 +82,7 @@ class Quantity:
         return widened(Interval(value, low, high), half)
 
     def verdict(self, baseline: str, recipe: str) -> Verdict:
-        """Return what the ratio baseline / recipe means; "not resolvable" where a single block shows no spread."""
+        """Return what the ratio baseline / recipe means; "not resolvable" where a single start shows no spread."""
         found = self.log_ratio(baseline, recipe)
         if self.side_by_side and found is not None and found.spread is None:
             return "not resolvable"

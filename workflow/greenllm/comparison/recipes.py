@@ -60,17 +60,21 @@ class Comparison:
         return TASKS[self.study.config.experiments[self.experiment].task]
 
     def measured(self, of: Callable[[PointEnergy], Repeated | None], point: int = 0) -> Quantity:
-        """Return a quantity of the measurements at the `point`-th concurrency."""
+        """Return a quantity of all servers, the twin among them, at the `point`-th concurrency."""
+        servings = {
+            recipe: {seed: one.serving for seed, one in self.models[recipe].items() if one.serving is not None}
+            for recipe in self.recipes
+        }
+        if name := self.study.plan.twin(self.experiment):
+            servings[name] = dict(self.twins)
         return Quantity(
             {
-                recipe: {
+                server: {
                     seed: found
-                    for seed, model in self.models[recipe].items()
-                    if (serving := model.serving)
-                    and len(serving.points) > point
-                    and (found := of(serving.points[point])) is not None
+                    for seed, serving in by_seed.items()
+                    if len(serving.points) > point and (found := of(serving.points[point])) is not None
                 }
-                for recipe in self.recipes
+                for server, by_seed in servings.items()
             }
         )
 
@@ -85,10 +89,8 @@ class Comparison:
         name = self.study.plan.twin(self.experiment)
         if name is None:
             return None
-        again = {seed: own for seed, one in self.twins.items() if (own := one.compared.per_request) is not None}
-        both = Quantity({self.baseline: self.request.recipes[self.baseline], name: again})
-        found, wide = (both.times_less(self.baseline, name, confidence) for confidence in (0.95, 0.99))
-        spread = both.log_ratio(self.baseline, name)
+        found, wide = (self.request.times_less(self.baseline, name, confidence) for confidence in (0.95, 0.99))
+        spread = self.request.log_ratio(self.baseline, name)
         reason = None
         if found is None:
             reason = _first(one.reason for one in self.twins.values()) or self._why_not_served(name)
@@ -136,7 +138,7 @@ class Comparison:
                 recipe: {
                     seed: found.plus(self.produce[recipe][seed].scaled(1 / requests))
                     for seed, found in by_seed.items()
-                    if seed in self.produce[recipe]
+                    if seed in self.produce.get(recipe, {})
                 }
                 for recipe, by_seed in self.request.recipes.items()
             }
@@ -305,11 +307,11 @@ def _spread(quantity: Quantity, recipe: str) -> EnergySpread | None:
     if (spread := quantity.spreads[recipe]) is None:
         note = "measured once, in one round: the interval is the sensors' alone and says nothing of how far runs differ"
         return EnergySpread(over=None, count=1, relative_error=None, pooled=False, note=note)
-    note = (
-        f"{spread.count} blocks of one run: how far other seeds and deployments would differ is not in the interval"
-        if spread.over == "rounds"
-        else f"{spread.count} seeds" + (", their variance pooled over the recipes" if spread.pooled else "")
-    )
+    note = {
+        "starts": f"{spread.count} starts of the server: how far models of other seeds would differ is not included",
+        "rounds": f"{spread.count} rounds of one start: how far other starts and seeds would differ is not included",
+        "seeds": f"{spread.count} seeds" + (", their variance pooled over the recipes" if spread.pooled else ""),
+    }[spread.over]
     return EnergySpread(
         over=spread.over, count=spread.count, relative_error=spread.error, pooled=spread.pooled, note=note
     )

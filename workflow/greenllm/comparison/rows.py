@@ -42,7 +42,7 @@ class Difference(AccountPart):
 class EnergySpread(AccountPart):
     """What the spread in an interval of energy includes; `over` is None if it was measured once."""
 
-    over: Literal["seeds", "rounds"] | None
+    over: Literal["seeds", "starts", "rounds"] | None
     count: int
     relative_error: Number | None
     pooled: bool
@@ -157,15 +157,17 @@ class Advice(AccountPart):
 class ComparedRecipes(AccountPart):
     """An experiment's recipes against its baseline.
 
-    `twin` is the control of the comparison, None where it is turned off. `blocks`: how many were measured with each
-    seed. `steady`: whether verdicts hold, since the same model did not differ from itself.
+    `twin` is the control of the comparison, None where it is turned off. `starts`: how often each server was started
+    with each seed; `rounds`: how many rounds it had after a start. `steady`: whether verdicts hold, since the same
+    model did not differ from itself.
     """
 
     baseline: str
     seeds: list[int]
     recipes: list[RecipeRow]
     twin: Twin | None = None
-    blocks: int | None = None
+    starts: int | None = None
+    rounds: int | None = None
     steady: bool = True
 
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 class PointEnergy:
     """The measurement at one concurrency: what `greenllm deploy` wrote of it, and each round's energy.
 
-    `rounds` and `accelerator` (the GPUs' part) are empty where unknown. `first`: how many blocks the first stage had,
+    `rounds` and `accelerator` (the GPUs' part) are empty where unknown. `first`: how many starts the first stage had,
     if it determined their number.
     """
 
@@ -58,12 +58,20 @@ class PointEnergy:
         done = [amount for round_ in rounds if (amount := getattr(round_, work)) is not None]
         if not energies or len(done) < len(rounds) or not sum(done):  # an endpoint may not report its tokens
             return None
-        blocks: dict[int, tuple[float, int]] = {}  # a visit's rounds are of one block
+        restarted = len({round_.start for round_ in rounds}) > 1
+        parts: dict[int, tuple[float, int]] = {}
         for round_, energy, amount in zip(rounds, energies, done, strict=True):
-            joules, units = blocks.get(round_.block, (0.0, 0))
-            blocks[round_.block] = joules + energy.value, units + amount
-        runs = {block: joules / units for block, (joules, units) in blocks.items() if units}
-        return Repeated(total(energies).scaled(1 / sum(done)), tuple(runs.values()), tuple(runs), self.first)
+            place = round_.start if restarted else round_.block
+            joules, units = parts.get(place, (0.0, 0))
+            parts[place] = joules + energy.value, units + amount
+        runs = {place: joules / units for place, (joules, units) in parts.items() if units}
+        return Repeated(
+            total(energies).scaled(1 / sum(done)),
+            tuple(runs.values()),
+            tuple(runs),
+            self.first,
+            "starts" if restarted else "rounds",
+        )
 
 
 @dataclass(frozen=True)
@@ -135,13 +143,12 @@ def serving_of(
         found = [attribution.energy_between(whole.measure_id, *window, ("gpu",)) for window in windows]
         return [energy for energy in found if energy is not None] if None not in found else ()
 
-    planned = {one.concurrency: one.first for one in whole.blocks if one.first < one.blocks}
     points = [
         PointEnergy(
             written,
             energies([(round_.serve_id, round_.window) for round_ in written.rounds]),
             accelerator(written.rounds),
-            planned.get(written.concurrency),
+            whole.planned.first if whole.planned.first < whole.planned.starts else None,
         )
         for written in measurement.points
     ]
@@ -155,12 +162,12 @@ def serving_of(
 
 
 def _why_unknown(
-    measurement: ServerMeasurement, holder: JobAttempt | None, servers: Sequence[JobAttempt], visits: int
+    measurement: ServerMeasurement, holder: JobAttempt | None, servers: Sequence[JobAttempt], starts: int
 ) -> str | None:
     """Return why a server's energy is unknown or can't be compared with others'; None if it can."""
     if not measurement.metered:
         return measurement.energy_reason
-    if len(servers) < visits:
+    if len(servers) < starts:
         return "the server's ledger is not there"
     if holder is None:
         return "the measurement's ledger is not there"

@@ -1,8 +1,9 @@
 """The spread of repeated measurements, and the uncertainty of a mean or of a ratio that follows from it.
 
-Servers are measured side by side, in blocks. A ratio is formed within each block, so that what changes slowly on the
-host cancels, and its uncertainty follows from the spread of the blocks' ratios (a t test of pairs). With several seeds
-a ratio is formed for each seed, and its uncertainty follows from the spread between seeds.
+Servers are measured side by side, and each is started several times. A ratio is formed for each start, so that what
+changes slowly on the host cancels, and its uncertainty follows from what is left of the logarithms after each server's
+and each start's mean (greenllm.repetitions). With several seeds a ratio is formed for each seed, and its uncertainty
+follows from the spread between seeds.
 """
 
 import math
@@ -15,23 +16,29 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from greenllm.estimate import Estimate
+from greenllm.repetitions import residual
 
 LARGER = 0.1  # significance at which a recipe's spread counts as larger than the others'
-LATER = 0.05  # significance at which the blocks after the first stage count as varying more than those of it
+LATER = 0.05  # significance at which the starts after the first stage count as varying more than those of it
+OWN = 0.1  # significance at which a ratio's own spread counts as larger than that of all servers
+
+Over = Literal["starts", "rounds"]
 
 
 @dataclass(frozen=True)
 class Repeated:
     """A positive quantity of one model, such as its energy per request in J.
 
-    `estimate` is over all of its measurements, `runs` holds the value of each block, in the same unit, `blocks` their
-    numbers. Of these, those below `first` determined how many blocks were measured; None if that was fixed before.
+    `estimate` is over all of its measurements, `runs` holds the value of each start of its server, in the same unit,
+    `starts` their numbers. Of these, those below `first` determined how many starts there were; None if that was fixed
+    before. `over` is "rounds" where the server was started once: then `runs` has the value of each round.
     """
 
     estimate: Estimate
     runs: tuple[float, ...]
-    blocks: tuple[int, ...] = ()
+    starts: tuple[int, ...] = ()
     first: int | None = None
+    over: Over = "rounds"
 
     def plus(self, other: Estimate) -> "Repeated":
         """Return the sum of this quantity and another that was measured once."""
@@ -43,12 +50,12 @@ BySeed = Mapping[int, Repeated]
 
 @dataclass(frozen=True)
 class Spread:
-    """The spread of the logarithms of `count` independent measurements: of seeds, or of one deployment's rounds.
+    """The spread of the logarithms of `count` independent measurements: of seeds, or of a server's starts or rounds.
 
     `freedom` is the number of degrees of freedom of `deviation`; if `pooled`, other recipes' measurements are included.
     """
 
-    over: Literal["seeds", "rounds"]
+    over: Literal["seeds"] | Over
     deviation: float
     count: int
     freedom: float
@@ -72,8 +79,8 @@ class Spread:
 def spreads(recipes: Mapping[str, BySeed]) -> dict[str, Spread | None]:
     """Return the spread of each recipe's mean; None where it was measured once and the spread is unknown.
 
-    With several seeds it is the spread between the seeds' models and deployments, which includes that between rounds;
-    since seeds are few, the recipes' variances are pooled. With one seed it is the spread between its rounds.
+    With several seeds it is the spread between the seeds' models and deployments, which includes that between starts;
+    since seeds are few, the recipes' variances are pooled. With one seed it is the spread between its server's starts.
     """
     found = {name: _own(by_seed) for name, by_seed in recipes.items()}
     by_seeds = {name: spread for name, spread in found.items() if spread and spread.over == "seeds"}
@@ -84,8 +91,10 @@ def _own(by_seed: BySeed) -> Spread | None:
     values = [quantity.estimate.value for quantity in by_seed.values()]
     if len(values) > 1:
         return Spread("seeds", _logarithms(values).std(ddof=1), len(values), len(values) - 1)
-    runs = next((quantity.runs for quantity in by_seed.values()), ())
-    return Spread("rounds", _logarithms(runs).std(ddof=1), len(runs), len(runs) - 1) if len(runs) > 1 else None
+    for quantity in by_seed.values():
+        if (count := len(quantity.runs)) > 1:
+            return Spread(quantity.over, _logarithms(quantity.runs).std(ddof=1), count, count - 1)
+    return None
 
 
 def _logarithms(values: Sequence[float]) -> NDArray[np.float64]:
@@ -142,72 +151,88 @@ def log_ratios(recipes: Mapping[str, BySeed], baseline: str) -> dict[str, LogRat
     """Return the logarithm of baseline / recipe for each recipe, over the seeds that both have.
 
     None without common seeds, or if an energy is not positive. The spreads over seeds are pooled as in `spreads`; an
-    interval over seeds is not narrower than what the blocks alone show.
+    interval over seeds is not narrower than what the starts alone show.
     """
     found: dict[str, LogRatio | None] = {}
-    over_blocks: dict[str, Spread] = {}
+    over_starts: dict[str, Spread] = {}
+    alike = {seed: _alike([table[seed] for table in recipes.values() if seed in table]) for seed in recipes[baseline]}
     for name, by_seed in recipes.items():
         seeds = sorted(recipes[baseline].keys() & by_seed.keys())
-        pairs = [_pair(recipes[baseline][seed], by_seed[seed]) for seed in seeds]
+        pairs = [_pair(recipes[baseline][seed], by_seed[seed], alike[seed]) for seed in seeds]
         known = [pair for pair in pairs if pair is not None]
         if not known or len(known) < len(pairs):
             found[name] = None
             continue
         values = np.array([pair.value for pair in known])
         if within := [pair.spread for pair in known if pair.spread is not None]:
-            over_blocks[name] = _of_mean(within)
-        spread = over_blocks.get(name)
+            over_starts[name] = _of_mean(within)
+        spread = over_starts.get(name)
         if len(values) > 1:
             spread = Spread("seeds", float(values.std(ddof=1)), len(values), len(values) - 1)
         found[name] = LogRatio(float(values.mean()), spread)
     others = {name: one for name, one in found.items() if name != baseline and one is not None}
     pooled = _pooled({name: one.spread for name, one in others.items() if one.spread and one.spread.over == "seeds"})
     for name, spread in pooled.items():
-        blocks = over_blocks.get(name)
-        found[name] = replace(others[name], spread=blocks if blocks and blocks.half > spread.half else spread)
+        starts = over_starts.get(name)
+        found[name] = replace(others[name], spread=starts if starts and starts.half > spread.half else spread)
     return found
 
 
-def _pair(first: Repeated, second: Repeated) -> LogRatio | None:
-    """Return the logarithm of first / second, over the blocks that both have; None if an energy is not positive."""
+def _pair(first: Repeated, second: Repeated, alike: Spread | None) -> LogRatio | None:
+    """Return the logarithm of first / second, over the starts that both have; None if an energy is not positive.
+
+    `alike` is the spread of one start's ratio among all servers. It counts, unless this ratio's own is larger.
+    """
     if first.estimate.value <= 0 or second.estimate.value <= 0:
         return None
-    one, other = (dict(zip(quantity.blocks, quantity.runs, strict=False)) for quantity in (first, second))
-    blocks = sorted(one.keys() & other.keys())
-    if not blocks or min(min(one[block], other[block]) for block in blocks) <= 0:  # a counter that did not change
+    one, other = (dict(zip(quantity.starts, quantity.runs, strict=False)) for quantity in (first, second))
+    starts = sorted(one.keys() & other.keys())
+    if not starts or min(min(one[start], other[start]) for start in starts) <= 0:  # a counter that did not change
         return LogRatio(math.log(first.estimate.value / second.estimate.value), None)
-    ratios = np.array([math.log(one[block] / other[block]) for block in blocks])
-    return LogRatio(float(ratios.mean()), _of_blocks(ratios, blocks, first.first))
+    ratios = np.array([math.log(one[start] / other[start]) for start in starts])
+    value, spread = float(ratios.mean()), None
+    if len(ratios) > 1:
+        spread = Spread(first.over, float(ratios.std(ddof=1)), len(ratios), len(ratios) - 1)
+        if alike is not None and not _is_larger(spread, [alike], OWN):
+            spread = replace(alike, count=len(ratios))
+    return LogRatio(value, spread)
 
 
-def _of_blocks(ratios: NDArray[np.float64], blocks: Sequence[int], first: int | None) -> Spread | None:
-    """Return the spread of the blocks' log ratios; None for a single block.
+def _alike(servers: Sequence[Repeated]) -> Spread | None:
+    """Return the spread of one start's ratio among servers that were measured side by side; None with fewer than two.
 
-    If a first stage determined the number of blocks, the variance is the first stage's: then the interval is exact
-    (C. Stein, "A Two-Sample Test for a Linear Hypothesis Whose Power is Independent of the Variance", Annals of
-    Mathematical Statistics 16, 1945). It is that of all blocks if the later ones vary more (F test): then the host was
-    less steady later, and the first stage alone would understate the error (`benchmarks/coverage.py`).
+    If a first stage determined the number of starts, its variance counts: then the interval is exact (C. Stein, "A
+    Two-Sample Test for a Linear Hypothesis Whose Power is Independent of the Variance", Annals of Mathematical
+    Statistics 16, 1945). It is that of all starts if the later ones vary more (F test): then the host was less steady
+    later, and the first stage alone would understate the error (`benchmarks/coverage.py`).
     """
-    if len(ratios) < 2:
+    tables = [dict(zip(one.starts, one.runs, strict=False)) for one in servers if one.runs and min(one.runs) > 0]
+    starts = sorted(set.intersection(*map(set, tables))) if tables else []
+    if len(tables) < 2 or len(starts) < 2:
         return None
-    later = sum(block >= first for block in blocks) if first is not None else 0
-    staged, since = ratios[: len(ratios) - later], ratios[len(ratios) - later :]
-    whole = Spread("rounds", float(ratios.std(ddof=1)), len(ratios), len(ratios) - 1)
-    if len(since) < 1 or len(staged) < 2:
+    logs = np.log([[table[start] for start in starts] for table in tables])
+    first = servers[0].first
+    staged = len(starts) if first is None else sum(start < first for start in starts)
+    whole, before, after = (_of_ratios(part, servers[0].over) for part in (logs, logs[:, :staged], logs[:, staged:]))
+    if before is None or (after is not None and _is_larger(after, [before], LATER)):
         return whole
-    own = Spread("rounds", float(staged.std(ddof=1)), len(ratios), len(staged) - 1)
-    if len(since) < 2:
-        return own
-    after = Spread("rounds", float(since.std(ddof=1)), len(since), len(since) - 1)
-    return whole if _is_larger(after, [own], LATER) else own
+    return before
+
+
+def _of_ratios(logs: NDArray[np.float64], over: Over) -> Spread | None:
+    """Return the spread of one start's ratio from the logarithms of servers (rows) in starts (columns)."""
+    left = residual(logs) if logs.size else None
+    if left is None:
+        return None
+    return Spread(over, math.sqrt(2 * left.variance), logs.shape[1], left.freedom, pooled=len(logs) > 2)
 
 
 def _of_mean(spreads: Sequence[Spread]) -> Spread:
-    """Return the spread of the mean of several seeds' ratios that follows from their blocks alone."""
+    """Return the spread of the mean of several seeds' ratios that follows from their starts alone."""
     if len(spreads) == 1:
         return spreads[0]
     error = math.sqrt(sum(spread.error**2 for spread in spreads)) / len(spreads)
-    return Spread("rounds", error, 1, sum(spread.freedom for spread in spreads))
+    return Spread(spreads[0].over, error, 1, sum(spread.freedom for spread in spreads))
 
 
 def independent(first: Spread | None, second: Spread | None) -> Spread | None:

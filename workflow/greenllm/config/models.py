@@ -232,21 +232,27 @@ class Deployment(Strict):
     requests: int = Field(
         100, ge=1, description="Smallest number of requests to each server at each concurrency, from the test split."
     )
+    starts: int = Field(
+        4,
+        ge=1,
+        description="How often each server is started. Another start of the same server is a little faster or slower, so "
+        "the intervals rest on the spread between starts. With `narrow` it is the first stage.",
+    )
     rounds: int = Field(
         16,
         ge=1,
-        description="Blocks at each concurrency: in each, every server gets one round, in random order. Energies are "
-        "compared within blocks. With `narrow` it is the first stage.",
+        description="Rounds of each server at each concurrency, divided among its starts. In a block each server has one, "
+        "in random order.",
     )
     round_s: float = Field(0.5, ge=0, description="Shortest length of a round; more requests fill a shorter one.")
     narrow: float | None = Field(
         None,
         gt=0,
-        description="From the spread in the first stage follows how many blocks are needed until each ratio to the "
-        "baseline is known to this share (Stein's two-stage rule); null measures `rounds` blocks.",
+        description="From the spread in the first stage follows how many starts are needed until each ratio to the "
+        "baseline is known to this share (Stein's two-stage rule); null starts each server `starts` times.",
     )
     most_s: float = Field(
-        60.0, gt=0, description="With `narrow`: no more blocks than fit into this time for each server."
+        60.0, gt=0, description="With `narrow`: no more starts than fit into this time of rounds for each server."
     )
     twin: bool = Field(
         True, description="Serve the baseline twice: how far two equal servers differ is the control of the comparison."
@@ -258,10 +264,9 @@ class Deployment(Strict):
     )
     loaded: Literal["auto", "all", "one"] = Field(
         "auto",
-        description="`all` servers stay loaded between their rounds; `one`: each is started for several visits; "
+        description="`all` servers are loaded together; `one`: they are started one after the other, in random order; "
         "`auto`: all where memory allows.",
     )
-    visit_rounds: int = Field(3, ge=1, description="With one server loaded: rounds of a visit, which form one block.")
     threads: Literal["auto"] | Annotated[int, Field(ge=1)] = Field(
         "auto",
         description="Threads of each server; `auto` probes which number takes the least energy per request.",

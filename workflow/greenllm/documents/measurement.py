@@ -43,11 +43,12 @@ class IdleTime(WrittenPart):
 class MeasuredRound(WrittenPart):
     """One round of requests; `serve_id` is the id of the attempt that served it, None for a server elsewhere.
 
-    The rounds of one block were sent one after the other, one to each server: ratios are formed within blocks. Where
-    servers are loaded one at a time, the rounds of one visit have the same block.
+    Servers are started several times, and sent rounds after each `start`. Where all are loaded at once, the rounds of a
+    `block` were sent one after the other, one to each server; otherwise those of one start have the same block.
     """
 
     window: MeasurementWindow
+    start: int
     block: int
     serve_id: str | None
     answered: int
@@ -155,24 +156,28 @@ class ServerMeasurement(WrittenPart):
     failure: str | None = None
 
 
-class PlannedBlocks(DocumentPart):
-    """How many blocks were measured at one concurrency, and by which rule that was determined."""
+class PlannedStarts(DocumentPart):
+    """How often the servers were started, and how many rounds each had after a start, at each concurrency.
 
-    concurrency: int | None
+    `first`: how many starts determined their number; as many as `starts`, if that was fixed before.
+    """
+
     first: int
-    blocks: int
+    starts: int
+    rounds: int
     reason: str
 
 
 class SideBySide(Document):
-    """The servers of one experiment and seed, measured side by side in blocks.
+    """The servers of one experiment and seed, measured side by side.
 
     `measure_id` is the id of the attempt around all servers, which holds the processors and GPUs that they use in turn.
-    `orders`: the servers' names in the order of each block, by concurrency as in `blocks`.
+    `orders`: the servers' names in the order of each block, for each of the `concurrencies` (None: requests arrived at
+    a rate); where one server was loaded at a time, in the order in which they were started.
     """
 
     stage: ClassVar[str] = "measure"
-    schema_name: ClassVar[str] = "greenllm/measurement/1"
+    schema_name: ClassVar[str] = "greenllm/measurement/2"
 
     measure_id: str
     seed: int
@@ -180,7 +185,8 @@ class SideBySide(Document):
     loaded_reason: str
     reserved_threads: int
     twin: str | None
-    blocks: list[PlannedBlocks]
+    planned: PlannedStarts
+    concurrencies: list[int | None]
     orders: list[list[list[str]]]
     servers: list[ServerMeasurement]
 

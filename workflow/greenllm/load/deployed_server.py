@@ -2,7 +2,7 @@
 
 import contextlib
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -51,9 +51,14 @@ class Target:
         return found, reason or ("main memory only: the GPU's own is not included" if gpus else None)
 
 
+AwaitTarget = Callable[[], Target]
+
+
 @contextlib.contextmanager
-def serving(job: MeasurementJob, contender: Contender, threads: int, log: Path) -> Iterator[Target]:
-    """Yield the server of a bundle. One that is started here runs for the time of the block; its energy log is `log`.
+def serving(job: MeasurementJob, contender: Contender, threads: int, log: Path) -> Iterator[AwaitTarget]:
+    """Start the server of a bundle, and yield what waits until it is ready.
+
+    One that is started here runs for the time of the block; its energy log is `log`.
 
     Raises `UserError` if it cannot start, or dies.
     """
@@ -63,12 +68,12 @@ def serving(job: MeasurementJob, contender: Contender, threads: int, log: Path) 
         chosen = _other_server(job, contender, job.settings.server, log)
     else:
         chosen = _our_server(job, contender, threads, log)
-    with chosen as target:
-        yield target
+    with chosen as started:
+        yield started
 
 
 @contextlib.contextmanager
-def _our_server(job: MeasurementJob, contender: Contender, threads: int, log: Path) -> Iterator[Target]:
+def _our_server(job: MeasurementJob, contender: Contender, threads: int, log: Path) -> Iterator[AwaitTarget]:
     settings = job.settings
     command = [
         *job.meter("serve", contender, log),
@@ -76,12 +81,17 @@ def _our_server(job: MeasurementJob, contender: Contender, threads: int, log: Pa
         *("--device", contender.device, "--batch", str(settings.batch), "--max-tokens", str(job.max_tokens)),
         *("--queue", str(max(1024, *settings.concurrency))),
     ]
-    with running_server(command) as server:
-        yield Target(Endpoint(url=with_version(server.url)), contender.manifest.engine, meter_pid=server.meter_pid)
+    with running_server(command) as started:
+
+        def target() -> Target:
+            server = started()
+            return Target(Endpoint(url=with_version(server.url)), contender.manifest.engine, meter_pid=server.meter_pid)
+
+        yield target
 
 
 @contextlib.contextmanager
-def _other_server(job: MeasurementJob, contender: Contender, server: str, log: Path) -> Iterator[Target]:
+def _other_server(job: MeasurementJob, contender: Contender, server: str, log: Path) -> Iterator[AwaitTarget]:
     port, bundle = _free_port(), contender.bundle
     name = contender.manifest.name or bundle.name
     command = filled_in(
@@ -94,21 +104,26 @@ def _other_server(job: MeasurementJob, contender: Contender, server: str, log: P
         },
     )
     meter = job.meter("serve", contender, log)
-    with running_other_server([*meter, *command], f"http://127.0.0.1:{port}", job.ready_s) as running:
-        yield Target(
-            Endpoint(url=with_version(running.url), served_name=name),
-            Path(command[0]).name,
-            job.max_tokens,
-            tokenizer=bundle if (bundle / "tokenizer.json").is_file() else None,
-            meter_pid=running.meter_pid,
-        )
+    with running_other_server([*meter, *command], f"http://127.0.0.1:{port}", job.ready_s) as started:
+
+        def target() -> Target:
+            server = started()
+            return Target(
+                Endpoint(url=with_version(server.url), served_name=name),
+                Path(command[0]).name,
+                job.max_tokens,
+                tokenizer=bundle if (bundle / "tokenizer.json").is_file() else None,
+                meter_pid=server.meter_pid,
+            )
+
+        yield target
 
 
 @contextlib.contextmanager
-def _endpoint(job: MeasurementJob, contender: Contender, endpoint: Endpoint, log: Path) -> Iterator[Target]:
+def _endpoint(job: MeasurementJob, contender: Contender, endpoint: Endpoint, log: Path) -> Iterator[AwaitTarget]:
     engine, max_tokens = contender.manifest.engine, job.max_tokens
     if endpoint.cgroup is None:
-        yield Target(endpoint, engine, max_tokens, metered=False, energy_reason=ELSEWHERE)
+        yield lambda: Target(endpoint, engine, max_tokens, metered=False, energy_reason=ELSEWHERE)
         return
     if not any(place.is_dir() for place in places_of(group_of(endpoint.cgroup))):
         raise UserError(
@@ -116,8 +131,8 @@ def _endpoint(job: MeasurementJob, contender: Contender, endpoint: Endpoint, log
             "processes, a path under /sys/fs/cgroup, such as system.slice/docker-ID.scope"
         )
     meter = job.meter("serve", contender, log, "--gpus", "0", "--cgroup", endpoint.cgroup)
-    with metering_cgroup(meter) as server:
-        yield Target(endpoint, engine, max_tokens, serve_pid=server.meter_pid, energy_reason=NO_GPU_ENERGY)
+    with metering_cgroup(meter) as started:
+        yield lambda: Target(endpoint, engine, max_tokens, serve_pid=started().meter_pid, energy_reason=NO_GPU_ENERGY)
 
 
 def _context(contender: Contender) -> int:

@@ -2,7 +2,7 @@
 
 import contextlib
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -60,23 +60,28 @@ def suspended(window: MeasurementWindow) -> bool:
 
 
 @contextlib.contextmanager
-def loaded(
-    job: MeasurementJob, contender: Contender, threads: int, visit: int, around: RunningJob
-) -> Iterator[LoadedServer]:
-    """Yield a server with its load generator; both end with the block. `visit` counts from 1.
+def loading_server(
+    job: MeasurementJob, contender: Contender, threads: int, start: int, around: RunningJob
+) -> Iterator[Callable[[], LoadedServer]]:
+    """Start a server, and yield what waits until it is ready and starts its load generator; both end with the block.
 
-    Raises `UserError` if the server cannot start, or dies.
+    `start` counts from 0. Raises `UserError` if the server cannot start, or dies.
     """
-    name = f"{contender.name}.json" if visit == 1 else f"{contender.name}-visit-{visit}.json"
-    with (
-        serving(job, contender, threads, job.energy_serve / name) as target,
-        running_load(_generator(job, contender, target, job.energy_load / name)) as generator,
-    ):
-        serve_id, meters = None, [generator.process.process.pid, around.meter_pid]
-        if (pid := target.metering_pid) is not None:
-            serve_id = around.inside(pid)
-            meters.append(pid)
-        yield LoadedServer(target, generator, serve_id, meters)
+    name = f"{contender.name}.json" if start == 0 else f"{contender.name}-start-{start + 1}.json"
+    with contextlib.ExitStack() as stack:
+        started = stack.enter_context(serving(job, contender, threads, job.energy_serve / name))
+
+        def loaded() -> LoadedServer:
+            target = started()
+            load = running_load(_generator(job, contender, target, job.energy_load / name))
+            generator = stack.enter_context(load)
+            serve_id, meters = None, [generator.process.process.pid, around.meter_pid]
+            if (pid := target.metering_pid) is not None:
+                serve_id = around.inside(pid)
+                meters.append(pid)
+            return LoadedServer(target, generator, serve_id, meters)
+
+        yield loaded
 
 
 def _generator(job: MeasurementJob, contender: Contender, target: Target, log: Path) -> list[str]:

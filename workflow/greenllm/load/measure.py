@@ -1,17 +1,18 @@
 """`greenllm measure`, without its options: threads are chosen, servers measured side by side, the result written."""
 
-import math
 from collections.abc import Sequence
 
+import numpy as np
+
 from greenllm.attribution.live import RunningJob
-from greenllm.blocks import needed_blocks
-from greenllm.documents.measurement import PlannedBlocks, SideBySide
+from greenllm.documents.measurement import PlannedStarts, SideBySide
 from greenllm.files import write_json
 from greenllm.load.loading import loading
 from greenllm.load.measurement import document_of, predictions_of, round_energies
 from greenllm.load.measurement_job import MeasurementJob
 from greenllm.load.probed_threads import threads_of
-from greenllm.load.side_by_side import Concurrency, Measured, PlacedRound, SideBySideMeasurement, fixed
+from greenllm.load.side_by_side import Measured, PlacedRound, SideBySideMeasurement
+from greenllm.repetitions import needed_starts
 from greenllm.work import write_work
 
 
@@ -29,11 +30,8 @@ def measure(job: MeasurementJob, around: RunningJob) -> SideBySide:
     found = loading(job)
     chosen = {one.recipe: threads_of(job, one, around) for one in job.contenders if one.name == one.recipe}
     threads = {one.name: chosen[one.recipe] for one in job.contenders}  # the twin's are the baseline's
-    measurement = SideBySideMeasurement(job, around, threads)
-    if found.loaded == "all":
-        measurement.with_all_loaded(_planned)
-    else:
-        measurement.with_one_loaded()
+    measurement = SideBySideMeasurement(job, around, threads, found.loaded)
+    measurement.measure(_planned)
     for one in job.contenders:
         log = job.energy_serve / f"{one.name}.json"
         if not log.exists():  # the workflow expects one
@@ -51,40 +49,35 @@ def measure(job: MeasurementJob, around: RunningJob) -> SideBySide:
     return written
 
 
-def _planned(measurement: SideBySideMeasurement, concurrency: Concurrency) -> PlannedBlocks:
-    """Return how many blocks there are: fixed, or by the spread in the first stage (deploy.narrow)."""
-    job = measurement.job
-    settings = job.settings
-    if settings.narrow is None:
-        return fixed(settings, concurrency)
-    spent = {
-        name: _per_block(job, one, one.rounds.get(concurrency, []), measurement.around)
-        for name, one in measurement.measured.items()
-        if one.failure is None
-    }
-    baseline = spent.pop(job.baseline, {})
-    ratios = [
-        [math.log(baseline[block] / own[block]) for block in sorted(baseline.keys() & own.keys())]
-        for own in spent.values()
-    ]
-    rounds = [one.sent for each in measurement.measured.values() for one in each.rounds.get(concurrency, [])]
-    lasting_s = sum(one.window.duration_s for one in rounds) / max(1, len(rounds))
-    most = max(settings.rounds, int(settings.most_s / lasting_s) if lasting_s else settings.rounds)
-    blocks = needed_blocks(ratios, settings.narrow, most)
-    limit = f", and no more fit into deploy.most_s {settings.most_s:g}" if blocks == most else ""
-    return PlannedBlocks(
-        concurrency=concurrency,
-        first=settings.rounds,
-        blocks=blocks,
-        reason=f"from the spread in the first {settings.rounds} blocks (deploy.narrow {settings.narrow:g}{limit})",
-    )
+def _planned(measurement: SideBySideMeasurement) -> PlannedStarts:
+    """Return how often the servers are started: as the settings say, or by the spread in the first stage."""
+    job, planned = measurement.job, measurement.planned
+    narrow, most_s = job.settings.narrow, job.settings.most_s
+    alive = [one for one in measurement.measured.values() if one.failure is None]
+    if narrow is None or not alive:
+        return planned
+    lasting_s, needed, most = 0.0, planned.first, planned.first
+    for concurrency in measurement.concurrencies:
+        rounds = [round_ for one in alive for round_ in one.rounds[concurrency]]
+        lasting_s = sum(one.sent.window.duration_s for one in rounds) / len(alive) / planned.first
+        most = max(planned.first, int(most_s / lasting_s) if lasting_s else 0)
+        logs = [_per_start(job, one, one.rounds[concurrency], measurement.around) for one in alive]
+        needed = max(needed, needed_starts(np.log(np.array(logs)), narrow, most))
+    limit = f", and no more fit into deploy.most_s {most_s:g}" if needed == most else ""
+    reason = f"from the spread in the first {planned.first} starts (deploy.narrow {narrow:g}{limit})"
+    return planned.model_copy(update={"starts": needed, "reason": reason})
 
 
-def _per_block(
+def _per_start(
     job: MeasurementJob, measured: Measured, rounds: Sequence[PlacedRound], around: RunningJob
-) -> dict[int, float]:
-    """Return what a request takes in each block: energy (J), or time (s) where an energy is unknown."""
+) -> list[float]:
+    """Return what a request takes in each start: energy (J), or time (s) where an energy is unknown."""
     energies = round_energies(job, measured, rounds, around.turns)
     known = [energy.value for energy in energies if energy is not None and energy.value > 0]
     spent = known if len(known) == len(rounds) else [one.sent.window.duration_s for one in rounds]
-    return {one.block: amount / len(one.sent.answered) for one, amount in zip(rounds, spent, strict=True)}
+    amounts: dict[int, float] = {}
+    answered: dict[int, int] = {}
+    for one, amount in zip(rounds, spent, strict=True):
+        amounts[one.start] = amounts.get(one.start, 0.0) + amount
+        answered[one.start] = answered.get(one.start, 0) + len(one.sent.answered)
+    return [amounts[start] / answered[start] for start in sorted(amounts)]

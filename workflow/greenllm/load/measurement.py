@@ -42,7 +42,8 @@ def document_of(measurement: SideBySideMeasurement, loaded_reason: str, energies
         loaded_reason=loaded_reason,
         reserved_threads=job.threads,
         twin=twin,
-        blocks=measurement.blocks,
+        planned=measurement.planned,
+        concurrencies=measurement.concurrencies,
         orders=[measurement.orders.get(concurrency, []) for concurrency in measurement.concurrencies],
         servers=[_server(measurement, one, energies) for one in measurement.measured.values()],
     )
@@ -146,6 +147,7 @@ def _point(
         rounds=[
             MeasuredRound(
                 window=one.sent.window,
+                start=one.start,
                 block=one.block,
                 serve_id=one.serve_id,
                 answered=own.answered,

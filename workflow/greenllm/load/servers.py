@@ -1,4 +1,8 @@
-"""Metered servers: started, awaited, and stopped with all their processes, however this process ends."""
+"""Metered servers: started, awaited, and stopped with all their processes, however this process ends.
+
+Each context manager starts a server and yields a function that waits until it is ready, so that several can start at
+once.
+"""
 
 import contextlib
 import importlib
@@ -34,9 +38,12 @@ class Server:
     meter_pid: int
 
 
+AwaitServer = Callable[[], Server]
+
+
 @contextlib.contextmanager
-def running_server(command: Sequence[str]) -> Iterator[Server]:
-    """Run `greenllm serve` under a meter and yield it when it is ready; stop it gracefully in the end.
+def running_server(command: Sequence[str]) -> Iterator[AwaitServer]:
+    """Run `greenllm serve` under a meter and yield what waits until it is ready; stop it gracefully in the end.
 
     The server's standard input is a pipe from this process. When the pipe is closed, also because this process was
     killed, the server stops. Afterwards the end of its log is printed on standard error. Raises `UserError` with the
@@ -47,13 +54,13 @@ def running_server(command: Sequence[str]) -> Iterator[Server]:
         assert process.stdout is not None
         return next((line.removeprefix(READY).strip() for line in process.stdout if line.startswith(READY)), None)
 
-    with _running([*command, "--until-eof"], ready, stdout=subprocess.PIPE) as server:
-        yield server
+    with _running([*command, "--until-eof"], ready, stdout=subprocess.PIPE) as started:
+        yield started
 
 
 @contextlib.contextmanager
-def running_other_server(command: Sequence[str], url: str, ready_s: float) -> Iterator[Server]:
-    """Run another OpenAI server under a meter and yield it when `url` answers; stop all its processes in the end.
+def running_other_server(command: Sequence[str], url: str, ready_s: float) -> Iterator[AwaitServer]:
+    """Run another OpenAI server under a meter and yield what waits until `url` answers; stop all its processes then.
 
     Raises `UserError` if it dies, or is not ready after `ready_s` seconds.
     """
@@ -79,13 +86,13 @@ def running_other_server(command: Sequence[str], url: str, ready_s: float) -> It
     environment = {name: value for name, value in own_environment().items() if name != SAFE_PATH}
     with _running(
         command, ready, stdout=None, preexec_fn=lambda: end_with_parent(signal.SIGTERM), environment=environment
-    ) as server:
-        yield server
+    ) as started:
+        yield started
 
 
 @contextlib.contextmanager
-def metering_cgroup(meter: Sequence[str]) -> Iterator[Server]:
-    """Run a meter that claims a control group during the block and yield it, around a command that does nothing.
+def metering_cgroup(meter: Sequence[str]) -> Iterator[AwaitServer]:
+    """Run a meter that claims a control group during the block, around a command that does nothing.
 
     Raises `UserError` with the meter's message if it refuses.
     """
@@ -98,8 +105,8 @@ def metering_cgroup(meter: Sequence[str]) -> Iterator[Server]:
             process.stdin.flush()
         return process.stdout.readline() or None  # cat returns the line: the meter has taken its first sample
 
-    with _running([*meter, "cat"], ready, stdout=subprocess.PIPE) as server:
-        yield server
+    with _running([*meter, "cat"], ready, stdout=subprocess.PIPE) as started:
+        yield started
 
 
 @contextlib.contextmanager
@@ -110,7 +117,7 @@ def _running(
     stdout: int | None,
     preexec_fn: Callable[[], object] | None = None,
     environment: Mapping[str, str] | None = None,
-) -> Iterator[Server]:
+) -> Iterator[AwaitServer]:
     with tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace") as log:
         process = subprocess.Popen(
             command,
@@ -121,16 +128,24 @@ def _running(
             env=own_environment() if environment is None else environment,
             preexec_fn=preexec_fn,
         )
-        asked_to_stop = False
-        try:
+        asked_to_stop, early = False, False
+
+        def started() -> Server:
+            nonlocal early
             for module in NEEDED_LATER:
                 importlib.import_module(module)
             url = ready(process)
             if url is None:
+                early = True
                 raise UserError(f"the server ended with status {process.wait()} before it was ready: {_tail(log)}")
+            return Server(url, process.pid)
+
+        try:
             try:
-                yield Server(url, process.pid)
+                yield started
             except UserError as error:
+                if early:
+                    raise
                 with contextlib.suppress(subprocess.TimeoutExpired):
                     status = process.wait(DEATH_s)
                     raise UserError(f"{error}; the server died with status {status}: {_tail(log)}") from None

@@ -1,29 +1,35 @@
-"""Servers measured side by side: in blocks, in each of which every server gets one round, in random order."""
+"""Servers measured side by side: started several times, and sent rounds in blocks, in random order, after each start.
+
+Two processes of the same program differ in speed for as long as they run (by 1 to 2 % here), since their memory is
+placed differently. So one start of each server is one observation, however many rounds it answers. T. Kalibera and
+R. Jones, "Rigorous Benchmarking in Reasonable Time", ISMM 2013.
+"""
 
 import contextlib
 import math
 import random
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
 from greenllm.attribution.live import RunningJob
 from greenllm.config.models import Deployment
-from greenllm.documents.measurement import MeasurementWindow, PlannedBlocks, ThreadChoice
+from greenllm.documents.measurement import MeasurementWindow, PlannedStarts, ThreadChoice
 from greenllm.errors import UserError
-from greenllm.load.loaded_server import HostSuspendedError, LoadedServer, failing, loaded, suspended
+from greenllm.load.loaded_server import HostSuspendedError, LoadedServer, failing, loading_server, suspended
 from greenllm.load.measurement_job import Contender, MeasurementJob
 from greenllm.load.rounds import Order, Round, Stopwatch
 
-# A block, or with one server loaded a round, in which the host was suspended is sent again, this many times in all.
+# A block in which the host was suspended is sent again, this many times in all.
 MOST_AGAIN = 10
 Concurrency = int | None
 
 
 @dataclass(frozen=True)
 class PlacedRound:
-    """A round with its block, and the attempt of the server that answered it (None for a server elsewhere)."""
+    """A round with its start and block, and the attempt of the server that answered it (None: a server elsewhere)."""
 
+    start: int
     block: int
     serve_id: str | None
     sent: Round
@@ -51,59 +57,89 @@ class Measured:
 
 
 class SideBySideMeasurement:
-    """The measurement of a job's servers. `orders` are the names in the order of each block, for each concurrency."""
+    """The measurement of a job's servers: each is started several times, and sent rounds after each start.
 
-    def __init__(self, job: MeasurementJob, around: RunningJob, threads: Mapping[str, ThreadChoice]) -> None:
+    `orders` are the names in the order of each block, for each concurrency.
+    """
+
+    def __init__(
+        self,
+        job: MeasurementJob,
+        around: RunningJob,
+        threads: Mapping[str, ThreadChoice],
+        loaded: Literal["all", "one"],
+    ) -> None:
         """`around` is this process's own job; `threads` has each server's number, by name."""
-        self.job, self.around = job, around
+        self.job, self.around, self.loaded = job, around, loaded
         self.measured = {one.name: Measured(one, threads[one.name]) for one in job.contenders}
         self.orders: dict[Concurrency, list[list[str]]] = {}
-        self.blocks: list[PlannedBlocks] = []
         settings = job.settings
         # With a rate there is one point only: the rate determines how many requests run at once.
         self.concurrencies: list[Concurrency] = list(settings.concurrency) if settings.rate_per_s is None else [None]
-        self.loaded: Literal["all", "one"] = "all"
+        self.planned = fixed_starts(settings)
         self._random = random.Random(job.seed)
         self._suspensions = 0
 
-    def with_all_loaded(self, more_blocks: Callable[["SideBySideMeasurement", Concurrency], PlannedBlocks]) -> None:
-        """Measure while all servers stay loaded. After the first stage, `more_blocks` says how many blocks there are.
+    def measure(self, more_starts: Callable[["SideBySideMeasurement"], PlannedStarts]) -> None:
+        """Measure. After the first stage, `more_starts` says how often the servers are started in all.
 
         Raises `UserError` if every server fails.
         """
+        for start in range(self.planned.first):
+            self._start(start)
+        self.planned = more_starts(self)
+        for start in range(self.planned.first, self.planned.starts):
+            self._start(start)
+        self._require_one()
+
+    def _start(self, start: int) -> None:
+        """Start the servers that have not failed, send them their rounds, and stop them: all at once, or one by one."""
+        alive = [name for name, measured in self.measured.items() if measured.failure is None]
+        if self.loaded == "all":
+            self._rounds(start, alive)
+            return
+        self._random.shuffle(alive)
+        for name in alive:
+            self._rounds(start, [name])
+        for concurrency in self.concurrencies:
+            self.orders.setdefault(concurrency, []).append(alive)
+
+    def _rounds(self, start: int, names: Sequence[str]) -> None:
+        """Start servers, send them their rounds in blocks at each concurrency, and stop them."""
         stacks: dict[str, contextlib.ExitStack] = {}
+        starting: dict[str, Callable[[], LoadedServer]] = {}
         servers: dict[str, LoadedServer] = {}
         with contextlib.ExitStack() as all_of_them:
-            for name, measured in self.measured.items():
-                stacks[name] = all_of_them.enter_context(contextlib.ExitStack())
+            for name in names:
+                measured, stacks[name] = self.measured[name], all_of_them.enter_context(contextlib.ExitStack())
                 with self._noting_failure(name, stacks[name], servers):
-                    start = loaded(self.job, measured.contender, measured.threads.threads, 1, self.around)
-                    servers[name] = stacks[name].enter_context(start)
-            for place, concurrency in enumerate(self.concurrencies):
+                    own = loading_server(self.job, measured.contender, measured.threads.threads, start, self.around)
+                    starting[name] = stacks[name].enter_context(own)
+            for name, loaded in starting.items():
+                with self._noting_failure(name, stacks[name], servers):
+                    servers[name] = loaded()
+            for concurrency in self.concurrencies:
                 for name in list(servers):
                     with self._noting_failure(name, stacks[name], servers):
                         self._warm_up(servers[name], concurrency)
-                        if place == 0:
-                            self.measured[name].opened(servers[name], self.job.gpus_of(self.measured[name].contender))
-                if place == 0:
+                if start == 0 and concurrency == self.concurrencies[0]:
+                    for name, server in servers.items():
+                        self.measured[name].opened(server, self.job.gpus_of(self.measured[name].contender))
                     self._idle(servers)
-                self._blocks(concurrency, range(self.job.settings.rounds), servers, stacks)
-                planned = more_blocks(self, concurrency)
-                self._blocks(concurrency, range(self.job.settings.rounds, planned.blocks), servers, stacks)
-                self.blocks.append(planned)
+                self._blocks(concurrency, start, servers, stacks)
             for name in list(servers):
                 with self._noting_failure(name, stacks[name], servers):
                     stacks[name].close()
-        self._require_one()
 
     def _blocks(
         self,
         concurrency: Concurrency,
-        blocks: range,
+        start: int,
         servers: dict[str, LoadedServer],
         stacks: Mapping[str, contextlib.ExitStack],
     ) -> None:
-        for block in blocks:
+        each = self.planned.rounds
+        for block in range(start * each, (start + 1) * each):
             while servers:
                 order = list(servers)
                 self._random.shuffle(order)
@@ -115,63 +151,16 @@ class SideBySideMeasurement:
                 except HostSuspendedError:
                     self._note_suspension()
                     continue
-                self.orders.setdefault(concurrency, []).append(order)
+                if self.loaded == "all":
+                    self.orders.setdefault(concurrency, []).append(order)
                 for name, server in servers.items():
-                    place = PlacedRound(block, server.serve_id, sent[name])
+                    together = block if self.loaded == "all" else start
+                    place = PlacedRound(start, together, server.serve_id, sent[name])
                     self.measured[name].rounds.setdefault(concurrency, []).append(place)
                 break
 
-    def with_one_loaded(self) -> None:
-        """Measure in visits: each server is started several times, in random order, for a few rounds each time.
-
-        The visits of all servers in one cycle are a block. Raises `UserError` if every server fails.
-        """
-        settings = self.job.settings
-        self.loaded = "one"
-        cycles = visits(settings)
-        alive = list(self.measured)
-        for block in range(cycles):
-            order = list(alive)
-            self._random.shuffle(order)
-            for concurrency in self.concurrencies:
-                self.orders.setdefault(concurrency, []).append(order)
-            for name in order:
-                servers: dict[str, LoadedServer] = {}
-                stack = contextlib.ExitStack()
-                with stack, self._noting_failure(name, stack, servers):
-                    measured = self.measured[name]
-                    start = loaded(self.job, measured.contender, measured.threads.threads, block + 1, self.around)
-                    servers[name] = stack.enter_context(start)
-                    self._visit(name, block, servers)
-                    stack.close()
-                if self.measured[name].failure is not None:
-                    alive.remove(name)
-        reason = f"{cycles} visits of {settings.visit_rounds} rounds, fixed before the measurement"
-        self.blocks = [
-            PlannedBlocks(concurrency=concurrency, first=cycles, blocks=cycles, reason=reason)
-            for concurrency in self.concurrencies
-        ]
-        self._require_one()
-
-    def _visit(self, name: str, block: int, servers: dict[str, LoadedServer]) -> None:
-        measured, server = self.measured[name], servers[name]
-        for place, concurrency in enumerate(self.concurrencies):
-            self._warm_up(server, concurrency)
-            if block == place == 0:
-                measured.opened(server, self.job.gpus_of(measured.contender))
-                self._idle(servers)
-            for number in range(self.job.settings.visit_rounds):
-                order = self._order(concurrency, block * self.job.settings.visit_rounds + number)
-                while True:
-                    try:
-                        sent = _answered(server.round(order))
-                        break
-                    except HostSuspendedError:
-                        self._note_suspension()
-                measured.rounds.setdefault(concurrency, []).append(PlacedRound(block, server.serve_id, sent))
-
     def _note_suspension(self) -> None:
-        """Count a suspension: the block or the round is sent again. Raise `UserError` after too many."""
+        """Count a suspension: the block is sent again. Raise `UserError` after too many."""
         self._suspensions += 1
         if self._suspensions > MOST_AGAIN:
             raise UserError(
@@ -220,11 +209,6 @@ class SideBySideMeasurement:
             raise UserError("; ".join(dict.fromkeys(str(failure) for failure in failures.values())))
 
 
-def visits(settings: Deployment) -> int:
-    """Return how often each server is started where one is loaded at a time: at least twice, for a spread."""
-    return max(2, math.ceil(settings.rounds / settings.visit_rounds))
-
-
 def _answered(sent: Round) -> Round:
     """Return a round; raise `UserError` if none of its requests was answered."""
     if not sent.answered:
@@ -233,11 +217,12 @@ def _answered(sent: Round) -> Round:
     return sent
 
 
-def fixed(settings: Deployment, concurrency: Concurrency) -> PlannedBlocks:
-    """Return the number of blocks that the settings fix."""
-    return PlannedBlocks(
-        concurrency=concurrency,
-        first=settings.rounds,
-        blocks=settings.rounds,
-        reason="fixed before the measurement (deploy.rounds)",
+def fixed_starts(settings: Deployment) -> PlannedStarts:
+    """Return how often the servers are started, and how many rounds each has after a start, by the settings alone."""
+    starts = min(settings.starts, settings.rounds)
+    return PlannedStarts(
+        first=starts,
+        starts=starts,
+        rounds=math.ceil(settings.rounds / starts),
+        reason="fixed before the measurement (deploy.starts, deploy.rounds)",
     )

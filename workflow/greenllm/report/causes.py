@@ -58,7 +58,7 @@ def twin_text(compared: ComparedRecipes) -> str:
     if not twin.steady:
         return (
             f"{differs}: {UNSTEADY}, so no difference is resolvable. Measure again with nothing else running on the "
-            "host, or in more blocks (deploy.rounds)."
+            "host, or with more starts (deploy.starts)."
         )
     return f"{differs}.{_resolvable(twin)}"
 
@@ -73,8 +73,9 @@ def _resolvable(twin: Twin) -> str:
 
 def measured_text(compared: ComparedRecipes) -> str:
     """Return how often the recipes were measured side by side; empty where it is unknown."""
-    if compared.blocks is None:
+    starts, rounds, seeds = compared.starts, compared.rounds, len(compared.seeds)
+    if starts is None or rounds is None:
         return ""
-    blocks, seeds = compared.blocks, len(compared.seeds)
-    said = f"{blocks} {'block' if blocks == 1 else 'blocks'}"
-    return f" Measured side by side in {said} with {'one seed' if seeds == 1 else f'each of {seeds} seeds'}."
+    started = "once" if starts == 1 else f"{starts} times"
+    said = f"each server started {started}, with {rounds} {'round' if rounds == 1 else 'rounds'} after each start"
+    return f" Measured side by side, {said}{'' if seeds == 1 else f', for each of {seeds} seeds'}."
