@@ -1,12 +1,12 @@
 """How often does a comparison of equal models find a difference, and does it find a real one? Measured in one run.
 
     python benchmarks/twins.py                                      # 20 studies on a quiet host, 20 beside a disturber
-    python benchmarks/twins.py --quiet 5 --disturbed 0 --rounds 24
+    python benchmarks/twins.py --quiet 5 --disturbed 0 --starts 6 --rounds 24
 
 In each study `greenllm measure` serves a baseline, its twin, five more deployments of the same model, and one whose
 model has a tenth more layers. The five verdicts count as they are before the twin's rule withholds any. The disturber
 is a process that loads one processor for random times of 1 to 20 s, half of the time. Exit status 1 if a target is
-missed. It takes about 80 s a study; no other program may run.
+missed. It takes about 100 s a study; no other program may run.
 """
 
 import argparse
@@ -62,11 +62,14 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--quiet", type=int, default=20, help="studies on a quiet host")
     parser.add_argument("--disturbed", type=int, default=20, help="studies beside the disturber")
-    parser.add_argument("--rounds", type=int, help="blocks (default: that of the configuration)")
+    parser.add_argument("--starts", type=int, help="starts of each server (default: that of the configuration)")
+    parser.add_argument("--rounds", type=int, help="rounds of each server (default: that of the configuration)")
     parser.add_argument("--round-s", type=float, help="shortest length of a round in s (default: the configuration's)")
     parser.add_argument("--out", type=Path, help="JSON file of all verdicts")
     arguments = parser.parse_args()
     settings = {"idle_s": 0, "threads": 1, "requests": 100}
+    if arguments.starts:
+        settings["starts"] = arguments.starts
     if arguments.rounds:
         settings["rounds"] = arguments.rounds
     if arguments.round_s:

@@ -235,14 +235,14 @@ class Deployment(Strict):
     starts: int = Field(
         4,
         ge=1,
-        description="How often each server is started. Another start of the same server is a little faster or slower, so "
-        "the intervals rest on the spread between starts. With `narrow` it is the first stage.",
+        description="How often each server is started. Another start of the same server is a little faster or "
+        "slower, so the intervals rest on the spread between starts. With `narrow` it is the first stage.",
     )
     rounds: int = Field(
         16,
         ge=1,
-        description="Rounds of each server at each concurrency, divided among its starts. In a block each server has one, "
-        "in random order.",
+        description="Rounds of each server at each concurrency, divided among its starts. In a block each server "
+        "has one, in random order.",
     )
     round_s: float = Field(0.5, ge=0, description="Shortest length of a round; more requests fill a shorter one.")
     narrow: float | None = Field(
