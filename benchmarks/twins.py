@@ -124,7 +124,7 @@ def _study(bundles: dict[str, Path], folder: Path, seed: int, settings: dict[str
     requests = Quantity({server.name: {seed: _per_request(server)} for server in measured.servers})
     ratios = {name: requests.times_less("baseline", name) for name in requests.recipes}
     copies = [_known(ratios[f"copy-{i}"]) for i in range(COPIES)]
-    wide = _known(requests.times_less("baseline", "baseline~twin", 0.99))
+    wide = _known(requests.against_itself("baseline", "baseline~twin", 0.99))
     return StudyResult(
         [one.low > 1 or one.high < 1 for one in copies],
         [(one.high - one.low) / 2 / one.value for one in copies],

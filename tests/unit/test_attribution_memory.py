@@ -84,6 +84,17 @@ def test_a_nested_meters_memory_and_reservation_come_out_of_its_parents():
     assert energies(attribute_attempts([outer, inner])) == JOULES({"a": 20, "a.b": 60, "other": 10, "idle": 70})
 
 
+@pytest.mark.parametrize("inside_B", [3 * GB, 9 * GB])
+def test_what_a_meter_inside_uses_is_taken_from_what_its_parent_reserved(inside_B: float) -> None:
+    """Together they get what the tree uses or the parent reserved, whichever is more."""
+    host = host_of(16)
+    outer = steady(host, "a", 1 * GB + inside_B, 12 * GB, reserved_B=8 * GB)
+    inner = steady(host, "a.b", inside_B, 12 * GB, parent="a")
+    found = energies(attribute_attempts([outer, inner]))
+    assert found["a.b"] == JOULES(10 * inside_B / GB)
+    assert found["a"] + found["a.b"] == JOULES(10 * max(8.0, 1 + inside_B / GB))
+
+
 def test_a_failed_reading_of_memory_is_not_zero_but_the_last_one():
     one = attempt(host_of(16), "a", [0, 2, 4, 10], lambda t: 0.0 * t, reserved=0)
     one = with_memory(one, [4 * GB, None, 8 * GB, 1 * GB], [8 * GB, None, None, 8 * GB])

@@ -1,7 +1,8 @@
 """Whose a host's memory was: the shares by which the energy of its DRAM is shared out.
 
 In an interval M is the host's memory, m_j what job j's process tree uses without the meters inside it, w_j what it
-reserved. With b_j = m_j/M, a_j = w_j/M, r_j = max(0, a_j - b_j), and u the share of the memory in use,
+reserved. With b_j = m_j/M, a_j = w_j/M, r_j = max(0, a_j - b_j - what meters inside it use beyond their reservations),
+and u the share of the memory in use,
 
     job j gets             b_j + min(1, (1 - u)/Σr) · r_j, which is max(m_j, w_j)/M where all reservations fit
     other processes get    u - Σb
@@ -17,7 +18,7 @@ from typing import NamedTuple
 import numpy as np
 
 from greenllm.attribution.attempt import Array, Attempt
-from greenllm.attribution.nesting import charged, children_among, own_reservations
+from greenllm.attribution.nesting import charged, children_among, unused_reservations
 from greenllm.ledger.file import HOST_MEMORY, TREE_MEMORY
 
 
@@ -54,6 +55,6 @@ def memory_shares(edges: Array, present: Sequence[Attempt], by_id: Mapping[str, 
     fit = 1.0 / np.maximum(1.0, jobs + other)
     used, other = used * fit, other * fit
     busy = np.minimum(1.0, used.sum(axis=0) + other)
-    reserved = own_reservations(present, by_id, lambda a: a.start.reserved_memory_B)
-    shares = charged(used, np.array([[reserved[a.id]] for a in present]) / size_B, busy, policy)
+    unused = unused_reservations(present, by_id, used, size_B, lambda a: a.start.reserved_memory_B)
+    shares = charged(used, unused, busy, policy)
     return MemoryShares(shares, other, np.maximum(0.0, 1.0 - shares.sum(axis=0) - other))

@@ -48,16 +48,42 @@ def children_among(present: Sequence[Attempt], by_id: Mapping[str, Attempt]) -> 
     return children
 
 
-def charged(used: Array, reserved: Array, busy: Array, policy: str) -> Array:
+def unused_reservations(
+    present: Sequence[Attempt],
+    by_id: Mapping[str, Attempt],
+    used: Array,
+    size: float,
+    reserved: Callable[[Attempt], float | None],
+) -> Array:
+    """Return the share of a resource that each attempt (row) reserved and that nothing uses, in each interval (column).
+
+    `used` is the share that each uses without the meters inside it, `size` the resource in the unit of reservations.
+    What a meter inside uses beyond its own reservation is taken from what its parent reserved.
+    """
+    own = own_reservations(present, by_id, reserved)
+    ids = {a.id for a in present}
+    row = {a.id: i for i, a in enumerate(present)}
+    unused = np.zeros_like(used)
+    inside = np.zeros_like(used)
+    for attempt in sorted(present, key=lambda a: -a.id.count(".")):  # children first
+        i = row[attempt.id]
+        left = own[attempt.id] / size - used[i] - inside[i]
+        unused[i] = np.maximum(0.0, left)
+        if parent := parent_among(attempt, ids, by_id):
+            inside[row[parent]] += np.maximum(0.0, -left)
+    return unused
+
+
+def charged(used: Array, unused: Array, busy: Array, policy: str) -> Array:
     """Return the share of a resource that each job (row) is charged for in each interval (column).
 
-    `used` and `reserved` are shares of the resource by job, `busy` is the share that jobs and other processes use. By
-    policy "active" a job is charged for what it uses. By "allocated" it is also charged for what it reserved and does
-    not use, where that is idle; if jobs reserved more than is idle, all of these parts shrink by one factor.
+    `used` and `unused` are shares of the resource by job: what it uses, and what it reserved and nothing uses. `busy`
+    is the share that jobs and other processes use. By policy "active" a job is charged for what it uses. By
+    "allocated" it is also charged for what it reserved and nothing uses, where that is idle; if jobs reserved more than
+    is idle, all of these parts shrink by one factor.
     """
     if policy != "allocated":
         return used
-    unused = np.maximum(0.0, reserved - used)
     wanted = unused.sum(axis=0)
     factor = np.minimum(1.0, np.divide(1.0 - busy, wanted, out=np.zeros_like(busy), where=wanted > 0))
     charged: Array = used + factor * unused

@@ -1,7 +1,8 @@
 """Shares one host's devices but GPUs among the jobs that ran on it: memory by memory, the others by CPU time.
 
 In an interval dt on n CPUs, b_j = c_j/(n·dt) is the share of CPU time that job j's tree used, a_j the share it had
-reserved, u the busy share of the host, r_j = max(0, a_j - b_j). Of the energy counted in the interval,
+reserved, u the busy share of the host, r_j = max(0, a_j - b_j - what meters inside it use beyond their reservations).
+Of the energy counted in the interval,
 
     job j gets             b_j + min(1, (1 - u)/Σr) · r_j
     other processes get    u - Σb
@@ -23,7 +24,7 @@ import numpy.typing as npt
 
 from greenllm.attribution.attempt import Array, Attempt
 from greenllm.attribution.memory import memory_shares
-from greenllm.attribution.nesting import charged, children_among, own_reservations
+from greenllm.attribution.nesting import charged, children_among, unused_reservations
 from greenllm.ledger.file import BUSY
 
 # The most intervals in one computation, which bounds the memory.
@@ -199,10 +200,9 @@ def _share_by_processors(
     rates[OTHER] = np.maximum(0.0, busy - sum(rates.values()))
     edges, served = _serve(edges, rates, float(cpus), state)
 
-    reserved = own_reservations(present, by_id, lambda a: a.start.reserved_cpus)
     b = np.stack([served[a.id] for a in present]) / cpus
-    a_share = np.array([[reserved[a.id]] for a in present]) / cpus
-    fraction = charged(b, a_share, np.minimum(1.0, sum(served.values()) / cpus), policy)
+    unused = unused_reservations(present, by_id, b, cpus, lambda a: a.start.reserved_cpus)
+    fraction = charged(b, unused, np.minimum(1.0, sum(served.values()) / cpus), policy)
     # Jobs that have ended, but whose queue is still being served.
     late = {name: rate / cpus for name, rate in served.items() if name != OTHER and name not in tree}
     other = served[OTHER] / cpus

@@ -7,7 +7,9 @@ charged for what it used, and for what the job holds for it:
 - processors: those that its threads occupy, t of the host's n, so t/n of what the processors counted, or what it used
   where that is more. The idle part is taken from the job's, which is never exceeded.
 - GPUs: what those that the job holds used, where the server uses GPUs.
-- memory: the server's own.
+- memory: what its processes use.
+
+With the policy "active" it is charged for what it used alone, and for the GPUs.
 
 So the energy of all turns is a part of the energy of the job and its servers, and no joule is in two turns.
 """
@@ -33,6 +35,8 @@ def energy_in_turn(
         if held_by_gpus is None:
             return None
         energy += held_by_gpus
+    if attribution.policy == "active":  # nobody pays for what is idle
+        return energy
     used = attribution.energy_between(server_id, start_s, end_s, ("cpu",))
     held = attribution.energy_between(holder_id, start_s, end_s, ("cpu",))
     if used is None or held is None or held.value <= 0:

@@ -60,15 +60,26 @@ class Quantity:
         spread = independent(self.spreads[baseline], self.spreads[recipe])
         return LogRatio(math.log(first.value / second.value), spread)
 
-    def times_less(self, baseline: str, recipe: str, confidence: float = 0.95) -> Interval | None:
+    def times_less(self, baseline: str, recipe: str) -> Interval | None:
         """Return how many times less `recipe` takes than `baseline`, over the seeds both have; None without any.
 
         The value is the geometric mean of the starts' ratios. Parameters that both share (a host's idle power, a card's
-        gain) cancel, instead of widening the interval twice; `confidence` is that of the spread.
+        gain) cancel, instead of widening the interval twice.
         """
         found = self.log_ratio(baseline, recipe)
-        if found is None:
-            return None
+        return found and self._times_less(baseline, recipe, found, found.spread, 0.95)
+
+    def against_itself(self, baseline: str, twin: str, confidence: float) -> Interval | None:
+        """Return how many times less a twin takes than the same model, with the spread of their starts alone.
+
+        None where that is unknown.
+        """
+        found = self.log_ratio(baseline, twin)
+        return found and found.starts and self._times_less(baseline, twin, found, found.starts, confidence)
+
+    def _times_less(
+        self, baseline: str, recipe: str, found: LogRatio, spread: Spread | None, confidence: float
+    ) -> Interval | None:
         first, second = self.recipes[baseline], self.recipes[recipe]
         seeds = sorted(first.keys() & second.keys())
         if not seeds:
@@ -78,7 +89,7 @@ class Quantity:
             return None
         value = math.exp(found.value)
         low, high = (max(0.0, bound) * value / sensors.value for bound in (sensors.low, sensors.high))
-        half = found.spread.half_at(confidence) if found.spread else 0.0
+        half = spread.half_at(confidence) if spread else 0.0
         return widened(Interval(value, low, high), half)
 
     def verdict(self, baseline: str, recipe: str) -> Verdict:

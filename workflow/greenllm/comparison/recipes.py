@@ -41,13 +41,12 @@ class Comparison:
     experiment: str
     study: Study
     models: Mapping[str, Mapping[int, ModelFacts]]  # recipe → seed → model
+    twins: Mapping[int, Serving] = field(default_factory=dict)  # seed → the baseline's second server
 
     @property
     def recipes(self) -> list[str]:
         """The recipes that are compared, in the configuration's order."""
         return self.study.config.experiments[self.experiment].recipes
-
-    twins: Mapping[int, Serving] = field(default_factory=dict)  # seed → the baseline's second server
 
     @property
     def baseline(self) -> str:
@@ -89,17 +88,18 @@ class Comparison:
         name = self.study.plan.twin(self.experiment)
         if name is None:
             return None
-        found, wide = (self.request.times_less(self.baseline, name, confidence) for confidence in (0.95, 0.99))
-        spread = self.request.log_ratio(self.baseline, name)
+        found, wide = (self.request.against_itself(self.baseline, name, confidence) for confidence in (0.95, 0.99))
+        ratio = self.request.log_ratio(self.baseline, name)
         reason = None
         if found is None:
-            reason = _first(one.reason for one in self.twins.values()) or self._why_not_served(name)
+            once = "one round of one start shows no spread" if ratio else None
+            reason = once or _first(one.reason for one in self.twins.values()) or self._why_not_served(name)
         return Twin(
             name=name,
             times_less=found,
             times_less_99=wide,
             steady=wide is None or wide.low <= 1 <= wide.high,
-            resolvable=math.expm1(spread.spread.half) if spread and spread.spread else None,
+            resolvable=math.expm1(ratio.starts.half) if ratio and ratio.starts else None,
             reason=reason,
         )
 

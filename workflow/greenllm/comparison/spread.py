@@ -141,10 +141,14 @@ def _is_larger(spread: Spread, others: Sequence[Spread], significance: float = L
 
 @dataclass(frozen=True)
 class LogRatio:
-    """The logarithm of a ratio of two recipes' energies, and its spread (None where it was measured once)."""
+    """The logarithm of a ratio of two recipes' energies, and its spread (None where it was measured once).
+
+    `starts` is what the starts alone show: the spread of a model against itself, which no seed changes.
+    """
 
     value: float
     spread: Spread | None
+    starts: Spread | None = None
 
 
 def log_ratios(recipes: Mapping[str, BySeed], baseline: str) -> dict[str, LogRatio | None]:
@@ -169,7 +173,7 @@ def log_ratios(recipes: Mapping[str, BySeed], baseline: str) -> dict[str, LogRat
         spread = over_starts.get(name)
         if len(values) > 1:
             spread = Spread("seeds", float(values.std(ddof=1)), len(values), len(values) - 1)
-        found[name] = LogRatio(float(values.mean()), spread)
+        found[name] = LogRatio(float(values.mean()), spread, over_starts.get(name))
     others = {name: one for name, one in found.items() if name != baseline and one is not None}
     pooled = _pooled({name: one.spread for name, one in others.items() if one.spread and one.spread.over == "seeds"})
     for name, spread in pooled.items():

@@ -32,9 +32,9 @@ def choose(rounds: Sequence[ProbedRound], energies: Sequence[Estimate | None], l
     """Return the number of threads with the least energy per request; `energies` are those of the rounds, in J.
 
     Only numbers whose mean time per request is at most `latency_s` (None: any) are chosen from; if there are none, the
-    fastest is chosen. If an energy is unknown, the processor time decides instead. Of numbers whose difference from
-    the least is not resolved (95 % t-interval of the differences, paired by prompts), the smallest is chosen.
-    Expects at least one round.
+    fastest is chosen. If an energy is unknown, the processor time decides instead. The reason names the numbers whose
+    difference from the chosen one is not resolved (95 % t-interval of the differences, paired by prompts). Expects at
+    least one round.
     """
     known = [energy for energy in energies if energy is not None]
     complete = len(known) == len(rounds)
@@ -50,13 +50,13 @@ def choose(rounds: Sequence[ProbedRound], energies: Sequence[Estimate | None], l
         fastest = min(numbers, key=lambda number: time_s[number])
         reason = f"fastest of {_listed(numbers)}: none answers within deploy.latency_s, {latency_s:g} s"
         return ThreadChoice(threads=fastest, reason=reason, probed=probed)
-    least = min(allowed, key=lambda number: fmean(spent[number]))
-    chosen = next(number for number in allowed if not _more(spent[number], spent[least]))
+    chosen = min(allowed, key=lambda number: fmean(spent[number]))
+    alike = [number for number in allowed if number != chosen and not _more(spent[number], spent[chosen])]
     reason = f"least {'energy' if complete else 'processor time'} per request of {_listed(allowed)}"
     if len(allowed) < len(numbers):
         reason += f", which answer within deploy.latency_s, {latency_s:g} s"
-    if chosen != least:
-        reason += f"; {_listed([least])} take no resolvably smaller amount"
+    if alike:
+        reason += f"; {_listed(alike)} take no amount that is resolvably larger"
     if not complete:
         reason += "; the energy is unknown"
     return ThreadChoice(threads=chosen, reason=reason, probed=probed)
