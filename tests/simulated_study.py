@@ -286,13 +286,14 @@ class Simulation:
         status: str = "succeeded",
         concurrency: tuple[int, ...] = (1,),
         rounds: int = 10,
+        starts: int = 1,
         failed: Mapping[str, str] | None = None,
         twin: float | None = None,
     ) -> str:
         """Measure servers side by side: all are idle, then each is busy for its `seconds` in all, in turn.
 
         Each answers 1,000 requests at each concurrency. At a concurrency of c they take 1 / sqrt(c) of the time.
-        Rounds differ in length by about 1 %. `failed` has the reason of each server that failed. With `twin`, a second
+        Rounds differ in length by about 1 %, and are divided among the `starts`. `failed` has the reason of each server that failed. With `twin`, a second
         server of the first recipe is busy for this time.
         """
         names: dict[str, Any] = {"experiment": experiment, "seed": seed}
@@ -333,7 +334,7 @@ class Simulation:
             loaded_reason="simulated",
             reserved_threads=CPUS,
             twin=None if twin is None else f"{first}~twin",
-            planned=PlannedStarts(first=1, starts=1, rounds=rounds, reason="fixed before the measurement"),
+            planned=PlannedStarts(first=starts, starts=starts, rounds=rounds // starts, reason="fixed before"),
             concurrencies=list(concurrency),
             orders=[[list(busy_s)] * rounds for _ in concurrency],
             servers=[
@@ -351,7 +352,9 @@ class Simulation:
                     agreement=AgreementCounts(equal=1000, compared=1000, share=1.0),
                     points=[]
                     if name in (failed or {})
-                    else [self.point(many, spans, served[name]) for many, spans in turns[name].items()],
+                    else [
+                        self.point(many, spans, served[name], rounds // starts) for many, spans in turns[name].items()
+                    ],
                     model_bytes=5_100_000 if name != "int8" else 2_300_000,
                     memory_bytes=310_000_000 if name != "int8" else 120_000_000,
                     memory_reason=None,
@@ -373,8 +376,11 @@ class Simulation:
             boot_id=f"boot-{self.host}",
         )
 
-    def point(self, concurrency: int, spans: Sequence[tuple[int, float, float]], serve_id: str) -> LoadPoint:
-        """Return the measurement of 1,000 requests at one concurrency; `spans`: block, start, end of each round."""
+    def point(self, concurrency: int, spans: Sequence[tuple[int, float, float]], serve_id: str, each: int) -> LoadPoint:
+        """Return the measurement of 1,000 requests at one concurrency.
+
+        `spans`: block, start and end of each round; `each`: the rounds of each start of the server.
+        """
         lasting_s = sum(end_s - start_s for _, start_s, end_s in spans)
         rounds, mean = len(spans), lasting_s / 1000 * concurrency
         return LoadPoint(
@@ -388,7 +394,7 @@ class Simulation:
             rounds=[
                 MeasuredRound(
                     window=self.window(start_s, end_s),
-                    start=0,
+                    start=block // each,
                     block=block,
                     serve_id=serve_id,
                     answered=1000 // rounds,

@@ -176,7 +176,7 @@ def test_an_endpoint_that_reports_no_tokens_has_an_energy_per_request_alone(tmp_
         (
             "measurements/support/seed-1.json",
             {"schema": "greenllm/measurement/0"},
-            "schema 'greenllm/measurement/0', expected 'greenllm/measurement/1'; remove the file and run measure again",
+            "schema 'greenllm/measurement/0', expected 'greenllm/measurement/2'; remove the file and run measure again",
         ),
         (
             "evaluations/support/baseline/seed-1.json",
@@ -226,6 +226,50 @@ def test_rounds_are_the_spread_of_one_seed_and_seeds_that_of_several(tmp_path: P
     assert three["int8"]["energy_spread"]["over"] == "seeds"
     assert three["int8"]["energy_spread"]["count"] == 3
     assert three["int8"]["quality_difference"]["test"] == "t test over examples and seeds"
+
+
+def test_starts_are_the_spread_where_servers_are_started_several_times(tmp_path: Path) -> None:
+    study = Simulation(tmp_path, config(["baseline", "int8"]))
+    study.measure("support", 1, {"baseline": 20, "int8": 5}, rounds=12, starts=4, twin=20)
+    found = decided(study)
+    assert rows(found)["int8"]["energy_spread"]["over"] == "starts"
+    assert rows(found)["int8"]["energy_spread"]["count"] == 4
+    assert (found["comparison"]["starts"], found["comparison"]["rounds"]) == (4, 3)
+    twin = found["comparison"]["twin"]
+    assert twin["times_less_99"]["low"] < twin["times_less"]["low"] < 1 < twin["times_less"]["high"]
+    assert 0 < twin["resolvable"] < 0.05
+
+
+def test_the_product_of_the_parts_is_the_whole(tmp_path: Path) -> None:
+    recipes = {
+        "baseline": {"train": {}},
+        "moved": {"from": "baseline", "export": "onnxruntime"},
+        "int8": {"from": "baseline", "quantize": "int8"},
+    }
+    study = Simulation(tmp_path, config(list(recipes), recipes=recipes))
+    study.measure("support", 1, {"baseline": 20, "moved": 6, "int8": 5}, rounds=12, starts=4)
+    row = rows(decided(study))["int8"]
+    assert [part["change"] for part in row["parts"]] == ["engine", "int8"]
+    product = math.prod(part["times_less"]["value"] for part in row["parts"])
+    assert product == pytest.approx(row["times_less"]["value"], rel=1e-9)
+
+
+def test_where_the_same_model_differs_from_itself_nothing_is_recommended(tmp_path: Path) -> None:
+    study = study_of(tmp_path, {"baseline": 20, "int8": 5})
+    study.measure("support", 1, {"baseline": 20, "int8": 5}, twin=26)
+    advice = decided(study)["recommendation"]
+    assert advice["recipe"] is None
+    assert advice["reason"] == "the host was not steady: the same model, deployed twice, differs from itself"
+
+
+def test_a_twin_that_was_measured_in_one_round_does_not_make_the_host_unsteady(tmp_path: Path) -> None:
+    study = Simulation(tmp_path, config())
+    study.measure("support", 1, {"baseline": 20, "int8": 5}, rounds=1, twin=26)
+    found = decided(study)["comparison"]
+    assert found["steady"]
+    assert found["twin"]["times_less"] is None
+    assert found["twin"]["reason"] == "one round of one start shows no spread"
+    assert rows(decided(study))["int8"]["verdict"] == "not resolvable"
 
 
 def test_one_round_of_one_seed_says_nothing_of_the_spread(tmp_path: Path) -> None:

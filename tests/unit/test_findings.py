@@ -262,7 +262,7 @@ def test_the_others_are_named_where_they_disappoint_or_do_as_well() -> None:
         losses=["large", "distilled"],
     )
     assert found["others"] == [
-        "int4-mixed saves as much within the uncertainty: 9.0 times less (8.6 to 9.4).",
+        "int4-mixed takes 9.0 times less (8.6 to 9.4), an interval that overlaps with that of int4.",
         "sparse shows no saving that can be resolved: it takes 1.02 times the energy of baseline (0.98 to 1.06).",
         "large is a loss: it takes 1.25 times the energy of baseline (1.20 to 1.30).",
         "distilled is a loss: counting the energy to make it, a request takes 600 mJ (576 to 624) against 456 mJ (438 "
@@ -381,12 +381,16 @@ def test_a_control_is_named_as_one() -> None:
 
 
 def test_the_twin_says_what_the_host_can_resolve() -> None:
-    found = said(BASELINE, recipe("int4"), compared={"twin": twin(1.01, 0.97, 1.05), "blocks": 16, "seeds": [1, 2]})
+    found = said(
+        BASELINE, recipe("int4"), compared={"twin": twin(1.01, 0.97, 1.05), "starts": 4, "rounds": 3, "seeds": [1, 2]}
+    )
     assert found["twin"] == (
         "The same model, deployed twice, differs by 1.01 (0.97 to 1.05). Differences below about 4 % can't be resolved "
         "on this host."
     )
-    assert found["note"].endswith("Measured side by side in 16 blocks with each of 2 seeds.")
+    assert found["note"].endswith(
+        "Measured side by side, each server started 4 times, with 3 rounds after each start, for each of 2 seeds."
+    )
 
 
 def test_an_unsteady_host_resolves_nothing() -> None:
@@ -394,7 +398,7 @@ def test_an_unsteady_host_resolves_nothing() -> None:
     found = said(BASELINE, recipe("int4", **OPEN), recipe="baseline", break_even_requests=None, compared=compared)
     assert found["twin"] == (
         "The same model, deployed twice, differs by 1.31 (1.12 to 1.52): the host was not steady, so no difference is "
-        "resolvable. Measure again with nothing else running on the host, or in more blocks (deploy.rounds)."
+        "resolvable. Measure again with nothing else running on the host, or with more starts (deploy.starts)."
     )
     assert found["others"] == [
         "int4 is not resolvable: the host was not steady. Measured: 1.02 times the energy of baseline (0.98 to 1.06)."

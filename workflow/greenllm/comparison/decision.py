@@ -14,7 +14,7 @@ def decided(comparison: Comparison, decision: Decision) -> tuple[list[RecipeRow]
     recipe is recommended if its quality is shown not to be worse than asked, and its total energy is shown to be less
     than that of the baseline if the baseline is good enough itself (the interval of the ratio is above 1). Among
     several, the one with the least total energy is recommended. If no recipe is shown to be better, the baseline is
-    recommended; if energy or quality is unknown, no recipe is.
+    recommended; if energy or quality is unknown, or the host was not steady, no recipe is.
     """
     front = _front(comparison)
     rows = [
@@ -146,6 +146,8 @@ def _advice(comparison: Comparison, decision: Decision, rows: Sequence[RecipeRow
 
 def _choice(comparison: Comparison, rows: Sequence[RecipeRow]) -> tuple[str | None, str | None]:
     """Return the recipe to deploy, or why there is none."""
+    if comparison.twin is not None and not comparison.twin.steady:
+        return None, "the host was not steady: the same model, deployed twice, differs from itself"
     good = [row for row in rows if row.qualifies == "yes"]
     if not good:
         return None, _why_none(comparison, rows)

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class PointEnergy:
-    """The measurement at one concurrency: what `greenllm deploy` wrote of it, and each round's energy.
+    """The measurement at one concurrency: what `greenllm measure` wrote of it, and each round's energy.
 
     `rounds` and `accelerator` (the GPUs' part) are empty where unknown. `first`: how many starts the first stage had,
     if it determined their number.

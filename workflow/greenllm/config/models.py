@@ -272,13 +272,15 @@ class Deployment(Strict):
         description="Threads of each server; `auto` probes which number takes the least energy per request.",
     )
     latency_s: float | None = Field(
-        None, gt=0, description="Longest mean time of a request that `threads: auto` allows; null allows any."
+        None,
+        gt=0,
+        description="Longest mean time of a request (of the engine alone) that `threads: auto` allows; null: any.",
     )
     warmup: int = Field(20, ge=0, description="Requests sent before the measurement and not counted.")
     idle_s: float = Field(3.0, ge=0, description="Length of the measurement of the idle server.")
     batch: int = Field(8, ge=1, description="Largest number of requests that the server answers in one batch.")
     agreement: Share = Field(
-        0.98, description="The stage fails if a smaller share of the answers equals those of evaluate."
+        0.98, description="A recipe is missing if a smaller share of its answers equals those of evaluate."
     )
     server: str | None = Field(
         None,

@@ -56,7 +56,7 @@ def choose(rounds: Sequence[ProbedRound], energies: Sequence[Estimate | None], l
     if len(allowed) < len(numbers):
         reason += f", which answer within deploy.latency_s, {latency_s:g} s"
     if alike:
-        reason += f"; {_listed(alike)} take no amount that is resolvably larger"
+        reason += f"; that of {_listed(alike)} is not resolvably larger"
     if not complete:
         reason += "; the energy is unknown"
     return ThreadChoice(threads=chosen, reason=reason, probed=probed)

@@ -226,7 +226,7 @@ def _saves(row: RecipeRow, factor: Interval, baseline: RecipeRow, chosen: Recipe
     if chosen is baseline:
         return f"{name} takes {less} per request, but is not shown to save energy when the energy to make it counts"
     if (best := chosen.times_less) and factor.high >= best.low:
-        return f"{name} saves as much within the uncertainty: {less}"
+        return f"{name} takes {less}, an interval that overlaps with that of {chosen.recipe}"
     return f"{name} takes {less}" if len(row.parts) > 1 else ""
 
 

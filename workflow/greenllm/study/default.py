@@ -1,8 +1,7 @@
-"""The study of `config/config.yaml`: four applications and four recipes, some minutes on two cores."""
+"""The study of `config/config.yaml`: three applications and four recipes, some minutes on two cores."""
 
 from greenllm.config.models import (
     EmbeddedData,
-    Evaluation,
     Experiment,
     Model,
     Preprocessing,
@@ -39,15 +38,6 @@ WRITTEN = WrittenConfig(
             model=Model(init="scratch", size="tiny", context=128),
             preprocess=Preprocessing(tokenizer=TokenizerSettings(kind="characters")),
             train=Override[Training](epochs=4, batch=32, learning_rate=3e-3, prompt_weight=0.1),
-            recipes=["baseline", "int8"],
-            seeds=[1],
-        ),
-        "prose": Experiment(
-            task="language-modelling",
-            data=EmbeddedData(source="embedded"),
-            model=Model(init="scratch", size="tiny"),
-            train=Override[Training](epochs=0.8, batch=16, learning_rate=3e-3, prompt_weight=1, evaluations=2),
-            evaluate=Override[Evaluation](max_tokens=16, rows=400),
             recipes=["baseline", "int8"],
             seeds=[1],
         ),
