@@ -293,8 +293,8 @@ class Simulation:
         """Measure servers side by side: all are idle, then each is busy for its `seconds` in all, in turn.
 
         Each answers 1,000 requests at each concurrency. At a concurrency of c they take 1 / sqrt(c) of the time.
-        Rounds differ in length by about 1 %, and are divided among the `starts`. `failed` has the reason of each server that failed. With `twin`, a second
-        server of the first recipe is busy for this time.
+        Rounds differ in length by about 1 %, and are divided among the `starts`. `failed` has the reason of each server
+        that failed. With `twin`, a second server of the first recipe is busy for this time.
         """
         names: dict[str, Any] = {"experiment": experiment, "seed": seed}
         first = next(iter(seconds))
