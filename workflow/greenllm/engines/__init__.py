@@ -73,6 +73,8 @@ class Engine(Protocol):
     """The engine's name in `greenllm.json`."""
     context: int
     """Longest prompt and answer together, in tokens."""
+    gpus: int
+    """Number of GPUs that it computes on; 0 on the CPU."""
 
     @property
     def precision(self) -> str | None:

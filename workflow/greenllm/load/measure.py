@@ -58,7 +58,7 @@ def _planned(measurement: SideBySideMeasurement, concurrency: Concurrency) -> Pl
     if settings.narrow is None:
         return fixed(settings, concurrency)
     spent = {
-        name: _per_block(job, one, one.rounds.get(concurrency, []), measurement.around)
+        name: _per_block(one, one.rounds.get(concurrency, []), measurement.around)
         for name, one in measurement.measured.items()
         if one.failure is None
     }
@@ -80,11 +80,9 @@ def _planned(measurement: SideBySideMeasurement, concurrency: Concurrency) -> Pl
     )
 
 
-def _per_block(
-    job: MeasurementJob, measured: Measured, rounds: Sequence[PlacedRound], around: RunningJob
-) -> dict[int, float]:
+def _per_block(measured: Measured, rounds: Sequence[PlacedRound], around: RunningJob) -> dict[int, float]:
     """Return what a request takes in each block: energy (J), or time (s) where an energy is unknown."""
-    energies = round_energies(job, measured, rounds, around.turns)
+    energies = round_energies(measured, rounds, around.turns)
     known = [energy.value for energy in energies if energy is not None and energy.value > 0]
     spent = known if len(known) == len(rounds) else [one.sent.window.duration_s for one in rounds]
     return {one.block: amount / len(one.sent.answered) for one, amount in zip(rounds, spent, strict=True)}

@@ -41,13 +41,14 @@ class Measured:
     metered: bool = True
     energy_reason: str | None = None
     memory: tuple[int | None, str | None] = (None, None)
+    gpus: int = 0
     failure: str | None = None
 
-    def opened(self, server: LoadedServer, gpus: int) -> None:
+    def opened(self, server: LoadedServer) -> None:
         """Note what is known of a server that has answered its first requests."""
         target = server.target
         self.engine, self.metered, self.energy_reason = target.engine, target.metered, target.energy_reason
-        self.memory = target.memory(gpus)
+        self.memory, self.gpus = target.memory(), target.gpus
 
 
 class SideBySideMeasurement:
@@ -84,7 +85,7 @@ class SideBySideMeasurement:
                     with self._noting_failure(name, stacks[name], servers):
                         self._warm_up(servers[name], concurrency)
                         if place == 0:
-                            self.measured[name].opened(servers[name], self.job.gpus_of(self.measured[name].contender))
+                            self.measured[name].opened(servers[name])
                 if place == 0:
                     self._idle(servers)
                 self._blocks(concurrency, range(self.job.settings.rounds), servers, stacks)
@@ -158,7 +159,7 @@ class SideBySideMeasurement:
         for place, concurrency in enumerate(self.concurrencies):
             self._warm_up(server, concurrency)
             if block == place == 0:
-                measured.opened(server, self.job.gpus_of(measured.contender))
+                measured.opened(server)
                 self._idle(servers)
             for number in range(self.job.settings.visit_rounds):
                 order = self._order(concurrency, block * self.job.settings.visit_rounds + number)
