@@ -1,7 +1,7 @@
-"""`greenllm measure` in a job that holds a simulated GPU: each server states whether it computes there, and is charged so.
+"""`greenllm measure` in a job that holds a simulated GPU: each server states whether it computes there.
 
-PyTorch can't compute on the simulated GPU, so our server falls back to the CPU. Another server is a stand-in that starts
-at once.
+It is charged with the GPU if it does. PyTorch can't compute on the simulated GPU, so our server falls back to the CPU.
+Another server is a stand-in that starts at once.
 """
 
 import json

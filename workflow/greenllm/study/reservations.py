@@ -2,6 +2,7 @@
 
 import os
 import subprocess
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -29,10 +30,11 @@ class Reservations:
 
 
 def checked(plan: Plan, environment: Mapping[str, str] = os.environ) -> Reservations:
-    """Return the study's reservations that jobs on this host can use.
+    """Return the study's reservations that jobs on this host can use, and the controls that it needs if there is a GPU.
 
     Refused are `device: require` if a job can use no GPU, and trainings with more processes than GPUs, or with
-    processes that can't share the available processors evenly.
+    processes that can't share the available processors evenly. Raises ConfigError with a line for each control whose
+    name another recipe has.
     """
     jobs = list(plan.all_gpu_jobs())
     processors = len(usable_cpus())
@@ -57,8 +59,9 @@ def checked(plan: Plan, environment: Mapping[str, str] = os.environ) -> Reservat
         )
         lines.append(f"{effect}: {reason}")
     too_few = list(_too_few(one for one in asking if one.python not in reasons))
+    config = plan.config if sys.executable in reasons else plan.config.on_gpu()
     return Reservations(
-        replace(plan, without_gpu=frozenset(reasons)),
+        replace(plan, config=config, without_gpu=frozenset(reasons)),
         [*lines, *too_few],
         refused=bool(too_few or (required and reasons)),
     )
