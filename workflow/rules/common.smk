@@ -27,15 +27,15 @@ try:
     # A second reading: Snakemake itself silently takes the last of two equal keys, and reads NO as false.
     for file in CONFIG_FILES:
         read_yaml(Path(file))
-    plan = Plan(check_config(config, CONFIG_FILE, GPU_LIMIT and GPU_LIMIT.value))
-    # On a cluster (`--jobs`, not `--cores`) each job checks by itself whether it can use its GPU.
-    here = workflow.exec_mode.name == "DEFAULT" and workflow.resource_settings.nodes is None
-    RESERVATIONS = checked(plan) if here else Reservations(plan)
+    STUDY = check_config(config, CONFIG_FILE, GPU_LIMIT and GPU_LIMIT.value)
 except ConfigError as error:
     print(error, file=sys.stderr)
     sys.exit(2)
+# On a cluster (`--jobs`, not `--cores`) each job checks by itself whether it can use its GPU.
+HERE = workflow.exec_mode.name == "DEFAULT" and workflow.resource_settings.nodes is None
+RESERVATIONS = checked(Plan(STUDY)) if HERE else Reservations(Plan(STUDY))
 PLAN = RESERVATIONS.plan
-STUDY = PLAN.config
+STUDY = PLAN.config  # with the controls that a GPU of this host calls for
 for line in RESERVATIONS.lines:
     print(f"{CONFIG_FILE}: {line}", file=sys.stderr)
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from greenllm import accelerator
 from greenllm.config.models import Needs
+from greenllm.config.read import ConfigError
 from greenllm.errors import UserError
 from greenllm.meter.gpus import visible
 from greenllm.meter.leases import usable_cpus
@@ -32,9 +33,8 @@ class Reservations:
 def checked(plan: Plan, environment: Mapping[str, str] = os.environ) -> Reservations:
     """Return the study's reservations that jobs on this host can use, and the controls that it needs if there is a GPU.
 
-    Refused are `device: require` if a job can use no GPU, and trainings with more processes than GPUs, or with
-    processes that can't share the available processors evenly. Raises ConfigError with a line for each control whose
-    name another recipe has.
+    Refused are `device: require` if a job can use no GPU, trainings with more processes than GPUs, or with processes
+    that can't share the available processors evenly, and a control whose name another recipe has.
     """
     jobs = list(plan.all_gpu_jobs())
     processors = len(usable_cpus())
@@ -59,9 +59,13 @@ def checked(plan: Plan, environment: Mapping[str, str] = os.environ) -> Reservat
         )
         lines.append(f"{effect}: {reason}")
     too_few = list(_too_few(one for one in asking if one.python not in reasons))
-    config = plan.config if sys.executable in reasons else plan.config.on_gpu()
+    if sys.executable not in reasons:
+        try:
+            plan = replace(plan, config=plan.config.on_gpu())
+        except ConfigError as error:
+            return Reservations(plan, [*lines, *error.problems], refused=True)
     return Reservations(
-        replace(plan, config=config, without_gpu=frozenset(reasons)),
+        replace(plan, without_gpu=frozenset(reasons)),
         [*lines, *too_few],
         refused=bool(too_few or (required and reasons)),
     )
