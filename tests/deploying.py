@@ -85,14 +85,19 @@ def measure(
     threads: int = 1,
     options: Sequence[str] = (),
     environment: Mapping[str, str] | None = None,
+    device: str = "cpu",
+    meter: Sequence[str] = (),
     **settings: object,
 ) -> Any:
-    """Run `greenllm measure` on bundles of this test; a recipe's predictions are in `RECIPE.jsonl`."""
-    command = [*GREENLLM, "measure", *options, "--threads", str(threads)]
+    """Run `greenllm measure` on bundles of this test; a recipe's predictions are in `RECIPE.jsonl`.
+
+    `meter` is the beginning of a command line that runs it under a meter; without one it starts a meter itself.
+    """
+    command = [*meter, *GREENLLM, "measure", *options, "--threads", str(threads)]
     for recipe in recipes:
         command += ["--bundle", f"{recipe}={bundle_of(recipe, tmp_path)}"]
         command += ["--predictions", f"{recipe}={tmp_path / f'{recipe}.jsonl'}"]
-    command += ["--settings", json.dumps(SETTINGS | settings), "--device", "cpu", *WILDCARDS]
+    command += ["--settings", json.dumps(SETTINGS | settings), "--device", device, *WILDCARDS]
     command += ["--evaluation-settings", '{"max_tokens": 6}', "--energy-probe", str(tmp_path / "probe")]
     command += ["--energy-serve", str(tmp_path / "serve"), "--energy-load", str(tmp_path / "load")]
     locks = tmp_path / "locks"  # a separate folder, so that it does not wait for other jobs on this host

@@ -289,12 +289,14 @@ class Simulation:
         starts: int = 1,
         failed: Mapping[str, str] | None = None,
         twin: float | None = None,
+        on_cpu: Sequence[str] = (),
     ) -> str:
         """Measure servers side by side: all are idle, then each is busy for its `seconds` in all, in turn.
 
         Each answers 1,000 requests at each concurrency. At a concurrency of c they take 1 / sqrt(c) of the time.
         Rounds differ in length by about 1 %, and are divided among the `starts`. `failed` has the reason of each server
-        that failed. With `twin`, a second server of the first recipe is busy for this time.
+        that failed. With `twin`, a second server of the first recipe is busy for this time. Where the host has a GPU,
+        servers compute there, but for those `on_cpu`.
         """
         names: dict[str, Any] = {"experiment": experiment, "seed": seed}
         first = next(iter(seconds))
@@ -344,7 +346,7 @@ class Simulation:
                     engine="transformers",
                     precision="fp32",
                     threads=ThreadChoice(threads=CPUS, reason="as many as the job reserves"),
-                    gpus=sum(sensor["component"] == "gpu" for sensor in self.sensors),
+                    gpus=0 if name in on_cpu else sum(sensor["component"] == "gpu" for sensor in self.sensors),
                     batch=8,
                     metered=True,
                     energy_reason=None,

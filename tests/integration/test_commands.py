@@ -16,7 +16,11 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 STORED = Path(__file__).with_name("commands")
-STUDIES = {"tiny.txt": ROOT / "config/tiny.yaml", "odd.txt": STORED / "odd.yaml"}
+STUDIES = {
+    "tiny.txt": ROOT / "config/tiny.yaml",
+    "odd.txt": STORED / "odd.yaml",
+    "device.txt": STORED / "device.yaml",
+}
 
 
 def printed(folder: Path, study: Path) -> str:

@@ -46,6 +46,7 @@ def test_both_engines_are_probed_under_a_meter(
         ended_s = round.window.monotonic_end_s
         assert round.answered == round.order.requests
         assert round.cpu_s > 0
+        assert round.gpus == 0
     assert choose(rounds, [None] * len(rounds), None).threads in (1, 2)
     written = json.loads(log.read_text())
     assert (written["job"]["rule"], written["status"]) == ("probe", "succeeded")

@@ -141,6 +141,34 @@ def test_only_what_computes_on_a_gpu_leases_one_and_no_more_than_it_uses(tmp_pat
     assert "resources.train.gpu" not in planned.stderr
 
 
+def test_with_auto_a_gpu_adds_the_control_on_the_cpu(tmp_path, host):
+    site = torch_of(tmp_path / "site")
+    found = leases(plan(tmp_path, study(), host | {"PYTHONPATH": str(site)}))
+    assert found["compress", "baseline-cpu"] == found["evaluate", "baseline-cpu"] == 0
+    assert found["measure", None] == 1
+    planned = plan(tmp_path, study(), host | {"PYTHONPATH": str(site)})
+    (measure,) = re.findall(r"meter --rule measure .*", planned.stdout + planned.stderr)
+    assert re.findall(r"--bundle (\S+)=", measure) == [
+        "baseline", "baseline-cpu", "baseline-onnxruntime", "int8", "sparse",
+    ]  # fmt: skip
+    assert re.findall(r"--on-cpu (\S+)", measure) == ["baseline-cpu", "baseline-onnxruntime", "int8"]
+    for without in ({"device": "cpu"}, {"deploy": {"controls": False}}):
+        assert ("evaluate", "baseline-cpu") not in leases(plan(tmp_path, study(**without), host))
+    assert ("evaluate", "baseline-cpu") not in leases(plan(tmp_path, study(), host | {"CUDA_VISIBLE_DEVICES": ""}))
+
+
+def test_a_name_that_the_control_on_the_cpu_needs_is_refused_in_one_line(tmp_path, host):
+    values = study()
+    values["recipes"]["baseline-cpu"] = {"train": {"epochs": 1}}
+    env = host | {"PYTHONPATH": str(torch_of(tmp_path / "site"))}
+    run = snakemake(tmp_path, values, env)
+    assert run.returncode == 2
+    (line,) = (line for line in run.stderr.splitlines() if "baseline-cpu" in line)
+    assert line.startswith("study.yaml: recipes.baseline-cpu: ")
+    assert "needs the control {from: baseline, device: cpu} of this name; rename this recipe" in line
+    assert not (tmp_path / "results").exists()
+
+
 def test_another_servers_environment_is_asked_itself(tmp_path, host):
     """vLLM has a separate PyTorch; nothing is known of a server that is not a Python program."""
     env = host | {"PYTHONPATH": str(torch_of(tmp_path / "site"))}

@@ -54,10 +54,17 @@ RECIPES: dict[str, Any] = {
 }
 
 
-def plan_of(*compared: str, recipes: dict[str, Any] | None = None, init: str = "scratch", **experiment: Any) -> Plan:
+def plan_of(
+    *compared: str,
+    recipes: dict[str, Any] | None = None,
+    init: str = "scratch",
+    device: str = "auto",
+    **experiment: Any,
+) -> Plan:
     """Return the plan of one experiment, named one, that compares recipes."""
     settings = {"task": "customer-service", "data": {"source": "embedded"}, "model": {"init": init}, **experiment}
     values = {
+        "device": device,
         "experiments": {"one": {**settings, "recipes": list(compared)}},
         "recipes": {**RECIPES, **(recipes or {})},
     }
@@ -65,9 +72,19 @@ def plan_of(*compared: str, recipes: dict[str, Any] | None = None, init: str = "
 
 
 def path_of(plan: Plan, recipe: str) -> list[str]:
-    """Return the path to a recipe, each recipe after the baseline with what it changes."""
+    """Return the path to a recipe, each recipe after the baseline with what it changes.
+
+    As measured where GPUs compute if the study requires one.
+    """
     first, *_ = path = plan.path("one", recipe)
-    return [first, *(f"{after}: {plan.changes(before, after)}" for before, after in itertools.pairwise(path))]
+    gpus = {one: plan.gpus("measure", "one", one) if plan.config.device == "require" else 0 for one in path}
+    return [
+        first,
+        *(
+            f"{after}: {plan.changes(before, after, device=gpus[before] != gpus[after])}"
+            for before, after in itertools.pairwise(path)
+        ),
+    ]
 
 
 def test_a_recipe_that_changes_engine_and_numerics_is_preceded_by_the_engine_alone():
@@ -178,6 +195,94 @@ def test_on_the_baselines_engine_no_control_is_needed(compared, recipe, path):
 def test_a_study_with_its_controls_is_read_back_unchanged():
     config = plan_of("baseline", "pruned", "int8", "pruned-int8").config
     assert Config.model_validate_json(config.model_dump_json(by_alias=True)) == config
+
+
+def test_where_gpus_compute_the_device_is_a_step_of_its_own():
+    plan = plan_of("baseline", "sparse", "int8", "torchao", device="require")
+    alone, moved = "baseline-cpu", "baseline-onnxruntime"
+    assert plan.experiment("one").recipes == ["baseline", "sparse", alone, moved, "int8", "torchao"]
+    assert plan.recipe(alone).model_dump(by_alias=True, exclude_none=True) == {
+        "from": "baseline",
+        "device": {"use": "cpu"},
+    }
+    assert path_of(plan, alone) == ["baseline", f"{alone}: device"]
+    assert path_of(plan, moved) == ["baseline", f"{alone}: device", f"{moved}: engine"]
+    assert path_of(plan, "int8") == ["baseline", f"{alone}: device", f"{moved}: engine", "int8: int8"]
+    assert path_of(plan, "sparse") == ["baseline", "sparse: sparse"]
+    assert path_of(plan, "torchao") == ["baseline", "torchao: int8"]
+    controls = [one for one in plan.experiment("one").recipes if plan.is_control("one", one)]
+    assert controls == [alone, moved]
+
+
+def test_a_control_on_the_cpu_leases_no_gpu_and_is_evaluated_there():
+    plan = plan_of("baseline", "int8", device="require")
+    assert (plan.device("baseline"), plan.device("baseline-cpu")) == ("require", "cpu")
+    for stage in ("compress", "evaluate", "measure"):
+        assert plan.gpus(stage, "one", "baseline-cpu") == 0
+    assert plan.gpus("measure", "one", None) == 1
+    assert ("one", "baseline-cpu", 1) in plan.compared()
+    assert "baseline-cpu" in plan.made_by("compress")
+
+
+def test_the_device_is_changed_alone_just_before_the_engine():
+    plan = plan_of("baseline", "pruned", "pruned-int8", device="require")
+    assert plan.experiment("one").recipes == [
+        "baseline", "pruned", "pruned-cpu", "pruned-onnxruntime", "pruned-int8",
+    ]  # fmt: skip
+    assert path_of(plan, "pruned-int8") == [
+        "baseline", "pruned: pruned", "pruned-cpu: device", "pruned-onnxruntime: engine", "pruned-int8: int8",
+    ]  # fmt: skip
+    plan = plan_of("baseline", "pruned-int8", device="require")
+    assert path_of(plan, "pruned-int8") == [
+        "baseline", "baseline-cpu: device", "pruned-onnxruntime: engine and pruned", "pruned-int8: int8",
+    ]  # fmt: skip
+
+
+def test_a_model_taken_unchanged_has_a_control_on_the_cpu():
+    plan = plan_of("original", "source-int8", init="owner/name", device="require")
+    assert plan.experiment("one").recipes == ["original", "original-cpu", "source-onnxruntime", "source-int8"]
+    assert plan.parent_folder("one", "original-cpu", "1") == "<results>/models/one/source"
+    assert path_of(plan, "source-int8")[1:3] == ["original-cpu: device", "source-onnxruntime: engine"]
+
+
+def test_the_users_own_recipe_on_the_cpu_is_the_control():
+    recipes = {"slow": {"from": "baseline", "device": "cpu"}}
+    for compared in (("baseline", "int8", "slow"), ("baseline", "slow", "int8")):
+        plan = plan_of(*compared, recipes=recipes, device="require", deploy={"controls": False})
+        assert plan.experiment("one").recipes == list(compared)
+        assert path_of(plan, "int8") == ["baseline", "slow: device", "int8: engine and int8"]
+    assert plan_of("baseline", "int8", recipes=recipes, device="require").experiment("one").recipes == [
+        "baseline", "slow", "baseline-onnxruntime", "int8",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("compared", "settings"),
+    [
+        (("baseline", "int8"), {"device": "auto"}),  # whether there is a GPU is known on the host alone
+        (("baseline", "int8"), {"device": "cpu"}),
+        (("baseline", "int8"), {"device": "require", "deploy": {"server": "other {model} {port}"}}),
+        (("int8", "sparse"), {"device": "require"}),  # the baseline runs on the CPU
+        (("torchao", "int8"), {"device": "require"}),  # a quantised model can't be moved
+        (("baseline", "sparse", "torchao"), {"device": "require"}),
+    ],
+)
+def test_no_control_on_the_cpu_is_added_where_it_would_show_nothing(compared, settings):
+    plan = plan_of(*compared, **settings)
+    assert not any(recipe.endswith("-cpu") for recipe in plan.config.recipes)
+    if settings["device"] != "auto" or "int8" not in compared:
+        assert plan.config.on_gpu().recipes.keys() == plan.config.recipes.keys()
+
+
+def test_with_auto_the_controls_are_added_where_a_gpu_is_found():
+    config = plan_of("baseline", "int8").config
+    on_gpu = config.on_gpu()
+    assert on_gpu.experiments["one"].recipes == ["baseline", "baseline-cpu", "baseline-onnxruntime", "int8"]
+    assert Config.model_validate_json(on_gpu.model_dump_json(by_alias=True)) == on_gpu
+    none = config.model_copy(
+        update={"resources": config.resources.model_copy(update={"measure": config.resources.deploy})}
+    )
+    assert none.on_gpu() == none, "measure asks for no GPU"
 
 
 def test_controls_are_turned_off_for_a_study_or_an_experiment():

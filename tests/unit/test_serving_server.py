@@ -28,7 +28,7 @@ class Parrot:
     Confidence falls with length: one token has confidence 1, two have 1/2, three 1/3.
     """
 
-    name, precision, context = "parrot", "fp32", 20
+    name, precision, context, gpus = "parrot", "fp32", 20, 0
 
     def __init__(self) -> None:
         self.free = threading.Event()

@@ -35,6 +35,7 @@ except ConfigError as error:
 HERE = workflow.exec_mode.name == "DEFAULT" and workflow.resource_settings.nodes is None
 RESERVATIONS = checked(Plan(STUDY)) if HERE else Reservations(Plan(STUDY))
 PLAN = RESERVATIONS.plan
+STUDY = PLAN.config  # with the controls that a GPU of this host calls for
 for line in RESERVATIONS.lines:
     print(f"{CONFIG_FILE}: {line}", file=sys.stderr)
 

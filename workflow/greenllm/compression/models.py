@@ -2,7 +2,7 @@
 
 import shutil
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from greenllm.data.tokenizer import TOKENIZER_FILES
 from greenllm.documents.compression import Change, CompressionReport
@@ -44,7 +44,9 @@ def load(folder: Path, dtype: "torch.dtype | None" = None) -> Any:
     return load_weights(folder, dtype).eval()
 
 
-def describe(folder: Path, parent: Path, *, engine: EngineName, precision: Precision) -> None:
+def describe(
+    folder: Path, parent: Path, *, engine: EngineName, precision: Precision, device: Literal["cpu"] | None = None
+) -> None:
     """Write what a model made from `parent` needs beside its weights in `folder`: tokenizer and greenllm.json."""
     for name in TOKENIZER_FILES:
         (folder / name).unlink(missing_ok=True)  # a builder may have written its own version
@@ -52,7 +54,7 @@ def describe(folder: Path, parent: Path, *, engine: EngineName, precision: Preci
             shutil.copy(parent / name, folder / name)
     # ONNX Runtime's folder has no config.json, and neither exporting nor quantising changes a shape.
     shaped = parent if engine == "onnxruntime-genai" or precision in ("int8", "int4") else folder
-    manifest_of(shaped, engine=engine, precision=precision).write(folder)
+    manifest_of(shaped, engine=engine, precision=precision).model_copy(update={"device": device}).write(folder)
 
 
 def report(folder: Path, parent: Path, *, recipe: str, **details: Any) -> None:

@@ -259,8 +259,8 @@ class Deployment(Strict):
     )
     controls: bool = Field(
         True,
-        description="Where a recipe changes engine and numerics at once, compare the engine alone as well: a recipe "
-        "with `export`, named such as baseline-onnxruntime.",
+        description="Where a recipe changes engine, device and numerics at once, compare the engine alone and the "
+        "device alone as well: recipes with `export` and `device`, such as baseline-onnxruntime and baseline-cpu.",
     )
     loaded: Literal["auto", "all", "one"] = Field(
         "auto",

@@ -135,7 +135,8 @@ class ServerMeasurement(WrittenPart):
     """The measurement of one server.
 
     `name` is that of the recipe, or the twin's: the baseline's second server. `failure`: why it has no measurement, or
-    only a part of one. `gpus`: how many of the job's GPUs the server uses.
+    only a part of one. `gpus`: how many of the job's GPUs the server computed on; 0 also where the job holds a GPU that
+    this server could not use.
     """
 
     name: str

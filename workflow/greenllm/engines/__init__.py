@@ -73,6 +73,8 @@ class Engine(Protocol):
     """The engine's name in `greenllm.json`."""
     context: int
     """Longest prompt and answer together, in tokens."""
+    gpus: int
+    """Number of GPUs that it computes on; 0 on the CPU."""
 
     @property
     def precision(self) -> str | None:
@@ -138,14 +140,15 @@ def load_engine(folder: Path, *, threads: int, device: DeviceChoice = "auto") ->
     """Load the model in `folder` on the engine that its `greenllm.json` names, with `threads` CPU threads.
 
     A Hugging Face folder without `greenllm.json` is run by transformers in fp32. `device` "auto" uses a GPU if there
-    is one that the engine can use, "cpu" never uses one, "require" fails without one.
+    is one that the engine can use, "cpu" never uses one, "require" fails without one. A model whose `greenllm.json`
+    names a device computes there.
 
     Raises `UserError` if the folder is not a model folder, the required device is missing, or the engine is not
     installed.
     """
     manifest = read_manifest(folder)
     try:
-        return _load(folder, manifest, threads, device)
+        return _load(folder, manifest, threads, manifest.device or device)
     except ModuleNotFoundError as error:
         if (error.name or "greenllm").startswith("greenllm"):
             raise

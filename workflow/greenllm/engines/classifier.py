@@ -17,6 +17,7 @@ class ClassifierEngine:
     """A model folder of the recipe step `classifier`, run on the CPU. A token is a grey value, or the digit."""
 
     precision = "fp32"
+    gpus = 0
 
     def __init__(
         self, folder: Path, manifest: Manifest, *, framework: Framework, threads: int, device: DeviceChoice

@@ -33,6 +33,7 @@ class OnnxRuntimeGenAI:
     """A model folder written by `onnxruntime_genai.models.builder`, run on the CPU."""
 
     name = "onnxruntime-genai"
+    gpus = 0
 
     def __init__(self, folder: Path, manifest: Manifest, *, threads: int, device: DeviceChoice) -> None:
         if device == "require":

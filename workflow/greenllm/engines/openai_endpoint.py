@@ -21,6 +21,7 @@ class OpenAIEndpoint:
 
     name = "openai-endpoint"
     precision = None
+    gpus = 0  # none here: those of the endpoint are unknown
     context = sys.maxsize  # unknown here: the endpoint itself refuses a prompt that is too long
 
     def __init__(self, folder: Path, manifest: Manifest) -> None:

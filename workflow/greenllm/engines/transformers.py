@@ -45,6 +45,7 @@ class Transformers:
         cuda = uses_gpu(device)
         self.use_threads(threads)
         self.device = torch.device("cuda" if cuda else "cpu")
+        self.gpus = int(cuda)
         self.precision: str = manifest.precision
         self.text = Text(folder)
         logging.set_verbosity_error()

@@ -11,7 +11,7 @@ from greenllm.files import read_json
 from greenllm.load.measurement_job import Contender, MeasurementJob
 from greenllm.load.memory import resident_bytes
 from greenllm.load.server_command import filled_in, server_words
-from greenllm.load.servers import metering_cgroup, running_other_server, running_server
+from greenllm.load.servers import gpus_of, metering_cgroup, running_other_server, running_server
 from greenllm.meter.cgroups import group_of, places_of
 from greenllm.model_folder.addresses import with_version
 from greenllm.model_folder.endpoint import Endpoint
@@ -34,6 +34,8 @@ class Target:
     """Process id of the meter around its processes, if they were started here."""
     serve_pid: int | None = None
     """Process id of the meter that claims the control group of an endpoint's processes."""
+    gpus: int = 0
+    """How many of the job's GPUs it computes on: what our server says, and what is leased for another one."""
     metered: bool = True
     energy_reason: str | None = None
     """Why its energy is unknown, or what it does not include."""
@@ -43,12 +45,12 @@ class Target:
         """Process id of the meter that measures its energy."""
         return self.meter_pid or self.serve_pid
 
-    def memory(self, gpus: int) -> tuple[int | None, str | None]:
+    def memory(self) -> tuple[int | None, str | None]:
         """Return the main memory of its processes in bytes, and why it is unknown or what it does not include."""
         if self.meter_pid is None:
             return None, "the endpoint's processes were not started here"
         found, reason = resident_bytes(self.meter_pid)
-        return found, reason or ("main memory only: the GPU's own is not included" if gpus else None)
+        return found, reason or ("main memory only: the GPU's own is not included" if self.gpus else None)
 
 
 AwaitTarget = Callable[[], Target]
@@ -85,7 +87,12 @@ def _our_server(job: MeasurementJob, contender: Contender, threads: int, log: Pa
 
         def target() -> Target:
             server = started()
-            return Target(Endpoint(url=with_version(server.url)), contender.manifest.engine, meter_pid=server.meter_pid)
+            return Target(
+                Endpoint(url=with_version(server.url)),
+                contender.manifest.engine,
+                meter_pid=server.meter_pid,
+                gpus=gpus_of(server.url),
+            )
 
         yield target
 
@@ -114,6 +121,7 @@ def _other_server(job: MeasurementJob, contender: Contender, server: str, log: P
                 job.max_tokens,
                 tokenizer=bundle if (bundle / "tokenizer.json").is_file() else None,
                 meter_pid=server.meter_pid,
+                gpus=job.gpus_for(contender),
             )
 
         yield target

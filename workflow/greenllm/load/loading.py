@@ -29,7 +29,7 @@ def loading(job: MeasurementJob) -> Loading:
     if asked != "auto":
         return Loading(asked, f"set by deploy.loaded: {asked}")
     here = [one for one in job.contenders if one.manifest.endpoint is None]
-    if job.settings.server is not None and any(job.gpus_of(one) for one in here):
+    if job.settings.server is not None and any(job.gpus_for(one) for one in here):
         return Loading("one", "deploy.server uses a GPU: such servers take most of its memory each")
     needed_B = sum(model_bytes(one.bundle) * WEIGHTS + EACH_BYTES for one in here)
     available_B = psutil.virtual_memory().available

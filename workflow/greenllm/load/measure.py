@@ -61,18 +61,16 @@ def _planned(measurement: SideBySideMeasurement) -> PlannedStarts:
         rounds = [round_ for one in alive for round_ in one.rounds[concurrency]]
         lasting_s = sum(one.sent.window.duration_s for one in rounds) / len(alive) / planned.first
         most = max(planned.first, int(most_s / lasting_s) if lasting_s else 0)
-        logs = [_per_start(job, one, one.rounds[concurrency], measurement.around) for one in alive]
+        logs = [_per_start(one, one.rounds[concurrency], measurement.around) for one in alive]
         needed = max(needed, needed_starts(np.log(np.array(logs)), narrow, most))
     limit = f", and no more fit into deploy.most_s {most_s:g}" if needed == most else ""
     reason = f"from the spread in the first {planned.first} starts (deploy.narrow {narrow:g}{limit})"
     return planned.model_copy(update={"starts": needed, "reason": reason})
 
 
-def _per_start(
-    job: MeasurementJob, measured: Measured, rounds: Sequence[PlacedRound], around: RunningJob
-) -> list[float]:
+def _per_start(measured: Measured, rounds: Sequence[PlacedRound], around: RunningJob) -> list[float]:
     """Return what a request takes in each start: energy (J), or time (s) where an energy is unknown."""
-    energies = round_energies(job, measured, rounds, around.turns)
+    energies = round_energies(measured, rounds, around.turns)
     known = [energy.value for energy in energies if energy is not None and energy.value > 0]
     spent = known if len(known) == len(rounds) else [one.sent.window.duration_s for one in rounds]
     amounts: dict[int, float] = {}

@@ -49,22 +49,15 @@ def document_of(measurement: SideBySideMeasurement, loaded_reason: str, energies
     )
 
 
-def turn_of(job: MeasurementJob, measured: Measured, serve_id: str, window: MeasurementWindow) -> Turn:
+def turn_of(measured: Measured, serve_id: str, window: MeasurementWindow) -> Turn:
     """Return a window as a turn of a server."""
-    return Turn(
-        serve_id,
-        window.monotonic_start_s,
-        window.monotonic_end_s,
-        measured.threads.threads,
-        job.gpus_of(measured.contender),
-    )
+    start_s, end_s = window.monotonic_start_s, window.monotonic_end_s
+    return Turn(serve_id, start_s, end_s, measured.threads.threads, measured.gpus)
 
 
-def round_energies(
-    job: MeasurementJob, measured: Measured, rounds: Sequence[PlacedRound], energies: Energies
-) -> list[Estimate | None]:
+def round_energies(measured: Measured, rounds: Sequence[PlacedRound], energies: Energies) -> list[Estimate | None]:
     """Return the energy (J) of each round of a server; None where it is unknown."""
-    turns = [turn_of(job, measured, one.serve_id, one.sent.window) for one in rounds if one.serve_id is not None]
+    turns = [turn_of(measured, one.serve_id, one.sent.window) for one in rounds if one.serve_id is not None]
     found = iter(energies(turns))
     return [None if one.serve_id is None else next(found) for one in rounds]
 
@@ -75,14 +68,14 @@ def _server(measurement: SideBySideMeasurement, measured: Measured, energies: En
     if failure is None:
         agreement, failure = _agreement(job, contender, measured.rounds)
     points = [
-        _point(concurrency, job.settings.rate_per_s, rounds, round_energies(job, measured, rounds, energies))
+        _point(concurrency, job.settings.rate_per_s, rounds, round_energies(measured, rounds, energies))
         for concurrency, rounds in measured.rounds.items()
         if failure is None
     ]
     idle = None
     if measured.idle is not None and failure is None:
         serve_id, window = measured.idle
-        turns = [] if serve_id is None else [turn_of(job, measured, serve_id, window)]
+        turns = [] if serve_id is None else [turn_of(measured, serve_id, window)]
         idle = _idle(window, next(iter(energies(turns)), None))
     energy_known = all(point.energy_J for point in points)
     memory_bytes, memory_reason = measured.memory
@@ -92,7 +85,7 @@ def _server(measurement: SideBySideMeasurement, measured: Measured, energies: En
         engine=measured.engine or contender.manifest.engine,
         precision=contender.manifest.precision,
         threads=measured.threads,
-        gpus=job.gpus_of(contender),
+        gpus=measured.gpus,
         batch=job.settings.batch,
         metered=measured.metered,
         energy_reason=measured.energy_reason if energy_known or not measured.metered else UNKNOWN,

@@ -59,14 +59,16 @@ class MeasurementJob:
         """The number of GPUs that the meter has leased for this job."""
         return len([index for index in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",") if index])
 
-    def gpus_of(self, contender: Contender) -> int:
-        """Return how many of the job's GPUs a server uses."""
+    def gpus_for(self, contender: Contender) -> int:
+        """Return how many of the job's GPUs a server may use. Whether it does, it says itself when it is ready."""
         return 0 if contender.device == "cpu" else self.gpus
 
     def meter(self, rule: str, contender: Contender, log: Path, *options: str) -> list[str]:
         """Return the beginning of a command line: the meter of a server, a load generator or a probe.
 
         It reserves no processors and holds no GPU. Those that the job reserves count for the server whose turn it is.
+        A server on the CPU sees no GPU.
         """
         log.parent.mkdir(parents=True, exist_ok=True)
-        return metered(rule, {**self.wildcards, "recipe": contender.name}, log, *options)
+        hidden = ("--gpus", "0") if contender.device == "cpu" else ()
+        return metered(rule, {**self.wildcards, "recipe": contender.name}, log, *hidden, *options)

@@ -39,13 +39,7 @@ def threads_of(job: MeasurementJob, contender: Contender, around: RunningJob) ->
     except UserError as error:  # the server will not start either, or says why
         return ThreadChoice(threads=job.threads, reason=f"those that are reserved: the probe failed: {error}")
     turns = [
-        Turn(
-            ids[0],
-            one.window.monotonic_start_s,
-            one.window.monotonic_end_s,
-            one.order.threads,
-            job.gpus_of(contender),
-        )
+        Turn(ids[0], one.window.monotonic_start_s, one.window.monotonic_end_s, one.order.threads, one.gpus)
         for one in rounds
     ]
     return choose(rounds, around.turns(turns), settings.latency_s)

@@ -72,7 +72,7 @@ class _Probe:
         window = stopwatch.stop()
         self.requests += len(answers)
         self.tokens += sum(answer.tokens for answer in answers)
-        return ProbedRound(order, window, len(answers), cpu_s)
+        return ProbedRound(order, window, len(answers), cpu_s, self._engine.gpus)
 
 
 def _order(line: str) -> ProbeOrder:

@@ -24,6 +24,8 @@ from greenllm.serving.command import READY
 
 # After a failed request: how long to wait for the server's end, whose last lines then explain the failure.
 DEATH_s = 2
+# How long a server that is ready may take to say what it computes on.
+ANSWER_s = 30
 POLL_s = 0.1
 SHOWN_LINES = 100
 # Needed by the measurement, and slow to import (1 s): imported while the server starts.
@@ -56,6 +58,20 @@ def running_server(command: Sequence[str]) -> Iterator[AwaitServer]:
 
     with _running([*command, "--until-eof"], ready, stdout=subprocess.PIPE) as started:
         yield started
+
+
+def gpus_of(url: str) -> int:
+    """Return the number of GPUs that the server of `greenllm serve` at `url` computes on.
+
+    One that was asked to use a GPU, and can't, computes on the CPU. Raises `UserError` if the server does not answer.
+    """
+    import httpx
+
+    try:
+        with httpx.Client(trust_env=False, timeout=ANSWER_s) as client:
+            return int(client.get(f"{url}/health").json()["gpus"])
+    except httpx.HTTPError as error:
+        raise UserError(f"{url}/health: {error or type(error).__name__}") from None
 
 
 @contextlib.contextmanager

@@ -47,13 +47,14 @@ class Measured:
     metered: bool = True
     energy_reason: str | None = None
     memory: tuple[int | None, str | None] = (None, None)
+    gpus: int = 0
     failure: str | None = None
 
-    def opened(self, server: LoadedServer, gpus: int) -> None:
+    def opened(self, server: LoadedServer) -> None:
         """Note what is known of a server that has answered its first requests."""
         target = server.target
         self.engine, self.metered, self.energy_reason = target.engine, target.metered, target.energy_reason
-        self.memory = target.memory(gpus)
+        self.memory, self.gpus = target.memory(), target.gpus
 
 
 class SideBySideMeasurement:
@@ -124,7 +125,7 @@ class SideBySideMeasurement:
                         self._warm_up(servers[name], concurrency)
                 if start == 0 and concurrency == self.concurrencies[0]:
                     for name, server in servers.items():
-                        self.measured[name].opened(server, self.job.gpus_of(self.measured[name].contender))
+                        self.measured[name].opened(server)
                     self._idle(servers)
                 self._blocks(concurrency, start, servers, stacks)
             for name in list(servers):

@@ -37,12 +37,16 @@ class ProbeOrder:
 
 @dataclass(frozen=True)
 class ProbedRound:
-    """A round that was answered: its window, the number of answers, and the processor time that they took (s)."""
+    """A round that was answered: its window, the number of answers, and the processor time that they took (s).
+
+    `gpus` is the number of GPUs that the engine computes on.
+    """
 
     order: ProbeOrder
     window: MeasurementWindow
     answered: int
     cpu_s: float
+    gpus: int = 0
 
     @property
     def time_per_request_s(self) -> float:
@@ -53,7 +57,7 @@ class ProbedRound:
     def from_json(cls, value: Mapping[str, Any]) -> "ProbedRound":
         """Return the round in a JSON object, made by `dataclasses.asdict`."""
         order, window = ProbeOrder(**value["order"]), MeasurementWindow(**value["window"])
-        return cls(order, window, value["answered"], value["cpu_s"])
+        return cls(order, window, value["answered"], value["cpu_s"], value["gpus"])
 
 
 def candidates(threads: int) -> list[int]:

@@ -27,6 +27,8 @@ class Manifest(BaseModel):
     engine: EngineName = "transformers"
     precision: Precision | None = "fp32"
     """Precision of the weights; None if unknown."""
+    device: Literal["cpu"] | None = None
+    """The device that computes; None: the one that whoever loads the model chooses."""
     parameters: int | None = None
     context: int | None = Field(None, ge=1)
     task: str | None = None
@@ -38,8 +40,8 @@ class Manifest(BaseModel):
     """The server on which the model runs already; for the engine openai-endpoint."""
 
     def write(self, folder: Path) -> None:
-        """Write greenllm.json into a folder; `name` and `endpoint` are left out if they are None."""
-        absent = {key for key in ("name", "endpoint") if getattr(self, key) is None}
+        """Write greenllm.json into a folder; `device`, `name` and `endpoint` are left out if they are None."""
+        absent = {key for key in ("device", "name", "endpoint") if getattr(self, key) is None}
         write_json(folder / FILE, self.model_dump(by_alias=True, exclude=absent))
 
 

@@ -15,6 +15,7 @@ class Export(WithShortForm, Step):
     stage: ClassVar[Literal["train", "compress"]] = "compress"
     keeps_widths: ClassVar[bool] = True
     final: ClassVar[bool] = True
+    only_moves: ClassVar[bool] = True
     short_form: ClassVar[str] = "engine"
 
     engine: Literal["onnxruntime"] = Field(description="ONNX Runtime GenAI, on the CPU.")

@@ -33,6 +33,8 @@ class Step(Strict):
     keeps_widths: ClassVar[bool] = False
     # Whether no further step can start from its model.
     final: ClassVar[bool] = False
+    # Whether it changes nothing but the engine or the device that computes.
+    only_moves: ClassVar[bool] = False
     # Whether the step itself needs only the CPU: an idle GPU that it leased would count as its energy.
     made_on_cpu: ClassVar[bool] = False
 

@@ -42,7 +42,8 @@ def role(row: RecipeRow) -> str:
     if not row.is_control:
         return ""
     changed = [part.change for part in row.parts]
-    return f"control: the {' and the '.join(changed)} alone" if changed else "control"
+    apart = changed and all(change in APART for change in changed)
+    return f"control: the {' and the '.join(changed)} alone" if apart else "control"
 
 
 def twin_text(compared: ComparedRecipes) -> str:

@@ -74,9 +74,10 @@ class Service:
         return {"id": self._name, "object": "model", "created": 0, "owned_by": "greenllm"}
 
     def health(self) -> dict[str, Any]:
-        """Return the server's state, its model and engine."""
+        """Return the server's state, its model and engine, and the number of GPUs that it computes on."""
         engine = self._engine
-        return {"status": "ok", "model": self._name, "engine": engine.name, "precision": engine.precision}
+        described = {"engine": engine.name, "precision": engine.precision, "gpus": engine.gpus}
+        return {"status": "ok", "model": self._name, **described}
 
     async def complete(self, http: HttpRequest, request: protocol.CompletionRequest) -> Response:
         """Answer a plain prompt."""

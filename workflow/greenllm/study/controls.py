@@ -1,10 +1,11 @@
-"""Controls: where a recipe changes engine and numerics at once, another recipe changes the engine alone.
+"""Controls: where a recipe changes several things at once, another recipe changes the engine, or the device, alone.
 
 Both are compared with the baseline, so that a saving is credited to its cause. A control is a recipe like any other:
 it is made, evaluated, measured, compared and recommended.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from greenllm.config.models import Deployment, Experiment
@@ -12,10 +13,43 @@ from greenllm.config.read import ConfigError
 from greenllm.config.section import overridden
 from greenllm.model_folder.addresses import is_endpoint
 from greenllm.recipes.exported import Export
+from greenllm.recipes.on_cpu import OnCpu
 from greenllm.study.layout import SOURCE
 
 if TYPE_CHECKING:
     from greenllm.study.models import Recipe
+
+Move = Export | OnCpu
+
+
+@dataclass(frozen=True)
+class Control:
+    """A recipe that only moves the model of `parent` (None: the experiment's) to another engine or device."""
+
+    parent: str | None
+    step: Move
+
+    @property
+    def name(self) -> str:
+        """The name that it gets where the study has no such recipe."""
+        return f"{self.parent or SOURCE}-{self._where}"
+
+    @property
+    def written(self) -> str:
+        """The recipe as a user writes it."""
+        return f"{{{f'from: {self.parent}, ' if self.parent else ''}{self.step.key}: {self._where}}}"
+
+    @property
+    def _where(self) -> str:
+        return str(getattr(self.step, self.step.short_form))
+
+    def among(self, names: Iterable[str], recipes: "Mapping[str, Recipe]") -> str | None:
+        """Return the first of `names` whose recipe does just this."""
+        made = ((name, recipes[name]) for name in names if name in recipes)
+        start = _model(self.parent, recipes)
+        return next(
+            (name for name, one in made if one.step == self.step and _model(one.parent, recipes) == start), None
+        )
 
 
 def engine_alone(recipe: "Recipe") -> Export | None:
@@ -23,52 +57,76 @@ def engine_alone(recipe: "Recipe") -> Export | None:
     return recipe.step.engine_alone() if recipe.step else None
 
 
-def moved_among(names: Iterable[str], model: str | None, step: Export, recipes: "Mapping[str, Recipe]") -> str | None:
-    """Return the first of `names` whose recipe moves a recipe's model to another engine by `step`, and does no more.
+def is_on_cpu(recipe: "Recipe") -> bool:
+    """Return whether a recipe's model runs only on the CPU."""
+    return recipe.step is not None and recipe.step.on_cpu
 
-    `model` None is the model that the experiment starts from.
+
+def engine_control(recipe: str, recipes: "Mapping[str, Recipe]") -> Control | None:
+    """Return the control of a recipe's engine: the same parent's model, moved to it.
+
+    None if the engine is transformers, or if the recipe changes nothing else.
     """
-    made = ((name, recipes[name]) for name in names if name in recipes)
-    start = _model(model, recipes)
-    return next((name for name, one in made if one.step == step and _model(one.parent, recipes) == start), None)
+    alone = engine_alone(recipes[recipe])
+    return None if alone is None or recipes[recipe].step == alone else Control(recipes[recipe].parent, alone)
 
 
-def control_among(names: Iterable[str], recipe: str, recipes: "Mapping[str, Recipe]") -> str | None:
-    """Return the first of `names` that is the control of a recipe: the same parent's model on the same engine."""
-    chosen = recipes[recipe]
-    alone = engine_alone(chosen)
-    if alone is None or chosen.step == alone:
+def device_control(
+    recipe: str, baseline: str, compared: Iterable[str], recipes: "Mapping[str, Recipe]"
+) -> Control | None:
+    """Return the control of a recipe's device: the last model before it that may use a GPU, on the CPU.
+
+    None for a recipe that may use a GPU, and if the baseline runs on the CPU as well. A recipe that changes only the
+    device is its own control.
+    """
+    if not is_on_cpu(recipes[recipe]) or is_on_cpu(recipes[baseline]):
         return None
-    return moved_among(names, chosen.parent, alone, recipes)
+    *_, last = (name for name in ancestors(recipe, baseline, compared, recipes) if not is_on_cpu(recipes[name]))
+    return Control(last, OnCpu(use="cpu"))
+
+
+def ancestors(recipe: str, baseline: str, compared: Iterable[str], recipes: "Mapping[str, Recipe]") -> list[str]:
+    """Return the baseline and the compared ancestors of a recipe, the oldest first, without those before the baseline.
+
+    The configuration may be unchecked: what is missing or a cycle ends the chain.
+    """
+    chain: list[str] = []
+    parent = recipes[recipe].parent
+    while parent is not None and parent in recipes and parent not in (recipe, *chain):
+        chain.insert(0, parent)
+        parent = recipes[parent].parent
+    if baseline in chain:
+        chain = chain[chain.index(baseline) + 1 :]
+    listed = list(compared)
+    return [baseline, *(name for name in chain if name in listed)]
 
 
 def with_controls(
-    experiments: Mapping[str, Experiment], recipes: "Mapping[str, Recipe]", deploy: Deployment
+    experiments: Mapping[str, Experiment], recipes: "Mapping[str, Recipe]", deploy: Deployment, *, on_gpu: bool
 ) -> "tuple[dict[str, Experiment], dict[str, Recipe]]":
     """Return the experiments and recipes of a study with the controls that they lack, just before the first in need.
 
-    A recipe on the baseline's engine needs none. `deploy.controls: false` adds none. Raises ConfigError with a line for
-    each control whose name another recipe has.
+    `on_gpu`: measurements have a GPU, so that a recipe on the CPU changes the device as well. `deploy.controls: false`
+    adds none. Raises ConfigError with a line for each control whose name another recipe has.
     """
     completed, known = dict(experiments), dict(recipes)
     problems: dict[str, str] = {}
     for name, experiment in experiments.items():
         compared = list(experiment.recipes)
-        wanted = overridden(deploy, experiment.deploy).controls
-        for recipe in experiment.recipes if wanted else ():
-            alone = _engine_to_control(recipe, experiment, known)
-            if alone is None or control_among(compared, recipe, known):
-                continue
-            parent = known[recipe].parent
-            existing = control_among(known, recipe, known)
-            control = existing or f"{parent or SOURCE}-{alone.engine}"
-            if existing is None and control in known:
-                problems.setdefault(control, _name_taken(control, name, recipe, _written(parent, alone)))
-                continue
-            if existing is None:
-                made = type(known[recipe])(parent=parent, **{alone.key: alone})
-                known = _with_one_before(recipe, known, control, made)
-            compared.insert(compared.index(recipe), control)
+        own = overridden(deploy, experiment.deploy)
+        for recipe in experiment.recipes if own.controls else ():
+            # Another server computes where it chooses, whatever the recipe.
+            for control in _needed(recipe, experiment, known, on_gpu=on_gpu and own.server is None):
+                if control.among(compared, known):
+                    continue
+                existing = control.among(known, known)
+                if existing is None and control.name in known:
+                    problems.setdefault(control.name, _name_taken(control, name, recipe))
+                    continue
+                if existing is None:
+                    made = type(known[recipe])(parent=control.parent, **{control.step.key: control.step})
+                    known = _with_one_before(recipe, known, control.name, made)
+                compared.insert(compared.index(recipe), existing or control.name)
         completed[name] = experiment.model_copy(update={"recipes": compared})
     if problems:
         raise ConfigError(list(problems.values()))
@@ -80,22 +138,26 @@ def _model(recipe: str | None, recipes: "Mapping[str, Recipe]") -> str | None:
     return None if recipe is None or (recipe in recipes and recipes[recipe].step is None) else recipe
 
 
-def _engine_to_control(name: str, experiment: Experiment, recipes: "Mapping[str, Recipe]") -> Export | None:
-    """Return the step of the control that a recipe needs: it changes the baseline's engine, and more than that.
+def _needed(recipe: str, experiment: Experiment, recipes: "Mapping[str, Recipe]", *, on_gpu: bool) -> Iterator[Control]:
+    """Yield the controls that a recipe needs, in the order of their changes: the device, then the engine.
 
     The configuration is not checked yet: what can't be made gets no control, and the check reports it once.
     """
-    if name not in recipes or experiment.baseline not in recipes:
-        return None
-    recipe = recipes[name]
-    alone = engine_alone(recipe)
-    if alone == recipe.step or alone == engine_alone(recipes[experiment.baseline]):
-        return None
-    before, init = _model(recipe.parent, recipes), experiment.model.init
+    baseline = experiment.baseline
+    if recipe not in recipes or baseline not in recipes:
+        return
+    found = [device_control(recipe, baseline, experiment.recipes, recipes) if on_gpu else None]
+    if engine_alone(recipes[recipe]) != engine_alone(recipes[baseline]):
+        found.append(engine_control(recipe, recipes))
+    yield from (control for control in found if control and _can_be_made(control, experiment, recipes))
+
+
+def _can_be_made(control: Control, experiment: Experiment, recipes: "Mapping[str, Recipe]") -> bool:
+    before, init = _model(control.parent, recipes), experiment.model.init
     if before is None:
-        return alone if init != "scratch" and not is_endpoint(init) else None
+        return init != "scratch" and not is_endpoint(init)
     step = recipes[before].step if before in recipes else None
-    return alone if step is not None and not step.final else None
+    return step is not None and not step.final
 
 
 def _with_one_before(place: str, recipes: "Mapping[str, Recipe]", name: str, recipe: "Recipe") -> "dict[str, Recipe]":
@@ -106,13 +168,8 @@ def _with_one_before(place: str, recipes: "Mapping[str, Recipe]", name: str, rec
     return found
 
 
-def _written(parent: str | None, alone: Export) -> str:
-    """Return a control as a user writes it."""
-    return f"{{{f'from: {parent}, ' if parent else ''}{alone.key}: {alone.engine}}}"
-
-
-def _name_taken(control: str, experiment: str, recipe: str, written: str) -> str:
+def _name_taken(control: Control, experiment: str, recipe: str) -> str:
     return (
-        f"recipes.{control}: {recipe!r} in experiments.{experiment} needs the control {written} of this name; rename "
-        "this recipe, or write the control under another name, or set deploy.controls: false"
+        f"recipes.{control.name}: {recipe!r} in experiments.{experiment} needs the control {control.written} of this "
+        "name; rename this recipe, or write the control under another name, or set deploy.controls: false"
     )

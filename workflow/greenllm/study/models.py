@@ -83,9 +83,22 @@ class WrittenConfig(Strict):
 class Config(WrittenConfig):
     """A GreenLLM study, with the controls that its recipes need."""
 
+    def on_gpu(self) -> Self:
+        """Return the study with the further controls that its recipes need where the measurements have a GPU.
+
+        Raises ConfigError with a line for each control whose name another recipe has.
+        """
+        experiments, recipes = self._with_controls(on_gpu=self.device != "cpu")
+        return self.model_copy(update={"experiments": experiments, "recipes": recipes})
+
+    def _with_controls(self, *, on_gpu: bool) -> tuple[dict[str, Experiment], dict[str, Recipe]]:
+        on_gpu = on_gpu and self.resources.measure.gpu > 0
+        return with_controls(self.experiments, self.recipes, self.deploy, on_gpu=on_gpu)
+
     @model_validator(mode="after")
     def _add_controls(self) -> Self:
-        experiments, recipes = with_controls(self.experiments, self.recipes, self.deploy)
+        # With `auto` only the host on which the workflow runs shows whether there is a GPU: `study/reservations.py`.
+        experiments, recipes = self._with_controls(on_gpu=self.device == "require")
         # The object is frozen only once it is complete, as in a dataclass' __post_init__.
         object.__setattr__(self, "experiments", experiments)
         object.__setattr__(self, "recipes", recipes)

@@ -11,7 +11,7 @@ from greenllm.config.models import Decision, Deployment, Evaluation, Experiment,
 from greenllm.config.section import overridden
 from greenllm.model_folder.addresses import is_endpoint
 from greenllm.study import layout
-from greenllm.study.controls import control_among, engine_alone, moved_among
+from greenllm.study.controls import Control, ancestors, device_control, engine_alone, engine_control, is_on_cpu
 from greenllm.study.models import Config, Recipe
 
 USES_NO_GPU = ("collect", "preprocess", "deploy")
@@ -116,32 +116,47 @@ class Plan:
         """
         if self._has_engine_of_baseline(experiment, recipe):
             return None
-        return control_among(self.experiment(experiment).recipes, recipe, self.config.recipes)
+        return self._compared(experiment, engine_control(recipe, self.config.recipes))
+
+    def device_control(self, experiment: str, recipe: str) -> str | None:
+        """Return the recipe that shows the effect of a recipe's device alone: the model before it, on the CPU.
+
+        None for a recipe that may use a GPU, if the baseline runs on the CPU as well, and without a control.
+        """
+        compared, recipes = self.experiment(experiment).recipes, self.config.recipes
+        return self._compared(experiment, device_control(recipe, self.baseline(experiment), compared, recipes))
+
+    def _compared(self, experiment: str, control: Control | None) -> str | None:
+        """Return the experiment's recipe that is a control; None if there is none."""
+        compared = self.experiment(experiment).recipes
+        return None if control is None else control.among(compared, self.config.recipes)
 
     def is_control(self, experiment: str, recipe: str) -> bool:
-        """Return whether a recipe is the control of another: it shows the effect of the engine alone."""
-        return any(self.control(experiment, other) == recipe for other in self.experiment(experiment).recipes)
+        """Return whether a recipe is the control of another: it shows the effect of the engine or the device alone."""
+        return any(
+            recipe in (self.control(experiment, other), self.device_control(experiment, other))
+            for other in self.experiment(experiment).recipes
+            if other != recipe
+        )
 
     def path(self, experiment: str, recipe: str) -> list[str]:
         """Return the compared recipes on the way from the baseline to a recipe, both included.
 
-        In between are the recipe's compared ancestors, then the last of these on the recipe's engine, then its control,
-        where they are compared. The ratio of the baseline to the recipe is the product of the ratios of the steps of
-        this path; `changes` names what each changes.
+        In between are the recipe's compared ancestors, then the last of these on the recipe's device, then the same on
+        its engine, then its control, where they are compared. The ratio of the baseline to the recipe is the product of
+        the ratios of the steps of this path; `changes` names what each changes.
         """
         baseline, compared = self.baseline(experiment), self.experiment(experiment).recipes
         if recipe == baseline:
             return [baseline]
-        *ancestors, _ = self._parents(recipe)
-        if baseline in ancestors:
-            ancestors = ancestors[ancestors.index(baseline) + 1 :]
-        between: list[str | None] = [baseline, *(name for name in ancestors if name in compared)]
-        if (alone := engine_alone(self.recipe(recipe))) is not None:
-            if self._has_engine_of_baseline(experiment, recipe):
-                between = [baseline]  # the way over another engine and back would explain nothing
-            else:
-                moved = moved_among(compared, between[-1], alone, self.config.recipes)
-                between += [moved, self.control(experiment, recipe)]
+        alone, on_baselines = engine_alone(self.recipe(recipe)), self._has_engine_of_baseline(experiment, recipe)
+        if alone is not None and on_baselines:
+            return [baseline, recipe]  # the way over another engine and back would explain nothing
+        before = ancestors(recipe, baseline, compared, self.config.recipes)
+        between = [*before, self.device_control(experiment, recipe)]
+        if alone is not None:
+            moved = self._compared(experiment, Control(before[-1], alone))
+            between += [moved, self.control(experiment, recipe)]
         return list(dict.fromkeys(name for name in [*between, recipe] if name is not None))
 
     def changes(self, before: str, after: str, *, device: bool = False) -> str:
@@ -165,9 +180,9 @@ class Plan:
         return [*(self._parents(parent) if parent else []), recipe]
 
     def _only_moves(self, recipe: str) -> bool:
-        """Return whether a recipe only moves its parent's model to another engine."""
+        """Return whether a recipe only moves its parent's model to another engine or device."""
         step = self.recipe(recipe).step
-        return step is not None and step == step.engine_alone()
+        return step is not None and step.only_moves
 
     def _numerics(self, chain: list[str]) -> list[str]:
         """Return those recipes of a chain that change what the model computes."""
@@ -234,8 +249,7 @@ class Plan:
 
     def on_cpu(self, recipe: str) -> bool:
         """Return whether a recipe's model runs only on the CPU."""
-        step = self.config.recipes[recipe].step
-        return self.config.device == "cpu" or (step is not None and step.on_cpu)
+        return self.config.device == "cpu" or is_on_cpu(self.config.recipes[recipe])
 
     def gpus(self, stage: str, experiment: str, recipe: str | None) -> int:
         """Return the number of GPUs that a stage leases for a recipe: those asked for that it can use.

@@ -2,12 +2,14 @@
 
 import os
 import subprocess
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from greenllm import accelerator
 from greenllm.config.models import Needs
+from greenllm.config.read import ConfigError
 from greenllm.errors import UserError
 from greenllm.meter.gpus import visible
 from greenllm.meter.leases import usable_cpus
@@ -29,10 +31,10 @@ class Reservations:
 
 
 def checked(plan: Plan, environment: Mapping[str, str] = os.environ) -> Reservations:
-    """Return the study's reservations that jobs on this host can use.
+    """Return the study's reservations that jobs on this host can use, and the controls that it needs if there is a GPU.
 
-    Refused are `device: require` if a job can use no GPU, and trainings with more processes than GPUs, or with
-    processes that can't share the available processors evenly.
+    Refused are `device: require` if a job can use no GPU, trainings with more processes than GPUs, or with processes
+    that can't share the available processors evenly, and a control whose name another recipe has.
     """
     jobs = list(plan.all_gpu_jobs())
     processors = len(usable_cpus())
@@ -57,6 +59,11 @@ def checked(plan: Plan, environment: Mapping[str, str] = os.environ) -> Reservat
         )
         lines.append(f"{effect}: {reason}")
     too_few = list(_too_few(one for one in asking if one.python not in reasons))
+    if sys.executable not in reasons:
+        try:
+            plan = replace(plan, config=plan.config.on_gpu())
+        except ConfigError as error:
+            return Reservations(plan, [*lines, *error.problems], refused=True)
     return Reservations(
         replace(plan, without_gpu=frozenset(reasons)),
         [*lines, *too_few],

@@ -1,0 +1,95 @@
+"""A study whose baseline computes on a GPU and whose other recipes on the CPU: the device is a factor of its own."""
+
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+from simulated_study import GPU, GPU_GAIN, MODELLED, PARAMETERS, Simulation, config
+
+from greenllm.account.account import account
+from greenllm.attribution import attribute
+from greenllm.cli import main
+from greenllm.study.results import read_study
+
+ALONE, MOVED = "baseline-cpu", "baseline-onnxruntime"
+SECONDS = {"baseline": 4.0, ALONE: 32.0, MOVED: 8.0, "int8": 4.0}  # for 1,000 requests
+
+
+def studied(results: Path, on_cpu: list[str], seconds: dict[str, float] | None = None) -> dict[str, Any]:
+    """Write a study whose servers compute on the GPU, but for some, and return its summary."""
+    seconds = seconds or SECONDS
+    asked = config(["baseline", "int8"], device="require", deploy={})
+    assert asked.experiments["support"].recipes == list(SECONDS)
+    study = Simulation(results, asked, [*MODELLED, GPU], {**PARAMETERS, **GPU_GAIN})
+    study.prepare("support")
+    study.train("support", "baseline", 1)
+    for recipe in seconds:
+        if recipe != "baseline":
+            study.compress("support", recipe, 1)
+        study.evaluate("support", recipe, 1, 0.9, 2000)
+    study.measure("support", 1, seconds, on_cpu=on_cpu)
+    found = account(read_study(asked, results), attribute(results / "ledger"), {})
+    (results / "account").mkdir()
+    (results / "account/account.json").write_text(json.dumps(found.to_json(), allow_nan=False))
+    assert main(["report", "--account", str(results / "account/account.json"), "--out", str(results / "report")]) == 0
+    summary: dict[str, Any] = json.loads((results / "report/summary.json").read_text())
+    return summary
+
+
+def rows(summary: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    return {row["recipe"]: row for row in summary["experiments"]["support"]["comparison"]["recipes"]}
+
+
+def changes(row: dict[str, Any]) -> list[str]:
+    return [part["change"] for part in row["parts"]]
+
+
+def test_a_saving_is_divided_into_device_engine_and_numerics(tmp_path: Path) -> None:
+    summary = studied(tmp_path, [ALONE, MOVED, "int8"])
+    found = rows(summary)
+    assert {recipe: changes(row) for recipe, row in found.items()} == {
+        "baseline": [],
+        ALONE: ["device"],
+        MOVED: ["device", "engine"],
+        "int8": ["device", "engine", "int8"],
+    }
+    assert {recipe: row["is_control"] for recipe, row in found.items()} == {
+        "baseline": False, ALONE: True, MOVED: True, "int8": False,
+    }  # fmt: skip
+    int8 = found["int8"]
+    factors = [part["times_less"]["value"] for part in int8["parts"]]
+    assert math.isclose(math.prod(factors), int8["times_less"]["value"], rel_tol=0.01)
+    device, engine, numerics = factors
+    assert device < 1 < numerics < engine, "the CPU takes longer, the engine saves most"
+    assert int8["parts"][0]["verdict"] == "loss"
+    page = (tmp_path / "report/index.html").read_text()
+    assert "control: the device alone" in page
+    assert "control: the device and the engine alone" in page
+
+
+def test_the_sentence_names_the_device(tmp_path: Path) -> None:
+    seconds = {**SECONDS, "baseline": 64.0}
+    summary = studied(tmp_path, [ALONE, MOVED, "int8"], seconds)
+    (finding,) = (one for one in summary["findings"] if one["experiment"] == "support")
+    assert finding["recipe"] == "int8"
+    said = finding["sentence"]
+    assert said.index(": device ") < said.index(", engine ") < said.index(", int8 ")
+
+
+def test_a_control_on_the_cpu_is_recommended_where_nothing_simpler_saves_more(tmp_path: Path) -> None:
+    seconds = {"baseline": 64.0, ALONE: 8.0, MOVED: 8.0, "int8": 8.0}
+    (finding,) = (one for one in studied(tmp_path, [ALONE, MOVED, "int8"], seconds)["findings"] if one["recipe"])
+    assert finding["recipe"] == ALONE
+    assert finding["sentence"].startswith(f"deploy {ALONE} (control: the device alone).")
+
+
+def test_a_recipe_that_asked_for_a_gpu_and_ran_on_the_cpu_changes_no_device(tmp_path: Path) -> None:
+    summary = studied(tmp_path, list(SECONDS))
+    found = rows(summary)
+    assert changes(found["int8"]) == [ALONE, "engine", "int8"]
+    assert all(row["accelerator_Wh_per_1000_requests"] is None for row in found.values())
+    assert "device alone" not in (tmp_path / "report/index.html").read_text()
+    on_gpu = rows(studied(tmp_path / "gpu", [ALONE, MOVED, "int8"]))
+    cpu_J, gpu_J = (one["baseline"]["energy_per_request_J"]["value"] for one in (found, on_gpu))
+    assert gpu_J > 1.5 * cpu_J, "the GPU's energy is not charged to a server that did not use it"
