@@ -336,7 +336,7 @@ class Simulation:
             loaded_reason="simulated",
             reserved_threads=CPUS,
             twin=None if twin is None else f"{first}~twin",
-            planned=PlannedStarts(first=starts, starts=starts, rounds=rounds // starts, reason="fixed before"),
+            planned=PlannedStarts(first=starts, starts=starts, rounds=rounds // starts, round_s=0, reason="fixed"),
             concurrencies=list(concurrency),
             orders=[[list(busy_s)] * rounds for _ in concurrency],
             servers=[

@@ -169,5 +169,11 @@ def test_one_server_is_loaded_at_a_time_where_memory_does_not_hold_all(
     ("starts", "rounds", "expected"), [(4, 16, (4, 4)), (4, 6, (4, 2)), (4, 1, (1, 1)), (1, 3, (1, 3))]
 )
 def test_rounds_are_divided_among_starts(starts: int, rounds: int, expected: tuple[int, int]) -> None:
-    planned = fixed_starts(Deployment(starts=starts, rounds=rounds))
+    planned = fixed_starts(Deployment(starts=starts, rounds=rounds), on_gpu=False)
     assert (planned.starts, planned.rounds) == expected
+
+
+def test_rounds_are_longer_where_a_gpus_sensor_measures_them() -> None:
+    on_cpu, on_gpu = (fixed_starts(Deployment(), on_gpu=gpu) for gpu in (False, True))
+    assert (on_cpu.starts, on_cpu.rounds, on_cpu.round_s) == (4, 16, 0.125)
+    assert (on_gpu.starts, on_gpu.rounds, on_gpu.round_s) == (4, 4, 2.0)

@@ -238,13 +238,18 @@ class Deployment(Strict):
         description="How often each server is started. Another start of the same server is a little faster or "
         "slower, so the intervals rest on the spread between starts. With `narrow` it is the first stage.",
     )
-    rounds: int = Field(
-        16,
+    rounds: int | None = Field(
+        None,
         ge=1,
         description="Rounds of each server at each concurrency, divided among its starts. In a block each server "
-        "has one, in random order.",
+        "has one, in random order. null: 64, or 16 where a server uses a GPU.",
     )
-    round_s: float = Field(0.5, ge=0, description="Shortest length of a round; more requests fill a shorter one.")
+    round_s: float | None = Field(
+        None,
+        ge=0,
+        description="Shortest length of a round; more requests fill a shorter one. Short rounds let each block see the "
+        "same host; a GPU's sensor is too slow for them. null: 0.125, or 2 where a server uses a GPU.",
+    )
     narrow: float | None = Field(
         None,
         gt=0,

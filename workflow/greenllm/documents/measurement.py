@@ -160,12 +160,13 @@ class ServerMeasurement(WrittenPart):
 class PlannedStarts(DocumentPart):
     """How often the servers were started, and how many rounds each had after a start, at each concurrency.
 
-    `first`: how many starts determined their number; as many as `starts`, if that was fixed before.
+    A round lasted `round_s` at least. `first`: how many starts determined their number; as many as `starts`, if that was fixed before.
     """
 
     first: int
     starts: int
     rounds: int
+    round_s: Number
     reason: str
 
 

@@ -10,7 +10,7 @@ import math
 import random
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from greenllm.attribution.live import RunningJob
 from greenllm.config.models import Deployment
@@ -23,6 +23,21 @@ from greenllm.load.rounds import Order, Round, Stopwatch
 # A block in which the host was suspended is sent again, this many times in all.
 MOST_AGAIN = 10
 Concurrency = int | None
+
+
+class Rounds(NamedTuple):
+    """The number of rounds of a server, and the shortest length of one (s)."""
+
+    number: int
+    length_s: float
+
+
+# The host's speed changes within seconds (here, neighbouring rounds of 0.5 s had a correlation of 0.4 to 0.8), and what
+# all rounds of a block have in common cancels. So short rounds show more; reading the sensors takes 0.025 s for each.
+ROUNDS = Rounds(64, 0.125)
+# A GPU's sensors are renewed every 0.02 to 0.1 s (arXiv 2312.02741), and what it takes in between is shared out evenly. In
+# rounds that are too short, one server would be charged with a part of its neighbour's energy.
+ROUNDS_ON_GPU = Rounds(16, 2.0)
 
 
 @dataclass(frozen=True)
@@ -75,9 +90,10 @@ class SideBySideMeasurement:
         self.measured = {one.name: Measured(one, threads[one.name]) for one in job.contenders}
         self.orders: dict[Concurrency, list[list[str]]] = {}
         settings = job.settings
+        on_gpu = any(job.gpus_for(one) for one in job.contenders)
         # With a rate there is one point only: the rate determines how many requests run at once.
         self.concurrencies: list[Concurrency] = list(settings.concurrency) if settings.rate_per_s is None else [None]
-        self.planned = fixed_starts(settings)
+        self.planned = fixed_starts(settings, on_gpu=on_gpu)
         self._random = random.Random(job.seed)
         self._suspensions = 0
 
@@ -189,9 +205,9 @@ class SideBySideMeasurement:
 
     def _order(self, concurrency: Concurrency, number: int) -> Order:
         """Return the order of a round: in one block, all servers get the same prompts."""
-        settings = self.job.settings
-        least = max(math.ceil(settings.requests / settings.rounds), concurrency or 1)
-        return Order(least, number * least, settings.round_s, concurrency or 1, settings.rate_per_s)
+        settings, planned = self.job.settings, self.planned
+        least = max(math.ceil(settings.requests / (planned.first * planned.rounds)), concurrency or 1)
+        return Order(least, number * least, planned.round_s, concurrency or 1, settings.rate_per_s)
 
     @contextlib.contextmanager
     def _noting_failure(
@@ -218,12 +234,18 @@ def _answered(sent: Round) -> Round:
     return sent
 
 
-def fixed_starts(settings: Deployment) -> PlannedStarts:
-    """Return how often the servers are started, and how many rounds each has after a start, by the settings alone."""
-    starts = min(settings.starts, settings.rounds)
+def fixed_starts(settings: Deployment, *, on_gpu: bool) -> PlannedStarts:
+    """Return how often the servers are started, and their rounds after a start, by the settings alone.
+
+    `on_gpu`: a server may use a GPU.
+    """
+    by_sensor = ROUNDS_ON_GPU if on_gpu else ROUNDS
+    rounds = by_sensor.number if settings.rounds is None else settings.rounds
+    starts = min(settings.starts, rounds)
     return PlannedStarts(
         first=starts,
         starts=starts,
-        rounds=math.ceil(settings.rounds / starts),
+        rounds=math.ceil(rounds / starts),
+        round_s=by_sensor.length_s if settings.round_s is None else settings.round_s,
         reason="fixed before the measurement (deploy.starts, deploy.rounds)",
     )
