@@ -91,6 +91,7 @@ def config(recipes: list[str] | None = None, seeds: list[int] | None = None, **s
         "experiments": experiments,
         "recipes": {
             "baseline": {"train": {}},
+            "baseline-onnxruntime": {"from": "baseline", "export": "onnxruntime"},
             "int8": {"from": "baseline", "quantize": "int8"},
             "long": {"train": {"epochs": 20}},
         },

@@ -325,7 +325,7 @@ def caused(account: dict[str, Any]) -> dict[str, Any]:
         "resolvable": 0.042,
         "reason": None,
     }
-    found["blocks"] = 16
+    found |= {"starts": 4, "rounds": 16}
     account["experiments"]["dates"]["comparison"]["twin"] = None
     return account
 

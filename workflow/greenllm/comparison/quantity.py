@@ -67,7 +67,7 @@ class Quantity:
         gain) cancel, instead of widening the interval twice.
         """
         found = self.log_ratio(baseline, recipe)
-        return found and self._times_less(baseline, recipe, found, found.spread, 0.95)
+        return None if found is None else self._times_less(baseline, recipe, found, found.spread, 0.95)
 
     def against_itself(self, baseline: str, twin: str, confidence: float) -> Interval | None:
         """Return how many times less a twin takes than the same model, with the spread of their starts alone.
@@ -75,7 +75,9 @@ class Quantity:
         None where that is unknown.
         """
         found = self.log_ratio(baseline, twin)
-        return found and found.starts and self._times_less(baseline, twin, found, found.starts, confidence)
+        if found is None or found.starts is None:
+            return None
+        return self._times_less(baseline, twin, found, found.starts, confidence)
 
     def _times_less(
         self, baseline: str, recipe: str, found: LogRatio, spread: Spread | None, confidence: float

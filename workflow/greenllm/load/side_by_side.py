@@ -35,8 +35,8 @@ class Rounds(NamedTuple):
 # The host's speed changes within seconds (here, neighbouring rounds of 0.5 s had a correlation of 0.4 to 0.8), and what
 # all rounds of a block have in common cancels. So short rounds show more; reading the sensors takes 0.025 s for each.
 ROUNDS = Rounds(64, 0.125)
-# A GPU's sensors are renewed every 0.02 to 0.1 s (arXiv 2312.02741), and what it takes in between is shared out evenly. In
-# rounds that are too short, one server would be charged with a part of its neighbour's energy.
+# A GPU's sensors are renewed every 0.02 to 0.1 s (arXiv 2312.02741), and what it takes in between is shared out evenly.
+# In rounds that are too short, one server would be charged with a part of its neighbour's energy.
 ROUNDS_ON_GPU = Rounds(16, 2.0)
 
 
