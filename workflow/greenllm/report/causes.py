@@ -24,7 +24,11 @@ def parts_text(parts: Sequence[Factor]) -> str:
 
 def is_mixed(part: Factor) -> bool:
     """Return whether a factor is that of the engine or device and of something else at once."""
-    return part.change not in APART and any(change in part.change.replace(",", "").split() for change in APART)
+    return part.change not in APART and any(change in _words(part.change) for change in APART)
+
+
+def _words(change: str) -> set[str]:
+    return set(change.replace(",", "").split())
 
 
 def _part(part: Factor) -> str:
@@ -42,7 +46,7 @@ def role(row: RecipeRow) -> str:
     if not row.is_control:
         return ""
     changed = [part.change for part in row.parts]
-    apart = changed and all(change in APART for change in changed)
+    apart = changed and all(_words(change) <= {*APART, "and"} for change in changed)
     return f"control: the {' and the '.join(changed)} alone" if apart else "control"
 
 
