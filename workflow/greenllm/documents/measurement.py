@@ -160,8 +160,8 @@ class ServerMeasurement(WrittenPart):
 class PlannedStarts(DocumentPart):
     """How often the servers were started, and how many rounds each had after a start, at each concurrency.
 
-    A round lasted `round_s` at least. `first`: how many starts determined their number; as many as `starts`, if that was
-    fixed before.
+    A round lasted `round_s` at least. `first`: how many starts determined their number; as many as `starts`, if that
+    was fixed before.
     """
 
     first: int
