@@ -6,19 +6,28 @@ from collections.abc import Sequence
 from greenllm.attribution.live import RunningJob
 from greenllm.blocks import needed_blocks
 from greenllm.documents.measurement import PlannedBlocks, SideBySide
+from greenllm.errors import UserError
 from greenllm.files import write_json
 from greenllm.load.loading import loading
 from greenllm.load.measurement import document_of, predictions_of, round_energies
 from greenllm.load.measurement_job import MeasurementJob
 from greenllm.load.probed_threads import threads_of
-from greenllm.load.side_by_side import Concurrency, Measured, PlacedRound, SideBySideMeasurement, fixed
+from greenllm.load.side_by_side import (
+    Concurrency,
+    HostSuspendedError,
+    Measured,
+    PlacedRound,
+    SideBySideMeasurement,
+    fixed,
+)
 from greenllm.work import write_work
 
 
 def measure(job: MeasurementJob, around: RunningJob) -> SideBySide:
     """Measure the servers side by side and write the measurement, unless no server has one.
 
-    `around` is this process's own job. Raises `UserError` if an input is not valid, or every server fails.
+    `around` is this process's own job. Raises `UserError` if an input is not valid, every server fails, or the host
+    does not stay awake.
     """
     for contender in job.contenders:
         predictions_of(contender)
@@ -30,10 +39,13 @@ def measure(job: MeasurementJob, around: RunningJob) -> SideBySide:
     chosen = {one.recipe: threads_of(job, one, around) for one in job.contenders if one.name == one.recipe}
     threads = {one.name: chosen[one.recipe] for one in job.contenders}  # the twin's are the baseline's
     measurement = SideBySideMeasurement(job, around, threads)
-    if found.loaded == "all":
-        measurement.with_all_loaded(_planned)
-    else:
-        measurement.with_one_loaded()
+    try:
+        if found.loaded == "all":
+            measurement.with_all_loaded(_planned)
+        else:
+            measurement.with_one_loaded()
+    except HostSuspendedError as error:
+        raise UserError(str(error)) from None
     for one in job.contenders:
         log = job.energy_serve / f"{one.name}.json"
         if not log.exists():  # the workflow expects one
@@ -67,6 +79,9 @@ def _planned(measurement: SideBySideMeasurement, concurrency: Concurrency) -> Pl
         [math.log(baseline[block] / own[block]) for block in sorted(baseline.keys() & own.keys())]
         for own in spent.values()
     ]
+    if not any(ratios):
+        reason = "the first stage alone: there is no ratio to the baseline, whose spread deploy.narrow needs"
+        return PlannedBlocks(concurrency=concurrency, first=settings.rounds, blocks=settings.rounds, reason=reason)
     rounds = [one.sent for each in measurement.measured.values() for one in each.rounds.get(concurrency, [])]
     lasting_s = sum(one.window.duration_s for one in rounds) / max(1, len(rounds))
     most = max(settings.rounds, int(settings.most_s / lasting_s) if lasting_s else settings.rounds)

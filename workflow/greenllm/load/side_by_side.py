@@ -11,13 +11,17 @@ from greenllm.attribution.live import RunningJob
 from greenllm.config.models import Deployment
 from greenllm.documents.measurement import MeasurementWindow, PlannedBlocks, ThreadChoice
 from greenllm.errors import UserError
-from greenllm.load.loaded_server import HostSuspendedError, LoadedServer, failing, loaded, suspended
+from greenllm.load.loaded_server import LoadedServer, failing, loaded, suspended
 from greenllm.load.measurement_job import Contender, MeasurementJob
 from greenllm.load.rounds import Order, Round, Stopwatch
 
 # A block, or with one server loaded a round, in which the host was suspended is sent again, this many times in all.
 MOST_AGAIN = 10
 Concurrency = int | None
+
+
+class HostSuspendedError(Exception):
+    """The host was suspended, or its wall clock was set, too many times during a measurement."""
 
 
 @dataclass(frozen=True)
@@ -69,7 +73,7 @@ class SideBySideMeasurement:
     def with_all_loaded(self, more_blocks: Callable[["SideBySideMeasurement", Concurrency], PlannedBlocks]) -> None:
         """Measure while all servers stay loaded. After the first stage, `more_blocks` says how many blocks there are.
 
-        Raises `UserError` if every server fails.
+        Raises `UserError` if every server fails, `HostSuspendedError` if the host does not stay awake.
         """
         stacks: dict[str, contextlib.ExitStack] = {}
         servers: dict[str, LoadedServer] = {}
@@ -108,11 +112,11 @@ class SideBySideMeasurement:
                 order = list(servers)
                 self._random.shuffle(order)
                 sent: dict[str, Round] = {}
-                try:
-                    for name in order:
-                        with self._noting_failure(name, stacks[name], servers):
-                            sent[name] = _answered(servers[name].round(self._order(concurrency, block)))
-                except HostSuspendedError:
+                stopwatch = Stopwatch()
+                for name in order:
+                    with self._noting_failure(name, stacks[name], servers):
+                        sent[name] = _answered(servers[name].round(self._order(concurrency, block)))
+                if suspended(stopwatch.stop()):
                     self._note_suspension()
                     continue
                 self.orders.setdefault(concurrency, []).append(order)
@@ -124,7 +128,7 @@ class SideBySideMeasurement:
     def with_one_loaded(self) -> None:
         """Measure in visits: each server is started several times, in random order, for a few rounds each time.
 
-        The visits of all servers in one cycle are a block. Raises `UserError` if every server fails.
+        The visits of all servers in one cycle are a block. Raises as `with_all_loaded` does.
         """
         settings = self.job.settings
         self.loaded = "one"
@@ -162,40 +166,38 @@ class SideBySideMeasurement:
                 self._idle(servers)
             for number in range(self.job.settings.visit_rounds):
                 order = self._order(concurrency, block * self.job.settings.visit_rounds + number)
-                while True:
-                    try:
-                        sent = _answered(server.round(order))
-                        break
-                    except HostSuspendedError:
-                        self._note_suspension()
+                while suspended((sent := _answered(server.round(order))).window):
+                    self._note_suspension()
                 measured.rounds.setdefault(concurrency, []).append(PlacedRound(block, server.serve_id, sent))
 
     def _note_suspension(self) -> None:
-        """Count a suspension: the block or the round is sent again. Raise `UserError` after too many."""
+        """Count a suspension: the block or the round is sent again. Raise `HostSuspendedError` after too many."""
         self._suspensions += 1
         if self._suspensions > MOST_AGAIN:
-            raise UserError(
+            raise HostSuspendedError(
                 f"the host was suspended, or its clock was set, {self._suspensions} times; measure again on a host "
                 "that stays awake"
             )
 
     def _warm_up(self, server: LoadedServer, concurrency: Concurrency) -> None:
         """Send the requests that do not count."""
-        with contextlib.suppress(HostSuspendedError):
-            server.round(Order(self.job.settings.warmup, concurrency=concurrency or 1))
+        server.round(Order(self.job.settings.warmup, concurrency=concurrency or 1))
 
     def _idle(self, servers: Mapping[str, LoadedServer]) -> None:
         """Wait while nothing is sent to any server."""
         if not self.job.settings.idle_s or not servers:
             return
-        for server in servers.values():
-            server.sample()
-        window = Stopwatch().after(self.job.settings.idle_s)
-        for server in servers.values():
-            server.sample()
-        if not suspended(window):
-            for name, server in servers.items():
-                self.measured[name].idle = server.serve_id, window
+        while True:
+            for server in servers.values():
+                server.sample()
+            window = Stopwatch().after(self.job.settings.idle_s)
+            for server in servers.values():
+                server.sample()
+            if not suspended(window):
+                break
+            self._note_suspension()
+        for name, server in servers.items():
+            self.measured[name].idle = server.serve_id, window
 
     def _order(self, concurrency: Concurrency, number: int) -> Order:
         """Return the order of a round: in one block, all servers get the same prompts."""
