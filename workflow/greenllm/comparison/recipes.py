@@ -88,16 +88,17 @@ class Comparison:
         again = {seed: own for seed, one in self.twins.items() if (own := one.compared.per_request) is not None}
         both = Quantity({self.baseline: self.request.recipes[self.baseline], name: again})
         found, wide = (both.times_less(self.baseline, name, confidence) for confidence in (0.95, 0.99))
-        spread = both.log_ratio(self.baseline, name)
+        ratio = both.log_ratio(self.baseline, name)
+        spread = ratio.spread if ratio else None
         reason = None
         if found is None:
-            reason = _first(one.reason for one in self.twins.values()) or self._why_not_served(name)
+            reason = _first(one.reason for one in self.twins.values()) or self._why_not_served(name, self.baseline)
         return Twin(
             name=name,
             times_less=found,
             times_less_99=wide,
-            steady=wide is None or wide.low <= 1 <= wide.high,
-            resolvable=math.expm1(spread.spread.half) if spread and spread.spread else None,
+            steady=wide is None or spread is None or wide.low <= 1 <= wide.high,
+            resolvable=math.expm1(spread.half) if spread else None,
             reason=reason,
         )
 
@@ -230,8 +231,9 @@ class Comparison:
     def _break_even(self, recipe: str) -> BreakEven | None:
         return break_even(self.request, self.produce, self.baseline, recipe)
 
-    def _why_not_served(self, recipe: str) -> str:
-        measured = [self.study.measurement((self.experiment, recipe, seed)) for seed in self.models[self.baseline]]
+    def _why_not_served(self, *servers: str) -> str:
+        keys = [(self.experiment, server, seed) for server in servers for seed in self.models[self.baseline]]
+        measured = [self.study.measurement(key) for key in keys]
         return _first(one.failure for one in measured if one is not None) or "not measured"
 
     def _whole_cost(self, recipe: str) -> Quantity:
