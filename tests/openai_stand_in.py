@@ -1,7 +1,11 @@
 """An executable with OpenAI's interface, like `vllm serve`: a stand-in for such a server.
 
 Its answer to a prompt is the prompt's last word in capitals, or the number of its token ids; a chat is answered so as
-well, after the system message. If its model folder has a file `dies-after`, it dies after that number of requests.
+well, after the system message.
+
+Files in its model folder: each server that starts takes the first line of `dies-after`, and dies after that number of
+requests (an empty line: it lives). With each request that `suspends-at` lists, by its number, the host is suspended for
+an hour (`hardware/suspension.c`).
 """
 
 import argparse
@@ -10,6 +14,7 @@ import math
 import os
 import sys
 import time
+from collections.abc import Sequence
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -28,6 +33,8 @@ class Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     name = ""
     left: float = math.inf  # requests before it dies
+    suspends_at: Sequence[int] = ()
+    number = 0  # of the request
 
     def log_message(self, *arguments: object) -> None:
         pass
@@ -57,6 +64,9 @@ class Handler(BaseHTTPRequestHandler):
         if Handler.left == 0:
             os._exit(9)
         Handler.left -= 1
+        Handler.number += 1
+        if Handler.number in Handler.suspends_at:
+            suspend()
         if self.refused():
             return
         if body.get("model") != self.name:
@@ -73,6 +83,22 @@ class Handler(BaseHTTPRequestHandler):
             return
         said = {"message": {"role": "assistant", "content": text}} if chat else {"text": text}
         self.answer(200, {"choices": [{**said, "finish_reason": "stop"}], "usage": usage})
+
+
+def suspend() -> None:
+    """Simulate that the host is suspended for an hour."""
+    clock = Path(os.environ["SIMULATED_SUSPENSION"])
+    slept_s = int(clock.read_text()) if clock.exists() else 0
+    clock.with_suffix(".new").write_text(str(slept_s + 3600))
+    clock.with_suffix(".new").rename(clock)
+
+
+def first_line(file: Path) -> str:
+    """Take the first line of a file, without its end; empty where there is none."""
+    line, _, others = file.read_text().partition("\n") if file.is_file() else ("", "", "")
+    if line or others:
+        file.write_text(others)
+    return line
 
 
 class Server(ThreadingHTTPServer):
@@ -97,9 +123,11 @@ def main() -> None:
         os._exit(0)
     if arguments.never_ready:
         time.sleep(600)
-    dies_after = Path(arguments.model) / "dies-after"
-    if dies_after.is_file():
-        Handler.left = int(dies_after.read_text())
+    model = Path(arguments.model)
+    if requests := first_line(model / "dies-after"):
+        Handler.left = int(requests)
+    if (suspends_at := model / "suspends-at").is_file():
+        Handler.suspends_at = [int(number) for number in suspends_at.read_text().split()]
     Handler.name = arguments.served_model_name
     with Server(("127.0.0.1", arguments.port), Handler) as server:
         print(f"stand-in: listens at {server.server_address[1]}", flush=True)

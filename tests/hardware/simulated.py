@@ -118,12 +118,21 @@ def mig_uuid(index: int, instance: int) -> str:
 
 def compile_nvml(folder: Path) -> Path:
     """Compile nvml.c to libnvidia-ml.so.1 in a folder, for LD_LIBRARY_PATH; None of it where there is no compiler."""
+    _compile("nvml.c", folder / "libnvidia-ml.so.1", "-lm")
+    return folder
+
+
+def suspension_environment(folder: Path) -> dict[str, str]:
+    """Compile suspension.c; return the environment of a host that is suspended when the file it names is written."""
+    _compile("suspension.c", folder / "suspension.so", "-ldl")
+    return {"LD_PRELOAD": str(folder / "suspension.so"), "SIMULATED_SUSPENSION": str(folder / "slept_s")}
+
+
+def _compile(source: str, library: Path, *options: str) -> None:
     compiler = shutil.which("cc")
     assert compiler, "no C compiler"
-    source = Path(__file__).with_name("nvml.c")
-    library = folder / "libnvidia-ml.so.1"
-    subprocess.run([compiler, "-shared", "-fPIC", "-O1", "-o", library, source, "-lm"], check=True)
-    return folder
+    file = Path(__file__).with_name(source)
+    subprocess.run([compiler, "-shared", "-fPIC", "-O1", "-o", library, file, *options], check=True)
 
 
 def gpu_environment(library: Path, gpus: list[SimulatedGpu]) -> dict[str, str]:

@@ -5,6 +5,7 @@ from deploying import deploy  # noqa: F401 - a fixture
 from hardware.simulated import clean_environment
 from prepared_data import write_prepared
 from serving_fixtures import fp32, int8, model  # noqa: F401 - fixtures
+from side_by_side import bundles  # noqa: F401 - a fixture
 
 
 @pytest.fixture

@@ -2,11 +2,9 @@
 
 import itertools
 import json
-import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,53 +12,11 @@ import psutil
 import pytest
 from deploying import make_bundle, measure, of_this_test, rows_of, until_loaded, write_predictions
 from narrowing import known
+from side_by_side import RECIPES, SERVER, WITH_TWIN, Bundles, in_order_of_time, measured, rounds_of
 from tiny_models import PROMPTS
 
 from greenllm.attribution import attribute
 from greenllm.attribution.turns import energy_in_turn
-
-STAND_IN = Path(__file__).parents[1] / "openai_stand_in.py"
-SERVER = f"{sys.executable} {STAND_IN} serve {{model}} --served-model-name {{name}} --port {{port}} --alone"
-RECIPES = ["baseline", "small", "smaller"]
-WITH_TWIN = [*RECIPES, "baseline~twin"]
-Bundles = Callable[[Sequence[str]], None]
-
-
-@pytest.fixture
-def bundles(int8: Path, tmp_path: Path) -> Bundles:
-    """Return a function that makes equal bundles for recipes."""
-
-    def make(recipes: Sequence[str]) -> None:
-        assert make_bundle(int8, recipes[0], tmp_path).returncode == 0
-        for recipe in recipes:
-            if recipe != recipes[0]:
-                shutil.copytree(tmp_path / recipes[0], tmp_path / recipe)
-            write_predictions(tmp_path / f"{recipe}.jsonl", rows_of([one.split()[-1].upper() for one in PROMPTS]))
-
-    return make
-
-
-def measured(tmp_path: Path, recipes: Sequence[str], **settings: Any) -> dict[str, Any]:
-    """Measure, and return the document."""
-    done = measure(tmp_path, recipes, server=SERVER, **settings)
-    assert done.returncode == 0, done.stderr
-    assert of_this_test(tmp_path) == []
-    found: dict[str, Any] = json.loads((tmp_path / "measurement.json").read_text())
-    return found
-
-
-def rounds_of(document: dict[str, Any], place: int = 0) -> dict[str, list[dict[str, Any]]]:
-    """Return the rounds of each server at one concurrency."""
-    return {server["name"]: server["points"][place]["rounds"] for server in document["servers"] if server["points"]}
-
-
-def in_order_of_time(document: dict[str, Any], place: int = 0) -> list[tuple[str, dict[str, Any]]]:
-    """Return all rounds with their servers; each begins after the one before has ended."""
-    rounds = [(name, one) for name, of_server in rounds_of(document, place).items() for one in of_server]
-    rounds.sort(key=lambda each: each[1]["window"]["monotonic_start_s"])
-    for (_, before), (_, after) in itertools.pairwise(rounds):
-        assert before["window"]["monotonic_end_s"] < after["window"]["monotonic_start_s"]
-    return rounds
 
 
 def test_each_block_has_a_round_of_each_server_in_the_order_that_is_recorded(bundles: Bundles, tmp_path: Path) -> None:
@@ -120,26 +76,30 @@ def test_the_servers_get_the_same_prompts_within_a_block(fp32: Path, tmp_path: P
     assert len(set(tokens)) == 4  # each block has other prompts
 
 
+@pytest.mark.parametrize(("dying", "dies_after"), [("small", "8"), ("baseline~twin", "\n8"), ("baseline", "8")])
 def test_a_server_that_dies_in_its_third_block_is_missing_and_the_others_count(
-    bundles: Bundles, tmp_path: Path
+    bundles: Bundles, tmp_path: Path, dying: str, dies_after: str
 ) -> None:
     bundles(RECIPES)
-    (tmp_path / "small/dies-after").write_text("8")  # two warm-ups, and three requests in each of two blocks
-    done = measure(tmp_path, RECIPES, server=SERVER, twin=True, rounds=5, requests=15)
+    # Two warm-ups, and three requests in each of two blocks.
+    (tmp_path / dying.removesuffix("~twin") / "dies-after").write_text(dies_after)
+    done = measure(tmp_path, RECIPES, server=SERVER, twin=True, rounds=5, requests=15, narrow=0.001, most_s=0.001)
     assert done.returncode == 0, done.stderr
-    assert "greenllm measure: small is missing: " in done.stderr
+    assert f"greenllm measure: {dying} is missing: " in done.stderr
     assert "Traceback" not in done.stderr
     found = json.loads((tmp_path / "measurement.json").read_text())
     servers = {server["name"]: server for server in found["servers"]}
-    failure = servers["small"].pop("failure")
+    failure = servers[dying].pop("failure")
     assert "the server died with status 9" in failure
-    assert servers["small"]["points"] == []
+    assert servers[dying]["points"] == []
     assert {name: server.get("failure") for name, server in servers.items()} == dict.fromkeys(WITH_TWIN)
+    (planned,) = found["blocks"]
+    assert (planned["first"], planned["blocks"]) == (5, 5)
     for name, rounds in rounds_of(found).items():
         assert [one["block"] for one in rounds] == [0, 1, 2, 3, 4], name
-    assert set(rounds_of(found)) == set(WITH_TWIN) - {"small"}
+    assert set(rounds_of(found)) == set(WITH_TWIN) - {dying}
     (orders,) = found["orders"]
-    assert ["small" in order for order in orders] == [True, True, True, False, False]
+    assert [dying in order for order in orders] == [True, True, True, False, False]
     in_order_of_time(found)
     assert of_this_test(tmp_path) == []
 

@@ -172,6 +172,8 @@ def test_an_entry_twice_in_a_list_is_refused(field, value):
         ({"task": "question-answering", "data": {"source": "embedded", "languages": ["es"]}}, "not in 'es'"),
         ({"data": {"source": "embedded", "languages": ["zh", "zh"]}}, "data.languages: 'zh' is listed 2 times"),
         ({"deploy": {"concurrency": [4, 4]}}, "deploy.concurrency: 4 is listed 2 times"),
+        ({"deploy": {"starts": 1, "narrow": 0.05}}, "support.deploy.starts: 1 start shows no spread"),
+        ({"deploy": {"rounds": 1, "narrow": 0.05}}, "support.deploy.starts: 1 start shows no spread"),
     ],
 )
 def test_a_mistake_in_an_experiment_is_reported_before_anything_runs(change, said):

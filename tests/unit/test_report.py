@@ -173,6 +173,38 @@ def test_a_server_that_failed_is_missing_with_its_reason(tmp_path: Path) -> None
     assert text.index("Missing results") < text.rindex(reason)
 
 
+def test_where_the_baselines_server_failed_no_saving_is_known(tmp_path: Path) -> None:
+    reason = "the server ended in block 3 (signal 9)"
+    text = served(tmp_path, {"baseline": 20, "int8": 5}, failed={"baseline": reason}, twin=20)
+    assert f"baseline would be good enough, but energy is unknown ({reason})." in text
+    assert f"How far the same model, deployed twice, differs is unknown ({reason})." in text
+    assert f"modelled – unknown: {reason} 4.80" in text, "int8: its own energy is known, its ratio is not"
+    assert f"support baseline 1 measure {reason}" in text[text.index("Missing results") :]
+
+
+def test_where_the_twins_server_failed_the_others_measurement_counts(tmp_path: Path) -> None:
+    reason = "the server ended in block 3 (signal 9)"
+    text = served(tmp_path, {"baseline": 20, "int8": 5}, failed={"baseline~twin": reason}, twin=20)
+    assert "int8 takes 4.0" in text
+    assert f"How far the same model, deployed twice, differs is unknown ({reason})." in text
+
+
+def test_an_experiment_with_one_recipe_still_has_its_twin(tmp_path: Path) -> None:
+    text = served(tmp_path, {"baseline": 20}, twin=20)
+    assert "support: deploy baseline, the only recipe. A request takes 260 mJ" in text
+    assert "The same model, deployed twice, differs by 1.000 (" in text
+
+
+def test_a_single_block_resolves_nothing(tmp_path: Path) -> None:
+    """Not even that the host was not steady: the twin took a sixth more."""
+    text = served(tmp_path, {"baseline": 20, "int8": 5}, twin=23, rounds=1)
+    assert "support: deploy int8" not in text
+    assert "int8 is not resolvable: a single block shows no spread. Measured: 0.25" in text
+    assert "The same model, deployed twice, differs by 0.870. The spread between blocks is unknown" in text
+    assert "the host was not steady" not in text
+    assert "4.00–4.00 not resolvable" in text
+
+
 def test_where_the_same_model_differs_from_itself_no_recipe_is_shown_to_save(tmp_path: Path) -> None:
     text = served(tmp_path, {"baseline": 20, "int8": 5}, twin=26)
     assert "support: deploy int8" not in text

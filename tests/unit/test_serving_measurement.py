@@ -23,7 +23,7 @@ from greenllm.load.measurement_job import Contender, MeasurementJob
 from greenllm.load.rounds import Answered, Round
 from greenllm.load.side_by_side import PlacedRound, SideBySideMeasurement, fixed_starts
 from greenllm.model_folder.manifest import Manifest
-from greenllm.statistics import relative_halfwidth
+from greenllm.statistics import halfwidth
 
 GAIN = {"gain": Parameter(1.0, 0.9, 1.1, "J/J", "test")}
 ENERGIES_J = [96.0, 104.0, 98.0, 102.0]
@@ -101,7 +101,7 @@ def test_the_sensors_uncertainty_and_the_spread_between_rounds_add_in_quadrature
     per = point.energy_per_request_J
     assert per is not None
     assert per.value == pytest.approx(1.0)
-    between = relative_halfwidth(ENERGIES_J)
+    between = halfwidth([energy_J / 100 for energy_J in ENERGIES_J])
     assert per.value - per.low == pytest.approx(math.hypot(0.1, between))
     assert per.high - per.value == pytest.approx(math.hypot(0.1, between))
     assert [one.energy_J and one.energy_J.value for one in point.rounds] == ENERGIES_J
@@ -134,10 +134,8 @@ def test_answers_that_are_not_evaluates_make_a_server_missing(job: MeasurementJo
 
 
 def test_the_halfwidth_is_that_of_the_t_interval() -> None:
-    assert relative_halfwidth([1, 2, 3]) == pytest.approx(
-        4.30265 / math.sqrt(3) / 2, rel=1e-5
-    )  # t of 2 degrees, 97.5 %
-    assert relative_halfwidth([5]) == math.inf
+    assert halfwidth([1, 2, 3]) == pytest.approx(4.30265 / math.sqrt(3), rel=1e-5)  # t of 2 degrees, 97.5 %
+    assert halfwidth([5]) == math.inf
 
 
 @pytest.mark.parametrize(("wall_s", "expected"), [(10.0, False), (10.4, False), (3610.0, True), (-50.0, True)])
@@ -148,21 +146,75 @@ def test_a_window_in_which_the_host_was_suspended_or_its_clock_was_set_is_recogn
     assert suspended(window(5.0, 15.0, wall_s)) is expected
 
 
+def host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, available_B: float, groups: str = "") -> Path:
+    """Simulate a host with this memory, in these control groups; return the root of their hierarchies."""
+    proc, root = tmp_path / "proc", tmp_path / "sys/fs/cgroup"
+    (proc / "self").mkdir(parents=True)
+    root.mkdir(parents=True)
+    counts = {"MemTotal": 8e9, "MemFree": 1e8, "MemAvailable": available_B, "Buffers": 0, "Cached": 0, "Shmem": 0}
+    lines = [f"{name}: {size_B / 1024:.0f} kB\n" for name, size_B in (counts | {"Active": 0, "Inactive": 0}).items()]
+    (proc / "meminfo").write_text("".join(lines))
+    (proc / "self/cgroup").write_text(groups)
+    monkeypatch.setattr(psutil, "PROCFS_PATH", str(proc))
+    monkeypatch.setenv("GREENLLM_PROCFS", str(proc))
+    monkeypatch.setenv("GREENLLM_SYSFS", str(tmp_path / "sys"))
+    return root
+
+
 @pytest.mark.parametrize(("available_B", "expected"), [(3e9, "all"), (1.7e9, "one"), (0.9e9, "one")])
 def test_one_server_is_loaded_at_a_time_where_memory_does_not_hold_all(
     job: MeasurementJob, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, available_B: float, expected: str
 ) -> None:
     """Three servers of 0.8 GB each: 1.7 GB hold two."""
-    meminfo = f"MemTotal: 8000000 kB\nMemFree: 100000 kB\nMemAvailable: {available_B / 1024:.0f} kB\n"
-    (tmp_path / "proc").mkdir()
-    (tmp_path / "proc/meminfo").write_text(meminfo)
-    monkeypatch.setattr(psutil, "PROCFS_PATH", str(tmp_path / "proc"))
+    host(tmp_path, monkeypatch, available_B)
     found = loading(job)
     assert found.loaded == expected
     assert f"{available_B / 1e9:.1f} GB are available" in found.reason
     for asked in ("all", "one"):
         chosen = Deployment.model_validate({"loaded": asked})
         assert loading(dataclasses.replace(job, settings=chosen)).loaded == asked
+
+
+V2 = ("memory.max", "memory.current", "")
+V1 = ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_")
+SLURM = "system.slice/slurmstepd.scope/job_7"
+
+
+@pytest.mark.parametrize(
+    ("groups", "folder", "names", "limit"),
+    [
+        ("0::/user.slice/mine\n", "user.slice/mine", V2, "2000000000"),
+        (f"0::/{SLURM}/step_batch/user/task_0\n", SLURM, V2, "2000000000"),
+        ("0::/\n", ".", V2, "2000000000"),  # a container's own group, in its namespace
+        ("9:name=systemd:/x\n4:cpu,memory:/docker/id\n0::/\n", "cpu,memory/docker/id", V1, "2000000000"),
+        ("4:memory:/docker/id\n0::/\n", "memory", V1, "2000000000"),  # a container that has only its own group
+        ("0::/mine\n1:memory:/mine\n", "unified/mine", V2, "2000000000"),
+        ("0::/mine\n", "mine", V2, "max"),
+        ("4:memory:/mine\n", "memory/mine", V1, "9223372036854771712"),
+        ("4:memory:/mine\n", "memory/others", V1, "2000000000"),
+    ],
+)
+def test_the_limit_of_a_control_group_around_the_measurement_counts(
+    job: MeasurementJob,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    groups: str,
+    folder: str,
+    names: tuple[str, str, str],
+    limit: str,
+) -> None:
+    """Of 2 GB 1 GB is in use, 0.3 GB of which are pages of files: 1.3 GB hold one server of 0.8 GB, not three."""
+    root = host(tmp_path, monkeypatch, 4e9, groups)
+    (root / folder).mkdir(parents=True, exist_ok=True)
+    for name, content in zip(names[:2], (limit, "1000000000"), strict=True):
+        (root / folder / name).write_text(f"{content}\n")
+    counts = {"anon": 700_000_000, f"{names[2]}active_file": 200_000_000, f"{names[2]}inactive_file": 100_000_000}
+    (root / folder / "memory.stat").write_text("".join(f"{name} {size_B}\n" for name, size_B in counts.items()))
+    limited = limit == "2000000000" and "others" not in folder
+    found = loading(job)
+    assert found.loaded == ("one" if limited else "all")
+    said = f"1.3 GB are available within the limit of the control group {root / folder}"
+    assert found.reason == f"the servers need about 2.4 GB, {said if limited else '4.0 GB are available'}"
 
 
 @pytest.mark.parametrize(

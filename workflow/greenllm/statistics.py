@@ -25,10 +25,3 @@ def halfwidth(values: Sequence[float]) -> float:
     if len(values) < 2:
         return math.inf
     return float(stdtrit(len(values) - 1, 0.975) * np.std(values, ddof=1) / math.sqrt(len(values)))
-
-
-def relative_halfwidth(values: Sequence[float]) -> float:
-    """Return half the width of the mean's 95 % t-interval over the mean; infinite for fewer than two values."""
-    import numpy as np
-
-    return float(halfwidth(values) / np.mean(values)) if len(values) > 1 else math.inf

@@ -82,6 +82,11 @@ def _deployment(deployment: Deployment) -> Iterator[str]:
     """Yield the problems of the server's command, and of the requests sent to it."""
     if deployment.server is not None:
         yield from refusals(server_words, deployment.server)
+    if deployment.narrow is not None and min(deployment.starts, deployment.rounds or deployment.starts) < 2:
+        yield (
+            "deploy.starts: 1 start shows no spread, from which narrow determines the number of starts; expected at "
+            "least 2 starts and rounds, or leave narrow out"
+        )
     if deployment.rate_per_s is not None and len(deployment.concurrency) > 1:
         yield (
             "deploy.concurrency: several values, but with rate_per_s the arrivals determine how many requests are in "

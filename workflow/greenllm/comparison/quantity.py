@@ -70,14 +70,9 @@ class Quantity:
         return None if found is None else self._times_less(baseline, recipe, found, found.spread, 0.95)
 
     def against_itself(self, baseline: str, twin: str, confidence: float) -> Interval | None:
-        """Return how many times less a twin takes than the same model, with the spread of their starts alone.
-
-        None where that is unknown.
-        """
+        """Return how many times less a twin takes than the same model, with the spread of their starts alone."""
         found = self.log_ratio(baseline, twin)
-        if found is None or found.starts is None:
-            return None
-        return self._times_less(baseline, twin, found, found.starts, confidence)
+        return None if found is None else self._times_less(baseline, twin, found, found.starts, confidence)
 
     def _times_less(
         self, baseline: str, recipe: str, found: LogRatio, spread: Spread | None, confidence: float

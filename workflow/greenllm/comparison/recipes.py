@@ -90,16 +90,16 @@ class Comparison:
             return None
         found, wide = (self.request.against_itself(self.baseline, name, confidence) for confidence in (0.95, 0.99))
         ratio = self.request.log_ratio(self.baseline, name)
+        spread = ratio.starts if ratio else None
         reason = None
         if found is None:
-            once = "one round of one start shows no spread" if ratio else None
-            reason = once or _first(one.reason for one in self.twins.values()) or self._why_not_served(name)
+            reason = _first(one.reason for one in self.twins.values()) or self._why_not_served(name, self.baseline)
         return Twin(
             name=name,
             times_less=found,
             times_less_99=wide,
-            steady=wide is None or wide.low <= 1 <= wide.high,
-            resolvable=math.expm1(ratio.starts.half) if ratio and ratio.starts else None,
+            steady=wide is None or spread is None or wide.low <= 1 <= wide.high,
+            resolvable=math.expm1(spread.half) if spread else None,
             reason=reason,
         )
 
@@ -232,8 +232,9 @@ class Comparison:
     def _break_even(self, recipe: str) -> BreakEven | None:
         return break_even(self.request, self.produce, self.baseline, recipe)
 
-    def _why_not_served(self, recipe: str) -> str:
-        measured = [self.study.measurement((self.experiment, recipe, seed)) for seed in self.models[self.baseline]]
+    def _why_not_served(self, *servers: str) -> str:
+        keys = [(self.experiment, server, seed) for server in servers for seed in self.models[self.baseline]]
+        measured = [self.study.measurement(key) for key in keys]
         return _first(one.failure for one in measured if one is not None) or "not measured"
 
     def _whole_cost(self, recipe: str) -> Quantity:

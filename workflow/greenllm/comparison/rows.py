@@ -75,8 +75,9 @@ class Factor(AccountPart):
 class Twin(AccountPart):
     """The baseline's energy per request divided by that of the same model, deployed a second time.
 
-    `steady`: the 99 % interval includes 1. `resolvable` is the smallest difference, as a share, that can be resolved on
-    this host. `reason` says why the ratio is unknown.
+    `steady`: the 99 % interval includes 1, or is unknown. `resolvable` is the smallest difference, as a share, that can
+    be resolved on this host; None if the spread between starts is unknown, as with a single round. `reason` says why
+    the ratio is unknown.
     """
 
     name: str

@@ -3,8 +3,7 @@
 from dataclasses import dataclass
 from typing import Literal
 
-import psutil
-
+from greenllm.load.available_memory import available_memory
 from greenllm.load.measurement_job import MeasurementJob
 from greenllm.serving.bundle import model_bytes
 
@@ -32,6 +31,8 @@ def loading(job: MeasurementJob) -> Loading:
     if job.settings.server is not None and any(job.gpus_for(one) for one in here):
         return Loading("one", "deploy.server uses a GPU: such servers take most of its memory each")
     needed_B = sum(model_bytes(one.bundle) * WEIGHTS + EACH_BYTES for one in here)
-    available_B = psutil.virtual_memory().available
-    amounts = f"the servers need about {needed_B / 1e9:.1f} GB, {available_B / 1e9:.1f} GB are available"
-    return Loading("all" if needed_B <= available_B else "one", amounts)
+    available = available_memory()
+    amounts = f"the servers need about {needed_B / 1e9:.1f} GB, {available.size_B / 1e9:.1f} GB are available"
+    if available.group is not None:
+        amounts += f" within the limit of the control group {available.group}"
+    return Loading("all" if needed_B <= available.size_B else "one", amounts)

@@ -6,12 +6,13 @@ import numpy as np
 
 from greenllm.attribution.live import RunningJob
 from greenllm.documents.measurement import PlannedStarts, SideBySide
+from greenllm.errors import UserError
 from greenllm.files import write_json
 from greenllm.load.loading import loading
 from greenllm.load.measurement import document_of, predictions_of, round_energies
 from greenllm.load.measurement_job import MeasurementJob
 from greenllm.load.probed_threads import threads_of
-from greenllm.load.side_by_side import Measured, PlacedRound, SideBySideMeasurement
+from greenllm.load.side_by_side import HostSuspendedError, Measured, PlacedRound, SideBySideMeasurement
 from greenllm.repetitions import needed_starts
 from greenllm.work import write_work
 
@@ -19,7 +20,8 @@ from greenllm.work import write_work
 def measure(job: MeasurementJob, around: RunningJob) -> SideBySide:
     """Measure the servers side by side and write the measurement, unless no server has one.
 
-    `around` is this process's own job. Raises `UserError` if an input is not valid, or every server fails.
+    `around` is this process's own job. Raises `UserError` if an input is not valid, every server fails, or the host
+    does not stay awake.
     """
     for contender in job.contenders:
         predictions_of(contender)
@@ -31,7 +33,10 @@ def measure(job: MeasurementJob, around: RunningJob) -> SideBySide:
     chosen = {one.recipe: threads_of(job, one, around) for one in job.contenders if one.name == one.recipe}
     threads = {one.name: chosen[one.recipe] for one in job.contenders}  # the twin's are the baseline's
     measurement = SideBySideMeasurement(job, around, threads, found.loaded)
-    measurement.measure(_planned)
+    try:
+        measurement.measure(_planned)
+    except HostSuspendedError as error:
+        raise UserError(str(error)) from None
     for one in job.contenders:
         log = job.energy_serve / f"{one.name}.json"
         if not log.exists():  # the workflow expects one
@@ -54,8 +59,11 @@ def _planned(measurement: SideBySideMeasurement) -> PlannedStarts:
     job, planned = measurement.job, measurement.planned
     narrow, most_s = job.settings.narrow, job.settings.most_s
     alive = [one for one in measurement.measured.values() if one.failure is None]
-    if narrow is None or not alive:
+    if narrow is None:
         return planned
+    if len(alive) < 2:
+        reason = "the first stage alone: there is no ratio, whose spread deploy.narrow needs"
+        return planned.model_copy(update={"reason": reason})
     lasting_s, needed, most = 0.0, planned.first, planned.first
     for concurrency in measurement.concurrencies:
         rounds = [round_ for one in alive for round_ in one.rounds[concurrency]]

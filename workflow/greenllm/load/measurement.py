@@ -1,6 +1,5 @@
 """The document of a measurement: figures of each server's rounds, and its agreement with what evaluate found."""
 
-import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 
@@ -15,14 +14,14 @@ from greenllm.documents.measurement import (
     SideBySide,
 )
 from greenllm.errors import UserError
-from greenllm.estimate import Estimate, Interval, interval_of, total
+from greenllm.estimate import Estimate, interval_of, total
 from greenllm.load.agreement import agreement_of
 from greenllm.load.measurement_job import Contender, MeasurementJob
+from greenllm.load.per_unit import energy_per_unit
 from greenllm.load.prompts import read_prompts
 from greenllm.load.side_by_side import Concurrency, Measured, PlacedRound, SideBySideMeasurement
 from greenllm.load.summary import summary_of
 from greenllm.serving.bundle import model_bytes
-from greenllm.statistics import relative_halfwidth
 
 UNKNOWN = "the sensors were not read within the window, or there are none"
 Energies = Callable[[Sequence[Turn]], Sequence[Estimate | None]]
@@ -126,14 +125,9 @@ def _point(
     energies: Sequence[Estimate | None],
 ) -> LoadPoint:
     """Return the figures at one concurrency; `energies` are those of its rounds."""
-    rounds = [one.sent for one in placed]
-    figures = summary_of(rounds)
+    figures, by_round = summary_of([one.sent for one in placed]), [summary_of([one.sent]) for one in placed]
     known = [energy for energy in energies if energy is not None]
-    energy = total(known) if len(known) == len(rounds) else None
-    per_request_J = [
-        energy.value / len(round.answered) for energy, round in zip(known, rounds, strict=False) if round.answered
-    ]
-    spread = relative_halfwidth(per_request_J)
+    energy = total(known) if len(known) == len(placed) else None
     return LoadPoint(
         concurrency=concurrency,
         rate_per_s=rate_per_s,
@@ -149,13 +143,12 @@ def _point(
                 prompt_tokens=own.prompt_tokens,
                 energy_J=interval_of(spent),
             )
-            for one, spent in zip(placed, energies, strict=True)
-            for own in [summary_of([one.sent])]
+            for one, own, spent in zip(placed, by_round, energies, strict=True)
         ],
         **asdict(figures),
         energy_J=interval_of(energy),
-        energy_per_request_J=_per(energy, figures.answered, spread),
-        energy_per_token_J=_per(energy, figures.completion_tokens, spread),
+        energy_per_request_J=energy_per_unit(energies, [own.answered for own in by_round]),
+        energy_per_token_J=energy_per_unit(energies, [own.completion_tokens for own in by_round]),
     )
 
 
@@ -167,19 +160,3 @@ def _idle(window: MeasurementWindow, energy: Estimate | None) -> IdleTime:
         energy_J=interval_of(energy),
         power_W=None if energy is None else energy.scaled(1 / window.duration_s).interval(),
     )
-
-
-def _per(energy: Estimate | None, work: int | None, spread: float) -> Interval | None:
-    """Return the energy per unit of work in joules, with 95 % bounds.
-
-    The sensor's uncertainty and the spread between the rounds (`spread`, relative) are independent, so they add in
-    quadrature (GUM, JCGM 100:2008, 5.1.2). No energy is below 0. With a single round the spread is unknown and left
-    out.
-    """
-    if energy is None or not work:
-        return None
-    value = energy.value
-    between_J = value * spread if math.isfinite(spread) else 0.0
-    low = max(0.0, value - math.hypot(value - energy.low, between_J))
-    high = value + math.hypot(energy.high - value, between_J)
-    return Interval(value / work, low / work, high / work)

@@ -16,7 +16,7 @@ from greenllm.attribution.live import RunningJob
 from greenllm.config.models import Deployment
 from greenllm.documents.measurement import MeasurementWindow, PlannedStarts, ThreadChoice
 from greenllm.errors import UserError
-from greenllm.load.loaded_server import HostSuspendedError, LoadedServer, failing, loading_server, suspended
+from greenllm.load.loaded_server import LoadedServer, failing, loading_server, suspended
 from greenllm.load.measurement_job import Contender, MeasurementJob
 from greenllm.load.rounds import Order, Round, Stopwatch
 
@@ -38,6 +38,10 @@ ROUNDS = Rounds(64, 0.125)
 # A GPU's sensors are renewed every 0.02 to 0.1 s (arXiv 2312.02741), and what it takes in between is shared out evenly.
 # In rounds that are too short, one server would be charged with a part of its neighbour's energy.
 ROUNDS_ON_GPU = Rounds(16, 2.0)
+
+
+class HostSuspendedError(Exception):
+    """The host was suspended, or its wall clock was set, too many times during a measurement."""
 
 
 @dataclass(frozen=True)
@@ -100,7 +104,7 @@ class SideBySideMeasurement:
     def measure(self, more_starts: Callable[["SideBySideMeasurement"], PlannedStarts]) -> None:
         """Measure. After the first stage, `more_starts` says how often the servers are started in all.
 
-        Raises `UserError` if every server fails.
+        Raises `UserError` if every server fails, `HostSuspendedError` if the host does not stay awake.
         """
         for start in range(self.planned.first):
             self._start(start)
@@ -161,11 +165,11 @@ class SideBySideMeasurement:
                 order = list(servers)
                 self._random.shuffle(order)
                 sent: dict[str, Round] = {}
-                try:
-                    for name in order:
-                        with self._noting_failure(name, stacks[name], servers):
-                            sent[name] = _answered(servers[name].round(self._order(concurrency, block)))
-                except HostSuspendedError:
+                stopwatch = Stopwatch()
+                for name in order:
+                    with self._noting_failure(name, stacks[name], servers):
+                        sent[name] = _answered(servers[name].round(self._order(concurrency, block)))
+                if suspended(stopwatch.stop()):
                     self._note_suspension()
                     continue
                 if self.loaded == "all":
@@ -177,31 +181,33 @@ class SideBySideMeasurement:
                 break
 
     def _note_suspension(self) -> None:
-        """Count a suspension: the block is sent again. Raise `UserError` after too many."""
+        """Count a suspension: the block is sent again. Raise `HostSuspendedError` after too many."""
         self._suspensions += 1
         if self._suspensions > MOST_AGAIN:
-            raise UserError(
+            raise HostSuspendedError(
                 f"the host was suspended, or its clock was set, {self._suspensions} times; measure again on a host "
                 "that stays awake"
             )
 
     def _warm_up(self, server: LoadedServer, concurrency: Concurrency) -> None:
         """Send the requests that do not count."""
-        with contextlib.suppress(HostSuspendedError):
-            server.round(Order(self.job.settings.warmup, concurrency=concurrency or 1))
+        server.round(Order(self.job.settings.warmup, concurrency=concurrency or 1))
 
     def _idle(self, servers: Mapping[str, LoadedServer]) -> None:
         """Wait while nothing is sent to any server."""
         if not self.job.settings.idle_s or not servers:
             return
-        for server in servers.values():
-            server.sample()
-        window = Stopwatch().after(self.job.settings.idle_s)
-        for server in servers.values():
-            server.sample()
-        if not suspended(window):
-            for name, server in servers.items():
-                self.measured[name].idle = server.serve_id, window
+        while True:
+            for server in servers.values():
+                server.sample()
+            window = Stopwatch().after(self.job.settings.idle_s)
+            for server in servers.values():
+                server.sample()
+            if not suspended(window):
+                break
+            self._note_suspension()
+        for name, server in servers.items():
+            self.measured[name].idle = server.serve_id, window
 
     def _order(self, concurrency: Concurrency, number: int) -> Order:
         """Return the order of a round: in one block, all servers get the same prompts."""

@@ -1,13 +1,13 @@
 """The choice of a server's number of threads: least energy per request within the latency that the study allows."""
 
-import math
 from collections.abc import Sequence
 from statistics import fmean
 
 from greenllm.config.models import Deployment
 from greenllm.documents.measurement import ProbedThreads, ThreadChoice
 from greenllm.engines import CHANGE_THREADS
-from greenllm.estimate import Estimate, Interval, total
+from greenllm.estimate import Estimate
+from greenllm.load.per_unit import energy_per_unit
 from greenllm.load.thread_probe import ProbedRound
 from greenllm.model_folder.manifest import EngineName
 from greenllm.statistics import halfwidth
@@ -76,26 +76,10 @@ def _probed(number: int, rounds: Sequence[ProbedRound], energies: Sequence[Estim
     return ProbedThreads(
         threads=number,
         rounds=len(own),
-        energy_per_request_J=_per_request(pairs),
+        energy_per_request_J=energy_per_unit([energy for _, energy in pairs], [round.answered for round in own]),
         cpu_s_per_request=sum(round.cpu_s for round in own) / answered,
         time_per_request_s=sum(round.time_per_request_s * round.answered for round in own) / answered,
     )
-
-
-def _per_request(pairs: Sequence[tuple[ProbedRound, Estimate | None]]) -> Interval | None:
-    """Return the energy per request (J) with 95 % bounds, None if an energy is unknown.
-
-    The sensor's uncertainty and the spread between rounds are independent, so they add in quadrature (GUM,
-    JCGM 100:2008, 5.1.2). With a single round the spread is unknown and left out.
-    """
-    known = [(round, energy) for round, energy in pairs if energy is not None]
-    if len(known) < len(pairs):
-        return None
-    energy = total(energy for _, energy in known).scaled(1 / sum(round.answered for round, _ in known))
-    spread = halfwidth([energy.value / round.answered for round, energy in known])
-    between_J = spread if math.isfinite(spread) else 0.0
-    low = max(0.0, energy.value - math.hypot(energy.value - energy.low, between_J))
-    return Interval(energy.value, low, energy.value + math.hypot(energy.high - energy.value, between_J))
 
 
 def _listed(numbers: Sequence[int]) -> str:

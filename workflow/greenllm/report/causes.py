@@ -2,10 +2,11 @@
 
 from collections.abc import Sequence
 
-from greenllm.comparison.rows import ComparedRecipes, Factor, RecipeRow, Twin
+from greenllm.comparison.rows import ComparedRecipes, Factor, RecipeRow
 from greenllm.report.numbers import THIN, plain, times
 
 UNSTEADY = "the host was not steady"
+SINGLE = "a single round shows no spread"
 APART = ("engine", "device")  # changes that are separated from all others
 _REMARKS = {"not resolvable": ", not resolvable", "loss": ", a loss"}
 
@@ -59,21 +60,28 @@ def twin_text(compared: ComparedRecipes) -> str:
         )
     if twin.times_less is None:
         return f"How far the same model, deployed twice, differs is unknown ({twin.reason or 'it was not measured'})."
+    if twin.resolvable is None:
+        return (
+            f"The same model, deployed twice, differs by {times(twin.times_less)[0]}. The spread between starts is "
+            "unknown, and so is what differences this host can resolve: start the servers more often (deploy.starts, "
+            "deploy.rounds)."
+        )
     differs = "The same model, deployed twice, differs by {} ({})".format(*times(twin.times_less))
     if not twin.steady:
         return (
             f"{differs}: {UNSTEADY}, so no difference is resolvable. Measure again with nothing else running on the "
             "host, or with more starts (deploy.starts)."
         )
-    return f"{differs}.{_resolvable(twin)}"
-
-
-def _resolvable(twin: Twin) -> str:
-    if twin.resolvable is None:
-        return ""
     smallest = 100 * twin.resolvable
     share = plain(smallest, 0 if smallest >= 1 else 1)
-    return f" Differences below about {share}{THIN}% can't be resolved on this host."
+    return f"{differs}. Differences below about {share}{THIN}% can't be resolved on this host."
+
+
+def why_open(row: RecipeRow, steady: bool) -> str:
+    """Return why no difference from the baseline can be resolved, whatever its interval; "" if the interval says so."""
+    if not steady:
+        return UNSTEADY
+    return SINGLE if row.energy_spread is not None and row.energy_spread.over is None else ""
 
 
 def measured_text(compared: ComparedRecipes) -> str:

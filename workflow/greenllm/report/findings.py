@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from greenllm.account.document import ExperimentAccount
 from greenllm.comparison.rows import Advice, Difference, Quality, RecipeRow, Verdict
 from greenllm.estimate import Interval
-from greenllm.report.causes import UNSTEADY, measured_text, parts_text, role, twin_text
+from greenllm.report.causes import measured_text, parts_text, role, twin_text, why_open
 from greenllm.report.names import metric_name, points_per_unit
 from greenllm.report.numbers import (
     EITHER_WAY,
@@ -108,7 +108,7 @@ def _energy_against(row: RecipeRow, baseline: RecipeRow, advice: Advice, steady:
         return f"A request takes {more} times the energy of {other} ({between}, {how}){in_all}"
     ratio, between = times(factor)
     found = f"{ratio} times, {between}, {how}"
-    why = "" if steady else f": {UNSTEADY}"
+    why = f": {reason}" if (reason := why_open(row, steady)) else ""
     return f"Whether a request takes less energy than with {other} is not resolvable{why} ({found}){in_all}"
 
 
@@ -197,8 +197,8 @@ def _other(row: RecipeRow, baseline: RecipeRow, chosen: RecipeRow | None, advice
     if factor is None:
         return f"{name}: its energy against {baseline.recipe}'s is unknown ({_why_unknown(row, baseline)})."
     more = "{} times the energy of {baseline} ({})".format(*times(inverse(factor)), baseline=baseline.recipe)
-    if row.verdict == "not resolvable" and not steady:
-        return f"{name} is not resolvable: {UNSTEADY}. Measured: {more}."
+    if row.verdict == "not resolvable" and (why := why_open(row, steady)):
+        return f"{name} is not resolvable: {why}. Measured: {more}."
     if row.verdict == "loss":
         said = f"{name} is a loss: it takes {more}"
     elif name in advice.losses:

@@ -50,7 +50,11 @@ class ComparisonRow(ComparedRow):
         """The verdict, with the reason where there is none."""
         if self.verdict == "not resolvable" and not self.within.comparison.steady:
             return f"{self.verdict}: {UNSTEADY}"
-        return f"unknown: {self.reason}" if self.verdict == "unknown" and self.reason else self.verdict
+        if self.verdict != "unknown":
+            return self.verdict
+        # Without the baseline's energy there is no ratio either.
+        reason = self.reason or next(row.reason for row in self.within.comparison.recipes if row.is_baseline)
+        return f"unknown: {reason}" if reason else "unknown"
 
 
 def comparison(account: Account) -> Table:
