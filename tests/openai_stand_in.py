@@ -3,9 +3,9 @@
 Its answer to a prompt is the prompt's last word in capitals, or the number of its token ids; a chat is answered so as
 well, after the system message.
 
-Files in its model folder: each server that starts takes the first line of `dies-after`, and dies after that number of
-requests (an empty line: it lives). With each request that `suspends-at` lists, by its number, the host is suspended for
-an hour (`hardware/suspension.c`).
+Files in its model folder: a server dies after the number of requests in `dies-after`, the baseline's twin after that in
+`twin-dies-after`. With each request that `suspends-at` lists, by its number, the host is suspended for an hour
+(`hardware/suspension.c`).
 """
 
 import argparse
@@ -93,14 +93,6 @@ def suspend() -> None:
     clock.with_suffix(".new").rename(clock)
 
 
-def first_line(file: Path) -> str:
-    """Take the first line of a file, without its end; empty where there is none."""
-    line, _, others = file.read_text().partition("\n") if file.is_file() else ("", "", "")
-    if line or others:
-        file.write_text(others)
-    return line
-
-
 class Server(ThreadingHTTPServer):
     daemon_threads = True
     request_queue_size = 128
@@ -124,8 +116,9 @@ def main() -> None:
     if arguments.never_ready:
         time.sleep(600)
     model = Path(arguments.model)
-    if requests := first_line(model / "dies-after"):
-        Handler.left = int(requests)
+    is_twin = b"~twin" in Path(f"/proc/{os.getppid()}/cmdline").read_bytes()  # of its meter
+    if (dies_after := model / ("twin-dies-after" if is_twin else "dies-after")).is_file():
+        Handler.left = int(dies_after.read_text())
     if (suspends_at := model / "suspends-at").is_file():
         Handler.suspends_at = [int(number) for number in suspends_at.read_text().split()]
     Handler.name = arguments.served_model_name
