@@ -200,7 +200,7 @@ def test_a_single_round_resolves_nothing(tmp_path: Path) -> None:
     text = served(tmp_path, {"baseline": 20, "int8": 5}, twin=23, rounds=1)
     assert "support: deploy int8" not in text
     assert "int8 is not resolvable: a single round shows no spread. Measured: 0.25" in text
-    assert "The same model, deployed twice, differs by 0.870. The spread between blocks is unknown" in text
+    assert "The same model, deployed twice, differs by 0.870. The spread between starts is unknown" in text
     assert "the host was not steady" not in text
     assert "4.00–4.00 not resolvable" in text
 
