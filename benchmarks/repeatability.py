@@ -65,11 +65,8 @@ def _ratios(account: Account) -> Iterator[tuple[Ratio, Interval]]:
 
 def _measured_again(results: Path, number: int, cores: str) -> Path:
     """Measure a finished study again and return the kept account."""
-    shutil.rmtree(results / "measurements")
-    subprocess.run(
-        [sys.executable, "-m", "snakemake", "--cores", cores, "--quiet", "all", "--config", f"results={results}"],
-        check=True,
-    )
+    command = [sys.executable, "-m", "snakemake", "--cores", cores, "--quiet", "all", "--forcerun", "measure"]
+    subprocess.run([*command, "--config", f"results={results}"], check=True)
     kept = results.with_name(f"{results.name}-account-{number}.json")
     shutil.copy(results / "account/account.json", kept)
     return kept
