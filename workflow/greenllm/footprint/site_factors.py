@@ -1,6 +1,5 @@
 """The factors of the place where a study ran, and of the equipment that it used."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
