@@ -1,0 +1,49 @@
+"""A file with a series, of any format: which one it is, by what it holds."""
+
+import csv
+import json
+from pathlib import Path
+
+from greenllm.errors import UserError
+from greenllm.footprint.series import carbon_aware_sdk, electricity_maps, energy_charts, plain_csv, uk_carbon_intensity
+from greenllm.footprint.series.series import Series
+
+JSON_FORMATS = (electricity_maps, uk_carbon_intensity, carbon_aware_sdk, energy_charts)
+EXPECTED = (
+    "expected CSV with the columns `time` and `value (UNIT)`, a CSV or JSON file of Electricity Maps, or JSON of the "
+    "UK Carbon Intensity API, of the carbon-aware-sdk or of energy-charts"
+)
+
+
+def read_series(path: Path) -> Series:
+    """Return the series of a file.
+
+    Raises UserError, one line that names the file and the row, if it can't be read, is of no known format, or a row is
+    not valid.
+    """
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except FileNotFoundError:
+        raise UserError(f"{path}: no such file; {EXPECTED}") from None
+    except UnicodeDecodeError as error:
+        raise UserError(f"{path}: is not in UTF-8 ({error})") from None
+    if text.lstrip().startswith(("{", "[")):
+        return _of_json(text, path)
+    rows = csv.DictReader(text.splitlines(), strict=True)
+    try:
+        if electricity_maps.is_csv(rows.fieldnames or ()):
+            return electricity_maps.of_csv(rows, path)
+        return plain_csv.of_csv(rows, path)
+    except csv.Error as error:
+        raise UserError(f"{path}: row {rows.line_num}: is not CSV ({error})") from None
+
+
+def _of_json(text: str, path: Path) -> Series:
+    try:
+        found = json.loads(text)
+    except (json.JSONDecodeError, RecursionError) as error:
+        raise UserError(f"{path}: is not valid JSON ({error})") from None
+    for format_ in JSON_FORMATS:
+        if format_.is_json(found):
+            return format_.of_json(found, path)
+    raise UserError(f"{path}: is of no known format; {EXPECTED}")
