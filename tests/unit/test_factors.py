@@ -14,7 +14,7 @@ from greenllm.footprint.equipment import equipment_of
 from greenllm.footprint.factor_kinds import KINDS
 from greenllm.footprint.factor_tables import COLUMNS, FOLDER, read_factors, shipped_factors
 from greenllm.footprint.grid_carbon import grid_carbon
-from greenllm.footprint.site_factors import site_factors_of
+from greenllm.footprint.site_factors import recorded_carbon_of, site_factors_of
 
 ROW = {
     "name": "grid carbon", "place": "DEU", "value": "45", "low": "40", "high": "50", "interval": "of the supplier",
@@ -195,6 +195,18 @@ def test_the_configurations_own_factors_come_first() -> None:
     }  # fmt: skip
     assert found.price is not None
     assert found.price.unit == "EUR/kWh"
+
+
+def test_a_series_of_prices_is_not_the_grids_carbon(tmp_path: Path) -> None:
+    path = tmp_path / "series.json"
+    path.write_text(json.dumps({"unix_seconds": [0, 3600], "price": [50, 60], "unit": "EUR / MWh"}))
+    with pytest.raises(UserError, match="is in EUR/kWh; expected the grid's carbon in gCO2e/kWh"):
+        recorded_carbon_of(Site(series=str(path)))
+    path.write_text(json.dumps({"unix_seconds": [0, 3600], "co2eq": [50, 60]}))
+    series = recorded_carbon_of(Site(series=str(path)))
+    assert series is not None
+    assert series.mean_between(0, 7200).value == 55
+    assert recorded_carbon_of(Site()) is None
 
 
 def test_nothing_is_known_of_no_place() -> None:

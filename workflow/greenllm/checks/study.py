@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping
 from datetime import date
-from pathlib import Path
 from typing import Any
 
 from greenllm.checks.experiments import experiment_problems
@@ -12,8 +11,7 @@ from greenllm.checks.recovery import readable_study
 from greenllm.checks.refusals import refusals
 from greenllm.config.read import ConfigError, validate
 from greenllm.footprint.equipment import equipment_of
-from greenllm.footprint.series import read_series
-from greenllm.footprint.site_factors import site_factors_of
+from greenllm.footprint.site_factors import recorded_carbon_of, site_factors_of
 from greenllm.study.models import Config
 
 
@@ -51,7 +49,7 @@ def _site(config: Config) -> list[str]:
     problems = [
         *refusals(site_factors_of, site, year),
         *refusals(equipment_of, config.hardware, (), year),
-        *([] if site.series is None else refusals(read_series, Path(site.series))),
+        *refusals(recorded_carbon_of, site),
     ]
     return [problem.removeprefix("config: ") for problem in problems]
 

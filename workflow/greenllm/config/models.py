@@ -329,11 +329,6 @@ class Site(Strict):
         "WORLD",
         description="ISO 3166 alpha-3 code, WORLD for the mean of the world (a wide interval), or null (no carbon).",
     )
-    carbon_g_per_kWh: float | None = Field(
-        None, gt=0, description="Your own grid factor, used instead of the country's."
-    )
-    carbon_source: str | None = Field(None, description="Source of your own factor; required with it.")
-    carbon_year: int | None = Field(None, ge=1990, le=2100, description="The year that your own factor is valid for.")
     region: str | None = Field(
         None,
         description="Part of the country whose grid factor is used: ISO 3166-2 code such as US-CA or CN-GD, or bidding "
@@ -342,6 +337,11 @@ class Site(Strict):
     provider: str | None = Field(
         None, description="Provider of the data centre (aws, azure, google, meta), for its PUE and WUE."
     )
+    carbon_g_per_kWh: float | None = Field(
+        None, gt=0, description="Your own grid factor, used instead of the country's."
+    )
+    carbon_source: str | None = Field(None, description="Source of your own factor; required with it.")
+    carbon_year: int | None = Field(None, ge=1990, le=2100, description="The year that your own factor is valid for.")
     market_carbon_g_per_kWh: float | None = Field(
         None, ge=0, description="Carbon of the electricity by contract (market-based), reported beside the grid's."
     )

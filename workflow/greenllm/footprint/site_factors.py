@@ -10,6 +10,7 @@ from greenllm.footprint.factor import Factor
 from greenllm.footprint.factor_kinds import KINDS, require_plausible
 from greenllm.footprint.grid_carbon import WORLD, grid_carbon, tables
 from greenllm.footprint.places import UNKNOWN, country_names, names_of_places, near, place_of
+from greenllm.footprint.series import Series, read_series
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,6 +76,20 @@ def site_factors_of(site: Site, year: int) -> SiteFactors:
         heat_carbon=known("heat carbon", place, country, UNKNOWN),
         price=_price(site, place),
     )
+
+
+def recorded_carbon_of(site: Site) -> Series | None:
+    """Return the site's recorded time series of the grid's carbon (gCO2e/kWh); None if it names none.
+
+    Raises UserError, one line that names the file and the row, if the file is not valid or holds something else.
+    """
+    if site.series is None:
+        return None
+    series = read_series(Path(site.series))
+    unit = KINDS["grid carbon"].unit
+    if series.unit != unit:
+        raise UserError(f"{site.series}: is in {series.unit}; expected the grid's carbon in {unit} for site.series")
+    return series
 
 
 def shown_place(code: str, own: tuple[Path, ...] = ()) -> str:
