@@ -2,6 +2,7 @@
 
 import csv
 import json
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -205,7 +206,8 @@ def test_a_series_of_prices_is_not_the_grids_carbon(tmp_path: Path) -> None:
     path.write_text(json.dumps({"unix_seconds": [0, 3600], "co2eq": [50, 60]}))
     series = recorded_carbon_of(Site(series=str(path)))
     assert series is not None
-    assert series.mean_between(0, 7200).value == 55
+    times = (datetime.fromtimestamp(0, UTC), datetime.fromtimestamp(7200, UTC))
+    assert series.mean_between(*times) == (55, 1)
     assert recorded_carbon_of(Site()) is None
 
 

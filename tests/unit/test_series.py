@@ -1,7 +1,7 @@
 """Recorded time series: the formats, time zones, gaps, and what is refused with file and row."""
 
 import json
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +13,12 @@ from greenllm.footprint.series import Series, read_series
 HOUR_s = 3600.0
 
 
-def at(text: str) -> float:
-    return datetime.fromisoformat(text).timestamp()
+def at(text: str) -> datetime:
+    return datetime.fromisoformat(text)
+
+
+def unix(seconds: float) -> datetime:
+    return datetime.fromtimestamp(seconds, UTC)
 
 
 def written(folder: Path, content: Any, name: str = "series.csv") -> Path:
@@ -111,13 +115,12 @@ def energy_charts() -> dict[str, Any]:
 )
 def test_each_format_is_read_in_utc(tmp_path: Path, content: Any, minutes: int, place: str | None) -> None:
     series = read_series(written(tmp_path, content))
-    start, step_s = at("2026-01-31T12:00Z"), minutes * 60
-    assert list(series.times) == [start, start + step_s, start + 2 * step_s]
+    start, step = at("2026-01-31T12:00Z"), timedelta(minutes=minutes)
+    assert [unix(time) for time in series.times] == [start, start + step, start + 2 * step]
     assert series.values == pytest.approx([100, 200, 300])
     assert (series.unit, series.place) == ("gCO2e/kWh", place)
-    assert series.mean_between(start, start + 3 * step_s).value == pytest.approx(200)
-    assert series.mean_between(start, start + 3 * step_s).covered == pytest.approx(1)
-    assert series.mean_between(start + step_s / 2, start + step_s * 1.25).value == pytest.approx(100 * 2 / 3 + 200 / 3)
+    assert series.mean_between(start, start + 3 * step) == pytest.approx((200, 1))
+    assert series.mean_between(start + step / 2, start + step * 1.25) == pytest.approx((100 * 2 / 3 + 200 / 3, 1))
 
 
 def test_a_regional_answer_of_the_uk_is_a_forecast(tmp_path: Path) -> None:
@@ -133,14 +136,16 @@ def test_prices_may_be_negative(tmp_path: Path) -> None:
     series = read_series(written(tmp_path, answer))
     assert series.unit == "EUR/kWh"
     assert series.values == pytest.approx([0.05, -0.1205, 0.03])
-    assert series.mean_between(0, 2 * HOUR_s).value == pytest.approx((0.05 - 0.1205) / 2)
+    assert series.mean_between(unix(0), unix(2 * HOUR_s)) == pytest.approx(((0.05 - 0.1205) / 2, 1))
 
 
 def test_bounds_are_averaged_too(tmp_path: Path) -> None:
     header = "time,value (gCO2e/kWh),low (gCO2e/kWh),high"
     series = plain(tmp_path, "2026-01-31T12:00Z,100,90,120", "2026-01-31T13:00Z,200,150,260", header=header)
-    mean = series.mean_between(at("2026-01-31T12:00Z"), at("2026-01-31T14:00Z"))
-    assert (mean.value, mean.low, mean.high) == pytest.approx((150, 120, 190))
+    times = at("2026-01-31T12:00Z"), at("2026-01-31T14:00Z")
+    assert series.mean_between(*times) == pytest.approx((150, 1))
+    assert series.bounds_between(*times) == pytest.approx((120, 190))
+    assert series.bounds_between(at("2026-02-01T12:00Z"), at("2026-02-01T14:00Z")) is None
 
 
 # --- time zones
@@ -149,7 +154,7 @@ def test_bounds_are_averaged_too(tmp_path: Path) -> None:
 def test_local_times_through_the_end_of_summer_time(tmp_path: Path) -> None:
     hours = ("01:00,1", "02:00,2", "02:00,3", "03:00,4")
     series = plain(tmp_path, *(f"2026-10-25T{hour}" for hour in hours), header="time (Europe/Berlin),value (gCO2e/kWh)")
-    start = at("2026-10-24T23:00Z")
+    start = at("2026-10-24T23:00Z").timestamp()
     assert list(series.times) == [start + index * HOUR_s for index in range(4)]
     assert list(series.values) == [1, 2, 3, 4]
     assert (series.bridged, series.repeated) == (0, 0)
@@ -178,27 +183,23 @@ def test_one_missing_step_is_bridged_and_counted(tmp_path: Path) -> None:
     rows = [f"2026-01-31T{hour:02}:00Z,{hour * 10}" for hour in (1, 2, 3, 5, 6)]
     series = plain(tmp_path, *rows, "2026-01-31T07:00Z,", "2026-01-31T08:00Z,90")
     assert series.bridged == 2
-    mean = series.mean_between(at("2026-01-31T04:00Z"), at("2026-01-31T05:00Z"))
-    assert (mean.value, mean.covered) == (pytest.approx(40), 1)
-    assert series.mean_between(at("2026-01-31T07:00Z"), at("2026-01-31T08:00Z")).value == pytest.approx(75)
+    assert series.mean_between(at("2026-01-31T04:00Z"), at("2026-01-31T05:00Z")) == pytest.approx((40, 1))
+    assert series.mean_between(at("2026-01-31T07:00Z"), at("2026-01-31T08:00Z")) == pytest.approx((75, 1))
 
 
 def test_a_longer_gap_is_unknown(tmp_path: Path) -> None:
     series = plain(tmp_path, *(f"2026-01-31T{hour:02}:00Z,100" for hour in (1, 2, 3)), "2026-01-31T06:00Z,400")
     assert series.bridged == 0
-    inside = series.mean_between(at("2026-01-31T04:00Z"), at("2026-01-31T06:00Z"))
-    assert (inside.value, inside.covered) == (None, 0)
-    across = series.mean_between(at("2026-01-31T03:00Z"), at("2026-01-31T07:00Z"))
-    assert (across.value, across.covered) == (pytest.approx(250), pytest.approx(0.5))
-    outside = series.mean_between(at("2026-02-01T00:00Z"), at("2026-02-01T01:00Z"))
-    assert (outside.value, outside.covered) == (None, 0)
+    assert series.mean_between(at("2026-01-31T04:00Z"), at("2026-01-31T06:00Z")) == (None, 0)
+    assert series.mean_between(at("2026-01-31T03:00Z"), at("2026-01-31T07:00Z")) == pytest.approx((250, 0.5))
+    assert series.mean_between(at("2026-02-01T00:00Z"), at("2026-02-01T01:00Z")) == (None, 0)
 
 
 def test_an_instant_has_the_value_of_its_step(tmp_path: Path) -> None:
     series = plain(tmp_path, "2026-01-31T01:00Z,100", "2026-01-31T02:00Z,200")
     instant = at("2026-01-31T02:30Z")
-    assert series.mean_between(instant, instant).value == 200
-    assert series.mean_between(at("2026-01-31T03:00Z"), at("2026-01-31T03:00Z")).value is None
+    assert series.mean_between(instant, instant) == (200, 1)
+    assert series.mean_between(at("2026-01-31T03:00Z"), at("2026-01-31T03:00Z")) == (None, 0)
 
 
 def test_a_doubled_hour_counts_once_or_is_refused(tmp_path: Path) -> None:
@@ -246,15 +247,12 @@ def test_a_mistake_is_one_line_with_file_and_row(tmp_path: Path, content: Any, s
     assert said in refusal(tmp_path, content)
 
 
-def test_a_year_of_hours_is_averaged_quickly_and_exactly(tmp_path: Path) -> None:
-    start = at("2026-01-01T00:00Z")
-    hours = range(8760)
-    content = {
-        "unix_seconds": [int(start + hour * HOUR_s) for hour in hours],
-        "co2eq": [100 + hour % 24 for hour in hours],
-    }
+def test_a_year_of_hours_is_averaged_exactly(tmp_path: Path) -> None:
+    start, hour = at("2026-01-01T00:00Z"), timedelta(hours=1)
+    seconds = [int((start + hour * number).timestamp()) for number in range(8760)]
+    content = {"unix_seconds": seconds, "co2eq": [100 + number % 24 for number in range(8760)]}
     series = read_series(written(tmp_path, content))
-    assert series.mean_between(start, start + 8760 * HOUR_s).value == pytest.approx(111.5)
+    assert series.mean_between(start, start + 8760 * hour) == pytest.approx((111.5, 1))
     for day_number in range(365):
-        noon = start + (day_number * 24 + 12) * HOUR_s
-        assert series.mean_between(noon, noon + HOUR_s).value == pytest.approx(112)
+        noon = start + (day_number * 24 + 12) * hour
+        assert series.mean_between(noon, noon + hour) == pytest.approx((112, 1))

@@ -69,7 +69,7 @@ def _model(known: FactorTables, name: str, device: str) -> str:
 def _own_factors(name: str, given: OwnEquipment) -> tuple[Factor | None, Factor | None]:
     """Return the user's own embodied carbon and life. Raises UserError if a value has no source or is implausible."""
     kind = name if name in EQUIPMENT_KINDS else given.kind or "gpu"
-    made = []
+    made: list[Factor | None] = []
     for key, factor, value in (
         ("embodied_kg", f"embodied {kind}", given.embodied_kg),
         ("life_years", f"life of {kind}", given.life_years),

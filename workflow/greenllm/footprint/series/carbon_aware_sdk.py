@@ -20,7 +20,9 @@ def is_json(found: Any) -> bool:
 
 def of_json(found: Any, path: Path) -> Series:
     """Return the carbon of an answer. Raises UserError for an entry that is not valid, and for several locations."""
-    clock, steps, places = Clock(None), [], set()
+    clock = Clock(None)
+    steps: list[Step] = []
+    places: set[object] = set()
     for number, entry in enumerate(_rows(found), start=1):
         where = f"{path}: entry {number}"
         cells = _plain(entry) if isinstance(entry, dict) else {}

@@ -26,7 +26,9 @@ def of_csv(rows: "csv.DictReader[str]", path: Path) -> Series:
     life_cycle = [column for column in carbon if any(word in column.casefold() for word in _LIFE_CYCLE)]
     column = (life_cycle or carbon)[0]
     zone_column = next((name for name in columns if name.casefold() == "zone id"), None)
-    clock, steps, zones = Clock(zone_of("UTC", str(path))), [], set()
+    clock = Clock(zone_of("UTC", str(path)))
+    steps: list[Step] = []
+    zones: set[str | None] = set()
     for cells in rows:
         where = f"{path}: row {rows.line_num}"
         if cells[_TIME] is None or cells[column] is None:
@@ -46,7 +48,9 @@ def is_json(found: Any) -> bool:
 
 def of_json(found: Any, path: Path) -> Series:
     """Return the carbon of an answer. Raises UserError for an entry that is not valid."""
-    clock, steps, kinds = Clock(None), [], set()
+    clock = Clock(None)
+    steps: list[Step] = []
+    kinds: set[str] = set()
     for number, entry in enumerate(found.get("history", found.get("data")), start=1):
         where = f"{path}: entry {number}"
         if not isinstance(entry, dict) or "datetime" not in entry or "carbonIntensity" not in entry:

@@ -2,13 +2,21 @@
 
 import csv
 import json
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from greenllm.errors import UserError
 from greenllm.footprint.series import carbon_aware_sdk, electricity_maps, energy_charts, plain_csv, uk_carbon_intensity
 from greenllm.footprint.series.series import Series
 
-JSON_FORMATS = (electricity_maps, uk_carbon_intensity, carbon_aware_sdk, energy_charts)
+# Of each format: whether a JSON value is of it, and its reader.
+JSON_FORMATS: tuple[tuple[Callable[[Any], bool], Callable[[Any, Path], Series]], ...] = (
+    (electricity_maps.is_json, electricity_maps.of_json),
+    (uk_carbon_intensity.is_json, uk_carbon_intensity.of_json),
+    (carbon_aware_sdk.is_json, carbon_aware_sdk.of_json),
+    (energy_charts.is_json, energy_charts.of_json),
+)
 EXPECTED = (
     "expected CSV with the columns `time` and `value (UNIT)`, a CSV or JSON file of Electricity Maps, or JSON of the "
     "UK Carbon Intensity API, of the carbon-aware-sdk or of energy-charts"
@@ -43,7 +51,7 @@ def _of_json(text: str, path: Path) -> Series:
         found = json.loads(text)
     except (json.JSONDecodeError, RecursionError) as error:
         raise UserError(f"{path}: is not valid JSON ({error})") from None
-    for format_ in JSON_FORMATS:
-        if format_.is_json(found):
-            return format_.of_json(found, path)
+    for is_of_format, read in JSON_FORMATS:
+        if is_of_format(found):
+            return read(found, path)
     raise UserError(f"{path}: is of no known format; {EXPECTED}")

@@ -1,24 +1,11 @@
-"""A series of values over time, and its mean between two instants."""
+"""A series of values over time, and its mean between two times."""
 
 import bisect
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from functools import cached_property
 from itertools import accumulate
-
-
-@dataclass(frozen=True)
-class Mean:
-    """A mean over a stretch of time; `covered` is the share of the stretch for which the series has values.
-
-    The value is the mean of the covered part, and None where nothing is covered. The bounds are None where the series
-    has none.
-    """
-
-    value: float | None
-    covered: float
-    low: float | None = None
-    high: float | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,7 +13,8 @@ class Series:
     """Values that each hold for one step of time; what lies between two steps is a gap, and unknown.
 
     Value i holds from `times[i]` to `ends[i]` (Unix time in s, UTC). Steps are in order and do not overlap. `lows` and
-    `highs` are bounds of the values, or None.
+    `highs` are bounds of the values, or None. `bridged` counts single missing steps that were filled with the mean of
+    their neighbours, `repeated` steps that were there twice with the same value.
     """
 
     times: Sequence[float]
@@ -38,58 +26,67 @@ class Series:
     place: str | None
     source: str
     bridged: int = 0
-    """Single missing steps that were filled with the mean of their neighbours."""
     repeated: int = 0
-    """Steps that were there twice, with the same value."""
+
+    def mean_between(self, start: datetime, end: datetime) -> tuple[float | None, float]:
+        """Return the mean, weighted by time, between two times, and the share of this stretch that has values.
+
+        It is the mean of the part that has values; None if nothing has. Of one instant it is the value.
+        """
+        return self._mean(self._of_values, start, end)
+
+    def bounds_between(self, start: datetime, end: datetime) -> tuple[float, float] | None:
+        """Return the means of the bounds between two times; None if the series has none, or no values there."""
+        if self._of_lows is None or self._of_highs is None:
+            return None
+        low, high = (self._mean(sums, start, end)[0] for sums in (self._of_lows, self._of_highs))
+        return None if low is None or high is None else (low, high)
 
     @cached_property
-    def _seconds(self) -> list[float]:
-        """The seconds covered before each step."""
-        return [0.0, *accumulate(end - start for start, end in zip(self.times, self.ends, strict=True))]
+    def _of_values(self) -> "_Integral":
+        return _Integral(self.times, self.ends, self.values)
 
     @cached_property
-    def _sums(self) -> dict[str, list[float]]:
-        """The sums of value times seconds before each step, of the values and of their bounds."""
-        columns = {"value": self.values, "low": self.lows, "high": self.highs}
-        return {
-            name: [0.0, *accumulate(v * (b - a) for v, a, b in zip(column, self.times, self.ends, strict=True))]
-            for name, column in columns.items()
-            if column is not None
-        }
+    def _of_lows(self) -> "_Integral | None":
+        return None if self.lows is None else _Integral(self.times, self.ends, self.lows)
 
-    def covered_s(self, start: float, end: float) -> float:
-        """Return for how many seconds between two instants (Unix time in s) the series has values."""
-        return self._integral(self._seconds, (), start, end)
+    @cached_property
+    def _of_highs(self) -> "_Integral | None":
+        return None if self.highs is None else _Integral(self.times, self.ends, self.highs)
 
-    def mean_between(self, start: float, end: float) -> Mean:
-        """Return the mean, weighted by time, between two instants (Unix time in s); of one instant, its value."""
-        if end <= start:
-            return self._at(start)
-        covered_s = self.covered_s(start, end)
+    @cached_property
+    def _covered(self) -> "_Integral":
+        return _Integral(self.times, self.ends, [1.0] * len(self.times))
+
+    def _mean(self, integral: "_Integral", start: datetime, end: datetime) -> tuple[float | None, float]:
+        first, last = start.timestamp(), end.timestamp()
+        if last <= first:
+            value = integral.at(first)
+            return value, 0.0 if value is None else 1.0
+        covered_s = self._covered.between(first, last)
         if covered_s <= 0:
-            return Mean(None, 0.0)
-        columns = {"value": self.values, "low": self.lows, "high": self.highs}
-        means = {
-            name: self._integral(sums, columns[name] or (), start, end) / covered_s for name, sums in self._sums.items()
-        }
-        return Mean(covered=min(1.0, covered_s / (end - start)), **means)
+            return None, 0.0
+        return integral.between(first, last) / covered_s, min(1.0, covered_s / (last - first))
 
-    def _integral(self, sums: list[float], values: Sequence[float], start: float, end: float) -> float:
-        """Return the integral over time between two instants, of values, or of 1 where `values` is empty."""
 
-        def until(instant: float) -> float:
-            index = bisect.bisect_right(self.times, instant) - 1
-            if index < 0:
-                return 0.0
-            inside_s = min(instant, self.ends[index]) - self.times[index]
-            return sums[index] + inside_s * (values[index] if values else 1.0)
+class _Integral:
+    """The integral of values over time, found in logarithmic time."""
 
-        return until(end) - until(start)
+    def __init__(self, times: Sequence[float], ends: Sequence[float], values: Sequence[float]) -> None:
+        self._times, self._ends, self._values = times, ends, values
+        steps = zip(times, ends, values, strict=True)
+        self._before = [0.0, *accumulate(value * (end - start) for start, end, value in steps)]
 
-    def _at(self, instant: float) -> Mean:
-        index = bisect.bisect_right(self.times, instant) - 1
-        if index < 0 or instant >= self.ends[index]:
-            return Mean(None, 0.0)
-        low = None if self.lows is None else self.lows[index]
-        high = None if self.highs is None else self.highs[index]
-        return Mean(self.values[index], 1.0, low, high)
+    def between(self, start: float, end: float) -> float:
+        return self._until(end) - self._until(start)
+
+    def at(self, instant: float) -> float | None:
+        """Return the value at an instant; None in a gap."""
+        index = bisect.bisect_right(self._times, instant) - 1
+        return self._values[index] if index >= 0 and instant < self._ends[index] else None
+
+    def _until(self, instant: float) -> float:
+        index = bisect.bisect_right(self._times, instant) - 1
+        if index < 0:
+            return 0.0
+        return self._before[index] + (min(instant, self._ends[index]) - self._times[index]) * self._values[index]

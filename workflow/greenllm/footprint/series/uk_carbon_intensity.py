@@ -23,7 +23,8 @@ def of_json(found: Any, path: Path) -> Series:
     """Return the carbon of an answer. Raises UserError for an entry that is not valid."""
     region = found["data"].get("shortname") if isinstance(found["data"], dict) else None
     key = "actual" if region is None else "forecast"
-    clock, steps = Clock(None), []
+    clock = Clock(None)
+    steps: list[Step] = []
     for number, entry in enumerate(_rows(found), start=1):
         where = f"{path}: entry {number}"
         intensity = entry.get("intensity") if isinstance(entry, dict) else None
