@@ -103,6 +103,7 @@ def energy_charts() -> dict[str, Any]:
     [
         ("time,value (gCO2e/kWh)\n2026-01-31T12:00Z,100\n2026-01-31T14:00+01:00,200\n2026-01-31T14:00Z,300", 60, None),
         ("time,carbon (kgCO2e/kWh)\n2026-01-31T12:00Z,.1\n2026-01-31T13:00Z,.2\n2026-01-31T14:00Z,.3", 60, None),
+        ("Time (UTC);CO2 (g/kWh)\n2026-01-31 12:00;100\n2026-01-31 13:00;200\n2026-01-31 14:00;300", 60, None),
         (electricity_maps_csv(), 60, "DE"),
         (electricity_maps_json("history"), 60, "DE"),
         (electricity_maps_json("data"), 60, "DE"),
@@ -111,7 +112,18 @@ def energy_charts() -> dict[str, Any]:
         (carbon_aware(capital=True), 60, "eastus"),
         (energy_charts(), 15, None),
     ],
-    ids=["plain", "kilograms", "maps-csv", "maps-history", "maps-range", "uk", "sdk", "sdk-file", "energy-charts"],
+    ids=[
+        "plain",
+        "kilograms",
+        "semicolons",
+        "maps-csv",
+        "maps-history",
+        "maps-range",
+        "uk",
+        "sdk",
+        "sdk-file",
+        "energy-charts",
+    ],
 )
 def test_each_format_is_read_in_utc(tmp_path: Path, content: Any, minutes: int, place: str | None) -> None:
     series = read_series(written(tmp_path, content))
@@ -193,6 +205,13 @@ def test_a_longer_gap_is_unknown(tmp_path: Path) -> None:
     assert series.mean_between(at("2026-01-31T04:00Z"), at("2026-01-31T06:00Z")) == (None, 0)
     assert series.mean_between(at("2026-01-31T03:00Z"), at("2026-01-31T07:00Z")) == pytest.approx((250, 0.5))
     assert series.mean_between(at("2026-02-01T00:00Z"), at("2026-02-01T01:00Z")) == (None, 0)
+
+
+def test_months_of_different_lengths_leave_no_gap(tmp_path: Path) -> None:
+    series = plain(tmp_path, *(f"2026-{month:02}-01T00:00Z,{month}" for month in range(1, 13)))
+    assert series.bridged == 0
+    assert series.mean_between(at("2026-02-10T00:00Z"), at("2026-02-20T00:00Z")) == pytest.approx((2, 1))
+    assert series.mean_between(at("2026-01-01T00:00Z"), at("2026-12-31T00:00Z"))[1] == pytest.approx(1)
 
 
 def test_an_instant_has_the_value_of_its_step(tmp_path: Path) -> None:

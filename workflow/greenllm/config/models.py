@@ -367,7 +367,9 @@ class Site(Strict):
     price_source: str | None = Field(None, description="Source of the price, such as the tariff; required with it.")
     price_year: int | None = Field(None, ge=1990, le=2100, description="The year that the price is valid for.")
     series: UserPath | None = Field(
-        None, description="File with a recorded time series of the grid's carbon, used for the hours that it covers."
+        None,
+        description="File with a recorded time series of the grid's carbon, used for the hours that it covers; "
+        "a relative path starts from the folder of the run.",
     )
     factor_tables: list[UserPath] = Field(
         default_factory=list, description="CSV files with factors of your own, in the form of ours; they come first."

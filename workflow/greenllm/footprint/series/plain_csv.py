@@ -31,9 +31,8 @@ def of_csv(rows: "csv.DictReader[str]", path: Path) -> Series:
             "such as value (gCO2e/kWh), and at most low and high besides"
         )
     unit = details[values[0]][1] or ""
-    if len(
-        {unit_of(details[c][1] or unit, f"{path}: header") for c in bounds.values() if c} - {unit_of(unit, str(path))}
-    ):
+    known = unit_of(unit, f"{path}: header")
+    if any(unit_of(details[column][1] or unit, f"{path}: header") != known for column in bounds.values() if column):
         raise UserError(f"{path}: header: low and high need the unit of the value, {unit}")
     zone = details[time][1]
     clock = Clock(zone_of(zone, f"{path}: header") if zone else None)

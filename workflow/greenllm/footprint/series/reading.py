@@ -37,7 +37,9 @@ def read_series(path: Path) -> Series:
         raise UserError(f"{path}: is not in UTF-8 ({error})") from None
     if text.lstrip().startswith(("{", "[")):
         return _of_json(text, path)
-    rows = csv.DictReader(text.splitlines(), strict=True)
+    lines = text.splitlines()
+    separator = max(",;\t", key=(lines or [""])[0].count)
+    rows = csv.DictReader(lines, delimiter=separator, strict=True)
     try:
         if electricity_maps.is_csv(rows.fieldnames or ()):
             return electricity_maps.of_csv(rows, path)

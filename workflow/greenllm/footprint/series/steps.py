@@ -213,6 +213,8 @@ def _bridged(known: Sequence[Step], length_s: float) -> tuple[list[Step], int]:
     for step, following in zip(known, [*known[1:], None], strict=True):
         next_start = float("inf") if following is None else following.start
         end = min(step.end if step.end is not None else step.start + length_s, next_start)
+        if step.end is None and next_start - end < length_s / 2:  # months are not of one length
+            end = next_start
         whole.append(replace(step, end=end))
         missing_s = next_start - end
         if following is not None and 0 < missing_s <= 1.01 * length_s:
