@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from greenllm.errors import UserError
-from greenllm.footprint.series import Series, read_series
+from greenllm.footprint.series import RecordedSeries, read_series
 
 HOUR_s = 3600.0
 
@@ -27,7 +27,7 @@ def written(folder: Path, content: Any, name: str = "series.csv") -> Path:
     return path
 
 
-def plain(folder: Path, *rows: str, header: str = "time,value (gCO2e/kWh)") -> Series:
+def plain(folder: Path, *rows: str, header: str = "time,value (gCO2e/kWh)") -> RecordedSeries:
     return read_series(written(folder, "\n".join((header, *rows)) + "\n"))
 
 

@@ -36,7 +36,7 @@ OptionalText = Annotated[Text | None, BeforeValidator(_none_if_empty)]
 Bound = Annotated[float | None, BeforeValidator(_none_if_empty)]
 
 
-class Row(BaseModel):
+class FactorRow(BaseModel):
     """A row of a table."""
 
     model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
@@ -55,7 +55,7 @@ class Row(BaseModel):
     note: OptionalText
 
 
-COLUMNS = tuple(Row.model_fields)
+COLUMNS = tuple(FactorRow.model_fields)
 
 
 def read_factors(path: Path) -> list[Factor]:
@@ -96,7 +96,7 @@ def _factor(cells: dict[str, Any], where: str) -> Factor:
     if None in cells or None in cells.values():
         raise UserError(f"{where}: expected {len(COLUMNS)} cells, as many as the header has; {REMEDY}")
     try:
-        row = Row.model_validate(cells)
+        row = FactorRow.model_validate(cells)
     except ValidationError as error:
         first = error.errors()[0]
         column, given = ".".join(map(str, first["loc"])), first["input"]

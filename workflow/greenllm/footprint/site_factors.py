@@ -10,7 +10,7 @@ from greenllm.footprint.factor import Factor
 from greenllm.footprint.factor_kinds import KINDS, require_plausible
 from greenllm.footprint.grid_carbon import WORLD, grid_carbon, tables
 from greenllm.footprint.places import UNKNOWN, country_names, names_of_places, near, place_of
-from greenllm.footprint.series import Series, read_series
+from greenllm.footprint.series import RecordedSeries, read_series
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,7 +78,7 @@ def site_factors_of(site: Site, year: int) -> SiteFactors:
     )
 
 
-def recorded_carbon_of(site: Site) -> Series | None:
+def recorded_carbon_of(site: Site) -> RecordedSeries | None:
     """Return the site's recorded time series of the grid's carbon (gCO2e/kWh); None if it names none.
 
     Raises UserError, one line that names the file and the row, if the file is not valid or holds something else.

@@ -5,8 +5,8 @@ from pathlib import Path
 from typing import Any
 
 from greenllm.errors import UserError, quoted
-from greenllm.footprint.series.series import Series
-from greenllm.footprint.series.steps import CARBON_UNIT, Clock, Step, number_of, series_of
+from greenllm.footprint.series.recorded import RecordedSeries
+from greenllm.footprint.series.steps import CARBON_UNIT, Clock, TimeStep, number_of, series_of
 
 SOURCE = "carbon-aware-sdk"
 _DURATION = re.compile(r"(?:(\d+)\.)?(\d+):(\d+):(\d+(?:\.\d+)?)")  # .NET's TimeSpan: days.hours:minutes:seconds
@@ -18,10 +18,10 @@ def is_json(found: Any) -> bool:
     return bool(rows) and isinstance(rows[0], dict) and {"time", "rating"} <= _plain(rows[0]).keys()
 
 
-def of_json(found: Any, path: Path) -> Series:
+def of_json(found: Any, path: Path) -> RecordedSeries:
     """Return the carbon of an answer. Raises UserError for an entry that is not valid, and for several locations."""
     clock = Clock(None)
-    steps: list[Step] = []
+    steps: list[TimeStep] = []
     places: set[object] = set()
     for number, entry in enumerate(_rows(found), start=1):
         where = f"{path}: entry {number}"
@@ -32,7 +32,7 @@ def of_json(found: Any, path: Path) -> Series:
         start = clock.read(str(cells["time"]), where)
         length_s = _seconds(str(cells.get("duration") or ""), where)
         end = start + length_s if length_s else None
-        steps.append(Step(f"entry {number}", start, number_of(cells["rating"], where), end))
+        steps.append(TimeStep(f"entry {number}", start, number_of(cells["rating"], where), end))
     if len(places) > 1:
         raise UserError(f"{path}: has {len(places)} locations; expected one: take the file apart")
     place = next(iter(places), None)

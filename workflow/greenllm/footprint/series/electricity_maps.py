@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from greenllm.errors import UserError
-from greenllm.footprint.series.series import Series
-from greenllm.footprint.series.steps import CARBON_UNIT, Clock, Step, number_of, series_of, zone_of
+from greenllm.footprint.series.recorded import RecordedSeries
+from greenllm.footprint.series.steps import CARBON_UNIT, Clock, TimeStep, number_of, series_of, zone_of
 
 SOURCE = "Electricity Maps"
 _TIME = "Datetime (UTC)"
@@ -19,7 +19,7 @@ def is_csv(columns: Sequence[str]) -> bool:
     return _TIME in columns and any(column.casefold().startswith("carbon intensity") for column in columns)
 
 
-def of_csv(rows: "csv.DictReader[str]", path: Path) -> Series:
+def of_csv(rows: "csv.DictReader[str]", path: Path) -> RecordedSeries:
     """Return the life-cycle carbon of a file of the data portal. Raises UserError for a row that is not valid."""
     columns = list(rows.fieldnames or ())
     carbon = [column for column in columns if column.casefold().startswith("carbon intensity")]
@@ -27,14 +27,14 @@ def of_csv(rows: "csv.DictReader[str]", path: Path) -> Series:
     column = (life_cycle or carbon)[0]
     zone_column = next((name for name in columns if name.casefold() == "zone id"), None)
     clock = Clock(zone_of("UTC", str(path)))
-    steps: list[Step] = []
+    steps: list[TimeStep] = []
     zones: set[str | None] = set()
     for cells in rows:
         where = f"{path}: row {rows.line_num}"
         if cells[_TIME] is None or cells[column] is None:
             raise UserError(f"{where}: expected {len(columns)} cells, as many as the header has")
         zones.add(cells.get(zone_column or ""))
-        steps.append(Step(f"row {rows.line_num}", clock.read(cells[_TIME], where), number_of(cells[column], where)))
+        steps.append(TimeStep(f"row {rows.line_num}", clock.read(cells[_TIME], where), number_of(cells[column], where)))
     if len(zones) > 1:
         raise UserError(f"{path}: has {len(zones)} zones; expected one: take the file apart")
     kind = "life cycle" if life_cycle else "direct"
@@ -46,10 +46,10 @@ def is_json(found: Any) -> bool:
     return isinstance(found, dict) and "zone" in found and isinstance(found.get("history", found.get("data")), list)
 
 
-def of_json(found: Any, path: Path) -> Series:
+def of_json(found: Any, path: Path) -> RecordedSeries:
     """Return the carbon of an answer. Raises UserError for an entry that is not valid."""
     clock = Clock(None)
-    steps: list[Step] = []
+    steps: list[TimeStep] = []
     kinds: set[str] = set()
     for number, entry in enumerate(found.get("history", found.get("data")), start=1):
         where = f"{path}: entry {number}"
@@ -57,7 +57,7 @@ def of_json(found: Any, path: Path) -> Series:
             raise UserError(f"{where}: expected an object with datetime and carbonIntensity")
         kinds.add(str(entry.get("emissionFactorType", "lifecycle")))
         steps.append(
-            Step(
+            TimeStep(
                 f"entry {number}", clock.read(str(entry["datetime"]), where), number_of(entry["carbonIntensity"], where)
             )
         )

@@ -4,8 +4,8 @@ from pathlib import Path
 from typing import Any
 
 from greenllm.errors import UserError
-from greenllm.footprint.series.series import Series
-from greenllm.footprint.series.steps import CARBON_UNIT, Step, number_of, series_of
+from greenllm.footprint.series.recorded import RecordedSeries
+from greenllm.footprint.series.steps import CARBON_UNIT, TimeStep, number_of, series_of
 
 SOURCE = "energy-charts.info (Fraunhofer ISE)"
 _VALUES = ("co2eq", "price")
@@ -16,7 +16,7 @@ def is_json(found: Any) -> bool:
     return isinstance(found, dict) and "unix_seconds" in found and any(key in found for key in _VALUES)
 
 
-def of_json(found: Any, path: Path) -> Series:
+def of_json(found: Any, path: Path) -> RecordedSeries:
     """Return the carbon or the price of an answer. Raises UserError for a value that is not valid."""
     key = next(key for key in _VALUES if key in found)
     times, values = found["unix_seconds"], found[key]
@@ -28,6 +28,6 @@ def of_json(found: Any, path: Path) -> Series:
         start = number_of(time, where)
         if start is None:
             raise UserError(f"{where}: has no time in unix_seconds")
-        steps.append(Step(f"entry {number}", start, number_of(value, where)))
+        steps.append(TimeStep(f"entry {number}", start, number_of(value, where)))
     unit = CARBON_UNIT if key == "co2eq" else str(found.get("unit", "EUR / MWh"))
     return series_of(steps, path, unit=unit, place=None, source=f"{SOURCE}, {key}")

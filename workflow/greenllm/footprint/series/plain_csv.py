@@ -11,14 +11,14 @@ import re
 from pathlib import Path
 
 from greenllm.errors import UserError, listed
-from greenllm.footprint.series.series import Series
-from greenllm.footprint.series.steps import Clock, Step, number_of, series_of, unit_of, zone_of
+from greenllm.footprint.series.recorded import RecordedSeries
+from greenllm.footprint.series.steps import Clock, TimeStep, number_of, series_of, unit_of, zone_of
 
 _COLUMN = re.compile(r"\s*(?P<name>[^()]*?)\s*(\((?P<detail>[^()]*)\))?\s*")
 _TIMES = ("time", "datetime", "date", "timestamp", "start")
 
 
-def of_csv(rows: "csv.DictReader[str]", path: Path) -> Series:
+def of_csv(rows: "csv.DictReader[str]", path: Path) -> RecordedSeries:
     """Return the series of the rows. Raises UserError for a header or a row that is not valid."""
     columns = list(rows.fieldnames or ())
     details = {column: _split(column) for column in columns}
@@ -42,7 +42,7 @@ def of_csv(rows: "csv.DictReader[str]", path: Path) -> Series:
         if None in cells or None in cells.values():
             raise UserError(f"{where}: expected {len(columns)} cells, as many as the header has")
         steps.append(
-            Step(
+            TimeStep(
                 row=f"row {rows.line_num}",
                 start=clock.read(cells[time], where),
                 value=number_of(cells[values[0]], where),

@@ -11,7 +11,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from greenllm.errors import UserError, quoted
 from greenllm.footprint.factor_kinds import KINDS
-from greenllm.footprint.series.series import Series
+from greenllm.footprint.series.recorded import RecordedSeries
 
 CARBON_UNIT = KINDS["grid carbon"].unit
 # Spellings of units, without blanks and in lower case: the unit that the series has, and by what values are multiplied.
@@ -22,7 +22,7 @@ _ENERGIES = {"kwh": 1.0, "mwh": 1e-3}
 
 
 @dataclass(frozen=True)
-class Step:
+class TimeStep:
     """A value as a file has it. `row` names the row in messages; `end` is None where the file does not say it."""
 
     row: str
@@ -115,7 +115,7 @@ def number_of(text: str | float | None, where: str) -> float | None:
     return value
 
 
-def series_of(steps: Iterable[Step], path: Path, *, unit: str, place: str | None, source: str) -> Series:
+def series_of(steps: Iterable[TimeStep], path: Path, *, unit: str, place: str | None, source: str) -> RecordedSeries:
     """Return the series of a file's steps (their values in `unit`, see `unit_of`).
 
     Steps are put in order of time. A single missing step is bridged by the mean of its neighbours and counted; longer
@@ -139,7 +139,7 @@ def series_of(steps: Iterable[Step], path: Path, *, unit: str, place: str | None
         raise UserError(f"{path}: expected at least 2 values, got {len(known)}")
     whole, bridged = _bridged(known, _usual_length(once))
     bounds = all(step.low is not None and step.high is not None for step in whole)
-    return Series(
+    return RecordedSeries(
         times=[step.start for step in whole],
         ends=[step.end for step in whole if step.end is not None],
         values=[step.value for step in whole if step.value is not None],
@@ -153,14 +153,14 @@ def series_of(steps: Iterable[Step], path: Path, *, unit: str, place: str | None
     )
 
 
-def _scaled(step: Step, times: float) -> Step:
+def _scaled(step: TimeStep, times: float) -> TimeStep:
     def scaled(number: float | None) -> float | None:
         return None if number is None else number * times
 
     return replace(step, value=scaled(step.value), low=scaled(step.low), high=scaled(step.high))
 
 
-def _require_plausible(step: Step, unit: str, path: Path) -> None:
+def _require_plausible(step: TimeStep, unit: str, path: Path) -> None:
     """Raise UserError for a negative carbon, one above what any grid has, and bounds on the wrong side."""
     if step.value is None:
         return
@@ -176,9 +176,9 @@ def _require_plausible(step: Step, unit: str, path: Path) -> None:
         raise UserError(f"{where}: expected low <= value <= high, got {step.low:g}, {step.value:g} and {step.high:g}")
 
 
-def _without_repeats(in_order: Sequence[Step], path: Path) -> tuple[list[Step], int]:
+def _without_repeats(in_order: Sequence[TimeStep], path: Path) -> tuple[list[TimeStep], int]:
     """Return the steps without those that are there twice with the same value, and how many these are."""
-    once: list[Step] = []
+    once: list[TimeStep] = []
     repeated = 0
     for step in in_order:
         before = once[-1] if once else None
@@ -198,7 +198,7 @@ def _shown(unix_s: float) -> str:
     return datetime.fromtimestamp(unix_s, UTC).isoformat().replace("+00:00", "Z")
 
 
-def _usual_length(steps: Sequence[Step]) -> float:
+def _usual_length(steps: Sequence[TimeStep]) -> float:
     """Return the usual length of a step in s: that of the file, else the most frequent distance between two."""
     given = [step.end - step.start for step in steps if step.end is not None]
     if given:
@@ -206,9 +206,9 @@ def _usual_length(steps: Sequence[Step]) -> float:
     return statistics.mode(b.start - a.start for a, b in itertools.pairwise(steps))
 
 
-def _bridged(known: Sequence[Step], length_s: float) -> tuple[list[Step], int]:
+def _bridged(known: Sequence[TimeStep], length_s: float) -> tuple[list[TimeStep], int]:
     """Return the steps with their ends, single missing ones filled in, and how many these are."""
-    whole: list[Step] = []
+    whole: list[TimeStep] = []
     bridged = 0
     for step, following in zip(known, [*known[1:], None], strict=True):
         next_start = float("inf") if following is None else following.start
@@ -220,7 +220,7 @@ def _bridged(known: Sequence[Step], length_s: float) -> tuple[list[Step], int]:
         if following is not None and 0 < missing_s <= 1.01 * length_s:
             bridged += 1
             whole.append(
-                Step(
+                TimeStep(
                     row="bridged",
                     start=end,
                     end=next_start,

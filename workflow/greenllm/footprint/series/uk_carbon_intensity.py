@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from greenllm.errors import UserError
-from greenllm.footprint.series.series import Series
-from greenllm.footprint.series.steps import CARBON_UNIT, Clock, Step, number_of, series_of
+from greenllm.footprint.series.recorded import RecordedSeries
+from greenllm.footprint.series.steps import CARBON_UNIT, Clock, TimeStep, number_of, series_of
 
 SOURCE = "UK Carbon Intensity API"
 
@@ -19,12 +19,12 @@ def is_json(found: Any) -> bool:
     return bool(rows) and isinstance(rows[0], dict) and {"from", "to", "intensity"} <= rows[0].keys()
 
 
-def of_json(found: Any, path: Path) -> Series:
+def of_json(found: Any, path: Path) -> RecordedSeries:
     """Return the carbon of an answer. Raises UserError for an entry that is not valid."""
     region = found["data"].get("shortname") if isinstance(found["data"], dict) else None
     key = "actual" if region is None else "forecast"
     clock = Clock(None)
-    steps: list[Step] = []
+    steps: list[TimeStep] = []
     for number, entry in enumerate(_rows(found), start=1):
         where = f"{path}: entry {number}"
         intensity = entry.get("intensity") if isinstance(entry, dict) else None
@@ -33,7 +33,7 @@ def of_json(found: Any, path: Path) -> Series:
         start, end = clock.read(str(entry["from"]), where), clock.read(str(entry["to"]), where)
         if end <= start:
             raise UserError(f"{where}: ends at {entry['to']}, but starts at {entry['from']}; correct one of them")
-        steps.append(Step(f"entry {number}", start, number_of(intensity.get(key), where), end))
+        steps.append(TimeStep(f"entry {number}", start, number_of(intensity.get(key), where), end))
     place = "GBR" if region is None else f"GBR, {region}"
     return series_of(steps, path, unit=CARBON_UNIT, place=place, source=f"{SOURCE}, {key}")
 

@@ -8,10 +8,10 @@ from typing import Any
 
 from greenllm.errors import UserError
 from greenllm.footprint.series import carbon_aware_sdk, electricity_maps, energy_charts, plain_csv, uk_carbon_intensity
-from greenllm.footprint.series.series import Series
+from greenllm.footprint.series.recorded import RecordedSeries
 
 # Of each format: whether a JSON value is of it, and its reader.
-JSON_FORMATS: tuple[tuple[Callable[[Any], bool], Callable[[Any, Path], Series]], ...] = (
+JSON_FORMATS: tuple[tuple[Callable[[Any], bool], Callable[[Any, Path], RecordedSeries]], ...] = (
     (electricity_maps.is_json, electricity_maps.of_json),
     (uk_carbon_intensity.is_json, uk_carbon_intensity.of_json),
     (carbon_aware_sdk.is_json, carbon_aware_sdk.of_json),
@@ -23,7 +23,7 @@ EXPECTED = (
 )
 
 
-def read_series(path: Path) -> Series:
+def read_series(path: Path) -> RecordedSeries:
     """Return the series of a file.
 
     Raises UserError, one line that names the file and the row, if it can't be read, is of no known format, or a row is
@@ -48,7 +48,7 @@ def read_series(path: Path) -> Series:
         raise UserError(f"{path}: row {rows.line_num}: is not CSV ({error})") from None
 
 
-def _of_json(text: str, path: Path) -> Series:
+def _of_json(text: str, path: Path) -> RecordedSeries:
     try:
         found = json.loads(text)
     except (json.JSONDecodeError, RecursionError) as error:

@@ -9,7 +9,7 @@ from itertools import accumulate
 
 
 @dataclass(frozen=True, kw_only=True)
-class Series:
+class RecordedSeries:
     """Values that each hold for one step of time; what lies between two steps is a gap, and unknown.
 
     Value i holds from `times[i]` to `ends[i]` (Unix time in s, UTC). Steps are in order and do not overlap. `lows` and
