@@ -468,4 +468,13 @@ def test_the_sites_carbon_is_reported_apart(tmp_path: Path) -> None:
     study.prepare("support")
     total = accounted(study)["spent"]["total"]
     assert total["carbon_site_g"]["value"] == pytest.approx(1.5 * total["carbon_g"]["value"])
-    assert total["carbon_g"]["low"] is None, "the country's factor has no bounds, so neither has the carbon"
+    assert total["carbon_site_g"]["low"] == pytest.approx(1.5 * total["carbon_g"]["low"])
+
+
+def test_a_factor_without_bounds_makes_carbon_without_bounds(tmp_path: Path) -> None:
+    site = {"carbon_g_per_kWh": 30, "carbon_source": "the supplier's disclosure", "carbon_year": 2026}
+    study = Simulation(tmp_path, config(site=site))
+    study.prepare("support")
+    carbon = accounted(study)["spent"]["total"]["carbon_g"]
+    assert carbon["value"] > 0
+    assert (carbon["low"], carbon["high"]) == (None, None)
