@@ -19,6 +19,7 @@ from greenllm.config.models import Site
 from greenllm.errors import UserError
 from greenllm.estimate import Interval
 from greenllm.footprint.carbon import carbon_g, grid_factor
+from greenllm.footprint.grid_carbon import grid_carbon
 from greenllm.footprint.power_over_time import series
 from greenllm.study.results import read_study
 from greenllm.tasks import TASKS
@@ -375,31 +376,41 @@ def table() -> dict[str, dict[str, Any]]:
 def test_world_is_weighted_by_generation() -> None:
     factor = grid_factor(Site(country="WORLD"), 2026)
     assert factor is not None
-    rows = table().values()
-    mean = sum(r["carbon_intensity"] * r["total_TWh"] for r in rows) / sum(r["total_TWh"] for r in rows)
-    assert factor.value == pytest.approx(mean, rel=1e-4)
+    rows = [
+        (found.value, row["total_TWh"])
+        for code, row in table().items()
+        if (found := grid_carbon(code, 2026)) is not None
+    ]
+    total = sum(weight for _, weight in rows)
+    assert factor.value == pytest.approx(sum(value * weight for value, weight in rows) / total, rel=1e-4)
     assert factor.low is not None
     assert factor.high is not None
-    total = sum(r["total_TWh"] for r in rows)
-    below = sum(r["total_TWh"] for r in rows if r["carbon_intensity"] < factor.low)
-    above = sum(r["total_TWh"] for r in rows if r["carbon_intensity"] > factor.high)
+    below = sum(weight for value, weight in rows if value < factor.low)
+    above = sum(weight for value, weight in rows if value > factor.high)
     assert below / total <= 0.025
     assert above / total <= 0.025
     assert 1 - (below + above) / total > 0.9
-    assert factor.outdated
+    assert factor.year == 2025
+    assert not factor.outdated
+    assert factor.years is not None
+    assert factor.years[0] < 2024 < factor.years[1]
     assert "CC BY 4.0" in (factor.licence or "")
 
 
 def test_a_countrys_factor_is_the_tables() -> None:
-    factor = grid_factor(Site(country="DEU"), 2026)
+    factor = grid_factor(Site(country="DEU"), 2023)
     assert factor is not None
     assert (factor.value, factor.year) == (table()["DEU"]["carbon_intensity"], table()["DEU"]["year"])
     assert factor.low is None
     assert "no bounds" in factor.interval
-    assert factor.outdated == (2026 - table()["DEU"]["year"] > 2)
-    recent = grid_factor(Site(country="DEU"), table()["DEU"]["year"] + 2)
+    assert not factor.outdated
+    recent = grid_factor(Site(country="DEU"), 2026)
     assert recent is not None
-    assert not recent.outdated
+    assert (recent.place, recent.year, recent.outdated) == ("Germany (DEU)", 2025, False)
+    assert recent.low is not None
+    late = grid_factor(Site(country="DEU"), 2030)
+    assert late is not None
+    assert late.outdated
 
 
 def test_reading_factors_does_not_load_the_tracker() -> None:
@@ -421,9 +432,11 @@ def test_an_own_factor_needs_its_source() -> None:
 
 def test_a_factor_of_zero_is_an_unknown() -> None:
     assert table()["CAF"]["carbon_intensity"] == 0
-    for country in ("CAF", "DEX"):
-        with pytest.raises(UserError, match="has no grid factor"):
-            grid_factor(Site(country=country), 2026)
+    factor = grid_factor(Site(country="CAF"), 2026)
+    assert factor is not None
+    assert (factor.year, factor.outdated) == (2012, True)
+    with pytest.raises(UserError, match="has no grid factor"):
+        grid_factor(Site(country="DEX"), 2026)
 
 
 def test_one_kilowatt_hour_is_the_factor() -> None:
@@ -455,4 +468,13 @@ def test_the_sites_carbon_is_reported_apart(tmp_path: Path) -> None:
     study.prepare("support")
     total = accounted(study)["spent"]["total"]
     assert total["carbon_site_g"]["value"] == pytest.approx(1.5 * total["carbon_g"]["value"])
-    assert total["carbon_g"]["low"] is None, "the country's factor has no bounds, so neither has the carbon"
+    assert total["carbon_site_g"]["low"] == pytest.approx(1.5 * total["carbon_g"]["low"])
+
+
+def test_a_factor_without_bounds_makes_carbon_without_bounds(tmp_path: Path) -> None:
+    site = {"carbon_g_per_kWh": 30, "carbon_source": "the supplier's disclosure", "carbon_year": 2026}
+    study = Simulation(tmp_path, config(site=site))
+    study.prepare("support")
+    carbon = accounted(study)["spent"]["total"]["carbon_g"]
+    assert carbon["value"] > 0
+    assert (carbon["low"], carbon["high"]) == (None, None)

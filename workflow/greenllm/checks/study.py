@@ -10,7 +10,8 @@ from greenllm.checks.recipes import process_problems, recipe_problems, step_prob
 from greenllm.checks.recovery import readable_study
 from greenllm.checks.refusals import refusals
 from greenllm.config.read import ConfigError, validate
-from greenllm.footprint.carbon import grid_factor
+from greenllm.footprint.equipment import equipment_of
+from greenllm.footprint.site_factors import recorded_carbon_of, site_factors_of
 from greenllm.study.models import Config
 
 
@@ -39,12 +40,18 @@ def check_config(values: Mapping[str, Any], source: str, gpu_limit: int | None =
 
 
 def _site(config: Config) -> list[str]:
-    """Return what is wrong with the site: a grid factor of the user's that is incomplete, an unknown country."""
+    """Return what is wrong with the site and its equipment: an incomplete or implausible factor, no such place."""
     site = config.site
     own = (site.carbon_g_per_kWh, site.carbon_source, site.carbon_year)
     if any(value is not None for value in own) and None in own:
         return ["site: carbon_g_per_kWh, carbon_source and carbon_year belong together; set all three or none"]
-    return [problem.removeprefix("config: ") for problem in refusals(grid_factor, site, date.today().year)]
+    year = date.today().year
+    problems = [
+        *refusals(site_factors_of, site, year),
+        *refusals(equipment_of, config.hardware, (), year),
+        *refusals(recorded_carbon_of, site),
+    ]
+    return [problem.removeprefix("config: ") for problem in problems]
 
 
 def _gpus(config: Config, limit: int | None) -> list[str]:

@@ -341,12 +341,66 @@ class Site(Strict):
         "WORLD",
         description="ISO 3166 alpha-3 code, WORLD for the mean of the world (a wide interval), or null (no carbon).",
     )
+    region: str | None = Field(
+        None,
+        description="Part of the country whose grid factor is used: ISO 3166-2 code such as US-CA or CN-GD, or bidding "
+        "zone such as SE3.",
+    )
+    provider: str | None = Field(
+        None, description="Provider of the data centre (aws, azure, google, meta), for its PUE and WUE."
+    )
     carbon_g_per_kWh: float | None = Field(
         None, gt=0, description="Your own grid factor, used instead of the country's."
     )
     carbon_source: str | None = Field(None, description="Source of your own factor; required with it.")
     carbon_year: int | None = Field(None, ge=1990, le=2100, description="The year that your own factor is valid for.")
-    pue: float | None = Field(None, ge=1, description="Power usage effectiveness; null counts only the IT equipment.")
+    market_carbon_g_per_kWh: float | None = Field(
+        None, ge=0, description="Carbon of the electricity by contract (market-based), reported beside the grid's."
+    )
+    market_carbon_source: str | None = Field(None, description="The contract or certificate; required with it.")
+    pue: float | None = Field(
+        None, ge=1, description="Power usage effectiveness: energy of the site for each kWh of its IT equipment."
+    )
+    pue_source: str | None = Field(None, description="Source of the PUE.")
+    wue_L_per_kWh: float | None = Field(
+        None, ge=0, description="Water usage effectiveness: litres used on site for each kWh of its IT equipment."
+    )
+    wue_source: str | None = Field(None, description="Source of the WUE; required with it.")
+    erf: Share | None = Field(None, description="Energy reuse factor: the share of the site's energy that is reused.")
+    erf_source: str | None = Field(None, description="Source of the energy reuse factor; required with it.")
+    renewable_share: Share | None = Field(
+        None, description="Renewable energy factor: the share of the site's energy that is renewable."
+    )
+    renewable_source: str | None = Field(None, description="Source of the renewable share; required with it.")
+    price_per_kWh: float | None = Field(None, description="Price of electricity; may be negative.")
+    currency: Annotated[str, StringConstraints(pattern=r"^[A-Z]{3}$")] | None = Field(
+        None, description="Currency of the price, as ISO 4217 code such as EUR; required with it."
+    )
+    price_source: str | None = Field(None, description="Source of the price, such as the tariff; required with it.")
+    price_year: int | None = Field(None, ge=1990, le=2100, description="The year that the price is valid for.")
+    series: UserPath | None = Field(
+        None,
+        description="File with a recorded time series of the grid's carbon, used for the hours that it covers; "
+        "a relative path starts from the folder of the run.",
+    )
+    factor_tables: list[UserPath] = Field(
+        default_factory=list, description="CSV files with factors of your own, in the form of ours; they come first."
+    )
+
+
+EquipmentKind = Literal["processor", "gpu", "memory", "disk", "server"]
+
+
+class OwnEquipment(Strict):
+    """Embodied carbon and life of a kind of equipment, or of a device by its name."""
+
+    kind: EquipmentKind | None = Field(None, description="Kind of a device that is given by name; null is a GPU.")
+    embodied_kg: float | None = Field(
+        None, gt=0, description="Embodied carbon in kgCO2e: of one device; for memory and disks, of one GB."
+    )
+    life_years: float | None = Field(None, gt=0, description="Years from purchase to disposal.")
+    source: str = Field(min_length=1, description="Source of these values.")
+    year: int | None = Field(None, ge=1990, le=2100, description="The year that the source is of.")
 
 
 class Metering(Strict):

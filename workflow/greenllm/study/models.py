@@ -1,6 +1,6 @@
 """Recipes and the whole configuration. A recipe has a key for each step that a file in `recipes/` defines."""
 
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Annotated, Any, Self
 
 from pydantic import Field, create_model, model_validator
 
@@ -10,6 +10,7 @@ from greenllm.config.models import (
     Evaluation,
     Experiment,
     Metering,
+    OwnEquipment,
     Resources,
     Site,
     Training,
@@ -77,6 +78,11 @@ class WrittenConfig(Strict):
     decision: Decision = Decision()
     resources: Resources = Resources()
     site: Site = Site()
+    hardware: dict[Annotated[str, Field(min_length=1)], OwnEquipment] = Field(
+        default_factory=dict,
+        description="Embodied carbon and life of your equipment, by kind (processor, gpu, memory, disk, server) or by "
+        "the name of a device, such as NVIDIA H100; the rest is from our tables.",
+    )
     meter: Metering = Metering()
 
 

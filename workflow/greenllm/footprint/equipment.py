@@ -1,0 +1,92 @@
+"""Embodied carbon and life of the equipment of hosts: the user's own, else that of our tables."""
+
+from collections.abc import Iterable, Mapping
+from typing import get_args
+
+from greenllm.config.models import EquipmentKind, OwnEquipment
+from greenllm.errors import UserError
+from greenllm.footprint.factor import Factor
+from greenllm.footprint.factor_kinds import KINDS, require_plausible
+from greenllm.footprint.factor_tables import FactorTables
+from greenllm.footprint.grid_carbon import tables
+from greenllm.footprint.places import UNKNOWN
+from greenllm.footprint.site_factors import Equipment
+
+EQUIPMENT_KINDS: tuple[EquipmentKind, ...] = get_args(EquipmentKind)
+DISK = "SSD"  # of a disk whose kind is not known
+
+
+def equipment_of(hardware: Mapping[str, OwnEquipment], gpus: Iterable[str], year: int) -> list[Equipment]:
+    """Return the equipment of hosts: each model of GPU in `gpus` (as NVML names them), then the other kinds.
+
+    Embodied carbon of memory and disks is in kgCO2e for each GB, of all else in kgCO2e for each device. A server is
+    what remains without its processors, memory, disks and GPUs. Raises UserError for a value of the user's that is
+    not plausible or has no source.
+    """
+    own = {name: _own_factors(name, given) for name, given in hardware.items()}
+    for name, given in hardware.items():
+        if name in EQUIPMENT_KINDS and given.kind not in (None, name):
+            raise UserError(f"config: hardware.{name}.kind: {name!r} is a kind itself; remove the key")
+    known = tables()
+    named: list[tuple[EquipmentKind, str]] = [("gpu", name) for name in sorted(set(gpus))]
+    named += [(given.kind or "gpu", name) for name, given in hardware.items() if name not in EQUIPMENT_KINDS]
+    found: dict[tuple[EquipmentKind, str], Equipment] = {}
+    for kind, name in [*named, *((kind, kind) for kind in EQUIPMENT_KINDS if kind != "gpu")]:
+        embodied, life = _of_the_users(own, hardware, kind, name)
+        found[kind, name] = Equipment(
+            kind=kind,
+            name=name,
+            embodied=embodied or known.find(f"embodied {kind}", _model(known, f"embodied {kind}", name), year),
+            life=life or known.find(f"life of {kind}", _model(known, f"life of {kind}", name), year),
+        )
+    return list(found.values())
+
+
+def _of_the_users(
+    own: Mapping[str, tuple[Factor | None, Factor | None]],
+    hardware: Mapping[str, OwnEquipment],
+    kind: EquipmentKind,
+    name: str,
+) -> tuple[Factor | None, Factor | None]:
+    """Return the user's own embodied carbon and life of a device, each by its name, else by its kind."""
+    named = next((own[key] for key in hardware if key not in EQUIPMENT_KINDS and _is_model(key, name)), (None, None))
+    embodied, life = own.get(kind, (None, None))
+    return named[0] or embodied, named[1] or life
+
+
+def _is_model(model: str, device: str) -> bool:
+    """Whether a device's name has all words of a model's, as "NVIDIA H100 80GB HBM3" has those of "NVIDIA H100"."""
+    return set(model.casefold().split()) <= set(device.casefold().replace("-", " ").split()) | {device.casefold()}
+
+
+def _model(known: FactorTables, name: str, device: str) -> str:
+    """Return the model in the tables that a device is, the one with most words; else that of an unknown device."""
+    models = [place for place in known.places(name) if _is_model(place, device)]
+    default = DISK if name == "embodied disk" else UNKNOWN
+    return max(models, key=lambda place: len(place.split()), default=default)
+
+
+def _own_factors(name: str, given: OwnEquipment) -> tuple[Factor | None, Factor | None]:
+    """Return the user's own embodied carbon and life. Raises UserError if a value has no source or is implausible."""
+    kind = name if name in EQUIPMENT_KINDS else given.kind or "gpu"
+    made: list[Factor | None] = []
+    for key, factor, value in (
+        ("embodied_kg", f"embodied {kind}", given.embodied_kg),
+        ("life_years", f"life of {kind}", given.life_years),
+    ):
+        if value is None:
+            made.append(None)
+            continue
+        require_plausible(factor, value, f"config: hardware.{name}.{key}")
+        made.append(
+            Factor(
+                name=factor,
+                place=name,
+                value=value,
+                interval="none given with the factor",
+                unit=KINDS[factor].unit,
+                year=given.year,
+                source=given.source,
+            )
+        )
+    return made[0], made[1]
