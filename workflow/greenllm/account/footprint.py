@@ -1,0 +1,331 @@
+"""Puts a study's footprint together: what its energy means at a site, from its account alone."""
+
+import hashlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import fields, replace
+from pathlib import Path
+
+from greenllm.account.consumed import Consumed
+from greenllm.account.document import JobRow
+from greenllm.account.footprint_document import (
+    Elsewhere,
+    Footprint,
+    FootprintJob,
+    FootprintRow,
+    Indicators,
+    Method,
+    PerUnit,
+    ProductionFootprint,
+    RequestsFootprint,
+    Score,
+    SourceFile,
+    Widening,
+)
+from greenllm.account.over_factors import decision_over_factors
+from greenllm.comparison.rows import ModelRow
+from greenllm.estimate import PartialInterval
+from greenllm.footprint import formulas
+from greenllm.footprint.consequences import OPEN, SPREAD, Consequences, Consumption, ImpactModel, name_of, together
+from greenllm.footprint.draws import Drawn
+from greenllm.footprint.embodied import factors_of
+from greenllm.footprint.factor import Factor
+from greenllm.footprint.site_factors import SiteFactors
+from greenllm.footprint.widening import widening
+
+THOUSAND = 1000
+INTERVAL = (
+    "95 %, by Monte Carlo: lognormals of two halves with the value as median and the bounds as 2.5 % and 97.5 % "
+    "quantiles; a constant is drawn once for all that share it"
+)
+UNITS = ("requests", "tokens", "samples")  # of work, as jobs report it
+# Of each consequence: the site's factors that it needs.
+NEEDS = {
+    "site_J": ("pue",),
+    "carbon_it_g": ("grid_carbon",),
+    "carbon_g": ("grid_carbon", "pue"),
+    "market_carbon_g": ("market_carbon", "pue"),
+    "marginal_carbon_g": ("grid_carbon_marginal", "pue"),
+    "total_g": ("grid_carbon", "pue"),
+    "water_site_L": ("wue",),
+    "water_grid_L": ("grid_water", "pue"),
+    "water_L": ("wue", "grid_water", "pue"),
+    "cost": ("price", "pue"),
+    "heat_reused_kWh": ("erf", "pue"),
+    "heat_displaced_g": ("erf", "heat_carbon", "pue"),
+}
+NAMES = {
+    "pue": "PUE", "grid_carbon": "carbon of the grid", "market_carbon": "carbon by contract",
+    "grid_carbon_marginal": "marginal carbon of the grid", "wue": "WUE", "grid_water": "water of the grid",
+    "price": "price of electricity", "erf": "ERF", "heat_carbon": "carbon of the heating that is displaced",
+}  # fmt: skip
+
+
+def footprint(
+    consumed: Consumed,
+    model: ImpactModel,
+    year: int,
+    sources: Sequence[SourceFile],
+    projection: Sequence[str] = (),
+    elsewhere: Sequence[SiteFactors] = (),
+) -> Footprint:
+    """Return the footprint of a study at the model's site; `elsewhere` are sites that its total is projected to."""
+    account = consumed.account
+    rows = _rows(consumed)
+    total = rows[-1][1]
+    return Footprint(
+        until=account.until,
+        sources=list(sources),
+        projection=list(projection),
+        year=year,
+        method=Method(draws=model.draws.count, seed=model.draws.seed, interval=INTERVAL),
+        site=model.site,
+        equipment=list(model.equipment),
+        outdated=[name_of(factor) for factor in _factors(model) if factor.outdated(year)],
+        unknown=_unknown(model.site),
+        unbounded=[name_of(factor) for factor in _factors(model) if factor.low is None or factor.high is None],
+        covered=consumed.covered,
+        indicators=_indicators(model, total),
+        rows=[
+            FootprintRow(
+                experiment=experiment,
+                recipe=recipe,
+                stage=stage,
+                attempts=attempts,
+                unknown=list(consumption.unknown),
+                **dict(found),
+            )
+            for ((experiment, recipe, stage, attempts), consumption), found in zip(
+                rows, model.consequences(consumption for _, consumption in rows), strict=True
+            )
+        ],
+        requests=list(_requests(consumed, model)),
+        production=list(_production(consumed, model)),
+        scores=list(_scores(consumed, model)),
+        widening=_widening(consumed, model, total),
+        decisions=[
+            decision_over_factors(name, experiment, consumed, model) for name, experiment in account.experiments.items()
+        ],
+        elsewhere=[_elsewhere(site, total, model) for site in elsewhere],
+        jobs=list(_jobs(consumed, model)),
+    )
+
+
+def source_file(folder: Path, path: Path) -> SourceFile:
+    """Return a file that a footprint was computed from."""
+    return SourceFile(path=str(path.relative_to(folder)), sha256=hashlib.sha256(path.read_bytes()).hexdigest())
+
+
+def _factors(model: ImpactModel) -> list[Factor]:
+    site = [getattr(model.site, field.name) for field in fields(model.site)]
+    return [*(factor for factor in site if isinstance(factor, Factor)), *factors_of(model.equipment)]
+
+
+def _unknown(site: SiteFactors) -> dict[str, str]:
+    """Return why quantities are unknown, whatever was measured: the factors that are."""
+    missing = {
+        quantity: [NAMES[name] for name in needed if getattr(site, name) is None] for quantity, needed in NEEDS.items()
+    }
+    return {quantity: f"unknown: {', '.join(names)}" for quantity, names in missing.items() if names}
+
+
+Key = tuple[str, str, str, int]  # experiment, recipe, stage, attempts
+
+
+def _rows(consumed: Consumed) -> list[tuple[Key, Consumption]]:
+    """Return the stages, then the sums over recipes, experiments and the study, as in the table `impact`."""
+    order = {name: place for place, name in enumerate(consumed.account.experiments)}
+
+    def row(experiment: str, recipe: str, stage: str, members: list[Consumption]) -> tuple[Key, Consumption]:
+        return (experiment, recipe, stage, len(members)), together(members)
+
+    def grouped(
+        key: Callable[[JobRow], tuple[str | None, ...]], wanted: Callable[[JobRow], bool] = lambda row: True
+    ) -> Mapping[tuple[str | None, ...], list[Consumption]]:
+        groups: dict[tuple[str | None, ...], list[Consumption]] = {}
+        for job, consumption in consumed.jobs:
+            if wanted(job):
+                groups.setdefault(key(job), []).append(consumption)
+        return dict(sorted(groups.items(), key=lambda item: order.get(item[0][0] or "", len(order))))
+
+    stages = grouped(lambda job: (job.experiment, job.recipe, job.rule))
+    recipes = grouped(lambda job: (job.experiment, job.recipe), lambda job: job.recipe is not None)
+    experiments = grouped(lambda job: (job.experiment,), lambda job: job.experiment is not None)
+    return [
+        *(row(name or "none", recipe or "shared", str(rule), own) for (name, recipe, rule), own in stages.items()),
+        *(row(name or "none", str(recipe), "all", own) for (name, recipe), own in recipes.items()),
+        *(row(str(name), "all", "all", own) for (name,), own in experiments.items()),
+        row("all", "all", "all", [consumption for _, consumption in consumed.jobs]),
+    ]
+
+
+def _indicators(model: ImpactModel, total: Consumption) -> Indicators:
+    site = model.site
+    pue, erf = model.constant(site.pue), model.constant(site.erf)
+    columns = model.columns([total])
+    carbon, it = columns["carbon_g"].drawn, columns["it_J"].drawn
+    cue = None
+    if carbon is not None and it is not None and it.value[0] > 0:
+        cue = formulas.carbon_usage_effectiveness(carbon / 1000, it / formulas.J_PER_kWh)
+    return Indicators(
+        pue=_first(pue),
+        ere=None if pue is None or erf is None else _first(formulas.energy_reuse_effectiveness(pue, erf)),
+        erf=_first(erf),
+        ref=_first(model.constant(site.renewable)),
+        wue=_first(model.constant(site.wue)),
+        cue=_first(cue),
+    )
+
+
+def _first(drawn: Drawn | None) -> PartialInterval | None:
+    return None if drawn is None else drawn.intervals()[0]
+
+
+def _elsewhere(site: SiteFactors, total: Consumption, model: ImpactModel) -> Elsewhere:
+    """Return the study's total at another site; a recorded course of the grid is not that place's."""
+    found = next(replace(model, site=site).consequences([replace(total, timed=None)]))
+    return Elsewhere(place=site.place, year=site.grid_carbon and site.grid_carbon.year, **dict(found))
+
+
+def _jobs(consumed: Consumed, model: ImpactModel) -> Iterator[FootprintJob]:
+    consequences = model.consequences(consumption for _, consumption in consumed.jobs)
+    for (row, consumption), found in zip(consumed.jobs, consequences, strict=True):
+        units = [(unit, float(amount)) for unit in UNITS if (amount := row.work.get(unit))]
+        sci = [_per_unit(found, consumption.unknown, unit, amount) for unit, amount in units]
+        yield FootprintJob(id=row.id, sci=sci, unknown=list(consumption.unknown), **dict(found))
+
+
+def _per_unit(found: Consequences, unknown: Sequence[str], unit: str, units: float) -> PerUnit:
+    """Return grams for each unit of what was done. It is no SCI where a part of energy or hardware is unknown."""
+    lacks = list(unknown)
+    if found.carbon_g is None and found.carbon_it_g is None:
+        lacks.append("the carbon of the electricity is unknown")
+    elif found.carbon_g is None:
+        lacks.append("the PUE is unknown: operations are those of the IT equipment alone")
+    if found.embodied_g is None and not any(reason.startswith("embodied") for reason in lacks):
+        lacks.append("the embodied carbon is unknown")
+    return PerUnit(
+        unit=unit.removesuffix("s"),
+        units=units,
+        is_sci=not lacks,
+        value_g=None if lacks else _over(found.total_g, units),
+        operational_g=_over(found.carbon_g or found.carbon_it_g, units),
+        embodied_g=_over(found.embodied_g, units),
+        lacks=lacks,
+    )
+
+
+def _over(found: PartialInterval | None, units: float) -> PartialInterval | None:
+    return None if found is None else PartialInterval(*(None if one is None else one / units for one in found))
+
+
+def _requests(consumed: Consumed, model: ImpactModel) -> Iterator[RequestsFootprint]:
+    for name, experiment in consumed.account.experiments.items():
+        for recipe in experiment.comparison.recipes:
+            request = consumed.request(name, recipe)
+            if request is None:
+                continue
+            found = next(model.consequences([request.scaled(THOUSAND)]))
+            yield RequestsFootprint(
+                experiment=name,
+                recipe=recipe.recipe,
+                sci=_per_unit(found, request.unknown, "requests", THOUSAND),
+                unknown=list(request.unknown),
+                **dict(found),
+            )
+
+
+def _production(consumed: Consumed, model: ImpactModel) -> Iterator[ProductionFootprint]:
+    for name, experiment in consumed.account.experiments.items():
+        for recipe in experiment.comparison.recipes:
+            made = consumed.production(name, recipe.recipe)
+            if made is None:
+                continue
+            found = next(model.consequences([made]))
+            yield ProductionFootprint(experiment=name, recipe=recipe.recipe, unknown=list(made.unknown), **dict(found))
+
+
+def _scores(consumed: Consumed, model: ImpactModel) -> Iterator[Score]:
+    """Return the scores of SCI for AI (Green Software Foundation, December 2025), for each recipe."""
+    for name, experiment in consumed.account.experiments.items():
+        for recipe in experiment.comparison.recipes:
+            models = [one for one in consumed.account.models if (one.experiment, one.recipe) == (name, recipe.recipe)]
+            request = consumed.request(name, recipe)
+            if request is not None:
+                found = next(model.consequences([request]))
+                per_request = {"requests": 1.0, "tokens": _tokens_per_request(models)}
+                for unit, units in per_request.items():
+                    if units:
+                        score = _per_unit(found, request.unknown, unit, units)
+                        yield Score(
+                            experiment=name,
+                            recipe=recipe.recipe,
+                            score="consumer",
+                            boundary="operation: the server while it answers, without its idle time",
+                            **dict(score),
+                        )
+            yield from _provider_scores(name, recipe.recipe, models, consumed, model)
+
+
+def _tokens_per_request(models: Sequence[ModelRow]) -> float | None:
+    served = [one.serving for one in models if one.serving and one.serving.completion_tokens and one.serving.answered]
+    if not served:
+        return None
+    return sum((one.completion_tokens or 0) / one.answered for one in served) / len(served)
+
+
+def _provider_scores(
+    name: str, recipe: str, models: Sequence[ModelRow], consumed: Consumed, model: ImpactModel
+) -> Iterator[Score]:
+    """Return what providing a model took, for each unit that the specification allows.
+
+    Gross: all attempts at its stages, and those that serve all recipes of the experiment, the wasted ones included.
+    """
+    chain = {step.recipe for one in models for step in one.cost_to_produce.steps if step.recipe} | {recipe}
+
+    def belongs(row: JobRow) -> bool:
+        return row.experiment == name and (row.recipe is None or row.recipe in chain) and row.rule not in SERVING
+
+    made = consumed.together(belongs)
+    trained = [row for row, _ in consumed.jobs if row.rule == "train" and belongs(row) and row.standing == "current"]
+    parameters = [one.parameters for one in models if one.parameters]
+    units = {
+        "training tokens": sum(float(row.work.get("tokens") or 0) for row in trained),
+        "FLOPs": sum(float(row.work.get("flops") or 0) for row in trained),
+        "billion parameters": sum(parameters) / len(parameters) / 1e9 if parameters else 0.0,
+    }
+    found = next(model.consequences([made]))
+    for unit, amount in units.items():
+        if amount and made.host is not None:
+            yield Score(
+                experiment=name,
+                recipe=recipe,
+                score="provider",
+                boundary="design and development: all attempts at the stages that made the model, wasted ones included",
+                **dict(_per_unit(found, made.unknown, unit, amount)),
+            )
+
+
+WIDENED = {
+    "it_J": "energy", "carbon_it_g": "carbon of the IT equipment", "carbon_g": "carbon",
+    "embodied_g": "embodied carbon", "total_g": "carbon with embodied", "water_L": "water", "cost": "cost",
+}  # fmt: skip
+SERVING = ("measure", "serve", "load", "probe")
+
+
+def _widening(consumed: Consumed, model: ImpactModel, total: Consumption) -> list[Widening]:
+    """Return what widens most the intervals of the study's total, and of a request to each recommended recipe."""
+    wanted = [("the study", total)]
+    for name, experiment in consumed.account.experiments.items():
+        chosen = [one for one in experiment.comparison.recipes if one.recipe == experiment.recommendation.recipe]
+        wanted += [(f"a request, {name}", found) for row in chosen if (found := consumed.request(name, row))]
+    factors = [name_of(factor) for factor in _factors(model) if factor.low != factor.high]
+    rows = []
+    for title, consumption in wanted:
+        columns = model.columns([consumption])
+        names = dict.fromkeys([*(consumption.host.terms if consumption.host else ()), *factors, OPEN, SPREAD])
+        for quantity, text in WIDENED.items():
+            drawn = columns[quantity].drawn if columns[quantity].known[0] else None
+            if drawn is not None:
+                found = widening(drawn.draws[0], (one for one in names if not one.startswith("unseen@")), model.draws)
+                rows += [Widening(quantity=f"{text} of {title}", constant=one, share=share) for one, share in found]
+    return rows

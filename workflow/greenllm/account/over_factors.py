@@ -1,0 +1,445 @@
+"""A decision over its factors: is the recommended recipe still best on other grids, at other loads and prices?
+
+A request's energy is that under load, the model's making divided among the expected requests, and, at fewer requests a
+day, the server's idle power between them. Its carbon is that of the electricity, and the embodied carbon of what is
+reserved meanwhile. Ratios of recipes are drawn from their own intervals: measured side by side, recipes share errors.
+"""
+
+import itertools
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from greenllm.account.consumed import Consumed
+from greenllm.account.document import ExperimentAccount
+from greenllm.account.footprint_document import (
+    DecisionOverFactors,
+    Measure,
+    Repayment,
+    RequestsPerDay,
+    Stretch,
+    Sweep,
+)
+from greenllm.comparison.rows import BreakEven, RecipeRow
+from greenllm.estimate import Interval, PartialInterval
+from greenllm.footprint.consequences import Consumption, ImpactModel
+from greenllm.footprint.draws import Drawn, distributed
+from greenllm.footprint.formulas import J_PER_kWh
+
+SECONDS_PER_DAY = 86400.0
+STEPS = 60  # of a factor's range
+SURE = 0.95
+PER_DAY = (100.0, 1e3, 1e4, 1e5, 1e6, 1e7)
+
+
+@dataclass(frozen=True)
+class FactorRange:
+    """The range over which a factor is varied, and why that one."""
+
+    factor: str
+    unit: str
+    low: float
+    high: float
+    why: str
+
+
+GRID = FactorRange(
+    "grid carbon", "gCO2e/kWh", 10, 1000,
+    "from wind and nuclear power (11 and 12) to coal (820, at most 910): IPCC AR5, WG III, Annex III, Table A.III.2",
+)  # fmt: skip
+PUE = FactorRange("PUE", "kWh/kWh", 1.0, 2.5, "from no overhead to a small server room")
+EMBODIED = FactorRange("embodied carbon", "times the value", 1 / 3, 3, "published values of one card differ 3.5-fold")
+PRICE = FactorRange("price", "times the value", 0.1, 10, "all prices of electricity above zero")
+LOAD = "requests a day"
+
+
+@dataclass(frozen=True)
+class Point:
+    """Where recipes are compared; None is as it is: the site's factor, or a server that is always busy."""
+
+    grid: float | None = None
+    pue: float | None = None
+    embodied: float = 1.0
+    price: float = 1.0
+    per_day: float | None = None
+
+
+@dataclass(frozen=True)
+class Option:
+    """A recipe in service: draws of its energy (J) and embodied carbon (g) for each request, and of its idle power (W).
+
+    `made` is what its model took to be made: energy and embodied carbon. `busy_s` is the time that a request takes of
+    the server, `held_g_per_s` the embodied carbon of what it holds. None is unknown.
+    """
+
+    recipe: str
+    request_J: Drawn
+    embodied_g: Drawn | None
+    idle_W: Drawn | None
+    busy_s: float | None
+    held_g_per_s: Drawn | None
+    made_J: Drawn | None
+    made_g: Drawn | None
+
+
+@dataclass(frozen=True)
+class Ranking:
+    """The recipes of an experiment that may be deployed, and the site's factors."""
+
+    options: Sequence[Option]
+    requests: float
+    grid: Drawn | None
+    pue: Drawn | None
+    price: Drawn | None
+    with_embodied: bool
+
+    def idle_s(self, option: Option, per_day: float | None) -> float | None:
+        """Return how long the server is idle for each request; None where its speed or idle power is unknown."""
+        if per_day is None:
+            return 0.0
+        if option.busy_s is None or option.idle_W is None:
+            return None
+        return max(0.0, SECONDS_PER_DAY / per_day - option.busy_s)
+
+    def energy_J(self, option: Option, point: Point, made: bool = True) -> Drawn | None:
+        """Return the energy of a request; with its part of making the model, if `made`."""
+        idle_s = self.idle_s(option, point.per_day)
+        if idle_s is None or (made and option.made_J is None):
+            return None
+        energy = option.request_J
+        if idle_s and option.idle_W is not None:
+            energy = energy + option.idle_W * idle_s
+        return energy + option.made_J / self.requests if made and option.made_J is not None else energy
+
+    def site_kWh(self, option: Option, point: Point, made: bool = True) -> Drawn | None:
+        """Return the energy of the site; of the IT equipment where the PUE is unknown, which ranks recipes alike."""
+        energy = self.energy_J(option, point, made)
+        pue = self.pue if point.pue is None else point.pue
+        return energy and energy * (1.0 if pue is None else pue) / J_PER_kWh
+
+    def carbon_g(self, option: Option, point: Point, made: bool = True) -> Drawn | None:
+        """Return the carbon of a request."""
+        grid = self.grid if point.grid is None else point.grid
+        energy = self.site_kWh(option, point, made)
+        if energy is None or grid is None:
+            return None
+        carbon = energy * grid
+        if not self.with_embodied or option.embodied_g is None:
+            return carbon
+        embodied = option.embodied_g
+        if (idle_s := self.idle_s(option, point.per_day)) and option.held_g_per_s is not None:
+            embodied = embodied + option.held_g_per_s * idle_s
+        if made and option.made_g is not None:
+            embodied = embodied + option.made_g / self.requests
+        return carbon + embodied * point.embodied
+
+    def cost(self, option: Option, point: Point, made: bool = True) -> Drawn | None:
+        """Return what the electricity of a request costs."""
+        energy = self.site_kWh(option, point, made)
+        return None if energy is None or self.price is None else energy * self.price * point.price
+
+    def of(self, measure: Measure) -> Callable[..., Drawn | None]:
+        """Return the function that computes a measure."""
+        functions: Mapping[Measure, Callable[..., Drawn | None]] = {
+            "energy": self.energy_J,
+            "carbon": self.carbon_g,
+            "cost": self.cost,
+        }
+        return functions[measure]
+
+    @cached_property
+    def _central(self) -> "Ranking":
+        """The same without draws: values alone."""
+        options = [
+            replace(option, **{name: _central(drawn) for name, drawn in vars(option).items()})
+            for option in self.options
+        ]
+        grid, pue, price = (_central(one) for one in (self.grid, self.pue, self.price))
+        return replace(self, options=options, grid=grid, pue=pue, price=price)
+
+    def best(self, measure: Measure, point: Point) -> str | None:
+        """Return the recipe with the least value; None where that of one is unknown."""
+        function, options = self._central.of(measure), self._central.options
+        values = {option.recipe: float(one.value[0]) for option in options if (one := function(option, point))}
+        return min(values, key=values.__getitem__) if len(values) == len(options) else None
+
+    def sure(self, measure: Measure, point: Point, recipe: str) -> float:
+        """Return the share of draws in which a recipe has the least value."""
+        found = [one.draws[0] for option in self.options if (one := self.of(measure)(option, point)) is not None]
+        place = [option.recipe for option in self.options].index(recipe)
+        return float(np.mean(np.argmin(np.stack(found), axis=0) == place))
+
+    def sweep(self, measure: Measure, factor: FactorRange, at: Callable[[float], Point], recipe: str) -> Sweep | None:
+        """Return the ranking over a factor's range; None where a value is unknown."""
+        values = np.geomspace(factor.low, factor.high, STEPS)
+        best = [self.best(measure, at(value)) for value in values]
+        if any(one is None for one in best):
+            return None
+        stretches = [Stretch(recipe=best[0] or "", low=factor.low, high=factor.high)]
+        for (before, first), (after, second) in itertools.pairwise(zip(values, best, strict=True)):
+            if first != second:
+                turn = self._turn(measure, at, before, after)
+                stretches[-1] = stretches[-1].model_copy(update={"high": turn})
+                stretches.append(Stretch(recipe=second or "", low=turn, high=factor.high))
+        holds = all(one.recipe == recipe for one in stretches)
+        sure = min(self.sure(measure, at(value), recipe) for value in values[:: STEPS // 10])
+        return Sweep(
+            measure=measure,
+            factor=factor.factor,
+            unit=factor.unit,
+            low=factor.low,
+            high=factor.high,
+            why=factor.why,
+            best=stretches,
+            holds=holds,
+            sure=sure,
+            sentence=_sentence(measure, factor, stretches, recipe, sure),
+        )
+
+    def _turn(self, measure: Measure, at: Callable[[float], Point], below: float, above: float) -> float:
+        """Return the value between two at which another recipe becomes the best, by bisection."""
+        first = self.best(measure, at(below))
+        for _ in range(40):
+            middle = (below + above) / 2
+            below, above = (middle, above) if self.best(measure, at(middle)) == first else (below, middle)
+        return above
+
+    def combinations(self, recipe: str, ranges: Sequence[FactorRange], seed: int) -> float:
+        """Return the share of random combinations of factors (log-uniform) and draws in which a recipe is best."""
+        random = np.random.default_rng(seed)
+        shares = []
+        for _ in range(100):
+            grid, pue, embodied = (float(np.exp(random.uniform(np.log(one.low), np.log(one.high)))) for one in ranges)
+            shares.append(self.sure("carbon", Point(grid=grid, pue=pue, embodied=embodied), recipe))
+        return float(np.mean(shares))
+
+    def everywhere(self, recipe: str, loads: Sequence[float | None]) -> bool | None:
+        """Return whether a recipe has the least carbon at all combinations of the factors' bounds.
+
+        The difference of two recipes is linear in each factor, the others fixed, so its sign at all corners decides.
+        `loads` are the numbers of requests a day that are tried (None: a server that is always busy).
+        """
+        corners = itertools.product(*((one.low, one.high) for one in (GRID, PUE, EMBODIED)), loads)
+        found = [
+            self.best("carbon", Point(grid=grid, pue=pue, embodied=embodied, per_day=load))
+            for grid, pue, embodied, load in corners
+        ]
+        return None if None in found else all(one == recipe for one in found)
+
+
+def _central(found: Any) -> Any:
+    return Drawn(found.value, found.value[:, None]) if isinstance(found, Drawn) else found
+
+
+def _sentence(measure: Measure, factor: FactorRange, stretches: Sequence[Stretch], recipe: str, sure: float) -> str:
+    least = {"energy": "the least energy", "carbon": "the least carbon", "cost": "the least cost"}[measure]
+    unit = "" if factor.factor in (LOAD, "PUE") else f" {factor.unit}"
+    if len(stretches) == 1:
+        chosen = stretches[0].recipe
+        span = f"{factor.low:.3g} to {factor.high:.3g}{unit}"
+        doubt = (
+            "" if sure >= SURE or chosen != recipe else f"; it is shown in {sure:.0%} of the draws where that is least"
+        )
+        return f"{chosen} has {least} at every {factor.factor} in range ({span}){doubt}"
+    parts = []
+    for one in stretches:
+        if one.low == factor.low:
+            parts.append(f"{one.recipe} below {one.high:.3g}{unit}")
+        elif one.high == factor.high:
+            parts.append(f"{one.recipe} above {one.low:.3g}{unit}")
+        else:
+            parts.append(f"{one.recipe} from {one.low:.3g} to {one.high:.3g}{unit}")
+    return f"{least} by {factor.factor}: {', '.join(parts)}"
+
+
+def decision_over_factors(
+    name: str, experiment: ExperimentAccount, consumed: Consumed, model: ImpactModel
+) -> DecisionOverFactors:
+    """Return whether an experiment's recommendation holds over the factors' ranges, and when its making is repaid."""
+    advice, rows = experiment.recommendation, experiment.comparison.recipes
+    good = [row for row in rows if row.qualifies == "yes" or row.recipe == advice.recipe]
+    found = {row.recipe: _option(name, row, rows, consumed, model) for row in rows}
+    options = [option for row in good if (option := found[row.recipe]) is not None]
+    embodied = all(option.embodied_g is not None and option.made_g is not None for option in options)
+    ranking = Ranking(
+        options=options,
+        requests=float(advice.requests),
+        grid=model.constant(model.site.grid_carbon),
+        pue=model.constant(model.site.pue),
+        price=model.constant(model.site.price),
+        with_embodied=embodied and bool(options),
+    )
+    reason = _why_not(advice.recipe, advice.reason, ranking)
+    known = None if reason else advice.recipe
+    loads: list[float | None] = [None, *(load.low for load in [_loads(options)] if load)]
+    return DecisionOverFactors(
+        experiment=name,
+        recommended=advice.recipe,
+        candidates=[option.recipe for option in options],
+        reason=reason,
+        embodied=ranking.with_embodied,
+        everywhere=known and ranking.everywhere(known, loads),
+        combinations=known and ranking.combinations(known, (GRID, PUE, EMBODIED), model.draws.seed),
+        sweeps=_sweeps(ranking, known) if known else [],
+        per_day=_per_day(ranking),
+        repayments=_repayments(ranking, [one for one in found.values() if one], experiment.comparison.baseline),
+    )
+
+
+def _why_not(recommended: str | None, reason: str | None, ranking: Ranking) -> str | None:
+    if recommended is None:
+        return reason or "no recipe is recommended"
+    if recommended not in [option.recipe for option in ranking.options]:
+        return f"the energy of a request to {recommended} is not known by parameter"
+    if any(option.made_J is None for option in ranking.options):
+        return "what a model took to be made is unknown"
+    if len(ranking.options) == 1:
+        return f"{recommended} is the only recipe whose quality is as asked and whose energy is known"
+    return None
+
+
+def _option(
+    experiment: str, row: RecipeRow, rows: Sequence[RecipeRow], consumed: Consumed, model: ImpactModel
+) -> Option | None:
+    """Return what is drawn of a recipe; None where the energy of a request to it is unknown."""
+    request = consumed.request(experiment, row)
+    if request is None:
+        return None
+    baseline = next(one for one in rows if one.is_baseline)
+    made, held = consumed.production(experiment, row.recipe), consumed.reserved_in_service(experiment, row.recipe)
+    idle_W = consumed.idle_power(experiment, row.recipe)
+    return Option(
+        recipe=row.recipe,
+        request_J=_request(experiment, row, request, consumed.request(experiment, baseline), model),
+        embodied_g=_embodied(request, model),
+        idle_W=None if idle_W is None else model.energy([idle_W]),
+        busy_s=1 / row.requests_per_s if row.requests_per_s else None,
+        held_g_per_s=None if held is None else model.embodied([held]).drawn,
+        made_J=None if made is None or made.host is None else model.energy([made.host]),
+        made_g=None if made is None else _embodied(made, model),
+    )
+
+
+def _embodied(consumption: Consumption, model: ImpactModel) -> Drawn | None:
+    return None if consumption.reserved is None else model.embodied([consumption.reserved]).drawn
+
+
+def _request(
+    experiment: str, row: RecipeRow, request: Consumption, baseline: Consumption | None, model: ImpactModel
+) -> Drawn:
+    """Return the energy of a request; its error is that of the baseline's and that of the ratio of the two."""
+    own = model.energy([request.host], [request.spread])
+    ratio = row.times_less
+    if baseline is None or ratio is None or ratio.low <= 0 or own.value[0] <= 0:
+        return own
+    first = model.energy([baseline.host], [baseline.spread])
+    drawn = distributed(model.draws.normal(f"ratio of {experiment}/{row.recipe}"), *ratio)
+    return Drawn(own.value, own.value[0] * (first.draws / first.value[0]) / (drawn / ratio.value), own.unbounded)
+
+
+def _loads(options: Sequence[Option]) -> FactorRange | None:
+    """Return the range of requests a day: from 10 to what the slowest server can answer."""
+    busy_s = [option.busy_s for option in options if option.busy_s is not None]
+    if len(busy_s) < len(options) or not options or any(option.idle_W is None for option in options):
+        return None
+    return FactorRange(
+        LOAD, "1/day", 10, max(20.0, SECONDS_PER_DAY / max(busy_s)), "to one server, up to all that the slowest can do"
+    )
+
+
+def _sweeps(ranking: Ranking, recipe: str) -> list[Sweep]:
+    wanted: list[tuple[Measure, FactorRange | None, Callable[[float], Point]]] = [
+        ("carbon", GRID, lambda value: Point(grid=value)),
+        ("carbon", PUE, lambda value: Point(pue=value)),
+        ("carbon", EMBODIED if ranking.with_embodied else None, lambda value: Point(embodied=value)),
+        ("carbon", _loads(ranking.options), lambda value: Point(per_day=value)),
+        ("energy", _loads(ranking.options), lambda value: Point(per_day=value)),
+        ("cost", PRICE, lambda value: Point(price=value)),
+    ]
+    found = [ranking.sweep(measure, factor, at, recipe) for measure, factor, at in wanted if factor is not None]
+    return [one for one in found if one is not None]
+
+
+def _per_day(ranking: Ranking) -> list[RequestsPerDay]:
+    """Return energy, carbon and cost of a request by the number of requests a day that one server can answer."""
+    rows = []
+    for option in ranking.options:
+        for per_day in PER_DAY:
+            if option.busy_s is None or option.idle_W is None or per_day * option.busy_s > SECONDS_PER_DAY:
+                continue
+            point = Point(per_day=per_day)
+            energy, carbon, cost = (
+                _interval(function(option, point, made=False))
+                for function in (ranking.energy_J, ranking.carbon_g, ranking.cost)
+            )
+            rows.append(
+                RequestsPerDay(
+                    recipe=option.recipe, requests_per_day=per_day, energy_J=energy, carbon_g=carbon, cost=cost
+                )
+            )
+    return rows
+
+
+def _repayments(ranking: Ranking, options: Sequence[Option], baseline: str) -> list[Repayment]:
+    """Return, for each recipe but the baseline, its extra making and what a request saves: in energy, carbon, cost."""
+    first = next((option for option in options if option.recipe == baseline), None)
+    if first is None:
+        return []
+    measures: tuple[Measure, ...] = ("energy", "carbon", "cost")
+    rows = []
+    for option in options:
+        if option is first:
+            continue
+        for measure in measures:
+            function = ranking.of(measure)
+            before, after = (function(one, Point(), made=False) for one in (first, option))
+            made = [_made(ranking, one, measure) for one in (first, option)]
+            saved = None if before is None or after is None else before - after
+            extra = None if made[0] is None or made[1] is None else made[1] - made[0]
+            rows.append(
+                Repayment(
+                    recipe=option.recipe,
+                    measure=measure,
+                    extra=_interval(extra),
+                    saved_per_request=_interval(saved),
+                    requests=_repaid(extra, saved),
+                )
+            )
+    return rows
+
+
+def _made(ranking: Ranking, option: Option, measure: Measure) -> Drawn | None:
+    """Return the energy, carbon or cost of making a recipe's model."""
+    if option.made_J is None:
+        return None
+    if measure == "energy":
+        return option.made_J
+    site_kWh = option.made_J * (1.0 if ranking.pue is None else ranking.pue) / J_PER_kWh
+    if measure == "cost":
+        return None if ranking.price is None else site_kWh * ranking.price
+    if ranking.grid is None:
+        return None
+    carbon = site_kWh * ranking.grid
+    return carbon + option.made_g if ranking.with_embodied and option.made_g is not None else carbon
+
+
+def _repaid(extra: Drawn | None, saved: Drawn | None) -> BreakEven | None:
+    """Return after how many requests the extra is saved; None where it is unknown or can't be resolved."""
+    if extra is None or saved is None:
+        return None
+    positive = float(np.mean(saved.draws > 0))
+    if positive < 0.025:
+        return "never"
+    if positive < 0.975 or saved.value[0] <= 0:
+        return None
+    draws = np.maximum(0.0, extra.draws) / np.where(saved.draws > 0, saved.draws, np.nan)
+    low, high = (float(bound) for bound in np.nanquantile(draws, [0.025, 0.975]))
+    value = max(0.0, float(extra.value[0])) / float(saved.value[0])
+    return Interval(value, min(low, value), max(high, value))
+
+
+def _interval(found: Drawn | None) -> PartialInterval | None:
+    return None if found is None else found.intervals()[0]
