@@ -230,6 +230,10 @@ class Ranking:
         return None if None in found else all(one == recipe for one in found)
 
 
+def _shown(number: float) -> str:
+    return f"{float(f'{number:.3g}'):,.10g}"
+
+
 def _central(found: Any) -> Any:
     return Drawn(found.value, found.value[:, None]) if isinstance(found, Drawn) else found
 
@@ -239,7 +243,7 @@ def _sentence(measure: Measure, factor: FactorRange, stretches: Sequence[Stretch
     unit = "" if factor.factor in (LOAD, "PUE") else f" {factor.unit}"
     if len(stretches) == 1:
         chosen = stretches[0].recipe
-        span = f"{factor.low:.3g} to {factor.high:.3g}{unit}"
+        span = f"{_shown(factor.low)} to {_shown(factor.high)}{unit}"
         doubt = (
             "" if sure >= SURE or chosen != recipe else f"; it is shown in {sure:.0%} of the draws where that is least"
         )
@@ -247,11 +251,11 @@ def _sentence(measure: Measure, factor: FactorRange, stretches: Sequence[Stretch
     parts = []
     for one in stretches:
         if one.low == factor.low:
-            parts.append(f"{one.recipe} below {one.high:.3g}{unit}")
+            parts.append(f"{one.recipe} below {_shown(one.high)}{unit}")
         elif one.high == factor.high:
-            parts.append(f"{one.recipe} above {one.low:.3g}{unit}")
+            parts.append(f"{one.recipe} above {_shown(one.low)}{unit}")
         else:
-            parts.append(f"{one.recipe} from {one.low:.3g} to {one.high:.3g}{unit}")
+            parts.append(f"{one.recipe} from {_shown(one.low)} to {_shown(one.high)}{unit}")
     return f"{least} by {factor.factor}: {', '.join(parts)}"
 
 

@@ -1,10 +1,12 @@
 """The factors of a configured site, as far as the configuration has them."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from greenllm.config.models import Site
 from greenllm.footprint.carbon import grid_factor
 from greenllm.footprint.factor import Factor
+from greenllm.footprint.grid_course import GridCourse
 from greenllm.footprint.site_factors import Equipment, SiteFactors
 
 
@@ -42,6 +44,11 @@ def configured_site(site: Site, year: int) -> SiteFactors:
     )
 
 
-def configured_equipment(gpus: Sequence[str], year: int) -> list[Equipment]:
+def configured_equipment(config: Mapping[str, Any], gpus: Sequence[str], year: int) -> list[Equipment]:
     """Return the equipment of hosts with these models of GPUs: none is known without tables of embodied carbon."""
     return []
+
+
+def configured_course(site: Site) -> GridCourse | None:
+    """Return the recorded series of the site's grid: none is configured."""
+    return None

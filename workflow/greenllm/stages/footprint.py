@@ -1,6 +1,7 @@
 """`greenllm footprint`: what a study's energy means at a site, in carbon, water and money; no job runs."""
 
 import argparse
+import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -8,6 +9,7 @@ if TYPE_CHECKING:
     from greenllm.account.document import Account
     from greenllm.account.footprint_document import Footprint
     from greenllm.config.models import Site
+    from greenllm.footprint.grid_course import GridCourse
     from greenllm.footprint.site_factors import SiteFactors
 
 HELP = {
@@ -34,6 +36,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
             f"--{option}", metavar="F", help=f"{text}; a number, or LOW:VALUE:HIGH with its 95 %% bounds"
         )
     parser.add_argument("--currency", metavar="CODE", default="", help="currency of the price, such as EUR")
+    parser.add_argument(
+        "--start", metavar="TIME", help="as if the first job had begun then (ISO 8601): needs a series of the grid"
+    )
     parser.add_argument(
         "--elsewhere", action="append", default=[], metavar="C", help="project the total to this country, too (repeat)"
     )
@@ -69,7 +74,7 @@ def _footprint(arguments: argparse.Namespace) -> "Footprint":
     from greenllm.account.document import Account
     from greenllm.account.footprint import footprint, source_file
     from greenllm.attribution.stored import StoredAttribution
-    from greenllm.footprint.configured_site import configured_equipment, configured_site
+    from greenllm.footprint.configured_site import configured_course, configured_equipment, configured_site
     from greenllm.footprint.consequences import ImpactModel
     from greenllm.footprint.draws import Draws
     from greenllm.study import layout
@@ -82,8 +87,13 @@ def _footprint(arguments: argparse.Namespace) -> "Footprint":
     year = arguments.year or own_year or 2026
     own = _site_of(account)
     site, projection = _site(arguments, own, year, own_year)
-    equipment = configured_equipment(attribution.gpus, year)
-    consumed = Consumed(account, attribution, equipment, site.grid_carbon and site.grid_carbon.value)
+    equipment = configured_equipment(account.config, attribution.gpus, year)
+    course = configured_course(own) if arguments.country is None and arguments.carbon is None else None
+    shift = _shift(arguments.start, account, course)
+    if shift:
+        projection.append(f"begun at {arguments.start}")
+    grid = site.grid_carbon and site.grid_carbon.value
+    consumed = Consumed(account, attribution, equipment, grid, course, shift)
     model = ImpactModel(consumed.parameters, site, equipment, Draws(arguments.draws, arguments.seed))
     elsewhere = [
         _given(arguments, configured_site(own.model_copy(update=_elsewhere(country)), year), year, ("carbon",))
@@ -99,6 +109,23 @@ def _site_of(account: "Account") -> "Site":
 
     site: Site = validate(dict(account.config.get("site") or {}), Site, "account.json: config.site")
     return site
+
+
+def _shift(start: str | None, account: "Account", course: "GridCourse | None") -> datetime.timedelta:
+    """Return by how much jobs are moved for the first one to begin at a time. Raises UserError for another text."""
+    from greenllm.errors import UserError
+
+    if start is None or not account.jobs:
+        return datetime.timedelta()
+    if course is None:
+        raise UserError(f"--start {start}: needs a series of the grid's carbon; give one as site.series")
+    try:
+        wanted = datetime.datetime.fromisoformat(start)
+    except ValueError:
+        raise UserError(f"--start {start}: expected a time such as 2025-06-01T02:00+02:00") from None
+    if wanted.tzinfo is None:
+        raise UserError(f"--start {start}: expected a time with its zone, such as 2025-06-01T02:00+02:00 or …Z")
+    return wanted - min(datetime.datetime.fromisoformat(row.started) for row in account.jobs)
 
 
 def _elsewhere(country: str) -> dict[str, object]:
