@@ -45,6 +45,10 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--draws", type=int, default=10_000, metavar="N", help="draws of the Monte Carlo (10000)")
     parser.add_argument("--seed", type=int, default=1, metavar="N", help="seed of the Monte Carlo (1)")
     parser.add_argument("--out", type=Path, metavar="FILE", help="write all numbers as JSON (J, g, L, kWh)")
+    parser.add_argument(
+        "--table", type=Path, metavar="PATH",
+        help="write the table of stages and recipes, too: to its stem .csv, .parquet, .md and .tex are added",
+    )  # fmt: skip
     parser.add_argument("--json", action="store_true", help="print all numbers as JSON instead of tables")
 
 
@@ -56,10 +60,18 @@ def run(arguments: argparse.Namespace) -> int:
 
     if not 100 <= arguments.draws <= 1_000_000:
         raise UserError(f"--draws {arguments.draws}: expected 100 to 1000000")
-    found = _footprint(arguments)
+    account, found = _footprint(arguments)
     written = found.model_dump(mode="json", by_alias=True)
     if arguments.out:
         write_json(arguments.out, written)
+    if arguments.table:
+        from greenllm.report.table import ENDINGS
+        from greenllm.report.tables.footprint import footprint_table
+
+        prefix = arguments.table.with_suffix("") if arguments.table.suffix in ENDINGS else arguments.table
+        table = footprint_table(account, found)
+        table.require_own(prefix)
+        table.write(prefix)
     if arguments.json:
         print_json(written)
     else:
@@ -69,7 +81,7 @@ def run(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _footprint(arguments: argparse.Namespace) -> "Footprint":
+def _footprint(arguments: argparse.Namespace) -> tuple["Account", "Footprint"]:
     from greenllm.account.consumed import Consumed
     from greenllm.account.document import Account
     from greenllm.account.footprint import footprint, source_file
@@ -100,7 +112,7 @@ def _footprint(arguments: argparse.Namespace) -> "Footprint":
         for country in arguments.elsewhere
     ]
     sources = [source_file(folder, path) for path in paths]
-    return footprint(consumed, model, year, sources, projection, elsewhere)
+    return account, footprint(consumed, model, year, sources, projection, elsewhere)
 
 
 def _site_of(account: "Account") -> "Site":
