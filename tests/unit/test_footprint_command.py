@@ -456,8 +456,8 @@ def test_a_recommendation_is_tried_over_every_factor(results: Path, tmp_path: Pa
     assert tried.keys() == {
         ("carbon", "grid carbon"),
         ("carbon", "PUE"),
-        ("carbon", "requests a day"),
-        ("energy", "requests a day"),
+        ("carbon", "number of requests a day"),
+        ("energy", "number of requests a day"),
         ("cost", "price"),
     }
     assert all(sweep["holds"] for sweep in tried.values())

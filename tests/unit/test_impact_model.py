@@ -121,7 +121,8 @@ MISSING = {
 
 @pytest.mark.parametrize("name", MISSING)
 def test_what_follows_from_an_unknown_factor_is_unknown_and_nothing_else(name: str) -> None:
-    found = values(one(consumption(energy(gain=kWh)), model(dataclasses.replace(SITE, **{name: None}))))
+    without: dict[str, Any] = {name: None}
+    found = values(one(consumption(energy(gain=kWh)), model(dataclasses.replace(SITE, **without))))
     assert {quantity for quantity, value in found.items() if value is None} == MISSING[name]
 
 
@@ -235,7 +236,8 @@ def test_a_card_of_another_model_is_unknown_hardware() -> None:
 
 
 @pytest.mark.parametrize(
-    ("parameters", "tokens", "batch", "grid"), itertools.product((8.0, 70.0), (50.0, 400.0), (16, 64), (0.0356, 0.3844))
+    ("parameters", "tokens", "batch", "grid"),
+    list(itertools.product((8.0, 70.0), (50.0, 400.0), (16, 64), (0.0356, 0.3844))),
 )
 def test_ecologits_finds_the_same(parameters: float, tokens: float, batch: int, grid: float) -> None:
     """EcoLogits models a request's energy. What it derives from that, we derive from the same energy."""

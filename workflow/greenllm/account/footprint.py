@@ -215,7 +215,10 @@ def _per_unit(found: Consequences, unknown: Sequence[str], unit: str, units: flo
 
 
 def _over(found: PartialInterval | None, units: float) -> PartialInterval | None:
-    return None if found is None else PartialInterval(*(None if one is None else one / units for one in found))
+    if found is None:
+        return None
+    low, high = (None if bound is None else bound / units for bound in (found.low, found.high))
+    return PartialInterval(found.value / units, low, high)
 
 
 def _requests(consumed: Consumed, model: ImpactModel) -> Iterator[RequestsFootprint]:
@@ -325,7 +328,7 @@ def _widening(consumed: Consumed, model: ImpactModel, total: Consumption) -> lis
         names = dict.fromkeys([*(consumption.host.terms if consumption.host else ()), *factors, OPEN, SPREAD])
         for quantity, text in WIDENED.items():
             drawn = columns[quantity].drawn if columns[quantity].known[0] else None
-            if drawn is not None:
-                found = widening(drawn.draws[0], (one for one in names if not one.startswith("unseen@")), model.draws)
-                rows += [Widening(quantity=f"{text} of {title}", constant=one, share=share) for one, share in found]
+            if drawn is not None and (quantity != "carbon_it_g" or columns["carbon_g"].drawn is None):
+                shares = widening(drawn.draws[0], (one for one in names if not one.startswith("unseen@")), model.draws)
+                rows += [Widening(quantity=f"{text} of {title}", constant=one, share=share) for one, share in shares]
     return rows

@@ -53,7 +53,7 @@ GRID = FactorRange(
 PUE = FactorRange("PUE", "kWh/kWh", 1.0, 2.5, "from no overhead to a small server room")
 EMBODIED = FactorRange("embodied carbon", "times the value", 1 / 3, 3, "published values of one card differ 3.5-fold")
 PRICE = FactorRange("price", "times the value", 0.1, 10, "all prices of electricity above zero")
-LOAD = "requests a day"
+LOAD = "number of requests a day"
 
 
 @dataclass(frozen=True)
@@ -222,7 +222,8 @@ class Ranking:
         The difference of two recipes is linear in each factor, the others fixed, so its sign at all corners decides.
         `loads` are the numbers of requests a day that are tried (None: a server that is always busy).
         """
-        corners = itertools.product(*((one.low, one.high) for one in (GRID, PUE, EMBODIED)), loads)
+        grids, pues, scales = ((one.low, one.high) for one in (GRID, PUE, EMBODIED))
+        corners = itertools.product(grids, pues, scales, loads)
         found = [
             self.best("carbon", Point(grid=grid, pue=pue, embodied=embodied, per_day=load))
             for grid, pue, embodied, load in corners

@@ -13,10 +13,9 @@ from greenllm.footprint.site_factors import Equipment, SiteFactors
 def configured_site(site: Site, year: int) -> SiteFactors:
     """Return a site's factors for a year. Raises UserError for a country that the table lacks."""
     grid = grid_factor(site, year)
-    return SiteFactors(
-        place=grid.place if grid else "unknown place",
-        grid_carbon=grid
-        and Factor(
+    carbon = None
+    if grid is not None:
+        carbon = Factor(
             name="grid carbon",
             place=grid.place,
             value=grid.value,
@@ -27,7 +26,10 @@ def configured_site(site: Site, year: int) -> SiteFactors:
             year=grid.year,
             source=grid.source,
             licence=grid.licence,
-        ),
+        )
+    return SiteFactors(
+        place=grid.place if grid else "unknown place",
+        grid_carbon=carbon,
         pue=None
         if site.pue is None
         else Factor(

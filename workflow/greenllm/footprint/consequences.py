@@ -14,10 +14,9 @@ import numpy as np
 
 from greenllm.estimate import UNSEEN, Estimate, Parameter, PartialInterval, total_known
 from greenllm.footprint import formulas
-from greenllm.footprint.draws import NORMAL_95, Drawn, Draws, distributed
+from greenllm.footprint.draws import NORMAL_95, Array, Drawn, Draws, distributed
 from greenllm.footprint.embodied import Reserved
 from greenllm.footprint.factor import Factor
-from greenllm.footprint.formulas import Array
 from greenllm.footprint.rows import AccountPart
 from greenllm.footprint.site_factors import Equipment, SiteFactors
 
@@ -45,13 +44,18 @@ class Consumption:
 
     def scaled(self, by: float) -> "Consumption":
         """Return it times a known number."""
-        energies = {name: None if energy is None else energy.scaled(by) for name, energy in self._energies.items()}
-        reserved = None if self.reserved is None else {name: by * amount for name, amount in self.reserved.items()}
-        return replace(self, **energies, reserved=reserved)
 
-    @property
-    def _energies(self) -> dict[str, Estimate | None]:
-        return {name: getattr(self, name) for name in ("accelerator", "host", "idle", "timed")}
+        def times(energy: Estimate | None) -> Estimate | None:
+            return None if energy is None else energy.scaled(by)
+
+        return replace(
+            self,
+            accelerator=times(self.accelerator),
+            host=times(self.host),
+            idle=times(self.idle),
+            timed=times(self.timed),
+            reserved=None if self.reserved is None else {name: by * amount for name, amount in self.reserved.items()},
+        )
 
 
 def together(parts: Sequence[Consumption]) -> Consumption:

@@ -66,7 +66,7 @@ def _matching(kind: str, model: str | None, equipment: Sequence[Equipment]) -> E
     own = [one for one in equipment if one.kind == kind]
     named = [one for one in own if one.name == model]
     if named or kind != GPU:
-        return (named or own or [None])[0]
+        return next(iter(named or own), None)
     return own[0] if model is None and len(own) == 1 else None
 
 

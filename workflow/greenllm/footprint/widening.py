@@ -18,10 +18,10 @@ OTHERS = "all others, and several together"
 def widening(drawn: Array, names: Iterable[str], draws: Draws) -> list[tuple[str, float]]:
     """Return (name of a constant, share of the variance) of a quantity's draws, the largest share first."""
     values = np.log(drawn) if drawn.min() > 0 else drawn
+    if np.ptp(values) < 1e-9 * max(1.0, float(np.abs(values).max())):
+        return []  # only rounding
     values = values - values.mean()
     scale = float(values @ values)
-    if not scale:
-        return []
     shares = {}
     for name in names:
         normal = draws.normal(name) - draws.normal(name).mean()

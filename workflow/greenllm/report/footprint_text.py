@@ -54,7 +54,8 @@ def _table(heads: Sequence[str], rows: Sequence[Consequences], keys: Sequence[st
         ]
         for row in rows
     ]
-    return tabulate(cells, [*heads, *(TITLES[name] for name in shown)], disable_numparse=True)
+    text: str = tabulate(cells, [*heads, *(TITLES[name] for name in shown)], disable_numparse=True)
+    return text
 
 
 def _decisions(found: Footprint) -> str:

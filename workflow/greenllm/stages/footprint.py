@@ -3,7 +3,7 @@
 import argparse
 import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from greenllm.account.document import Account
@@ -104,8 +104,9 @@ def _footprint(arguments: argparse.Namespace) -> tuple["Account", "Footprint"]:
     shift = _shift(arguments.start, account, course)
     if shift:
         projection.append(f"begun at {arguments.start}")
-    grid = site.grid_carbon and site.grid_carbon.value
-    consumed = Consumed(account, attribution, equipment, grid, course, shift)
+    consumed = Consumed(
+        account, attribution, equipment, site.grid_carbon.value if site.grid_carbon else None, course, shift
+    )
     model = ImpactModel(consumed.parameters, site, equipment, Draws(arguments.draws, arguments.seed))
     elsewhere = [
         _given(arguments, configured_site(own.model_copy(update=_elsewhere(country)), year), year, ("carbon",))
@@ -170,7 +171,7 @@ def _given(
     from greenllm.footprint.given import KINDS, given_factor
 
     texts = {option: getattr(arguments, option.replace("-", "_")) for option in KINDS if option not in without}
-    given = {
+    given: dict[str, Any] = {
         KINDS[option].field: given_factor(option, text, year, arguments.currency)
         for option, text in texts.items()
         if text is not None
