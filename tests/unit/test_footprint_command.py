@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 from simulated_study import CPUS, GPU, GPU_GAIN, MODELLED, PARAMETERS, Simulation, config, whole_study
 
@@ -190,6 +191,37 @@ def test_the_tables_name_place_and_recipes(results: Path, capsys: pytest.Capture
     assert "Projection: place DEU instead of WORLD." in text
     assert "int8 is recommended. Does that hold?" in text
     assert "Unknown for lack of WUE: water_site_L" in text
+
+
+def test_the_table_has_the_energies_of_the_account_and_their_consequences(results: Path, tmp_path: Path) -> None:
+    found = made(results, tmp_path, *EXACT, "--table", str(tmp_path / "impact.csv"))
+    table, account = pd.read_csv(tmp_path / "impact.csv"), account_of(results)
+    assert len(table) == len(account["impact"]) == len(found["rows"])
+    assert table["energy_J"].tolist() == pytest.approx([row["energy_J"]["value"] for row in account["impact"]])
+    assert table["waste_J"].tolist() == pytest.approx([row["waste_J"]["value"] for row in account["impact"]])
+    whole = table[(table["experiment"] == "all")].iloc[0]
+    assert whole["carbon_site_gCO2e"] == pytest.approx(whole["energy_kWh"] * 1.25 * 400)
+    assert whole["carbon_site_gCO2e_low"] < whole["carbon_site_gCO2e"] < whole["carbon_site_gCO2e_high"]
+    assert pd.isna(whole["water_grid_L"])
+    assert (whole["grid_gCO2e_per_kWh"], whole["grid_source"]) == (400, "given with the command")
+    assert {path.name for path in tmp_path.glob("impact.*")} == {
+        f"impact.{kind}" for kind in ("csv", "parquet", "md", "tex")
+    }
+
+
+def test_json_on_standard_output_is_that_of_the_file(
+    results: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    found = made(results, tmp_path, *EXACT, "--json")
+    assert json.loads(capsys.readouterr().out) == found
+
+
+def test_a_gpus_energy_is_the_first_scope(with_gpu: Path, tmp_path: Path) -> None:
+    for row in made(with_gpu, tmp_path)["rows"]:
+        if row["stage"] in ("train", "measure"):
+            assert 0 < value(row["accelerator_J"]) < value(row["host_J"]) <= value(row["it_J"])
+    for row in made(with_gpu, tmp_path)["requests"]:
+        assert 0 < value(row["accelerator_J"]) < value(row["host_J"])
 
 
 @pytest.mark.parametrize(

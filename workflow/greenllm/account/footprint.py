@@ -26,13 +26,14 @@ from greenllm.comparison.rows import ModelRow
 from greenllm.estimate import PartialInterval
 from greenllm.footprint import formulas
 from greenllm.footprint.consequences import OPEN, SPREAD, Consequences, Consumption, ImpactModel, name_of, together
-from greenllm.footprint.draws import Drawn
+from greenllm.footprint.draws import Drawn, Draws
 from greenllm.footprint.embodied import factors_of
 from greenllm.footprint.factor import Factor
 from greenllm.footprint.site_factors import SiteFactors
 from greenllm.footprint.widening import widening
 
 THOUSAND = 1000
+JOB_DRAWS = 2000  # for each single attempt; a bound then varies by some percent of the interval's half-width
 INTERVAL = (
     "95 %, by Monte Carlo: lognormals of two halves with the value as median and the bounds as 2.5 % and 97.5 % "
     "quantiles; a constant is drawn once for all that share it"
@@ -187,7 +188,9 @@ def _elsewhere(site: SiteFactors, total: Consumption, model: ImpactModel) -> Els
 
 
 def _jobs(consumed: Consumed, model: ImpactModel) -> Iterator[FootprintJob]:
-    consequences = model.consequences(consumption for _, consumption in consumed.jobs)
+    """Yield each attempt's footprint, by the first draws alone: there may be very many attempts."""
+    few = replace(model, draws=Draws(min(model.draws.count, JOB_DRAWS), model.draws.seed))
+    consequences = few.consequences(consumption for _, consumption in consumed.jobs)
     for (row, consumption), found in zip(consumed.jobs, consequences, strict=True):
         units = [(unit, float(amount)) for unit in UNITS if (amount := row.work.get(unit))]
         sci = [_per_unit(found, consumption.unknown, unit, amount) for unit, amount in units]
