@@ -17,7 +17,7 @@ from greenllm.account.consumed import Consumed
 from greenllm.account.document import Account
 from greenllm.account.footprint import footprint
 from greenllm.account.footprint_document import Footprint
-from greenllm.account.over_factors import GRID, Option, Point, Ranking
+from greenllm.account.ranking import GRID, Option, Point, Ranking
 from greenllm.attribution.stored import StoredAttribution
 from greenllm.cli import main
 from greenllm.files import write_json
