@@ -111,6 +111,8 @@ class Simulation:
     sensors: list[dict[str, Any]] = field(default_factory=lambda: MODELLED)
     parameters: dict[str, Any] = field(default_factory=lambda: PARAMETERS)
     host: str = "node1"
+    memory_B: float | None = None
+    gpu_name: str | None = None
     now_s: float = 1000.0
     busy_s: float = 50.0
     run_id: str = "run-1"
@@ -160,7 +162,8 @@ class Simulation:
             "boot_id": f"boot-{self.host}", "cpus": CPUS, "columns": columns, "sensors": self.sensors,
             "parameters": self.parameters, "interval_s": 1.0, "started": self.utc(start_s), "monotonic_s": start_s,
             "wall_s": EPOCH_s + start_s, "threads": CPUS, "reserved_cpus": reserved,
-            "gpus": [{"uuid": gpu, "index": 0} for gpu in held],
+            "gpus": [{"uuid": gpu, "index": 0, "name": self.gpu_name} for gpu in held],
+            **({} if self.memory_B is None else {"memory_B": self.memory_B}),
             "config_hash": config_hash,
             "job": {"rule": rule, "wildcards": {k: str(v) for k, v in wildcards.items()}, "attempt": attempt},
         }  # fmt: skip

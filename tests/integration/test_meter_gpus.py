@@ -270,7 +270,9 @@ def test_under_slurm_its_own_assignment_stands(tmp_path, env):
         "--gpus", 1, "--out", tmp_path / "log.json", "--", "sh", "-c", "echo $CUDA_VISIBLE_DEVICES", env=environment
     )
     assert done.stdout == "1\n"
-    assert json.loads((tmp_path / "log.json").read_text())["gpus"] == [{"uuid": gpu_uuid(1), "index": 1}]
+    assert json.loads((tmp_path / "log.json").read_text())["gpus"] == [
+        {"uuid": gpu_uuid(1), "index": 1, "name": "Simulated GPU"}
+    ]
     assert not (tmp_path / "locks").exists()
 
 

@@ -397,7 +397,9 @@ with Meter(rule="main", gpus=1, out="log.json") as meter:
     gpus = gpu_environment(compile_nvml(tmp_path), [SimulatedGpu(), SimulatedGpu()])
     done = run(script, CUDA_VISIBLE_DEVICES="1,0", **gpus)
     assert done.stdout == f"[(1, {gpu_uuid(1)!r})] 1,0\n"
-    assert json.loads((tmp_path / "log.json").read_text())["gpus"] == [{"uuid": gpu_uuid(1), "index": 1}]
+    assert json.loads((tmp_path / "log.json").read_text())["gpus"] == [
+        {"uuid": gpu_uuid(1), "index": 1, "name": "Simulated GPU"}
+    ]
 
 
 @pytest.mark.parametrize(

@@ -153,7 +153,7 @@ def test_a_folder_of_checkpoints_holds_nothing_else(greenllm):
 def test_a_page_of_somebody_elses_stays(greenllm):
     Path("site").mkdir()
     Path("site/index.html").write_text("<title>Mine</title>")
-    Path("account.json").write_text(json.dumps({"schema": "greenllm/account/2"}))
+    Path("account.json").write_text(json.dumps({"schema": "greenllm/account/3"}))
     status, _ = greenllm("report", "--account", "account.json", "--out", "site")
     assert status == 2
     assert Path("site/index.html").read_text() == "<title>Mine</title>"

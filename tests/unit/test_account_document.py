@@ -62,7 +62,7 @@ def refusal(account: dict[str, Any], folder: Path, capsys: pytest.CaptureFixture
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        ({"schema": "greenllm/account/1"}, "expected schema 'greenllm/account/2'"),
+        ({"schema": "greenllm/account/2"}, "expected schema 'greenllm/account/3'"),
         ({"util": "2026-01-01"}, "util: extra inputs are not permitted"),
         ({"ledgers": [{"id": "a", "path": "b", "sha256": "c"}]}, "ledgers.0.bytes: field required"),
         ({"hosts": 3}, "hosts: input should be a valid list"),

@@ -27,6 +27,7 @@ COMMANDS = {
     "load": ("greenllm.load.command", "send requests to a server and time the answers"),
     "probe-threads": ("greenllm.load.probing", "answer prompts with several numbers of threads, without a server"),
     "account": ("greenllm.stages.account", "attribute the ledgers' joules, make the efficiency and impact tables"),
+    "footprint": ("greenllm.stages.footprint", "carbon, water and cost of a results folder, at any site; no job runs"),
     "recommend": ("greenllm.stages.recommend", "say which recipe to deploy, at a quality and number of requests"),
     "compare": ("greenllm.stages.compare", "compare the same experiment on several hosts or devices"),
     "report": ("greenllm.stages.report", "make the report page, its figures and summary.json"),

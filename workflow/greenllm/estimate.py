@@ -162,6 +162,13 @@ def unseen(attempt: str, device: str, halfwidth_J: float) -> Estimate:
     return Estimate({name: halfwidth_J}, {name: Parameter(0.0, -1.0, 1.0, "J/J", UNSEEN_SOURCE)})
 
 
+def merged_terms(estimate: Estimate) -> dict[str, float]:
+    """Return the terms of an estimate, all that readings left open as one: `UNSEEN` with half of its interval in J."""
+    terms = {name: c for name, c in estimate.terms.items() if not name.startswith(UNSEEN)}
+    open_J = math.hypot(*(c for name, c in estimate.terms.items() if name.startswith(UNSEEN)))
+    return terms | ({UNSEEN: open_J} if open_J else {})
+
+
 def ratio(a: Estimate, b: Estimate) -> Interval:
     """Return a/b with 95 % bounds, in which the error of parameters that a and b share cancels.
 

@@ -60,6 +60,7 @@ rule efficiency:
 rule impact:
     input:
         account=rules.account.output.account,
+        attribution=rules.account.output.attribution,
     output:
         csv=report(
             "<results>/report/tables/impact.csv",
@@ -68,6 +69,7 @@ rule impact:
             labels={"table": "environmental impact"},
         ),
         others=multiext("<results>/report/tables/impact", ".md", ".tex", ".parquet"),
+        footprint=layout.FOOTPRINT,
         energy="<results>/energy/impact.json",
     log:
         "<logs>/impact.log",
@@ -76,10 +78,12 @@ rule impact:
     threads: 1
     resources:
         **needs(),
+    params:
+        results=lambda wildcards: STUDY.results,  # a function, since Snakemake fills in braces of a text
     message:
         "table: environmental impact"
     shell:
         metered(
             "impact",
-            "python -m greenllm report --account {input.account:q} --table impact --out {output.csv:q}",
+            "python -m greenllm footprint {params.results:q} --out {output.footprint:q} --table {output.csv:q}",
         )

@@ -16,7 +16,7 @@ from greenllm.files import read_json
 from greenllm.footprint.carbon import GridFactor
 from greenllm.footprint.rows import AccountPart, HostPower, ImpactRow, StudySpent
 
-SCHEMA: Literal["greenllm/account/2"] = "greenllm/account/2"
+SCHEMA: Literal["greenllm/account/3"] = "greenllm/account/3"
 REMEDY = "run `greenllm account` again"
 
 
@@ -148,7 +148,7 @@ class UnusedGpu(AccountPart):
 class Account(AccountPart):
     """The account of a study. Energies are in J, carbon in g CO2e, times RFC 3339; None is unknown."""
 
-    schema_: Literal["greenllm/account/2"] = Field(SCHEMA, alias="schema")
+    schema_: Literal["greenllm/account/3"] = Field(SCHEMA, alias="schema")
     until: str | None
     config: dict[str, Any]  # the configuration, as it was given
     policy: str

@@ -176,6 +176,8 @@ class JobEnergy:
             "cpu_s": self.cpu_s,
             "threads": start.threads,
             "gpus": [asdict(gpu) for gpu in start.gpus],
+            "reserved_cpus": start.reserved_cpus,
+            "reserved_memory_B": start.reserved_memory_B,
             "ledger": self.attempt.path,
             "damaged_lines": self.attempt.corrupt_lines,
             "energy_J": None if own is None else own.to_json(),

@@ -22,14 +22,17 @@ from greenllm.ledger.energy_log import SUMMED
 from greenllm.ledger.records import Identity
 from greenllm.timestamps import rfc3339
 
-SCHEMA = "greenllm/attribution/1"
+SCHEMA = "greenllm/attribution/2"
 # What is shared out may differ from what was counted by rounding alone: relative to it, and in joules.
 ROUNDING, ROUNDING_J = 1e-6, 1e-6
 
 
 @dataclass(frozen=True)
 class DeviceTotals:
-    """What a device counted, by its own readings, and the parts of jobs, other processes and unallocated idle (J)."""
+    """What a device counted, by its own readings, and the parts of jobs, other processes and unallocated idle (J).
+
+    `idle_terms`: the idle part as {parameter: coefficient}.
+    """
 
     device: str
     component: str
@@ -39,15 +42,18 @@ class DeviceTotals:
     jobs_J: float
     other_J: float
     idle_J: float
+    idle_terms: Mapping[str, float]
     notices: Sequence[str]
 
 
 @dataclass(frozen=True)
 class HostTotals:
-    """One boot of one host: its devices, and the times in which nothing was counted."""
+    """One boot of one host: its processors and memory, its devices, and the times in which nothing was counted."""
 
     host: str
     boot_id: str
+    cpus: int
+    memory_B: float | None
     started: str | None  # RFC 3339
     ended: str | None
     devices: Sequence[DeviceTotals]
@@ -249,6 +255,11 @@ class Attribution:
                     jobs_J=math.fsum(joules(own) for own in host.shares.jobs.values()),
                     other_J=joules(host.shares.other),
                     idle_J=joules(host.shares.idle),
+                    idle_terms={
+                        names.get(term.parameter, term.parameter): coefficient
+                        for term in device.sensor.terms
+                        if (coefficient := host.shares.idle.get(device.key(term.parameter)))
+                    },
                     notices=device.notices(),
                 )
             )
@@ -264,6 +275,8 @@ class Attribution:
                 HostTotals(
                     host=host.name,
                     boot_id=host.boot_id,
+                    cpus=max(a.start.cpus for a in host.attempts),
+                    memory_B=max((a.start.memory_B for a in host.attempts if a.start.memory_B), default=None),
                     started=rfc3339(min(starts)) if starts else None,
                     ended=rfc3339(max(ends)) if ends else None,
                     devices=self.device_totals(host),

@@ -12,7 +12,7 @@ from greenllm.comparison.spread import Repeated
 from greenllm.documents.evaluation import EvaluationReport
 from greenllm.documents.measurement import ServerMeasurement
 from greenllm.documents.training import TrainingReport
-from greenllm.estimate import Interval, interval_of
+from greenllm.estimate import Interval, interval_of, merged_terms
 from greenllm.footprint.carbon import GridFactor
 from greenllm.footprint.impact import impact_of
 from greenllm.footprint.standing import JobAttempt
@@ -130,7 +130,16 @@ def _served(found: Serving) -> ServedModel:
         method=found.method,
         quality=found.quality,
         idle_power_W=interval_of(found.idle_power),
+        request_terms=_terms(found.compared.per_request),
+        accelerator_terms=_terms(found.compared.accelerator_per_request),
+        idle_terms=found.idle_power and merged_terms(found.idle_power),
+        attempt=found.server and found.server.id,
+        threads=found.measurement.threads.threads,
     )
+
+
+def _terms(quantity: Repeated | None) -> dict[str, float] | None:
+    return None if quantity is None else merged_terms(quantity.estimate)
 
 
 def _point(point: PointEnergy) -> ServedPoint:

@@ -185,13 +185,24 @@ class ServedPoint(MeasuredLoad, _ServerEnergy):
 
 
 class ServedModel(ServedPoint):
-    """What the load measurement of one deployment found: at the compared concurrency, and at each (`points`)."""
+    """What the load measurement of one deployment found: at the compared concurrency, and at each (`points`).
+
+    The terms are {parameter: coefficient} of the energy per request (J), of its part in GPUs, and of the idle power
+    (W); what readings left open is one term (`greenllm.estimate.merged_terms`). `attempt` is the id of the server's
+    attempt, `threads` and `gpus` are what it held.
+    """
 
     points: list[ServedPoint]
     reason: str | None
     method: str | None
     quality: str | None
     idle_power_W: Interval | None
+    request_terms: dict[str, Number] | None
+    accelerator_terms: dict[str, Number] | None
+    idle_terms: dict[str, Number] | None
+    attempt: str | None
+    threads: int
+    gpus: int
     agreement: AgreementCounts | None
     memory_bytes: int | None
     memory_reason: str | None

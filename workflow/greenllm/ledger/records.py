@@ -129,10 +129,11 @@ class JobRecord:
 
 @dataclass
 class LeasedGpu:
-    """A GPU that a job holds. `index`: its place in the order of the PCI bus."""
+    """A GPU that a job holds. `index`: its place in the order of the PCI bus; `name`: its model, as NVML names it."""
 
     uuid: Word
     index: Whole | None = None
+    name: Text | None = None
 
 
 @dataclass(kw_only=True)

@@ -203,7 +203,7 @@ class Recording:
             reserved_memory_B=self.options.memory_B,
             exclusive=options.exclusive,
             cgroups=[printable(group) for group in options.cgroups],
-            gpus=[LeasedGpu(gpu.uuid, gpu.index) for gpu in slots.gpus],
+            gpus=[LeasedGpu(gpu.uuid, gpu.index, gpu.name) for gpu in slots.gpus],
             gpus_requested=options.gpus or 0,
             columns=self._sampler.columns,
             sensors=[sensor.record for sensor in sensors],
