@@ -1,8 +1,8 @@
 """An RO-Crate of the run: Provenance Run Crate 0.5, each attempt an action with its energy as `resourceUsage`.
 
 Profile: https://w3id.org/ro/wfrun/provenance/0.5, on RO-Crate 1.1. Energies are in joules. The crate holds the
-workflow's Snakefile, the account, the attribution, the evaluations and measurements, and the ledgers of the attempts that
-have ended. Its files are hard links where the file system has them, so change none in place.
+workflow's Snakefile, the account, the attribution, the evaluations and measurements, and the ledgers of the attempts
+that have ended. Its files are hard links where the file system has them, so change none in place.
 """
 
 import json

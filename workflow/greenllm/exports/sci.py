@@ -38,7 +38,7 @@ def _files(exported: Exported) -> Files:
     site = consequences(account)
     if site.grid is None:
         raise DoesNotApplyError(f"no grid factor: {account.grid_reason}; set site.country and make the account again")
-    reports = [report for model in account.models for report in _reports(account, model, site)]
+    reports = [report for model in account.models for report in sci_reports(account, model, site)]
     if not reports:
         raise DoesNotApplyError("no energy of any model is known; look at `unknown` of the jobs in account.json")
     return {
@@ -47,7 +47,7 @@ def _files(exported: Exported) -> Files:
     }
 
 
-def _reports(account: Account, model: ModelRow, site: Consequences) -> Iterator[Json]:
+def sci_reports(account: Account, model: ModelRow, site: Consequences) -> Iterator[Json]:
     """Yield a model's consumer score, of answering, and its provider score, of making it."""
     serving = serving_of(account, model)
     if serving is not None and serving.energy_J is not None:
