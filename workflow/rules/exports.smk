@@ -16,7 +16,7 @@ rule exports:
     resources:
         **needs(),
     params:
-        results=STUDY.results,
+        results=lambda wildcards: STUDY.results,  # a function, since Snakemake fills in braces of a text
     message:
         "exports"
     shell:

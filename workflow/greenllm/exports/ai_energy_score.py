@@ -89,7 +89,7 @@ def _scored(account: Account) -> Iterator[_Scored]:
             models = [m for m in account.models if (m.experiment, m.recipe) == (name, recipe.recipe)]
             served = [m for m in models if m.serving and m.serving.answered and m.engine in LANGUAGE_MODELS]
             per_1000 = recipe.accelerator_Wh_per_1000_requests
-            if served and per_1000 is not None:
+            if served and per_1000 is not None and per_1000.value > 0:
                 answered = sum(model.serving.answered for model in served if model.serving)
                 yield _Scored(name, recipe, served, per_1000.value * answered / 1000)
 

@@ -139,8 +139,7 @@ def _datasets(account: Account, model: ModelRow, stage: Stage) -> Iterator[Json]
         dataUsage="output" if stage.name == "collect" else "input",
         dataType="image" if images else "text",
         dataQuantity=stage.work("samples"),
-        source="other" if card and card.source == "embedded" else None,
-        owner=card and card.origin,
+        owner=card.origin if card and card.source != "embedded" else None,
     )
 
 

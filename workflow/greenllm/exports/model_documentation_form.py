@@ -177,7 +177,7 @@ def _attempts(training: Sequence[Stage]) -> str:
     count = sum(len(stage.jobs) for stage in training)
     failed = sum(job.status != "succeeded" for stage in training for job in stage.jobs)
     stages = ", ".join(dict.fromkeys(f"{stage.name} {stage.recipe}" for stage in training))
-    return f"All {count} attempts at {stages} are counted, {failed} unsuccessful ones included"
+    return f"Attempts counted: {count} ({stages}), of which unsuccessful: {failed}"
 
 
 def _MWh(energy_J: Interval) -> str:
