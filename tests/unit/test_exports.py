@@ -378,6 +378,9 @@ def test_the_form_separates_the_accelerators_energy(with_gpu: Path) -> None:
     )
     assert gpu_J > 0
     assert number(found["Amount of energy used for training (accelerators)"]) == pytest.approx(gpu_J / 3.6e9, rel=0.05)
+    assert found["Amount of energy used for training (accelerators)"]["note"] == "measured"
+    hosts = next(item for name, item in found.items() if name.startswith("Amount of energy used for training (hosts"))
+    assert hosts["note"] == "estimated", "its processor is modelled"
     assert "GPU days" in found["Training time (hardware days)"]["value"]
 
 

@@ -10,7 +10,7 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 
-from greenllm.account.document import Account
+from greenllm.account.document import Account, JobComponent
 from greenllm.comparison.rows import ModelRow
 from greenllm.estimate import Interval
 from greenllm.exports.consequences import Consequences, consequences
@@ -33,6 +33,7 @@ MONTH_days = 365.25 / 12
 RANGES = ((1.0, "less than 1 month"), (3.0, "1 to 3 months"), (6.0, "3 to 6 months"))  # the form's, else more than 6
 ABSENT = "N/A"
 BOTH = ("AIO", "NCA")
+ACCELERATORS = "accelerators"
 
 
 @dataclass(frozen=True)
@@ -117,18 +118,19 @@ def _energy(account: Account, training: Sequence[Stage], site: Consequences, sta
     name = "Amount of energy used for training"
     accelerators = summed(stage.accelerator_J for stage in training)
     hosts = summed(stage.energy_J for stage in training)
-    how = {stage.quality for stage in training} - {None}
-    known = "measured" if how == {"measured"} else "estimated"
     reasons = list(dict.fromkeys(reason for stage in training for reason in stage.unknown))
     withheld = f"the host's sensors are closed: {'; '.join(reasons)}" if reasons else "no sensor was read"
     no_gpu = "no accelerator with a known energy was used"
     for boundary, energy_J, reason in (
-        ("accelerators", accelerators, no_gpu),
+        (ACCELERATORS, accelerators, no_gpu),
         ("hosts: processors, memory and accelerators", hosts, withheld),
         ("facility: hosts times PUE", site.site_J(hosts), "the provider's PUE is not known" if hosts else withheld),
     ):
         value = f"{ABSENT}: {reason}" if energy_J is None else _MWh(energy_J)
-        yield Item(ENERGY, f"{name} ({boundary})", value, BOTH, None if energy_J is None else known)
+        parts = [
+            part for stage in training for part in stage.parts if boundary != ACCELERATORS or part.component == "gpu"
+        ]
+        yield Item(ENERGY, f"{name} ({boundary})", value, BOTH, None if energy_J is None else _how_known(parts))
     methods = "; ".join(dict.fromkeys(stage.method for stage in training))
     text = (
         f"GreenLLM {version_of(account)} reads the host's sensors from each job's start to its end, and divides what "
@@ -138,6 +140,12 @@ def _energy(account: Account, training: Sequence[Stage], site: Consequences, sta
     text += f" Left out, as unknown: {'; '.join(reasons)}." if reasons else ""
     text += f" The training of {start} was done elsewhere and is not included." if start else ""
     yield Item(ENERGY, "Measurement methodology (energy used for training)", text, ("AIO",))
+
+
+def _how_known(parts: Sequence[JobComponent]) -> str:
+    """Return "measured", or "estimated" where any part of the energy is modelled."""
+    found = {part.quality for part in parts if part.energy_J is not None}
+    return "measured" if found == {"measured"} else "estimated"
 
 
 def _inference(account: Account, model: ModelRow) -> Iterator[Item]:
