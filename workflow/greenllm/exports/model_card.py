@@ -111,7 +111,9 @@ def _how_known(making: list[Stage]) -> str:
 
 
 def _grid(grid: GridFactor | None) -> str | None:
-    return grid and f"{grid.value:.4g} {grid.unit}, {grid.method}, {grid.year or 'year unknown'}; {grid.source}"
+    if grid is None:
+        return None
+    return f"{grid.value:.4g} {grid.unit}, {grid.method}, {grid.year or 'year unknown'}; {grid.source}"
 
 
 def _energy(energy_J: Interval | None) -> str | None:

@@ -10,7 +10,7 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 
-from greenllm.account.document import Account, JobComponent
+from greenllm.account.document import Account
 from greenllm.comparison.rows import ModelRow
 from greenllm.estimate import Interval
 from greenllm.exports.consequences import Consequences, consequences
@@ -127,10 +127,8 @@ def _energy(account: Account, training: Sequence[Stage], site: Consequences, sta
         ("facility: hosts times PUE", site.site_J(hosts), "the provider's PUE is not known" if hosts else withheld),
     ):
         value = f"{ABSENT}: {reason}" if energy_J is None else _MWh(energy_J)
-        parts = [
-            part for stage in training for part in stage.parts if boundary != ACCELERATORS or part.component == "gpu"
-        ]
-        yield Item(ENERGY, f"{name} ({boundary})", value, BOTH, None if energy_J is None else _how_known(parts))
+        how = _how_known(training, "gpu" if boundary == ACCELERATORS else None)
+        yield Item(ENERGY, f"{name} ({boundary})", value, BOTH, None if energy_J is None else how)
     methods = "; ".join(dict.fromkeys(stage.method for stage in training))
     text = (
         f"GreenLLM {version_of(account)} reads the host's sensors from each job's start to its end, and divides what "
@@ -142,8 +140,9 @@ def _energy(account: Account, training: Sequence[Stage], site: Consequences, sta
     yield Item(ENERGY, "Measurement methodology (energy used for training)", text, ("AIO",))
 
 
-def _how_known(parts: Sequence[JobComponent]) -> str:
-    """Return "measured", or "estimated" where any part of the energy is modelled."""
+def _how_known(training: Sequence[Stage], component: str | None) -> str:
+    """Return "measured", or "estimated" where any part of a component's energy (None: of all) is modelled."""
+    parts = [part for stage in training for part in stage.parts if component in (None, part.component)]
     found = {part.quality for part in parts if part.energy_J is not None}
     return "measured" if found == {"measured"} else "estimated"
 

@@ -69,7 +69,7 @@ def _payload(exported: Exported, workflow: Path) -> _Payload:
         place = layout.located(pattern, results)
         found[str(place.relative_to(results))] = (place, what)
     for model in account.models:
-        wildcards = {"experiment": model.experiment, "recipe": model.recipe, "seed": model.seed}
+        wildcards: dict[str, str | int] = {"experiment": model.experiment, "recipe": model.recipe, "seed": model.seed}
         for pattern, what in ((layout.EVALUATION, "quality of a model"), (layout.MEASUREMENT, "servers under load")):
             place = layout.located(pattern, results, **wildcards)
             found[str(place.relative_to(results))] = (place, what)
@@ -190,14 +190,16 @@ def _action(account: Account, job: JobRow, payload: _Payload) -> Iterator[Json]:
         usages.append(_usage(f"#job-{job.id}-carbon", "carbon", *carbon, consequences(account).boundary))
     yield known(
         **{"@id": f"#job-{job.id}", "@type": "CreateAction"},
-        name=" ".join(filter(None, (job.rule, job.experiment, job.recipe, job.seed and f"seed {job.seed}"))),
+        name=" ".join(
+            filter(None, (job.rule, job.experiment, job.recipe, None if job.seed is None else f"seed {job.seed}"))
+        ),
         description=f"attempt {job.number}, {job.status}; its result is {job.standing}",
         instrument=_ref(f"#tool-{job.rule}"),
         startTime=job.started,
         endTime=job.ended,
         actionStatus=status,
         error=None if job.status == "succeeded" else job.status,
-        result=[_ref(ledger)] if ledger in payload.files else None,
+        result=[_ref(ledger)] if ledger and ledger in payload.files else None,
         resourceUsage=[_ref(usage["@id"]) for usage in usages] or None,
     )
     yield from usages

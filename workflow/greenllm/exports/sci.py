@@ -76,6 +76,8 @@ def _report(
 ) -> Json:
     parts = [_component(stage, model, unit, site, score) for stage in stages]
     complete = all(part["embodied"] is not None for part in parts)
+    if not complete:  # a sum with some of M would be neither
+        parts = [{**part, "embodied": None, "score": part["operational"]} for part in parts]
     return {
         "name": f"SCI for AI, {score} score" if complete else f"{score} score, {WITHOUT_M}",
         "isSCI": complete,
@@ -149,7 +151,10 @@ def _assumptions(stages: Sequence[Stage], model: ModelRow, site: Consequences) -
 
 
 def _per(carbon: PartialInterval | None, count: float) -> PartialInterval | None:
-    return carbon and PartialInterval(*(None if grams is None else grams / count for grams in carbon))
+    if carbon is None:
+        return None
+    low, high = (None if grams is None else grams / count for grams in carbon[1:])
+    return PartialInterval(carbon.value / count, low, high)
 
 
 def _total(parts: Sequence[PartialInterval]) -> PartialInterval | None:
@@ -182,7 +187,8 @@ def _markdown(report: Json) -> Iterator[str]:
     yield f"- Measured from {report['measured']['from']} until {report['measured']['until']}.\n"
     yield f"| component | {unit} | share |\n| --- | --- | --- |"
     for part in report["components"]:
-        yield f"| {part['name']} | {part['score']['value']:.4g} | {part['score']['value'] / score['value']:.1%} |"
+        share = part["score"]["value"] / score["value"] if score["value"] else 0.0
+        yield f"| {part['name']} | {part['score']['value']:.4g} | {share:.1%} |"
     yield f"| **sum** | {score['value']:.4g} | 100.0% |\n"
     yield "| coefficient | value | unit | source |\n| --- | --- | --- | --- |"
     for one in report["coefficients"]:

@@ -194,7 +194,7 @@ def stages_of(account: Account, model: ModelRow) -> list[Stage]:
 
     Attempts that still run are left out. A stage that several models share is in the stages of each.
     """
-    wanted = [(name, None) for name in SHARED]
+    wanted: list[tuple[str, str | None]] = [(name, None) for name in SHARED]
     wanted += [(name, recipe) for recipe in model.chain for name in MADE]
     wanted += [(name, model.recipe) for name in CHECKED]
     stages = []

@@ -49,13 +49,14 @@ def model_card(
         )
         for metric, interval in metrics.items()
     ]
+    known: dict[str, Any] = {"co2_eq_emissions": dict(impact.metadata)} if impact else {}
     metadata = ModelCardData(
         library_name=manifest.engine,
         pipeline_tag="text-generation",
         tags=[tag for tag in ("greenllm", manifest.precision, task) if tag],
         model_name=name,
         eval_results=results or None,
-        **({"co2_eq_emissions": dict(impact.metadata)} if impact else {}),
+        **known,
     )
     loader = jinja2.PackageLoader("greenllm.serving", ".")
     environment = jinja2.Environment(loader=loader, undefined=jinja2.StrictUndefined, keep_trailing_newline=True)
