@@ -485,6 +485,34 @@ def test_the_crate_meets_what_the_profile_demands(results: Path) -> None:
             assert usage["unitCode"]
 
 
+# A model that was trained elsewhere.
+
+
+def test_each_form_says_what_a_fine_tuned_model_started_from(tmp_path: Path) -> None:
+    started = {
+        "support": {
+            "task": "customer-service", "data": {"source": "embedded"}, "model": {"init": "somebody/small-model"},
+            "recipes": ["baseline", "int8"], "seeds": [1],
+        }
+    }  # fmt: skip
+    folder = small_study(tmp_path, MODELLED, PARAMETERS, experiments=started)
+    assert main(["export", str(folder), "--to", "all"]) == 0
+    found = activities(folder, "support-baseline-seed-1")
+    assert "fine-tuning" in found
+    assert "training" not in found
+    task = boamps(folder)["support-baseline-seed-1-train"]["task"]
+    assert task["taskStage"] == "finetuning"
+    assert task["algorithms"][0]["foundationModelName"] == "somebody/small-model"
+    card = ModelCard.load(folder / "exports/model-card/support-baseline-seed-1/README.md")
+    assert card.data.to_dict()["co2_eq_emissions"]["training_type"] == "fine-tuning"
+    form = items(folder, "support-baseline-seed-1")
+    assert form["Model dependencies"]["value"] == "somebody/small-model"
+    assert "was done elsewhere" in form["Measurement methodology (energy used for training)"]["value"]
+    for report in reports(folder):
+        if report["name"].startswith("provider"):
+            assert any("elsewhere" in line for line in report["assumptions"])
+
+
 # All.
 
 
