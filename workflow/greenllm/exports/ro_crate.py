@@ -6,13 +6,14 @@ that have ended. Its files are hard links where the file system has them, so cha
 """
 
 import json
+from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import greenllm
 from greenllm.account.document import Account, JobRow
-from greenllm.exports.consequences import consequences
+from greenllm.exports.consequences import Consequences, consequences
 from greenllm.exports.form import DoesNotApplyError, Exported, Files, Form, Json, known
 from greenllm.exports.stages import Stage, version_of
 from greenllm.study import layout
@@ -39,10 +40,14 @@ STATUS = {"succeeded": "CompletedActionStatus"}  # of others: failed
 
 @dataclass(frozen=True)
 class _Payload:
-    """The files of the crate beside its metadata: in which folder they are, and what they are."""
+    """The files of the crate beside its metadata and configuration, by their path in it.
+
+    `ledgers` has the path of each attempt's ledger by the attempt's id.
+    """
 
     files: Mapping[str, Path]
     descriptions: Mapping[str, str]
+    ledgers: Mapping[str, str]
 
 
 def _files(exported: Exported) -> Files:
@@ -80,11 +85,14 @@ def _payload(exported: Exported, workflow: Path) -> _Payload:
             found[f"ledger/{ledger.path}"] = (ledgers / ledger.path, "the sensors' readings during an attempt")
     there = {name: (path, what) for name, (path, what) in found.items() if path.is_file()}
     return _Payload(
-        {name: path for name, (path, _) in there.items()}, {name: what for name, (_, what) in there.items()}
+        {name: path for name, (path, _) in there.items()},
+        {name: what for name, (_, what) in there.items()},
+        {one.id: name for one in account.ledgers if (name := f"ledger/{one.path}") in there},
     )
 
 
 def _graph(account: Account, payload: _Payload) -> Iterator[Json]:
+    site = consequences(account)
     jobs = [job for job in account.jobs if job.standing != "running"]
     rules = list(dict.fromkeys(job.rule for job in jobs))
     yield {"@id": METADATA, "@type": "CreativeWork", "about": _ref("./"),
@@ -107,7 +115,7 @@ def _graph(account: Account, payload: _Payload) -> Iterator[Json]:
             )  # fmt: skip
     yield from _runs(account, jobs)
     for job in jobs:
-        yield from _action(account, job, payload)
+        yield from _action(job, payload.ledgers.get(job.id), site)
 
 
 def _root(account: Account, jobs: list[JobRow], payload: _Payload) -> Json:
@@ -150,8 +158,11 @@ def _workflow(account: Account, rules: list[str]) -> Iterator[Json]:
 def _runs(account: Account, jobs: list[JobRow]) -> Iterator[Json]:
     """Yield each invocation of the workflow: its action, that of its engine, and the energy of all of its attempts."""
     spent = {run.run_id: run for run in account.spent.runs}
-    for run_id in dict.fromkeys(job.run_id for job in jobs):
-        of_run, run = [job for job in jobs if job.run_id == run_id], spent[run_id]
+    by_run: dict[str, list[JobRow]] = defaultdict(list)
+    for job in jobs:
+        by_run[job.run_id].append(job)
+    for run_id, of_run in by_run.items():
+        run = spent[run_id]
         yield {
             "@id": _run_id(run_id),
             "@type": "CreateAction",
@@ -175,19 +186,18 @@ def _runs(account: Account, jobs: list[JobRow]) -> Iterator[Json]:
         }
 
 
-def _action(account: Account, job: JobRow, payload: _Payload) -> Iterator[Json]:
-    """Yield an attempt: the step's execution, the tool's, and what it used."""
+def _action(job: JobRow, ledger: str | None, site: Consequences) -> Iterator[Json]:
+    """Yield an attempt: the step's execution, the tool's, and what it used; its result in the crate is its ledger."""
     status = f"http://schema.org/{STATUS.get(job.status, 'FailedActionStatus')}"
     stage = Stage(job.rule, job.recipe, (job,))
-    carbon = consequences(account).carbon_g(job.energy_J)
-    ledger = next((f"ledger/{one.path}" for one in account.ledgers if one.id == job.id), None)
+    carbon = site.carbon_g(job.energy_J)
     yield {"@id": f"#control-{job.id}", "@type": "ControlAction", "instrument": _ref(f"{SNAKEFILE}#{job.rule}"),
            "object": _ref(f"#job-{job.id}"), "actionStatus": status}  # fmt: skip
     usages = []
     if job.energy_J is not None:
         usages.append(_usage(f"#job-{job.id}-energy", "energy", *job.energy_J, f"{stage.quality}; {stage.method}"))
     if carbon is not None:
-        usages.append(_usage(f"#job-{job.id}-carbon", "carbon", *carbon, consequences(account).boundary))
+        usages.append(_usage(f"#job-{job.id}-carbon", "carbon", *carbon, site.boundary))
     yield known(
         **{"@id": f"#job-{job.id}", "@type": "CreateAction"},
         name=" ".join(
@@ -199,7 +209,7 @@ def _action(account: Account, job: JobRow, payload: _Payload) -> Iterator[Json]:
         endTime=job.ended,
         actionStatus=status,
         error=None if job.status == "succeeded" else job.status,
-        result=[_ref(ledger)] if ledger and ledger in payload.files else None,
+        result=[_ref(ledger)] if ledger else None,
         resourceUsage=[_ref(usage["@id"]) for usage in usages] or None,
     )
     yield from usages
