@@ -27,10 +27,9 @@ from greenllm.footprint.carbon import J_PER_kWh
 STAGES = {
     "collect": "datacreation",
     "preprocess": "preprocessing",
-    "train": "training",
     "evaluate": "inference",
     "serve": "inference",
-}  # of other stages: our name
+}  # of a stage that trains: training or finetuning; of other stages: our name
 FAMILIES = {
     "customer-service": "text classification",
     "question-answering": "question answering",
@@ -94,9 +93,9 @@ def _task(account: Account, model: ModelRow, stage: Stage) -> Json:
     start = starts_from(account, model.experiment)
     served = model.serving if stage.name == "serve" else None
     checked = model.quality if stage.name == "evaluate" else None
-    name = STAGES.get(stage.name, stage.name)
+    name = ("finetuning" if start else "training") if stage.trains else STAGES.get(stage.name, stage.name)
     return known(
-        taskStage="finetuning" if name == "training" and start else name,
+        taskStage=name,
         taskFamily=FAMILIES.get(experiment.task, experiment.task),
         nbRequest=served.answered if served else checked.examples if checked else None,
         algorithms=[_algorithm(account, model, stage, start)],
@@ -109,9 +108,9 @@ def _task(account: Account, model: ModelRow, stage: Stage) -> Json:
 def _algorithm(account: Account, model: ModelRow, stage: Stage, start: str | None) -> Json:
     made = stage.name in (*MADE, "evaluate", "serve")
     own = made and stage.recipe == model.recipe  # else the stage of an ancestor, whose size may differ
-    training = model.training if own and stage.name == "train" else None
+    training = model.training if own and stage.trains else None
     return known(
-        trainingType="supervisedLearning" if stage.name == "train" else None,
+        trainingType="supervisedLearning" if stage.trains else None,
         algorithmType=_type(model) if made else "data processing",
         algorithmName=stage.recipe if made else stage.name,
         foundationModelName=start,
@@ -119,7 +118,7 @@ def _algorithm(account: Account, model: ModelRow, stage: Stage, start: str | Non
         framework=model.engine if own else None,
         frameworkVersion=account.packages.get(model.engine or "") if own else None,
         epochsNumber=training.epochs if training else None,
-        quantization=model.precision if own and stage.name != "train" else None,
+        quantization=model.precision if own and not stage.trains else None,
     )
 
 

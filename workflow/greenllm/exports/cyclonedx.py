@@ -19,11 +19,10 @@ from greenllm.exports.stages import Serving, Stage, kWh, life_of, model_name, st
 ACTIVITIES = {
     "collect": "data-collection",
     "preprocess": "data-preparation",
-    "train": "training",
     "evaluate": "validation",
     "deploy": "deployment",
     "serve": "inference",
-}  # of other stages, such as compress: other
+}  # of a stage that trains: training or fine-tuning; of other stages, such as compress: other
 g_PER_t = 1e6
 
 
@@ -122,10 +121,10 @@ def _metrics(model: ModelRow) -> Iterator[Json]:
 
 
 def _energy_consumptions(account: Account, model: ModelRow, site: Consequences) -> Iterator[Json]:
-    fine_tuned = starts_from(account, model.experiment) is not None
+    trained_before = starts_from(account, model.experiment) is not None
     for stage in life_of(account, model):
-        activity = ACTIVITIES.get(stage.name, "other")
-        yield _consumption("fine-tuning" if activity == "training" and fine_tuned else activity, stage, site)
+        activity = "training" if stage.trains else ACTIVITIES.get(stage.name, "other")
+        yield _consumption("fine-tuning" if activity == "training" and trained_before else activity, stage, site)
 
 
 def _consumption(activity: str, stage: Stage, site: Consequences) -> Json:

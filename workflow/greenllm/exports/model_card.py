@@ -95,7 +95,7 @@ def _impact(account: Account, model: ModelRow) -> EnvironmentalImpact:
 
 
 def _training_type(account: Account, model: ModelRow, making: list[Stage]) -> str | None:
-    if not any(stage.name == "train" for stage in making):
+    if not any(stage.trains for stage in making):
         return None
     return "fine-tuning" if starts_from(account, model.experiment) else "pre-training"
 

@@ -111,6 +111,11 @@ class Stage:
         return "; ".join(dict.fromkeys(f"{part.component}: {part.method} ({part.quality})" for part in known))
 
     @property
+    def trains(self) -> bool:
+        """Whether a model is trained in it: by `train`, or by a step of `compress` such as distilling."""
+        return self.name == "train" or (self.name == "compress" and bool(self.work("samples")))
+
+    @property
     def unknown(self) -> list[str]:
         """The parts of the energy that are unknown, with the reason."""
         reasons = [reason for job in self.jobs for reason in job.unknown]
