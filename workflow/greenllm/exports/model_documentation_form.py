@@ -98,7 +98,7 @@ def _training_time(training: Sequence[Stage]) -> Iterator[Item]:
 
 def _computation(account: Account, model: ModelRow, training: Sequence[Stage]) -> Iterator[Item]:
     name, method = "Amount of computation used for training", "Measurement methodology (computation used for training)"
-    counted = {stage.name: stage.work("flops") for stage in training}
+    counted = {f"{stage.name} {stage.recipe}": stage.work("flops") for stage in training}
     flops = math.fsum(amount for amount in counted.values() if amount is not None)
     if not flops:
         yield Item(COMPUTATION, name, f"{ABSENT}: no stage reported its operations", BOTH)
