@@ -33,6 +33,7 @@ include: "workflow/rules/deploy.smk"
 include: "workflow/rules/measure.smk"
 include: "workflow/rules/account.smk"
 include: "workflow/rules/report.smk"
+include: "workflow/rules/exports.smk"
 
 
 rule all:
@@ -41,6 +42,7 @@ rule all:
         rules.efficiency.output,
         rules.impact.output,
         rules.report.output,
+        rules.exports.output,
     localrule: True
 
 

@@ -13,6 +13,8 @@ from pathlib import Path
 
 import pytest
 import yaml
+from cyclonedx.schema import SchemaVersion
+from cyclonedx.validation.json import JsonStrictValidator
 from fake_hub import COMMIT, fake_hub
 
 ROOT = Path(__file__).parents[2]
@@ -127,3 +129,10 @@ def test_the_preset_runs_on_tiny_models_of_its_architectures(hub, tmp_path):
             assert server["agreement"]["share"] >= PRESET["deploy"]["agreement"]
         (row,) = account["experiments"][name]["comparison"]["recipes"]
         assert row["quality"]["metric"] == "accuracy"
+    bom = json.loads((results / "exports/cyclonedx/bom.json").read_text())
+    assert JsonStrictValidator(SchemaVersion.V1_7).validate_str(json.dumps(bom)) is None
+    models = [one for one in bom["components"] if one["type"] == "machine-learning-model"]
+    assert len(models) == len(PRESET["experiments"])
+    for model in models:
+        energies = model["modelCard"]["considerations"]["environmentalConsiderations"]["energyConsumptions"]
+        assert "fine-tuning" in {energy["activity"] for energy in energies}

@@ -21,7 +21,7 @@ FLOORS = [
     {"footprint"},
     {"comparison"},
     {"account"},
-    {"report", "checks"},
+    {"report", "exports", "checks"},
     {"stages"},
 ]
 

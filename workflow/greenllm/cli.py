@@ -31,6 +31,7 @@ COMMANDS = {
     "recommend": ("greenllm.stages.recommend", "say which recipe to deploy, at a quality and number of requests"),
     "compare": ("greenllm.stages.compare", "compare the same experiment on several hosts or devices"),
     "report": ("greenllm.stages.report", "make the report page, its figures and summary.json"),
+    "export": ("greenllm.stages.export", "write the account in a form that others ask for, such as an ML-BOM"),
     "meter": ("greenllm.meter.command", "run any command under the energy meter"),
     "attribute": ("greenllm.attribution.command", "divide the joules of all ledgers among their jobs"),
     "calibrate": ("greenllm.attribution.calibration.command", "fit gain and offset of sensors to an external meter"),

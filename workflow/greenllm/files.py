@@ -220,6 +220,15 @@ def _beside(place: Path) -> Path:
     return place.with_name(f".{place.name[:SHOWN_CHARACTERS]}.{os.getpid()}-{os.urandom(4).hex()}.partial")
 
 
+def link_or_copy(source: Path, target: Path) -> None:
+    """Make `target` a hard link to a file, or a copy of it where the file system has no hard links."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        os.link(source, target)
+    except OSError:  # another file system, or one without hard links
+        shutil.copyfile(source, target)
+
+
 def write_json(path: Path, value: Any) -> None:
     """Write `value` as indented UTF-8 JSON, complete or not at all."""
     text = json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n"

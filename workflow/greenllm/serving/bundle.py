@@ -1,16 +1,13 @@
 """The bundle: a folder with a model, a script that serves it, and a model card."""
 
 import importlib.resources
-import os
-import shutil
 from collections.abc import Mapping
 from pathlib import Path
 
-import jinja2
-
 from greenllm.documents.evaluation import EvaluationReport
-from greenllm.files import replacing_folder, write_json
-from greenllm.model_folder.manifest import FILE, Manifest, read_manifest
+from greenllm.files import link_or_copy, replacing_folder, write_json
+from greenllm.model_folder.manifest import FILE, read_manifest
+from greenllm.serving.model_card import model_card
 from greenllm.serving.scripted_replies import FILE as REPLIES
 from greenllm.serving.scripted_replies import Replies
 from greenllm.tokens import read_settings_file
@@ -49,14 +46,14 @@ def make_bundle(
             place = file.relative_to(model)
             merged = place.parts[0] == ADAPTER
             if file.is_file() and not (hidden or merged or file.suffix in LEFT_OUT or file.name in OURS):
-                _link(file.resolve(), beside / place)
+                link_or_copy(file.resolve(), beside / place)
         # Keys that others have added to the manifest are kept.
         known = read_settings_file(model / FILE) or manifest.model_dump(by_alias=True)
         known |= {"task": task, "name": name}
         write_json(beside / FILE, known)
         if replies:
             write_json(beside / REPLIES, replies.model_dump())
-        (beside / CARD).write_text(_card(name, task, manifest, evaluation, wildcards, replies), encoding="utf-8")
+        (beside / CARD).write_text(model_card(name, task, manifest, evaluation, wildcards, replies), encoding="utf-8")
         if manifest.endpoint is None:
             # For any POSIX shell. It finds its folder through links, too, and checks for greenllm before it starts it.
             script = importlib.resources.files("greenllm.serving").joinpath("serve.sh").read_bytes()
@@ -67,56 +64,3 @@ def make_bundle(
 def model_bytes(bundle: Path) -> int:
     """Return the size of a bundle's model, tokenizer and configuration, in bytes."""
     return sum(file.stat().st_size for file in bundle.rglob("*") if file.is_file() and file.name not in (*OURS, RECORD))
-
-
-def _link(source: Path, target: Path) -> None:
-    target.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        os.link(source, target)
-    except OSError:  # another file system, or one without hard links
-        shutil.copyfile(source, target)
-
-
-def _card(
-    name: str,
-    task: str | None,
-    manifest: Manifest,
-    evaluation: EvaluationReport | None,
-    wildcards: Mapping[str, str],
-    replies: Replies | None,
-) -> str:
-    """Return a model card, with the metadata that the Hugging Face hub reads."""
-    from huggingface_hub import EvalResult, ModelCardData  # not with every `greenllm serve`
-
-    metrics = evaluation.metrics if evaluation else {}
-    data = wildcards.get("experiment", task or "unknown")
-    results = [
-        EvalResult(
-            task_type="text-generation",
-            dataset_type=data,
-            dataset_name=data,
-            dataset_split="test",
-            metric_type=metric,
-            metric_value=interval.value,
-        )
-        for metric, interval in metrics.items()
-    ]
-    metadata = ModelCardData(
-        library_name=manifest.engine,
-        pipeline_tag="text-generation",
-        tags=[tag for tag in ("greenllm", manifest.precision, task) if tag],
-        model_name=name,
-        eval_results=results or None,
-    )
-    loader = jinja2.PackageLoader("greenllm.serving", ".")
-    environment = jinja2.Environment(loader=loader, undefined=jinja2.StrictUndefined, keep_trailing_newline=True)
-    return environment.get_template("card.md.jinja").render(
-        metadata=metadata.to_yaml(),
-        name=name,
-        task=task,
-        manifest=manifest,
-        wildcards=wildcards,
-        replies=replies,
-        replies_file=REPLIES,
-        evaluation=evaluation,
-    )

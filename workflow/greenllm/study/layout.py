@@ -30,11 +30,13 @@ ACCOUNT = "<results>/account/account.json"
 FOOTPRINT = "<results>/account/footprint.json"
 PAGE = "<results>/report/index.html"
 SUMMARY = "<results>/report/summary.json"
+EXPORTS = "<results>/exports"
 
 # The folders that a study replaces, with all their content. Only the rules know the paths in `energy` and
 # `benchmarks`, where each job writes its own file.
 MADE_ONCE = tuple(
-    f"<results>/{name}" for name in ("account", "benchmarks", "energy", "evaluations", "measurements", "report")
+    f"<results>/{name}"
+    for name in ("account", "benchmarks", "energy", "evaluations", "exports", "measurements", "report")
 )
 MADE_FOR_EXPERIMENT = ("<results>/data/{experiment}", "<results>/deployments/{experiment}", SOURCE_MODEL)
 MADE_FOR_RECIPE = ("<results>/models/{experiment}/{recipe}",)

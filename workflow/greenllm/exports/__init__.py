@@ -1,0 +1,1 @@
+"""The account of a study in the forms that others ask for."""

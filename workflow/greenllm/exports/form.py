@@ -1,0 +1,42 @@
+"""A form in which others ask for an account: its name, and the files that it consists of."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from greenllm.account.document import Account
+from greenllm.errors import UserError
+
+Json = dict[str, Any]
+# Path below the form's folder → the file's text, or a file of the results folder that is linked or copied there.
+Files = Mapping[str, str | Path]
+
+
+class DoesNotApplyError(UserError):
+    """Why an account can't be written in a form, in one line."""
+
+
+@dataclass(frozen=True)
+class Exported:
+    """An account, and the results folder that it is in."""
+
+    account: Account
+    results: Path
+
+
+@dataclass(frozen=True)
+class Form:
+    """A form: its name as `--to` takes it, its title, and what makes its files.
+
+    `make` raises DoesNotApplyError where the account lacks what the form can't do without.
+    """
+
+    name: str
+    title: str
+    make: Callable[[Exported], Files]
+
+
+def known(**values: Any) -> Json:
+    """Return an object of the values that are known: those that are None are left out."""
+    return {name: value for name, value in values.items() if value is not None}

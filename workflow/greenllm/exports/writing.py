@@ -1,0 +1,58 @@
+"""Writing an account in one form, or in all that apply: a folder for each, complete or not at all."""
+
+import shutil
+from pathlib import Path
+
+from greenllm.account.document import Account
+from greenllm.exports.form import DoesNotApplyError, Exported, Form
+from greenllm.exports.forms import FORMS
+from greenllm.files import link_or_copy, replacing, replacing_folder, require_replaceable
+from greenllm.study import layout
+
+INDEX = "README.md"
+STAGE = "export"  # the command that writes the folders
+REMEDY = "expected a results folder in which `greenllm account` has been run"
+
+
+def read_exported(results: Path) -> Exported:
+    """Read the account of a results folder. Raises UserError if there is none."""
+    return Exported(Account.read(layout.located(layout.ACCOUNT, results), REMEDY), results)
+
+
+def export(exported: Exported, form: Form, out: Path) -> None:
+    """Write one form's files into the folder `out`, which is replaced.
+
+    Raises DoesNotApplyError if the form does not apply, and the UserErrors of `require_replaceable`.
+    """
+    files = form.make(exported)
+    with replacing_folder(out, STAGE) as beside:
+        for name, content in files.items():
+            place = beside / name
+            place.parent.mkdir(parents=True, exist_ok=True)
+            if isinstance(content, Path):
+                link_or_copy(content.resolve(), place)
+            else:
+                place.write_text(content, encoding="utf-8", newline="")
+
+
+def export_all(exported: Exported, out: Path) -> dict[str, str | None]:
+    """Write each form that applies into a folder of its name in `out`, and a list of all into README.md there.
+
+    Returns {form: None, or why it does not apply}. The folder of a form that does not apply any more is removed.
+    """
+    found: dict[str, str | None] = {}
+    for name, form in FORMS.items():
+        try:
+            export(exported, form, out / name)
+            found[name] = None
+        except DoesNotApplyError as error:
+            found[name] = str(error)
+            if (out / name).exists():
+                shutil.rmtree(require_replaceable(out / name, STAGE))
+    lines = ["# Exports", "", "Written by `greenllm export`.", "", "| form | here |", "| --- | --- |"]
+    for name, reason in found.items():
+        here = f"[{name}/]({name}/)" if reason is None else f"does not apply: {reason}"
+        lines.append(f"| {FORMS[name].title} | {here} |")
+    with replacing(out / INDEX) as beside:
+        beside.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    return found
