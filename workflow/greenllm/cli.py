@@ -28,6 +28,7 @@ COMMANDS = {
     "probe-threads": ("greenllm.load.probing", "answer prompts with several numbers of threads, without a server"),
     "account": ("greenllm.stages.account", "attribute the ledgers' joules, make the efficiency and impact tables"),
     "recommend": ("greenllm.stages.recommend", "say which recipe to deploy, at a quality and number of requests"),
+    "verify": ("greenllm.stages.verify", "compute every number of a results folder again, and check what was read"),
     "compare": ("greenllm.stages.compare", "compare the same experiment on several hosts or devices"),
     "report": ("greenllm.stages.report", "make the report page, its figures and summary.json"),
     "meter": ("greenllm.meter.command", "run any command under the energy meter"),

@@ -27,6 +27,7 @@ MEASUREMENT = "<results>/measurements/{experiment}/seed-{seed}.json"
 LEDGER = "<results>/ledger"
 ATTRIBUTION = "<results>/account/attribution.json"
 ACCOUNT = "<results>/account/account.json"
+VERIFICATION = "<results>/account/verification.json"
 PAGE = "<results>/report/index.html"
 SUMMARY = "<results>/report/summary.json"
 
