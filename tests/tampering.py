@@ -213,6 +213,7 @@ KINDS = [
         ["ledgers", "attempts", "measurements"],
         "serve",
     ),
+    Tampering("an empty ledger", lambda results: ledger_of(results, "compress").write_bytes(b""), ["ledgers"], "run-1"),
     Tampering("a ledger copied", copied, ["ledgers"], "copy"),
     Tampering("a ledger invented", invented, ["ledgers"], "run-1-999"),
     Tampering(
@@ -242,7 +243,7 @@ KINDS = [
     ),
     Tampering(
         "power above the card's limit",
-        in_ledger("train", in_column(GPU_RAW, 30, lambda x: x + 60e6), attempt=2),
+        in_ledger("train", in_column(GPU_RAW, 30, lambda x: x + 200e6), attempt=2),
         ["power"],
         "GPU-0",
     ),
@@ -333,6 +334,9 @@ KINDS = [
         in_json(EVALUATION, put("metrics", "accuracy", "value", value=lambda x: x + 0.02)),
         ["files", "predictions", "numbers"],
         "accuracy",
+    ),
+    Tampering(
+        "a torn evaluation", lambda results: os.truncate(results / EVALUATION, 100), ["files", "numbers"], "int8"
     ),
     Tampering("a prediction made right", better_prediction, ["files", "predictions"], "accuracy"),
     Tampering("a prediction dropped", without_last_line, ["files", "predictions"], "examples"),

@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from metered_results import ledger_of, metered_results, read_records
+import simulated_study
+from metered_results import EPOCH_s, ledger_of, metered_results, read_records
 from simulated_study import whole_study
 from tampering import KINDS, Tampering
 
@@ -49,16 +50,19 @@ def test_nothing_is_found_in_an_honest_run(results: Path, capsys: pytest.Capture
     )
 
 
-def test_nothing_is_found_where_only_the_account_was_made(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_nothing_is_found_where_only_the_account_was_made(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(simulated_study, "EPOCH_s", EPOCH_s)
     results = tmp_path / "results"
     study = whole_study(results, measured=True)
     settings = study.config.model_dump_json(by_alias=True)
     assert main(["account", "--config", settings, "--results", str(results), "--out", str(results / "account")]) == 0
     capsys.readouterr()
-    assert main(["verify", str(results)]) in (0, 1)  # simulated times may be of the future here
+    assert main(["verify", str(results)]) == 0
     said = capsys.readouterr().out
     assert "skipped: the report: none has been made" in said
-    assert "in the future" in said or "nothing found by greenllm" in said
+    assert f"nothing found by greenllm {__version__}" in said
 
 
 @pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.name.replace(" ", "-"))

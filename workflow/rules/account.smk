@@ -48,7 +48,7 @@ rule verify:
     resources:
         **needs(),
     params:
-        results=STUDY.results,
+        results=lambda wildcards: STUDY.results,  # a function, since the name of a folder may contain braces
     message:
         "verify the account"
     shell:

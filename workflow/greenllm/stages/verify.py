@@ -31,7 +31,7 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.record is not None:
         found.write(arguments.record)
     if arguments.json:
-        print_json(found.model_dump())
+        print_json({"schema": found.schema_name, **found.model_dump()})
     else:
         _print(found, None if arguments.all else ROWS)
     return 1 if found.findings and arguments.record is None else 0

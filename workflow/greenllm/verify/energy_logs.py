@@ -100,13 +100,13 @@ def _energy(components: list[dict[str, Any]], parameters: dict[str, Any], attemp
 
 
 def _compare_presence(check: Check, evidence: Evidence, folder: Path, logged: set[str]) -> None:
-    """Find results in use whose job left no log; an interrupted job leaves none."""
+    """Find results in use whose job left no log; an interrupted job leaves none, and a job made again replaces it."""
     if not logged:
         check.skip(f"energy logs: none in {evidence.name_of(folder)}")
         return
-    current = {job.id: job for job in evidence.account.jobs if job.standing == "current"}
-    for job in current.values():
-        if job.rule != "(no rule)":
+    for job in evidence.account.jobs:
+        # The account's own job and those after it are made again with each account.
+        if job.standing == "current" and job.experiment is not None:
             names = [job.rule, job.experiment, job.recipe, job.seed and f"seed-{job.seed}"]
             check.expect(
                 job.id in logged,

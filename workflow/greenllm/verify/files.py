@@ -2,9 +2,11 @@
 
 import posixpath
 from collections.abc import Iterator
+from itertools import dropwhile
 from pathlib import Path
 from typing import Any
 
+from greenllm.attribution import Attempt
 from greenllm.documents.verification import CheckOutcome
 from greenllm.errors import listed
 from greenllm.meter.fingerprints import fingerprints
@@ -35,6 +37,9 @@ def check_files(evidence: Evidence, with_report: bool = True) -> CheckOutcome:
             unnamed.append(inside)
             continue
         recorded.append(inside)
+        if not (evidence.folder / inside).exists() and _tried_again(evidence, maker):
+            check.skip(f"{inside}: gone, since a later attempt to make it failed, or is running")
+            continue
         _compare(check, evidence.folder / inside, inside, expected)
     _compare_inputs(check, evidence)
     if outside:
@@ -47,6 +52,16 @@ def check_files(evidence: Evidence, with_report: bool = True) -> CheckOutcome:
     if unrecorded:
         check.skip(f"{len(unrecorded)} files without a recorded hash: {listed(unrecorded[:3])}")
     return check.outcome()
+
+
+def _tried_again(evidence: Evidence, maker: Attempt) -> bool:
+    """Whether a later attempt at the same job did not succeed: Snakemake removes what a job is to make again."""
+    later = dropwhile(lambda one: one.id != maker.id, evidence.lineage.in_order)
+    job = maker.start.job
+    return any(
+        one.status != "succeeded" and (one.start.job.rule, one.start.job.wildcards) == (job.rule, job.wildcards)
+        for one in later
+    )
 
 
 def _root(evidence: Evidence) -> str:
