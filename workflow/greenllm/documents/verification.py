@@ -5,7 +5,7 @@ from typing import ClassVar
 from greenllm.documents.document import Document, DocumentPart
 
 
-class Finding(DocumentPart):
+class VerificationFinding(DocumentPart):
     """A difference: `place` is the file (relative to the results folder), with the line or the key in it."""
 
     check: str
@@ -27,7 +27,7 @@ class CheckOutcome(DocumentPart):
     checked: int
     units: str
     skipped: list[str]
-    findings: list[Finding]
+    findings: list[VerificationFinding]
 
 
 class Verification(Document):
@@ -52,6 +52,6 @@ class Verification(Document):
     checks: list[CheckOutcome]
 
     @property
-    def findings(self) -> list[Finding]:
+    def findings(self) -> list[VerificationFinding]:
         """What all checks found."""
         return [finding for check in self.checks for finding in check.findings]

@@ -1,6 +1,6 @@
 """One check while it runs: what it compared, what it could not compare, and what it found."""
 
-from greenllm.documents.verification import CheckOutcome, Finding
+from greenllm.documents.verification import CheckOutcome, VerificationFinding
 
 LONGEST = 120  # characters of a value in a finding
 
@@ -14,7 +14,7 @@ class Check:
         self.units = units
         self.checked = 0
         self.skipped: list[str] = []
-        self.findings: list[Finding] = []
+        self.findings: list[VerificationFinding] = []
 
     def count(self, number: int = 1) -> None:
         """Note that so many things were compared."""
@@ -27,7 +27,7 @@ class Check:
     def find(self, place: str, what: str, expected: object = None, found: object = None) -> None:
         """Note a difference."""
         self.findings.append(
-            Finding(check=self.name, place=place, what=what, expected=_shown(expected), found=_shown(found))
+            VerificationFinding(check=self.name, place=place, what=what, expected=_shown(expected), found=_shown(found))
         )
 
     def expect(self, holds: bool, place: str, what: str, expected: object = None, found: object = None) -> None:

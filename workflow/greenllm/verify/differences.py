@@ -10,7 +10,7 @@ ROUNDING, SMALLEST = 1e-9, 1e-12
 KEYS = ("id", "path", "name", "run_id")  # by which the rows of a list are found again
 
 
-class Difference(NamedTuple):
+class Mismatch(NamedTuple):
     """A place in a JSON value, such as `jobs[3].energy_J.value`, and what is expected and found there."""
 
     place: str
@@ -31,24 +31,24 @@ def values(value: Any) -> int:
     return sum(map(values, value)) if isinstance(value, list) else 1
 
 
-def differences(expected: Any, found: Any, place: str = "") -> Iterator[Difference]:
+def differences(expected: Any, found: Any, place: str = "") -> Iterator[Mismatch]:
     """Yield where `found` differs from `expected`."""
     if isinstance(expected, Mapping) and isinstance(found, Mapping):
         for key in {**expected, **found}:
             at = f"{place}.{key}" if place else str(key)
             if key not in found:
-                yield Difference(at, "is missing", _text(expected[key]), "nothing")
+                yield Mismatch(at, "is missing", _text(expected[key]), "nothing")
             elif key not in expected:
-                yield Difference(at, "is one too many", "nothing", _text(found[key]))
+                yield Mismatch(at, "is one too many", "nothing", _text(found[key]))
             else:
                 yield from differences(expected[key], found[key], at)
     elif isinstance(expected, list) and isinstance(found, list):
         yield from _of_lists(expected, found, place)
     elif not _equal(expected, found):
-        yield Difference(place, "differs", _text(expected), _text(found))
+        yield Mismatch(place, "differs", _text(expected), _text(found))
 
 
-def _of_lists(expected: Sequence[Any], found: Sequence[Any], place: str) -> Iterator[Difference]:
+def _of_lists(expected: Sequence[Any], found: Sequence[Any], place: str) -> Iterator[Mismatch]:
     """Yield the differences of two lists; rows with a key are compared with those of the same key."""
     key = next((key for key in KEYS if _identifies(key, expected) and _identifies(key, found)), None)
     if key is not None:
@@ -57,10 +57,10 @@ def _of_lists(expected: Sequence[Any], found: Sequence[Any], place: str) -> Iter
         for one in differences(expected_by_key, found_by_key):
             yield one._replace(place=place + one.place)
         if sorted(order[0]) == sorted(order[1]) and order[0] != order[1]:
-            yield Difference(place, "is in another order", _text(order[0]), _text(order[1]))
+            yield Mismatch(place, "is in another order", _text(order[0]), _text(order[1]))
         return
     if len(expected) != len(found):
-        yield Difference(place, "has another number of entries", str(len(expected)), str(len(found)))
+        yield Mismatch(place, "has another number of entries", str(len(expected)), str(len(found)))
     for number, (one, other) in enumerate(zip(expected, found, strict=False)):
         yield from differences(one, other, f"{place}[{number}]")
 

@@ -48,6 +48,7 @@ def _check_sensor(check: Check, place: str, attempt: Attempt, sensor: SensorReco
     if len(times) < 2:
         return
     edges = _edges(times)
+    powers = np.zeros(0)
     if sensor.gauge is not None:
         powers = np.array([raw[a : b + 1].mean() for a, b in pairwise(edges)]) * sensor.gauge.unit_W
     elif sensor.counter is not None:

@@ -16,7 +16,7 @@ from greenllm.verify.counters import check_counters
 from greenllm.verify.coverage import check_coverage
 from greenllm.verify.energy_logs import check_energy_logs
 from greenllm.verify.evidence import Evidence, read_evidence
-from greenllm.verify.files import check_files
+from greenllm.verify.fingerprinted_files import check_files
 from greenllm.verify.floor import check_floor
 from greenllm.verify.ledgers import check_ledgers
 from greenllm.verify.measurements import check_measurements
@@ -24,7 +24,7 @@ from greenllm.verify.numbers import check_numbers
 from greenllm.verify.power import check_power
 from greenllm.verify.predictions import check_predictions
 from greenllm.verify.record import check_record
-from greenllm.verify.report import check_report
+from greenllm.verify.report_again import check_report
 
 CheckFunction = Callable[[Evidence], CheckOutcome]
 
