@@ -71,7 +71,7 @@ def _study() -> Simulation:
     experiments = {
         "support": {"task": "customer-service", "data": {"source": "embedded"}, "recipes": ["baseline", "int8"]}
     }
-    package = RAPL | {"counter": {**RAPL["counter"], "max_W": LIMIT_W}}
+    package: dict[str, Any] = {**RAPL, "counter": {"unit_J": 1e-6, "wrap": None, "shared": True, "max_W": LIMIT_W}}
     study = Simulation(
         RESULTS,
         config(experiments=experiments),

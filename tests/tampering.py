@@ -22,6 +22,11 @@ class Tampering(NamedTuple):
     checks: Sequence[str]
     place: str
 
+    @property
+    def of_the_report(self) -> bool:
+        """Whether only a verification of the report can find it."""
+        return bool({"report", "record"} & set(self.checks)) or self.place.startswith("report/")
+
 
 def in_ledger(rule: str, change: Callable[[list[Any]], list[Any] | None], **asked: Any) -> Callable[[Path], None]:
     """Return an edit of the records of a rule's ledger: in place, or with the list that `change` returns."""
@@ -128,6 +133,11 @@ def invented(results: Path) -> None:
     write_records(path.with_name("run-1-999.jsonl"), records)
 
 
+def emptied(results: Path) -> None:
+    """Cut a ledger off at its begin."""
+    ledger_of(results, "compress").write_bytes(b"")
+
+
 def torn(results: Path) -> None:
     """Cut a ledger off in the middle of its last sample."""
     path = ledger_of(results, "train", attempt=2)
@@ -147,7 +157,8 @@ def better_prediction(results: Path) -> None:
 def without_last_line(results: Path) -> None:
     """Drop the last prediction."""
     path = results / "evaluations/support/int8/seed-1.predictions.jsonl"
-    path.write_text("".join(path.read_text(encoding="utf-8").splitlines(keepends=True)[:-1]), encoding="utf-8")
+    lines = path.read_text(encoding="utf-8").split("\n")
+    path.write_text("\n".join([*lines[:-2], ""]), encoding="utf-8")
 
 
 def other_weight(results: Path) -> None:
@@ -163,17 +174,8 @@ def other_parquet(results: Path) -> None:
     """Change a number in a table's Parquet file alone."""
     path = results / "report/tables/spent.parquet"
     frame = pd.read_parquet(path)
-    frame.loc[0, "energy_J"] *= 0.9
+    frame["energy_J"] = 0.9 * frame["energy_J"]
     frame.to_parquet(path, index=False)
-
-
-def other_row(results: Path) -> None:
-    """Change a number in a table's CSV file alone."""
-    path = results / "report/tables/comparison.csv"
-    frame = pd.read_csv(path)
-    name = next(name for name in frame if name.endswith("_J"))
-    frame.loc[1, name] *= 0.9
-    frame.to_csv(path, index=False)
 
 
 RAW, GPU_RAW = "cpu/package-0.raw", "gpu/GPU-0.raw"
@@ -213,7 +215,7 @@ KINDS = [
         ["ledgers", "attempts", "measurements"],
         "serve",
     ),
-    Tampering("an empty ledger", lambda results: ledger_of(results, "compress").write_bytes(b""), ["ledgers"], "run-1"),
+    Tampering("an empty ledger", emptied, ["ledgers"], "run-1"),
     Tampering("a ledger copied", copied, ["ledgers"], "copy"),
     Tampering("a ledger invented", invented, ["ledgers"], "run-1-999"),
     Tampering(
@@ -274,7 +276,10 @@ KINDS = [
         "run-1",
     ),
     Tampering(
-        "a shorter duration", in_record("compress", -1, put("duration_s", value=2.0)), ["clocks", "energy logs"], "end"
+        "a shorter duration",
+        in_record("compress", -1, put("duration_s", value=2.0)),
+        ["clocks", "energy logs"],
+        "duration_s",
     ),
     Tampering(
         "samples missing for 25 s",
@@ -380,11 +385,16 @@ KINDS = [
     ),
     Tampering(
         "a finding of the summary",
-        in_json(SUMMARY, put("findings", 0, "recipe", value="baseline")),
+        in_json(SUMMARY, put("findings", 0, "recipe", value="int4")),
         ["files", "report"],
         "findings",
     ),
-    Tampering("a cell of a table", other_row, ["files", "report"], "comparison.csv"),
+    Tampering(
+        "a cell of a table",
+        in_text("report/tables/comparison.csv", r"(support,int8,.*?\d\.)\d\d", r"\g<1>00"),
+        ["files", "report"],
+        "comparison.csv",
+    ),
     Tampering("a number of a Parquet file", other_parquet, ["report"], "spent.parquet"),
     Tampering(
         "a cell of a LaTeX table",
@@ -393,12 +403,14 @@ KINDS = [
         "comparison.tex",
     ),
     Tampering(
-        "a sentence of the page",
-        in_text("report/index.html", "times less energy", "times less ENERGY"),
+        "words of the page",
+        in_text("report/index.html", "GreenLLM report: support", "GreenLLM report: other"),
         ["files", "report"],
         "index.html",
     ),
-    Tampering("a drawing", in_text("report/figures/power.svg", r"\d\.\d", "0.1"), ["files"], "power.svg"),
+    Tampering(
+        "a drawing", in_text("report/figures/power.svg", r"\d\.\d", "0.1"), ["files"], "report/figures/power.svg"
+    ),
     Tampering(
         "the page's verification",
         in_text("report/index.html", "Verified by greenllm [0-9.]+", "Verified by greenllm 9.9"),

@@ -1,9 +1,6 @@
 """No device drew more than it can, and no processor was busy for longer than there was time."""
 
-from itertools import pairwise
-
 import numpy as np
-import numpy.typing as npt
 
 from greenllm.attribution import Attempt
 from greenllm.attribution.merging import HIGHEST_W
@@ -45,30 +42,22 @@ def _check_sensor(check: Check, place: str, attempt: Attempt, sensor: SensorReco
         unlimited.add(sensor.device)
     most_W = OVER_LIMIT * (limit_W or HIGHEST_W)
     times, raw = attempt.readings(sensor)
-    if len(times) < 2:
-        return
-    edges = _edges(times)
-    powers = np.zeros(0)
+    later = np.searchsorted(times, times + SPAN_s)
+    first = np.flatnonzero(later < len(times))  # each with the first reading that is `SPAN_s` later or more
+    last = later[first]
     if sensor.gauge is not None:
-        powers = np.array([raw[a : b + 1].mean() for a, b in pairwise(edges)]) * sensor.gauge.unit_W
-    elif sensor.counter is not None:
-        powers = np.diff(raw[edges]) * sensor.counter.unit_J / np.diff(times[edges])
-    times = times[edges]
+        sums = np.concatenate([[0.0], np.cumsum(raw)])
+        powers = (sums[last + 1] - sums[first]) / (last + 1 - first) * sensor.gauge.unit_W
+    else:
+        unit_J = sensor.counter.unit_J if sensor.counter else 0.0
+        powers = (raw[last] - raw[first]) * unit_J / (times[last] - times[first])
     check.count(len(powers))
-    for at in np.flatnonzero(powers > most_W):
+    over = first[powers > most_W]
+    for at in over[np.diff(times[over], prepend=-np.inf) > SPAN_s]:  # one finding for spans that overlap
         check.find(
             f"{place}: {times[at]:.3f} s (CLOCK_MONOTONIC)", "more power than the device can draw",
-            f"at most {limit_W or HIGHEST_W:.0f} W", f"{powers[at]:.0f} W",
+            f"at most {limit_W or HIGHEST_W:.0f} W", f"{powers[first == at][0]:.0f} W",
         )  # fmt: skip
-
-
-def _edges(times: npt.NDArray[np.float64]) -> list[int]:
-    """Return the places of readings that are `SPAN_s` or more apart."""
-    edges = [0]
-    for place in range(1, len(times)):
-        if times[place] - times[edges[-1]] >= SPAN_s:
-            edges.append(place)
-    return edges
 
 
 def _check_busy(check: Check, place: str, attempt: Attempt, column: str, name: str) -> None:
