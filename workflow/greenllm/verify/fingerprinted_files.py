@@ -3,7 +3,7 @@
 import posixpath
 from collections.abc import Iterator
 from itertools import dropwhile
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from greenllm.attribution import Attempt
@@ -33,7 +33,7 @@ def check_files(evidence: Evidence, with_report: bool = True) -> CheckOutcome:
         if inside.split("/")[0] == OF_THE_REPORT and not with_report:
             continue
         expected = (evidence.lineage.outputs(maker) or {})[path]
-        if expected is None:  # made after the fingerprints were taken, such as the energy log
+        if expected is None:
             unnamed.append(inside)
             continue
         recorded.append(inside)
@@ -44,10 +44,15 @@ def check_files(evidence: Evidence, with_report: bool = True) -> CheckOutcome:
     _compare_inputs(check, evidence)
     if outside:
         check.skip(f"{len(outside)} outputs outside of the results folder: {listed(outside[:3])}")
+    if unnamed:
+        check.skip(
+            f"{len(unnamed)} outputs that were missing or unreadable when their jobs ended: {listed(unnamed[:3])}"
+        )
+    known = set(recorded)
     unrecorded = [
         name
         for name in _files(evidence.folder, with_report)
-        if not any(name == one or name.startswith(f"{one}/") for one in recorded)
+        if not {name, *map(str, PurePosixPath(name).parents)} & known
     ]
     if unrecorded:
         check.skip(f"{len(unrecorded)} files without a recorded hash: {listed(unrecorded[:3])}")
