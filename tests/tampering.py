@@ -333,6 +333,12 @@ KINDS = [
         ["numbers"],
         "config.decision",
     ),
+    Tampering(
+        "a configuration that is none",
+        in_json(ACCOUNT, put("config", "experiments", value="none")),
+        ["numbers", "conservation", "coverage"],
+        "account.json",
+    ),
     # results of the stages
     Tampering(
         "a score raised",

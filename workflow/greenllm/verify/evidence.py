@@ -50,12 +50,16 @@ class LedgerEvidence:
 
 @dataclass(frozen=True)
 class Evidence:
-    """The files of a results folder that a verification compares. `written` is account.json as JSON."""
+    """The files of a results folder that a verification compares.
+
+    `written` is account.json as JSON; `with_report`: whether the report is compared, too.
+    """
 
     folder: Path
     written: Mapping[str, Any]
     account: Account
     ledgers: Sequence[LedgerEvidence]
+    with_report: bool
 
     @property
     def ledger_folder(self) -> Path:
@@ -132,7 +136,7 @@ class Evidence:
         return sha256_of(path) if path.is_file() else None
 
 
-def read_evidence(folder: Path) -> Evidence:
+def read_evidence(folder: Path, with_report: bool) -> Evidence:
     """Read a results folder.
 
     Raises UserError if it is missing, has no account or one of another schema, or if half of the ledgers are gone.
@@ -149,7 +153,7 @@ def read_evidence(folder: Path) -> Evidence:
         _read_ledger(ledger_folder, one, named.get(str(one.relative_to(ledger_folder))), running, here)
         for one in ledger_paths(ledger_folder)
     ]
-    evidence = Evidence(folder, read_json(path, REMEDY), found, ledgers)
+    evidence = Evidence(folder, read_json(path, REMEDY), found, ledgers, with_report)
     gone = evidence.missing_ledgers
     if gone and 2 * len(gone) >= len(named):
         raise UserError(

@@ -19,7 +19,7 @@ OF_THE_REPORT = "report"  # left out where the report is not verified
 DRAWINGS = "figures"  # of the report; its other files are compared with the report made again
 
 
-def check_files(evidence: Evidence, with_report: bool = True) -> CheckOutcome:
+def check_files(evidence: Evidence) -> CheckOutcome:
     """Compare each file and folder with the fingerprint in the ledger of the last job that made it."""
     check = Check(
         "files", "models, data, evaluations and measurements are as their jobs left them", "files and folders"
@@ -30,7 +30,7 @@ def check_files(evidence: Evidence, with_report: bool = True) -> CheckOutcome:
         if inside.startswith(".."):
             outside.append(path)
             continue
-        if inside.split("/")[0] == OF_THE_REPORT and not with_report:
+        if inside.split("/")[0] == OF_THE_REPORT and not evidence.with_report:
             continue
         expected = (evidence.lineage.outputs(maker) or {})[path]
         if expected is None:
@@ -49,11 +49,7 @@ def check_files(evidence: Evidence, with_report: bool = True) -> CheckOutcome:
             f"{len(unnamed)} outputs that were missing or unreadable when their jobs ended: {listed(unnamed[:3])}"
         )
     known = set(recorded)
-    unrecorded = [
-        name
-        for name in _files(evidence.folder, with_report)
-        if not {name, *map(str, PurePosixPath(name).parents)} & known
-    ]
+    unrecorded = [name for name in _files(evidence) if not {name, *map(str, PurePosixPath(name).parents)} & known]
     if unrecorded:
         check.skip(f"{len(unrecorded)} files without a recorded hash: {listed(unrecorded[:3])}")
     return check.outcome()
@@ -116,13 +112,13 @@ def _compare_inputs(check: Check, evidence: Evidence) -> None:
         check.skip(f"inputs of {unnamed} attempts whose ledgers name none")
 
 
-def _files(folder: Path, with_report: bool) -> Iterator[str]:
+def _files(evidence: Evidence) -> Iterator[str]:
     """Yield the files of a results folder that hold results."""
-    for path in sorted(folder.rglob("*")):
-        inside = path.relative_to(folder)
+    for path in sorted(evidence.folder.rglob("*")):
+        inside = path.relative_to(evidence.folder)
         if len(inside.parts) < 2 or inside.parts[0] in OF_THE_METER or inside.name == SNAKEMAKES_STAMP:
             continue
-        if inside.parts[0] == OF_THE_REPORT and not (with_report and inside.parts[1] == DRAWINGS):
+        if inside.parts[0] == OF_THE_REPORT and not (evidence.with_report and inside.parts[1] == DRAWINGS):
             continue
         if path.is_file():
             yield inside.as_posix()
