@@ -183,9 +183,13 @@ def test_inputs_and_outputs_are_told_by_what_they_hold(tmp_path, env):
     log = json.loads((tmp_path / "log.json").read_text())
     before, after = (hashlib.sha256(content).hexdigest() for content in (b"before", b"after"))
     modified = "2001-09-09T01:46:40.000Z"
+    listed = subprocess.run(
+        ["sha256sum", "deeper/one", "two"], cwd=tmp_path / "folder", capture_output=True, check=True
+    )
+    content = hashlib.sha256(listed.stdout).hexdigest()
     assert log["inputs"] == {
         "small": before,
-        "folder": {"files": 2, "bytes": 6, "modified": modified},
+        "folder": {"files": 2, "bytes": 6, "modified": modified, "sha256": content},
         "large": {"bytes": 64 * 2**20 + 1, "modified": modified},
         "pipe": None,
         "nowhere": None,

@@ -81,6 +81,7 @@ def test_gpu_energy_is_the_integral_of_its_power(tmp_path, env):
     (component,) = (c for c in job.components if c.component == "gpu")
     assert known(component.energy).value == pytest.approx(truth_J, rel=0.005)
     assert (component.method, component.quality, component.device) == ("nvml-energy-counter", "measured", gpu_uuid(0))
+    assert {sensor.limit_W for sensor in job.attempt.sensors if sensor.component == "gpu"} == {1000.0}
     rows = {row.device: row for row in result.device_totals(result.hosts[0])}
     assert rows[gpu_uuid(1)].idle_J == pytest.approx(40, rel=0.1)
     assert rows[gpu_uuid(2)].other_J == pytest.approx(100, rel=0.1)

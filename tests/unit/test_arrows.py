@@ -22,6 +22,7 @@ FLOORS = [
     {"comparison"},
     {"account"},
     {"report", "exports", "checks"},
+    {"verify"},
     {"stages"},
 ]
 

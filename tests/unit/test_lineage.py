@@ -110,6 +110,20 @@ def test_an_origin_that_cannot_be_told_is_named_and_never_guessed(read, left, wh
     assert reason in as_tables(attribute_attempts(jobs))
 
 
+def test_a_folder_is_the_same_by_what_both_ledgers_know_of_it():
+    older, newer = {"files": 1, "bytes": 9}, {"files": 1, "bytes": 9, "sha256": "s"}
+    for left, read, made_by_maker in (
+        (older, newer, True),
+        (newer, older, True),
+        (newer, newer | {"sha256": "t"}, False),
+    ):
+        jobs = [
+            job("maker", 0, 1, inputs={}, outputs={"model": left}),
+            job("reader", 1, 2, inputs={"model": read}, outputs={"out": "o"}),
+        ]
+        assert ("maker" in artefacts(jobs)["out"]["lineage"]) == made_by_maker
+
+
 def test_an_ancestor_of_unknown_energy_makes_the_cost_unknown_with_the_known_part_beside_it():
     blind = job("blind", 0, 1, host=BLIND, inputs={}, outputs={"data": "d"})
     reader = job("reader", 1, 2, inputs={"data": "d"}, outputs={"out": "o"})

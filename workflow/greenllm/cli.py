@@ -29,6 +29,7 @@ COMMANDS = {
     "account": ("greenllm.stages.account", "attribute the ledgers' joules, make the efficiency and impact tables"),
     "footprint": ("greenllm.stages.footprint", "carbon, water and cost of a results folder, at any site; no job runs"),
     "recommend": ("greenllm.stages.recommend", "say which recipe to deploy, at a quality and number of requests"),
+    "verify": ("greenllm.stages.verify", "compute every number of a results folder again, and check what was read"),
     "compare": ("greenllm.stages.compare", "compare the same experiment on several hosts or devices"),
     "report": ("greenllm.stages.report", "make the report page, its figures and summary.json"),
     "export": ("greenllm.stages.export", "write the account in a form that others ask for, such as an ML-BOM"),

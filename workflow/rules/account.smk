@@ -29,6 +29,32 @@ rule account:
         metered("account", "python -m greenllm account --config {params.study:q} --out {params.folder:q}")
 
 
+# What the page rests on, verified; it fails only where nothing can be verified. `greenllm verify RESULTS` verifies the
+# page, too.
+rule verify:
+    input:
+        attribution=rules.account.output.attribution,
+        account=rules.account.output.account,
+        quality=each_compared_model(layout.EVALUATION),
+        measurements=each_measurement(layout.MEASUREMENT),
+    output:
+        verification=layout.VERIFICATION,
+        energy="<results>/energy/verify.json",
+    log:
+        "<logs>/verify.log",
+    conda:
+        "../../envs/greenllm.yaml"
+    threads: 1
+    resources:
+        **needs(),
+    params:
+        results=lambda wildcards: STUDY.results,  # a function, since the name of a folder may contain braces
+    message:
+        "verify the account"
+    shell:
+        metered("verify", "python -m greenllm verify {params.results:q} --record {output.verification:q}")
+
+
 rule efficiency:
     input:
         account=rules.account.output.account,

@@ -1,9 +1,11 @@
-# report: the account → one self-contained page with figures and tables, and summary.json with all its numbers.
+# report: the account → one self-contained page with figures and tables, and summary.json with all its numbers. The page
+# says what the verification found.
 
 
 rule report:
     input:
         account=rules.account.output.account,
+        verification=rules.verify.output.verification,
     output:
         page=report(
             layout.PAGE,
@@ -66,4 +68,8 @@ rule report:
     message:
         "report"
     shell:
-        metered("report", "python -m greenllm report --account {input.account:q} --out {params.folder:q}")
+        metered(
+            "report",
+            "python -m greenllm report --account {input.account:q} --verification {input.verification:q}"
+            " --out {params.folder:q}",
+        )

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 from greenllm.attribution.attempt import Attempt
 from greenllm.attribution.nesting import parent_among
+from greenllm.meter.fingerprints import same
 
 Moment = tuple[float, float]  # wall clock that never goes back within a boot, CLOCK_MONOTONIC (both in s)
 
@@ -142,15 +143,15 @@ class Lineage:
         if fingerprint is None:
             return InputOrigin(path, None, unknown="missing, unreadable or no file when the job began")
         for maker in reversed(self._makers_before(reader, path)):
-            if maker.status == "succeeded" and self._left(maker, path) == fingerprint:
+            if maker.status == "succeeded" and same(self._left(maker, path), fingerprint):
                 return InputOrigin(path, fingerprint, maker=maker)
         return InputOrigin(path, fingerprint, unknown=self._doubt(path, fingerprint, reader))
 
     def _doubt(self, path: str, fingerprint: Any, reader: Attempt) -> str | None:
         """Return why an input's maker is unknown; None where no attempt made anything at, around or below its path."""
         if makers := self._makers_before(reader, path):
-            same = [maker for maker in makers if self._left(maker, path) == fingerprint]
-            return f"left by {same[-1].id} ({same[-1].status})" if same else f"not as {makers[-1].id} left it"
+            alike = [maker for maker in makers if same(self._left(maker, path), fingerprint)]
+            return f"left by {alike[-1].id} ({alike[-1].status})" if alike else f"not as {makers[-1].id} left it"
         for folder in _folders_around(path):
             if makers := self._makers_before(reader, folder):
                 return f"in {folder}, which {makers[-1].id} made; a folder's fingerprint does not cover single files"

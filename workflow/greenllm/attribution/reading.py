@@ -25,7 +25,7 @@ def read_attempts(folder: Path, paths: Sequence[Path] | None = None) -> tuple[li
     read = partial(_read_attempt, folder, boot_id())
     with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as threads:  # parsing and hashing hold no lock
         found = list(threads.map(read, _paths(folder) if paths is None else paths))
-    attempts, copies = _without_copies([attempt for attempt, _ in found if attempt], folder)
+    attempts, copies = without_copies([attempt for attempt, _ in found if attempt], folder)
     return attempts, [*(trouble for _, trouble in found if trouble), *copies]
 
 
@@ -89,6 +89,14 @@ def _read_attempt(folder: Path, here: str, path: Path) -> tuple[Attempt | None, 
         content, locked = read_content(path)
     except OSError as error:
         raise _unreadable(path, error) from None
+    return attempt_of(folder, path, content, locked, here)
+
+
+def attempt_of(folder: Path, path: Path, content: bytes, locked: bool, here: str) -> tuple[Attempt | None, str | None]:
+    """Return the attempt in a ledger's bytes, and one line about what is wrong with them.
+
+    `path` is the ledger's, in the ledger folder `folder`; `locked`: a meter holds its lock; `here` is this host's boot.
+    """
     ledger, columns = parse_columns(path, content)
     try:
         start = start_record(ledger.start)
@@ -118,7 +126,7 @@ def _read_attempt(folder: Path, here: str, path: Path) -> tuple[Attempt | None, 
     return attempt, f"{path}: {damaged}"
 
 
-def _without_copies(attempts: Sequence[Attempt], folder: Path) -> tuple[list[Attempt], list[str]]:
+def without_copies(attempts: Sequence[Attempt], folder: Path) -> tuple[list[Attempt], list[str]]:
     """Keep, of ledgers with one id and boot (a folder beside its backup), the longest; name the others."""
     longest: dict[tuple[str, str], Attempt] = {}
     for attempt in attempts:

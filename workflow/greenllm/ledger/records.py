@@ -88,7 +88,10 @@ class Identity(NamedTuple):
 
 @dataclass
 class SensorRecord:
-    """One device as one method reads it. Without terms it cannot be read; `reason` then says why."""
+    """One device as one method reads it. Without terms it cannot be read; `reason` then says why.
+
+    `limit_W`: the highest power limit that the card may be set to; None where it does not say, as in earlier ledgers.
+    """
 
     component: Literal["gpu", "cpu", "dram", "platform"]
     device: Word
@@ -98,6 +101,7 @@ class SensorRecord:
     counter: Counter | None = None
     gauge: Gauge | None = None
     reason: Text | None = None
+    limit_W: Positive | None = None
 
     def __post_init__(self) -> None:
         if self.counter is not None and self.counter.silent_s is None and self.method in EARLIER_SILENT_S:

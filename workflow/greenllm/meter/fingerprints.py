@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from greenllm.files import sha256_of
 from greenllm.paths import printable
 from greenllm.timestamps import rfc3339
 from greenllm.written import SNAKEMAKES_STAMP
@@ -18,8 +19,9 @@ HASHED_BYTES = 64 * 2**20
 def fingerprints(files: Mapping[str, Path]) -> dict[str, Any]:
     """Return {name: fingerprint} of files and folders, which are given with their names.
 
-    A file's is its SHA-256 in hexadecimal, or {bytes, modified} beyond 64 MiB; a folder's {files, bytes, modified}
-    (of all files in it, the latest modification). None for what is missing, unreadable, or no file (a pipe).
+    A file's is its SHA-256 in hexadecimal, or {bytes, modified} beyond 64 MiB. A folder's is {files, bytes, modified}
+    (of all files in it, the latest modification) and, up to 64 MiB, `sha256`: that of the lines `<sha256>  <path>` of
+    its files, in order of their paths. None for what is missing, unreadable, or no file (a pipe).
     """
     return {printable(name): _fingerprint(path) for name, path in files.items()}
 
@@ -28,9 +30,7 @@ def _fingerprint(path: Path) -> Any:
     try:
         found = path.stat()
         if stat.S_ISDIR(found.st_mode):
-            files = list(_files(path))
-            latest_s = max((file.st_mtime for file in files), default=found.st_mtime)
-            return {"files": len(files), "bytes": sum(file.st_size for file in files), "modified": rfc3339(latest_s)}
+            return _of_folder(path, found)
         if not stat.S_ISREG(found.st_mode):  # a pipe would never end
             return None
         if found.st_size > HASHED_BYTES:
@@ -41,11 +41,33 @@ def _fingerprint(path: Path) -> Any:
         return None
 
 
-def _files(folder: Path) -> Iterator[os.stat_result]:
+def same(one: Any, other: Any) -> bool:
+    """Whether two fingerprints may be of one content; those of folders in earlier ledgers have no `sha256`."""
+    if isinstance(one, dict) and isinstance(other, dict):
+        return all(one[key] == other[key] for key in one.keys() & other.keys())
+    return bool(one == other)
+
+
+def _of_folder(folder: Path, found: os.stat_result) -> dict[str, Any]:
+    files = dict(_files(folder))
+    size = sum(file.st_size for file in files.values())
+    latest_s = max((file.st_mtime for file in files.values()), default=found.st_mtime)
+    fingerprint = {"files": len(files), "bytes": size, "modified": rfc3339(latest_s)}
+    if size > HASHED_BYTES or not all(stat.S_ISREG(file.st_mode) for file in files.values()):
+        return fingerprint
+    try:
+        lines = sorted((path.relative_to(folder).as_posix(), sha256_of(path)) for path in files)
+    except OSError:  # a file that can't be read
+        return fingerprint
+    text = "".join(f"{sha256}  {name}\n" for name, sha256 in lines)
+    return fingerprint | {"sha256": hashlib.sha256(text.encode(errors="surrogateescape")).hexdigest()}
+
+
+def _files(folder: Path) -> Iterator[tuple[Path, os.stat_result]]:
     def refuse(error: OSError) -> None:
         raise error  # half a folder is not the folder
 
     for parent, _, names in os.walk(folder, onerror=refuse):
         for name in names:
             if name != SNAKEMAKES_STAMP:
-                yield Path(parent, name).stat()
+                yield Path(parent, name), Path(parent, name).stat()

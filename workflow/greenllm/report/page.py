@@ -11,16 +11,20 @@ import jinja2
 from markupsafe import Markup
 
 from greenllm.account.document import Account
+from greenllm.documents.verification import Verification
 from greenllm.files import replacing, require_own, write_json
 from greenllm.footprint.carbon import GridFactor
 from greenllm.report import figures, tables
 from greenllm.report.findings import findings
 from greenllm.report.numbers import percent, quantity
 from greenllm.report.table import Column
+from greenllm.report.verified import verified_line
 
 
-def write_report(account: Account, folder: Path) -> None:
+def write_report(account: Account, folder: Path, verification: Verification | None = None) -> None:
     """Write index.html, figures/, tables/ and summary.json into `folder`; other files there stay.
+
+    `verification` is that of this account, None where none is recorded.
 
     Raises UserError if there is an index.html or summary.json that is not a report's.
     """
@@ -50,6 +54,7 @@ def write_report(account: Account, folder: Path) -> None:
         waste=_waste(account),
         known=_known(account),
         years=_years(account.grid),
+        verified=verified_line(verification),
     )
     with replacing(folder / "index.html") as path:
         path.write_text(page, encoding="utf-8")

@@ -3,6 +3,10 @@
 import argparse
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from greenllm.documents.verification import Verification
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -11,6 +15,10 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "--account", required=True, type=Path, metavar="FILE", help="account.json, as `greenllm account` wrote it"
     )
     parser.add_argument("--table", choices=("efficiency", "impact"), help="write only this table, not the page")
+    parser.add_argument(
+        "--verification", type=Path, metavar="FILE",
+        help="verification.json of this account (`greenllm verify --record`): the page then says what was found",
+    )  # fmt: skip
     parser.add_argument(
         "--out", required=True, type=Path, metavar="PATH",
         help="folder for index.html, figures/, tables/ and summary.json; with --table the table's path, to "
@@ -34,6 +42,22 @@ def run(arguments: argparse.Namespace) -> int:
         for path in table.write(prefix):
             print(path, file=sys.stderr)
     else:
-        write_report(account, arguments.out)
+        verification = None if arguments.verification is None else _verification(arguments)
+        write_report(account, arguments.out, verification)
         print(arguments.out / "index.html", file=sys.stderr)
     return 0
+
+
+def _verification(arguments: argparse.Namespace) -> "Verification":
+    """Return the verification of the account. Raises UserError if it is of another account."""
+    from greenllm.documents.verification import Verification
+    from greenllm.errors import UserError
+    from greenllm.files import sha256_of
+
+    found = Verification.read(arguments.verification, remedy="run `greenllm verify --record` again")
+    if found.account_sha256 != sha256_of(arguments.account):
+        raise UserError(
+            f"{arguments.verification}: account_sha256: is not that of {arguments.account}; the account was made again "
+            "since, so run `greenllm verify --record` again"
+        )
+    return found

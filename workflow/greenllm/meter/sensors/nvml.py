@@ -202,7 +202,17 @@ def _sensor(pynvml: Any, handle: Any, uuid: str) -> Sensor:
     else:
         sensor.counter, sensor.read = Counter(unit_J=1e-3, ticks=True, still_s=STILL_S), energy_mJ
     sensor.processes, sensor.memory = processes, memory
+    sensor.limit_W = _limit_W(pynvml, handle)
     return sensor
+
+
+def _limit_W(pynvml: Any, handle: Any) -> float | None:
+    """Return the highest power limit (W) that the card may be set to; None where the driver does not say."""
+    try:
+        _, most_mW = pynvml.nvmlDeviceGetPowerManagementLimitConstraints(handle)
+    except pynvml.NVMLError:
+        return None
+    return most_mW * 1e-3 if most_mW > 0 else None
 
 
 def _instant_power_mW(pynvml: Any, handle: Any) -> float:

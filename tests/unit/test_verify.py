@@ -1,0 +1,158 @@
+"""`greenllm verify`: nothing found in honest results; each kind of tampering or damage found, at its place."""
+
+import json
+import shutil
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import pytest
+import simulated_study
+from metered_results import EPOCH_s, ledger_of, metered_results, read_records
+from simulated_study import whole_study
+from tampering import KINDS, Tampering
+
+from greenllm import __version__
+from greenllm.cli import main
+
+
+@pytest.fixture(scope="module")
+def honest(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return metered_results(tmp_path_factory.mktemp("honest"))
+
+
+@pytest.fixture
+def results(honest: Path, tmp_path: Path) -> Path:
+    """A copy, with the files' times."""
+    return shutil.copytree(honest, tmp_path / "results")
+
+
+def verified(results: Path, capsys: pytest.CaptureFixture[str], *options: str) -> tuple[int, dict[str, Any]]:
+    """Run `greenllm verify --json`; return its exit status and answer."""
+    status = main(["verify", str(results), "--json", *options])
+    return status, json.loads(capsys.readouterr().out)
+
+
+def findings(answer: dict[str, Any]) -> list[dict[str, Any]]:
+    return [finding for check in answer["checks"] for finding in check["findings"]]
+
+
+def test_nothing_is_found_in_an_honest_run(results: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    status, answer = verified(results, capsys)
+    assert (status, findings(answer)) == (0, [])
+    assert answer["version"] == __version__
+    compared = {check["name"]: check["checked"] for check in answer["checks"]}
+    assert [name for name, number in compared.items() if number == 0] == []
+    assert (
+        compared["ledgers"]
+        == answer["ledgers"]
+        == len(json.loads((results / "account/account.json").read_text())["jobs"])
+    )
+
+
+def test_nothing_is_found_where_only_the_account_was_made(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(simulated_study, "EPOCH_s", EPOCH_s)
+    results = tmp_path / "results"
+    study = whole_study(results, measured=True)
+    settings = study.config.model_dump_json(by_alias=True)
+    assert main(["account", "--config", settings, "--results", str(results), "--out", str(results / "account")]) == 0
+    capsys.readouterr()
+    assert main(["verify", str(results)]) == 0
+    said = capsys.readouterr().out
+    assert "skipped: the report: none has been made" in said
+    assert f"nothing found by greenllm {__version__}" in said
+
+
+@pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.name.replace(" ", "-"))
+def test_tampering_is_found(kind: Tampering, results: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    kind.edit(results)
+    # Drawing the report again takes most of the time.
+    options = () if kind.of_the_report else ("--record", str(results.parent / "verification.json"))
+    status, answer = verified(results, capsys, *options)
+    found = findings(answer)
+    assert status == (1 if kind.of_the_report else 0)
+    assert {finding["check"] for finding in found} >= set(kind.checks)
+    assert any(kind.place in finding["place"] for finding in found if finding["check"] in kind.checks)
+
+
+def test_there_are_thirty_kinds() -> None:
+    assert len({kind.name for kind in KINDS}) == len(KINDS) >= 30
+
+
+def test_an_input_that_was_changed_in_between_is_found(results: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = ledger_of(results, "account")
+    inputs = read_records(path)[0]["inputs"]
+    name = next(iter(inputs))
+    path.write_text(path.read_text().replace(inputs[name], "0" * 64))
+    _, answer = verified(results, capsys)
+    assert f"input {name}" in "".join(f["place"] for f in findings(answer) if f["check"] == "files")
+
+
+def test_what_is_found_is_printed_with_what_was_expected(results: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = results / "account/account.json"
+    account = json.loads(path.read_text())
+    account["grid"]["year"] += 2
+    path.write_text(json.dumps(account))
+    assert main(["verify", str(results)]) == 1
+    said = capsys.readouterr().out
+    year = account["grid"]["year"]
+    assert f"account/account.json: grid.year: differs: expected {year - 2}, found {year}" in said
+
+
+def test_the_page_says_that_it_was_verified_and_by_which_version(results: Path) -> None:
+    class Reader(HTMLParser):
+        text, inside = "", False
+
+        def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+            self.inside = ("id", "verified") in attrs
+
+        def handle_data(self, data: str) -> None:
+            self.text += data if self.inside else ""
+
+    page = Reader()
+    page.feed((results / "report/index.html").read_text())
+    assert f"Verified by greenllm {__version__}" in page.text
+    assert "nothing was found" in page.text
+
+
+def test_a_record_says_what_was_found_and_the_page_quotes_it(results: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    ledger_of(results, "compress").unlink()
+    record, account = str(results / "account/verification.json"), str(results / "account/account.json")
+    status, answer = verified(results, capsys, "--record", record)
+    assert status == 0, "the page is made nevertheless"
+    assert main(["report", "--account", account, "--verification", record, "--out", str(results / "report")]) == 0
+    assert f"and {len(findings(answer))} differences were found" in (results / "report/index.html").read_text()
+
+
+def test_a_page_without_a_verification_says_so(results: Path) -> None:
+    account = str(results / "account/account.json")
+    assert main(["report", "--account", account, "--out", str(results / "report")]) == 0
+    assert "Not verified" in (results / "report/index.html").read_text()
+
+
+def test_the_verification_of_another_account_is_refused(results: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    account, record = results / "account/account.json", results / "account/verification.json"
+    account.write_text(account.read_text() + "\n")
+    command = ["report", "--account", str(account), "--verification", str(record), "--out", str(results / "report")]
+    assert main(command) == 2
+    assert "account_sha256: is not that of" in capsys.readouterr().err
+
+
+def test_mistakes_of_the_user_are_named(results: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    def refused(folder: Path) -> str:
+        assert main(["verify", str(folder)]) == 2
+        return capsys.readouterr().err
+
+    assert "no such results folder" in refused(results / "nowhere")
+    assert "expected a results folder in which `greenllm account` has been run" in refused(results / "ledger")
+    ledgers = sorted((results / "ledger").glob("*/*.jsonl"))
+    for path in ledgers[: len(ledgers) // 2 + 1]:
+        path.unlink()
+    said = refused(results)
+    assert f"{ledgers[0].name}" in said
+    assert "are gone" in said
+    account = results / "account/account.json"
+    account.write_text(account.read_text().replace("greenllm/account/2", "greenllm/account/1"))
+    assert "expected schema 'greenllm/account/2'" in refused(results)

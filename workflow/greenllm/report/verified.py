@@ -1,0 +1,32 @@
+"""The page's line that says whether its results were verified, and by which version."""
+
+import re
+
+from markupsafe import Markup
+
+from greenllm.documents.verification import Verification
+
+VERIFIED_LINE = re.compile(r'<p id="verified".*?</p>\n?', re.DOTALL)
+
+
+def verified_text(verification: Verification | None) -> str:
+    """Return the sentence for the page; None: no verification of this account is recorded."""
+    if verification is None:
+        return "Not verified: `greenllm verify --record` was not run before this page was made."
+    checks, found = len(verification.checks), len(verification.findings)
+    compared = sum(check.checked for check in verification.checks)
+    skipped = sum(len(check.skipped) for check in verification.checks)
+    outcome = "nothing was found" if not found else f"{found} differences were found"
+    return (
+        f"Verified by greenllm {verification.version} on {verification.verified[:10]}: {checks} checks compared "
+        f"{compared:,} things (ledgers, hashes, numbers computed again, clocks, counters, powers), and {outcome}. "
+        f"What could not be compared is listed in account/verification.json ({skipped} entries)."
+    )
+
+
+def verified_line(verification: Verification | None) -> Markup:
+    """Return the sentence as an element of the page."""
+    found = verification is not None and bool(verification.findings)
+    return Markup('<p id="verified" class="{}">{}</p>').format(
+        "warning" if found else "note", verified_text(verification)
+    )

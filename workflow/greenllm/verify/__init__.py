@@ -1,0 +1,1 @@
+"""Verifying a results folder: every number computed again, every recorded hash compared, the readings plausible."""

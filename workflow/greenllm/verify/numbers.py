@@ -1,0 +1,73 @@
+"""Every number of the account, computed again from ledgers, results and factors."""
+
+import json
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from greenllm.config.read import validate
+from greenllm.documents.verification import CheckOutcome
+from greenllm.errors import UserError
+from greenllm.study import layout
+from greenllm.study.models import Config
+from greenllm.verify.check import Check
+from greenllm.verify.differences import differences, values
+from greenllm.verify.evidence import Evidence
+
+
+def check_numbers(evidence: Evidence) -> CheckOutcome:
+    """Attribute the ledgers again and make the account again; compare each value with the written ones."""
+    check = Check("numbers", "the account's numbers follow from ledgers, results and factors", "values")
+    again = evidence.again
+    if isinstance(again, UserError):
+        check.find("account/account.json", "cannot be computed again", found=again)
+        return check.outcome()
+    compare(check, "account/account.json", again.to_json(), evidence.written, evidence)
+    written = evidence.text(layout.ATTRIBUTION)
+    if written is None:
+        check.find("account/attribution.json", "is missing or no JSON object")
+    else:
+        compare(check, "account/attribution.json", evidence.attribution_again.to_json(), written, evidence)
+    _compare_configuration(check, evidence)
+    return check.outcome()
+
+
+def compare(check: Check, place: str, expected: Any, found: Mapping[str, Any], evidence: Evidence) -> None:
+    """Compare a JSON file with what it should be; troubles name ledgers by paths that depend on the current folder."""
+    expected = json.loads(json.dumps(expected))
+    check.count(values(expected))
+    one_place, other_place = (
+        {**value, "troubles": [_without_folder(line, evidence) for line in value.get("troubles", [])]}
+        for value in (expected, found)
+    )
+    for one in differences(one_place, other_place):
+        check.find(f"{place}: {one.place}", one.what, one.expected, one.found)
+
+
+def _without_folder(trouble: str, evidence: Evidence) -> str:
+    """Return a trouble with the paths of ledgers relative to the ledger folder."""
+    paths = "|".join(re.escape(ledger.path) for ledger in evidence.ledgers)
+    return re.sub(rf"\S*?(?={paths})", "", trouble) if paths else trouble
+
+
+def _compare_configuration(check: Check, evidence: Evidence) -> None:
+    """Compare the account's configuration with the one in the command of the job that made it."""
+    made_by = [
+        attempt
+        for attempt in evidence.lineage.in_order
+        if attempt.start.job.rule == "account" and "--config" in (attempt.start.command or [])
+    ]
+    if not made_by:
+        check.skip("the configuration: no ledger of the job that made the account")
+        return
+    command = made_by[-1].start.command or []
+    try:
+        given = json.loads(command[command.index("--config") + 1])
+        config: Config = validate(given, Config, "--config")
+    except (ValueError, IndexError, UserError):
+        check.skip("the configuration: the job that made the account read it from a file")
+        return
+    expected = config.model_dump(mode="json", by_alias=True, exclude_unset=True)
+    check.count(values(expected))
+    for one in differences(expected, evidence.written["config"]):
+        check.find(f"account/account.json: config.{one.place}", one.what, one.expected, one.found)
