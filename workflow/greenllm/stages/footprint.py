@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from greenllm.account.document import Account
     from greenllm.account.footprint_document import Footprint
-    from greenllm.config.models import Site
+    from greenllm.config.models import OwnEquipment, Site
     from greenllm.footprint.grid_course import GridCourse
     from greenllm.footprint.site_factors import SiteFactors
 
@@ -86,9 +86,10 @@ def _footprint(arguments: argparse.Namespace) -> tuple["Account", "Footprint"]:
     from greenllm.account.document import Account
     from greenllm.account.footprint import footprint, source_file
     from greenllm.attribution.stored import StoredAttribution
-    from greenllm.footprint.configured_site import configured_course, configured_equipment, configured_site
     from greenllm.footprint.consequences import ImpactModel
     from greenllm.footprint.draws import Draws
+    from greenllm.footprint.equipment import equipment_of
+    from greenllm.footprint.site_factors import recorded_carbon_of, site_factors_of
     from greenllm.study import layout
 
     folder: Path = arguments.results
@@ -99,8 +100,8 @@ def _footprint(arguments: argparse.Namespace) -> tuple["Account", "Footprint"]:
     year = arguments.year or own_year or 2026
     own = _site_of(account)
     site, projection = _site(arguments, own, year, own_year)
-    equipment = configured_equipment(account.config, attribution.gpus, year)
-    course = configured_course(own) if arguments.country is None and arguments.carbon is None else None
+    equipment = equipment_of(_hardware_of(account), attribution.gpus, year)
+    course = recorded_carbon_of(own) if arguments.country is None and arguments.carbon is None else None
     shift = _shift(arguments.start, account, course)
     if shift:
         projection.append(f"begun at {arguments.start}")
@@ -109,7 +110,7 @@ def _footprint(arguments: argparse.Namespace) -> tuple["Account", "Footprint"]:
     )
     model = ImpactModel(consumed.parameters, site, equipment, Draws(arguments.draws, arguments.seed))
     elsewhere = [
-        _given(arguments, configured_site(own.model_copy(update=_elsewhere(country)), year), year, ("carbon",))
+        _given(arguments, site_factors_of(own.model_copy(update=_elsewhere(country)), year), year, ("carbon",))
         for country in arguments.elsewhere
     ]
     sources = [source_file(folder, path) for path in paths]
@@ -117,11 +118,19 @@ def _footprint(arguments: argparse.Namespace) -> tuple["Account", "Footprint"]:
 
 
 def _site_of(account: "Account") -> "Site":
-    from greenllm.config.models import Site
+    from greenllm.config.models import OwnEquipment, Site
     from greenllm.config.read import validate
 
     site: Site = validate(dict(account.config.get("site") or {}), Site, "account.json: config.site")
     return site
+
+
+def _hardware_of(account: "Account") -> "dict[str, OwnEquipment]":
+    from pydantic import TypeAdapter
+
+    from greenllm.config.models import OwnEquipment
+
+    return TypeAdapter(dict[str, OwnEquipment]).validate_python(account.config.get("hardware") or {})
 
 
 def _shift(start: str | None, account: "Account", course: "GridCourse | None") -> datetime.timedelta:
@@ -143,14 +152,15 @@ def _shift(start: str | None, account: "Account", course: "GridCourse | None") -
 
 def _elsewhere(country: str) -> dict[str, object]:
     """Return the changes to a site that move it to a country: a grid factor of the user's own stays behind."""
-    return {"country": country, "carbon_g_per_kWh": None, "carbon_source": None, "carbon_year": None}
+    factors = ("region", "carbon_g_per_kWh", "carbon_source", "carbon_year")
+    return {"country": country, **dict.fromkeys(factors)}
 
 
 def _site(
     arguments: argparse.Namespace, own: "Site", year: int, own_year: int | None
 ) -> tuple["SiteFactors", list[str]]:
     """Return the factors of the site that is asked for, and where it is not the study's own."""
-    from greenllm.footprint.configured_site import configured_site
+    from greenllm.footprint.site_factors import site_factors_of
 
     projection = []
     place = own
@@ -159,7 +169,7 @@ def _site(
         projection.append(f"place {arguments.country} instead of {own.country}")
     if own_year is not None and year != own_year:
         projection.append(f"factors of {year} instead of {own_year}")
-    return _given(arguments, configured_site(place, year), year), projection
+    return _given(arguments, site_factors_of(place, year), year), projection
 
 
 def _given(
