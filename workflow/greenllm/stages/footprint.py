@@ -118,7 +118,7 @@ def _footprint(arguments: argparse.Namespace) -> tuple["Account", "Footprint"]:
 
 
 def _site_of(account: "Account") -> "Site":
-    from greenllm.config.models import OwnEquipment, Site
+    from greenllm.config.models import Site
     from greenllm.config.read import validate
 
     site: Site = validate(dict(account.config.get("site") or {}), Site, "account.json: config.site")
