@@ -21,6 +21,7 @@ from greenllm.account.document import Account
 from greenllm.estimate import Interval
 
 OVERLAPPING = 0.95  # target
+ACCOUNT = "account/account.json"
 Ratio = tuple[str, str, str]  # experiment, recipe, cause
 
 
@@ -32,10 +33,10 @@ def main() -> int:
     parser.add_argument("--measure", type=int, default=0, metavar="N", help="measure the study again this many times")
     parser.add_argument("--cores", default="2", help="with --measure: Snakemake's --cores")
     arguments = parser.parse_args()
-    accounts = [folder / "account/account.json" for folder in arguments.results]
+    runs = [dict(_ratios(Account.read(folder / ACCOUNT))) for folder in arguments.results]
     for number in range(arguments.measure):
-        accounts.append(_measured_again(arguments.results[0], number + 1, arguments.cores))
-    runs = [dict(_ratios(Account.read(path))) for path in accounts]
+        kept = _measured_again(arguments.results[0], number + 1, arguments.cores)
+        runs.append(dict(_ratios(Account.read(kept))))
     names = [name for name in runs[0] if all(name in run for run in runs)]
     rows, alike, pairs = [], 0, 0
     for name in names:
@@ -68,7 +69,7 @@ def _measured_again(results: Path, number: int, cores: str) -> Path:
     command = [sys.executable, "-m", "snakemake", "--cores", cores, "--quiet", "all", "--forcerun", "measure"]
     subprocess.run([*command, "--config", f"results={results}"], check=True)
     kept = results.with_name(f"{results.name}-account-{number}.json")
-    shutil.copy(results / "account/account.json", kept)
+    shutil.copy(results / ACCOUNT, kept)
     return kept
 
 
