@@ -1,13 +1,18 @@
 """Why a recipe saves energy, and what the comparison can resolve, in words."""
 
+import functools
 from collections.abc import Sequence
 
-from greenllm.comparison.rows import ComparedRecipes, Factor, RecipeRow, Twin
+from greenllm.comparison.rows import ComparedRecipes, EnergySpread, Factor, RecipeRow, Twin
+from greenllm.report.language import noted, plural, text
 from greenllm.report.numbers import THIN, plain, times
 
-UNSTEADY = "the host was not steady"
+UNSTEADY = noted("the host was not steady")
 APART = ("engine", "device")  # changes that are separated from all others
-_REMARKS = {"not resolvable": ", not resolvable", "loss": ", a loss"}
+_PARTS = {
+    "not resolvable": noted("{change} {times} ({bounds}), not resolvable"),
+    "loss": noted("{change} {times} ({bounds}), a loss"),
+}
 
 
 def parts_text(parts: Sequence[Factor]) -> str:
@@ -16,10 +21,15 @@ def parts_text(parts: Sequence[Factor]) -> str:
     Empty for a ratio with one cause, which is that of the recipe, unless several changes were not separated.
     """
     if len(parts) < 2:
-        return "".join(f"{part.change} together, not separated by a control" for part in parts if is_mixed(part))
-    said = [_part(part) for part in parts]
-    separator = "; " if any(_REMARKS.get(part.verdict) for part in parts[:-1]) else ", "
-    return separator.join(said)
+        mixed = [part for part in parts if is_mixed(part)]
+        return "".join(
+            text("{changes} together, not separated by a control", changes=text(part.change)) for part in mixed
+        )
+    apart = noted("{before}; {after}") if any(_PARTS.get(part.verdict) for part in parts[:-1]) else _COMMA
+    return functools.reduce(lambda before, after: text(apart, before=before, after=after), map(_part, parts))
+
+
+_COMMA = noted("{before}, {after}")
 
 
 def is_mixed(part: Factor) -> bool:
@@ -28,53 +38,90 @@ def is_mixed(part: Factor) -> bool:
 
 
 def _part(part: Factor) -> str:
+    change = text(part.change)
     if part.times_less is None:
-        return f"{part.change} unknown"
-    return "{change} {} ({}){remark}".format(
-        *times(part.times_less), change=part.change, remark=_REMARKS.get(part.verdict, "")
+        return text("{change} unknown", change=change)
+    ratio, bounds = times(part.times_less)
+    return text(
+        _PARTS.get(part.verdict, noted("{change} {times} ({bounds})")), change=change, times=ratio, bounds=bounds
     )
 
 
 def role(row: RecipeRow) -> str:
     """Return what a recipe is in the comparison: the baseline, a control, or "" for the others."""
     if row.is_baseline:
-        return "baseline"
+        return text("baseline")
     if not row.is_control:
         return ""
-    changed = [part.change for part in row.parts]
-    return f"control: the {' and the '.join(changed)} alone" if changed else "control"
+    if not row.parts:
+        return text("control")
+    changed = functools.reduce(
+        lambda first, second: text("{first} and the {second}", first=first, second=second),
+        [text(part.change) for part in row.parts],
+    )
+    return text("control: the {changes} alone", changes=changed)
 
 
 def twin_text(compared: ComparedRecipes) -> str:
     """Return how far the same model, deployed twice, differs from itself, and what follows."""
     twin = compared.twin
     if twin is None:
-        return (
+        return text(
             "The same model was not deployed twice (deploy.twin), so what differences this host can resolve is unknown."
         )
     if twin.times_less is None:
-        return f"How far the same model, deployed twice, differs is unknown ({twin.reason or 'it was not measured'})."
-    differs = "The same model, deployed twice, differs by {} ({})".format(*times(twin.times_less))
+        why = twin.reason or text("it was not measured")
+        return text("How far the same model, deployed twice, differs is unknown ({why}).", why=why)
+    ratio, bounds = times(twin.times_less)
     if not twin.steady:
-        return (
-            f"{differs}: {UNSTEADY}, so no difference is resolvable. Measure again with nothing else running on the "
-            "host, or in more blocks (deploy.rounds)."
+        return text(
+            "The same model, deployed twice, differs by {times} ({bounds}): {unsteady}, so no difference is "
+            "resolvable. Measure again with nothing else running on the host, or in more blocks (deploy.rounds).",
+            times=ratio,
+            bounds=bounds,
+            unsteady=text(UNSTEADY),
         )
-    return f"{differs}.{_resolvable(twin)}"
+    differs = text("The same model, deployed twice, differs by {times} ({bounds}).", times=ratio, bounds=bounds)
+    return differs + _resolvable(twin)
 
 
 def _resolvable(twin: Twin) -> str:
     if twin.resolvable is None:
         return ""
+    return text(" Differences below about {share} can't be resolved on this host.", share=resolvable_share(twin))
+
+
+def resolvable_share(twin: Twin) -> str:
+    """Return the smallest difference that can be resolved, in per cent; "" where it is unknown."""
+    if twin.resolvable is None:
+        return ""
     smallest = 100 * twin.resolvable
-    share = plain(smallest, 0 if smallest >= 1 else 1)
-    return f" Differences below about {share}{THIN}% can't be resolved on this host."
+    return f"{plain(smallest, 0 if smallest >= 1 else 1)}{THIN}%"
 
 
 def measured_text(compared: ComparedRecipes) -> str:
     """Return how often the recipes were measured side by side; empty where it is unknown."""
     if compared.blocks is None:
         return ""
-    blocks, seeds = compared.blocks, len(compared.seeds)
-    said = f"{blocks} {'block' if blocks == 1 else 'blocks'}"
-    return f" Measured side by side in {said} with {'one seed' if seeds == 1 else f'each of {seeds} seeds'}."
+    blocks = plural("{count} block", "{count} blocks", compared.blocks)
+    if len(compared.seeds) == 1:
+        return text(" Measured side by side in {blocks} with one seed.", blocks=blocks)
+    return text(
+        " Measured side by side in {blocks} with each of {seeds} seeds.", blocks=blocks, seeds=len(compared.seeds)
+    )
+
+
+def spread_text(spread: EnergySpread) -> str:
+    """Return what the interval of an energy includes, and what it leaves out."""
+    if spread.over is None:
+        return text(
+            "measured once, in one round: the interval is the sensors' alone and says nothing of how far runs differ"
+        )
+    if spread.over == "rounds":
+        return text(
+            "{count} blocks of one run: how far other seeds and deployments would differ is not in the interval",
+            count=spread.count,
+        )
+    if spread.pooled:
+        return text("{count} seeds, their variance pooled over the recipes", count=spread.count)
+    return text("{count} seeds", count=spread.count)

@@ -10,6 +10,11 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--account", required=True, type=Path, metavar="FILE", help="account.json, as `greenllm account` wrote it"
     )
+    parser.add_argument(
+        "--language",
+        choices=("en", "zh"),
+        help="language of the texts; without it, that of the configuration (report.language)",
+    )
     parser.add_argument("--table", choices=("efficiency", "impact"), help="write only this table, not the page")
     parser.add_argument(
         "--out", required=True, type=Path, metavar="PATH",
@@ -21,7 +26,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Write the page, or one table."""
     from greenllm.account.document import Account
-    from greenllm.report.page import write_report
+    from greenllm.report.language import speaking
+    from greenllm.report.page import language_of, write_report
     from greenllm.report.table import ENDINGS
     from greenllm.report.tables import NAMED
 
@@ -29,11 +35,13 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.table:
         out: Path = arguments.out
         prefix = out.with_suffix("") if out.suffix in ENDINGS else out
-        table = NAMED[arguments.table](account)
-        table.require_own(prefix)
-        for path in table.write(prefix):
+        with speaking(language_of(account, arguments.language)):
+            table = NAMED[arguments.table](account)
+            table.require_own(prefix)
+            written = table.write(prefix)
+        for path in written:
             print(path, file=sys.stderr)
     else:
-        write_report(account, arguments.out)
+        write_report(account, arguments.out, language_of(account, arguments.language))
         print(arguments.out / "index.html", file=sys.stderr)
     return 0

@@ -10,6 +10,7 @@ from greenllm.config.models import (
     Evaluation,
     Experiment,
     Metering,
+    Report,
     Resources,
     Site,
     Training,
@@ -78,6 +79,7 @@ class WrittenConfig(Strict):
     resources: Resources = Resources()
     site: Site = Site()
     meter: Metering = Metering()
+    report: Report = Report()
 
 
 class Config(WrittenConfig):

@@ -1,34 +1,46 @@
 """The figures, drawn by matplotlib. Each file draws one figure."""
 
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 import matplotlib
 
 from greenllm.account.document import Account
 from greenllm.report.figures import style
 from greenllm.report.figures.batch_curve import batch_curve
-from greenllm.report.figures.drawing import Drawing, inline, write
+from greenllm.report.figures.conservation import conservation
+from greenllm.report.figures.drawing import Drawing, panels, write
 from greenllm.report.figures.energy_by_stage import energy_by_stage
 from greenllm.report.figures.factors import factors
+from greenllm.report.figures.over_requests import over_requests
 from greenllm.report.figures.power_over_time import power_over_time
 from greenllm.report.figures.quality_energy import quality_energy
 
 FIGURES = {
-    "factors": factors,
     "quality-energy": quality_energy,
-    "batch-curve": batch_curve,
+    "factors": factors,
     "energy-by-stage": energy_by_stage,
+    "conservation": conservation,
     "power": power_over_time,
+    "batch-curve": batch_curve,
+    "over-requests": over_requests,
 }
 
 
-def draw_all(account: Account, folder: Path) -> dict[str, tuple[Drawing, str]]:
+class Shown(NamedTuple):
+    """A drawing, and its panels on the page: the experiment of each, and its SVG."""
+
+    drawing: Drawing
+    panels: list[tuple[str, str]]
+
+
+def draw_all(account: Account, folder: Path) -> dict[str, Shown]:
     """Draw every figure that has something to show, write it to `folder`, and return it with its SVG for the page."""
+    found = {}
     with matplotlib.rc_context():
         matplotlib.rcParams.update(cast(Any, style.settings()))
-        return {
-            name: (drawing, inline(name, write(name, drawing, folder), drawing.alt))
-            for name, draw in FIGURES.items()
-            if (drawing := draw(account))
-        }
+        for name, draw in FIGURES.items():
+            if drawing := draw(account):
+                write(name, drawing, folder)
+                found[name] = Shown(drawing, panels(name, drawing))
+    return found

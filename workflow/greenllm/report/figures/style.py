@@ -9,7 +9,8 @@ from matplotlib.figure import Figure
 
 from greenllm.account.document import Account
 
-WIDTH_in = 4.6  # with letters of 8 points, legible on a phone and in a column of a paper
+COLUMN_in = 3.33  # a column of a paper with two; with letters of 8 points, legible on a phone as well
+WIDE_in = 6.8  # a panel that shows many values, on the page
 INK, MUTED, RULE = "#1c2326", "#667077", "#d5d9d8"
 BLUE = "#22577a"
 # Hue and lightness both change, so that people with a colour vision deficiency see the difference.
@@ -46,25 +47,28 @@ def looks(account: Account) -> dict[str, Look]:
     }
 
 
-def empty(text: str) -> Figure:
+def empty(said: str) -> Figure:
     """Return a figure that says why it shows nothing."""
-    figure = Figure(figsize=(WIDTH_in, 1.0))
-    figure.text(0.5, 0.5, text, ha="center", va="center", color=MUTED)
+    figure = Figure(figsize=(COLUMN_in, 1.0))
+    figure.text(0.5, 0.5, said, ha="center", va="center", color=MUTED)
     return figure
 
 
 def legend(figure: Figure, key: Callable[[str], Any] | None = None) -> None:
-    """Put one legend above all panels: each label once, sorted by `key` where there is one."""
+    """Put one legend above all panels: each label once, sorted by `key` where there is one, in columns that fit."""
     found: dict[str, Any] = {}
     for axis in figure.axes:
         for handle, label in zip(*axis.get_legend_handles_labels(), strict=True):
             found.setdefault(label, handle)
     labels = sorted(found, key=key) if key else list(found)
+    if not labels:
+        return
+    longest = max(sum(2 if ord(letter) > 0x2E80 else 1 for letter in label) for label in labels)
     figure.legend(
         [found[label] for label in labels],
         labels,
         loc="outside upper left",
-        ncols=4,
+        ncols=max(1, min(len(labels), int(figure.get_figwidth() * 16 / (longest + 5)))),
         handlelength=1,
         handleheight=0.9,
         columnspacing=1.2,

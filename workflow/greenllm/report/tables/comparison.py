@@ -2,7 +2,9 @@
 
 from greenllm.account.document import Account
 from greenllm.estimate import Interval
-from greenllm.report.causes import APART, UNSTEADY, is_mixed, parts_text, role
+from greenllm.report.causes import APART, UNSTEADY, is_mixed, parts_text, role, spread_text
+from greenllm.report.derivation import Ledgers
+from greenllm.report.language import noted, text
 from greenllm.report.names import metric_name
 from greenllm.report.table import Column, Table
 from greenllm.report.tables.shared import RECIPE, UNKNOWN, ComparedRow, recipes
@@ -49,14 +51,18 @@ class ComparisonRow(ComparedRow):
     def verdict_text(self) -> str:
         """The verdict, with the reason where there is none."""
         if self.verdict == "not resolvable" and not self.within.comparison.steady:
-            return f"{self.verdict}: {UNSTEADY}"
-        return f"unknown: {self.reason}" if self.verdict == "unknown" and self.reason else self.verdict
+            return text("not resolvable: {unsteady}", unsteady=text(UNSTEADY))
+        if self.verdict == "unknown" and self.reason:
+            return text("unknown: {why}", why=text(self.reason))
+        return text(self.verdict)
 
 
 def comparison(account: Account) -> Table:
     """One row a recipe: quality, energy, speed and cost to produce."""
     rows = recipes(account, ComparisonRow)
-    notes = dict.fromkeys(row.energy_spread.note for row in rows if row.energy_spread)
+    notes = dict.fromkeys(spread_text(row.energy_spread) for row in rows if row.energy_spread)
+    ledgers = Ledgers(account)
+    measured = ("sensors", "policy")
     return Table(
         "comparison",
         "Recipes compared: quality, the server's energy per request and token, speed and cost to produce",
@@ -65,11 +71,23 @@ def comparison(account: Account) -> Table:
             *RECIPE,
             Column("role", "Role", if_known=True),
             Column("metric", "Metric"),
-            Column("quality", "Quality", "1", "interval", UNKNOWN),
-            Column("energy_per_request_J", "Per request", "J", "interval", UNKNOWN),
-            Column("energy_per_token_J", "Per token", "J", "interval", UNKNOWN),
-            Column("energy_quality", "Energy is", absent=UNKNOWN),
-            Column("times_less", "Times less", "×", "interval"),
+            Column(
+                "quality", "Quality", "1", "interval", UNKNOWN,
+                formula=noted("mean of the metric over examples and seeds; interval: bootstrap over the examples"),
+            ),
+            Column(
+                "energy_per_request_J", "Per request", "J", "interval", UNKNOWN, factors=measured,
+                formula=noted("energy of the server in its measured rounds / requests answered; mean over seeds"),
+            ),
+            Column(
+                "energy_per_token_J", "Per token", "J", "interval", UNKNOWN, factors=measured,
+                formula=noted("energy of the server in its measured rounds / tokens answered; mean over seeds"),
+            ),
+            Column("energy_quality", "Energy is", absent=UNKNOWN, words=True),
+            Column(
+                "times_less", "Times less", "×", "interval", factors=measured,
+                formula=noted("energy per request of the baseline / energy per request of the recipe, within blocks"),
+            ),
             Column("by_engine", "… by engine", "×", "interval", if_known=True),
             Column("by_device", "… by device", "×", "interval", if_known=True),
             Column("by_numerics", "… by numerics", "×", "interval", if_known=True),
@@ -79,14 +97,20 @@ def comparison(account: Account) -> Table:
             Column("latency_p50_s", "p50", "s", "number", UNKNOWN),
             Column("latency_p95_s", "p95", "s", "number", UNKNOWN),
             Column("requests_per_s", "Rate", "requests/s", "number", UNKNOWN),
-            Column("cost_to_produce_J", "To produce", "J", "interval", UNKNOWN),
+            Column(
+                "cost_to_produce_J", "To produce", "J", "interval", UNKNOWN, factors=measured,
+                formula=noted("sum of the energy of each step that made the model, each once (table produced)"),
+            ),
         ],
         rows,
         [
-            "Energy per request and per token: of the server alone, while it answers. Times less: the baseline's "
-            "energy per request divided by the recipe's, and its factors: what the engine, the device and all else "
-            "(such as int8) take less by themselves. p50, p95: latency. To produce: the energy of every step that made "
-            "the model. Intervals are 95 %.",
-            *([f"Intervals of energy: {'; '.join(notes)}."] if notes else []),
+            text(
+                "Energy per request and per token: of the server alone, while it answers. Times less: the baseline's "
+                "energy per request divided by the recipe's, and its factors: what the engine, the device and all else "
+                "(such as int8) take less by themselves. p50, p95: latency. To produce: the energy of every step that "
+                "made the model. Intervals are 95 %."
+            ),
+            *([text("Intervals of energy: {notes}.", notes="; ".join(notes))] if notes else []),
         ],
-    )
+        lambda row: ledgers.served(row.experiment, row.recipe, row.seeds_measured),
+    )  # fmt: skip

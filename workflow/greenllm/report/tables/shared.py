@@ -5,9 +5,10 @@ from typing import TypeVar
 
 from greenllm.account.document import Account, ExperimentAccount
 from greenllm.comparison.rows import RecipeRow
+from greenllm.report.language import noted
 from greenllm.report.table import Column
 
-UNKNOWN = "unknown"
+UNKNOWN = noted("unknown")
 RECIPE = (Column("experiment", "Experiment"), Column("recipe", "Recipe"))
 MODEL = (*RECIPE, Column("seed", "Seed", None, "number"))
 
