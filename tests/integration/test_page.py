@@ -119,7 +119,7 @@ def test_every_figure_is_shown_and_described(page: Any) -> None:
     assert page.locator("figure").count() >= 5
     for figure in page.locator("figure").all():
         assert figure.locator("figcaption").inner_text()
-        drawings = figure.locator("svg[role=img]").all()
+        drawings = figure.locator(".panel svg[role=img]").all()
         assert drawings
         for drawing in drawings:
             box = drawing.bounding_box()

@@ -18,7 +18,7 @@ class Known:
 
 
 PHONE = Known(
-    noted("a phone charge"),
+    noted("A phone charge"),
     (14.46 - 22 * 0.13) * 3600,
     noted("One phone charge answers {requests} requests."),
     noted(
@@ -27,7 +27,7 @@ PHONE = Known(
     ),
 )
 KETTLE = Known(
-    noted("a litre of boiling water"),
+    noted("Boiling a litre of water"),
     4.18e3 * 80,
     noted("Boiling a litre of water takes the energy of {requests} requests."),
     noted(

@@ -44,6 +44,7 @@ def impact_section(account: Account) -> ImpactSection:
     no_factor = text("{water}; {money}", water=text(NO_WATER), money=text(NO_PRICE))
 
     def scope(name: str, energy: Interval | None, missing: str = no_factor) -> Scope:
+        """Return a scope whose energy is known or not."""
         carbon = quantity(carbon_g(energy, account.grid), "g CO₂e")
         return Scope(name, quantity(energy, "J"), carbon, unknown, unknown, missing)
 
@@ -55,7 +56,9 @@ def impact_section(account: Account) -> ImpactSection:
     ]
     gpu = Interval(*(sum(bounds) for bounds in zip(*accelerators, strict=True))) if accelerators else None
     scopes = [
-        scope(text("Accelerators"), gpu, no_factor if gpu else text("no accelerator was metered")),
+        scope(text("Accelerators"), gpu)
+        if gpu
+        else Scope(text("Accelerators"), "–", "–", "–", "–", text("no accelerator was metered")),
         scope(text("Hosts: all that the study's jobs used"), host),
         scope(text("with the idle time that no job had reserved"), with_idle),
         scope(text("with the site's cooling and distribution (PUE)"), with_pue, "" if pue else text("no PUE is given")),

@@ -4,13 +4,13 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from greenllm.account.document import Account
-from greenllm.estimate import UNSEEN
+from greenllm.estimate import UNSEEN, Interval
 from greenllm.files import replacing, require_own
 from greenllm.report.causes import measured_text
 from greenllm.report.equivalence import KNOWN
 from greenllm.report.findings import Finding
 from greenllm.report.impact_section import impact_section
-from greenllm.report.language import listed, text
+from greenllm.report.language import listed, plural, text
 from greenllm.report.names import day, metric_name
 from greenllm.report.numbers import percent, quantity
 
@@ -36,19 +36,17 @@ def _methods(account: Account, found: Sequence[Finding]) -> Iterator[str]:
     total = account.spent.total
     if account.until:
         yield text(
-            "{experiments} were run as one Snakemake workflow (GreenLLM), in {runs} of it, with results up to {time}. "
+            "{experiments} were run as one Snakemake workflow (GreenLLM) in {runs}, with results up to {time}. "
             "All {attempts} attempts at its jobs were metered and took {energy} together; {waste} of that was wasted "
             "by attempts that failed, were killed, lost or superseded.",
-            experiments=listed(list(account.experiments)), runs=len(account.spent.runs), time=day(account.until),
-            attempts=total.attempts, energy=quantity(total.energy_J, "J"), waste=quantity(total.waste_J, "J"),
+            experiments=listed(list(account.experiments)),
+            runs=plural("{count} run", "{count} runs", len(account.spent.runs)),
+            time=day(account.until),
+            attempts=total.attempts,
+            energy=quantity(total.energy_J, "J"),
+            waste=_nothing_or(total.waste_J),
         )  # fmt: skip
-    for row in account.methods:
-        known = text("{share} of the counted energy", share=percent(_share(account, row.energy_J)))
-        how = known if row.energy_J is not None else text("unknown: {why}", why=row.reason)
-        yield "- " + text(
-            "{component} on {host}: {method}, {quality} ({how}).",
-            component=row.component.upper(), host=row.host, method=row.method, quality=text(row.quality), how=how,
-        )  # fmt: skip
+    yield "\n".join(_sensors(account))
     yield text(
         "Energy was attributed to jobs by the policy “{policy}”. Recipes were compared within blocks, in which each "
         "server answered one round of requests in random order; all intervals are 95 %.",
@@ -60,6 +58,21 @@ def _methods(account: Account, found: Sequence[Finding]) -> Iterator[str]:
         quality = text("Quality is {metric}.", metric=metric_name(experiment.primary))
         yield f"**{one.experiment}.** {one.sentence} {one.twin}{measured} {quality}"
     yield " ".join(impact_section(account).notes)
+
+
+def _sensors(account: Account) -> Iterator[str]:
+    """Yield a line for each device: how its energy is known, and how much of the counted energy it is."""
+    for row in account.methods:
+        known = text("{share} of the counted energy", share=percent(_share(account, row.energy_J)))
+        how = known if row.energy_J is not None else text("unknown: {why}", why=row.reason)
+        yield "- " + text(
+            "{component} on {host}: {method}, {quality} ({how}).",
+            component=row.component.upper(), host=row.host, method=row.method, quality=text(row.quality), how=how,
+        )  # fmt: skip
+
+
+def _nothing_or(waste: Interval | None) -> str:
+    return text("none") if waste is not None and not waste.value else quantity(waste, "J")
 
 
 def _share(account: Account, energy_J: float | None) -> float:
@@ -81,7 +94,7 @@ def _entries(account: Account) -> Iterator[str]:
         if card := experiment.card:
             yield _entry(f"data-{name}", f"Data of the experiment {name}", card.origin, licence=card.licence)
     for index, known in enumerate(KNOWN, 1):
-        yield _entry(f"known{index}", f"Energy of {known.name}", known.source)
+        yield _entry(f"known{index}", f"{known.name}", known.source)
     for package in ("codecarbon", "snakemake", "torch", "transformers", "onnxruntime", "onnxruntime-genai"):
         if version := account.packages.get(package):
             yield _entry(f"package-{package}", f"{package} {version}", f"https://pypi.org/project/{package}/{version}/")

@@ -26,6 +26,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Write the page, or one table."""
     from greenllm.account.document import Account
+    from greenllm.report.figures.style import chinese_fonts
     from greenllm.report.language import speaking
     from greenllm.report.page import language_of, write_report
     from greenllm.report.table import ENDINGS
@@ -42,6 +43,13 @@ def run(arguments: argparse.Namespace) -> int:
         for path in written:
             print(path, file=sys.stderr)
     else:
-        write_report(account, arguments.out, language_of(account, arguments.language))
+        spoken = language_of(account, arguments.language)
+        write_report(account, arguments.out, spoken)
+        if spoken.code == "zh" and not chinese_fonts():
+            print(
+                "warning: no font with Chinese letters is installed, so PDF and PNG of the figures lack them "
+                "(Debian: fonts-noto-cjk); the page has them",
+                file=sys.stderr,
+            )
         print(arguments.out / "index.html", file=sys.stderr)
     return 0

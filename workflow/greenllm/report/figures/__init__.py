@@ -1,5 +1,6 @@
 """The figures, drawn by matplotlib. Each file draws one figure."""
 
+import warnings
 from pathlib import Path
 from typing import Any, NamedTuple, cast
 
@@ -9,7 +10,7 @@ from greenllm.account.document import Account
 from greenllm.report.figures import style
 from greenllm.report.figures.batch_curve import batch_curve
 from greenllm.report.figures.conservation import conservation
-from greenllm.report.figures.drawing import Drawing, panels, write
+from greenllm.report.figures.drawing import Drawing, legend, panels, write
 from greenllm.report.figures.energy_by_stage import energy_by_stage
 from greenllm.report.figures.factors import factors
 from greenllm.report.figures.over_requests import over_requests
@@ -28,19 +29,22 @@ FIGURES = {
 
 
 class Shown(NamedTuple):
-    """A drawing, and its panels on the page: the experiment of each, and its SVG."""
+    """A drawing, the SVG of its legend, and its panels on the page: the experiment of each, and its SVG."""
 
     drawing: Drawing
+    legend: str
     panels: list[tuple[str, str]]
 
 
 def draw_all(account: Account, folder: Path) -> dict[str, Shown]:
     """Draw every figure that has something to show, write it to `folder`, and return it with its SVG for the page."""
     found = {}
-    with matplotlib.rc_context():
+    with matplotlib.rc_context(), warnings.catch_warnings():
+        # The page's letters are the browser's; where PDF and PNG lack some, the command says so once.
+        warnings.filterwarnings("ignore", message="Glyph .* missing from font")
         matplotlib.rcParams.update(cast(Any, style.settings()))
         for name, draw in FIGURES.items():
             if drawing := draw(account):
                 write(name, drawing, folder)
-                found[name] = Shown(drawing, panels(name, drawing))
+                found[name] = Shown(drawing, legend(name, drawing), panels(name, drawing))
     return found

@@ -14,8 +14,8 @@ from greenllm.report.numbers import prefix_for, quantity
 # What a counted joule was spent on, with a colour and a pattern, so that they differ in black and white as well.
 _PARTS = (
     ("jobs_J", noted("jobs"), BLUE, ""),
-    ("other_J", noted("other processes"), "#c98a1b", "...."),
-    ("idle_J", noted("idle, reserved by no job"), "#d5d9d8", "////"),
+    ("other_J", noted("other processes"), "#c98a1b", "\\\\"),
+    ("idle_J", noted("idle, reserved by no job"), "#d5d9d8", "//"),
 )
 Counted = dict[str, dict[str, float]]  # device → part → J
 
@@ -38,7 +38,7 @@ def conservation(account: Account) -> Drawing | None:
         f"{name}: " + ", ".join(f"{text(said)} {quantity(parts[key], 'J')}" for key, said, *_ in _PARTS)
         for name, parts in counted.items()
     )
-    panel = Panel("", words, 0.75 + 0.28 * len(counted), partial(_draw, counted=counted))
+    panel = Panel("", words, 1.2 + 0.28 * len(counted), partial(_draw, counted=counted))
     caption = text(
         "Every joule that a sensor counted or a model computed is in one part: the jobs', that of other processes, or "
         "that of idle time which no job had reserved."

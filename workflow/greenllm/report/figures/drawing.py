@@ -14,6 +14,7 @@ from matplotlib.figure import Figure
 
 from greenllm.files import replacing
 from greenllm.report.figures.style import BLUE, INK, MUTED, RULE
+from greenllm.report.language import text
 
 
 @dataclass(frozen=True)
@@ -29,8 +30,8 @@ class PagePanel:
 class Drawing:
     """A figure with its title, what it shows in words (for those who can't see it), and its caption.
 
-    `figure` has all panels in one column of a paper; the page lays out `panels` in a grid. `wide` panels need more
-    room than a column.
+    `figure` has all panels in one column of a paper; the page lays out `panels` in a grid, with `legend` above them.
+    `wide` panels need more room than a column.
     """
 
     figure: Figure
@@ -39,6 +40,7 @@ class Drawing:
     caption: str
     panels: Sequence[PagePanel] = ()
     wide: bool = False
+    legend: Figure | None = None
 
 
 _NOTHING = {"Creator": None, "Date": None}
@@ -64,6 +66,13 @@ def panels(name: str, drawing: Drawing) -> list[tuple[str, str]]:
     """Return the panels for the page: the experiment of each, and its SVG."""
     shown = drawing.panels or [PagePanel("", drawing.alt, drawing.figure)]
     return [(one.name, inline(f"{name}{index}", _svg(one.figure), one.alt)) for index, one in enumerate(shown)]
+
+
+def legend(name: str, drawing: Drawing) -> str:
+    """Return the SVG of the legend that the page's panels share; "" where each has its own, or needs none."""
+    if drawing.legend is None:
+        return ""
+    return inline(f"{name}-legend", _svg(drawing.legend), text("Legend: {title}", title=drawing.title))
 
 
 def _svg(figure: Figure) -> str:

@@ -17,7 +17,7 @@ from greenllm.report.language import noted, text
 from greenllm.report.numbers import percent, times
 
 WHOLE, PART, BAND = noted("the recipe"), noted("one cause of it"), noted("can't be resolved here")
-_ROW_in, _PANEL_in = 0.2, 0.75  # height of a row, and of what is around the rows of a panel
+_ROW_in, _PANEL_in = 0.22, 0.75  # height of a row, and of what is around the rows of a panel
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,7 @@ def factors(account: Account) -> Drawing | None:
         "product of the causes is the whole. Bars are 95 % intervals. Hatched: differences that can't be resolved, "
         "since the same model, deployed twice, differs by as much."
     )
-    return multiples(text("Times less energy than the baseline, and why"), caption, panels, legends=False)
+    return multiples(text("Times less energy than the baseline, and why"), caption, panels)
 
 
 def _drawn(compared: ComparedRecipes) -> Iterator[DrawnFactor]:
@@ -100,14 +100,20 @@ def _panel(axis: Axes, compared: ComparedRecipes, rows: Sequence[DrawnFactor]) -
             markersize=4.5 if row.is_part else 5.5, color=BLUE, elinewidth=1 if row.is_part else 1.6, capsize=2,
             linestyle="none", label=text(PART if row.is_part else WHOLE), zorder=3,
         )  # fmt: skip
-    axis.set_yticks(range(len(rows)), [row.name for row in rows])
+    axis.set_yticks(range(len(rows)), [_in_lines(row.name) for row in rows])
     for label, row in zip(axis.get_yticklabels(), rows, strict=True):
         if not row.is_part:
             label.set_fontweight("bold")
     axis.set_ylim(len(rows) - 0.4, -0.6)
     axis.grid(visible=False, axis="y")
     _ticks(axis, [row.times_less for row in rows], band)
-    axis.set_xlabel(text("times less energy per request"))
+    axis.set_xlabel(text("times less energy"))
+
+
+def _in_lines(name: str) -> str:
+    """Return a name in two lines where it is long, so that the axes keep their room."""
+    break_at = name.rfind("-", 0, 18) + 1
+    return name if len(name) < 18 or not break_at else f"{name[:break_at]}\n{name[break_at:]}"
 
 
 def _ticks(axis: Axes, shown: Sequence[Interval], band: tuple[float, float] | None) -> None:

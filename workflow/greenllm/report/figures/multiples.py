@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from greenllm.report.figures.drawing import Drawing, PagePanel
-from greenllm.report.figures.style import COLUMN_in, WIDE_in, legend
+from greenllm.report.figures.style import COLUMN_in, WIDE_in, legend, legend_of
 from greenllm.report.language import text
 
 
@@ -30,32 +30,33 @@ def multiples(
     *,
     wide: bool = False,
     order: Callable[[str], Any] | None = None,
-    legends: bool = True,
 ) -> Drawing:
-    """Return the drawing of some panels; `order` sorts the legend, which the page's panels have if `legends`."""
+    """Return the drawing of some panels; `order` sorts the legend, which several panels share."""
     heights = [panel.height_in for panel in panels]
-    figure = Figure(figsize=(COLUMN_in, 0.4 + sum(heights)), layout="constrained")
+    figure = Figure(figsize=(COLUMN_in, 0.6 + sum(heights)), layout="constrained")
     axes = figure.subplots(len(panels), 1, squeeze=False, height_ratios=heights)[:, 0]
     for axis, panel in zip(axes, panels, strict=True):
         axis.set_title(panel.title)
         panel.draw(axis)
     legend(figure, order)
+    shared = len(panels) > 1
     said = "; ".join(panel.words for panel in panels)
     return Drawing(
         figure,
         title,
         text("{title}. {words}.", title=title, words=said),
         caption,
-        [_alone(title, panel, wide, order, legends) for panel in panels],
+        [_alone(title, panel, wide, None if shared else order, with_legend=not shared) for panel in panels],
         wide,
+        legend_of(figure, order) if shared else None,
     )
 
 
-def _alone(title: str, panel: Panel, wide: bool, order: Callable[[str], Any] | None, legends: bool) -> PagePanel:
-    figure = Figure(figsize=(WIDE_in if wide else COLUMN_in, 0.2 + panel.height_in), layout="constrained")
+def _alone(title: str, panel: Panel, wide: bool, order: Callable[[str], Any] | None, *, with_legend: bool) -> PagePanel:
+    figure = Figure(figsize=(WIDE_in if wide else COLUMN_in, panel.height_in), layout="constrained")
     axis = figure.subplots()
     axis.set_title(panel.title)
     panel.draw(axis)
-    if legends:
+    if with_legend:
         legend(figure, order)
     return PagePanel(panel.name, text("{title}. {words}.", title=title, words=panel.words), figure)

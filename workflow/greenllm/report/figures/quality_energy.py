@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from matplotlib.axes import Axes
-from matplotlib.ticker import MaxNLocator
+from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
 
 from greenllm.account.document import Account, ExperimentAccount
 from greenllm.comparison.rows import Quality
@@ -127,6 +127,9 @@ def _limits(axis: Axes, rows: Sequence[DrawnRecipe], scale: float) -> None:
     if lowest > 0 and highest / lowest > 30:
         axis.set_xscale("log")
         axis.set_xlim(lowest / 1.5, highest * 1.5)
+        axis.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        axis.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
+        axis.xaxis.set_minor_formatter(NullFormatter())
     low, high = min(row.quality.low for row in rows), max(row.quality.high for row in rows)
     room = max(0.25 * (high - low), 0.01 * abs(high), 1e-3)
     axis.set_ylim(low - room, high + room)

@@ -12,23 +12,21 @@ _COLOURS = {
     "compress": "#7a5195",
     "evaluate": "#38a3a5",
     "deploy": "#b9c4c9",
+    "measure": "#8d979c",
     "probe": "#8c3b4a",
     "serve": "#d1495b",
     "load": "#efa6a0",
 }
-_OTHER = "#8d979c"
+_OTHER = "#566066"
 # Patterns tell stages apart in black and white.
 _PATTERNS = {
-    "collect": "",
-    "collect_model": "..",
-    "preprocess": "\\\\\\\\",
-    "train": "",
-    "compress": "xxxx",
-    "evaluate": "||||",
-    "deploy": "",
-    "probe": "++++",
-    "serve": "",
-    "load": "----",
+    "collect_model": r"\\",
+    "preprocess": "//",
+    "compress": "xx",
+    "evaluate": "||",
+    "measure": "--",
+    "probe": "++",
+    "load": r"\\",
 }
 _NAMES = {
     "collect_model": noted("collect model"),
@@ -48,7 +46,7 @@ def stage_colour(stage: str) -> str:
 
 def stage_pattern(stage: str) -> str:
     """Return a stage's pattern."""
-    return _PATTERNS.get(stage, "oo")
+    return _PATTERNS.get(stage, "")
 
 
 def stage_order(stage: str) -> tuple[int, str]:

@@ -1,7 +1,10 @@
 """How figures look: size, letters, colours."""
 
-from collections.abc import Callable
+import math
+import re
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from matplotlib import font_manager
@@ -17,16 +20,16 @@ BLUE = "#22577a"
 _COLOURS = (BLUE, "#d1495b", "#2a9d6f", "#7a5195", "#c98a1b", "#38a3a5", "#667077")
 _MARKERS = ("o", "s", "D", "^", "v", "P", "X", "<")
 
-# Fonts with CJK glyphs, used where installed; DejaVu comes with matplotlib.
-_FONTS = [
-    "DejaVu Sans",
+# DejaVu comes with matplotlib; the others have Chinese letters, and are used where one is installed.
+_CHINESE = (
     "Noto Sans CJK SC",
     "Noto Sans SC",
     "Source Han Sans SC",
     "WenQuanYi Micro Hei",
     "PingFang SC",
     "Microsoft YaHei",
-]
+)
+_CHINESE_FILES = re.compile(r"cjk|noto.*sc|sourcehan|wqy|pingfang|msyh", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -54,33 +57,67 @@ def empty(said: str) -> Figure:
     return figure
 
 
-def legend(figure: Figure, key: Callable[[str], Any] | None = None) -> None:
-    """Put one legend above all panels: each label once, sorted by `key` where there is one, in columns that fit."""
+def legend(figure: Figure, order: Callable[[str], Any] | None = None) -> None:
+    """Put one legend above all panels: each label once, sorted by `order` where there is one, in columns that fit."""
+    _write(figure, _entries(figure, order), "outside upper left")
+
+
+def legend_of(figure: Figure, order: Callable[[str], Any] | None = None) -> Figure | None:
+    """Return the legend of a figure's panels as a figure, as wide as a wide panel; None where nothing has a label."""
+    entries = _entries(figure, order)
+    if not entries:
+        return None
+    rows = math.ceil(len(entries) / _columns(WIDE_in, entries))
+    alone = Figure(figsize=(WIDE_in, 0.1 + 0.17 * rows))
+    _write(alone, entries, "center left")
+    return alone
+
+
+def _entries(figure: Figure, order: Callable[[str], Any] | None) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for axis in figure.axes:
         for handle, label in zip(*axis.get_legend_handles_labels(), strict=True):
             found.setdefault(label, handle)
-    labels = sorted(found, key=key) if key else list(found)
-    if not labels:
-        return
-    longest = max(sum(2 if ord(letter) > 0x2E80 else 1 for letter in label) for label in labels)
-    figure.legend(
-        [found[label] for label in labels],
-        labels,
-        loc="outside upper left",
-        ncols=max(1, min(len(labels), int(figure.get_figwidth() * 16 / (longest + 5)))),
-        handlelength=1,
-        handleheight=0.9,
-        columnspacing=1.2,
-        handletextpad=0.5,
-    )
+    return {label: found[label] for label in sorted(found, key=order)} if order else found
+
+
+def _columns(width_in: float, labels: Iterable[str]) -> int:
+    """Return how many labels fit beside each other; Chinese letters are twice as wide as others."""
+    widths = [sum(2 if ord(letter) > 0x2E80 else 1 for letter in label) for label in labels]
+    return max(1, min(len(widths), int(width_in * 16 / (max(widths) + 5))))
+
+
+def _write(figure: Figure, entries: Mapping[str, Any], place: str) -> None:
+    if entries:
+        figure.legend(
+            list(entries.values()),
+            list(entries),
+            loc=place,
+            ncols=_columns(figure.get_figwidth(), entries),
+            handlelength=1,
+            handleheight=0.9,
+            columnspacing=1.2,
+            handletextpad=0.5,
+            borderpad=0,
+        )
+
+
+def chinese_fonts() -> list[str]:
+    """Return the names of the installed fonts that have Chinese letters.
+
+    matplotlib's own list of fonts is not renewed when one is installed, so the files are looked for.
+    """
+    for path in font_manager.findSystemFonts():
+        if _CHINESE_FILES.search(Path(path).name):
+            font_manager.fontManager.addfont(path)
+    installed = set(font_manager.get_font_names())
+    return [name for name in _CHINESE if name in installed]
 
 
 def settings() -> dict[str, Any]:
     """Return matplotlib's settings for all figures."""
-    installed = set(font_manager.get_font_names())
     return {
-        "font.family": [name for name in _FONTS if name in installed] or ["sans-serif"],
+        "font.family": ["DejaVu Sans", *chinese_fonts()],
         "font.size": 8,
         "axes.titlesize": 8,
         "axes.titleweight": "bold",
