@@ -24,10 +24,9 @@ def texts() -> dict[Text, str]:
             found.setdefault(said, path.name)
     for path in sorted(ROOM.rglob("*.jinja")):
         source = io.BytesIO(path.read_bytes())
-        for _, name, said, _ in babel_extract(source, list(PLACES), [], {"silent": "false", "encoding": "utf-8"}):
-            given = said if isinstance(said, tuple) else (said,)
-            if all(given[: len(PLACES[name])]):  # none where a variable is given, such as text(column.formula)
-                found.setdefault(given[: len(PLACES[name])], path.name)
+        for _, name, messages, _ in babel_extract(source, list(PLACES), [], {"silent": "false", "encoding": "utf-8"}):
+            given = [one or "" for one in (messages if isinstance(messages, tuple) else (messages,))]
+            found.setdefault(tuple(given[: len(PLACES[name])]), path.name)  # "" for a variable: text(column.formula)
     return {said: name for said, name in found.items() if all(said)}
 
 

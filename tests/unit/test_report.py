@@ -115,10 +115,15 @@ def test_every_number_of_energy_names_its_formula_and_the_files_it_is_computed_f
     assert all((results / path).is_file() for path in found["files"])
     for name in ("thousand-requests", "comparison", "impact", "efficiency", "produced", "recommendation", "quality"):
         table = found["tables"][name]
-        assert all(files for files, _, _ in table["rows"]), name
+        assert all(files for rows in (table["rows"], *table["own"].values()) for files, _, _ in rows), name
         for column in table["columns"].values():
             assert column["formula"]
             assert set(column["factors"]) <= set(found["factors"])
+    recipes = pd.read_csv(report / "tables/comparison.csv")
+    int8 = recipes.index[(recipes["experiment"] == "support") & (recipes["recipe"] == "int8")][0]
+    comparison = found["tables"]["comparison"]
+    own, ratio = comparison["rows"][int8][0], comparison["own"]["times_less"][int8][0]
+    assert len(ratio) == 1 + len(own), "of the baseline's server as well"
 
 
 def test_a_sum_is_that_of_the_ledgers_it_names(report: Path) -> None:

@@ -87,13 +87,15 @@ def _saving(
     """Return by how much less energy a request takes, and the words after the number."""
     if chosen is None or chosen is baseline or chosen.times_less is None:
         return None, text("No saving is shown.")
-    cell = ("comparison", _place(tables["comparison"], found.experiment, chosen.recipe), "times_less")
+    place = _place(tables["comparison"], found.experiment, chosen.recipe)
     if chosen.verdict == "loss":
-        return Shown(*times(inverse(chosen.times_less)), *cell), text("times the energy per request")
+        ratio, bounds = times(inverse(chosen.times_less))
+        return Shown(ratio, bounds, "comparison", place, "times_less"), text("times the energy per request")
     words = text("times less energy per request")
     if chosen.verdict == "not resolvable":
         words = text("times less energy per request, which is not resolvable")
-    return Shown(*times(chosen.times_less), *cell), words
+    ratio, bounds = times(chosen.times_less)
+    return Shown(ratio, bounds, "comparison", place, "times_less"), words
 
 
 def _quality(found: Finding, row: RecipeRow, baseline: RecipeRow, tables: Mapping[str, Table]) -> list[Fact]:

@@ -5,9 +5,9 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from greenllm.account.document import Account, JobRow
-from greenllm.estimate import UNSEEN
-from greenllm.report.language import text
-from greenllm.report.numbers import quantity
+from greenllm.estimate import UNSEEN, Parameter
+from greenllm.report.language import listed, text
+from greenllm.report.numbers import TO, quantity, with_bounds
 
 MOST_FILES = 40  # of one row on the page; where there are more, the page says which rows of tables/ledgers.csv they are
 
@@ -49,16 +49,23 @@ class Ledgers:
         found = self.jobs if experiment == "all" else self._by_experiment[experiment]
         return self.of((job.id for job in found if keep(job)), others, chosen)
 
-    def served(self, experiment: str, recipe: str, seeds: Iterable[int]) -> Origin:
-        """Return the origin of what a recipe's servers took: their ledgers, and the results of measuring them."""
+    def served(self, experiment: str, seeds: Iterable[int], *recipes: str) -> Origin:
+        """Return the origin of what recipes' servers took: their ledgers, and the results of measuring them."""
+        names = listed(list(dict.fromkeys(recipes)))
         return self.where(
             experiment,
-            lambda job: job.rule == "serve" and job.recipe == recipe and job.standing == "current",
+            lambda job: job.rule == "serve" and job.recipe in recipes and job.standing == "current",
             [f"measurements/{experiment}/seed-{seed}.json" for seed in seeds],
             text(
-                "attempts of rule serve, experiment {experiment}, recipe {recipe}", experiment=experiment, recipe=recipe
+                "attempts of rule serve, experiment {experiment}, recipe {recipe}", experiment=experiment, recipe=names
             ),
         )
+
+
+def _constant(one: Parameter) -> str:
+    """Return a constant with all its digits and bounds."""
+    shown = f"{one.value:g} {one.unit}"
+    return with_bounds(shown, f"{one.low:g}" + text(TO) + f"{one.high:g}")
 
 
 def factors(account: Account) -> dict[str, str]:
@@ -68,7 +75,7 @@ def factors(account: Account) -> dict[str, str]:
             text(
                 "{name} = {value}; source: {source}",
                 name=name,
-                value=quantity(one, one.unit),
+                value=_constant(one),
                 source=one.source,
             )
             for name, one in account.parameters.items()

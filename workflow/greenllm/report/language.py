@@ -83,4 +83,4 @@ def noted(message: str) -> str:
 
 def listed(names: Sequence[str]) -> str:
     """Return names as a list in words, such as "a, b and c"."""
-    return format_list(list(names), locale=current().locale)
+    return str(format_list(list(names), locale=current().locale))

@@ -76,7 +76,7 @@ def plain(number: float, places: int) -> str:
     Digits are grouped by a narrow space in every language, as ISO 80000-1 asks; zero has no minus sign.
     """
     locale = current().locale
-    shown = _pattern(max(0, places)).apply(round(number, places) + 0.0, locale)
+    shown: str = _pattern(max(0, places)).apply(round(number, places) + 0.0, locale)
     return shown.replace(locale.number_symbols["latn"]["group"], THIN).replace("-", "−")
 
 

@@ -74,15 +74,17 @@ function cellOf(address) {
 function derive(one) {
   const [name, row, column] = one.dataset.derived.split("/");
   const table = derivations.tables[name];
-  const { title, formula, factors } = table.columns[column];
+  const { title, unit, formula, factors } = table.columns[column];
   const cell = cellOf(one.dataset.derived) ?? one;
   const { sort, low, high } = cell.dataset;
-  const [files, more, chosen] = table.rows[row] ?? [[], 0, ""];
+  const [files, more, chosen] = (table.own[column] ?? table.rows)[row] ?? [[], 0, ""];
+  const digits = (number) => number === "Infinity" ? "∞" : `${Number(Number(number).toPrecision(6))}`;
+  const value = sort ? `${digits(sort)} ${unit === "1" ? "" : unit ?? ""}` : "–";
   const list = element("ul", {}, ...files.map((index) => element("li", {}, element("code", {}, derivations.files[index]))));
   if (more) list.append(element("li", {}, texts.more.replace("{count}", more)));
   const parts = [
     element("h3", { id: "derivation-title" }, title),
-    element("p", { className: "value" }, sort || "–", low ? element("small", {}, ` ${texts.interval}: ${low} – ${high || "…"}`) : ""),
+    element("p", { className: "value" }, value, low ? element("small", {}, ` ${texts.interval}: ${low} – ${high || "…"}`) : ""),
     element("h4", {}, texts.formula), element("p", {}, formula),
   ];
   if (files.length || more) parts.push(element("h4", {}, texts.files), ...(chosen ? [element("p", {}, chosen)] : []), list);

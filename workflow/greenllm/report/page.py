@@ -2,7 +2,7 @@
 
 import importlib.resources
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ from greenllm.account.document import Account
 from greenllm.files import replacing, require_own, write_json
 from greenllm.report import figures, paper, tables
 from greenllm.report.answer import answers
-from greenllm.report.derivation import factors
+from greenllm.report.derivation import Origin, factors
 from greenllm.report.equivalence import sources
 from greenllm.report.findings import findings
 from greenllm.report.impact_section import impact_section
@@ -105,22 +105,26 @@ def _template(chosen: Language) -> jinja2.Template:
 def derivations(account: Account, shown: Mapping[str, Table]) -> dict[str, Any]:
     """Return how each number of the tables is derived: per column its formula and factors, per row its files."""
     files: dict[str, int] = {}
+
+    def origins(table: Table, of: Callable[[Any], Origin] | None) -> list[list[Any]]:
+        found = [of(row) for row in table.rows[:MOST_ROWS]] if of else []
+        return [[[files.setdefault(path, len(files)) for path in one.files], one.more, one.chosen] for one in found]
+
     found: dict[str, Any] = {}
     for table in shown.values():
         columns = {
-            column.key: {"title": title, "unit": unit, "formula": text(column.formula), "factors": column.factors}
-            for column, (title, unit) in zip(table.columns, table.headings(), strict=True)
+            column.key: {
+                "title": title,
+                "unit": column.unit,
+                "formula": text(column.formula),
+                "factors": column.factors,
+            }
+            for column, (title, _) in zip(table.columns, table.headings(), strict=True)
             if column.formula
         }
         if columns:
-            origins = [table.origin(row) for row in table.rows[:MOST_ROWS]] if table.origin else []
-            found[table.name] = {
-                "columns": columns,
-                "rows": [
-                    [[files.setdefault(path, len(files)) for path in one.files], one.more, one.chosen]
-                    for one in origins
-                ],
-            }
+            own = {key: origins(table, of) for key, of in table.origins.items()}
+            found[table.name] = {"columns": columns, "rows": origins(table, table.origin), "own": own}
     return {"tables": found, "files": list(files), "factors": factors(account)}
 
 

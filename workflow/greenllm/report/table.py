@@ -2,8 +2,8 @@
 
 import functools
 import math
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import NoneType, UnionType
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
@@ -73,7 +73,8 @@ class Cell:
 class Table:
     """A table: rows of one type, and how to show their columns. Quantities of one column share a prefixed unit.
 
-    `caption` is the key of its text. `origin` returns what a row is computed from.
+    `caption` is the key of its text. `origin` returns what a row is computed from, `origins` the same for columns, by
+    key, that are computed from something else.
 
     Raises AttributeError for a column of a field that `row_type` does not have.
     """
@@ -85,6 +86,7 @@ class Table:
     rows: Sequence[object]
     notes: Sequence[str] = ()
     origin: Callable[[Any], Origin] | None = None
+    origins: Mapping[str, Callable[[Any], Origin]] = field(default_factory=dict)
 
     @property
     def title(self) -> str:

@@ -38,7 +38,7 @@ def conservation(account: Account) -> Drawing | None:
         f"{name}: " + ", ".join(f"{text(said)} {quantity(parts[key], 'J')}" for key, said, *_ in _PARTS)
         for name, parts in counted.items()
     )
-    panel = Panel("", words, 1.2 + 0.28 * len(counted), partial(_draw, counted=counted))
+    panel = Panel("", words, 0.6 + 0.28 * len(counted), partial(_draw, counted=counted))
     caption = text(
         "Every joule that a sensor counted or a model computed is in one part: the jobs', that of other processes, or "
         "that of idle time which no job had reserved."

@@ -33,7 +33,7 @@ def multiples(
 ) -> Drawing:
     """Return the drawing of some panels; `order` sorts the legend, which several panels share."""
     heights = [panel.height_in for panel in panels]
-    figure = Figure(figsize=(COLUMN_in, 0.6 + sum(heights)), layout="constrained")
+    figure = Figure(figsize=(COLUMN_in, 0.1 + sum(heights)), layout="constrained")
     axes = figure.subplots(len(panels), 1, squeeze=False, height_ratios=heights)[:, 0]
     for axis, panel in zip(axes, panels, strict=True):
         axis.set_title(panel.title)

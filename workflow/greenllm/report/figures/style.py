@@ -2,10 +2,10 @@
 
 import math
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from matplotlib import font_manager
 from matplotlib.figure import Figure
@@ -58,8 +58,17 @@ def empty(said: str) -> Figure:
 
 
 def legend(figure: Figure, order: Callable[[str], Any] | None = None) -> None:
-    """Put one legend above all panels: each label once, sorted by `order` where there is one, in columns that fit."""
-    _write(figure, _entries(figure, order), "outside upper left")
+    """Put one legend above all panels: each label once, sorted by `order` where there is one, in columns that fit.
+
+    The figure grows by the height of the legend.
+    """
+    entries = _entries(figure, order)
+    _write(figure, entries, "outside upper left")
+    figure.set_figheight(figure.get_figheight() + _height_in(figure.get_figwidth(), entries))
+
+
+def _height_in(width_in: float, labels: Collection[str]) -> float:
+    return 0.1 + 0.17 * math.ceil(len(labels) / _columns(width_in, labels)) if labels else 0.0
 
 
 def legend_of(figure: Figure, order: Callable[[str], Any] | None = None) -> Figure | None:
@@ -67,8 +76,7 @@ def legend_of(figure: Figure, order: Callable[[str], Any] | None = None) -> Figu
     entries = _entries(figure, order)
     if not entries:
         return None
-    rows = math.ceil(len(entries) / _columns(WIDE_in, entries))
-    alone = Figure(figsize=(WIDE_in, 0.1 + 0.17 * rows))
+    alone = Figure(figsize=(WIDE_in, _height_in(WIDE_in, entries)))
     _write(alone, entries, "center left")
     return alone
 
@@ -81,13 +89,13 @@ def _entries(figure: Figure, order: Callable[[str], Any] | None) -> dict[str, An
     return {label: found[label] for label in sorted(found, key=order)} if order else found
 
 
-def _columns(width_in: float, labels: Iterable[str]) -> int:
+def _columns(width_in: float, labels: Collection[str]) -> int:
     """Return how many labels fit beside each other; Chinese letters are twice as wide as others."""
     widths = [sum(2 if ord(letter) > 0x2E80 else 1 for letter in label) for label in labels]
     return max(1, min(len(widths), int(width_in * 16 / (max(widths) + 5))))
 
 
-def _write(figure: Figure, entries: Mapping[str, Any], place: str) -> None:
+def _write(figure: Figure, entries: Mapping[str, Any], place: Literal["outside upper left", "center left"]) -> None:
     if entries:
         figure.legend(
             list(entries.values()),

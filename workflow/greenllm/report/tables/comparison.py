@@ -1,13 +1,15 @@
 """The recipes side by side: quality, energy, speed and cost to produce."""
 
+from collections import defaultdict
+
 from greenllm.account.document import Account
 from greenllm.estimate import Interval
 from greenllm.report.causes import APART, UNSTEADY, is_mixed, parts_text, role, spread_text
-from greenllm.report.derivation import Ledgers
+from greenllm.report.derivation import Ledgers, Origin
 from greenllm.report.language import noted, text
 from greenllm.report.names import metric_name
 from greenllm.report.table import Column, Table
-from greenllm.report.tables.shared import RECIPE, UNKNOWN, ComparedRow, recipes
+from greenllm.report.tables.shared import RECIPE, UNKNOWN, ComparedRow, evaluations, recipes
 
 
 class ComparisonRow(ComparedRow):
@@ -61,7 +63,7 @@ def comparison(account: Account) -> Table:
     """One row a recipe: quality, energy, speed and cost to produce."""
     rows = recipes(account, ComparisonRow)
     notes = dict.fromkeys(spread_text(row.energy_spread) for row in rows if row.energy_spread)
-    ledgers = Ledgers(account)
+    ledgers, made = Ledgers(account), _made(account)
     measured = ("sensors", "policy")
     return Table(
         "comparison",
@@ -112,5 +114,20 @@ def comparison(account: Account) -> Table:
             ),
             *([text("Intervals of energy: {notes}.", notes="; ".join(notes))] if notes else []),
         ],
-        lambda row: ledgers.served(row.experiment, row.recipe, row.seeds_measured),
+        lambda row: ledgers.served(row.experiment, row.seeds_measured, row.recipe),
+        {
+            "quality": lambda row: Origin(evaluations(row.within, row.experiment, row.recipe)),
+            "times_less": lambda row: ledgers.served(
+                row.experiment, row.seeds_measured, row.within.comparison.baseline, row.recipe
+            ),
+            "cost_to_produce_J": lambda row: ledgers.of(made[row.experiment, row.recipe]),
+        },
     )  # fmt: skip
+
+
+def _made(account: Account) -> dict[tuple[str, str], list[str]]:
+    """Return the attempts that made the models of each experiment and recipe."""
+    found: dict[tuple[str, str], list[str]] = defaultdict(list)
+    for model in account.models:
+        found[model.experiment, model.recipe] += [one for step in model.cost_to_produce.steps for one in step.ids]
+    return found

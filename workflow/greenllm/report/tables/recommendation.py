@@ -1,10 +1,10 @@
 """What decides which recipe to deploy."""
 
 from greenllm.account.document import Account
-from greenllm.report.derivation import Ledgers
+from greenllm.report.derivation import Ledgers, Origin
 from greenllm.report.language import noted, text
 from greenllm.report.table import Column, Table
-from greenllm.report.tables.shared import RECIPE, UNKNOWN, ComparedRow, inside, recipes
+from greenllm.report.tables.shared import RECIPE, UNKNOWN, ComparedRow, evaluations, inside, recipes
 
 
 class RecommendationRow(ComparedRow):
@@ -66,4 +66,9 @@ def recommendation(account: Account) -> Table:
             text("attempts of experiment {experiment}: shared, of {recipe}, and of the baseline",
                  experiment=row.experiment, recipe=row.recipe),
         ),
+        {
+            "quality_difference": lambda row: Origin(
+                evaluations(row.within, row.experiment, row.within.comparison.baseline, row.recipe)
+            )
+        },
     )  # fmt: skip

@@ -62,5 +62,5 @@ def serving(account: Account) -> Table:
         ],
         [ServingRow(model, point) for model in account.models if model.serving for point in model.serving.points],
         [text("A row for each concurrency: the number of requests under way at once.")],
-        lambda row: ledgers.served(row.model.experiment, row.model.recipe, [row.model.seed]),
+        lambda row: ledgers.served(row.model.experiment, [row.model.seed], row.model.recipe),
     )

@@ -51,7 +51,7 @@ def sizes(account: Account) -> Table:
                 "included. Server, idle: its power while it waits for requests."
             )
         ],
-        lambda row: ledgers.served(row.experiment, row.recipe, row.seeds_measured),
+        lambda row: ledgers.served(row.experiment, row.seeds_measured, row.recipe),
     )
 
 

@@ -129,8 +129,8 @@ def produced(account: Account) -> Table:
     for model in account.models:
         named, cost = (model.experiment, model.recipe, model.seed), model.cost_to_produce
         for step in cost.steps:
-            values = (step.rule, step.recipe or text("shared"), len(step.ids), step.energy_J)
-            rows.append(ProducedRow(*named, *values, ids=step.ids))
+            of = step.recipe or text("shared")
+            rows.append(ProducedRow(*named, step.rule, of, len(step.ids), step.energy_J, ids=step.ids))
         attempts, missing = sum(len(step.ids) for step in cost.steps), "; ".join(cost.missing)
         total = noted("total, at least") if cost.missing else noted("total")
         ids = [one for step in cost.steps for one in step.ids]

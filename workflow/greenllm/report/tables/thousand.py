@@ -74,5 +74,5 @@ def thousand(account: Account) -> Table:
         ],
         thousand_rows(account),
         [text("Of the server alone, while it answers; without the making of the model.")],
-        lambda row: ledgers.served(row.experiment, row.recipe, row.seeds),
+        lambda row: ledgers.served(row.experiment, row.seeds, row.recipe),
     )  # fmt: skip
