@@ -1,4 +1,5 @@
 import hashlib
+import itertools
 import json
 from html.parser import HTMLParser
 from pathlib import Path
@@ -6,6 +7,7 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 import pytest
+from matplotlib.colors import to_rgb
 from simulated_study import UNKNOWN, Simulation, config, whole_study
 
 from greenllm.account.document import Account
@@ -13,6 +15,7 @@ from greenllm.cli import main
 from greenllm.estimate import Interval, PartialInterval
 from greenllm.report.figures.factors import factors
 from greenllm.report.figures.quality_energy import quality_energy
+from greenllm.report.figures.stages import stage_colour, stage_pattern
 from greenllm.report.numbers import quantity
 from greenllm.report.page import write_report
 from greenllm.report.table import Column, Table
@@ -430,6 +433,20 @@ def test_the_figure_of_causes_says_all_it_shows(caused: dict[str, Any]) -> None:
     assert first.get_xscale() == "log"
     low, high = first.get_xlim()
     assert low < 0.97 < 1 < 6.7 < high
+
+
+def test_stages_differ_in_black_and_white() -> None:
+    stages = ["collect", "preprocess", "train", "compress", "evaluate", "deploy", "measure", "probe", "serve", "load"]
+    for first, second in itertools.combinations([*stages, "collect_model"], 2):
+        if stage_pattern(first) == stage_pattern(second):
+            grey, other = (luma(stage_colour(stage)) for stage in (first, second))
+            assert abs(grey - other) > 0.12, f"{first} and {second}"
+
+
+def luma(colour: str) -> float:
+    """Return the luma of a colour (ITU-R BT.709), as a printer without colours shows it."""
+    red, green, blue = to_rgb(colour)
+    return 0.2126 * red + 0.7152 * green + 0.0722 * blue
 
 
 def test_no_ratio_makes_no_figure_of_causes(account: dict[str, Any]) -> None:

@@ -1,5 +1,6 @@
 """The figures, drawn by matplotlib. Each file draws one figure."""
 
+import logging
 import warnings
 from pathlib import Path
 from typing import Any, NamedTuple, cast
@@ -39,6 +40,7 @@ class Shown(NamedTuple):
 def draw_all(account: Account, folder: Path) -> dict[str, Shown]:
     """Draw every figure that has something to show, write it to `folder`, and return it with its SVG for the page."""
     found = {}
+    logging.getLogger("matplotlib.font_manager").setLevel(logging.ERROR)  # a font may have no bold letters
     with matplotlib.rc_context(), warnings.catch_warnings():
         # The page's letters are the browser's; where PDF and PNG lack some, the command says so once.
         warnings.filterwarnings("ignore", message="Glyph .* missing from font")

@@ -14,16 +14,17 @@ _COLOURS = {
     "deploy": "#b9c4c9",
     "measure": "#8d979c",
     "probe": "#8c3b4a",
-    "serve": "#d1495b",
+    "serve": "#de5d68",
     "load": "#efa6a0",
 }
 _OTHER = "#566066"
 # Patterns tell stages apart in black and white.
 _PATTERNS = {
-    "collect_model": r"\\",
+    "collect_model": "-",
     "preprocess": "//",
     "compress": "xx",
     "evaluate": "||",
+    "deploy": "/",
     "measure": "--",
     "probe": "++",
     "load": r"\\",
