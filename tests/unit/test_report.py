@@ -1,4 +1,5 @@
 import hashlib
+import itertools
 import json
 from html.parser import HTMLParser
 from pathlib import Path
@@ -6,6 +7,7 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 import pytest
+from matplotlib.colors import to_rgb
 from simulated_study import UNKNOWN, Simulation, config, whole_study
 
 from greenllm.account.document import Account
@@ -13,6 +15,7 @@ from greenllm.cli import main
 from greenllm.estimate import Interval, PartialInterval
 from greenllm.report.figures.factors import factors
 from greenllm.report.figures.quality_energy import quality_energy
+from greenllm.report.figures.stages import stage_colour, stage_pattern
 from greenllm.report.numbers import quantity
 from greenllm.report.page import write_report
 from greenllm.report.table import Column, Table
@@ -64,7 +67,7 @@ class Reader(HTMLParser):
 
 def test_page_is_whole_and_self_contained(report: Path) -> None:
     page = Reader((report / "index.html").read_text())
-    assert page.tags.count("figure") == 4, "no batch curve of one concurrency"
+    assert page.tags.count("figure") == 6, "no batch curve of one concurrency"
     assert [link for link in page.fetched if not link.startswith(("#", "data:"))] == []
     assert len(page.ids) == len(set(page.ids)), "no id twice, also in the figures"
     assert "support: deploy int8. A request takes" in page.text
@@ -101,6 +104,68 @@ def test_same_account_same_bytes(report: Path, tmp_path: Path) -> None:
     assert main(["report", "--account", str(report.parent / "account/account.json"), "--out", str(tmp_path)]) == 0
     for path in sorted(path for path in report.rglob("*") if path.is_file()):
         assert (tmp_path / path.relative_to(report)).read_bytes() == path.read_bytes(), path.name
+
+
+def derived(report: Path) -> Any:
+    """Return how the numbers of the page's tables are derived."""
+    page = (report / "index.html").read_text()
+    return json.loads(page.split('<script type="application/json" id="derivations">')[1].split("</script>")[0])
+
+
+def test_every_number_of_energy_names_its_formula_and_the_files_it_is_computed_from(report: Path) -> None:
+    found = derived(report)
+    results = report.parent
+    assert all((results / path).is_file() for path in found["files"])
+    for name in ("thousand-requests", "comparison", "impact", "efficiency", "produced", "recommendation", "quality"):
+        table = found["tables"][name]
+        assert all(files for rows in (table["rows"], *table["own"].values()) for files, _, _ in rows), name
+        for column in table["columns"].values():
+            assert column["formula"]
+            assert set(column["factors"]) <= set(found["factors"])
+    recipes = pd.read_csv(report / "tables/comparison.csv")
+    int8 = recipes.index[(recipes["experiment"] == "support") & (recipes["recipe"] == "int8")][0]
+    comparison = found["tables"]["comparison"]
+    own, ratio = comparison["rows"][int8][0], comparison["own"]["times_less"][int8][0]
+    assert len(ratio) == 1 + len(own), "of the baseline's server as well"
+
+
+def test_a_sum_is_that_of_the_ledgers_it_names(report: Path) -> None:
+    found = derived(report)
+    energy_J = pd.read_csv(report / "tables/ledgers.csv").set_index("path")["energy_J"]
+    prefix = report.parent / "impact"
+    arguments = ["--account", str(report.parent / "account/account.json"), "--table", "impact", "--out", str(prefix)]
+    assert main(["report", *arguments]) == 0
+    impact = pd.read_csv(prefix.with_suffix(".csv"))
+    checked = 0
+    for whole_J, (files, more, _) in zip(impact["energy_J"], found["tables"]["impact"]["rows"], strict=True):
+        if not more:
+            paths = [found["files"][index].removeprefix("ledger/") for index in files]
+            assert sum(energy_J[paths].fillna(0)) == pytest.approx(whole_J)
+            checked += 1
+    assert checked > 10
+
+
+def test_a_thousand_requests_are_said_in_energy_carbon_and_what_is_unknown(report: Path) -> None:
+    frame = pd.read_csv(report / "tables/thousand-requests.csv")
+    per_request = pd.read_csv(report / "tables/comparison.csv")["energy_per_request_J"]
+    assert frame["energy_J"].tolist() == pytest.approx((1000 * per_request).tolist())
+    grid = json.loads((report / "summary.json").read_text())["grid"]["value"]
+    assert frame["carbon_g"].tolist() == pytest.approx((frame["energy_J"] / 3.6e6 * grid).tolist())
+    assert frame["water_L"].isna().all()
+    page = " ".join(Reader((report / "index.html").read_text()).text.split())
+    assert "no price of electricity is given" in page
+    assert "One phone charge answers" in page
+    assert "US EPA" in page, "what is known has its source"
+
+
+def test_the_paper_kit_has_the_methods_and_every_source(report: Path) -> None:
+    methods = (report / "paper/methods.md").read_text()
+    assert "cpu-model" in methods
+    assert "deploy int8. A request takes" in methods
+    sources = (report / "paper/sources.bib").read_text()
+    assert sources.count("@misc{") == sources.count("\n}")
+    for part in ("Ember", "a grammar of our own", "simulated", "US EPA"):
+        assert part in sources
 
 
 @pytest.mark.parametrize("ending", ["", ".csv"])
@@ -246,7 +311,7 @@ def test_several_concurrencies_make_a_batch_curve(tmp_path: Path) -> None:
     study.measure("support", 1, {"baseline": 9}, concurrency=(1, 4))
     folder = make(tmp_path, study)
     page = Reader((folder / "index.html").read_text())
-    assert page.tags.count("figure") == 4
+    assert page.tags.count("figure") == 6, "no causes of one recipe"
     assert (folder / "figures/batch-curve.svg").is_file()
     assert "support: deploy baseline, the only recipe." in page.text
     serving = pd.read_csv(folder / "tables/serving.csv")
@@ -400,6 +465,20 @@ def test_the_figure_of_causes_says_all_it_shows(caused: dict[str, Any]) -> None:
     assert first.get_xscale() == "log"
     low, high = first.get_xlim()
     assert low < 0.97 < 1 < 6.7 < high
+
+
+def test_stages_differ_in_black_and_white() -> None:
+    stages = ["collect", "preprocess", "train", "compress", "evaluate", "deploy", "measure", "probe", "serve", "load"]
+    for first, second in itertools.combinations([*stages, "collect_model"], 2):
+        if stage_pattern(first) == stage_pattern(second):
+            grey, other = (luma(stage_colour(stage)) for stage in (first, second))
+            assert abs(grey - other) > 0.12, f"{first} and {second}"
+
+
+def luma(colour: str) -> float:
+    """Return the luma of a colour (ITU-R BT.709), as a printer without colours shows it."""
+    red, green, blue = to_rgb(colour)
+    return 0.2126 * red + 0.7152 * green + 0.0722 * blue
 
 
 def test_no_ratio_makes_no_figure_of_causes(account: dict[str, Any]) -> None:

@@ -115,14 +115,15 @@ def replacing(path: Path) -> Iterator[Path]:
         beside.unlink(missing_ok=True)
 
 
-def require_own(path: Path, mark: str) -> None:
-    """Raise UserError if `path` is a file that GreenLLM did not write: its first 4,096 bytes lack `mark`.
+def require_own(path: Path, *marks: str) -> None:
+    """Raise UserError if `path` is a file that GreenLLM did not write: its first 4,096 bytes have none of the marks.
 
     For files that the user did not name; a file named by `--out FILE` is replaced.
     """
     if path.is_file() and path.stat().st_size:
         with path.open("rb") as file:
-            if mark.encode() not in file.read(4096):
+            start = file.read(4096)
+            if not any(mark.encode() in start for mark in marks):
                 raise UserError(f"{path}: was not written by GreenLLM; move it away, or name another folder")
 
 

@@ -412,6 +412,12 @@ class Metering(Strict):
     )
 
 
+class Report(Strict):
+    """The report page, its figures and tables."""
+
+    language: Literal["en", "zh"] = Field("en", description="Language of the texts: English, or Chinese (zh).")
+
+
 class Experiment(Strict):
     """One task, its data and model, and the recipes to compare on them."""
 

@@ -1,15 +1,39 @@
-"""The report's names of metrics, times and units of work."""
+"""The report's names of metrics, stages, times and units of work."""
 
 import datetime
 
+from babel.dates import format_datetime
+
+from greenllm.report.language import current, noted, text
+
 # Metrics that are shares of something or out of a hundred: their differences are reported in points.
 _POINTS = {"accuracy": 100.0, "macro_f1": 100.0, "exact_match": 100.0, "f1": 100.0, "chrf": 1.0}
-_METRICS = {"macro_f1": "macro-F1", "f1": "token F1", "chrf": "chrF"}
+_METRICS = {
+    "accuracy": noted("accuracy"),
+    "macro_f1": noted("macro-F1"),
+    "exact_match": noted("exact match"),
+    "f1": noted("token F1"),
+    "chrf": noted("chrF"),
+    "bits_per_byte": noted("bits per byte"),
+    "perplexity": noted("perplexity"),
+}
+# Words of the account that have a translation: verdicts, how an energy is known, standings, changes, stages, tasks.
+WORDS = (
+    noted("baseline"), noted("saves"), noted("loss"), noted("not resolvable"), noted("unknown"), noted("yes"),
+    noted("no"), noted("measured"), noted("modelled"), noted("partly modelled"), noted("measured and modelled"),
+    noted("recommended"), noted("current"), noted("earlier"), noted("running"), noted("failed"), noted("killed"),
+    noted("lost"), noted("superseded"), noted("succeeded"), noted("engine"), noted("device"), noted("shared"),
+    noted("all"), noted("none"), noted("study"), noted("attempt"), noted("server under load"), noted("collect"),
+    noted("collect_model"), noted("preprocess"), noted("train"), noted("compress"), noted("evaluate"), noted("deploy"),
+    noted("measure"), noted("probe"), noted("serve"), noted("load"), noted("account"), noted("total"),
+    noted("total, at least"), noted("customer-service"), noted("question-answering"), noted("translation"),
+    noted("language-modelling"), noted("seen"), noted("held out"), noted("allocated"), noted("active"),
+)  # fmt: skip
 
 
 def metric_name(metric: str) -> str:
     """Return a metric's name as a reader knows it."""
-    return _METRICS.get(metric, metric.replace("_", " "))
+    return text(_METRICS.get(metric, metric.replace("_", " ")))
 
 
 def points_per_unit(metric: str) -> float | None:
@@ -20,3 +44,10 @@ def points_per_unit(metric: str) -> float | None:
 def moment(timestamp: str) -> str:
     """Return an RFC 3339 time to the second, in UTC."""
     return datetime.datetime.fromisoformat(timestamp).astimezone(datetime.UTC).strftime("%Y-%m-%d %H:%M:%S")
+
+
+def day(timestamp: str) -> str:
+    """Return an RFC 3339 time for readers, to the minute, in UTC: "29 November 2026, 03:33 UTC"."""
+    when = datetime.datetime.fromisoformat(timestamp).astimezone(datetime.UTC)
+    shown = format_datetime(when, text("d MMMM yyyy, HH:mm"), locale=current().locale)
+    return text("{time} UTC", time=shown)

@@ -1,12 +1,16 @@
-"""Numbers for readers: with as many digits as their interval allows, and a prefixed unit."""
+"""Numbers for readers: with as many digits as their interval allows, a prefixed unit, and their language's signs."""
 
+import functools
 import math
 from collections.abc import Iterable
 from typing import Literal
 
+from babel.numbers import NumberPattern, parse_pattern
+
 from greenllm.comparison.rows import Difference, Quality
 from greenllm.estimate import Interval, Parameter, PartialInterval
 from greenllm.footprint.carbon import GridFactor
+from greenllm.report.language import current, noted, text
 from greenllm.report.names import points_per_unit
 
 # A number, one with an interval, a count that is never reached, or unknown.
@@ -18,19 +22,20 @@ _PREFIXES = ((1e9, "G"), (1e6, "M"), (1e3, "k"), (1.0, ""), (1e-3, "m"), (1e-6, 
 _PLAIN = {
     "",
     "1",
-    "requests",
-    "rows",
-    "attempts",
-    "requests/s",
-    "tokens/s",
+    noted("requests"),
+    noted("rows"),
+    noted("attempts"),
+    noted("requests/s"),
+    noted("tokens/s"),
     "g CO₂e/kWh",
     "×",
-    "tokens",
-    "samples",
+    noted("tokens"),
+    noted("samples"),
 }
 _WHOLE = {"B"}
 _MOST_DECIMALS = 6
-EITHER_WAY = "either way"
+EITHER_WAY = noted("either way")
+TO = noted(" to ")
 
 
 def split(value: Value) -> tuple[float | None, float | None, float | None]:
@@ -66,9 +71,18 @@ def decimals(value: float, low: float | None = None, high: float | None = None, 
 
 
 def plain(number: float, places: int) -> str:
-    """Return a number with grouped digits, and a real minus sign; zero has none. Negative places round to tens."""
-    text = f"{round(number, places):z,.{max(0, places)}f}".replace(",", THIN)
-    return text.replace("-", "−")
+    """Return a number with the decimal sign of the language; negative places round to tens.
+
+    Digits are grouped by a narrow space in every language, as ISO 80000-1 asks; zero has no minus sign.
+    """
+    locale = current().locale
+    shown: str = _pattern(max(0, places)).apply(round(number, places) + 0.0, locale)
+    return shown.replace(locale.number_symbols["latn"]["group"], THIN).replace("-", "−")
+
+
+@functools.cache
+def _pattern(places: int) -> NumberPattern:
+    return parse_pattern("#,##0" + ("." + "0" * places if places else ""))
 
 
 def inverse(ratio: Interval) -> PartialInterval:
@@ -83,7 +97,7 @@ def signed(number: float, places: int) -> str:
 
 def times(ratio: Value) -> tuple[str, str]:
     """Return a ratio of energies and its bounds; no bound is printed as 1 where it is not 1, since 1 decides."""
-    return value_text(ratio, limit=1.0), bounds_text(ratio, between=" to ", limit=1.0)
+    return value_text(ratio, limit=1.0), bounds_text(ratio, between=TO, limit=1.0)
 
 
 def change(difference: Difference) -> tuple[str, str]:
@@ -93,14 +107,14 @@ def change(difference: Difference) -> tuple[str, str]:
     nothing to a reader. Where both bounds are smaller, they are "less than 0.0001" and "either way".
     """
     points = points_per_unit(difference.metric)
-    unit = f"{THIN}points" if points else ""
+    unit = THIN + text("points") if points else ""
     value, low, high = (number * (points or 1.0) for number in (difference.value, difference.low, difference.high))
     finest = 2 if points else 4
     half = max(value - low, high - value)
     places = min(finest, max(0, -math.floor(math.log10(half)))) if half > 0 else min(finest, decimals(value))
     if 0 < max(abs(low), abs(high)) < 10.0**-finest:
-        return f"less than {plain(10.0**-finest, finest)}{unit}", EITHER_WAY
-    return signed(value, places) + unit, f"{signed(low, places)} to {signed(high, places)}"
+        return text("less than {number}", number=plain(10.0**-finest, finest) + unit), text(EITHER_WAY)
+    return signed(value, places) + unit, signed(low, places) + text(TO) + signed(high, places)
 
 
 def about(count: float) -> str:
@@ -113,7 +127,8 @@ def percent(share: float) -> str:
     digits = 3
     while float(f"{100 * share:.{digits}g}") == 100 and share < 1 and digits < 15:
         digits += 1
-    return f"{100 * share:.{digits}g}{THIN}%"
+    rounded = f"{100 * share:.{digits}g}"
+    return f"{plain(float(rounded), len(rounded.partition('.')[2]))}{THIN}%"
 
 
 def prefix_for(values: Iterable[Value], unit: str) -> tuple[float, str]:
@@ -139,9 +154,9 @@ def value_text(value: Value, scale: float = 1.0, limit: float | None = None) -> 
     """Return the number without its interval, in units of `scale`; for `limit` see `decimals`."""
     middle, low, high = split(value)
     if middle is None:
-        return "unknown"
+        return text("unknown")
     if math.isinf(middle):
-        return "never"
+        return text("never")
     if 0 < middle / scale < 0.0005 and low is None:
         return f"<{THIN}0.001"
     parts = [None if part is None else part / scale for part in (middle, low, high)]
@@ -154,18 +169,23 @@ def bounds_text(value: Value, scale: float = 1.0, between: str = "–", limit: f
     if middle is None or low is None:
         return ""
     if high is None:
-        return f"at least {plain(low / scale, decimals(low / scale))}"
+        return text("at least {number}", number=plain(low / scale, decimals(low / scale)))
     places = decimals(middle / scale, low / scale, high / scale, limit)
     if between == "–" and low < 0:
-        between = " to "
-    return f"{plain(low / scale, places)}{between}{plain(high / scale, places)}"
+        between = TO
+    return plain(low / scale, places) + text(between) + plain(high / scale, places)
 
 
 def quantity(value: Value, unit: str, between: str = "–") -> str:
     """Return a number with its unit and interval, such as "52 mJ (41–63)", or "unknown"."""
     if split(value)[0] is None:
-        return "unknown"
+        return text("unknown")
     scale, prefixed = prefix_for([value], unit)
-    text = value_text(value, scale) + (f"{THIN}{prefixed}" if prefixed else "")
+    shown = value_text(value, scale) + (THIN + text(prefixed) if prefixed else "")
     bounds = bounds_text(value, scale, between)
-    return f"{text} ({bounds})" if bounds else text
+    return with_bounds(shown, bounds)
+
+
+def with_bounds(shown: str, bounds: str) -> str:
+    """Return a number with its interval in brackets, where it has one."""
+    return text("{value} ({bounds})", value=shown, bounds=bounds) if bounds else shown

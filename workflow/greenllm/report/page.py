@@ -1,8 +1,8 @@
 """The report page: one self-contained HTML file, with its numbers in summary.json."""
 
-import datetime
 import importlib.resources
 import json
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -13,22 +13,41 @@ from markupsafe import Markup
 from greenllm.account.document import Account
 from greenllm.documents.verification import Verification
 from greenllm.files import replacing, require_own, write_json
-from greenllm.footprint.carbon import GridFactor
-from greenllm.report import figures, tables
+from greenllm.report import figures, paper, tables
+from greenllm.report.answer import answers
+from greenllm.report.derivation import Origin, factors
+from greenllm.report.equivalence import sources
 from greenllm.report.findings import findings
+from greenllm.report.impact_section import impact_section
+from greenllm.report.language import ENGLISH, Language, current, language, listed, plural, speaking, text
+from greenllm.report.names import day
 from greenllm.report.numbers import percent, quantity
-from greenllm.report.table import Column
+from greenllm.report.table import Column, Table
 from greenllm.report.verified import verified_line
 
+MOST_ROWS = 400  # of a table on the page; its files have all
 
-def write_report(account: Account, folder: Path, verification: Verification | None = None) -> None:
-    """Write index.html, figures/, tables/ and summary.json into `folder`; other files there stay.
 
-    `verification` is that of this account, None where none is recorded.
+def write_report(
+    account: Account, folder: Path, spoken: Language | None = None, verification: Verification | None = None
+) -> None:
+    """Write index.html, figures/, tables/, paper/ and summary.json into `folder`; other files there stay.
 
-    Raises UserError if there is an index.html or summary.json that is not a report's.
+    Without `spoken`, the language is that of the configuration (`report.language`), else English. `verification` is
+    that of this account, None where none is recorded. Raises UserError if there is an index.html or summary.json that
+    is not a report's.
     """
-    require_own(folder / "index.html", "<title>GreenLLM report")
+    with speaking(spoken or language_of(account)):
+        _write(account, folder, verification)
+
+
+def language_of(account: Account, code: str | None = None) -> Language:
+    """Return the language of a report: that of `code`, else of the account's configuration, else English."""
+    return language(code or account.config.get("report", {}).get("language", ENGLISH))
+
+
+def _write(account: Account, folder: Path, verification: Verification | None) -> None:
+    require_own(folder / "index.html", "<title>GreenLLM")
     require_own(folder / "summary.json", '"schema": "greenllm/')
     written = [make(account) for make in tables.PAGE]
     for table in written:
@@ -40,66 +59,113 @@ def write_report(account: Account, folder: Path, verification: Verification | No
         {"schema": "greenllm/summary/1", "findings": [asdict(one) for one in found]}
         | {name: value for name, value in account.to_json().items() if name not in ("schema", "power")},
     )
-    named = [make(account) for make in tables.NAMED.values()]
-    page = _template().render(
+    paper.write(account, found, folder / "paper")
+    shown = {table.name: table for table in (*written, *(make(account) for make in tables.NAMED.values()))}
+    page = _template(current()).render(
         account=account,
-        css=_text("page.css"),
-        js=_text("page.js"),
-        tables={table.name: table for table in (*written, *named)},
+        language=current().code,
+        css=_file("page.css"),
+        js=_file("page.js"),
+        tables=shown,
+        most_rows=MOST_ROWS,
         figures=drawings,
-        findings=found,
-        quantity=quantity,
-        mark=_mark,
-        until=_day(account.until),
+        answers=answers(account, found, shown),
+        equivalences=sources(),
+        impact=impact_section(account),
+        derivations=Markup(_script(derivations(account, shown))),
+        texts=Markup(_script(_texts())),
+        until=day(account.until) if account.until else "",
         waste=_waste(account),
         known=_known(account),
-        years=_years(account.grid),
         verified=verified_line(verification),
     )
     with replacing(folder / "index.html") as path:
         path.write_text(page, encoding="utf-8")
 
 
-def _text(name: str) -> Any:
+def _file(name: str) -> Any:
     """Return the content of one of the page's own files, inserted unescaped."""
     return Markup((importlib.resources.files("greenllm.report") / name).read_text(encoding="utf-8"))
 
 
-def _template() -> jinja2.Template:
+def _script(value: Any) -> str:
+    """Return a value as JSON that can be inside a script element."""
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":")).replace("<", "\\u003c")
+
+
+def _rich(message: str, /, **values: object) -> Markup:
+    """Return a message as HTML, in which values may be HTML themselves."""
+    return Markup(text(message)).format(**values)
+
+
+def _template(chosen: Language) -> jinja2.Template:
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("greenllm.report", "."), autoescape=True, undefined=jinja2.StrictUndefined
     )
     environment.filters["json"] = lambda value: json.dumps(value, indent=2, ensure_ascii=False)
+    environment.filters["digits"] = lambda value: "" if value is None else f"{value:.6g}"
+    environment.globals |= {"text": text, "plural": plural, "rich": _rich, "quantity": quantity, "mark": _mark}
     return environment.get_template("page.html.jinja")
 
 
-def _mark(column: Column, text: str) -> str:
+def derivations(account: Account, shown: Mapping[str, Table]) -> dict[str, Any]:
+    """Return how each number of the tables is derived: per column its formula and factors, per row its files."""
+    files: dict[str, int] = {}
+
+    def origins(table: Table, of: Callable[[Any], Origin] | None) -> list[list[Any]]:
+        found = [of(row) for row in table.rows[:MOST_ROWS]] if of else []
+        return [[[files.setdefault(path, len(files)) for path in one.files], one.more, one.chosen] for one in found]
+
+    found: dict[str, Any] = {}
+    for table in shown.values():
+        columns = {
+            column.key: {
+                "title": title,
+                "unit": column.unit,
+                "formula": text(column.formula),
+                "factors": column.factors,
+            }
+            for column, (title, _) in zip(table.columns, table.headings(), strict=True)
+            if column.formula
+        }
+        if columns:
+            own = {key: origins(table, of) for key, of in table.origins.items()}
+            found[table.name] = {"columns": columns, "rows": origins(table, table.origin), "own": own}
+    return {"tables": found, "files": list(files), "factors": factors(account)}
+
+
+def _texts() -> dict[str, str]:
+    """Return what the script says."""
+    return {
+        "copy": text("Copy"),
+        "copied": text("Copied"),
+        "experiment": text("Experiment"),
+        "all": text("all"),
+        "formula": text("Formula"),
+        "files": text("Computed from"),
+        "more": text("and {count} more: rows of tables/ledgers.csv"),
+        "factors": text("Factors"),
+        "close": text("Close"),
+        "interval": text("95 % interval"),
+    }
+
+
+_LABELS = {
+    "measured and modelled": "measured", "measured": "measured", "modelled": "modelled", "partly modelled": "modelled",
+    "saves": "saves", "recommended": "saves", "loss": "loss", "not resolvable": "open",
+}  # fmt: skip
+
+
+def _mark(column: Column, shown: str) -> str:
     """Return the class of a cell that is shown as a label, empty for others."""
-    if column.title == "Energy is":
-        return {"measured": "measured", "modelled": "modelled", "partly modelled": "modelled"}.get(text, "")
-    if column.key in ("verdict", "decision"):
-        return {"saves": "saves", "recommended": "saves", "loss": "loss", "not resolvable": "open"}.get(
-            text.split(":")[0], ""
-        )
-    return ""
-
-
-def _day(moment: str | None) -> str:
-    if moment is None:
+    if column.title != "Energy is" and column.key not in ("verdict", "decision"):
         return ""
-    return datetime.datetime.fromisoformat(moment).astimezone(datetime.UTC).strftime("%-d %B %Y, %H:%M UTC")
-
-
-def _years(grid: GridFactor | None) -> str:
-    if grid is None or not grid.years:
-        return "year unknown"
-    first, last = grid.years
-    return f"year {first}" if first == last else f"most of it of {grid.year}, territories from {first} to {last}"
+    return next((label for word, label in _LABELS.items() if shown.startswith(text(word))), "")
 
 
 def _waste(account: Account) -> str:
-    parts = [f"{spent.attempts} {standing}" for standing, spent in account.spent.waste.items() if spent.attempts]
-    return ", ".join(parts) or "no attempt failed or was repeated"
+    parts = [f"{spent.attempts} {text(standing)}" for standing, spent in account.spent.waste.items() if spent.attempts]
+    return ", ".join(parts) or text("no attempt failed or was repeated")
 
 
 def _known(account: Account) -> tuple[str, str]:
@@ -118,11 +184,10 @@ def _known(account: Account) -> tuple[str, str]:
     total = sum(energies.values())
     unknown -= {name for names in components.values() for name in names}
     if not total:
-        return "unknown", "no component of any host could be measured or modelled"
+        return text("unknown"), text("no component of any host could be measured or modelled")
     share = energies["measured"] / total
-    headline = "measured" if share == 1 else "modelled" if share == 0 else f"{percent(share)} measured"
-    detail = "; ".join(
-        [f"{', '.join(sorted(names))} {quality}" for quality, names in components.items() if names]
-        + ([f"{', '.join(sorted(unknown))} unknown"] if unknown else [])
-    )
-    return headline, detail
+    headline = text("{share} measured", share=percent(share))
+    if share in (0, 1):
+        headline = text("measured") if share else text("modelled")
+    detail = [f"{listed(sorted(names))} {text(quality)}" for quality, names in components.items() if names]
+    return headline, "; ".join(detail + ([f"{listed(sorted(unknown))} {text('unknown')}"] if unknown else []))

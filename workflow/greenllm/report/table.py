@@ -2,8 +2,8 @@
 
 import functools
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import NoneType, UnionType
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
@@ -14,7 +14,9 @@ from tabulate import tabulate
 from greenllm.comparison.rows import Difference
 from greenllm.errors import UserError
 from greenllm.files import replacing, require_own
-from greenllm.report.numbers import bounds_text, change, prefix_for, split, value_text
+from greenllm.report.derivation import Origin
+from greenllm.report.language import LOCALES, language, speaking, text
+from greenllm.report.numbers import bounds_text, change, prefix_for, split, value_text, with_bounds
 
 ENDINGS = (".csv", ".parquet", ".md", ".tex")
 
@@ -26,7 +28,8 @@ class Column:
     `field` is the row's field that it shows, where the key is not its name; dots lead into a field's own fields.
     `absent` is shown for a missing value: "unknown" where there must be one, "–" where there can't be.
     `like` names a field whose prefix this column shares. A column that is not `on_page` is in the files only, and so is
-    one to be shown `if_known` where no row has a value.
+    one to be shown `if_known` where no row has a value. `words` have translations (`names.WORDS`).
+    `formula` says how a number is computed, and `factors` names what else enters it (`derivation.factors`).
     """
 
     key: str
@@ -38,13 +41,16 @@ class Column:
     on_page: bool = True
     if_known: bool = False
     field: str = ""
+    words: bool = False
+    formula: str = ""
+    factors: tuple[str, ...] = ()
 
     def of(self, row: object) -> Any:
         """Return a row's value; None where there is none, a list of words as text."""
         value = functools.reduce(
             lambda found, name: None if found is None else getattr(found, name), self.path.split("."), row
         )
-        return ", ".join(value) if isinstance(value, list) else value
+        return ", ".join(text(one) for one in value) if isinstance(value, list) else value
 
     @property
     def path(self) -> str:
@@ -54,16 +60,21 @@ class Column:
 
 @dataclass(frozen=True)
 class Cell:
-    """A cell as shown: text, interval below it, and the raw value that rows are sorted by."""
+    """A cell as shown: text, interval below it, the raw value that rows are sorted by, and the raw bounds."""
 
     text: str
     bounds: str = ""
     sort: float | str = ""
+    low: float | None = None
+    high: float | None = None
 
 
 @dataclass(frozen=True)
 class Table:
     """A table: rows of one type, and how to show their columns. Quantities of one column share a prefixed unit.
+
+    `caption` is the key of its text. `origin` returns what a row is computed from, `origins` the same for columns, by
+    key, that are computed from something else.
 
     Raises AttributeError for a column of a field that `row_type` does not have.
     """
@@ -74,6 +85,13 @@ class Table:
     columns: Sequence[Column]
     rows: Sequence[object]
     notes: Sequence[str] = ()
+    origin: Callable[[Any], Origin] | None = None
+    origins: Mapping[str, Callable[[Any], Origin]] = field(default_factory=dict)
+
+    @property
+    def title(self) -> str:
+        """The caption in the page's language."""
+        return text(self.caption)
 
     def __post_init__(self) -> None:
         for column in self.columns:
@@ -90,7 +108,7 @@ class Table:
 
     def headings(self) -> list[tuple[str, str]]:
         """Return each column's title and prefixed unit (empty where it has none)."""
-        return [(column.title, self._scale(column)[1] if column.unit else "") for column in self.columns]
+        return [(text(column.title), text(self._scale(column)[1]) if column.unit else "") for column in self.columns]
 
     def cells(self) -> list[list[Cell]]:
         """Return the cells as shown, row by row."""
@@ -127,30 +145,38 @@ class Table:
         require_own(csv, f"{self.columns[0].key},")
         if parquet.exists() and not csv.exists():
             raise UserError(f"{parquet}: exists without {csv.name}; move it away, or name another file")
-        require_own(markdown, f"**{self.caption[:20]}")
-        require_own(latex, f"% {self.caption[:20]}")
+        for path, mark in ((markdown, "**"), (latex, "% ")):
+            require_own(path, *(f"{mark}{caption[:20]}" for caption in self._captions()))
+
+    def _captions(self) -> list[str]:
+        """Return the caption in each language: a table of a report in another language is the same table."""
+        found = []
+        for code in LOCALES:
+            with speaking(language(code)):
+                found.append(self.title)
+        return found
 
     def write(self, prefix: Path) -> list[Path]:
         """Write `prefix`.csv and .parquet (raw, SI units) and .md and .tex (as shown); return the paths."""
         paths = [prefix.with_name(prefix.name + ending) for ending in ENDINGS]
         frame = self.frame()
         headings = [f"{title} ({unit})" if unit else title for title, unit in self.headings()]
-        shown = [[f"{cell.text} ({cell.bounds})" if cell.bounds else cell.text for cell in row] for row in self.cells()]
+        shown = [[with_bounds(cell.text, cell.bounds) for cell in row] for row in self.cells()]
         with replacing(paths[0]) as path:
             frame.to_csv(path, index=False, lineterminator="\n")
         with replacing(paths[1]) as path:
             frame.to_parquet(path, index=False)
         with replacing(paths[2]) as path:
             body = tabulate(shown, headings, tablefmt="github", disable_numparse=True)
-            path.write_text("\n\n".join([f"**{self.caption}**", body, *self.notes]) + "\n", encoding="utf-8")
+            path.write_text("\n\n".join([f"**{self.title}**", body, *self.notes]) + "\n", encoding="utf-8")
         with replacing(paths[3]) as path:
             tex = tabulate(shown, headings, tablefmt="latex_booktabs", disable_numparse=True)
-            comment = "".join(f"% {line}\n" for line in (self.caption, *self.notes))
+            comment = "".join(f"% {line}\n" for line in (self.title, *self.notes))
             path.write_text(comment + _latex(tex) + "\n", encoding="utf-8")
         return paths
 
 
-def _latex(text: str) -> str:
+def _latex(tex: str) -> str:
     """Replace what pdfLaTeX can't set: narrow spaces, dashes, signs."""
     for character, command in {
         "\u202f": r"\,",
@@ -161,27 +187,29 @@ def _latex(text: str) -> str:
         "⁸": "$^{8}$",
         "₂": "$_2$",
     }.items():
-        text = text.replace(character, command)
-    return text
+        tex = tex.replace(character, command)
+    return tex
 
 
 def _cell(value: Any, column: Column, scale: float) -> Cell:
     if column.kind == "text":
         if value is None or value == "":
-            return Cell(column.absent)
-        text = ("yes" if value else "no") if isinstance(value, bool) else str(value)
-        return Cell(text, sort=text)
-    middle = split(value)[0]
+            return Cell(text(column.absent))
+        if isinstance(value, bool):
+            value = text("yes") if value else text("no")
+        shown = text(str(value)) if column.words else str(value)
+        return Cell(shown, sort=shown)
+    middle, low, high = split(value)
     if middle is None:
-        return Cell(column.absent)
+        return Cell(text(column.absent))
     if math.isinf(middle):
         return Cell(value_text(middle), sort="Infinity")
     if column.unit is None:  # a count or a year: all its digits
         return Cell(f"{middle:.0f}", sort=middle)
     if isinstance(value, Difference):
-        return Cell(*change(value), middle)
+        return Cell(*change(value), middle, low, high)
     limit = 1.0 if column.unit == "×" else None
-    return Cell(value_text(value, scale, limit), bounds_text(value, scale, limit=limit), middle)
+    return Cell(value_text(value, scale, limit), bounds_text(value, scale, limit=limit), middle, low, high)
 
 
 def _type_of_field(kind: type, name: str) -> type:

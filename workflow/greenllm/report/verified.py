@@ -5,6 +5,7 @@ import re
 from markupsafe import Markup
 
 from greenllm.documents.verification import Verification
+from greenllm.report.language import plural, text
 
 VERIFIED_LINE = re.compile(r'<p id="verified".*?</p>\n?', re.DOTALL)
 
@@ -12,15 +13,21 @@ VERIFIED_LINE = re.compile(r'<p id="verified".*?</p>\n?', re.DOTALL)
 def verified_text(verification: Verification | None) -> str:
     """Return the sentence for the page; None: no verification of this account is recorded."""
     if verification is None:
-        return "Not verified: `greenllm verify --record` was not run before this page was made."
+        return text("Not verified: `greenllm verify --record` was not run before this page was made.")
     checks, found = len(verification.checks), len(verification.findings)
     compared = sum(check.checked for check in verification.checks)
     skipped = sum(len(check.skipped) for check in verification.checks)
-    outcome = "nothing was found" if not found else f"{found} differences were found"
-    return (
-        f"Verified by greenllm {verification.version} on {verification.verified[:10]}: {checks} checks compared "
-        f"{compared:,} things (ledgers, hashes, numbers computed again, clocks, counters, powers), and {outcome}. "
-        f"What could not be compared is listed in account/verification.json ({skipped} entries)."
+    outcome = plural("{count} difference was found", "{count} differences were found", found)
+    return text(
+        "Verified by greenllm {version} on {day}: {checks} checks compared {compared} things (ledgers, hashes, numbers "
+        "computed again, clocks, counters, powers), and {outcome}. What could not be compared is listed in "
+        "account/verification.json ({skipped} entries).",
+        version=verification.version,
+        day=verification.verified[:10],
+        checks=checks,
+        compared=compared,
+        outcome=outcome if found else text("nothing was found"),
+        skipped=skipped,
     )
 
 

@@ -14,6 +14,11 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--account", required=True, type=Path, metavar="FILE", help="account.json, as `greenllm account` wrote it"
     )
+    parser.add_argument(
+        "--language",
+        choices=("en", "zh"),
+        help="language of the texts; without it, that of the configuration (report.language)",
+    )
     parser.add_argument("--table", choices=("efficiency", "impact"), help="write only this table, not the page")
     parser.add_argument(
         "--verification", type=Path, metavar="FILE",
@@ -29,7 +34,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Write the page, or one table."""
     from greenllm.account.document import Account
-    from greenllm.report.page import write_report
+    from greenllm.report.figures.style import chinese_fonts
+    from greenllm.report.language import speaking
+    from greenllm.report.page import language_of, write_report
     from greenllm.report.table import ENDINGS
     from greenllm.report.tables import NAMED
 
@@ -37,13 +44,22 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.table:
         out: Path = arguments.out
         prefix = out.with_suffix("") if out.suffix in ENDINGS else out
-        table = NAMED[arguments.table](account)
-        table.require_own(prefix)
-        for path in table.write(prefix):
+        with speaking(language_of(account, arguments.language)):
+            table = NAMED[arguments.table](account)
+            table.require_own(prefix)
+            written = table.write(prefix)
+        for path in written:
             print(path, file=sys.stderr)
     else:
+        spoken = language_of(account, arguments.language)
         verification = None if arguments.verification is None else _verification(arguments)
-        write_report(account, arguments.out, verification)
+        write_report(account, arguments.out, spoken, verification)
+        if spoken.code == "zh" and not chinese_fonts():
+            print(
+                "warning: no font with Chinese letters is installed, so PDF and PNG of the figures lack them "
+                "(Debian: fonts-noto-cjk); the page has them",
+                file=sys.stderr,
+            )
         print(arguments.out / "index.html", file=sys.stderr)
     return 0
 

@@ -11,6 +11,7 @@ from greenllm.config.models import (
     Experiment,
     Metering,
     OwnEquipment,
+    Report,
     Resources,
     Site,
     Training,
@@ -84,6 +85,7 @@ class WrittenConfig(Strict):
         "the name of a device, such as NVIDIA H100; the rest is from our tables.",
     )
     meter: Metering = Metering()
+    report: Report = Report()
 
 
 class Config(WrittenConfig):

@@ -1,34 +1,52 @@
 """The figures, drawn by matplotlib. Each file draws one figure."""
 
+import logging
+import warnings
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 import matplotlib
 
 from greenllm.account.document import Account
 from greenllm.report.figures import style
 from greenllm.report.figures.batch_curve import batch_curve
-from greenllm.report.figures.drawing import Drawing, inline, write
+from greenllm.report.figures.conservation import conservation
+from greenllm.report.figures.drawing import Drawing, legend, panels, write
 from greenllm.report.figures.energy_by_stage import energy_by_stage
 from greenllm.report.figures.factors import factors
+from greenllm.report.figures.over_requests import over_requests
 from greenllm.report.figures.power_over_time import power_over_time
 from greenllm.report.figures.quality_energy import quality_energy
 
 FIGURES = {
-    "factors": factors,
     "quality-energy": quality_energy,
-    "batch-curve": batch_curve,
+    "factors": factors,
     "energy-by-stage": energy_by_stage,
+    "conservation": conservation,
     "power": power_over_time,
+    "batch-curve": batch_curve,
+    "over-requests": over_requests,
 }
 
 
-def draw_all(account: Account, folder: Path) -> dict[str, tuple[Drawing, str]]:
+class Shown(NamedTuple):
+    """A drawing, the SVG of its legend, and its panels on the page: the experiment of each, and its SVG."""
+
+    drawing: Drawing
+    legend: str
+    panels: list[tuple[str, str]]
+
+
+def draw_all(account: Account, folder: Path) -> dict[str, Shown]:
     """Draw every figure that has something to show, write it to `folder`, and return it with its SVG for the page."""
-    with matplotlib.rc_context():
+    found = {}
+    logging.getLogger("matplotlib.font_manager").setLevel(logging.ERROR)  # a font may have no bold letters
+    with matplotlib.rc_context(), warnings.catch_warnings():
+        # The page's letters are the browser's; where PDF and PNG lack some, the command says so once.
+        warnings.filterwarnings("ignore", message="Glyph .* missing from font")
         matplotlib.rcParams.update(cast(Any, style.settings()))
-        return {
-            name: (drawing, inline(name, write(name, drawing, folder), drawing.alt))
-            for name, draw in FIGURES.items()
-            if (drawing := draw(account))
-        }
+        for name, draw in FIGURES.items():
+            if drawing := draw(account):
+                write(name, drawing, folder)
+                found[name] = Shown(drawing, legend(name, drawing), panels(name, drawing))
+    return found

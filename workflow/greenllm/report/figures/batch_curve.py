@@ -2,17 +2,19 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullLocator
 
 from greenllm.account.document import Account
 from greenllm.comparison.rows import RecipeRow
 from greenllm.estimate import Interval
 from greenllm.report.figures.drawing import Drawing
-from greenllm.report.figures.style import WIDTH_in, legend, looks
+from greenllm.report.figures.multiples import Panel, multiples
+from greenllm.report.figures.style import Look, looks
+from greenllm.report.language import text
 from greenllm.report.numbers import plain, prefix_for, quantity
 
 
@@ -29,31 +31,31 @@ Curves = Mapping[str, Sequence[AtConcurrency]]  # recipe → its points by concu
 
 def batch_curve(account: Account) -> Drawing | None:
     """Draw energy per request over concurrency, a panel an experiment; None where one concurrency was measured."""
-    panels = {
-        name: curves
+    look = looks(account)
+    panels = [
+        Panel(name, _words(name, curves), 2.2, partial(_panel, curves=curves, look=look), name)
         for name, experiment in account.experiments.items()
         if (curves := _curves(experiment.comparison.recipes))
-    }
+    ]
     if not panels:
         return None
-    title = "Energy per request and concurrency"
-    caption = (
+    caption = text(
         "The server's energy per request by the number of requests under way at once: requests that are answered "
         "together share the reading of the weights and the idle power. Bars are 95 % intervals; recipes on one host "
         "share most of that error."
     )
-    figure = Figure(figsize=(WIDTH_in, 0.6 + 1.8 * len(panels)), layout="constrained")
-    axes = figure.subplots(len(panels), 1, squeeze=False)[:, 0]
-    for axis, (name, curves) in zip(axes, panels.items(), strict=True):
-        axis.set_title(name)
-        _panel(axis, curves, account)
-    legend(figure)
-    said = "; ".join(
-        f"{name}, {recipe}: " + ", ".join(f"{quantity(point.energy, 'J')} at {point.concurrency}" for point in points)
-        for name, curves in panels.items()
+    return multiples(text("Energy per request and concurrency"), caption, panels)
+
+
+def _words(name: str, curves: Curves) -> str:
+    return "; ".join(
+        f"{name}, {recipe}: "
+        + ", ".join(
+            text("{energy} at {concurrency}", energy=quantity(point.energy, "J"), concurrency=point.concurrency)
+            for point in points
+        )
         for recipe, points in curves.items()
     )
-    return Drawing(figure, title, f"{title}. {said}.", caption)
 
 
 def _curves(rows: Sequence[RecipeRow]) -> Curves:
@@ -70,8 +72,7 @@ def _curves(rows: Sequence[RecipeRow]) -> Curves:
     return curves if any(len(points) > 1 for points in curves.values()) else {}
 
 
-def _panel(axis: Axes, curves: Curves, account: Account) -> None:
-    look = looks(account)
+def _panel(axis: Axes, curves: Curves, look: dict[str, Look]) -> None:
     energies = [point.energy for points in curves.values() for point in points]
     scale, unit = prefix_for(energies, "J")
     for recipe, points in curves.items():
@@ -92,5 +93,5 @@ def _panel(axis: Axes, curves: Curves, account: Account) -> None:
         axis.yaxis.set_minor_locator(NullLocator())
     else:
         axis.set_ylim(0, highest / scale * 1.08)
-    axis.set_xlabel("requests under way at once")
-    axis.set_ylabel(f"energy per request ({unit})")
+    axis.set_xlabel(text("requests under way at once"))
+    axis.set_ylabel(text("energy per request ({unit})", unit=unit))

@@ -1,79 +1,103 @@
 """What every stage spent."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from functools import partial
 from typing import NamedTuple
 
-from matplotlib.figure import Figure
+from matplotlib.axes import Axes
 
 from greenllm.account.document import Account
 from greenllm.footprint.rows import StageSpent
 from greenllm.report.figures.drawing import Drawing
-from greenllm.report.figures.stages import label_order, stage_colour, stage_name, stage_order
-from greenllm.report.figures.style import INK, WIDTH_in, empty, legend
+from greenllm.report.figures.multiples import Panel, multiples
+from greenllm.report.figures.stages import label_order, stage_colour, stage_name, stage_order, stage_pattern
+from greenllm.report.figures.style import INK, empty
+from greenllm.report.language import text
 from greenllm.report.numbers import prefix_for, quantity, value_text
 
 
 class Bar(NamedTuple):
     """What a recipe, or all recipes of an experiment together, spent: {stage: J} without waste, and the waste (J)."""
 
-    name: str
+    experiment: str
+    recipe: str
     stages: dict[str, float]
     waste: float
 
+    @property
+    def energy_J(self) -> float:
+        """All of it."""
+        return sum(self.stages.values()) + self.waste
+
+    def in_words(self) -> str:
+        """Return what was spent, and most of it on what."""
+        values = {"experiment": self.experiment, "recipe": self.recipe, "energy": quantity(self.energy_J, "J")}
+        if not self.stages:
+            return text("{experiment} · {recipe}: {energy}, all of it waste", **values)
+        most = stage_name(max(self.stages, key=self.stages.__getitem__))
+        return text("{experiment} · {recipe}: {energy}, most of it {stage}", stage=most, **values)
+
 
 def energy_by_stage(account: Account) -> Drawing:
-    """Draw what every stage spent: a bar for each recipe, and one for what an experiment's recipes share."""
-    title = "Energy by stage"
-    caption = (
+    """Draw what every stage spent, a panel an experiment: a bar for each recipe, and one for what recipes share."""
+    title = text("Energy by stage")
+    caption = text(
         "Every attempt counts once, in its own recipe. Shared: made once for all recipes of the experiment. "
-        "Hatched: wasted by attempts that failed, were killed, lost, or superseded by a later one."
+        "Hatched in black: wasted by attempts that failed, were killed, lost, or superseded by a later one. All panels "
+        "have the same scale."
     )
     bars = list(_bars(account))
     if not bars:
-        return Drawing(empty("No energy is known of any attempt."), title, "No data.", caption)
-    scale, unit = prefix_for([sum(stages.values()) + waste for _, stages, waste in bars], "J")
-    figure = Figure(figsize=(WIDTH_in, 0.95 + 0.3 * len(bars)), layout="constrained")
-    axis = figure.subplots()
-    for position, (_, stages, waste) in enumerate(bars):
+        nothing = empty(text("No energy is known of any attempt."))
+        return Drawing(nothing, title, text("No data."), caption)
+    scale, unit = prefix_for([bar.energy_J for bar in bars], "J")
+    most = max(bar.energy_J for bar in bars) / scale
+    panels = []
+    for experiment in dict.fromkeys(bar.experiment for bar in bars):
+        own = [bar for bar in bars if bar.experiment == experiment]
+        draw = partial(_draw, bars=own, scale=scale, unit=unit, most=most)
+        panels.append(
+            Panel(experiment, "; ".join(bar.in_words() for bar in own), 0.6 + 0.24 * len(own), draw, experiment)
+        )
+    return multiples(title, caption, panels, order=label_order)
+
+
+def _draw(axis: Axes, bars: Sequence[Bar], scale: float, unit: str, most: float) -> None:
+    for position, bar in enumerate(bars):
         left = 0.0
-        for stage in sorted(stages, key=stage_order):
-            width = stages[stage] / scale
-            axis.barh(position, width, left=left, height=0.66, color=stage_colour(stage), label=stage_name(stage))
-            left += width
-        if waste:
+        for stage in sorted(bar.stages, key=stage_order):
+            width = bar.stages[stage] / scale
             axis.barh(
-                position, waste / scale, left=left, height=0.66, facecolor="none", edgecolor=INK, hatch="////",
+                position, width, left=left, height=0.66, color=stage_colour(stage), hatch=stage_pattern(stage),
+                edgecolor="white", linewidth=0.3, label=stage_name(stage),
+            )  # fmt: skip
+            left += width
+        if bar.waste:
+            axis.barh(
+                position, bar.waste / scale, left=left, height=0.66, facecolor="none", edgecolor=INK, hatch="////",
                 linewidth=0.6, label=stage_name("waste"),
             )  # fmt: skip
-            left += waste / scale
+            left += bar.waste / scale
         axis.annotate(
             value_text(left), (left, position), xytext=(4, 0), textcoords="offset points", va="center", color=INK
         )
-    axis.set_yticks(range(len(bars)), [bar.name for bar in bars])
+    axis.set_yticks(range(len(bars)), [bar.recipe for bar in bars])
     axis.invert_yaxis()
     axis.grid(visible=False, axis="y")
     axis.spines["left"].set_visible(False)
-    axis.margins(x=0.1)
-    axis.set_xlabel(f"energy ({unit})")
-    legend(figure, label_order)
-    said = "; ".join(
-        f"{name}: {quantity(sum(stages.values()) + waste, 'J')}, most of it {max(stages, key=stages.__getitem__)}"
-        if stages
-        else f"{name}: {quantity(waste, 'J')}, all of it waste"
-        for name, stages, waste in bars
-    )
-    return Drawing(figure, title, f"{title}. {said}.", caption)
+    axis.set_xlim(0, 1.2 * most)
+    axis.set_xlabel(text("energy ({unit})", unit=unit))
 
 
 def _bars(account: Account) -> Iterator[Bar]:
     groups: dict[tuple[str, str], list[StageSpent]] = {}
     for name, experiment in account.experiments.items():
-        groups[name, "shared"] = []
+        groups[name, text("shared")] = []
         for recipe in experiment.comparison.recipes:
             groups[name, recipe.recipe] = []
     for row in account.spent.stages:
         if row.energy_J is not None:
-            key = (row.experiment or "study", row.recipe or ("shared" if row.experiment else "whole"))
+            key = (row.experiment or text("study"), row.recipe or (text("shared") if row.experiment else text("all")))
             groups.setdefault(key, []).append(row)
     for (experiment_name, recipe_name), rows in groups.items():
         stages: dict[str, float] = {}
@@ -84,4 +108,4 @@ def _bars(account: Account) -> Iterator[Bar]:
             if row.energy_J and row.energy_J.value > wasted:
                 stages[row.stage] = row.energy_J.value - wasted
         if rows:
-            yield Bar(f"{experiment_name} · {recipe_name}", stages, waste)
+            yield Bar(experiment_name, recipe_name, stages, waste)

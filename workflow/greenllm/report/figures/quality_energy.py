@@ -2,16 +2,18 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
+from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
 
 from greenllm.account.document import Account, ExperimentAccount
 from greenllm.comparison.rows import Quality
 from greenllm.estimate import Interval
 from greenllm.report.figures.drawing import Drawing
-from greenllm.report.figures.style import INK, MUTED, Look, WIDTH_in, empty, legend, looks
+from greenllm.report.figures.multiples import Panel, multiples
+from greenllm.report.figures.style import INK, MUTED, Look, empty, looks
+from greenllm.report.language import noted, text
 from greenllm.report.names import metric_name
 from greenllm.report.numbers import prefix_for, quantity, value_text
 
@@ -29,29 +31,35 @@ class DrawnRecipe:
 
     def in_words(self) -> str:
         """Return its quality and energy."""
-        said = f"{metric_name(self.quality.metric)} {value_text(self.quality)} at {quantity(self.energy, 'J')}"
-        return f"{self.recipe}: {said} per request" + (", recommended" if self.recommended else "")
+        said = text(
+            "{recipe}: {metric} {value} at {energy} per request",
+            recipe=self.recipe, metric=metric_name(self.quality.metric), value=value_text(self.quality),
+            energy=quantity(self.energy, "J"),
+        )  # fmt: skip
+        return text("{said}, recommended", said=said) if self.recommended else said
 
 
 def quality_energy(account: Account) -> Drawing:
     """Draw each recipe's quality against the server's energy per request, one panel an experiment."""
-    title = "Quality against energy per request"
+    title = text("Quality against energy per request")
     look = looks(account)
-    panels = {name: rows for name, one in account.experiments.items() if (rows := _drawn(one, look))}
-    if not panels:
-        nothing = empty("No model was both evaluated and measured under load.")
-        return Drawing(nothing, title, "No data.", _caption(upside_down=False))
-    figure = Figure(figsize=(WIDTH_in, 0.75 + 2.0 * len(panels)), layout="constrained")
-    axes = figure.subplots(len(panels), 1, squeeze=False)[:, 0]
-    said, upside_down = [], False
-    for axis, (name, rows) in zip(axes, panels.items(), strict=True):
-        lower = not account.experiments[name].higher_is_better
-        upside_down |= lower
-        axis.set_title(name)
-        _panel(axis, rows, lower_is_better=lower)
-        said += [f"{name}, {row.in_words()}" for row in rows]
-    legend(figure)
-    return Drawing(figure, title, f"{title}. " + "; ".join(said) + ".", _caption(upside_down=upside_down))
+    found = {name: rows for name, one in account.experiments.items() if (rows := _drawn(one, look))}
+    lower = {name: not account.experiments[name].higher_is_better for name in found}
+    caption = _caption(upside_down=any(lower.values()))
+    if not found:
+        nothing = empty(text("No model was both evaluated and measured under load."))
+        return Drawing(nothing, title, text("No data."), caption)
+    panels = [
+        Panel(
+            name,
+            "; ".join(f"{name}, {row.in_words()}" for row in rows),
+            2.1,
+            partial(_panel, rows=rows, lower_is_better=lower[name]),
+            name,
+        )
+        for name, rows in found.items()
+    ]
+    return multiples(title, caption, panels)
 
 
 def _drawn(experiment: ExperimentAccount, look: dict[str, Look]) -> list[DrawnRecipe]:
@@ -66,12 +74,15 @@ def _drawn(experiment: ExperimentAccount, look: dict[str, Look]) -> list[DrawnRe
 
 
 def _caption(*, upside_down: bool) -> str:
-    return (
-        "Up and to the left is better"
-        + (" (where less is better, the axis of quality is inverted). " if upside_down else ". ")
-        + "The line joins the Pareto front: recipes that no other one beats in both. A ring: the recommended one. "
+    better = (
+        noted("Up and to the left is better (where less is better, the axis of quality is inverted).")
+        if upside_down
+        else noted("Up and to the left is better.")
+    )
+    return text(better) + text(
+        " The line joins the Pareto front: recipes that no other one beats in both. A ring: the recommended one. "
         "Bars are 95 % intervals. Recipes on one host share most of the energy's error, so a difference can be surer "
-        "than overlapping bars suggest; the comparison above takes that into account."
+        "than overlapping bars suggest; the comparison takes that into account."
     )
 
 
@@ -103,8 +114,9 @@ def _panel(axis: Axes, rows: Sequence[DrawnRecipe], *, lower_is_better: bool) ->
     if lower_is_better:
         axis.invert_yaxis()
     axis.yaxis.set_major_locator(MaxNLocator(5))
-    axis.set_xlabel(f"server's energy per request ({unit})")
-    axis.set_ylabel(metric_name(rows[0].quality.metric) + (" (less is better)" if lower_is_better else ""))
+    axis.set_xlabel(text("server's energy per request ({unit})", unit=unit))
+    metric = metric_name(rows[0].quality.metric)
+    axis.set_ylabel(text("{metric} (less is better)", metric=metric) if lower_is_better else metric)
 
 
 def _limits(axis: Axes, rows: Sequence[DrawnRecipe], scale: float) -> None:
@@ -115,6 +127,9 @@ def _limits(axis: Axes, rows: Sequence[DrawnRecipe], scale: float) -> None:
     if lowest > 0 and highest / lowest > 30:
         axis.set_xscale("log")
         axis.set_xlim(lowest / 1.5, highest * 1.5)
+        axis.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        axis.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
+        axis.xaxis.set_minor_formatter(NullFormatter())
     low, high = min(row.quality.low for row in rows), max(row.quality.high for row in rows)
     room = max(0.25 * (high - low), 0.01 * abs(high), 1e-3)
     axis.set_ylim(low - room, high + room)

@@ -4,6 +4,8 @@ from dataclasses import dataclass
 
 from greenllm.account.document import Account
 from greenllm.comparison.rows import Factor
+from greenllm.report.derivation import Ledgers
+from greenllm.report.language import noted, text
 from greenllm.report.table import Column, Table
 from greenllm.report.tables.shared import RECIPE, UNKNOWN, ComparedRow, inside, recipes
 
@@ -18,6 +20,7 @@ class CauseRow:
 
 def causes(account: Account) -> Table:
     """One row a recipe and cause: how many times less energy that change takes by itself."""
+    ledgers = Ledgers(account)
     return Table(
         "causes",
         "Causes: how many times less energy each change takes by itself",
@@ -26,16 +29,33 @@ def causes(account: Account) -> Table:
             *inside("compared", *RECIPE),
             *inside(
                 "part",
-                Column("change", "Change"),
+                Column("change", "Change", words=True),
                 Column("before", "From"),
                 Column("after", "To"),
-                Column("times_less", "Times less", "×", "interval", UNKNOWN),
-                Column("verdict", "Verdict"),
+                Column(
+                    "times_less",
+                    "Times less",
+                    "×",
+                    "interval",
+                    UNKNOWN,
+                    factors=("sensors", "policy"),
+                    formula=noted(
+                        "energy per request of the first / energy per request of the second, in the same starts"
+                    ),
+                ),
+                Column("verdict", "Verdict", words=True),
             ),
         ],
         [CauseRow(row, part) for row in recipes(account, ComparedRow) for part in row.parts],
         [
-            "Each factor is the energy per request of one recipe divided by that of another, measured in the same "
-            "blocks. The product of a recipe's factors is its whole ratio."
+            text(
+                "Each factor is the energy per request of one recipe divided by that of another, measured in the same "
+                "starts. The product of a recipe's factors is its whole ratio."
+            )
         ],
+        lambda row: ledgers.where(
+            row.compared.experiment,
+            lambda job: job.rule == "serve" and job.recipe in (row.part.before, row.part.after),
+            [f"measurements/{row.compared.experiment}/seed-{seed}.json" for seed in row.compared.seeds_measured],
+        ),
     )

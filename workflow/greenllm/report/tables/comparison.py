@@ -1,11 +1,15 @@
 """The recipes side by side: quality, energy, speed and cost to produce."""
 
+from collections import defaultdict
+
 from greenllm.account.document import Account
 from greenllm.estimate import Interval
-from greenllm.report.causes import APART, UNSTEADY, is_mixed, parts_text, role
+from greenllm.report.causes import APART, UNSTEADY, is_mixed, parts_text, role, spread_text
+from greenllm.report.derivation import Ledgers, Origin
+from greenllm.report.language import noted, text
 from greenllm.report.names import metric_name
 from greenllm.report.table import Column, Table
-from greenllm.report.tables.shared import RECIPE, UNKNOWN, ComparedRow, recipes
+from greenllm.report.tables.shared import RECIPE, UNKNOWN, ComparedRow, evaluations, recipes
 
 
 class ComparisonRow(ComparedRow):
@@ -49,18 +53,20 @@ class ComparisonRow(ComparedRow):
     def verdict_text(self) -> str:
         """The verdict, with the reason where there is none."""
         if self.verdict == "not resolvable" and not self.within.comparison.steady:
-            return f"{self.verdict}: {UNSTEADY}"
+            return text("not resolvable: {unsteady}", unsteady=text(UNSTEADY))
         if self.verdict != "unknown":
-            return self.verdict
+            return text(self.verdict)
         # Without the baseline's energy there is no ratio either.
         reason = self.reason or next(row.reason for row in self.within.comparison.recipes if row.is_baseline)
-        return f"unknown: {reason}" if reason else "unknown"
+        return text("unknown: {why}", why=text(reason)) if reason else text(self.verdict)
 
 
 def comparison(account: Account) -> Table:
     """One row a recipe: quality, energy, speed and cost to produce."""
     rows = recipes(account, ComparisonRow)
-    notes = dict.fromkeys(row.energy_spread.note for row in rows if row.energy_spread)
+    notes = dict.fromkeys(spread_text(row.energy_spread) for row in rows if row.energy_spread)
+    ledgers, made = Ledgers(account), _made(account)
+    measured = ("sensors", "policy")
     return Table(
         "comparison",
         "Recipes compared: quality, the server's energy per request and token, speed and cost to produce",
@@ -69,11 +75,25 @@ def comparison(account: Account) -> Table:
             *RECIPE,
             Column("role", "Role", if_known=True),
             Column("metric", "Metric"),
-            Column("quality", "Quality", "1", "interval", UNKNOWN),
-            Column("energy_per_request_J", "Per request", "J", "interval", UNKNOWN),
-            Column("energy_per_token_J", "Per token", "J", "interval", UNKNOWN),
-            Column("energy_quality", "Energy is", absent=UNKNOWN),
-            Column("times_less", "Times less", "×", "interval"),
+            Column(
+                "quality", "Quality", "1", "interval", UNKNOWN,
+                formula=noted("mean of the metric over examples and seeds; interval: bootstrap over the examples"),
+            ),
+            Column(
+                "energy_per_request_J", "Per request", "J", "interval", UNKNOWN, factors=measured,
+                formula=noted("energy of the server in its measured rounds / requests answered; mean over seeds"),
+            ),
+            Column(
+                "energy_per_token_J", "Per token", "J", "interval", UNKNOWN, factors=measured,
+                formula=noted("energy of the server in its measured rounds / tokens answered; mean over seeds"),
+            ),
+            Column("energy_quality", "Energy is", absent=UNKNOWN, words=True),
+            Column(
+                "times_less", "Times less", "×", "interval", factors=measured,
+                formula=noted(
+                    "energy per request of the baseline / energy per request of the recipe, in the same starts"
+                ),
+            ),
             Column("by_engine", "… by engine", "×", "interval", if_known=True),
             Column("by_device", "… by device", "×", "interval", if_known=True),
             Column("by_numerics", "… by numerics", "×", "interval", if_known=True),
@@ -83,14 +103,35 @@ def comparison(account: Account) -> Table:
             Column("latency_p50_s", "p50", "s", "number", UNKNOWN),
             Column("latency_p95_s", "p95", "s", "number", UNKNOWN),
             Column("requests_per_s", "Rate", "requests/s", "number", UNKNOWN),
-            Column("cost_to_produce_J", "To produce", "J", "interval", UNKNOWN),
+            Column(
+                "cost_to_produce_J", "To produce", "J", "interval", UNKNOWN, factors=measured,
+                formula=noted("sum of the energy of each step that made the model, each once (table produced)"),
+            ),
         ],
         rows,
         [
-            "Energy per request and per token: of the server alone, while it answers. Times less: the baseline's "
-            "energy per request divided by the recipe's, and its factors: what the engine, the device and all else "
-            "(such as int8) take less by themselves. p50, p95: latency. To produce: the energy of every step that made "
-            "the model. Intervals are 95 %.",
-            *([f"Intervals of energy: {'; '.join(notes)}."] if notes else []),
+            text(
+                "Energy per request and per token: of the server alone, while it answers. Times less: the baseline's "
+                "energy per request divided by the recipe's, and its factors: what the engine, the device and all else "
+                "(such as int8) take less by themselves. p50, p95: latency. To produce: the energy of every step that "
+                "made the model. Intervals are 95 %."
+            ),
+            *([text("Intervals of energy: {notes}.", notes="; ".join(notes))] if notes else []),
         ],
-    )
+        lambda row: ledgers.served(row.experiment, row.seeds_measured, row.recipe),
+        {
+            "quality": lambda row: Origin(evaluations(row.within, row.experiment, row.recipe)),
+            "times_less": lambda row: ledgers.served(
+                row.experiment, row.seeds_measured, row.within.comparison.baseline, row.recipe
+            ),
+            "cost_to_produce_J": lambda row: ledgers.of(made[row.experiment, row.recipe]),
+        },
+    )  # fmt: skip
+
+
+def _made(account: Account) -> dict[tuple[str, str], list[str]]:
+    """Return the attempts that made the models of each experiment and recipe."""
+    found: dict[tuple[str, str], list[str]] = defaultdict(list)
+    for model in account.models:
+        found[model.experiment, model.recipe] += [one for step in model.cost_to_produce.steps for one in step.ids]
+    return found

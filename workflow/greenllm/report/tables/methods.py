@@ -5,12 +5,13 @@ from dataclasses import dataclass
 from greenllm.account.document import Account, MethodRow
 from greenllm.attribution.result import DeviceTotals
 from greenllm.estimate import UNSEEN, Parameter
+from greenllm.report.language import plural, text
 from greenllm.report.numbers import quantity
 from greenllm.report.table import Column, Table
 from greenllm.report.tables.shared import UNKNOWN, inside
 
 _DEVICE = (Column("host", "Host"), Column("component", "Component"), Column("device", "Device"))
-_KNOWN = Column("quality", "Energy is", absent=UNKNOWN)
+_KNOWN = Column("quality", "Energy is", absent=UNKNOWN, words=True)
 
 
 @dataclass(frozen=True)
@@ -44,7 +45,7 @@ def methods(account: Account) -> Table:
             Column("reason", "Unknown because", if_known=True),
         ],
         account.methods,
-        ["Platform contains the other components; it is shown for comparison and never added."],
+        [text("Platform contains the other components; it is shown for comparison and never added.")],
     )
 
 
@@ -79,9 +80,9 @@ def conservation(account: Account) -> Table:
         ],
         [ConservationRow(**vars(device), host=host.host) for host in account.hosts for device in host.devices],
         [
-            f"Attribution policy: {account.policy}.",
+            text("Attribution policy: {policy}.", policy=text(account.policy)),
             *_gaps(account),
-            *(f"Trouble: {trouble}" for trouble in account.troubles),
+            *(text("Trouble: {trouble}", trouble=trouble) for trouble in account.troubles),
         ],
     )
 
@@ -91,4 +92,10 @@ def _gaps(account: Account) -> list[str]:
     if not gaps:
         return []
     duration = quantity(sum(gap.duration_s for gap in gaps), "s")
-    return [f"Not metered, so counted nowhere: {duration} in {len(gaps)} {'gap' if len(gaps) == 1 else 'gaps'}."]
+    return [
+        plural(
+            "Not metered, so counted nowhere: {duration} in {count} gap.",
+            "Not metered, so counted nowhere: {duration} in {count} gaps.",
+            len(gaps), duration=duration,
+        )
+    ]  # fmt: skip

@@ -2,8 +2,9 @@
 
 from dataclasses import dataclass
 
-from greenllm.account.document import Account, LedgerFile, Missing, UnusedGpu
+from greenllm.account.document import Account, JobRow, LedgerFile, Missing, UnusedGpu
 from greenllm.documents.card import CardFile, DataCard
+from greenllm.report.language import text
 from greenllm.report.table import Column, Table
 from greenllm.report.tables.shared import MODEL, UNKNOWN, inside
 
@@ -28,7 +29,7 @@ def data(account: Account) -> Table:
         DataRow,
         [
             Column("experiment", "Experiment"),
-            Column("task", "Task"),
+            Column("task", "Task", words=True),
             *inside(
                 "card",
                 Column("source", "Source", absent=UNKNOWN),
@@ -50,19 +51,40 @@ def data(account: Account) -> Table:
     )
 
 
+@dataclass(frozen=True)
+class LedgerRow:
+    """A ledger, and the attempt that it is of."""
+
+    ledger: LedgerFile
+    job: JobRow | None
+
+
 def ledgers(account: Account) -> Table:
-    """One row a ledger that the account is computed from."""
+    """One row a ledger that the account is computed from, with its attempt and that attempt's energy."""
+    jobs = {job.id: job for job in account.jobs}
     return Table(
         "ledgers",
         "Ledgers that every number is computed from",
-        LedgerFile,
+        LedgerRow,
         [
-            Column("id", "Attempt"),
-            Column("path", "Ledger"),
-            Column("bytes", "Bytes", None, "number"),
-            Column("sha256", "SHA-256"),
+            Column("id", "Attempt", field="ledger.id"),
+            *inside(
+                "job",
+                Column("experiment", "Experiment"),
+                Column("recipe", "Recipe"),
+                Column("seed", "Seed", None, "number"),
+                Column("rule", "Rule"),
+                Column("standing", "Standing", words=True),
+                Column("energy_J", "Energy", "J", "interval", UNKNOWN),
+            ),
+            *inside(
+                "ledger",
+                Column("path", "Ledger"),
+                Column("bytes", "Bytes", None, "number"),
+                Column("sha256", "SHA-256"),
+            ),
         ],
-        account.ledgers,
+        [LedgerRow(ledger, jobs.get(ledger.id)) for ledger in account.ledgers],
     )
 
 
@@ -72,7 +94,7 @@ def missing(account: Account) -> Table:
         "missing",
         "Missing results",
         Missing,
-        [*MODEL, Column("stage", "Stage"), Column("reason", "Reason")],
+        [*MODEL, Column("stage", "Stage", words=True), Column("reason", "Reason")],
         account.missing,
     )
 
@@ -85,15 +107,17 @@ def unused(account: Account) -> Table:
         UnusedGpu,
         [
             *MODEL,
-            Column("stage", "Stage"),
+            Column("stage", "Stage", words=True),
             Column("host", "Host"),
             Column("gpu", "GPU"),
             Column("energy_J", "Its energy", "J", "interval", UNKNOWN),
         ],
-        [row.model_copy(update={"recipe": row.recipe or "shared"}) for row in account.unused],
+        [row.model_copy(update={"recipe": row.recipe or text("shared")}) for row in account.unused],
         [
-            "No memory of the GPU was in use while the job held it. The GPU's energy was spent and is counted, but no "
-            "ratio uses the energy of such a job. To fix it, install PyTorch for the GPU (README, On a GPU), or lease "
-            "fewer GPUs (resources.<stage>.gpu, device: cpu)."
+            text(
+                "No memory of the GPU was in use while the job held it. The GPU's energy was spent and is counted, but "
+                "no ratio uses the energy of such a job. To fix it, install PyTorch for the GPU (README, On a GPU), or "
+                "lease fewer GPUs (resources.<stage>.gpu, device: cpu)."
+            )
         ],
     )

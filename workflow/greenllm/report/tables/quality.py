@@ -6,12 +6,17 @@ from greenllm.account.document import Account
 from greenllm.comparison.rows import ModelRow
 from greenllm.documents.document import Number
 from greenllm.estimate import Interval
+from greenllm.report.derivation import Origin
+from greenllm.report.language import noted, text
 from greenllm.report.names import metric_name
 from greenllm.report.table import Column, Table
 from greenllm.report.tables.shared import MODEL, RECIPE, ComparedRow, inside, recipes
 
 _METRIC = Column("metric", "Metric")
-_VALUE = Column("value", "Value", "1", "interval")
+_VALUE = Column(
+    "value", "Value", "1", "interval",
+    formula=noted("mean of the metric over the test examples; interval: bootstrap over the examples"),
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -58,6 +63,9 @@ def quality(account: Account) -> Table:
             if model.quality
             for metric, value in model.quality.metrics.items()
         ],
+        origin=lambda row: Origin(
+            [f"evaluations/{row.model.experiment}/{row.model.recipe}/seed-{row.model.seed}.json"]
+        ),
     )
 
 
@@ -75,7 +83,7 @@ def subsets(account: Account) -> Table:
             Column("examples", "How many", None, "number"),
         ],
         [
-            PartRow(row, metric_name(metric), value, name.replace("_", " "), found.get("examples"))
+            PartRow(row, metric_name(metric), value, text(name.replace("_", " ")), found.get("examples"))
             for row in recipes(account, ComparedRow)
             for name, found in row.subsets.items()
             for metric, value in found.items()
@@ -108,7 +116,9 @@ def hand_over(account: Account) -> Table:
         ],
         rows,
         [
-            "Confidence: the probability that the model assigns to its answer. Answers below the threshold are handed "
-            "over."
+            text(
+                "Confidence: the probability that the model assigns to its answer. Answers below the threshold are "
+                "handed over."
+            )
         ],
     )

@@ -4,6 +4,8 @@ from dataclasses import dataclass
 
 from greenllm.account.document import Account
 from greenllm.comparison.rows import ModelRow, ServedPoint
+from greenllm.report.derivation import Ledgers
+from greenllm.report.language import noted, text
 from greenllm.report.table import Column, Table
 from greenllm.report.tables.shared import MODEL, UNKNOWN, inside
 
@@ -25,8 +27,14 @@ def serving(account: Account) -> Table:
         Column("failed", "Failed", None, "number"),
         Column("rounds", "Rounds", None, "number"),
         Column("duration_s", "Measured for", "s", "number", UNKNOWN),
-        Column("energy_J", "Server's energy", "J", "interval", UNKNOWN),
-        Column("energy_per_request_J", "Per request", "J", "interval", UNKNOWN),
+        Column(
+            "energy_J", "Server's energy", "J", "interval", UNKNOWN, factors=("sensors", "policy"),
+            formula=noted("energy of the server in its measured rounds"),
+        ),
+        Column(
+            "energy_per_request_J", "Per request", "J", "interval", UNKNOWN, factors=("sensors", "policy"),
+            formula=noted("energy of the server in its measured rounds / requests answered in them"),
+        ),
         *inside(
             "latency_s",
             Column("p50", "Latency p50", "s", "number", UNKNOWN),
@@ -40,7 +48,8 @@ def serving(account: Account) -> Table:
             Column("requests_per_s", "Requests", "requests/s", "number", UNKNOWN),
             Column("tokens_per_s", "Tokens", "tokens/s", "number", UNKNOWN),
         ),
-    ]
+    ]  # fmt: skip
+    ledgers = Ledgers(account)
     return Table(
         "serving",
         "Served models under load",
@@ -52,5 +61,6 @@ def serving(account: Account) -> Table:
             *inside("model.serving", Column("reason", "Energy unknown because", if_known=True)),
         ],
         [ServingRow(model, point) for model in account.models if model.serving for point in model.serving.points],
-        ["A row for each concurrency: the number of requests under way at once."],
+        [text("A row for each concurrency: the number of requests under way at once.")],
+        lambda row: ledgers.served(row.model.experiment, [row.model.seed], row.model.recipe),
     )

@@ -5,9 +5,10 @@ from typing import TypeVar
 
 from greenllm.account.document import Account, ExperimentAccount
 from greenllm.comparison.rows import RecipeRow
+from greenllm.report.language import noted
 from greenllm.report.table import Column
 
-UNKNOWN = "unknown"
+UNKNOWN = noted("unknown")
 RECIPE = (Column("experiment", "Experiment"), Column("recipe", "Recipe"))
 MODEL = (*RECIPE, Column("seed", "Seed", None, "number"))
 
@@ -34,3 +35,9 @@ def recipes(account: Account, kind: type[Compared]) -> list[Compared]:
 def inside(field: str, *columns: Column) -> list[Column]:
     """Return columns whose fields are those of a row's `field`."""
     return [replace(column, field=f"{field}.{column.path}") for column in columns]
+
+
+def evaluations(within: ExperimentAccount, experiment: str, *names: str) -> list[str]:
+    """Return the files, below the results folder, with the quality of some recipes' models."""
+    seeds = within.comparison.seeds
+    return [f"evaluations/{experiment}/{name}/seed-{seed}.json" for name in dict.fromkeys(names) for seed in seeds]

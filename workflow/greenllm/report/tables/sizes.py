@@ -1,6 +1,8 @@
 """Storage, memory and computation of each model."""
 
 from greenllm.account.document import Account
+from greenllm.report.derivation import Ledgers
+from greenllm.report.language import noted, text
 from greenllm.report.table import Column, Table
 from greenllm.report.tables.shared import RECIPE, UNKNOWN, ComparedRow, recipes
 
@@ -18,6 +20,7 @@ def sizes(account: Account) -> Table:
         row.model_copy(update={"time_per_token_s": times.get((row.experiment, row.recipe))})
         for row in recipes(account, SizesRow)
     ]
+    ledgers = Ledgers(account)
     return Table(
         "sizes",
         "Sizes: storage, memory and computation of each model",
@@ -29,15 +32,26 @@ def sizes(account: Account) -> Table:
             Column("memory_bytes", "Server's memory", "B", "number", UNKNOWN),
             Column("flops_per_token", "Operations per token", "FLOP", "number", UNKNOWN),
             Column("time_per_token_s", "Time per token", "s", "number", UNKNOWN),
-            Column("idle_power_W", "Server, idle", "W", "interval", UNKNOWN),
+            Column(
+                "idle_power_W",
+                "Server, idle",
+                "W",
+                "interval",
+                UNKNOWN,
+                factors=("sensors", "policy"),
+                formula=noted("energy of the server while it waits / that time"),
+            ),
             Column("accelerator_Wh_per_1000_requests", "Accelerators, 1000 requests", "Wh", "interval", if_known=True),
             Column("memory_reason", "Memory unknown because", if_known=True),
         ],
         rows,
         [
-            "Server's memory: resident, after warm-up. Time per token: of a request under load, its prompt included. "
-            "Server, idle: its power while it waits for requests."
+            text(
+                "Server's memory: resident, after warm-up. Time per token: of a request under load, its prompt "
+                "included. Server, idle: its power while it waits for requests."
+            )
         ],
+        lambda row: ledgers.served(row.experiment, row.seeds_measured, row.recipe),
     )
 
 

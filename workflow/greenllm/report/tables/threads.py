@@ -4,6 +4,8 @@ from dataclasses import dataclass
 
 from greenllm.account.document import Account
 from greenllm.documents.measurement import ProbedThreads, ThreadChoice
+from greenllm.report.derivation import Ledgers
+from greenllm.report.language import text
 from greenllm.report.table import Column, Table
 from greenllm.report.tables.shared import RECIPE, UNKNOWN, ComparedRow, inside, recipes
 
@@ -29,12 +31,12 @@ class ThreadsRow:
     @property
     def reason(self) -> str | None:
         """Why it was chosen."""
-        return self.choice.reason if self.chosen else None
+        return text(self.choice.reason) if self.chosen else None
 
 
 def threads(account: Account) -> Table:
     """One row a recipe and number of threads that was probed."""
-    rows = []
+    rows, ledgers = [], Ledgers(account)
     for row in recipes(account, ComparedRow):
         if row.threads:
             probed = [ThreadsRow(row, row.threads, one) for one in row.threads.probed]
@@ -57,5 +59,8 @@ def threads(account: Account) -> Table:
             Column("reason", "Why"),
         ],
         rows,
-        ["Energy, processor time and time are those of one request, in short probes before the measurement."],
+        [text("Energy, processor time and time are those of one request, in short probes before the measurement.")],
+        lambda row: ledgers.where(
+            row.compared.experiment, lambda job: job.rule == "probe" and job.recipe == row.compared.recipe
+        ),
     )

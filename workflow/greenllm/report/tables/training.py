@@ -2,6 +2,7 @@
 
 from greenllm.account.document import Account
 from greenllm.comparison.rows import ModelRow
+from greenllm.report.language import text
 from greenllm.report.table import Column, Table
 from greenllm.report.tables.shared import MODEL, UNKNOWN, inside
 
@@ -25,5 +26,9 @@ def training(account: Account) -> Table:
         ModelRow,
         [*MODEL, *inside("training", *facts)],
         [model for model in account.models if model.training],
-        ["Peak memory: of the process on the CPU, of the device on a GPU; of several processes, the first one's."],
+        [
+            text(
+                "Peak memory: of the process on the CPU, of the device on a GPU; of several processes, the first one's."
+            )
+        ],
     )

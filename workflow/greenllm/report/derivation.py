@@ -1,0 +1,99 @@
+"""How a number of the page is derived: its formula, the files that it is computed from, the factors that enter it."""
+
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+
+from greenllm.account.document import Account, JobRow
+from greenllm.estimate import UNSEEN, Parameter
+from greenllm.report.language import listed, text
+from greenllm.report.numbers import TO, quantity, with_bounds
+
+MOST_FILES = 40  # of one row on the page; where there are more, the page says which rows of tables/ledgers.csv they are
+
+
+@dataclass(frozen=True)
+class Origin:
+    """What a row is computed from: files below the results folder, and how many more ledgers there are.
+
+    `chosen` says in words which attempts these are: they are rows of tables/ledgers.csv.
+    """
+
+    files: Sequence[str] = ()
+    more: int = 0
+    chosen: str = ""
+
+
+class Ledgers:
+    """The ledgers of an account's attempts."""
+
+    def __init__(self, account: Account) -> None:
+        self.jobs = account.jobs
+        self._paths = {ledger.id: f"ledger/{ledger.path}" for ledger in account.ledgers}
+        self._by_experiment: dict[str | None, list[JobRow]] = defaultdict(list)
+        for job in self.jobs:
+            self._by_experiment[job.experiment].append(job)
+
+    def of(self, ids: Iterable[str], others: Sequence[str] = (), chosen: str = "") -> Origin:
+        """Return the origin of a row that is computed from some attempts and from `others` of the results' files."""
+        paths = [self._paths[one] for one in ids if one in self._paths]
+        return Origin([*others, *paths[:MOST_FILES]], max(0, len(paths) - MOST_FILES), chosen)
+
+    def where(
+        self, experiment: str | None, keep: Callable[[JobRow], bool], others: Sequence[str] = (), chosen: str = ""
+    ) -> Origin:
+        """Return the origin of a row that is computed from those attempts of an experiment that `keep` accepts.
+
+        The experiment "all" is the whole study.
+        """
+        found = self.jobs if experiment == "all" else self._by_experiment[experiment]
+        return self.of((job.id for job in found if keep(job)), others, chosen)
+
+    def served(self, experiment: str, seeds: Iterable[int], *recipes: str) -> Origin:
+        """Return the origin of what recipes' servers took: their ledgers, and the results of measuring them."""
+        names = listed(list(dict.fromkeys(recipes)))
+        return self.where(
+            experiment,
+            lambda job: job.rule == "serve" and job.recipe in recipes and job.standing == "current",
+            [f"measurements/{experiment}/seed-{seed}.json" for seed in seeds],
+            text(
+                "attempts of rule serve, experiment {experiment}, recipe {recipe}", experiment=experiment, recipe=names
+            ),
+        )
+
+
+def _constant(one: Parameter) -> str:
+    """Return a constant with all its digits and bounds."""
+    shown = f"{one.value:g} {one.unit}"
+    return with_bounds(shown, f"{one.low:g}" + text(TO) + f"{one.high:g}")
+
+
+def factors(account: Account) -> dict[str, str]:
+    """Return what enters numbers besides the ledgers, each in words with its interval and source, by name."""
+    found = {
+        "sensors": "\n".join(
+            text(
+                "{name} = {value}; source: {source}",
+                name=name,
+                value=_constant(one),
+                source=one.source,
+            )
+            for name, one in account.parameters.items()
+            if not name.startswith(UNSEEN)
+        ),
+        "policy": text("Attribution policy: {policy}.", policy=text(account.policy)),
+    }
+    if grid := account.grid:
+        found["grid"] = text(
+            "Grid carbon = {value}, {place}, {year}; {interval}; source: {source}; licence: {licence}",
+            value=quantity(grid, "g CO₂e/kWh"), place=grid.place, year=grid.year or text("year unknown"),
+            interval=grid.interval, source=grid.source, licence=grid.licence or text("not given"),
+        )  # fmt: skip
+    else:
+        found["grid"] = text("Grid carbon is unknown: {why}.", why=account.grid_reason)
+    found["pue"] = (
+        text("Power usage effectiveness of the site = {pue}, from site.pue of the configuration.", pue=account.pue)
+        if account.pue
+        else text("Power usage effectiveness of the site: unknown (site.pue is not set).")
+    )
+    return found

@@ -1,0 +1,78 @@
+"""What a thousand requests take: energy, carbon, water and money."""
+
+from dataclasses import dataclass
+
+from greenllm.account.document import Account
+from greenllm.estimate import Interval, PartialInterval
+from greenllm.footprint.carbon import carbon_g
+from greenllm.report.derivation import Ledgers
+from greenllm.report.language import noted, text
+from greenllm.report.table import Column, Table
+from greenllm.report.tables.shared import RECIPE, UNKNOWN
+
+REQUESTS = 1000
+NO_WATER = noted("no factor of water is given for the site and its grid")
+NO_PRICE = noted("no price of electricity is given")
+
+
+@dataclass(frozen=True)
+class ThousandRow:
+    """What a thousand requests to a recipe's server take; None is unknown, and the reasons say why."""
+
+    experiment: str
+    recipe: str
+    seeds: list[int]
+    energy_J: Interval | None
+    energy_kWh: Interval | None
+    carbon_g: PartialInterval | None
+    water_L: PartialInterval | None
+    cost: PartialInterval | None
+    water_reason: str
+    cost_reason: str
+    carbon_reason: str
+
+
+def thousand_rows(account: Account) -> list[ThousandRow]:
+    """Return what a thousand requests to each recipe take. Water and money need factors that the account lacks."""
+    rows = []
+    for name, experiment in account.experiments.items():
+        for row in experiment.comparison.recipes:
+            request = row.energy_per_request_J
+            energy = None if request is None else Interval(*(REQUESTS * one for one in request))
+            kilowatt_hours = None if energy is None else Interval(*(one / 3.6e6 for one in energy))
+            rows.append(
+                ThousandRow(
+                    name, row.recipe, row.seeds_measured, energy, kilowatt_hours, carbon_g(energy, account.grid),
+                    None, None, text(NO_WATER), text(NO_PRICE), account.grid_reason or "",
+                )
+            )  # fmt: skip
+    return rows
+
+
+def thousand(account: Account) -> Table:
+    """One row a recipe: energy, carbon, water and money of a thousand requests."""
+    ledgers = Ledgers(account)
+    per_request = noted("1000 × energy per request (table comparison)")
+    return Table(
+        "thousand-requests",
+        noted("A thousand requests: the server's energy, and what follows from it"),
+        ThousandRow,
+        [
+            *RECIPE,
+            Column("energy_J", "Energy", "J", "interval", UNKNOWN, formula=per_request, factors=("sensors", "policy")),
+            Column(
+                "energy_kWh", "Energy in kWh", "kWh", "interval", UNKNOWN, on_page=False,
+                formula=noted("1000 × energy per request / 3.6 MJ/kWh"), factors=("sensors", "policy"),
+            ),
+            Column(
+                "carbon_g", "Carbon, location-based", "g CO₂e", "interval", UNKNOWN,
+                formula=noted("1000 × energy per request / 3.6 MJ/kWh × grid carbon"),
+                factors=("grid", "sensors", "policy"),
+            ),
+            Column("water_L", "Water", "L", "interval", UNKNOWN, formula=NO_WATER),
+            Column("cost", "Money", "", "interval", UNKNOWN, formula=NO_PRICE),
+        ],
+        thousand_rows(account),
+        [text("Of the server alone, while it answers; without the making of the model.")],
+        lambda row: ledgers.served(row.experiment, row.seeds, row.recipe),
+    )  # fmt: skip
