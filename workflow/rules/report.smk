@@ -5,6 +5,7 @@
 rule report:
     input:
         account=rules.account.output.account,
+        footprint=rules.impact.output.footprint,
         verification=rules.verify.output.verification,
     output:
         page=report(
@@ -70,6 +71,6 @@ rule report:
     shell:
         metered(
             "report",
-            "python -m greenllm report --account {input.account:q} --verification {input.verification:q}"
-            " --out {params.folder:q}",
+            "python -m greenllm report --account {input.account:q} --footprint {input.footprint:q}"
+            " --verification {input.verification:q} --out {params.folder:q}",
         )

@@ -4,7 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from greenllm.account.document import Account
-from greenllm.estimate import Interval
+from greenllm.account.footprint_document import Footprint
+from greenllm.estimate import Interval, PartialInterval
 from greenllm.footprint.carbon import carbon_g
 from greenllm.report.language import text
 from greenllm.report.numbers import quantity
@@ -31,8 +32,60 @@ class ImpactSection:
     notes: Sequence[str]
 
 
-def impact_section(account: Account) -> ImpactSection:
-    """Return the section's content from an account. Only energy and location-based carbon are in it today."""
+def impact_section(account: Account, footprint: Footprint | None) -> ImpactSection:
+    """Return the section's content: from the footprint, and without one what the account itself says."""
+    scopes = _scopes_of_account(account) if footprint is None else _scopes(account, footprint)
+    return ImpactSection(scopes, carbon_notes(account))
+
+
+def _scopes(account: Account, footprint: Footprint) -> list[Scope]:
+    total, site, unknown = footprint.total, footprint.site, text("unknown")
+    no_pue = text("no PUE is given")
+    missing = [
+        text(why)
+        for why, found in ((no_pue, total.site_J), (NO_WATER, total.water_L), (NO_PRICE, total.cost))
+        if found is None
+    ]
+    currency = site.price.unit.split("/")[0] if site.price else ""
+    accelerators = any(part.component == "gpu" for job in account.jobs for part in job.components)
+    return [
+        Scope(
+            text("Accelerators"), quantity(total.accelerator_J, "J"),
+            quantity(_carbon(total.accelerator_J, account), "g CO₂e"), "", "",
+        )
+        if accelerators
+        else Scope(text("Accelerators"), "–", "–", "–", "–", text("no accelerator was metered")),
+        Scope(
+            text("Hosts: all that the study's jobs used"), quantity(total.host_J, "J"),
+            quantity(_carbon(total.host_J, account), "g CO₂e"), "", "",
+        ),
+        Scope(
+            text("with the idle time that no job had reserved"), quantity(total.it_J, "J"),
+            quantity(total.carbon_it_g, "g CO₂e"), "", "",
+        ),
+        Scope(
+            text("with the site's cooling and distribution (PUE)"), quantity(total.site_J, "J"),
+            quantity(total.carbon_g, "g CO₂e"), quantity(total.water_L, "L"), quantity(total.cost, currency),
+            "; ".join(missing),
+        ),
+        Scope(
+            text("with the making of the equipment (embodied)"), "–", quantity(total.total_g, "g CO₂e"), unknown, "–",
+            "" if total.embodied_g else text("no embodied carbon and life of the equipment are given"),
+        ),
+        Scope(
+            text("by contract (market-based), beside the grid's"), "–", quantity(total.market_carbon_g, "g CO₂e"), "",
+            "", "" if site.market_carbon else text("no factor of a contract is given"),
+        ),
+    ]  # fmt: skip
+
+
+def _carbon(energy: PartialInterval | None, account: Account) -> PartialInterval | None:
+    if energy is None or energy.low is None or energy.high is None:
+        return None
+    return carbon_g(Interval(energy.value, energy.low, energy.high), account.grid)
+
+
+def _scopes_of_account(account: Account) -> list[Scope]:
     total, unknown = account.spent.total, text("unknown")
     idle_J = sum(
         device.idle_J or 0.0 for host in account.hosts for device in host.devices if device.component != "platform"
@@ -55,7 +108,7 @@ def impact_section(account: Account) -> ImpactSection:
         if part.component == "gpu" and part.energy_J is not None
     ]
     gpu = Interval(*(sum(bounds) for bounds in zip(*accelerators, strict=True))) if accelerators else None
-    scopes = [
+    return [
         scope(text("Accelerators"), gpu)
         if gpu
         else Scope(text("Accelerators"), "–", "–", "–", "–", text("no accelerator was metered")),
@@ -67,10 +120,10 @@ def impact_section(account: Account) -> ImpactSection:
             text("no embodied carbon and life of the equipment are given"),
         ),
     ]  # fmt: skip
-    return ImpactSection(scopes, _notes(account))
 
 
-def _notes(account: Account) -> list[str]:
+def carbon_notes(account: Account) -> list[str]:
+    """Return sentences about the grid's factor: value, place, years, interval, source and licence."""
     if account.grid is None:
         return [text("Carbon is unknown: {why}.", why=account.grid_reason)]
     grid = account.grid

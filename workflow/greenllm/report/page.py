@@ -11,6 +11,7 @@ import jinja2
 from markupsafe import Markup
 
 from greenllm.account.document import Account
+from greenllm.account.footprint_document import Footprint
 from greenllm.documents.verification import Verification
 from greenllm.files import replacing, require_own, write_json
 from greenllm.report import figures, paper, tables
@@ -23,22 +24,28 @@ from greenllm.report.language import ENGLISH, Language, current, language, liste
 from greenllm.report.names import day
 from greenllm.report.numbers import percent, quantity
 from greenllm.report.table import Column, Table
+from greenllm.report.tables.thousand import thousand
 from greenllm.report.verified import verified_line
 
 MOST_ROWS = 400  # of a table on the page; its files have all
 
 
 def write_report(
-    account: Account, folder: Path, spoken: Language | None = None, verification: Verification | None = None
+    account: Account,
+    folder: Path,
+    spoken: Language | None = None,
+    *,
+    footprint: Footprint | None = None,
+    verification: Verification | None = None,
 ) -> None:
     """Write index.html, figures/, tables/, paper/ and summary.json into `folder`; other files there stay.
 
-    Without `spoken`, the language is that of the configuration (`report.language`), else English. `verification` is
-    that of this account, None where none is recorded. Raises UserError if there is an index.html or summary.json that
-    is not a report's.
+    Without `spoken`, the language is that of the configuration (`report.language`), else English. `footprint` and
+    `verification` are those of this account, None where none was made. Raises UserError if there is an index.html
+    or summary.json that is not a report's.
     """
     with speaking(spoken or language_of(account)):
-        _write(account, folder, verification)
+        _write(account, folder, footprint, verification)
 
 
 def language_of(account: Account, code: str | None = None) -> Language:
@@ -46,10 +53,10 @@ def language_of(account: Account, code: str | None = None) -> Language:
     return language(code or account.config.get("report", {}).get("language", ENGLISH))
 
 
-def _write(account: Account, folder: Path, verification: Verification | None) -> None:
+def _write(account: Account, folder: Path, footprint: Footprint | None, verification: Verification | None) -> None:
     require_own(folder / "index.html", "<title>GreenLLM")
     require_own(folder / "summary.json", '"schema": "greenllm/')
-    written = [make(account) for make in tables.PAGE]
+    written = [thousand(account, footprint), *(make(account) for make in tables.PAGE)]
     for table in written:
         table.write(folder / "tables" / table.name)
     drawings = figures.draw_all(account, folder / "figures")
@@ -71,7 +78,7 @@ def _write(account: Account, folder: Path, verification: Verification | None) ->
         figures=drawings,
         answers=answers(account, found, shown),
         equivalences=sources(),
-        impact=impact_section(account),
+        impact=impact_section(account, footprint),
         derivations=Markup(_script(derivations(account, shown))),
         texts=Markup(_script(_texts())),
         until=day(account.until) if account.until else "",

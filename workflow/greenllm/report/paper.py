@@ -9,7 +9,7 @@ from greenllm.files import replacing, require_own
 from greenllm.report.causes import measured_text
 from greenllm.report.equivalence import KNOWN
 from greenllm.report.findings import Finding
-from greenllm.report.impact_section import impact_section
+from greenllm.report.impact_section import carbon_notes
 from greenllm.report.language import listed, plural, text
 from greenllm.report.names import day, metric_name
 from greenllm.report.numbers import percent, quantity
@@ -58,7 +58,7 @@ def _methods(account: Account, found: Sequence[Finding]) -> Iterator[str]:
         measured = measured_text(experiment.comparison)
         quality = text("Quality is {metric}.", metric=metric_name(experiment.primary))
         yield f"**{one.experiment}.** {one.sentence} {one.twin}{measured} {quality}"
-    yield " ".join(impact_section(account).notes)
+    yield " ".join(carbon_notes(account))
 
 
 def _sensors(account: Account) -> Iterator[str]:

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from greenllm.account.footprint_document import Footprint
     from greenllm.documents.verification import Verification
 
 
@@ -20,6 +21,10 @@ def configure(parser: argparse.ArgumentParser) -> None:
         help="language of the texts; without it, that of the configuration (report.language)",
     )
     parser.add_argument("--table", choices=("efficiency", "impact"), help="write only this table, not the page")
+    parser.add_argument(
+        "--footprint", type=Path, metavar="FILE",
+        help="footprint.json of this account (`greenllm footprint`): carbon, water and money of the page",
+    )  # fmt: skip
     parser.add_argument(
         "--verification", type=Path, metavar="FILE",
         help="verification.json of this account (`greenllm verify --record`): the page then says what was found",
@@ -53,7 +58,8 @@ def run(arguments: argparse.Namespace) -> int:
     else:
         spoken = language_of(account, arguments.language)
         verification = None if arguments.verification is None else _verification(arguments)
-        write_report(account, arguments.out, spoken, verification)
+        footprint = None if arguments.footprint is None else _footprint(arguments)
+        write_report(account, arguments.out, spoken, footprint=footprint, verification=verification)
         if spoken.code == "zh" and not chinese_fonts():
             print(
                 "warning: no font with Chinese letters is installed, so PDF and PNG of the figures lack them "
@@ -62,6 +68,21 @@ def run(arguments: argparse.Namespace) -> int:
             )
         print(arguments.out / "index.html", file=sys.stderr)
     return 0
+
+
+def _footprint(arguments: argparse.Namespace) -> "Footprint":
+    """Return the footprint of the account. Raises UserError if it is of another account."""
+    from greenllm.account.footprint_document import Footprint
+    from greenllm.errors import UserError
+    from greenllm.files import sha256_of
+
+    found = Footprint.read(arguments.footprint, remedy="run `greenllm footprint` first")
+    if sha256_of(arguments.account) not in {source.sha256 for source in found.sources}:
+        raise UserError(
+            f"{arguments.footprint}: sources: none is {arguments.account}; the account was made again since, so run "
+            "`greenllm footprint` again"
+        )
+    return found
 
 
 def _verification(arguments: argparse.Namespace) -> "Verification":

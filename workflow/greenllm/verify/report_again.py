@@ -10,6 +10,7 @@ import pandas as pd
 
 from greenllm import __version__
 from greenllm.account.document import Account
+from greenllm.account.footprint_document import Footprint
 from greenllm.documents.verification import CheckOutcome
 from greenllm.errors import UserError
 from greenllm.report.page import write_report
@@ -34,15 +35,20 @@ def check_report(evidence: Evidence) -> CheckOutcome:
         check.skip("the report: the account cannot be computed again")
     else:
         with tempfile.TemporaryDirectory(prefix="greenllm-verify-") as made:
-            _make(again, Path(made))
+            _make(again, _footprint(evidence.folder), Path(made))
             _compare_folders(check, evidence, Path(made), folder)
     return check.outcome()
 
 
-def _make(account: Account, folder: Path) -> None:
-    write_report(account, folder)
-    for name, table in NAMED.items():
-        table(account).write(folder / "tables" / name)
+def _footprint(results: Path) -> Footprint | None:
+    """Return the footprint that the page was made with; None if there is none."""
+    path = layout.located(layout.FOOTPRINT, results)
+    return Footprint.read(path) if path.is_file() else None
+
+
+def _make(account: Account, footprint: Footprint | None, folder: Path) -> None:
+    write_report(account, folder, footprint=footprint)
+    NAMED["efficiency"](account).write(folder / "tables/efficiency")
 
 
 def _compare_folders(check: Check, evidence: Evidence, made: Path, folder: Path) -> None:

@@ -14,15 +14,14 @@ from greenllm.report.tables.recommendation import recommendation
 from greenllm.report.tables.serving import serving
 from greenllm.report.tables.sizes import sizes
 from greenllm.report.tables.spending import impact, produced, spent
-from greenllm.report.tables.thousand import thousand
 from greenllm.report.tables.threads import threads
 from greenllm.report.tables.training import training
 
 # Tables that a rule of the workflow makes separately.
 NAMED: dict[str, Callable[[Account], Table]] = {"efficiency": efficiency, "impact": impact}
-# Tables written with the page.
+# Tables written with the page, beside `thousand`, which is made from the footprint as well.
 PAGE: tuple[Callable[[Account], Table], ...] = (
-    thousand, comparison, causes, threads, recommendation, sizes, quality, subsets, hand_over, serving, training,
+    comparison, causes, threads, recommendation, sizes, quality, subsets, hand_over, serving, training,
     produced, spent,
     methods, parameters, conservation, data, ledgers, missing, unused,
 )  # fmt: skip

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from greenllm.account.document import Account
+from greenllm.account.footprint_document import Footprint
 from greenllm.estimate import Interval, PartialInterval
 from greenllm.footprint.carbon import carbon_g
 from greenllm.report.derivation import Ledgers
@@ -13,6 +14,7 @@ from greenllm.report.tables.shared import RECIPE, UNKNOWN
 REQUESTS = 1000
 NO_WATER = noted("no factor of water is given for the site and its grid")
 NO_PRICE = noted("no price of electricity is given")
+NO_FOOTPRINT = noted("no footprint of this account was made (`greenllm footprint`)")
 
 
 @dataclass(frozen=True)
@@ -32,26 +34,33 @@ class ThousandRow:
     carbon_reason: str
 
 
-def thousand_rows(account: Account) -> list[ThousandRow]:
-    """Return what a thousand requests to each recipe take. Water and money need factors that the account lacks."""
+def thousand_rows(account: Account, footprint: Footprint | None) -> list[ThousandRow]:
+    """Return what a thousand requests to each recipe take; carbon, water and money are those of the site."""
     rows = []
+    of_requests = {} if footprint is None else {(one.experiment, one.recipe): one for one in footprint.requests}
+    water, price = (text(NO_FOOTPRINT), text(NO_FOOTPRINT)) if footprint is None else (text(NO_WATER), text(NO_PRICE))
     for name, experiment in account.experiments.items():
         for row in experiment.comparison.recipes:
             request = row.energy_per_request_J
             energy = None if request is None else Interval(*(REQUESTS * one for one in request))
             kilowatt_hours = None if energy is None else Interval(*(one / 3.6e6 for one in energy))
+            found = of_requests.get((name, row.recipe))
+            carbon = carbon_g(energy, account.grid) if found is None else found.carbon_g or found.carbon_it_g
             rows.append(
                 ThousandRow(
-                    name, row.recipe, row.seeds_measured, energy, kilowatt_hours, carbon_g(energy, account.grid),
-                    None, None, text(NO_WATER), text(NO_PRICE), account.grid_reason or "",
+                    name, row.recipe, row.seeds_measured, energy, kilowatt_hours, carbon,
+                    found.water_L if found else None, found.cost if found else None,
+                    water, price, account.grid_reason or "",
                 )
             )  # fmt: skip
     return rows
 
 
-def thousand(account: Account) -> Table:
+def thousand(account: Account, footprint: Footprint | None) -> Table:
     """One row a recipe: energy, carbon, water and money of a thousand requests."""
     ledgers = Ledgers(account)
+    price = footprint.site.price if footprint else None
+    currency = price.unit.split("/")[0] if price else ""
     per_request = noted("1000 × energy per request (table comparison)")
     return Table(
         "thousand-requests",
@@ -66,13 +75,19 @@ def thousand(account: Account) -> Table:
             ),
             Column(
                 "carbon_g", "Carbon, location-based", "g CO₂e", "interval", UNKNOWN,
-                formula=noted("1000 × energy per request / 3.6 MJ/kWh × grid carbon"),
+                formula=noted("1000 × energy per request / 3.6 MJ/kWh × PUE where it is known × grid carbon"),
                 factors=("grid", "sensors", "policy"),
             ),
-            Column("water_L", "Water", "L", "interval", UNKNOWN, formula=NO_WATER),
-            Column("cost", "Money", "", "interval", UNKNOWN, formula=NO_PRICE),
+            Column(
+                "water_L", "Water", "L", "interval", UNKNOWN,
+                formula=noted("1000 × energy per request / 3.6 MJ/kWh × (WUE + PUE × water of the grid)"),
+            ),
+            Column(
+                "cost", "Money", currency, "interval", UNKNOWN,
+                formula=noted("1000 × energy per request / 3.6 MJ/kWh × PUE × price"),
+            ),
         ],
-        thousand_rows(account),
+        thousand_rows(account, footprint),
         [text("Of the server alone, while it answers; without the making of the model.")],
         lambda row: ledgers.served(row.experiment, row.seeds, row.recipe),
     )  # fmt: skip
