@@ -5,6 +5,7 @@
 rule exports:
     input:
         account=rules.account.output.account,
+        footprint=rules.impact.output.footprint,
     output:
         exports=directory(layout.EXPORTS),
         energy="<results>/energy/exports.json",

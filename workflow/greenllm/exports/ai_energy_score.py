@@ -63,7 +63,7 @@ def _files(exported: Exported) -> Files:
     scored = list(_scored(account))
     if not scored:
         raise DoesNotApplyError(_why_none(account))
-    site = consequences(account)
+    site = consequences(account, exported.footprint)
     text = io.StringIO()
     writer = csv.DictWriter(text, COLUMNS, restval="", lineterminator="\n")
     writer.writeheader()

@@ -33,7 +33,7 @@ def _files(exported: Exported) -> Files:
     known = [job for job in account.jobs if job.energy_J is not None and job.standing != "running"]
     if not known:
         raise DoesNotApplyError("no attempt's energy is known; look at `unknown` of the jobs in account.json")
-    site = consequences(account)
+    site = consequences(account, exported.footprint)
     text = io.StringIO()
     writer = csv.DictWriter(text, COLUMNS, restval="", lineterminator="\n")
     writer.writeheader()

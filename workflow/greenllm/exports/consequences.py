@@ -5,9 +5,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from greenllm.account.document import Account
+from greenllm.account.footprint_document import Footprint
 from greenllm.estimate import Interval, PartialInterval
 from greenllm.footprint.carbon import GridFactor, carbon_g
+from greenllm.footprint.embodied import factors_of
 
+THOUSAND = 1000  # requests of a row of the footprint
 COUNTRY = re.compile(r"(?P<name>.+) \((?P<code>[A-Z]{3})\)")  # as the grid factor's place names a country
 
 
@@ -57,6 +60,26 @@ class Consequences:
         return carbon_g(energy_J, self.grid, 1.0 if self.pue is None else self.pue)
 
 
-def consequences(account: Account) -> Consequences:
-    """Return the consequences that the account knows of: carbon of operation, location-based."""
-    return Consequences(grid=account.grid, pue=account.pue)
+def consequences(account: Account, footprint: Footprint | None = None) -> Consequences:
+    """Return the consequences that the account knows of, and the embodied carbon that the footprint does."""
+    if footprint is None:
+        return Consequences(grid=account.grid, pue=account.pue)
+    return Consequences(
+        grid=account.grid,
+        pue=account.pue,
+        embodied_g={job.id: job.embodied_g for job in footprint.jobs if job.embodied_g is not None},
+        embodied_per_request_g={
+            (row.experiment, row.recipe): _per_request(row.embodied_g)
+            for row in footprint.requests
+            if row.embodied_g is not None
+        },
+        coefficients=[
+            Coefficient(f"{one.name}, {one.place}", one.value, one.low, one.high, one.unit, one.source)
+            for one in factors_of(footprint.equipment)
+        ],
+    )
+
+
+def _per_request(of_a_thousand: PartialInterval) -> PartialInterval:
+    value, low, high = of_a_thousand
+    return PartialInterval(value / THOUSAND, low and low / THOUSAND, high and high / THOUSAND)

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from greenllm.account.document import Account
+from greenllm.account.footprint_document import Footprint
 from greenllm.errors import UserError
 
 Json = dict[str, Any]
@@ -19,10 +20,11 @@ class DoesNotApplyError(UserError):
 
 @dataclass(frozen=True)
 class Exported:
-    """An account, and the results folder that it is in."""
+    """An account, the results folder that it is in, and its footprint, where one was made."""
 
     account: Account
     results: Path
+    footprint: Footprint | None = None
 
 
 @dataclass(frozen=True)

@@ -35,7 +35,7 @@ class FunctionalUnit:
 
 def _files(exported: Exported) -> Files:
     account = exported.account
-    site = consequences(account)
+    site = consequences(account, exported.footprint)
     if site.grid is None:
         raise DoesNotApplyError(f"no grid factor: {account.grid_reason}; set site.country and make the account again")
     reports = [report for model in account.models for report in sci_reports(account, model, site)]

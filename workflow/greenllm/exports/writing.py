@@ -4,9 +4,10 @@ import shutil
 from pathlib import Path
 
 from greenllm.account.document import Account
+from greenllm.account.footprint_document import Footprint
 from greenllm.exports.form import DoesNotApplyError, Exported, Form
 from greenllm.exports.forms import FORMS
-from greenllm.files import link_or_copy, replacing, replacing_folder, require_replaceable
+from greenllm.files import link_or_copy, replacing, replacing_folder, require_replaceable, sha256_of
 from greenllm.study import layout
 
 INDEX = "README.md"
@@ -15,8 +16,16 @@ REMEDY = "expected a results folder in which `greenllm account` has been run"
 
 
 def read_exported(results: Path) -> Exported:
-    """Read the account of a results folder. Raises UserError if there is none."""
-    return Exported(Account.read(layout.located(layout.ACCOUNT, results), REMEDY), results)
+    """Read the account of a results folder, and its footprint if there is one of this account.
+
+    Raises UserError if there is no account.
+    """
+    path, of_site = (layout.located(pattern, results) for pattern in (layout.ACCOUNT, layout.FOOTPRINT))
+    account = Account.read(path, REMEDY)
+    footprint = Footprint.read(of_site) if of_site.is_file() else None
+    if footprint is not None and sha256_of(path) not in {source.sha256 for source in footprint.sources}:
+        footprint = None  # the account was made again since
+    return Exported(account, results, footprint)
 
 
 def export(exported: Exported, form: Form, out: Path) -> None:
