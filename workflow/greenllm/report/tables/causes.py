@@ -36,6 +36,6 @@ def causes(account: Account) -> Table:
         [CauseRow(row, part) for row in recipes(account, ComparedRow) for part in row.parts],
         [
             "Each factor is the energy per request of one recipe divided by that of another, measured in the same "
-            "blocks. The product of a recipe's factors is its whole ratio."
+            "starts. The product of a recipe's factors is its whole ratio."
         ],
     )
