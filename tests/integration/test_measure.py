@@ -33,7 +33,7 @@ def test_it_measures_the_served_model_and_checks_its_answers(
     assert done.returncode == 0, done.stderr
     assert "greenllm serve: stopped after 64 requests" in done.stderr  # the server's log is in ours
     measured = json.loads((tmp_path / "measurement.json").read_text())
-    assert measured["schema"] == "greenllm/measurement/1"
+    assert measured["schema"] == "greenllm/measurement/2"
     assert (measured["loaded"], measured["twin"], measured["reserved_threads"]) == ("all", None, 1)
     (server,) = measured["servers"]
     assert (server["name"], server["recipe"], server["threads"]["threads"]) == ("int8", "int8", 1)

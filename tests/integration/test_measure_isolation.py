@@ -46,8 +46,8 @@ def test_servers_that_wait_take_hardly_any_processor_time(
     rounds: dict[str, Any] = {"rounds": 4, "requests": 4, "round_s": 2, "idle_s": 0, "twin": True}
     with measure(tmp_path, names[:2], subprocess.Popen, environment=environment, **rounds) as meter:
         while meter.poll() is None:
-            stages = [child for child in psutil.Process(meter.pid).children() if "measure" in child.cmdline()]
             try:
+                stages = [child for child in psutil.Process(meter.pid).children() if "measure" in child.cmdline()]
                 trees = server_trees(stages[0]) if stages else {}
                 times_s = {name: sum(map(running_time_s, tree)) for name, tree in trees.items()}
                 readings.append((time.monotonic(), times_s))
