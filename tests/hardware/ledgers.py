@@ -1,9 +1,11 @@
 """Ledgers of a host whose truth is known: the CPU use of its attempts, and the energy that they cost."""
 
+import dataclasses
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from random import Random
 from typing import Any
 
 import numpy as np
@@ -170,6 +172,16 @@ def write_ledger(folder: Path, one: Attempt) -> Path:
     lines += [asdict(one.end)] if one.end else []
     path.write_text("".join(json.dumps(line) + "\n" for line in lines))
     return path
+
+
+def shuffled(attempts: Sequence[Attempt], random: Random) -> list[Attempt]:
+    """Return attempts in another order, and each with its samples in another order."""
+    found = []
+    for one in random.sample(attempts, len(attempts)):
+        number = len(one.columns["monotonic_s"])
+        order = random.sample(range(number), number)
+        found.append(dataclasses.replace(one, columns={name: values[order] for name, values in one.columns.items()}))
+    return found
 
 
 def piecewise(knots: Floats, rates: Floats) -> Callable[[Any], Any]:

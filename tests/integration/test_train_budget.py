@@ -54,13 +54,14 @@ def test_a_budget_is_kept_over_all_attempts(data, env, tmp_path):
     assert told["stopped_early"]
     used_J, budget_J = map(float, known(re.fullmatch(r"budget: (\S+) J used of (\S+) J", told["stop_reason"])).groups())
     assert budget_J == pytest.approx(3 * loading_J, rel=1e-3)
-    assert budget_J <= used_J <= 1.5 * budget_J
+    rounding_J = 1e-3 * used_J  # the reason has four digits
+    assert budget_J - rounding_J <= used_J <= 1.5 * budget_J
     # The first attempt's energy counts: the second alone did not use up the budget.
     assert used_J > before_J
     assert used_J <= sum(jobs_in(tmp_path)) + 0.1
     energies = [point["energy_J"]["value"] for point in told["energy_J"]]
     assert energies == sorted(energies)
-    assert energies[-1] <= used_J
+    assert energies[-1] <= used_J + rounding_J
     assert [(point["step"], point["validation_loss"]) for point in told["energy_J"]] == [
         (point["step"], point["loss"]) for point in told["validation_loss"]
     ]

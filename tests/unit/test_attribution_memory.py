@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hardware.ledgers import RAPL, Host, attempt, piecewise
+from hardware.ledgers import RAPL, Host, attempt, piecewise, shuffled
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -182,10 +182,6 @@ def test_parts_are_never_negative_and_sum_to_what_was_counted(attempts, policy):
 @given(worlds(), st.randoms(use_true_random=False), st.lists(st.floats(0, 10), max_size=12))
 def test_permuting_and_splitting_samples_changes_nothing(attempts, random, more):
     before = totals(attribute_attempts(attempts))
-    shuffled = []
-    for one in random.sample(attempts, len(attempts)):
-        order = random.sample(range(len(one.columns["monotonic_s"])), len(one.columns["monotonic_s"]))
-        shuffled.append(dataclasses.replace(one, columns={n: v[order] for n, v in one.columns.items()}))
-    assert totals(attribute_attempts(shuffled)) == JOULES(before, rel=1e-9, abs=1e-9)
+    assert totals(attribute_attempts(shuffled(attempts, random))) == JOULES(before, rel=1e-9, abs=1e-9)
     split = [finer(one, more) for one in attempts]
     assert totals(attribute_attempts(split)) == JOULES(before, rel=1e-6, abs=1e-4)

@@ -6,10 +6,23 @@ as alike for all servers, as in any analysis of variance.
 """
 
 import math
+from collections.abc import Iterable
 from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
+
+
+def per_unit(rounds: Iterable[tuple[int, float, int]]) -> dict[int, float]:
+    """Return the amount per unit of work of each repetition, from the rounds' (repetition, amount, units of work).
+
+    A repetition without any work is left out.
+    """
+    sums: dict[int, tuple[float, int]] = {}
+    for repetition, amount, work in rounds:
+        before, done = sums.get(repetition, (0.0, 0))
+        sums[repetition] = before + amount, done + work
+    return {repetition: amount / done for repetition, (amount, done) in sums.items() if done}
 
 
 class Residual(NamedTuple):

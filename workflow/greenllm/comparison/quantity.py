@@ -37,6 +37,11 @@ class Quantity:
         """Each recipe's spread, None where it was measured once."""
         return spreads(self.recipes)
 
+    @cached_property
+    def _log_ratios(self) -> dict[str, dict[str, LogRatio | None]]:
+        """The logarithms of all recipes' ratios, by baseline: they share the spread of their starts."""
+        return {}
+
     def estimate(self, recipe: str) -> Estimate | None:
         """Return the mean over seeds, with only the sensors' error; None if nothing is known."""
         if not (by_seed := self.recipes[recipe]):
@@ -53,7 +58,9 @@ class Quantity:
     def log_ratio(self, baseline: str, recipe: str) -> LogRatio | None:
         """Return the logarithm of baseline / recipe with its spread; None where it is unknown."""
         if self.side_by_side:
-            return log_ratios(self.recipes, baseline)[recipe]
+            if baseline not in self._log_ratios:
+                self._log_ratios[baseline] = log_ratios(self.recipes, baseline)
+            return self._log_ratios[baseline][recipe]
         first, second = self.estimate(baseline), self.estimate(recipe)
         if first is None or second is None or min(first.value, second.value) <= 0:
             return None

@@ -10,6 +10,7 @@ from greenllm.documents.measurement import LoadPoint, MeasuredRound, Measurement
 from greenllm.estimate import Estimate, total
 from greenllm.footprint.standing import JobAttempt, method_of, quality_of
 from greenllm.ledger.energy_log import Component
+from greenllm.repetitions import per_unit
 
 if TYPE_CHECKING:
     from greenllm.attribution import Attribution
@@ -59,12 +60,10 @@ class PointEnergy:
         if not energies or len(done) < len(rounds) or not sum(done):  # an endpoint may not report its tokens
             return None
         restarted = len({round_.start for round_ in rounds}) > 1
-        parts: dict[int, tuple[float, int]] = {}
-        for round_, energy, amount in zip(rounds, energies, done, strict=True):
-            place = round_.start if restarted else round_.block
-            joules, units = parts.get(place, (0.0, 0))
-            parts[place] = joules + energy.value, units + amount
-        runs = {place: joules / units for place, (joules, units) in parts.items() if units}
+        runs = per_unit(
+            (round_.start if restarted else round_.block, energy.value, amount)
+            for round_, energy, amount in zip(rounds, energies, done, strict=True)
+        )
         return Repeated(
             total(energies).scaled(1 / sum(done)),
             tuple(runs.values()),

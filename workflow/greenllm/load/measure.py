@@ -13,7 +13,7 @@ from greenllm.load.measurement import document_of, predictions_of, round_energie
 from greenllm.load.measurement_job import MeasurementJob
 from greenllm.load.probed_threads import threads_of
 from greenllm.load.side_by_side import HostSuspendedError, Measured, PlacedRound, SideBySideMeasurement
-from greenllm.repetitions import needed_starts
+from greenllm.repetitions import needed_starts, per_unit
 from greenllm.work import write_work
 
 
@@ -64,13 +64,14 @@ def _planned(measurement: SideBySideMeasurement) -> PlannedStarts:
     if len(alive) < 2:
         reason = "the first stage alone: there is no ratio, whose spread deploy.narrow needs"
         return planned.model_copy(update={"reason": reason})
-    lasting_s, needed, most = 0.0, planned.first, planned.first
+    stages = []
     for concurrency in measurement.concurrencies:
         rounds = [round_ for one in alive for round_ in one.rounds[concurrency]]
         lasting_s = sum(one.sent.window.duration_s for one in rounds) / len(alive) / planned.first
         most = max(planned.first, int(most_s / lasting_s) if lasting_s else 0)
         logs = [_per_start(one, one.rounds[concurrency], measurement.around) for one in alive]
-        needed = max(needed, needed_starts(np.log(np.array(logs)), narrow, most))
+        stages.append((needed_starts(np.log(np.array(logs)), narrow, most), most))
+    needed, most = max(stages)
     limit = f", and no more fit into deploy.most_s {most_s:g}" if needed == most else ""
     reason = f"from the spread in the first {planned.first} starts (deploy.narrow {narrow:g}{limit})"
     return planned.model_copy(update={"starts": needed, "reason": reason})
@@ -81,9 +82,5 @@ def _per_start(measured: Measured, rounds: Sequence[PlacedRound], around: Runnin
     energies = round_energies(measured, rounds, around.turns)
     known = [energy.value for energy in energies if energy is not None and energy.value > 0]
     spent = known if len(known) == len(rounds) else [one.sent.window.duration_s for one in rounds]
-    amounts: dict[int, float] = {}
-    answered: dict[int, int] = {}
-    for one, amount in zip(rounds, spent, strict=True):
-        amounts[one.start] = amounts.get(one.start, 0.0) + amount
-        answered[one.start] = answered.get(one.start, 0) + len(one.sent.answered)
-    return [amounts[start] / answered[start] for start in sorted(amounts)]
+    pairs = zip(rounds, spent, strict=True)
+    return list(per_unit((one.start, amount, len(one.sent.answered)) for one, amount in pairs).values())

@@ -73,9 +73,7 @@ class Provisional:
         grown = {"time": span_s, "busy": busy_s}
         fraction = 0.0
         if span_s > 0:
-            own = min(1.0, own_s / span_s / self._cpus)
-            used = min(1.0, max(busy_s / span_s / self._cpus, own))
-            fraction = own + min(1.0 - used, max(0.0, self._reserved_cpus / self._cpus - own))
+            fraction = _part(own_s / span_s, busy_s / span_s, self._reserved_cpus, self._cpus)
         parts = {"gpu": 1.0, "dram": self._memory_part(fraction)}
         for (i, j), agreement in self._agreements.items():
             one, other = self._raw(i, row), self._raw(j, row)
@@ -95,9 +93,8 @@ class Provisional:
         """
         if self._memory_B is None or not self._memory_in_use_B.keys() >= {TREE_MEMORY, HOST_MEMORY}:
             return otherwise
-        own = min(1.0, self._memory_in_use_B[TREE_MEMORY] / self._memory_B)
-        used = min(1.0, max(self._memory_in_use_B[HOST_MEMORY] / self._memory_B, own))
-        return own + min(1.0 - used, max(0.0, self._reserved_memory_B / self._memory_B - own))
+        own_B, used_B = self._memory_in_use_B[TREE_MEMORY], self._memory_in_use_B[HOST_MEMORY]
+        return _part(own_B, used_B, self._reserved_memory_B, self._memory_B)
 
     def _busy_growth(self, row: Row) -> tuple[float, float]:
         """CPU seconds of the host and of the job since the previous sample.
@@ -307,3 +304,13 @@ class Provisional:
     def parameters(self) -> dict[str, Parameter]:
         """The parameters of the components."""
         return {name: p for sensor in self._sensors for name, p in sensor.parameters.items()} | self._unseen
+
+
+def _part(own: float, in_use: float, reserved: float, whole: float) -> float:
+    """Return the part of a resource that a job pays for: what it uses, and the idle rest of what it reserved.
+
+    All in the resource's unit. `in_use` is at least `own`: the readings are not of one moment.
+    """
+    used = min(1.0, own / whole)
+    busy = min(1.0, max(in_use / whole, used))
+    return used + min(1.0 - busy, max(0.0, reserved / whole - used))
