@@ -294,7 +294,7 @@ def test_pins_cover_what_the_project_asks_for_and_conda_has_the_same():
 
 
 def _name(package: str) -> str:
-    return re.sub(r"[-_.]+", "-", package).lower()
+    return re.sub(r"[-_.]+", "-", package.split("[")[0]).lower()
 
 
 def test_an_endpoint_is_used_unchanged(capsys, tmp_path):

@@ -121,12 +121,13 @@ def test_site_carbon_and_cost_of_the_study(results: Path, tmp_path: Path) -> Non
     assert value(total["carbon_g"]) == pytest.approx(500 * it_kWh)
     assert value(total["cost"]) == pytest.approx(0.375 * it_kWh)
     assert total["market_carbon_g"] is None
-    assert total["water_L"] is None
+    assert total["heat_reused_kWh"] is None
 
 
 def test_unknown_consequences_have_a_reason(results: Path, tmp_path: Path) -> None:
     unknown = made(results, tmp_path, *EXACT)["unknown"]
-    assert unknown["water_L"] == "unknown: WUE, water of the grid"
+    assert unknown["heat_reused_kWh"] == "unknown: ERF"
+    assert "water_L" not in unknown
     assert "carbon_g" not in unknown
 
 
@@ -139,11 +140,13 @@ def test_without_embodied_carbon_nothing_is_called_sci(results: Path, tmp_path: 
     ]
     assert rates
     for rate in rates:
-        assert not rate["is_sci"] or value(rate["embodied_g"]) == 0  # of a meter inside another
-    request = found["requests"][0]["sci"]
-    assert request["value_g"] is None
-    assert value(request["operational_g"]) > 0
-    assert any("embodied carbon" in reason for reason in request["lacks"])
+        assert rate["is_sci"] == (rate["embodied_g"] is not None) == (rate["lacks"] == [])
+        assert rate["is_sci"] == (rate["value_g"] is not None)
+        assert value(rate["operational_g"]) > 0
+    # A request's share of the memory is that of its server; a job that reserves none has the host's, which is unknown.
+    assert all(row["sci"]["is_sci"] for row in found["requests"])
+    lacking = {reason for rate in found["scores"] for reason in rate["lacks"]}
+    assert lacking == {"embodied carbon: the host's memory is unknown"}
 
 
 def test_an_interval_in_the_options_widens_what_depends_on_it(results: Path, tmp_path: Path) -> None:
@@ -167,8 +170,9 @@ def test_what_widens_an_interval_most_is_named(results: Path, tmp_path: Path) ->
 
 def test_another_place_is_marked_as_a_projection(results: Path, tmp_path: Path) -> None:
     assert made(results, tmp_path)["projection"] == []
-    there = made(results, tmp_path, "--country", "FRA", "--year", "2024")
-    assert there["projection"] == ["place FRA instead of WORLD", "factors of 2024 instead of 2026"]
+    earlier = made(results, tmp_path, "--country", "FRA", "--year", "2024")
+    assert earlier["projection"] == ["place FRA instead of WORLD", "factors of 2024 instead of 2026"]
+    there = made(results, tmp_path, "--country", "FRA")
     assert "France" in there["site"]["place"]
     beside = made(results, tmp_path, "--elsewhere", "FRA")["elsewhere"]
     assert [row["place"] for row in beside] == [there["site"]["place"]]
@@ -190,7 +194,7 @@ def test_the_tables_name_place_and_recipes(results: Path, capsys: pytest.Capture
     assert "Germany" in text
     assert "Projection: place DEU instead of WORLD." in text
     assert "int8 is recommended. Does that hold?" in text
-    assert "Unknown for lack of WUE: water_site_L" in text
+    assert "Unknown for lack of ERF: heat_reused_kWh, heat_displaced_g" in text
 
 
 def test_the_table_has_the_energies_of_the_account_and_their_consequences(results: Path, tmp_path: Path) -> None:
@@ -202,7 +206,8 @@ def test_the_table_has_the_energies_of_the_account_and_their_consequences(result
     whole = table[(table["experiment"] == "all")].iloc[0]
     assert whole["carbon_site_gCO2e"] == pytest.approx(whole["energy_kWh"] * 1.25 * 400)
     assert whole["carbon_site_gCO2e_low"] < whole["carbon_site_gCO2e"] < whole["carbon_site_gCO2e_high"]
-    assert pd.isna(whole["water_grid_L"])
+    assert whole["water_grid_L"] > 0
+    assert pd.isna(whole["carbon_market_gCO2e"])
     assert (whole["grid_gCO2e_per_kWh"], whole["grid_source"]) == (400, "given with the command")
     assert {path.name for path in tmp_path.glob("impact.*")} == {
         f"impact.{kind}" for kind in ("csv", "parquet", "md", "tex")
