@@ -255,7 +255,7 @@ def test_a_number_shows_its_derivation_by_click_and_by_keyboard(page: Any) -> No
     page.locator(".finding .saving .derived").first.click()
     dialog = page.locator("dialog[open]")
     said = dialog.inner_text()
-    assert "within blocks" in said
+    assert "in the same starts" in said
     assert "ledger/" in said
     assert "95 % interval" in said
     page.keyboard.press("Escape")
