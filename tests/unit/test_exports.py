@@ -526,6 +526,14 @@ def test_a_folder_without_an_account_is_refused_in_one_line(
     assert "account.json" in said
 
 
+def test_several_forms_are_written_into_a_folder_each(tmp_path: Path) -> None:
+    folder = small_study(tmp_path / "study", MODELLED, PARAMETERS)
+    out = tmp_path / "out"
+    assert main(["export", str(folder), "--to", "cyclonedx", "--to", "boamps", "--out", str(out)]) == 0
+    assert {path.name for path in out.iterdir()} == {"cyclonedx", "boamps"}
+    assert (out / "cyclonedx/bom.json").is_file()
+
+
 def test_without_any_energy_each_form_says_why_and_none_has_a_zero(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -15,13 +15,13 @@ def configure(parser: argparse.ArgumentParser) -> None:
     """Add the options of the command."""
     parser.add_argument("results", type=Path, metavar="RESULTS", help="results folder, with its account/")
     parser.add_argument(
-        "--to", required=True, choices=(*NAMES, ALL), metavar="FORM",
-        help=f"the form: {', '.join(NAMES)}; or {ALL}, which writes each that applies",
+        "--to", required=True, action="append", choices=(*NAMES, ALL), metavar="FORM",
+        help=f"the form (repeat): {', '.join(NAMES)}; or {ALL}, which writes each that applies",
     )  # fmt: skip
     parser.add_argument(
         "--out", type=Path, metavar="FOLDER",
-        help="folder for the form's files, which is replaced (default: exports/FORM in RESULTS); with --to all the "
-        "folder that holds one for each form (default: exports in RESULTS)",
+        help="folder for the form's files, which is replaced (default: exports/FORM in RESULTS); with several forms "
+        "the folder that holds one for each (default: exports in RESULTS)",
     )  # fmt: skip
 
 
@@ -33,12 +33,14 @@ def run(arguments: argparse.Namespace) -> int:
 
     exported = read_exported(arguments.results)
     folder = layout.located(layout.EXPORTS, arguments.results)
-    if arguments.to != ALL:
-        out = arguments.out or folder / arguments.to
-        export(exported, FORMS[arguments.to], out)
-        print(out, file=sys.stderr)
+    if ALL in arguments.to:
+        out = arguments.out or folder
+        for name, reason in export_all(exported, out).items():
+            print(out / name if reason is None else f"{name} does not apply: {reason}", file=sys.stderr)
         return 0
-    out = arguments.out or folder
-    for name, reason in export_all(exported, out).items():
-        print(out / name if reason is None else f"{name} does not apply: {reason}", file=sys.stderr)
+    asked = dict.fromkeys(arguments.to)  # each once
+    for name in asked:
+        out = arguments.out if arguments.out and len(asked) == 1 else (arguments.out or folder) / name
+        export(exported, FORMS[name], out)
+        print(out, file=sys.stderr)
     return 0
