@@ -232,12 +232,19 @@ def test_a_gpus_energy_is_the_first_scope(with_gpu: Path, tmp_path: Path) -> Non
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        (["--country", "XYZ"], "'XYZ' has no grid factor"),
+        (["--country", "XYZ"], "--country: 'XYZ' has no grid factor"),
+        (["--elsewhere", "XYZ"], "--elsewhere: 'XYZ' has no grid factor"),
+        (
+            ["--country", "DEU", "--year", "1990"],
+            "--year 1990: the oldest factor of the grid of Germany (DEU) is of 2023",
+        ),
+        (["--price", "0.3"], "--price 0.3: has no currency"),
+        (["--currency", "EUR"], "--currency EUR: belongs to --price"),
         (["--pue", "0.9"], "--pue 0.9: a PUE of 0.9 kWh/kWh is not plausible; expected 1 to 5 kWh/kWh"),
         (["--carbon", "0.4"], "400 is plausible: was the value in kg?"),
         (["--carbon", "500:400:300"], "expected LOW <= VALUE <= HIGH"),
-        (["--price", "cheap"], "--price cheap: expected a number in"),
-        (["--price", "1:2"], "or LOW:VALUE:HIGH with its 95 % bounds"),
+        (["--price", "cheap", "--currency", "EUR"], "--price cheap: expected a number in"),
+        (["--price", "1:2", "--currency", "EUR"], "or LOW:VALUE:HIGH with its 95 % bounds"),
         (["--erf", "nan"], "expected a number in kWh/kWh"),
         (["--draws", "3"], "expected 100 to 1000000"),
         (["--start", "2025-01-01T00:00Z"], "needs a series of the grid's carbon"),

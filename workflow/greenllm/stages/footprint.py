@@ -89,7 +89,7 @@ def _footprint(arguments: argparse.Namespace) -> tuple["Account", "Footprint"]:
     from greenllm.footprint.consequences import ImpactModel
     from greenllm.footprint.draws import Draws
     from greenllm.footprint.equipment import equipment_of
-    from greenllm.footprint.site_factors import recorded_carbon_of, site_factors_of
+    from greenllm.footprint.site_factors import recorded_carbon_of
     from greenllm.study import layout
 
     folder: Path = arguments.results
@@ -110,7 +110,7 @@ def _footprint(arguments: argparse.Namespace) -> tuple["Account", "Footprint"]:
     )
     model = ImpactModel(consumed.parameters, site, equipment, Draws(arguments.draws, arguments.seed))
     elsewhere = [
-        _given(arguments, site_factors_of(own.model_copy(update=_elsewhere(country)), year), year, ("carbon",))
+        _given(arguments, _moved(own, country, year, "--elsewhere"), own, year, ("carbon",))
         for country in arguments.elsewhere
     ]
     sources = [source_file(folder, path) for path in paths]
@@ -150,39 +150,62 @@ def _shift(start: str | None, account: "Account", course: "GridCourse | None") -
     return wanted - min(datetime.datetime.fromisoformat(row.started) for row in account.jobs)
 
 
-def _elsewhere(country: str) -> dict[str, object]:
-    """Return the changes to a site that move it to a country: a grid factor of the user's own stays behind."""
-    factors = ("region", "carbon_g_per_kWh", "carbon_source", "carbon_year")
-    return {"country": country, **dict.fromkeys(factors)}
+def _moved(own: "Site", country: str, year: int, option: str) -> "SiteFactors":
+    """Return the factors of a site in another country: a grid factor of the user's own stays behind.
+
+    Raises UserError, which names the option, for an unknown country.
+    """
+    from greenllm.errors import UserError
+    from greenllm.footprint.site_factors import site_factors_of
+
+    left = dict.fromkeys(("region", "carbon_g_per_kWh", "carbon_source", "carbon_year"))
+    try:
+        return site_factors_of(own.model_copy(update={"country": country, **left}), year)
+    except UserError as error:
+        raise UserError(str(error).replace("config: site.country:", f"{option}:")) from None
 
 
 def _site(
     arguments: argparse.Namespace, own: "Site", year: int, own_year: int | None
 ) -> tuple["SiteFactors", list[str]]:
     """Return the factors of the site that is asked for, and where it is not the study's own."""
+    from greenllm.errors import UserError
     from greenllm.footprint.site_factors import site_factors_of
 
     projection = []
-    place = own
-    if arguments.country is not None and arguments.country != own.country:
-        place = own.model_copy(update=_elsewhere(arguments.country))
+    if arguments.country is None or arguments.country == own.country:
+        site = site_factors_of(own, year)
+    else:
+        site = _moved(own, arguments.country, year, "--country")
         projection.append(f"place {arguments.country} instead of {own.country}")
     if own_year is not None and year != own_year:
         projection.append(f"factors of {year} instead of {own_year}")
-    return _given(arguments, site_factors_of(place, year), year), projection
+    oldest = site.grid_carbon.year if site.grid_carbon else None
+    if arguments.year is not None and oldest is not None and arguments.year < oldest and arguments.carbon is None:
+        raise UserError(
+            f"--year {arguments.year}: the oldest factor of the grid of {site.place} is of {oldest}; expected a year "
+            f"from {oldest}, or that year's factor as --carbon"
+        )
+    return _given(arguments, site, own, year), projection
 
 
 def _given(
-    arguments: argparse.Namespace, site: "SiteFactors", year: int, without: tuple[str, ...] = ()
+    arguments: argparse.Namespace, site: "SiteFactors", own: "Site", year: int, without: tuple[str, ...] = ()
 ) -> "SiteFactors":
-    """Return a site's factors with those that the user gives."""
+    """Return a site's factors with those that the user gives. Raises UserError for a price without its currency."""
     from dataclasses import replace
 
+    from greenllm.errors import UserError
     from greenllm.footprint.given import KINDS, given_factor
 
+    currency = arguments.currency or own.currency
+    if arguments.price is not None and not currency:
+        raise UserError(f"--price {arguments.price}: has no currency; give it as well, such as --currency EUR")
+    if arguments.currency and arguments.price is None:
+        raise UserError(f"--currency {arguments.currency}: belongs to --price, which is missing; give both")
     texts = {option: getattr(arguments, option.replace("-", "_")) for option in KINDS if option not in without}
     given: dict[str, Any] = {
-        KINDS[option].field: given_factor(option, text, year, arguments.currency)
+        KINDS[option].field: given_factor(option, text, year, currency or "")
         for option, text in texts.items()
         if text is not None
     }
