@@ -87,6 +87,7 @@ def _training_time(training: Sequence[Stage]) -> Iterator[Item]:
         absent = f"{ABSENT}: an attempt has no end in its ledger"
         yield Item(COMPUTATION, "Training time (range)", absent, ("NCA",))
         yield Item(COMPUTATION, "Training time (wall clock days)", absent, ("AIO",))
+        yield Item(COMPUTATION, "Training time (hardware days)", absent, ("AIO",))
         return
     months = days / MONTH_days
     within = next((name for most, name in RANGES if months < most), "more than 6 months")
@@ -101,7 +102,9 @@ def _computation(account: Account, model: ModelRow, training: Sequence[Stage]) -
     counted = {f"{stage.name} {stage.recipe}": stage.work("flops") for stage in training}
     flops = math.fsum(amount for amount in counted.values() if amount is not None)
     if not flops:
-        yield Item(COMPUTATION, name, f"{ABSENT}: no stage reported its operations", BOTH)
+        absent = f"{ABSENT}: no stage reported its operations"
+        yield Item(COMPUTATION, name, absent, BOTH)
+        yield Item(COMPUTATION, method, absent, ("AIO",))
         return
     magnitude = f"order of magnitude 10^{math.floor(math.log10(flops))}"
     yield Item(COMPUTATION, name, _scientific(flops, "FLOP"), BOTH, magnitude)
