@@ -9,6 +9,7 @@ from greenllm.account.footprint_document import Footprint
 from greenllm.estimate import Interval, PartialInterval
 from greenllm.footprint.carbon import GridFactor, carbon_g
 from greenllm.footprint.embodied import factors_of
+from greenllm.footprint.factor import Factor
 
 THOUSAND = 1000  # requests of a row of the footprint
 COUNTRY = re.compile(r"(?P<name>.+) \((?P<code>[A-Z]{3})\)")  # as the grid factor's place names a country
@@ -39,6 +40,7 @@ class Consequences:
     embodied_g: Mapping[str, PartialInterval] = field(default_factory=dict)
     embodied_per_request_g: Mapping[tuple[str, str], PartialInterval] = field(default_factory=dict)
     coefficients: Sequence[Coefficient] = ()
+    unknown_site_pue: Factor | None = None  # what the footprint takes where the study's own PUE is unknown
 
     @property
     def boundary(self) -> str:
@@ -55,6 +57,14 @@ class Consequences:
         """Return the site's energy for that of the IT equipment; None without a PUE (ISO/IEC 30134-2)."""
         return None if energy_J is None or self.pue is None else Interval(*(joules * self.pue for joules in energy_J))
 
+    def estimated_site_J(self, energy_J: Interval | None) -> Interval | None:
+        """Return the site's energy with the PUE of an unknown site: its bounds widen those of the energy."""
+        pue = self.unknown_site_pue
+        if energy_J is None or pue is None:
+            return None
+        low, high = pue.low or pue.value, pue.high or pue.value
+        return Interval(energy_J.value * pue.value, energy_J.low * low, energy_J.high * high)
+
     def carbon_g(self, energy_J: Interval | None) -> PartialInterval | None:
         """Return the operational carbon (gCO2e, location-based) of an energy within `boundary`; None if unknown."""
         return carbon_g(energy_J, self.grid, 1.0 if self.pue is None else self.pue)
@@ -67,6 +77,7 @@ def consequences(account: Account, footprint: Footprint | None = None) -> Conseq
     return Consequences(
         grid=account.grid,
         pue=account.pue,
+        unknown_site_pue=footprint.site.pue if account.pue is None else None,
         embodied_g={job.id: job.embodied_g for job in footprint.jobs if job.embodied_g is not None},
         embodied_per_request_g={
             (row.experiment, row.recipe): _per_request(row.embodied_g)

@@ -59,7 +59,8 @@ def _files(exported: Exported) -> Files:
         training = [stage for stage in stages_of(account, model) if stage.name in MADE]
         if not training:
             continue
-        items = list(_items(account, model, training))
+        site = consequences(account, exported.footprint)
+        items = list(_items(account, model, training, site))
         written = {"model": model_name(model), "items": [asdict(item) for item in items]}
         files[f"{model_name(model)}.json"] = json.dumps(written, indent=2, ensure_ascii=False) + "\n"
         files[f"{model_name(model)}.md"] = "\n".join(_markdown(model, items)) + "\n"
@@ -68,8 +69,7 @@ def _files(exported: Exported) -> Files:
     return files
 
 
-def _items(account: Account, model: ModelRow, training: Sequence[Stage]) -> Iterator[Item]:
-    site = consequences(account)
+def _items(account: Account, model: ModelRow, training: Sequence[Stage], site: Consequences) -> Iterator[Item]:
     unknown = ABSENT + ": the model has no parameters that GreenLLM counts"
     parameters = _scientific(model.parameters, "parameters") if model.parameters else unknown
     yield Item(PROPERTIES, "Total model size", parameters, ("AIO", "NCA"))
@@ -124,13 +124,17 @@ def _energy(account: Account, training: Sequence[Stage], site: Consequences, sta
     reasons = list(dict.fromkeys(reason for stage in training for reason in stage.unknown))
     withheld = f"the host's sensors are closed: {'; '.join(reasons)}" if reasons else "no sensor was read"
     no_gpu = "no accelerator with a known energy was used"
+    pue = site.unknown_site_pue
+    of_site = site.site_J(hosts) if pue is None else site.estimated_site_J(hosts)
     for boundary, energy_J, reason in (
         (ACCELERATORS, accelerators, no_gpu),
         ("hosts: processors, memory and accelerators", hosts, withheld),
-        ("facility: hosts times PUE", site.site_J(hosts), "the provider's PUE is not known" if hosts else withheld),
+        ("facility: hosts times PUE", of_site, "the provider's PUE is not known" if hosts else withheld),
     ):
         value = f"{ABSENT}: {reason}" if energy_J is None else _MWh(energy_J)
         how = _how_known(training, "gpu" if boundary == ACCELERATORS else None)
+        if energy_J is of_site and pue:
+            how = f"estimated with a PUE of {pue.value:g}, that of an unknown site ({pue.source})"
         yield Item(ENERGY, f"{name} ({boundary})", value, BOTH, None if energy_J is None else how)
     methods = "; ".join(dict.fromkeys(stage.method for stage in training))
     text = (
@@ -152,10 +156,12 @@ def _how_known(training: Sequence[Stage], component: str | None) -> str:
 
 def _inference(account: Account, model: ModelRow) -> Iterator[Item]:
     name = "Benchmarked amount of computation used for inference"
+    method = "Measurement methodology (computation used for inference)"
     serving = serving_of(account, model)
     if serving is None or model.flops_per_token is None or serving.served.completion_tokens is None:
         reason = "it was not served under a meter" if serving is None else "its operations or tokens were not counted"
         yield Item(ENERGY, name, f"{ABSENT}: {reason}", BOTH)
+        yield Item(ENERGY, method, f"{ABSENT}: {reason}", ("AIO",))
         return
     served = serving.served
     prompts, generated = served.prompt_tokens or 0, served.completion_tokens or 0
@@ -166,7 +172,7 @@ def _inference(account: Account, model: ModelRow) -> Iterator[Item]:
         f"on {devices}; "
         f"{_scientific(model.flops_per_token, 'FLOP')} for each token, attention's growth with length left out."
     )
-    yield Item(ENERGY, "Measurement methodology (computation used for inference)", text, ("AIO",))
+    yield Item(ENERGY, method, text, ("AIO",))
 
 
 def _wall_clock_days(training: Sequence[Stage]) -> float | None:
