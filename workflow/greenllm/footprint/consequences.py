@@ -20,6 +20,8 @@ from greenllm.footprint.factor import Factor
 from greenllm.footprint.rows import AccountPart
 from greenllm.footprint.site_factors import Equipment, SiteFactors
 
+# What these factors can't be below: a lower bound there is drawn as such, never as a negative amount.
+LEAST = {"PUE": 1.0, "WUE": 0.0, "grid water": 0.0, "ERF": 0.0, "renewable share": 0.0, "market carbon": 0.0}
 CHUNK = 64  # rows that are drawn at once, which bounds the memory
 # Names of draws whose half-width is each row's own: they are shared by all rows, which changes no row's interval.
 OPEN, SPREAD = "what readings left open", "spread between repetitions"
@@ -140,7 +142,7 @@ class ImpactModel:
         """Return the draws of a factor, shared by all rows; None if it is unknown."""
         if factor is None:
             return None
-        least = 1.0 if factor.name == "PUE" else None
+        least = LEAST.get(factor.name)
         value = np.array([factor.value])
         if factor.low is None or factor.high is None:
             plain = np.full((1, self.draws.count), factor.value)

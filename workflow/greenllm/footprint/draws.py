@@ -5,7 +5,8 @@ quantiles l and h. Where l is positive that is a lognormal of two halves: the lo
 deviation ln(v/l)/1.96, above with ln(h/v)/1.96. Factors are positive, products of them are common, and bounds such as
 "164 to 570, best 273" are far from symmetric: the lognormal meets all three numbers, its values stay positive, and the
 product of several remains one. Where l is not positive (what readings left open, a negative price) it is a normal
-of two halves. A quantity that has a least value, such as a PUE of 1, is drawn as its excess over it.
+of two halves. A quantity that has a least value, such as a PUE of 1, is drawn as its excess over it; with a bound at
+that value it is the normal of two halves, and what lies below counts as the least value.
 """
 
 import hashlib
