@@ -25,7 +25,7 @@ from simulated_study import GPU, GPU_GAIN, MODELLED, PARAMETERS, UNKNOWN, Simula
 from greenllm.account.document import Account
 from greenllm.cli import main
 from greenllm.estimate import PartialInterval
-from greenllm.exports.consequences import Coefficient, Consequences
+from greenllm.exports.consequences import Coefficient, Consequences, consequences
 from greenllm.exports.forms import FORMS
 from greenllm.exports.sci import sci_reports
 from greenllm.stages.export import NAMES
@@ -291,10 +291,10 @@ def test_each_sci_report_meets_the_checklist(exported: Path) -> None:
     assert all(any(f"{score} score" in name for name in names) for score in ("consumer", "provider"))
     for report in reports(exported):
         require_checklist(report)
-        names = " ".join(one["name"] for one in report["coefficients"])
+        listed = " ".join(one["name"] for one in report["coefficients"])
         used = [name for name in account.parameters if not name.startswith("unseen@")]
         for name in ("carbon intensity", *used, *(["PUE"] if account.pue else [])):
-            assert name in names, "all coefficients are listed"
+            assert name in listed, "all coefficients are listed"
 
 
 def test_without_embodied_carbon_nothing_is_called_an_sci(results: Path) -> None:
@@ -312,7 +312,9 @@ def test_with_embodied_carbon_a_report_is_an_sci_and_its_parts_sum(results: Path
     model = next(m for m in account.models if (m.experiment, m.recipe, m.seed) == ("support", "int8", 1))
     embodied = {job.id: PartialInterval(0.25, 0.2, 0.5) for job in account.jobs}
     tes = Coefficient("TE of a server", 1e6, 5e5, 2e6, "gCO2e", "test")
-    site = Consequences(account.grid, account.pue, embodied, {("support", "int8"): PartialInterval(0.1, 0, 1)}, [tes])
+    site = Consequences(
+        account.grid, consequences(account).pue, embodied, {("support", "int8"): PartialInterval(0.1, 0, 1)}, [tes]
+    )
     found = list(sci_reports(account, model, site))
     assert [(report["name"], report["isSCI"]) for report in found] == [
         ("SCI for AI, consumer score", True),

@@ -130,7 +130,7 @@ def _class(parameters: float) -> str:
 
 def _energy(one: _Scored, site: Consequences) -> Json:
     joules = one.gpu_Wh * J_PER_Wh
-    carbon = site.carbon_g(Interval(joules, joules, joules))
+    carbon = site.carbon_it_g(Interval(joules, joules, joules))
     return known(gpu_energy_wh=one.gpu_Wh, emissions_g_co2eq=carbon and carbon.value)
 
 

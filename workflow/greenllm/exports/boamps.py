@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from greenllm.account.document import Account
 from greenllm.comparison.rows import ModelRow
 from greenllm.estimate import Interval
-from greenllm.exports.consequences import consequences
+from greenllm.exports.consequences import Consequences, consequences
 from greenllm.exports.form import DoesNotApplyError, Exported, Files, Form, Json, known
 from greenllm.exports.stages import (
     MADE,
@@ -44,6 +44,7 @@ SPECIFICATION = "https://github.com/Boavizta/BoAmps/tree/main/model"
 
 def _files(exported: Exported) -> Files:
     account = exported.account
+    site = consequences(account, exported.footprint)
     reports: dict[str, str] = {}
     for model in account.models:
         for stage in life_of(account, model):
@@ -51,15 +52,14 @@ def _files(exported: Exported) -> Files:
             of = f"-{stage.recipe}-seed-{model.seed}" if stage.recipe else ""
             name = f"{model.experiment}{of}-{stage.name}.json"
             if name not in reports or stage.recipe == model.recipe:
-                report = _report(account, model, stage)
+                report = _report(account, model, stage, site)
                 reports[name] = json.dumps(report, indent=2, ensure_ascii=False) + "\n"
     if not reports:
         raise DoesNotApplyError("no energy of any model is known; look at `unknown` of the jobs in account.json")
     return reports
 
 
-def _report(account: Account, model: ModelRow, stage: Stage) -> Json:
-    site = consequences(account)
+def _report(account: Account, model: ModelRow, stage: Stage, site: Consequences) -> Json:
     country = site.country
     return known(
         header=known(

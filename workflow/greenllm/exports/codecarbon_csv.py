@@ -43,7 +43,7 @@ def _files(exported: Exported) -> Files:
 
 def _row(account: Account, job: JobRow, site: Consequences) -> Mapping[str, object]:
     stage = Stage(job.rule, job.recipe, (job,))
-    scale = 1.0 if site.pue is None else site.pue
+    scale = 1.0 if site.pue is None else site.pue.value
     lasted_s = duration_s(job)
     energies_J = {name: stage.component_J(component) for name, component in COMPONENTS.items()}
     carbon = site.carbon_g(job.energy_J)
@@ -67,7 +67,7 @@ def _row(account: Account, job: JobRow, site: Consequences) -> Mapping[str, obje
         "gpu_count": len(gpus) or None,
         "gpu_model": ", ".join(gpus) or None,
         "tracking_mode": "process",
-        "pue": site.pue,
+        "pue": site.pue and site.pue.value,
         **{f"{name}_energy": energy and energy / J_PER_kWh for name, energy in joules.items()},
         **{f"{name}_power": energy / lasted_s if energy and lasted_s else None for name, energy in joules.items()},
     }

@@ -7,9 +7,10 @@ from dataclasses import dataclass, field
 from greenllm.account.document import Account
 from greenllm.account.footprint_document import Footprint
 from greenllm.estimate import Interval, PartialInterval
-from greenllm.footprint.carbon import GridFactor, carbon_g
+from greenllm.footprint.carbon import GridFactor, J_PER_kWh, carbon_g, stated
 from greenllm.footprint.embodied import factors_of
 from greenllm.footprint.factor import Factor
+from greenllm.footprint.places import UNKNOWN
 
 THOUSAND = 1000  # requests of a row of the footprint
 COUNTRY = re.compile(r"(?P<name>.+) \((?P<code>[A-Z]{3})\)")  # as the grid factor's place names a country
@@ -36,16 +37,17 @@ class Consequences:
     """
 
     grid: GridFactor | None
-    pue: float | None
+    pue: Factor | None
     embodied_g: Mapping[str, PartialInterval] = field(default_factory=dict)
     embodied_per_request_g: Mapping[tuple[str, str], PartialInterval] = field(default_factory=dict)
     coefficients: Sequence[Coefficient] = ()
-    unknown_site_pue: Factor | None = None  # what the footprint takes where the study's own PUE is unknown
 
     @property
     def boundary(self) -> str:
         """Whose energy `carbon_g` counts."""
-        return "IT equipment (PUE unknown)" if self.pue is None else f"site (PUE {self.pue:g})"
+        if self.pue is None:
+            return "IT equipment (PUE unknown)"
+        return f"site (PUE {self.pue.value:g}{', that of an unknown site' if self.pue.place == UNKNOWN else ''})"
 
     @property
     def country(self) -> tuple[str, str] | None:
@@ -53,31 +55,37 @@ class Consequences:
         found = COUNTRY.fullmatch(self.grid.place) if self.grid else None
         return (found["name"], found["code"]) if found else None
 
-    def site_J(self, energy_J: Interval | None) -> Interval | None:
+    def site_J(self, energy_J: Interval | None) -> PartialInterval | None:
         """Return the site's energy for that of the IT equipment; None without a PUE (ISO/IEC 30134-2)."""
-        return None if energy_J is None or self.pue is None else Interval(*(joules * self.pue for joules in energy_J))
-
-    def estimated_site_J(self, energy_J: Interval | None) -> Interval | None:
-        """Return the site's energy with the PUE of an unknown site: its bounds widen those of the energy."""
-        pue = self.unknown_site_pue
-        if energy_J is None or pue is None:
-            return None
-        low, high = pue.low or pue.value, pue.high or pue.value
-        return Interval(energy_J.value * pue.value, energy_J.low * low, energy_J.high * high)
+        return None if energy_J is None or self.pue is None else _times(PartialInterval(*energy_J), self.pue)
 
     def carbon_g(self, energy_J: Interval | None) -> PartialInterval | None:
         """Return the operational carbon (gCO2e, location-based) of an energy within `boundary`; None if unknown."""
-        return carbon_g(energy_J, self.grid, 1.0 if self.pue is None else self.pue)
+        energy = self.site_J(energy_J) if self.pue is not None else energy_J
+        return None if energy is None or self.grid is None else _times(PartialInterval(*energy), self.grid, J_PER_kWh)
+
+    def carbon_it_g(self, energy_J: Interval | None) -> PartialInterval | None:
+        """Return the operational carbon of an energy of the IT equipment by itself; None if unknown."""
+        return carbon_g(energy_J, self.grid)
+
+
+def _times(amount: PartialInterval, factor: Factor | GridFactor, per: float = 1.0) -> PartialInterval:
+    """Return an amount times a factor. The bounds are multiplied, so they are at least 95 % bounds; None if one is."""
+    low, high = (
+        None if one is None or bound is None else one * bound / per
+        for one, bound in ((amount.low, factor.low), (amount.high, factor.high))
+    )
+    return PartialInterval(amount.value * factor.value / per, low, high)
 
 
 def consequences(account: Account, footprint: Footprint | None = None) -> Consequences:
-    """Return the consequences that the account knows of, and the embodied carbon that the footprint does."""
+    """Return the factors of the footprint's site and its embodied carbon; without one, what the account knows."""
     if footprint is None:
-        return Consequences(grid=account.grid, pue=account.pue)
+        return Consequences(grid=account.grid, pue=None if account.pue is None else _own_pue(account.pue))
+    site = footprint.site
     return Consequences(
-        grid=account.grid,
-        pue=account.pue,
-        unknown_site_pue=footprint.site.pue if account.pue is None else None,
+        grid=None if site.grid_carbon is None else stated(site.grid_carbon, site.place, footprint.year),
+        pue=site.pue,
         embodied_g={job.id: job.embodied_g for job in footprint.jobs if job.embodied_g is not None},
         embodied_per_request_g={
             (row.experiment, row.recipe): _per_request(row.embodied_g)
@@ -89,6 +97,13 @@ def consequences(account: Account, footprint: Footprint | None = None) -> Conseq
             for one in factors_of(footprint.equipment)
         ],
     )
+
+
+def _own_pue(value: float) -> Factor:
+    return Factor(
+        name="PUE", place="own factor", value=value, low=value, high=value, interval="taken as exact",
+        unit="kWh/kWh", year=None, source="the configuration of the study",
+    )  # fmt: skip
 
 
 def _per_request(of_a_thousand: PartialInterval) -> PartialInterval:

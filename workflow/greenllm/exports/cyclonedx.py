@@ -28,7 +28,7 @@ g_PER_t = 1e6
 
 def _files(exported: Exported) -> Files:
     account = exported.account
-    components = [*_data(account), *_models(account)]
+    components = [*_data(account), *_models(account, consequences(account, exported.footprint))]
     if not any(_consumptions(component) for component in components):
         raise DoesNotApplyError("no energy of any model is known; look at `unknown` of the jobs in account.json")
     total = account.spent.total
@@ -79,8 +79,7 @@ def _described(card: DataCard) -> str:
     return f"{card.rows} rows, {card.bytes} bytes; source: {card.source}; origin: {card.origin}"
 
 
-def _models(account: Account) -> Iterator[Json]:
-    site = consequences(account)
+def _models(account: Account, site: Consequences) -> Iterator[Json]:
     for model in account.models:
         experiment = account.experiments[model.experiment]
         start = starts_from(account, model.experiment)

@@ -9,7 +9,7 @@ from pathlib import Path
 from greenllm.account.document import Account
 from greenllm.comparison.rows import ModelRow
 from greenllm.estimate import Interval, PartialInterval
-from greenllm.exports.consequences import consequences
+from greenllm.exports.consequences import Consequences, consequences
 from greenllm.exports.form import DoesNotApplyError, Exported, Files, Form, known
 from greenllm.exports.stages import CHECKED, Stage, kWh, model_name, serving_of, stages_of, starts_from, version_of
 from greenllm.files import read_json
@@ -45,7 +45,7 @@ def _card(exported: Exported, model: ModelRow) -> str:
         model.quality,
         wildcards,
         Replies.model_validate(read_json(replies, REMEDY)) if replies.is_file() else None,
-        _impact(exported.account, model),
+        _impact(exported.account, model, consequences(exported.account, exported.footprint)),
     )
 
 
@@ -57,9 +57,8 @@ def _manifest(bundle: Path, model: ModelRow) -> Manifest:
     return Manifest.model_validate(values)
 
 
-def _impact(account: Account, model: ModelRow) -> EnvironmentalImpact:
+def _impact(account: Account, model: ModelRow, site: Consequences) -> EnvironmentalImpact:
     """Return the impact of making the model (every attempt of it and its ancestors), and of a request to it."""
-    site = consequences(account)
     making = [stage for stage in stages_of(account, model) if stage.name not in CHECKED]
     cost = model.cost_to_produce.energy_J
     carbon = site.carbon_g(cost)

@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass
 
 from greenllm.account.document import Account
 from greenllm.comparison.rows import ModelRow
-from greenllm.estimate import Interval
+from greenllm.estimate import Interval, PartialInterval
 from greenllm.exports.consequences import Consequences, consequences
 from greenllm.exports.form import DoesNotApplyError, Exported, Files, Form
 from greenllm.exports.stages import (
@@ -27,6 +27,7 @@ from greenllm.exports.stages import (
     summed,
     version_of,
 )
+from greenllm.footprint.places import UNKNOWN
 
 J_PER_MWh = 3.6e9
 MONTH_days = 365.25 / 12
@@ -124,8 +125,7 @@ def _energy(account: Account, training: Sequence[Stage], site: Consequences, sta
     reasons = list(dict.fromkeys(reason for stage in training for reason in stage.unknown))
     withheld = f"the host's sensors are closed: {'; '.join(reasons)}" if reasons else "no sensor was read"
     no_gpu = "no accelerator with a known energy was used"
-    pue = site.unknown_site_pue
-    of_site = site.site_J(hosts) if pue is None else site.estimated_site_J(hosts)
+    of_site, pue = site.site_J(hosts), site.pue
     for boundary, energy_J, reason in (
         (ACCELERATORS, accelerators, no_gpu),
         ("hosts: processors, memory and accelerators", hosts, withheld),
@@ -133,7 +133,7 @@ def _energy(account: Account, training: Sequence[Stage], site: Consequences, sta
     ):
         value = f"{ABSENT}: {reason}" if energy_J is None else _MWh(energy_J)
         how = _how_known(training, "gpu" if boundary == ACCELERATORS else None)
-        if energy_J is of_site and pue:
+        if energy_J is of_site and pue and pue.place == UNKNOWN:
             how = f"estimated with a PUE of {pue.value:g}, that of an unknown site ({pue.source})"
         yield Item(ENERGY, f"{name} ({boundary})", value, BOTH, None if energy_J is None else how)
     methods = "; ".join(dict.fromkeys(stage.method for stage in training))
@@ -196,9 +196,9 @@ def _attempts(training: Sequence[Stage]) -> str:
     return f"Attempts counted: {count} ({stages}), of which unsuccessful: {failed}"
 
 
-def _MWh(energy_J: Interval) -> str:
-    value, low, high = (_scientific(joules / J_PER_MWh, "MWh") for joules in energy_J)
-    return f"{value} (95 % interval {low} to {high})"
+def _MWh(energy_J: Interval | PartialInterval) -> str:
+    value, low, high = (None if joules is None else _scientific(joules / J_PER_MWh, "MWh") for joules in energy_J)
+    return f"{value} (its bounds are unknown)" if None in (low, high) else f"{value} (95 % interval {low} to {high})"
 
 
 def _scientific(number: float, unit: str) -> str:

@@ -58,7 +58,7 @@ def _files(exported: Exported) -> Files:
     if not account.jobs:
         raise DoesNotApplyError("no attempt has been metered; run the workflow first")
     payload = _payload(exported, workflow)
-    graph = list(_graph(account, payload))
+    graph = list(_graph(account, payload, consequences(account, exported.footprint)))
     metadata = {"@context": CONTEXTS, "@graph": graph}
     return {
         METADATA: json.dumps(metadata, indent=2, ensure_ascii=False) + "\n",
@@ -91,8 +91,7 @@ def _payload(exported: Exported, workflow: Path) -> _Payload:
     )
 
 
-def _graph(account: Account, payload: _Payload) -> Iterator[Json]:
-    site = consequences(account)
+def _graph(account: Account, payload: _Payload, site: Consequences) -> Iterator[Json]:
     jobs = [job for job in account.jobs if job.standing != "running"]
     rules = list(dict.fromkeys(job.rule for job in jobs))
     yield {"@id": METADATA, "@type": "CreativeWork", "about": _ref("./"),

@@ -133,7 +133,8 @@ def _coefficients(account: Account, site: Consequences) -> Iterator[Coefficient]
         source = f"{grid.source}; {grid.method}; {'year unknown' if grid.year is None else grid.year}"
         yield Coefficient("I: carbon intensity of electricity", grid.value, grid.low, grid.high, grid.unit, source)
     if site.pue is not None:
-        yield Coefficient("PUE", site.pue, None, None, "1", "the configuration, site.pue")
+        pue = site.pue
+        yield Coefficient("PUE", pue.value, pue.low, pue.high, pue.unit, pue.source)
     yield Coefficient("joules in a kilowatt hour", J_PER_kWh, None, None, "J/kWh", "definition")
     for name, one in account.parameters.items():
         if not name.startswith("unseen@"):

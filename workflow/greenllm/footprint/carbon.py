@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from greenllm.config.models import Site
 from greenllm.estimate import Interval, PartialInterval
+from greenllm.footprint.factor import Factor
 from greenllm.footprint.grid_carbon import WORLD, years_of_the_world
 from greenllm.footprint.site_factors import site_factors_of
 
@@ -44,9 +45,14 @@ def grid_factor(site: Site, year: int) -> GridFactor | None:
     factor = found.grid_carbon
     if factor is None:
         return None
+    return stated(factor, found.place, year)
+
+
+def stated(factor: Factor, place: str, year: int) -> GridFactor:
+    """Return a grid factor of a place as it is stated to readers: its years, and whether it is outdated by `year`."""
     one_year = None if factor.year is None else (factor.year, factor.year)
     return GridFactor(
-        place=factor.place if factor.place == WORLD else found.place,
+        place=factor.place if factor.place == WORLD else place,
         value=factor.value,
         low=factor.low,
         high=factor.high,

@@ -55,7 +55,8 @@ def decimals(value: float, low: float | None = None, high: float | None = None, 
     With an interval they follow from its half-width, by the rule of the Particle Data Group (Review of Particle
     Physics, introduction, "Rounding"): two digits of the half-width where these are 10 to 35, one digit where they are
     more. The value has at most three significant digits, however narrow the interval; without an interval it has
-    three. A positive one has at least two, and no bound of it is printed as 0, as far as three digits allow. `limit` is the number that decides, such as 1 for a ratio: a bound beside it is not printed as the limit.
+    three. A positive one has at least two, and no bound of it is printed as 0, as far as three digits allow. `limit` is
+    the number that decides, such as 1 for a ratio: a bound beside it is not printed as the limit.
     """
     bounds = [] if low is None or high is None else [low, high]
     half = max((abs(value - bound) for bound in bounds), default=0.0)
