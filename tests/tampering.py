@@ -320,7 +320,9 @@ KINDS = [
         "idle_J",
     ),
     Tampering("a grid factor", in_json(ACCOUNT, put("grid", "value", value=56.0)), ["numbers"], "grid.value"),
-    Tampering("a factor's year", in_json(ACCOUNT, put("grid", "year", value=2025)), ["numbers"], "grid.year"),
+    Tampering(
+        "a factor's year", in_json(ACCOUNT, put("grid", "year", value=lambda year: year - 1)), ["numbers"], "grid.year"
+    ),
     Tampering(
         "waste forgotten",
         in_json(ACCOUNT, put("spent", "waste", "killed", "attempts", value=0)),

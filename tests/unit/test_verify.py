@@ -13,6 +13,7 @@ from simulated_study import whole_study
 from tampering import KINDS, Tampering
 
 from greenllm import __version__
+from greenllm.account.document import SCHEMA
 from greenllm.cli import main
 
 
@@ -154,5 +155,5 @@ def test_mistakes_of_the_user_are_named(results: Path, capsys: pytest.CaptureFix
     assert f"{ledgers[0].name}" in said
     assert "are gone" in said
     account = results / "account/account.json"
-    account.write_text(account.read_text().replace("greenllm/account/2", "greenllm/account/1"))
-    assert "expected schema 'greenllm/account/2'" in refused(results)
+    account.write_text(account.read_text().replace(SCHEMA, "greenllm/account/0"))
+    assert f"expected schema {SCHEMA!r}" in refused(results)

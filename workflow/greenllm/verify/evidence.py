@@ -1,6 +1,8 @@
 """What a verification rests on: a results folder's ledgers as the account read them, and the account computed again."""
 
+import contextlib
 import hashlib
+import posixpath
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -52,13 +54,15 @@ class LedgerEvidence:
 class Evidence:
     """The files of a results folder that a verification compares.
 
-    `written` is account.json as JSON; `with_report`: whether the report is compared, too.
+    `written` is account.json as JSON; `with_report`: whether what is made from the account is compared, too.
+    `energy_logs` were read before the ledgers: so each has a ledger with an end, also where jobs run meanwhile.
     """
 
     folder: Path
     written: Mapping[str, Any]
     account: Account
     ledgers: Sequence[LedgerEvidence]
+    energy_logs: Mapping[Path, bytes]
     with_report: bool
 
     @property
@@ -80,7 +84,7 @@ class Evidence:
     @cached_property
     def lineage(self) -> Lineage:
         """All attempts in order of time, and what each made from what."""
-        return Lineage(self.attempts)
+        return Lineage([_with_ledger_folder(one, self.account) for one in self.attempts])
 
     @cached_property
     def config(self) -> Config:
@@ -136,6 +140,19 @@ class Evidence:
         return sha256_of(path) if path.is_file() else None
 
 
+def _with_ledger_folder(attempt: Attempt, account: Account) -> Attempt:
+    """Return an attempt that names its ledgers' folder: a job of the workflow has it in the results folder.
+
+    Ledgers of earlier versions don't name it.
+    """
+    start = attempt.start
+    if start.ledger is not None or start.cwd is None or start.job.rule is None:
+        return attempt
+    results = posixpath.join(start.cwd, str(account.config.get("results", "results")))
+    folder = posixpath.normpath(layout.LEDGER.replace(layout.RESULTS, results, 1))
+    return replace(attempt, start=replace(start, ledger=folder))
+
+
 def read_evidence(folder: Path, with_report: bool) -> Evidence:
     """Read a results folder.
 
@@ -149,11 +166,12 @@ def read_evidence(folder: Path, with_report: bool) -> Evidence:
     ledger_folder = layout.located(layout.LEDGER, folder)
     running = {job.id for job in found.jobs if job.status == "running"}
     here = boot_id()
+    energy_logs = _energy_logs(folder / "energy")
     ledgers = [
         _read_ledger(ledger_folder, one, named.get(str(one.relative_to(ledger_folder))), running, here)
         for one in ledger_paths(ledger_folder)
     ]
-    evidence = Evidence(folder, read_json(path, REMEDY), found, ledgers, with_report)
+    evidence = Evidence(folder, read_json(path, REMEDY), found, ledgers, energy_logs, with_report)
     gone = evidence.missing_ledgers
     if gone and 2 * len(gone) >= len(named):
         raise UserError(
@@ -161,6 +179,15 @@ def read_evidence(folder: Path, with_report: bool) -> Evidence:
             f"({listed(gone)}); restore them, since without them nothing can be verified"
         )
     return evidence
+
+
+def _energy_logs(folder: Path) -> dict[Path, bytes]:
+    """Return the content of each energy log. Snakemake removes that of a job that it is about to run."""
+    found = {}
+    for path in sorted(folder.rglob("*.json")):
+        with contextlib.suppress(FileNotFoundError):
+            found[path] = path.read_bytes()
+    return found
 
 
 def _read_ledger(folder: Path, path: Path, named: LedgerFile | None, running: set[str], here: str) -> LedgerEvidence:
