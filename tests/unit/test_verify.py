@@ -1,6 +1,8 @@
 """`greenllm verify`: nothing found in honest results; each kind of tampering or damage found, at its place."""
 
 import json
+import os
+import re
 import shutil
 from html.parser import HTMLParser
 from pathlib import Path
@@ -8,7 +10,7 @@ from typing import Any
 
 import pytest
 import simulated_study
-from metered_results import EPOCH_s, ledger_of, metered_results, read_records
+from metered_results import EPOCH_s, again, ledger_of, metered_results, read_records
 from simulated_study import whole_study
 from tampering import KINDS, Tampering
 
@@ -64,6 +66,66 @@ def test_nothing_is_found_where_only_the_account_was_made(
     said = capsys.readouterr().out
     assert "skipped: the report: none has been made" in said
     assert f"nothing found by greenllm {__version__}" in said
+
+
+def retimed(results: Path) -> None:
+    """Give every file another time, as `cp -r`, a zip archive and a git checkout do."""
+    for path in results.rglob("*"):
+        os.utime(path, (EPOCH_s, EPOCH_s))
+
+
+def test_nothing_is_found_in_a_copy_with_other_times(results: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    retimed(results)
+    status, answer = verified(results, capsys)
+    assert (status, findings(answer)) == (0, [])
+
+
+@pytest.fixture
+def by_size_alone(results: Path, capsys: pytest.CaptureFixture[str]) -> Path:
+    """Results whose ledgers and logs know folders by number, size and time, as those of earlier versions do."""
+    for path in [*(results / "ledger").rglob("*.jsonl"), *(results / "energy").rglob("*.json")]:
+        path.write_text(re.sub(r',\s*"sha256": "[0-9a-f]{64}"(?=\s*})', "", path.read_text()))
+    again(results)
+    capsys.readouterr()
+    return results
+
+
+def test_what_is_known_by_size_alone_is_named_and_not_its_time(
+    by_size_alone: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    retimed(by_size_alone)
+    status, answer = verified(by_size_alone, capsys)
+    assert (status, findings(answer)) == (0, [])
+    files = next(check for check in answer["checks"] if check["name"] == "files")
+    assert any("size of their files only" in reason and "data/support" in reason for reason in files["skipped"])
+
+
+def test_another_size_is_found_where_no_hash_is_known(by_size_alone: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with (by_size_alone / "models/support/int8/seed-1/model/model.safetensors").open("ab") as file:
+        file.write(b"0")
+    _, answer = verified(by_size_alone, capsys, "--record", str(by_size_alone.parent / "verification.json"))
+    assert "models/support/int8/seed-1/model" in {one["place"] for one in findings(answer)}
+
+
+@pytest.mark.parametrize("named", [True, False], ids=["ledgers-that-name-their-folder", "older-ledgers"])
+def test_a_study_that_was_moved_and_then_continued_is_honest(
+    named: bool, honest: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The account is made again in another place: the last finished attempt counts, wherever it ran."""
+    (tmp_path / "elsewhere").mkdir()
+    results = shutil.copytree(honest, tmp_path / "elsewhere/results")
+    retimed(results)
+    again(results, named)
+    capsys.readouterr()
+    status, answer = verified(results, capsys)
+    files = next(check for check in answer["checks"] if check["name"] == "files")
+    assert files["findings"] == []
+    assert not any("outside" in reason for reason in files["skipped"])
+    assert (status, findings(answer)) == (0, [])
+    edited = results / "account/account.json"
+    edited.write_text(edited.read_text() + "\n")
+    _, answer = verified(results, capsys)
+    assert "account/account.json" in {one["place"] for one in findings(answer) if one["check"] == "files"}
 
 
 @pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.name.replace(" ", "-"))

@@ -11,6 +11,9 @@ from typing import Any
 
 from greenllm.account.account import account
 from greenllm.account.document import Account, LedgerFile
+from greenllm.account.footprint_document import Footprint
+from greenllm.account.footprint_of_results import footprint_of_results
+from greenllm.account.footprint_options import FootprintOptions
 from greenllm.attribution import Attempt, Attribution
 from greenllm.attribution.from_ledgers import attribute_attempts
 from greenllm.attribution.lineage import Lineage
@@ -113,6 +116,27 @@ class Evidence:
         """The account, computed again from ledgers, results and factors; the error if that can't be done."""
         try:
             return account(self.study, self.attribution_again, self.account.packages)
+        except UserError as error:
+            return error
+
+    def maker_of(self, pattern: str) -> Attempt | None:
+        """Return the last attempt that made a file of the folder (its pattern); None where no ledger names it."""
+        name = f"{posixpath.dirname(self.lineage.ledger_folder or '')}/{layout.located(pattern, '')}"
+        return next((maker for path, maker in self.lineage.artefacts() if path == name), None)
+
+    @cached_property
+    def footprint_command(self) -> list[str] | None:
+        """The words after `greenllm footprint` of the job that made footprint.json; None where no ledger has them."""
+        maker = self.maker_of(layout.FOOTPRINT)
+        words = maker.start.command or [] if maker else []
+        return words[words.index("footprint") + 1 :] if "footprint" in words else None
+
+    @cached_property
+    def footprint_again(self) -> "Footprint | UserError":
+        """The footprint, computed again with the options of the job that made it; the error if that can't be done."""
+        try:
+            options = FootprintOptions.parse(self.footprint_command or [])
+            return footprint_of_results(self.folder, options)[1]
         except UserError as error:
             return error
 
