@@ -121,7 +121,8 @@ class Evidence:
 
     def maker_of(self, pattern: str) -> Attempt | None:
         """Return the last attempt that made a file of the folder (its pattern); None where no ledger names it."""
-        name = f"{posixpath.dirname(self.lineage.ledger_folder or '')}/{layout.located(pattern, '')}"
+        results = posixpath.dirname(self.lineage.ledger_folder or "")
+        name = posixpath.join(results, layout.located(pattern, ".").as_posix())
         return next((maker for path, maker in self.lineage.artefacts() if path == name), None)
 
     @cached_property

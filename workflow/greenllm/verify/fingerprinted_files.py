@@ -3,7 +3,7 @@
 import posixpath
 from collections.abc import Collection, Iterator, Sequence
 from itertools import dropwhile
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
 
 from greenllm.attribution import Attempt
@@ -17,8 +17,11 @@ from greenllm.written import NOT_THE_USERS
 
 OF_THE_METER = ("ledger", "energy", "benchmarks")  # folders whose files other checks compare, or that hold no result
 # Made from the account, perhaps while it is being verified: left out where only what the page rests on is verified.
-FROM_THE_ACCOUNT = tuple(PurePosixPath(layout.located(one, "")) for one in (layout.FOOTPRINT, layout.EXPORTS))
-FROM_THE_ACCOUNT += (PurePosixPath(layout.located(layout.PAGE, "")).parent,)
+FROM_THE_ACCOUNT = (
+    layout.located(layout.FOOTPRINT, "."),
+    layout.located(layout.EXPORTS, "."),
+    layout.located(layout.PAGE, ".").parent,
+)
 DRAWINGS = "report/figures"  # the report's other files are compared with the report made again
 
 
@@ -36,9 +39,13 @@ def check_files(evidence: Evidence) -> CheckOutcome:
     return check.outcome()
 
 
-def _compare_outputs(check: Check, evidence: Evidence) -> Collection[PurePosixPath]:
+def _compare_outputs(check: Check, evidence: Evidence) -> Collection[Path]:
     """Compare what jobs made; return the paths, relative to the results folder, whose fingerprints are recorded."""
-    root, recorded, outside, unnamed, by_size = _root(evidence), set(), [], [], []
+    root = _root(evidence)
+    recorded: set[Path] = set()
+    outside: list[str] = []
+    unnamed: list[str] = []
+    by_size: list[str] = []
     for path, maker in evidence.lineage.artefacts():
         inside = posixpath.relpath(path, root)
         expected = (evidence.lineage.outputs(maker) or {})[path]
@@ -49,7 +56,7 @@ def _compare_outputs(check: Check, evidence: Evidence) -> Collection[PurePosixPa
         elif expected is None:
             unnamed.append(inside)
         else:
-            recorded.add(PurePosixPath(inside))
+            recorded.add(Path(inside))
             if not (evidence.folder / inside).exists() and _tried_again(evidence, maker):
                 check.skip(f"{inside}: gone, since a later attempt to make it failed, or is running")
             elif not _compare(check, evidence.folder / inside, inside, expected):
@@ -69,9 +76,9 @@ def _is_left_out(inside: str, evidence: Evidence) -> bool:
     return not evidence.with_report and _within(inside, FROM_THE_ACCOUNT)
 
 
-def _within(name: str, folders: Collection[PurePosixPath]) -> bool:
+def _within(name: str, folders: Collection[Path]) -> bool:
     """Whether a path is one of others, or below one of them."""
-    return any(path in folders for path in (PurePosixPath(name), *PurePosixPath(name).parents))
+    return any(path in folders for path in (Path(name), *Path(name).parents))
 
 
 def _tried_again(evidence: Evidence, maker: Attempt) -> bool:
@@ -111,7 +118,7 @@ def _words(fingerprint: Any) -> str:
 
 def _compare_inputs(check: Check, evidence: Evidence) -> None:
     """Find inputs that were changed between the job that made them and the job that read them."""
-    unnamed, retimed = 0, []
+    unnamed, retimed = 0, list[str]()
     for attempt in evidence.lineage.in_order:
         origins = evidence.lineage.origins(attempt)
         if origins is None:
@@ -134,6 +141,6 @@ def _files(evidence: Evidence) -> Iterator[str]:
         name = inside.as_posix()
         if len(inside.parts) < 2 or inside.parts[0] in OF_THE_METER or inside.name in NOT_THE_USERS:
             continue
-        of_the_report = _within(name, FROM_THE_ACCOUNT) and not _within(name, [PurePosixPath(DRAWINGS)])
+        of_the_report = _within(name, FROM_THE_ACCOUNT) and not _within(name, [Path(DRAWINGS)])
         if not of_the_report and not _is_left_out(name, evidence) and path.is_file():
             yield name

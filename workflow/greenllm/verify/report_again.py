@@ -8,7 +8,8 @@ from greenllm.account.document import Account
 from greenllm.account.footprint_document import Footprint
 from greenllm.documents.verification import CheckOutcome
 from greenllm.errors import UserError
-from greenllm.report.page import write_report
+from greenllm.report.language import speaking
+from greenllm.report.page import language_of, write_report
 from greenllm.report.tables import NAMED
 from greenllm.report.tables.footprint import footprint_table
 from greenllm.study import layout
@@ -40,9 +41,12 @@ def _make(account: Account, evidence: Evidence, folder: Path) -> None:
     footprint = _footprint(evidence)
     of_the_page = footprint if _page_names_a_footprint(evidence) else None
     write_report(account, folder, footprint=of_the_page, drawn=False)
-    NAMED["efficiency"](account).write(folder / "tables/efficiency")
-    impact = NAMED["impact"](account) if footprint is None else footprint_table(account, footprint)
-    impact.write(folder / "tables/impact")
+    with speaking(language_of(account)):
+        NAMED["efficiency"](account).write(folder / "tables/efficiency")
+        if footprint is None:
+            NAMED["impact"](account).write(folder / "tables/impact")
+    if footprint is not None:
+        footprint_table(account, footprint).write(folder / "tables/impact")
 
 
 def _footprint(evidence: Evidence) -> Footprint | None:
