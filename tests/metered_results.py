@@ -40,12 +40,15 @@ PLACES: Mapping[str, tuple[Sequence[str], Sequence[str]]] = {
 }
 
 
-def metered_results(folder: Path) -> Path:
-    """Write the results of a study of one experiment below a folder; return the results folder."""
+def metered_results(folder: Path, **sections: Any) -> Path:
+    """Write the results of a study of one experiment below a folder; return the results folder.
+
+    `sections` are those of its configuration beside the experiments.
+    """
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(simulated_study, "EPOCH_s", EPOCH_s)
         patch.chdir(folder)
-        study = _study()
+        study = _study(sections)
         for path in sorted((RESULTS / "ledger").glob("*/*.jsonl")):
             _complete(path)
         _finish(study)
@@ -106,12 +109,12 @@ def _simulation(study: Config) -> Simulation:
     )
 
 
-def _study() -> Simulation:
+def _study(sections: Mapping[str, Any]) -> Simulation:
     """Run a study on a host with RAPL and a GPU; a first training is killed."""
     experiments = {
         "support": {"task": "customer-service", "data": {"source": "embedded"}, "recipes": ["baseline", "int8"]}
     }
-    study = _simulation(config(experiments=experiments))
+    study = _simulation(config(experiments=experiments, **sections))
     study.prepare("support")
     study.train("support", "baseline", 1, 60, killed_s=20)
     study.evaluate("support", "baseline", 1, 0.9)
