@@ -200,7 +200,7 @@ def test_an_input_that_was_changed_in_between_is_found(results: Path, capsys: py
 def test_a_job_that_ends_while_ledgers_are_read_is_no_finding(
     results: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """The rules `impact` and `verify` run side by side: a ledger is read before its job ends, and then there is a log."""
+    """The rules `impact` and `verify` run side by side: a ledger is read, then its job ends and has a log."""
     log, ledger = results / "energy/impact.json", ledger_of(results, "impact")
     ended, first = log.read_text(), min((results / "ledger").glob("*/*.jsonl"))
     log.unlink()
