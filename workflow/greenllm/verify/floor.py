@@ -14,9 +14,9 @@ from greenllm.verify.evidence import Evidence
 # NVIDIA's Blackwell Ultra does 15e15 dense 4-bit operations a second (NVIDIA, "Inside NVIDIA Blackwell Ultra: The Chip
 # Powering the AI Factory Era", developer.nvidia.com/blog, 2025; read) and draws 1,400 W (Tom's Hardware, "Nvidia shares
 # Blackwell Ultra's secrets", 2025; read): 0.093 pJ. Its successor Rubin is announced with 50e15, at 1.8 to 2.3 kW by
-# analysts that the press of 2026 quotes and NVIDIA has not confirmed: 0.04 pJ. A ninth of the first figure, a quarter of
-# the second, leaves room for operations that pruning or sparsity leaves out though they are counted. How much room is a
-# choice, not a measurement.
+# analysts that the press of 2026 quotes and NVIDIA has not confirmed: 0.04 pJ. A ninth of the first figure, a quarter
+# of the second, leaves room for operations that pruning or sparsity leaves out though they are counted. How much room
+# is a choice, not a measurement.
 # Landauer's limit (kT ln 2 = 2.9e-21 J a bit at 300 K) would find nothing.
 FLOOR_J = 1e-14
 # The same for processors without an accelerator. With AMX, a core of an Intel Xeon does 1,024 bf16 or 2,048 8-bit
