@@ -178,6 +178,11 @@ def other_parquet(results: Path) -> None:
     frame.to_parquet(path, index=False)
 
 
+def changed_number(found: Any) -> None:
+    """Change the first number with a fraction in a JSON value."""
+    assert other_number(found)
+
+
 def other_number(found: Any) -> bool:
     """Change the first number with a fraction in a JSON value; return whether there was one."""
     for key, value in found.items() if isinstance(found, dict) else enumerate(found):
@@ -191,8 +196,8 @@ def other_number(found: Any) -> bool:
 
 def in_export(name: str) -> Callable[[Path], None]:
     """Return an edit of the first number of an export, in whatever kind of file."""
-    if name.endswith(".json"):
-        return in_json(f"exports/{name}", other_number)
+    if name.endswith(".json") and not name.startswith("eu-ai-act/"):  # that one has its numbers in texts
+        return in_json(f"exports/{name}", changed_number)
     return in_text(f"exports/{name}", r"\d\.\d+", "0.0625")
 
 

@@ -390,7 +390,10 @@ def test_the_meters_own_ledgers_follow_a_copy_to_another_place(tmp_path):
 
     first, second = tmp_path / "first", tmp_path / "second"
     first.mkdir()
-    meter(first, "--output", "model/", "--", "sh", "-c", "mkdir model && echo weights > model/weights")
+    (first / "rows").write_text("rows")
+    meter(
+        first, "--input", "rows", "--output", "model/", "--", "sh", "-c", "mkdir model && echo weights > model/weights"
+    )
     shutil.copytree(first, second, copy_function=shutil.copyfile)  # with other times, as `cp -r`
     os.utime(second / "model/weights", (1e9, 1e9))
     meter(second, "--input", "model", "--output", "copy", "--", "cp", "model/weights", "copy")

@@ -75,8 +75,8 @@ def _compare_folders(check: Check, evidence: Evidence, made: Path, folder: Path)
             check.find(place, "is missing")
         else:
             compare_content(check, evidence, place, expected.read_bytes(), found.read_bytes(), made_by == __version__)
-    for name in absent:
-        check.skip(f"the table {name}: none has been made")
+    for table in absent:
+        check.skip(f"the table {table}: none has been made")
     if made_by != __version__:
         check.skip(
             f"the wording of page and tables: made by greenllm {made_by}, this is {__version__}, which may word them "

@@ -29,7 +29,7 @@ FIGURES = {
 }
 
 
-EMPTY = "<svg></svg>"
+EMPTY = "<svg></svg>\n"  # with the end of line that drawn ones have
 
 
 class Shown(NamedTuple):
