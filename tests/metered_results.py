@@ -1,11 +1,13 @@
 """A results folder as the workflow leaves it: a simulated study whose ledgers also record what each job read and made.
 
-With energy logs, and with the jobs that account, verify and report, whose own ledgers end after the account.
+With energy logs, and with the jobs that account, verify, export and report, whose own ledgers end after the account.
 """
 
 import fcntl
+import functools
 import json
 import os
+import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,11 +16,14 @@ import pytest
 import simulated_study
 from simulated_study import GPU, GPU_GAIN, MODELLED, PARAMETERS, RAPL, RAPL_GAIN, Simulation, config
 
+from greenllm.account.document import Account
 from greenllm.attribution import attribute
 from greenllm.cli import main
+from greenllm.config.read import validate
 from greenllm.ledger.energy_log import SCHEMA, summed
 from greenllm.meter.fingerprints import fingerprints
 from greenllm.study import layout
+from greenllm.study.models import Config
 
 EPOCH_s = 1_760_000_000.0  # October 2025: not of the future, wherever the tests run
 LIMIT_W = 40.0  # of the simulated package and GPU, which draw 3 W, and 6 W for each busy CPU
@@ -35,16 +40,44 @@ PLACES: Mapping[str, tuple[Sequence[str], Sequence[str]]] = {
 }
 
 
-def metered_results(folder: Path) -> Path:
-    """Write the results of a study of one experiment below a folder; return the results folder."""
+def metered_results(folder: Path, **sections: Any) -> Path:
+    """Write the results of a study of one experiment below a folder; return the results folder.
+
+    `sections` are those of its configuration beside the experiments.
+    """
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(simulated_study, "EPOCH_s", EPOCH_s)
         patch.chdir(folder)
-        study = _study()
+        study = _study(sections)
         for path in sorted((RESULTS / "ledger").glob("*/*.jsonl")):
             _complete(path)
         _finish(study)
     return folder / RESULTS
+
+
+def again(results: Path, named: bool = True) -> None:
+    """Account, verify, export and report once more, in the folder around `results`: a second run of the workflow.
+
+    Where ledgers are not `named`, none says in which folder it was written, as those of earlier versions don't.
+    """
+    config = Account.read(results / "account/account.json", "").config
+    for name in ("account", "exports", "report"):  # as Snakemake does before it runs their jobs
+        shutil.rmtree(results / name)
+    last = []
+    for path in (results / "ledger").glob("*/*.jsonl"):
+        records = read_records(path)
+        last.append(records[-2])
+        if not named:
+            records[0].pop("ledger")
+            write_records(path, records)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(simulated_study, "EPOCH_s", EPOCH_s)
+        patch.chdir(results.parent)
+        study = _simulation(validate(config, Config, "test"))
+        study.run_id = "run-2"
+        study.now_s, _, study.busy_s, *_ = max(last)
+        study.now_s += 1
+        _finish(study, named)
 
 
 def read_records(path: Path) -> list[Any]:
@@ -66,18 +99,22 @@ def ledger_of(results: Path, rule: str, **asked: Any) -> Path:
     raise LookupError(rule)
 
 
-def _study() -> Simulation:
+def _simulation(study: Config) -> Simulation:
+    package: dict[str, Any] = {**RAPL, "counter": {"unit_J": 1e-6, "wrap": None, "shared": True, "max_W": LIMIT_W}}
+    return Simulation(
+        RESULTS,
+        study,
+        sensors=[package, MODELLED[1], GPU | {"limit_W": LIMIT_W}],
+        parameters={**PARAMETERS, **RAPL_GAIN, **GPU_GAIN},
+    )
+
+
+def _study(sections: Mapping[str, Any]) -> Simulation:
     """Run a study on a host with RAPL and a GPU; a first training is killed."""
     experiments = {
         "support": {"task": "customer-service", "data": {"source": "embedded"}, "recipes": ["baseline", "int8"]}
     }
-    package: dict[str, Any] = {**RAPL, "counter": {"unit_J": 1e-6, "wrap": None, "shared": True, "max_W": LIMIT_W}}
-    study = Simulation(
-        RESULTS,
-        config(experiments=experiments),
-        sensors=[package, MODELLED[1], GPU | {"limit_W": LIMIT_W}],
-        parameters={**PARAMETERS, **RAPL_GAIN, **GPU_GAIN},
-    )
+    study = _simulation(config(experiments=experiments, **sections))
     study.prepare("support")
     study.train("support", "baseline", 1, 60, killed_s=20)
     study.evaluate("support", "baseline", 1, 0.9)
@@ -104,7 +141,8 @@ def _complete(path: Path) -> None:
 
 def _identify(start: dict[str, Any], command: list[str], read: Sequence[str] | None) -> None:
     inputs = None if read is None else fingerprints({name: Path(name) for name in read})
-    start |= {"cwd": str(Path.cwd()), "command": command, "waited_s": 0.0, "inputs": inputs}
+    start |= {"cwd": str(Path.cwd()), "ledger": str(Path.cwd() / RESULTS / "ledger"), "command": command}
+    start |= {"waited_s": 0.0, "inputs": inputs}
 
 
 def _end(path: Path, records: list[Any], made: Sequence[str]) -> None:
@@ -142,24 +180,32 @@ def _log(path: Path, name: str) -> None:
     place.write_text(json.dumps(log, indent=2))
 
 
-def _finish(study: Simulation) -> None:
-    """Account, verify and report under a meter; the account reads its own ledger while that is being written."""
+def _finish(study: Simulation, named: bool = True) -> None:
+    """Account, verify, export and report under a meter; the account reads its own ledger while it is being written."""
+    metered = functools.partial(_metered, study, named)
     settings, folder = study.config.model_dump_json(by_alias=True), str(RESULTS)
-    account, record, page = "results/account/account.json", "results/account/verification.json", "results/report"
+    attribution, account, footprint, record = (
+        f"results/account/{name}.json" for name in ("attribution", "account", "footprint", "verification")
+    )
+    page, tables, exports = "results/report", "results/report/tables", "results/exports"
     results = [str(path) for path in RESULTS.glob("evaluations/**/seed-1.json")]
     command = ["account", "--config", settings, "--results", folder, "--out", "results/account"]
-    _metered(study, command, results, ["results/account/attribution.json", account], running=True)
-    _metered(study, ["verify", folder, "--record", record], [account], [record])
-    for name in ("efficiency", "impact"):
-        table = f"results/report/tables/{name}.csv"
-        _metered(study, ["report", "--account", account, "--table", name, "--out", table], [account], [table], name)
-    command = ["report", "--account", account, "--verification", record, "--out", page]
+    metered(command, results, [attribution, account], running=True)
+    metered(["verify", folder, "--record", record], [account], [record])
+    command = ["report", "--account", account, "--table", "efficiency", "--out", f"{tables}/efficiency.csv"]
+    metered(command, [account], [f"{tables}/efficiency.csv"], "efficiency")
+    command = ["footprint", folder, "--out", footprint, "--table", f"{tables}/impact.csv"]
+    metered(command, [account, attribution], [f"{tables}/impact.csv", footprint], "impact")
+    command = ["export", folder, "--to", "all", "--out", exports]
+    metered(command, [account, footprint], [exports], "exports")
+    command = ["report", "--account", account, "--footprint", footprint, "--verification", record, "--out", page]
     made = ["index.html", "summary.json", "figures/power.svg", "tables/comparison.csv"]
-    _metered(study, command, [account, record], [f"{page}/{name}" for name in made])
+    metered(command, [account, footprint, record], [f"{page}/{name}" for name in made])
 
 
 def _metered(
     study: Simulation,
+    named: bool,
     command: list[str],
     read: Sequence[str],
     made: Sequence[str],
@@ -172,6 +218,8 @@ def _metered(
     path = RESULTS / "ledger" / study.host / f"{attempt}.jsonl"
     records = read_records(path)
     _identify(records[0], ["python", "-m", "greenllm", *command], read)
+    if not named:
+        records[0].pop("ledger")
     write_records(path, records[:2])
     with path.open() as file:
         if running:

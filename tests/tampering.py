@@ -24,8 +24,8 @@ class Tampering(NamedTuple):
 
     @property
     def of_the_report(self) -> bool:
-        """Whether only a verification of the report can find it."""
-        return bool({"report", "record"} & set(self.checks)) or self.place.startswith("report/")
+        """Whether only a verification of what is made from the account can find it."""
+        return bool({"footprint", "exports", "report", "record"} & set(self.checks)) or self.place.startswith("report/")
 
 
 def in_ledger(rule: str, change: Callable[[list[Any]], list[Any] | None], **asked: Any) -> Callable[[Path], None]:
@@ -178,7 +178,53 @@ def other_parquet(results: Path) -> None:
     frame.to_parquet(path, index=False)
 
 
+def changed_number(found: Any) -> None:
+    """Change the first number with a fraction in a JSON value."""
+    assert other_number(found)
+
+
+def other_number(found: Any) -> bool:
+    """Change the first number with a fraction in a JSON value; return whether there was one."""
+    for key, value in found.items() if isinstance(found, dict) else enumerate(found):
+        if isinstance(value, float) and value not in (0.0, 1.0):
+            found[key] = 1.01 * value
+            return True
+        if isinstance(value, dict | list) and other_number(value):
+            return True
+    return False
+
+
+def in_export(name: str) -> Callable[[Path], None]:
+    """Return an edit of the first number of an export, in whatever kind of file."""
+    if name.endswith(".json") and not name.startswith("eu-ai-act/"):  # that one has its numbers in texts
+        return in_json(f"exports/{name}", changed_number)
+    return in_text(f"exports/{name}", r"\d\.\d+", "0.0625")
+
+
+def stranger(results: Path) -> None:
+    """Put a file into an export that its form does not have."""
+    (results / "exports/sci/better.json").write_text("{}")
+
+
 RAW, GPU_RAW = "cpu/package-0.raw", "gpu/GPU-0.raw"
+FOOTPRINT = "account/footprint.json"
+# One file of each form and kind.
+EXPORTED = (
+    "cyclonedx/bom.json",
+    "boamps/support-baseline-seed-1-train.json",
+    "model-card/support-int8-seed-1/README.md",
+    "codecarbon/emissions.csv",
+    "sci/sci.json",
+    "sci/sci.md",
+    "eu-ai-act/support-int8-seed-1.json",
+    "eu-ai-act/support-int8-seed-1.md",
+    "ai-energy-score/master_results.csv",
+    "ai-energy-score/support-int8/GPU_ENERGY_SUMMARY.json",
+    "ai-energy-score/support-int8/GPU_ENERGY_WH.txt",
+    "ro-crate/ro-crate-metadata.json",
+    "ro-crate/configuration.json",
+    "ro-crate/account/attribution.json",
+)
 ACCOUNT, ATTRIBUTION, SUMMARY = "account/account.json", "account/attribution.json", "report/summary.json"
 EVALUATION, MEASUREMENT = "evaluations/support/int8/seed-1.json", "measurements/support/seed-1.json"
 LOG = "energy/train/experiment-support/recipe-baseline/seed-1.json"
@@ -320,7 +366,9 @@ KINDS = [
         "idle_J",
     ),
     Tampering("a grid factor", in_json(ACCOUNT, put("grid", "value", value=56.0)), ["numbers"], "grid.value"),
-    Tampering("a factor's year", in_json(ACCOUNT, put("grid", "year", value=2025)), ["numbers"], "grid.year"),
+    Tampering(
+        "a factor's year", in_json(ACCOUNT, put("grid", "year", value=lambda year: year - 1)), ["numbers"], "grid.year"
+    ),
     Tampering(
         "waste forgotten",
         in_json(ACCOUNT, put("spent", "waste", "killed", "attempts", value=0)),
@@ -381,6 +429,86 @@ KINDS = [
         lambda results: (results / "data/support/prepared/test.parquet").unlink(),
         ["files"],
         "data/support/prepared",
+    ),
+    # the footprint
+    Tampering(
+        "a factor's value in the footprint",
+        in_json(FOOTPRINT, put("site", "grid_carbon", "value", value=lambda x: x / 2)),
+        ["files", "footprint"],
+        "site.grid_carbon.value",
+    ),
+    Tampering(
+        "a factor's bound in the footprint",
+        in_json(FOOTPRINT, put("site", "pue", "high", value=lambda x: x - 0.01)),
+        ["files", "footprint"],
+        "site.pue.high",
+    ),
+    Tampering(
+        "a factor's year in the footprint",
+        in_json(FOOTPRINT, put("site", "grid_carbon", "year", value=lambda year: year + 1)),
+        ["files", "footprint"],
+        "site.grid_carbon.year",
+    ),
+    Tampering(
+        "a factor's source in the footprint",
+        in_json(FOOTPRINT, put("site", "grid_water", "source", value="a better one")),
+        ["files", "footprint"],
+        "site.grid_water.source",
+    ),
+    Tampering(
+        "embodied carbon of a device",
+        in_json(FOOTPRINT, put("equipment", 0, "embodied", "value", value=lambda x: x / 10)),
+        ["files", "footprint"],
+        "embodied.value",
+    ),
+    Tampering(
+        "an interval of the footprint narrowed",
+        in_json(FOOTPRINT, put("rows", -1, "carbon_g", "high", value=lambda x: 0.999 * x)),
+        ["files", "footprint"],
+        "carbon_g.high",
+    ),
+    Tampering(
+        "a decision over factors",
+        in_json(FOOTPRINT, put("decisions", 0, "recommended", value="int8")),
+        ["files", "footprint"],
+        "decisions[0].recommended",
+    ),
+    Tampering(
+        "a footprint with fewer draws",
+        in_json(FOOTPRINT, put("method", "draws", value=100_000)),
+        ["files", "footprint"],
+        "method.draws",
+    ),
+    Tampering("a torn footprint", lambda results: os.truncate(results / FOOTPRINT, 100), ["footprint"], FOOTPRINT),
+    Tampering(
+        "a cell of the impact table",
+        in_text("report/tables/impact.csv", r"(support,int8,.*?\d\.)\d\d", r"\g<1>00"),
+        ["files", "report"],
+        "impact.csv",
+    ),
+    Tampering(
+        "a cell of the impact table in LaTeX",
+        in_text("report/tables/impact.tex", r"\d\.\d", "0.1"),
+        ["report"],
+        "impact.tex",
+    ),
+    # the exports
+    *(
+        Tampering(f"a number of the export {name}", in_export(name), ["files", "exports"], f"exports/{name}")
+        for name in EXPORTED
+    ),
+    Tampering(
+        "a form removed",
+        lambda results: shutil.rmtree(results / "exports/cyclonedx"),
+        ["files", "exports"],
+        "exports/cyclonedx",
+    ),
+    Tampering("a file added to an export", stranger, ["files", "exports"], "exports/sci/better.json"),
+    Tampering(
+        "a form that does not apply",
+        in_text("exports/README.md", r"CycloneDX.*", "CycloneDX 1.7 ML-BOM | does not apply: no energy is known |"),
+        ["files", "exports"],
+        "exports/README.md",
     ),
     # the report
     Tampering(

@@ -88,6 +88,8 @@ def start_record(
     command: Sequence[str] = (),
     inputs: dict[str, Any] | None = None,
     clock_s: float = CLOCK_s,
+    cwd: str | None = None,
+    ledger: str | None = None,
 ) -> dict[str, Any]:
     columns = list(HOST_COLUMNS)
     for sensor in host.sensors:
@@ -99,6 +101,8 @@ def start_record(
         "schema": "greenllm/ledger/1",
         "id": job_id,
         "parent": parent,
+        "cwd": cwd,
+        "ledger": ledger,
         "run_id": run_id,
         "host": "node",
         "boot_id": host.boot_id,

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from typing import Any
@@ -116,12 +117,49 @@ def test_a_folder_is_the_same_by_what_both_ledgers_know_of_it():
         (older, newer, True),
         (newer, older, True),
         (newer, newer | {"sha256": "t"}, False),
+        (newer | {"modified": "monday"}, newer | {"modified": "tuesday"}, True),  # a copy has other times
+        (older | {"modified": "monday"}, older | {"modified": "tuesday"}, False),  # trained again, perhaps
     ):
         jobs = [
             job("maker", 0, 1, inputs={}, outputs={"model": left}),
             job("reader", 1, 2, inputs={"model": read}, outputs={"out": "o"}),
         ]
         assert ("maker" in artefacts(jobs)["out"]["lineage"]) == made_by_maker
+
+
+PLACES = {
+    "/home/a/study": "/scratch/b/study",
+    "/study": "/mnt/disk/study",  # as in a container and out of it
+    "/home/a/old-name": "/home/a/new-name",
+}
+
+
+@pytest.mark.parametrize(("first", "second"), PLACES.items())
+def test_a_study_that_was_moved_and_continued_is_one_study(first, second):
+    def place(folder):
+        return {"cwd": folder, "ledger": f"{folder}/results/ledger"}
+
+    jobs = [
+        job("train", 0, 1, inputs={}, outputs={"results/model": "m", "results/page": "p1"}, **place(first)),
+        job("compress", 1, 2, inputs={"results/model": "m"}, outputs={"results/int8": "i"}, **place(second)),
+        job("page", 2, 3, inputs={f"{second}/results/int8": "i"}, outputs={"results/page": "p2"}, **place(second)),
+    ]
+    made = artefacts(jobs)
+    assert {path: one["lineage"][-1] for path, one in made.items()} == {
+        "results/model": "train",
+        "results/int8": "compress",
+        "results/page": "page",
+    }
+    assert made["results/page"]["lineage"] == ["train", "compress", "page"]
+    assert made["results/page"]["sources"] == []
+
+
+def test_two_studies_with_one_ledger_folder_are_two():
+    jobs = [
+        job(name, at, at + 1, inputs={}, outputs={"out": name}, cwd=f"/home/{name}", ledger="/shared/ledger")
+        for at, name in enumerate(("a", "b"))
+    ]
+    assert {path: one["made_by"] for path, one in artefacts(jobs).items()} == {"out": "a", "/home/b/out": "b"}
 
 
 def test_an_ancestor_of_unknown_energy_makes_the_cost_unknown_with_the_known_part_beside_it():
@@ -340,3 +378,27 @@ def test_the_meters_own_ledgers_tell_the_lineage(tmp_path):
     spent = pytest.approx(result["spent_J"])
     assert made["report"]["energy_J"] == spent
     assert [run["energy_J"] for run in result["runs"]] == [spent]
+
+
+def test_the_meters_own_ledgers_follow_a_copy_to_another_place(tmp_path):
+    greenllm = [sys.executable, "-m", "greenllm"]
+    environment = os.environ | {"GREENLLM_LOCKS": str(tmp_path / "locks"), "GREENLLM_RUN_ID": "run"}
+
+    def meter(folder, *words: str) -> None:
+        command = [*greenllm, "meter", "--ledger", "results/ledger", *words]
+        subprocess.run(command, cwd=folder, env=environment, check=True, stdin=subprocess.DEVNULL)
+
+    first, second = tmp_path / "first", tmp_path / "second"
+    first.mkdir()
+    (first / "rows").write_text("rows")
+    meter(
+        first, "--input", "rows", "--output", "model/", "--", "sh", "-c", "mkdir model && echo weights > model/weights"
+    )
+    shutil.copytree(first, second, copy_function=shutil.copyfile)  # with other times, as `cp -r`
+    os.utime(second / "model/weights", (1e9, 1e9))
+    meter(second, "--input", "model", "--output", "copy", "--", "cp", "model/weights", "copy")
+    command = [*greenllm, "attribute", "results/ledger", "--json"]
+    result = json.loads(subprocess.run(command, cwd=second, env=environment, check=True, capture_output=True).stdout)
+    made = {artefact["path"]: artefact for artefact in result["artefacts"]}
+    assert made["copy"]["lineage"] == [job["id"] for job in result["jobs"]]
+    assert made["copy"]["unknown"] == []

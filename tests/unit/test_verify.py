@@ -1,18 +1,23 @@
 """`greenllm verify`: nothing found in honest results; each kind of tampering or damage found, at its place."""
 
+import fcntl
 import json
+import os
+import re
 import shutil
+import threading
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
 import pytest
 import simulated_study
-from metered_results import EPOCH_s, ledger_of, metered_results, read_records
+from metered_results import EPOCH_s, again, ledger_of, metered_results, read_records, write_records
 from simulated_study import whole_study
-from tampering import KINDS, Tampering
+from tampering import KINDS, Tampering, in_json, put
 
 from greenllm import __version__
+from greenllm.account.document import SCHEMA
 from greenllm.cli import main
 
 
@@ -50,6 +55,48 @@ def test_nothing_is_found_in_an_honest_run(results: Path, capsys: pytest.Capture
     )
 
 
+def test_nothing_is_found_in_a_report_in_chinese_with_factors_of_the_users_own(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    site = {"country": "FRA", "carbon_g_per_kWh": 50.0, "carbon_source": "our contract", "carbon_year": 2025}
+    hardware = {"processor": {"embodied_kg": 20.0, "life_years": 4.0, "source": "our supplier", "year": 2025}}
+    results = metered_results(tmp_path, report={"language": "zh"}, site=site, hardware=hardware)
+    capsys.readouterr()
+    status, answer = verified(results, capsys)
+    assert (status, findings(answer)) == (0, [])
+
+
+def test_a_footprint_elsewhere_changes_nothing(results: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    other = str(results.parent / "elsewhere.json")
+    assert main(["footprint", str(results), "--country", "FRA", "--price", "0.2", "--out", other]) == 0
+    capsys.readouterr()
+    status, answer = verified(results, capsys)
+    assert (status, findings(answer)) == (0, [])
+
+
+def test_a_footprint_is_computed_again_with_the_options_of_its_job(
+    results: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The command in the ledger says the options; a footprint of other options in its place is found."""
+    footprint = results / "account/footprint.json"
+    assert main(["footprint", str(results), "--pue", "1.1:1.2:1.3", "--out", str(footprint)]) == 0
+    capsys.readouterr()
+    _, answer = verified(results, capsys)
+    assert "account/footprint.json: site.pue.value" in {one["place"] for one in findings(answer)}
+    path = ledger_of(results, "impact")
+    path.write_text(path.read_text().replace('"results", "--out"', '"results", "--pue", "1.1:1.2:1.3", "--out"'))
+    _, answer = verified(results, capsys)
+    assert [one for one in findings(answer) if one["check"] == "footprint"] == []
+
+
+def test_a_series_of_the_users_own_that_is_gone_is_named(results: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    in_json("account/account.json", put("config", "site", value={"series": "gone.csv"}))(results)
+    _, answer = verified(results, capsys)
+    footprint = next(check for check in answer["checks"] if check["name"] == "footprint")
+    assert footprint["findings"] == []
+    assert any("gone.csv" in reason for reason in footprint["skipped"])
+
+
 def test_nothing_is_found_where_only_the_account_was_made(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -63,6 +110,66 @@ def test_nothing_is_found_where_only_the_account_was_made(
     said = capsys.readouterr().out
     assert "skipped: the report: none has been made" in said
     assert f"nothing found by greenllm {__version__}" in said
+
+
+def retimed(results: Path) -> None:
+    """Give every file another time, as `cp -r`, a zip archive and a git checkout do."""
+    for path in results.rglob("*"):
+        os.utime(path, (EPOCH_s, EPOCH_s))
+
+
+def test_nothing_is_found_in_a_copy_with_other_times(results: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    retimed(results)
+    status, answer = verified(results, capsys)
+    assert (status, findings(answer)) == (0, [])
+
+
+@pytest.fixture
+def by_size_alone(results: Path, capsys: pytest.CaptureFixture[str]) -> Path:
+    """Results whose ledgers and logs know folders by number, size and time, as those of earlier versions do."""
+    for path in [*(results / "ledger").rglob("*.jsonl"), *(results / "energy").rglob("*.json")]:
+        path.write_text(re.sub(r',\s*"sha256": "[0-9a-f]{64}"(?=\s*})', "", path.read_text()))
+    again(results)
+    capsys.readouterr()
+    return results
+
+
+def test_what_is_known_by_size_alone_is_named_and_not_its_time(
+    by_size_alone: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    retimed(by_size_alone)
+    status, answer = verified(by_size_alone, capsys)
+    assert (status, findings(answer)) == (0, [])
+    files = next(check for check in answer["checks"] if check["name"] == "files")
+    assert any("size of their files only" in reason and "data/support" in reason for reason in files["skipped"])
+
+
+def test_another_size_is_found_where_no_hash_is_known(by_size_alone: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with (by_size_alone / "models/support/int8/seed-1/model/model.safetensors").open("ab") as file:
+        file.write(b"0")
+    _, answer = verified(by_size_alone, capsys, "--record", str(by_size_alone.parent / "verification.json"))
+    assert "models/support/int8/seed-1/model" in {one["place"] for one in findings(answer)}
+
+
+@pytest.mark.parametrize("named", [True, False], ids=["ledgers-that-name-their-folder", "older-ledgers"])
+def test_a_study_that_was_moved_and_then_continued_is_honest(
+    named: bool, honest: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The account is made again in another place: the last finished attempt counts, wherever it ran."""
+    (tmp_path / "elsewhere").mkdir()
+    results = shutil.copytree(honest, tmp_path / "elsewhere/results")
+    retimed(results)
+    again(results, named)
+    capsys.readouterr()
+    status, answer = verified(results, capsys)
+    files = next(check for check in answer["checks"] if check["name"] == "files")
+    assert files["findings"] == []
+    assert not any("outside" in reason for reason in files["skipped"])
+    assert (status, findings(answer)) == (0, [])
+    edited = results / "account/account.json"
+    edited.write_text(edited.read_text() + "\n")
+    _, answer = verified(results, capsys)
+    assert "account/account.json" in {one["place"] for one in findings(answer) if one["check"] == "files"}
 
 
 @pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.name.replace(" ", "-"))
@@ -88,6 +195,33 @@ def test_an_input_that_was_changed_in_between_is_found(results: Path, capsys: py
     path.write_text(path.read_text().replace(inputs[name], "0" * 64))
     _, answer = verified(results, capsys)
     assert f"input {name}" in "".join(f["place"] for f in findings(answer) if f["check"] == "files")
+
+
+def test_a_job_that_ends_while_ledgers_are_read_is_no_finding(
+    results: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The rules `impact` and `verify` run side by side: a ledger is read, then its job ends and has a log."""
+    log, ledger = results / "energy/impact.json", ledger_of(results, "impact")
+    ended, first = log.read_text(), min((results / "ledger").glob("*/*.jsonl"))
+    log.unlink()
+    write_records(ledger, read_records(ledger)[:-1])
+    content = first.read_bytes()
+    first.unlink()
+    os.mkfifo(first)
+
+    def end() -> None:
+        with first.open("wb") as file:  # waits until the first ledger is being read
+            log.write_text(ended)
+            file.write(content)
+
+    ending = threading.Thread(target=end, daemon=True)
+    ending.start()
+    with ledger.open() as running:
+        fcntl.flock(running, fcntl.LOCK_EX)
+        _, answer = verified(results, capsys, "--record", str(results.parent / "verification.json"))
+    ending.join(timeout=60)
+    assert log.is_file()
+    assert findings(answer) == []
 
 
 def test_what_is_found_is_printed_with_what_was_expected(results: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -154,5 +288,5 @@ def test_mistakes_of_the_user_are_named(results: Path, capsys: pytest.CaptureFix
     assert f"{ledgers[0].name}" in said
     assert "are gone" in said
     account = results / "account/account.json"
-    account.write_text(account.read_text().replace("greenllm/account/2", "greenllm/account/1"))
-    assert "expected schema 'greenllm/account/2'" in refused(results)
+    account.write_text(account.read_text().replace(SCHEMA, "greenllm/account/0"))
+    assert f"expected schema {SCHEMA!r}" in refused(results)

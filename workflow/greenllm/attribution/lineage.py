@@ -9,19 +9,25 @@ from typing import Any, NamedTuple
 
 from greenllm.attribution.attempt import Attempt
 from greenllm.attribution.nesting import parent_among
-from greenllm.meter.fingerprints import same
+from greenllm.meter.fingerprints import same, same_but_for_time
 
 Moment = tuple[float, float]  # wall clock that never goes back within a boot, CLOCK_MONOTONIC (both in s)
 
 
 @dataclass(frozen=True)
 class InputOrigin:
-    """Where an input came from: `maker` made it, or `unknown` says why its maker is unknown; otherwise from outside."""
+    """Where an input came from: `maker` made it, or `unknown` says why its maker is unknown; otherwise from outside.
+
+    `changed`: attempts left something there, but nothing of this content, or of this size where no hash is known.
+    `retimed`: one of them left something of this size at another time, and no hash is known.
+    """
 
     path: str
     fingerprint: Any
     maker: Attempt | None = None
     unknown: str | None = None
+    changed: bool = False
+    retimed: bool = False
 
 
 class Ancestry(NamedTuple):
@@ -41,11 +47,14 @@ class Lineage:
 
     Within a boot the order is that of CLOCK_MONOTONIC, since the wall clock may be set; across boots that of the wall
     clock. Each job's paths are relative to the folder in which it ran; here they are relative to that of the first job.
+    A study that was copied or moved with its ledgers, and then continued, is one study: paths are those of the first
+    place. The ledgers' folder, as each job knew it, says where it was.
     """
 
     def __init__(self, attempts: Sequence[Attempt]) -> None:
         self.attempts = attempts
         self._base = next((a.start.cwd for a in attempts if a.start.cwd), None)
+        self._ledgers = next((a.start.ledger for a in attempts if a.start.ledger), None)
         self._began, self._ended = _moments(attempts)
         self._made: dict[str, list[Attempt]] = {}  # by path, in order of their ends
         for attempt in sorted(attempts, key=lambda a: (self._ended[a.id], a.id)):
@@ -62,6 +71,11 @@ class Lineage:
         for attempt in attempts:
             self._children.setdefault(self._around[attempt.id], []).append(attempt)
         self._origins: dict[str, list[InputOrigin] | None] = {}
+
+    @property
+    def ledger_folder(self) -> str | None:
+        """The folder of the ledgers, named as paths are; None where no ledger names it."""
+        return None if self._ledgers is None else _relative_to(self._base, None, self._ledgers)
 
     @cached_property
     def in_order(self) -> list[Attempt]:
@@ -134,7 +148,12 @@ class Lineage:
     def _by_path(self, attempt: Attempt, prints: dict[str, Any] | None) -> dict[str, Any] | None:
         if prints is None:
             return None
-        return {_relative_to(self._base, attempt.start.cwd, path): found for path, found in prints.items()}
+        return {self._named(attempt, path): found for path, found in prints.items()}
+
+    def _named(self, attempt: Attempt, path: str) -> str:
+        """Return a path of an attempt relative to the first job's folder, as if the study had never been moved."""
+        path = posixpath.join(attempt.start.cwd or "", path)
+        return _relative_to(self._base, None, _moved(path, attempt.start.ledger, self._ledgers))
 
     def _order(self, attempt: Attempt) -> tuple[Moment, str]:
         return self._began[attempt.id], attempt.id
@@ -145,7 +164,15 @@ class Lineage:
         for maker in reversed(self._makers_before(reader, path)):
             if maker.status == "succeeded" and same(self._left(maker, path), fingerprint):
                 return InputOrigin(path, fingerprint, maker=maker)
-        return InputOrigin(path, fingerprint, unknown=self._doubt(path, fingerprint, reader))
+        left = [self._left(maker, path) for maker in self._makers_before(reader, path)]
+        alike = [one for one in left if same_but_for_time(one, fingerprint)]
+        return InputOrigin(
+            path,
+            fingerprint,
+            unknown=self._doubt(path, fingerprint, reader),
+            changed=bool(left) and not alike,
+            retimed=bool(alike) and not any(same(one, fingerprint) for one in alike),
+        )
 
     def _doubt(self, path: str, fingerprint: Any, reader: Attempt) -> str | None:
         """Return why an input's maker is unknown; None where no attempt made anything at, around or below its path."""
@@ -180,6 +207,21 @@ def _relative_to(base: str | None, cwd: str | None, path: str) -> str:
     path = posixpath.normpath(posixpath.join(cwd or "", path))
     inside = base is not None and path.startswith(f"{base.rstrip('/')}/")
     return posixpath.relpath(path, base) if inside else path
+
+
+def _moved(path: str, ledgers: str | None, first: str | None) -> str:
+    """Return a path where it was when the ledgers' folder, which is `ledgers` to the job, was still at `first`.
+
+    What the two names have in common at their ends, such as results/ledger, was moved as a whole.
+    """
+    if ledgers is None or first is None or ledgers == first:
+        return path
+    here, there = ledgers.rstrip("/").split("/"), first.rstrip("/").split("/")
+    while min(len(here), len(there)) > 2 and here[-1] == there[-1]:
+        here.pop()
+        there.pop()
+    folder, path = "/".join(here), posixpath.normpath(path)
+    return "/".join(there) + path.removeprefix(folder) if path.startswith(f"{folder}/") else path
 
 
 def _folders_around(path: str) -> Iterator[str]:

@@ -18,6 +18,10 @@ class DoesNotApplyError(UserError):
     """Why an account can't be written in a form, in one line."""
 
 
+class NotHereError(DoesNotApplyError):
+    """Why a form can't be written from where GreenLLM is installed, in one line."""
+
+
 @dataclass(frozen=True)
 class Exported:
     """An account, the results folder that it is in, and its footprint, where one was made."""

@@ -14,7 +14,7 @@ from pathlib import Path
 import greenllm
 from greenllm.account.document import Account, JobRow
 from greenllm.exports.consequences import Consequences, consequences
-from greenllm.exports.form import DoesNotApplyError, Exported, Files, Form, Json, known
+from greenllm.exports.form import DoesNotApplyError, Exported, Files, Form, Json, NotHereError, known
 from greenllm.exports.stages import Stage, version_of
 from greenllm.study import layout
 
@@ -54,7 +54,7 @@ def _files(exported: Exported) -> Files:
     account = exported.account
     workflow = Path(greenllm.__file__).parents[2] / SNAKEFILE
     if not workflow.is_file():
-        raise DoesNotApplyError(f"{workflow}: no such file; the crate holds the workflow, so run from its repository")
+        raise NotHereError(f"{workflow}: no such file; the crate holds the workflow, so run from its repository")
     if not account.jobs:
         raise DoesNotApplyError("no attempt has been metered; run the workflow first")
     payload = _payload(exported, workflow)

@@ -1,6 +1,7 @@
 """Writing an account in one form, or in all that apply: a folder for each, complete or not at all."""
 
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
 
 from greenllm.account.document import Account
@@ -58,10 +59,15 @@ def export_all(exported: Exported, out: Path) -> dict[str, str | None]:
             found[name] = str(error)
             if (out / name).exists():
                 shutil.rmtree(require_replaceable(out / name, STAGE))
+    with replacing(out / INDEX) as beside:
+        beside.write_text(index(found), encoding="utf-8")
+    return found
+
+
+def index(found: Mapping[str, str | None]) -> str:
+    """Return the list of all forms, in Markdown: {form: None, or why it does not apply}."""
     lines = ["# Exports", "", "Written by `greenllm export`.", "", "| form | here |", "| --- | --- |"]
     for name, reason in found.items():
         here = f"[{name}/]({name}/)" if reason is None else f"does not apply: {reason}"
         lines.append(f"| {FORMS[name].title} | {here} |")
-    with replacing(out / INDEX) as beside:
-        beside.write_text("\n".join(lines) + "\n", encoding="utf-8")
-    return found
+    return "\n".join(lines) + "\n"

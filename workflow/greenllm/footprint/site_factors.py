@@ -163,11 +163,21 @@ def _own(site: Site, name: str, key: str, source_key: str, place: str | None, ye
         name=name,
         place=place or "own factor",
         value=value,
-        interval="none given with the factor",
+        low=value,  # as with the command, a number without bounds is taken as exact
+        high=value,
+        interval="none given with the factor, which is taken as exact",
         unit=KINDS[name].unit,
         year=year,
         source=source or "the configuration of the study",
     )
+
+
+def require_currency(code: str, where: str) -> None:
+    """Raise UserError, which starts with `where`, if a code is not one of ISO 4217."""
+    from babel.numbers import is_currency  # here, since few studies name a price
+
+    if not is_currency(code):
+        raise UserError(f"{where}: {code!r} is no currency; expected a code of ISO 4217, such as EUR or CNY")
 
 
 def _price(site: Site, place: str | None) -> Factor | None:
@@ -180,11 +190,14 @@ def _price(site: Site, place: str | None) -> Factor | None:
             "config: site.price_per_kWh, site.currency and site.price_source belong together: expected all or none; "
             "give the price of a kWh, its currency (ISO 4217, such as EUR), and where and when it was valid"
         )
+    require_currency(site.currency, "config: site.currency")
     return Factor(
         name="price",
         place=place or "own price",
         value=site.price_per_kWh,
-        interval="none given with the price",
+        low=site.price_per_kWh,
+        high=site.price_per_kWh,
+        interval="none given with the price, which is taken as exact",
         unit=f"{site.currency}/kWh",
         year=site.price_year,
         source=site.price_source,

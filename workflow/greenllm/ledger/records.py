@@ -157,6 +157,7 @@ class StartRecord:
     job: JobRecord
     command: list[Text] | None = None
     cwd: Text | None = None
+    ledger: Text | None = None
     config_hash: Text | None = None
     inputs: dict[str, Any] | None = None
     started: Text | None = None

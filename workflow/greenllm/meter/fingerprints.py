@@ -3,7 +3,7 @@
 import hashlib
 import os
 import stat
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -41,10 +41,30 @@ def _fingerprint(path: Path) -> Any:
         return None
 
 
+def hashed(one: Any, other: Any) -> bool:
+    """Whether two fingerprints can be compared by content: both are, or have, a hash."""
+    return all(isinstance(found, str) or (isinstance(found, dict) and "sha256" in found) for found in (one, other))
+
+
 def same(one: Any, other: Any) -> bool:
-    """Whether two fingerprints may be of one content; those of folders in earlier ledgers have no `sha256`."""
+    """Whether two fingerprints may be of one content. Where both have a hash, times don't count: a copy has others."""
+    if hashed(one, other):
+        return _equal(one, other, without=("modified",))
+    return _equal(one, other)
+
+
+def same_but_for_time(one: Any, other: Any) -> bool:
+    """Whether two fingerprints differ at most in times of modification, which are those of a copy where it was copied.
+
+    Without a hash this says that the number of files and their sizes are equal, and nothing of their content.
+    """
+    return _equal(one, other, without=("modified",))
+
+
+def _equal(one: Any, other: Any, without: Collection[str] = ()) -> bool:
+    """Compare what both know: folders in earlier ledgers have no `sha256`."""
     if isinstance(one, dict) and isinstance(other, dict):
-        return all(one[key] == other[key] for key in one.keys() & other.keys())
+        return all(one[key] == other[key] for key in (one.keys() & other.keys()) - set(without))
     return bool(one == other)
 
 

@@ -191,6 +191,7 @@ class Recording:
             ),
             command=command,
             cwd=_here(),
+            ledger=printable(str(self._folder)),
             config_hash=self._config_hash(command),
             inputs=self._inputs,
             started=rfc3339(wall_s),

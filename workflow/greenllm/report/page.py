@@ -37,15 +37,17 @@ def write_report(
     *,
     footprint: Footprint | None = None,
     verification: Verification | None = None,
+    drawn: bool = True,
 ) -> None:
     """Write index.html, figures/, tables/, paper/ and summary.json into `folder`; other files there stay.
 
     Without `spoken`, the language is that of the configuration (`report.language`), else English. `footprint` and
-    `verification` are those of this account, None where none was made. Raises UserError if there is an index.html
+    `verification` are those of this account, None where none was made. Where it is not `drawn`, there are no files of
+    figures, and those of the page are empty. Raises UserError if there is an index.html
     or summary.json that is not a report's.
     """
     with speaking(spoken or language_of(account)):
-        _write(account, folder, footprint, verification)
+        _write(account, folder, footprint, verification, drawn)
 
 
 def language_of(account: Account, code: str | None = None) -> Language:
@@ -53,13 +55,15 @@ def language_of(account: Account, code: str | None = None) -> Language:
     return language(code or account.config.get("report", {}).get("language", ENGLISH))
 
 
-def _write(account: Account, folder: Path, footprint: Footprint | None, verification: Verification | None) -> None:
+def _write(
+    account: Account, folder: Path, footprint: Footprint | None, verification: Verification | None, drawn: bool
+) -> None:
     require_own(folder / "index.html", "<title>GreenLLM")
     require_own(folder / "summary.json", '"schema": "greenllm/')
     written = [thousand(account, footprint), *(make(account) for make in tables.PAGE)]
     for table in written:
         table.write(folder / "tables" / table.name)
-    drawings = figures.draw_all(account, folder / "figures")
+    drawings = figures.draw_all(account, folder / "figures" if drawn else None)
     found = findings(account.experiments)
     write_json(
         folder / "summary.json",

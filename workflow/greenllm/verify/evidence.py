@@ -1,6 +1,8 @@
 """What a verification rests on: a results folder's ledgers as the account read them, and the account computed again."""
 
+import contextlib
 import hashlib
+import posixpath
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -9,6 +11,9 @@ from typing import Any
 
 from greenllm.account.account import account
 from greenllm.account.document import Account, LedgerFile
+from greenllm.account.footprint_document import Footprint
+from greenllm.account.footprint_of_results import footprint_of_results
+from greenllm.account.footprint_options import FootprintOptions
 from greenllm.attribution import Attempt, Attribution
 from greenllm.attribution.from_ledgers import attribute_attempts
 from greenllm.attribution.lineage import Lineage
@@ -52,13 +57,15 @@ class LedgerEvidence:
 class Evidence:
     """The files of a results folder that a verification compares.
 
-    `written` is account.json as JSON; `with_report`: whether the report is compared, too.
+    `written` is account.json as JSON; `with_report`: whether what is made from the account is compared, too.
+    `energy_logs` were read before the ledgers: so each has a ledger with an end, also where jobs run meanwhile.
     """
 
     folder: Path
     written: Mapping[str, Any]
     account: Account
     ledgers: Sequence[LedgerEvidence]
+    energy_logs: Mapping[Path, bytes]
     with_report: bool
 
     @property
@@ -80,7 +87,7 @@ class Evidence:
     @cached_property
     def lineage(self) -> Lineage:
         """All attempts in order of time, and what each made from what."""
-        return Lineage(self.attempts)
+        return Lineage([_with_ledger_folder(one, self.account) for one in self.attempts])
 
     @cached_property
     def config(self) -> Config:
@@ -112,6 +119,28 @@ class Evidence:
         except UserError as error:
             return error
 
+    def maker_of(self, pattern: str) -> Attempt | None:
+        """Return the last attempt that made a file of the folder (its pattern); None where no ledger names it."""
+        results = posixpath.dirname(self.lineage.ledger_folder or "")
+        name = posixpath.join(results, layout.located(pattern, ".").as_posix())
+        return next((maker for path, maker in self.lineage.artefacts() if path == name), None)
+
+    @cached_property
+    def footprint_command(self) -> list[str] | None:
+        """The words after `greenllm footprint` of the job that made footprint.json; None where no ledger has them."""
+        maker = self.maker_of(layout.FOOTPRINT)
+        words = maker.start.command or [] if maker else []
+        return words[words.index("footprint") + 1 :] if "footprint" in words else None
+
+    @cached_property
+    def footprint_again(self) -> "Footprint | UserError":
+        """The footprint, computed again with the options of the job that made it; the error if that can't be done."""
+        try:
+            options = FootprintOptions.parse(self.footprint_command or [])
+            return footprint_of_results(self.folder, options)[1]
+        except UserError as error:
+            return error
+
     def text(self, pattern: str) -> dict[str, Any] | None:
         """Return a JSON file of the folder (its pattern in study/layout.py); None where it is missing or damaged."""
         try:
@@ -136,6 +165,19 @@ class Evidence:
         return sha256_of(path) if path.is_file() else None
 
 
+def _with_ledger_folder(attempt: Attempt, account: Account) -> Attempt:
+    """Return an attempt that names its ledgers' folder: a job of the workflow has it in the results folder.
+
+    Ledgers of earlier versions don't name it.
+    """
+    start = attempt.start
+    if start.ledger is not None or start.cwd is None or start.job.rule is None:
+        return attempt
+    results = posixpath.join(start.cwd, str(account.config.get("results", "results")))
+    folder = posixpath.normpath(layout.LEDGER.replace(layout.RESULTS, results, 1))
+    return replace(attempt, start=replace(start, ledger=folder))
+
+
 def read_evidence(folder: Path, with_report: bool) -> Evidence:
     """Read a results folder.
 
@@ -149,11 +191,12 @@ def read_evidence(folder: Path, with_report: bool) -> Evidence:
     ledger_folder = layout.located(layout.LEDGER, folder)
     running = {job.id for job in found.jobs if job.status == "running"}
     here = boot_id()
+    energy_logs = _energy_logs(folder / "energy")
     ledgers = [
         _read_ledger(ledger_folder, one, named.get(str(one.relative_to(ledger_folder))), running, here)
         for one in ledger_paths(ledger_folder)
     ]
-    evidence = Evidence(folder, read_json(path, REMEDY), found, ledgers, with_report)
+    evidence = Evidence(folder, read_json(path, REMEDY), found, ledgers, energy_logs, with_report)
     gone = evidence.missing_ledgers
     if gone and 2 * len(gone) >= len(named):
         raise UserError(
@@ -161,6 +204,15 @@ def read_evidence(folder: Path, with_report: bool) -> Evidence:
             f"({listed(gone)}); restore them, since without them nothing can be verified"
         )
     return evidence
+
+
+def _energy_logs(folder: Path) -> dict[Path, bytes]:
+    """Return the content of each energy log. Snakemake removes that of a job that it is about to run."""
+    found = {}
+    for path in sorted(folder.rglob("*.json")):
+        with contextlib.suppress(FileNotFoundError):
+            found[path] = path.read_bytes()
+    return found
 
 
 def _read_ledger(folder: Path, path: Path, named: LedgerFile | None, running: set[str], here: str) -> LedgerEvidence:

@@ -10,15 +10,20 @@ from greenllm.study.results import Key
 from greenllm.verify.check import Check
 from greenllm.verify.evidence import Evidence
 
-# The least energy of an operation (multiplication or addition), J. NVIDIA's Blackwell Ultra, the most frugal
-# accelerator with published figures, does 15e15 dense 4-bit operations a second at a board power of 1,400 W (NVIDIA,
-# "Inside NVIDIA Blackwell Ultra", 2025): 0.093 pJ. A ninth of that, for accelerators to come and for operations that
-# pruning or sparsity leaves out though they are counted.
+# The least energy of an operation (multiplication or addition), J.
+# NVIDIA's Blackwell Ultra does 15e15 dense 4-bit operations a second (NVIDIA, "Inside NVIDIA Blackwell Ultra: The Chip
+# Powering the AI Factory Era", developer.nvidia.com/blog, 2025; read) and draws 1,400 W (Tom's Hardware, "Nvidia shares
+# Blackwell Ultra's secrets", 2025; read): 0.093 pJ. Its successor Rubin is announced with 50e15, at 1.8 to 2.3 kW by
+# analysts that the press of 2026 quotes and NVIDIA has not confirmed: 0.04 pJ. A ninth of the first figure, a quarter
+# of the second, leaves room for operations that pruning or sparsity leaves out though they are counted. How much room
+# is a choice, not a measurement.
 # Landauer's limit (kT ln 2 = 2.9e-21 J a bit at 300 K) would find nothing.
 FLOOR_J = 1e-14
-# The same for processors without an accelerator. Intel's Xeon 6980P does 128 cores · 2,048 operations a cycle (AMX,
-# bf16) · 3.2 GHz (its all-core turbo) = 0.84e15 a second at a TDP of 500 W (Intel ARK; AMX: Intel's optimization
-# manual): 0.6 pJ; 8-bit operations take half of that. A sixth of the latter.
+# The same for processors without an accelerator. With AMX, a core of an Intel Xeon does 1,024 bf16 or 2,048 8-bit
+# operations a cycle (Intel, "Accelerate AI Workloads with Intel AMX", p. 4, as quoted in PyTorch's recipe on AMX; read
+# there). A Xeon 6980P has 128 cores and a TDP of 500 W, and at 3.2 GHz (press reports of 2024, of lists from before its
+# launch; Intel's own page was not at hand) would do 0.42e15 bf16 or 0.84e15 8-bit operations a second: 1.2 or 0.6 pJ
+# each. A twelfth of the latter, again a choice.
 PROCESSOR_FLOOR_J = 5e-14
 
 

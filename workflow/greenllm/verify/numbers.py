@@ -51,16 +51,12 @@ def _without_folder(trouble: str, evidence: Evidence) -> str:
 
 
 def _compare_configuration(check: Check, evidence: Evidence) -> None:
-    """Compare the account's configuration with the one in the command of the job that made it."""
-    made_by = [
-        attempt
-        for attempt in evidence.lineage.in_order
-        if attempt.start.job.rule == "account" and "--config" in (attempt.start.command or [])
-    ]
-    if not made_by:
+    """Compare the account's configuration with the one in the command of the last job that made it."""
+    maker = evidence.maker_of(layout.ACCOUNT)
+    command = maker.start.command or [] if maker else []
+    if "--config" not in command:
         check.skip("the configuration: no ledger of the job that made the account")
         return
-    command = made_by[-1].start.command or []
     try:
         given = json.loads(command[command.index("--config") + 1])
         config: Config = validate(given, Config, "--config")

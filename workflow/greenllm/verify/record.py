@@ -3,6 +3,8 @@
 from greenllm import __version__
 from greenllm.documents.verification import CheckOutcome, Verification
 from greenllm.errors import UserError
+from greenllm.report.language import speaking
+from greenllm.report.page import language_of
 from greenllm.report.verified import VERIFIED_LINE, verified_line
 from greenllm.study import layout
 from greenllm.verify.check import Check
@@ -30,7 +32,8 @@ def check_record(evidence: Evidence) -> CheckOutcome:
     if not lines:
         check.skip("the page's line about its verification: no page, or one of an earlier version")
     elif evidence.account.packages.get("greenllm") == __version__:
-        allowed = [str(verified_line(one)) for one in (None, recorded)]
+        with speaking(language_of(evidence.account)):
+            allowed = [str(verified_line(one)) for one in (None, recorded)]
         check.expect(
             lines[0].strip() in allowed,
             "report/index.html: verified",

@@ -17,8 +17,10 @@ from greenllm.verify.counters import check_counters
 from greenllm.verify.coverage import check_coverage
 from greenllm.verify.energy_logs import check_energy_logs
 from greenllm.verify.evidence import Evidence, read_evidence
+from greenllm.verify.exports_again import check_exports
 from greenllm.verify.fingerprinted_files import check_files
 from greenllm.verify.floor import check_floor
+from greenllm.verify.footprint_again import check_footprint
 from greenllm.verify.ledgers import check_ledgers
 from greenllm.verify.measurements import check_measurements
 from greenllm.verify.numbers import check_numbers
@@ -34,7 +36,7 @@ OF_THE_ACCOUNT: tuple[CheckFunction, ...] = (
     check_ledgers, check_numbers, check_energy_logs, check_predictions, check_measurements, check_conservation,
     check_attempts, check_coverage, check_clocks, check_counters, check_power, check_floor, check_files,
 )  # fmt: skip
-OF_THE_REPORT: tuple[CheckFunction, ...] = (check_report, check_record)
+FROM_THE_ACCOUNT: tuple[CheckFunction, ...] = (check_footprint, check_report, check_exports, check_record)
 
 
 def verify(folder: Path, with_report: bool = True) -> Verification:
@@ -44,7 +46,7 @@ def verify(folder: Path, with_report: bool = True) -> Verification:
     gone.
     """
     evidence = read_evidence(folder, with_report)
-    checks = OF_THE_ACCOUNT + (OF_THE_REPORT if with_report else ())
+    checks = OF_THE_ACCOUNT + (FROM_THE_ACCOUNT if with_report else ())
     return Verification(
         version=__version__,
         made_by=evidence.account.packages.get("greenllm"),
