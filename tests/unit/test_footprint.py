@@ -471,10 +471,12 @@ def test_the_sites_carbon_is_reported_apart(tmp_path: Path) -> None:
     assert total["carbon_site_g"]["low"] == pytest.approx(1.5 * total["carbon_g"]["low"])
 
 
-def test_a_factor_without_bounds_makes_carbon_without_bounds(tmp_path: Path) -> None:
+def test_an_own_factor_without_bounds_is_taken_as_exact(tmp_path: Path) -> None:
     site = {"carbon_g_per_kWh": 30, "carbon_source": "the supplier's disclosure", "carbon_year": 2026}
     study = Simulation(tmp_path, config(site=site))
     study.prepare("support")
-    carbon = accounted(study)["spent"]["total"]["carbon_g"]
-    assert carbon["value"] > 0
-    assert (carbon["low"], carbon["high"]) == (None, None)
+    account = accounted(study)
+    total = account["spent"]["total"]
+    for bound in ("value", "low", "high"):
+        assert total["carbon_g"][bound] == pytest.approx(total["energy_J"][bound] / 3.6e6 * 30)
+    assert "taken as exact" in account["grid"]["interval"]

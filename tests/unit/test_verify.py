@@ -68,7 +68,7 @@ def test_nothing_is_found_in_a_report_in_chinese_with_factors_of_the_users_own(
 
 def test_a_footprint_elsewhere_changes_nothing(results: Path, capsys: pytest.CaptureFixture[str]) -> None:
     other = str(results.parent / "elsewhere.json")
-    assert main(["footprint", str(results), "--country", "FRA", "--price", "0.2", "--out", other]) == 0
+    assert main(["footprint", str(results), "--country", "FRA", "--pue", "1.3", "--out", other]) == 0
     capsys.readouterr()
     status, answer = verified(results, capsys)
     assert (status, findings(answer)) == (0, [])
