@@ -40,7 +40,11 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "--start", metavar="TIME", help="as if the first job had begun then (ISO 8601): needs a series of the grid"
     )
     parser.add_argument(
-        "--elsewhere", action="append", default=[], metavar="C", help="project the total to this country, too (repeat)"
+        "--elsewhere",
+        action="append",
+        default=[],
+        metavar="C",
+        help="project the total to this country, too (repeat; default: site.elsewhere of the configuration)",
     )
     parser.add_argument("--draws", type=int, default=10_000, metavar="N", help="draws of the Monte Carlo (10000)")
     parser.add_argument("--seed", type=int, default=1, metavar="N", help="seed of the Monte Carlo (1)")
@@ -111,7 +115,7 @@ def _footprint(arguments: argparse.Namespace) -> tuple["Account", "Footprint"]:
     model = ImpactModel(consumed.parameters, site, equipment, Draws(arguments.draws, arguments.seed))
     elsewhere = [
         _given(arguments, site_factors_of(own.model_copy(update=_elsewhere(country)), year), year, ("carbon",))
-        for country in arguments.elsewhere
+        for country in arguments.elsewhere or own.elsewhere
     ]
     sources = [source_file(folder, path) for path in paths]
     return account, footprint(consumed, model, year, sources, projection, elsewhere)

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple, cast
 import matplotlib
 
 from greenllm.account.document import Account
+from greenllm.account.footprint_document import Footprint
 from greenllm.report.figures import style
 from greenllm.report.figures.batch_curve import batch_curve
 from greenllm.report.figures.conservation import conservation
@@ -17,6 +18,7 @@ from greenllm.report.figures.factors import factors
 from greenllm.report.figures.over_requests import over_requests
 from greenllm.report.figures.power_over_time import power_over_time
 from greenllm.report.figures.quality_energy import quality_energy
+from greenllm.report.figures.requests_a_day import requests_a_day
 
 FIGURES = {
     "quality-energy": quality_energy,
@@ -37,7 +39,7 @@ class Shown(NamedTuple):
     panels: list[tuple[str, str]]
 
 
-def draw_all(account: Account, folder: Path) -> dict[str, Shown]:
+def draw_all(account: Account, footprint: Footprint | None, folder: Path) -> dict[str, Shown]:
     """Draw every figure that has something to show, write it to `folder`, and return it with its SVG for the page."""
     found = {}
     logging.getLogger("matplotlib.font_manager").setLevel(logging.ERROR)  # a font may have no bold letters
@@ -45,8 +47,9 @@ def draw_all(account: Account, folder: Path) -> dict[str, Shown]:
         # The page's letters are the browser's; where PDF and PNG lack some, the command says so once.
         warnings.filterwarnings("ignore", message="Glyph .* missing from font")
         matplotlib.rcParams.update(cast(Any, style.settings()))
-        for name, draw in FIGURES.items():
-            if drawing := draw(account):
+        drawings = {name: draw(account) for name, draw in FIGURES.items()}
+        for name, drawing in (drawings | {"requests-a-day": requests_a_day(account, footprint)}).items():
+            if drawing:
                 write(name, drawing, folder)
                 found[name] = Shown(drawing, legend(name, drawing), panels(name, drawing))
     return found
