@@ -15,16 +15,18 @@ from greenllm.account.footprint_document import Footprint
 from greenllm.documents.verification import Verification
 from greenllm.files import replacing, require_own, write_json
 from greenllm.report import figures, paper, tables
-from greenllm.report.answer import answers
+from greenllm.report.answer import Shown, answers
+from greenllm.report.decision_section import decision_blocks
 from greenllm.report.derivation import Origin, factors
 from greenllm.report.equivalence import sources
 from greenllm.report.findings import findings
-from greenllm.report.impact_section import impact_section
+from greenllm.report.grid_notes import impact_notes
 from greenllm.report.language import ENGLISH, Language, current, language, listed, plural, speaking, text
 from greenllm.report.names import day
-from greenllm.report.numbers import percent, quantity
+from greenllm.report.numbers import THIN, bounds_text, percent, prefix_for, quantity, value_text
 from greenllm.report.table import Column, Table
-from greenllm.report.tables.thousand import thousand
+from greenllm.report.tables.footprint import footprint_table
+from greenllm.report.tables.scopes import main_scores
 from greenllm.report.verified import verified_line
 
 MOST_ROWS = 400  # of a table on the page; its files have all
@@ -56,10 +58,10 @@ def language_of(account: Account, code: str | None = None) -> Language:
 def _write(account: Account, folder: Path, footprint: Footprint | None, verification: Verification | None) -> None:
     require_own(folder / "index.html", "<title>GreenLLM")
     require_own(folder / "summary.json", '"schema": "greenllm/')
-    written = [thousand(account, footprint), *(make(account) for make in tables.PAGE)]
+    written = [*(make(account, footprint) for make in tables.FOOTPRINT), *(make(account) for make in tables.PAGE)]
     for table in written:
         table.write(folder / "tables" / table.name)
-    drawings = figures.draw_all(account, folder / "figures")
+    drawings = figures.draw_all(account, footprint, folder / "figures")
     found = findings(account.experiments)
     write_json(
         folder / "summary.json",
@@ -68,6 +70,8 @@ def _write(account: Account, folder: Path, footprint: Footprint | None, verifica
     )
     paper.write(account, found, folder / "paper")
     shown = {table.name: table for table in (*written, *(make(account) for make in tables.NAMED.values()))}
+    if footprint is not None:
+        shown["impact"] = footprint_table(account, footprint)  # as the rule `impact` writes it
     page = _template(current()).render(
         account=account,
         language=current().code,
@@ -78,8 +82,11 @@ def _write(account: Account, folder: Path, footprint: Footprint | None, verifica
         figures=drawings,
         answers=answers(account, found, shown),
         equivalences=sources(),
-        impact=impact_section(account, footprint),
-        derivations=Markup(_script(derivations(account, shown))),
+        notes=impact_notes(account, footprint),
+        main_scores=main_scores(account, shown["scores"]),
+        decisions=decision_blocks(footprint, shown),
+        spent=_spent(shown["impact"]),
+        derivations=Markup(_script(derivations(account, footprint, shown))),
         texts=Markup(_script(_texts())),
         until=day(account.until) if account.until else "",
         waste=_waste(account),
@@ -115,7 +122,7 @@ def _template(chosen: Language) -> jinja2.Template:
     return environment.get_template("page.html.jinja")
 
 
-def derivations(account: Account, shown: Mapping[str, Table]) -> dict[str, Any]:
+def derivations(account: Account, footprint: Footprint | None, shown: Mapping[str, Table]) -> dict[str, Any]:
     """Return how each number of the tables is derived: per column its formula and factors, per row its files."""
     files: dict[str, int] = {}
 
@@ -124,13 +131,14 @@ def derivations(account: Account, shown: Mapping[str, Table]) -> dict[str, Any]:
         return [[[files.setdefault(path, len(files)) for path in one.files], one.more, one.chosen] for one in found]
 
     found: dict[str, Any] = {}
+    entering = factors(account, footprint)
     for table in shown.values():
         columns = {
             column.key: {
                 "title": title,
                 "unit": column.unit,
                 "formula": text(column.formula),
-                "factors": column.factors,
+                "factors": [name for name in column.factors if name in entering],
             }
             for column, (title, _) in zip(table.columns, table.headings(), strict=True)
             if column.formula
@@ -138,7 +146,7 @@ def derivations(account: Account, shown: Mapping[str, Table]) -> dict[str, Any]:
         if columns:
             own = {key: origins(table, of) for key, of in table.origins.items()}
             found[table.name] = {"columns": columns, "rows": origins(table, table.origin), "own": own}
-    return {"tables": found, "files": list(files), "factors": factors(account)}
+    return {"tables": found, "files": list(files), "factors": entering}
 
 
 def _texts() -> dict[str, str]:
@@ -168,6 +176,23 @@ def _mark(column: Column, shown: str) -> str:
     if column.title != "Energy is" and column.key not in ("verdict", "decision"):
         return ""
     return next((label for word, label in _LABELS.items() if shown.startswith(text(word))), "")
+
+
+def _spent(impact: Table) -> dict[str, Shown]:
+    """Return the energy of the whole study, and what of it was wasted, with the cells of the table `impact`."""
+    row = (
+        next(index for index, cells in enumerate(impact.cells()) if all(one.text == text("all") for one in cells[:3]))
+        if impact.rows
+        else None
+    )
+    found = {}
+    for column in impact.columns:
+        if column.key in ("energy_J", "waste_J") and row is not None:
+            value = column.of(impact.rows[row])
+            scale, unit = prefix_for([value], "J")
+            shown = value_text(value, scale) + (f"{THIN}{unit}" if value is not None else "")
+            found[column.key] = Shown(shown, bounds_text(value, scale), impact.name, row, column.key)
+    return found
 
 
 def _waste(account: Account) -> str:

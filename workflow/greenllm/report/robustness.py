@@ -15,6 +15,13 @@ _FACTORS = {
     LOAD: (noted("number of requests a day"), ""),
     PRICE.factor: (noted("price of electricity"), noted("times the price")),
 }
+_SHORT = {
+    GRID.factor: noted("grid"),
+    PUE.factor: "PUE",
+    EMBODIED.factor: noted("embodied"),
+    LOAD: noted("requests a day"),
+    PRICE.factor: noted("price"),
+}
 _LEAST: dict[Measure, str] = {
     "energy": noted("the least energy"),
     "carbon": noted("the least carbon"),
@@ -30,6 +37,11 @@ _LESS: dict[Measure, str] = {
 def factor_name(factor: str) -> str:
     """Return a factor's name."""
     return text(_FACTORS[factor][0])
+
+
+def short_name(factor: str) -> str:
+    """Return a factor's name where there is little room."""
+    return text(_SHORT[factor])
 
 
 def range_text(sweep: Sweep) -> str:
@@ -150,9 +162,9 @@ def together(decision: DecisionOverFactors) -> str:
     if decision.everywhere is None:
         return ""
     if decision.everywhere:
-        return text("It holds at all bounds of grid carbon, PUE, embodied carbon and requests a day together.")
+        return text("It holds at all bounds of grid, PUE, embodied carbon and load at once.")
     if decision.combinations is None:
-        return text("It does not hold at all bounds of the factors together.")
+        return text("It does not hold at all bounds of the factors at once.")
     return text(
         "It holds at {share} of random combinations of grid carbon, PUE and embodied carbon.",
         share=percent(decision.combinations),

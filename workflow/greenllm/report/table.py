@@ -124,7 +124,7 @@ class Table:
             [
                 Cell("–")
                 if self.blank and self.blank(row, column.key)
-                else _cell_with_unit(column.of(row), column)
+                else _cell_with_unit(row, column)
                 if column.own_unit
                 else _cell(column.of(row), column, scale)
                 for column, scale in zip(self.columns, scales, strict=True)
@@ -226,11 +226,11 @@ def _cell(value: Any, column: Column, scale: float) -> Cell:
     return Cell(value_text(value, scale, limit), bounds_text(value, scale, limit=limit), middle, low, high)
 
 
-def _cell_with_unit(value: Any, column: Column) -> Cell:
-    scale, unit = prefix_for([value], column.unit or "")
+def _cell_with_unit(row: object, column: Column) -> Cell:
+    value, like = column.of(row), replace(column, field=column.like or column.path).of(row)
+    scale, unit = prefix_for([value if like is None else like], column.unit or "")
     shown = _cell(value, column, scale)
-    known = split(value)[0] is not None
-    return replace(shown, text=f"{shown.text}{THIN}{text(unit)}") if known and unit else shown
+    return replace(shown, text=f"{shown.text}{THIN}{text(unit)}") if split(value)[0] is not None and unit else shown
 
 
 def _type_of_field(kind: type, name: str) -> type:

@@ -17,10 +17,10 @@ from greenllm.report.language import noted, text
 from greenllm.report.numbers import about, plain, prefix_for, quantity
 
 _UNITS = {"energy_J": "J", "carbon_g": "g CO₂e", "cost": ""}
-_LABELS = {
-    "energy_J": noted("energy per request ({unit})"),
-    "carbon_g": noted("carbon per request ({unit})"),
-    "cost": noted("money per request ({unit})"),
+_TITLES = {
+    "energy_J": noted("{experiment}: energy of a request"),
+    "carbon_g": noted("{experiment}: carbon of a request"),
+    "cost": noted("{experiment}: money of a request"),
 }
 Lines = Mapping[str, Sequence[tuple[float, PartialInterval]]]  # recipe → its points: requests a day, and the value
 
@@ -39,10 +39,10 @@ def requests_a_day(account: Account, footprint: Footprint | None) -> Drawing | N
         for decision in decisions:
             lines = _lines(decision.per_day, measure)
             if any(len(points) > 1 for points in lines.values()):
-                draw = partial(_draw, lines=lines, measure=measure, unit=unit, decision=decision, look=look)
-                panels.append(
-                    Panel(decision.experiment, _words(decision, lines, unit), 1.55, draw, decision.experiment)
-                )
+                draw = partial(_draw, lines=lines, unit=unit, decision=decision, look=look)
+                name = decision.experiment
+                title = text(_TITLES[measure], experiment=name)
+                panels.append(Panel(title, _words(decision, lines, unit), 1.3, draw, name))
     if not panels:
         return None
     caption = text(
@@ -73,9 +73,7 @@ def _words(decision: DecisionOverFactors, lines: Lines, unit: str) -> str:
     return text("{experiment}: {recipes}", experiment=decision.experiment, recipes=said)
 
 
-def _draw(
-    axis: Axes, lines: Lines, measure: str, unit: str, decision: DecisionOverFactors, look: dict[str, Look]
-) -> None:
+def _draw(axis: Axes, lines: Lines, unit: str, decision: DecisionOverFactors, look: dict[str, Look]) -> None:
     scale, prefixed = prefix_for([value for points in lines.values() for _, value in points], unit)
     for index, (recipe, points) in enumerate(lines.items()):
         requests, recommended = [one for one, _ in points], recipe == decision.recommended
@@ -96,4 +94,4 @@ def _draw(
     axis.yaxis.set_major_formatter(lambda value, _: plain(value, max(0, -math.floor(math.log10(value) + 1e-9))))
     axis.yaxis.set_minor_locator(NullLocator())
     axis.set_xlabel(text("requests a day"))
-    axis.set_ylabel(text(_LABELS[measure], unit=text(prefixed) if prefixed else "1"))
+    axis.set_ylabel(text(prefixed) if prefixed else "")

@@ -32,17 +32,18 @@ class RangeRow:
     why: str
 
 
-def factor_ranges(footprint: Footprint | None) -> Table:
+def factor_ranges(_: Account, footprint: Footprint | None) -> Table:
     """One row an experiment and factor: whether the recommendation holds over its range."""
     return Table(
         "factor-ranges",
-        noted("Whether the recommendation holds over each factor's range"),
+        noted("The recommendation over each factor's range"),
         RangeRow,
         [
             Column("experiment", "Experiment"),
             Column("factor", "Factor"),
             Column("range", "Range"),
-            Column("result", "Result"),
+            Column("result", "Result", factors=_SITE,
+                   formula=noted("order of the recipes at 60 values of the factor; bounds by bisection")),
             Column("why", "Why this range"),
         ],
         [
@@ -59,6 +60,7 @@ def factor_ranges(footprint: Footprint | None) -> Table:
                 "two is the same in less than 97.5 % of the draws, or they differ by less than the host can resolve."
             )
         ],
+        lambda row: Origin(FOOTPRINT_FILES),
     )  # fmt: skip
 
 
@@ -76,7 +78,7 @@ def requests_a_day(account: Account, footprint: Footprint | None) -> Table:
     ledgers = Ledgers(account)
     return Table(
         "requests-a-day",
-        noted("A request by the number of requests a day to one server, idle time included"),
+        noted("A request, by the number of requests a day"),
         DayRow,
         [
             *RECIPE,
@@ -105,7 +107,7 @@ def requests_a_day(account: Account, footprint: Footprint | None) -> Table:
             for decision in (footprint.decisions if footprint else [])
             for row in decision.per_day
         ],
-        [text("Without the making of the model. Numbers that a server can't answer in a day are left out.")],
+        [text("With the idle time between requests to one server, without the making of the model. Numbers that a server can't answer in a day are left out.")],
         lambda row: _origin(ledgers, account, row.experiment, row.recipe),
     )  # fmt: skip
 
@@ -153,7 +155,7 @@ def repaid(account: Account, footprint: Footprint | None) -> Table:
         ]  # fmt: skip
     return Table(
         "repaid",
-        noted("When the making of a model is repaid: in energy, carbon and money"),
+        noted("When making a model is repaid"),
         RepaidRow,
         columns,
         rows,

@@ -99,7 +99,7 @@ def _scopes_of_account(account: Account) -> list[ScopeRow]:
 
 
 def scopes(account: Account, footprint: Footprint | None) -> Table:
-    """One row a scope of the whole study: energy, carbon, water and money; without a footprint, the account's energy."""
+    """One row a scope of the whole study: energy, carbon, water, money; without a footprint, the account's energy."""
     ledgers = Ledgers(account)
     site = ("site.grid_carbon", "site.pue")
     return Table(
@@ -144,7 +144,7 @@ def scopes(account: Account, footprint: Footprint | None) -> Table:
                 factors=("site.price", "site.pue", *MEASURED),
                 formula=noted("energy of the same row / 3.6 MJ/kWh × price"),
             ),
-            Column("why", "Unknown because", if_known=True),
+            Column("why", "Unknown because", absent="", if_known=True),
         ],
         _scopes_of_account(account) if footprint is None else _scopes(account, footprint),
         [],
@@ -167,7 +167,7 @@ class ScoreRow:
 
 def scores(account: Account, footprint: Footprint | None) -> Table:
     """One row a recipe, score and functional unit: grams of SCI, or why it is not called so."""
-    names = {"consumer": text("SCI for AI, consumer"), "provider": text("SCI for AI, provider")}
+    names = {"consumer": text("consumer"), "provider": text("provider")}
     rows = [ScoreRow(one, names[one.score], "; ".join(one.lacks)) for one in (footprint.scores if footprint else [])]
     ledgers = Ledgers(account)
     entering = ("site.grid_carbon", "site.pue", "equipment", *MEASURED)
@@ -186,11 +186,13 @@ def scores(account: Account, footprint: Footprint | None) -> Table:
             ),
             Column(
                 "operational_g", "Operations", "g CO₂e", "interval", UNKNOWN, field="score.operational_g",
+                like="score.value_g",
                 formula=noted("energy with idle / 3.6 MJ/kWh × PUE × carbon of the grid / functional units"),
                 factors=entering, own_unit=True,
             ),
             Column(
-                "embodied_g", "Embodied", "g CO₂e", "interval", UNKNOWN, field="score.embodied_g", own_unit=True,
+                "embodied_g", "Embodied", "g CO₂e", "interval", UNKNOWN, field="score.embodied_g", like="score.value_g",
+                own_unit=True,
                 formula=noted(
                     "sum over the equipment: embodied carbon / life × time reserved × share reserved / functional units"
                 ),
@@ -200,7 +202,7 @@ def scores(account: Account, footprint: Footprint | None) -> Table:
                 "units", "Units counted", "1", "number", field="score.units", on_page=False,
             ),
             Column("boundary", "Boundary", field="score.boundary", on_page=False),
-            Column("lacks", "Not called SCI because", if_known=True),
+            Column("lacks", "Not called SCI because", absent="", if_known=True),
         ],
         rows,
         [
@@ -239,36 +241,35 @@ def main_scores(account: Account, whole: Table) -> list[int]:
 
 @dataclass(frozen=True)
 class IndicatorRow:
-    """An indicator of the site or of its heat, its unit, how it is computed, and why it is unknown."""
+    """An indicator of the site or of its heat with its unit, how it is computed, and why it is unknown."""
 
     name: str
     value: PartialInterval | None
-    unit: str
     formula: str
     why: str
 
 
-def indicators(footprint: Footprint | None) -> Table:
+def indicators(_: Account, footprint: Footprint | None) -> Table:
     """One row an indicator of the site: PUE, WUE, CUE, REF, and the reuse of its heat."""
     rows = []
     if footprint is not None:
         site, found, total = footprint.site, footprint.indicators, footprint.total
         reused, displaced = total.heat_reused_kWh, total.heat_displaced_g
         rows = [
-            IndicatorRow("PUE", found.pue, "", text("energy of the site / of its IT equipment"),
+            IndicatorRow("PUE", found.pue, text("energy of the site / of its IT equipment"),
                          why_unknown(site, "pue")),
-            IndicatorRow("WUE", found.wue, "L/kWh", text("water on site / energy of the IT equipment"),
+            IndicatorRow("WUE (L/kWh)", found.wue, text("water on site / energy of the IT equipment"),
                          why_unknown(site, "wue")),
-            IndicatorRow("CUE", found.cue, "kg CO₂e/kWh", text("carbon of the site / energy of the IT equipment"),
+            IndicatorRow("CUE (kg CO₂e/kWh)", found.cue, text("carbon of the site / energy of the IT equipment"),
                          why_unknown(site, "grid_carbon", "pue")),
-            IndicatorRow("REF", found.ref, "", text("renewable energy / energy of the site"),
+            IndicatorRow("REF", found.ref, text("renewable energy / energy of the site"),
                          why_unknown(site, "renewable")),
-            IndicatorRow("ERF", found.erf, "", text("energy reused / energy of the site"), why_unknown(site, "erf")),
-            IndicatorRow("ERE", found.ere, "", text("(1 − ERF) × PUE"), why_unknown(site, "erf", "pue")),
-            IndicatorRow(text("Heat reused"), reused, "kWh", text("ERF × energy of the site"),
+            IndicatorRow("ERF", found.erf, text("energy reused / energy of the site"), why_unknown(site, "erf")),
+            IndicatorRow("ERE", found.ere, text("(1 − ERF) × PUE"), why_unknown(site, "erf", "pue")),
+            IndicatorRow(text("Heat reused") + " (kWh)", reused, text("ERF × energy of the site"),
                          why_unknown(site, "erf", "pue")),
-            IndicatorRow(text("Heating displaced"), displaced, "g CO₂e", text("heat reused × carbon of that heating"),
-                         why_unknown(site, "erf", "pue", "heat_carbon")),
+            IndicatorRow(text("Heating displaced") + " (g CO₂e)", displaced,
+                         text("heat reused × carbon of that heating"), why_unknown(site, "erf", "pue", "heat_carbon")),
         ]  # fmt: skip
     return Table(
         "indicators",
@@ -280,9 +281,8 @@ def indicators(footprint: Footprint | None) -> Table:
                 "value", "Value", "1", "interval", UNKNOWN, formula=noted("as its row says"),
                 factors=("site.pue", "site.wue", "site.grid_carbon", "site.renewable", "site.erf", "site.heat_carbon"),
             ),
-            Column("unit", "Unit"),
             Column("formula", "Is"),
-            Column("why", "Unknown because", if_known=True),
+            Column("why", "Unknown because", absent="", if_known=True),
         ],
         rows,
         origin=lambda row: Origin(FOOTPRINT_FILES),
@@ -299,7 +299,7 @@ class WideningRow:
     share: float
 
 
-def widening(footprint: Footprint | None) -> Table:
+def widening(_: Account, footprint: Footprint | None) -> Table:
     """One row a quantity and constant: the constants that widen its interval most, three of each."""
     rows: list[WideningRow] = []
     counts: dict[tuple[str | None, str], int] = {}
