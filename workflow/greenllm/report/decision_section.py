@@ -9,7 +9,7 @@ from greenllm.report.answer import Fact, Shown
 from greenllm.report.language import text
 from greenllm.report.numbers import bounds_text, value_text
 from greenllm.report.robustness import at_the_site, outcome, range_text, short_name, together
-from greenllm.report.site_words import why_unknown
+from greenllm.report.site_words import FACTORS, why_unknown
 from greenllm.report.table import Table
 
 
@@ -55,7 +55,7 @@ def _block(decision: DecisionOverFactors, footprint: Footprint, tables: Mapping[
         holds = Shown(outcome(sweep, recommended), "", "factor-ranges", index, "result")
         lines.append(FactorLine(factor, range_text(sweep), holds))
     if not any(sweep.factor == PRICE.factor for sweep in decision.sweeps):
-        ranks = text("unknown: {why}; ranks as energy does", why=why_unknown(footprint.site, "price"))
+        ranks = text("unknown ({key}); ranks as energy does", key=FACTORS["price"].key)
         lines.append(FactorLine(short_name(PRICE.factor), "", Shown(ranks)))
     return DecisionBlock(
         decision.experiment, recommended, " ".join(part for part in said if part), lines,

@@ -11,9 +11,9 @@ from greenllm.report.numbers import THIN, percent, plain
 _FACTORS = {
     GRID.factor: (noted("grid carbon"), "g CO₂e/kWh"),
     PUE.factor: ("PUE", ""),
-    EMBODIED.factor: (noted("embodied carbon"), noted("times the value")),
+    EMBODIED.factor: (noted("embodied carbon"), noted("times")),
     LOAD: (noted("number of requests a day"), ""),
-    PRICE.factor: (noted("price of electricity"), noted("times the price")),
+    PRICE.factor: (noted("price of electricity"), noted("times")),
 }
 _SHORT = {
     GRID.factor: noted("grid"),

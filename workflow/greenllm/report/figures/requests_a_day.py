@@ -42,7 +42,7 @@ def requests_a_day(account: Account, footprint: Footprint | None) -> Drawing | N
                 draw = partial(_draw, lines=lines, unit=unit, decision=decision, look=look)
                 name = decision.experiment
                 title = text(_TITLES[measure], experiment=name)
-                panels.append(Panel(title, _words(decision, lines, unit), 1.3, draw, name))
+                panels.append(Panel(title, _words(decision, lines, unit), 1.25, draw, name))
     if not panels:
         return None
     caption = text(

@@ -107,7 +107,12 @@ def requests_a_day(account: Account, footprint: Footprint | None) -> Table:
             for decision in (footprint.decisions if footprint else [])
             for row in decision.per_day
         ],
-        [text("With the idle time between requests to one server, without the making of the model. Numbers that a server can't answer in a day are left out.")],
+        [
+            text(
+                "With the idle time between requests to one server, without the making of the model. Numbers that a "
+                "server can't answer in a day are left out."
+            )
+        ],
         lambda row: _origin(ledgers, account, row.experiment, row.recipe),
     )  # fmt: skip
 

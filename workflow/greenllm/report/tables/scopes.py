@@ -241,11 +241,10 @@ def main_scores(account: Account, whole: Table) -> list[int]:
 
 @dataclass(frozen=True)
 class IndicatorRow:
-    """An indicator of the site or of its heat with its unit, how it is computed, and why it is unknown."""
+    """An indicator of the site or of its heat, with its unit, and why it is unknown."""
 
     name: str
     value: PartialInterval | None
-    formula: str
     why: str
 
 
@@ -256,21 +255,15 @@ def indicators(_: Account, footprint: Footprint | None) -> Table:
         site, found, total = footprint.site, footprint.indicators, footprint.total
         reused, displaced = total.heat_reused_kWh, total.heat_displaced_g
         rows = [
-            IndicatorRow("PUE", found.pue, text("energy of the site / of its IT equipment"),
-                         why_unknown(site, "pue")),
-            IndicatorRow("WUE (L/kWh)", found.wue, text("water on site / energy of the IT equipment"),
-                         why_unknown(site, "wue")),
-            IndicatorRow("CUE (kg CO₂e/kWh)", found.cue, text("carbon of the site / energy of the IT equipment"),
-                         why_unknown(site, "grid_carbon", "pue")),
-            IndicatorRow("REF", found.ref, text("renewable energy / energy of the site"),
-                         why_unknown(site, "renewable")),
-            IndicatorRow("ERF", found.erf, text("energy reused / energy of the site"), why_unknown(site, "erf")),
-            IndicatorRow("ERE", found.ere, text("(1 − ERF) × PUE"), why_unknown(site, "erf", "pue")),
-            IndicatorRow(text("Heat reused") + " (kWh)", reused, text("ERF × energy of the site"),
-                         why_unknown(site, "erf", "pue")),
-            IndicatorRow(text("Heating displaced") + " (g CO₂e)", displaced,
-                         text("heat reused × carbon of that heating"), why_unknown(site, "erf", "pue", "heat_carbon")),
-        ]  # fmt: skip
+            IndicatorRow("PUE", found.pue, why_unknown(site, "pue")),
+            IndicatorRow("WUE (L/kWh)", found.wue, why_unknown(site, "wue")),
+            IndicatorRow("CUE (kg CO₂e/kWh)", found.cue, why_unknown(site, "grid_carbon", "pue")),
+            IndicatorRow("REF", found.ref, why_unknown(site, "renewable")),
+            IndicatorRow("ERF", found.erf, why_unknown(site, "erf")),
+            IndicatorRow("ERE", found.ere, why_unknown(site, "erf", "pue")),
+            IndicatorRow(text("Heat reused (kWh)"), reused, why_unknown(site, "erf", "pue")),
+            IndicatorRow(text("Heating displaced (g CO₂e)"), displaced, why_unknown(site, "erf", "pue", "heat_carbon")),
+        ]
     return Table(
         "indicators",
         noted("The site's indicators, and the reuse of its heat"),
@@ -278,10 +271,15 @@ def indicators(_: Account, footprint: Footprint | None) -> Table:
         [
             Column("name", "Indicator"),
             Column(
-                "value", "Value", "1", "interval", UNKNOWN, formula=noted("as its row says"),
+                "value", "Value", "1", "interval", UNKNOWN,
+                formula=noted(
+                    "PUE: energy of the site / of its IT equipment; WUE: water on site / energy of the IT equipment; "
+                    "CUE: carbon of the site / energy of the IT equipment; REF: renewable energy / energy of the site; "
+                    "ERF: energy reused / energy of the site; ERE: (1 − ERF) × PUE; heat reused: ERF × energy of the "
+                    "site; heating displaced: heat reused × carbon of that heating"
+                ),
                 factors=("site.pue", "site.wue", "site.grid_carbon", "site.renewable", "site.erf", "site.heat_carbon"),
             ),
-            Column("formula", "Is"),
             Column("why", "Unknown because", absent="", if_known=True),
         ],
         rows,
