@@ -180,11 +180,7 @@ def _mark(column: Column, shown: str) -> str:
 
 def _spent(impact: Table) -> dict[str, Shown]:
     """Return the energy of the whole study, and what of it was wasted, with the cells of the table `impact`."""
-    row = (
-        next(index for index, cells in enumerate(impact.cells()) if all(one.text == text("all") for one in cells[:3]))
-        if impact.rows
-        else None
-    )
+    row = len(impact.rows) - 1 if impact.rows else None  # the last row is the whole study
     found = {}
     for column in impact.columns:
         if column.key in ("energy_J", "waste_J") and row is not None:

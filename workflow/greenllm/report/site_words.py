@@ -92,4 +92,8 @@ def equipment_said(equipment: Sequence[Equipment]) -> str:
 
 def outdated_said(outdated: Sequence[str]) -> str:
     """Return which factors are outdated; "" where none is."""
-    return text("More than two years old: {factors}.", factors=listed(list(outdated))) if outdated else ""
+    return (
+        text("More than two years old, or of no known year: {factors}.", factors=listed(list(outdated)))
+        if outdated
+        else ""
+    )

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 
 from matplotlib.axes import Axes
@@ -28,21 +29,21 @@ Lines = Mapping[str, Sequence[tuple[float, PartialInterval]]]  # recipe → its 
 def requests_a_day(account: Account, footprint: Footprint | None) -> Drawing | None:
     """Draw energy, carbon and money of a request over requests a day, a panel an experiment and measure; None without.
 
-    The panels of one measure are next to each other.
+    The panels of one measure are next to each other, or those of one experiment where there are more measures.
     """
     decisions = footprint.decisions if footprint else []
     price = footprint.site.price if footprint else None
-    look, panels = looks(account), []
-    for measure, unit in _UNITS.items():
-        if measure == "cost" and price:
-            unit = price.unit.removesuffix("/kWh")
-        for decision in decisions:
-            lines = _lines(decision.per_day, measure)
-            if any(len(points) > 1 for points in lines.values()):
-                draw = partial(_draw, lines=lines, unit=unit, decision=decision, look=look)
-                name = decision.experiment
-                title = text(_TITLES[measure], experiment=name)
-                panels.append(Panel(title, _words(decision, lines, unit), 1.25, draw, name))
+    look = looks(account)
+    units = dict(_UNITS, cost=price.unit.removesuffix("/kWh") if price else "")
+    rows = [
+        [panel for decision in decisions if (panel := _panel_of(decision, measure, unit, look))]
+        for measure, unit in units.items()
+    ]
+    rows = [row for row in rows if row]
+    columns = max(map(len, rows), default=0)
+    if len(rows) > columns and len({len(row) for row in rows}) == 1:
+        rows, columns = [list(column) for column in zip(*rows, strict=True)], len(rows)
+    panels = [panel for row in rows for panel in row]
     if not panels:
         return None
     caption = text(
@@ -50,7 +51,16 @@ def requests_a_day(account: Account, footprint: Footprint | None) -> Drawing | N
         "the request itself. Without the making of the model. Carbon is with embodied carbon, where that is known. "
         "Shaded: the 95 % interval of the recommended recipe."
     )
-    return multiples(text("A request by the number of requests a day"), caption, panels)
+    drawing = multiples(text("A request by the number of requests a day"), caption, panels)
+    return replace(drawing, columns=columns)
+
+
+def _panel_of(decision: DecisionOverFactors, measure: str, unit: str, look: dict[str, Look]) -> Panel | None:
+    lines, name = _lines(decision.per_day, measure), decision.experiment
+    if not any(len(points) > 1 for points in lines.values()):
+        return None
+    draw = partial(_draw, lines=lines, unit=unit, decision=decision, look=look)
+    return Panel(text(_TITLES[measure], experiment=name), _words(decision, lines, unit), 1.25, draw, name)
 
 
 def _lines(rows: Sequence[RequestsPerDay], measure: str) -> Lines:

@@ -10,6 +10,7 @@ from greenllm.estimate import PartialInterval
 from greenllm.footprint.carbon import carbon_g
 from greenllm.report.derivation import FOOTPRINT_FILES, MEASURED, Ledgers, Origin
 from greenllm.report.language import noted, text
+from greenllm.report.numbers import prefix_for
 from greenllm.report.site_words import why_unknown
 from greenllm.report.table import Column, Table
 from greenllm.report.tables.shared import NO_FOOTPRINT, UNKNOWN, currency_of
@@ -285,6 +286,13 @@ def indicators(_: Account, footprint: Footprint | None) -> Table:
         rows,
         origin=lambda row: Origin(FOOTPRINT_FILES),
     )  # fmt: skip
+
+
+def _prefixed(name: str, value: PartialInterval | None, unit: str, why: str) -> IndicatorRow:
+    """Return the row of a quantity in a prefixed unit, which its name has."""
+    scale, prefixed = prefix_for([value], unit)
+    shown = value and PartialInterval(*(None if one is None else one / scale for one in value))
+    return IndicatorRow(text(name, unit=prefixed), shown, why)
 
 
 @dataclass(frozen=True)

@@ -31,6 +31,7 @@ class ThousandRow:
     water_reason: str
     cost_reason: str
     carbon_reason: str
+    energy_reason: str
 
 
 def thousand_rows(account: Account, footprint: Footprint | None) -> list[ThousandRow]:
@@ -47,12 +48,13 @@ def thousand_rows(account: Account, footprint: Footprint | None) -> list[Thousan
             energy = None if request is None else Interval(*(REQUESTS * one for one in request))
             kilowatt_hours = None if energy is None else Interval(*(one / 3.6e6 for one in energy))
             found = of_requests.get((name, row.recipe))
+            unmeasured = text(row.reason or noted("no request was answered")) if energy is None else ""
             carbon = carbon_g(energy, account.grid) if found is None else found.carbon_g or found.carbon_it_g
             rows.append(
                 ThousandRow(
                     name, row.recipe, row.seeds_measured, energy, kilowatt_hours, carbon,
                     found.total_g if found else None, found.water_L if found else None, found.cost if found else None,
-                    water, price, account.grid_reason or "",
+                    unmeasured or water, unmeasured or price, unmeasured or account.grid_reason or "", unmeasured,
                 )
             )  # fmt: skip
     return rows
