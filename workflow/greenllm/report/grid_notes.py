@@ -9,7 +9,7 @@ from greenllm.report.site_words import outdated_said
 
 def impact_notes(account: Account, footprint: Footprint | None) -> list[str]:
     """Return what a reader must know of the factors that the section on impact uses."""
-    notes = carbon_notes(account)
+    notes = carbon_notes(account)[:1]  # interval and source are in the derivation of each number
     if footprint is not None:
         notes += [
             text("Projection: {what}.", what="; ".join(footprint.projection)) if footprint.projection else "",
@@ -26,9 +26,10 @@ def carbon_notes(account: Account) -> list[str]:
     return [
         text(
             "Carbon is location-based, the mean of the grid without certificates or supply contracts: {factor} "
-            "({place}; {years}). The interval of the factor: {interval}.",
-            factor=quantity(grid, "g CO₂e/kWh"), place=grid.place, years=years(account), interval=grid.interval,
+            "({place}; {years}).",
+            factor=quantity(grid, "g CO₂e/kWh"), place=grid.place, years=years(account),
         ),
+        text("The interval of the factor: {interval}.", interval=grid.interval),
         text("Source: {source}. Licence: {licence}.", source=grid.source, licence=grid.licence or text("not given")),
         *([text("The factor is outdated: it is more than two years old.")] if grid.outdated else []),
     ]  # fmt: skip
