@@ -131,6 +131,14 @@ def cost(one: Derivation, energy_J: float) -> float:
     return energy_J / kWh * one.site("pue") * one.site("price")
 
 
+def market_g(one: Derivation, energy_J: float) -> float:
+    return energy_J / kWh * one.site("pue") * one.site("market_carbon")
+
+
+def grid_water_L(one: Derivation, energy_J: float) -> float:
+    return energy_J / kWh * one.site("pue") * one.site("grid_water")
+
+
 def thousand(of: Callable[[Derivation, float], float]) -> Callable[[Derivation], float]:
     return lambda one: of(one, 1000 * request_J(one, one.row[1]))
 
@@ -219,7 +227,7 @@ RECOMPUTED: dict[tuple[str, str], Callable[[Derivation], float]] = {
     ("thousand-requests", "cost"): thousand(cost),
     ("scopes", "energy_J"): scope_J,
     ("scopes", "carbon_g"): scope_g,
-    ("scopes", "market_g"): attempts(lambda one, energy_J: energy_J / kWh * one.site("pue") * one.site("market_carbon")),
+    ("scopes", "market_g"): attempts(market_g),
     ("scopes", "water_L"): attempts(water_L),
     ("scopes", "cost"): attempts(cost),
     ("impact", "energy_J"): spent_J,
@@ -228,7 +236,7 @@ RECOMPUTED: dict[tuple[str, str], Callable[[Derivation], float]] = {
     ("impact", "carbon_gCO2e"): attempts(lambda one, energy_J: energy_J / kWh * one.site("grid_carbon")),
     ("impact", "carbon_site_gCO2e"): attempts(carbon_g),
     ("impact", "embodied_gCO2e"): embodied_of_attempts_g,
-    ("impact", "water_grid_L"): attempts(lambda one, energy_J: energy_J / kWh * one.site("pue") * one.site("grid_water")),
+    ("impact", "water_grid_L"): attempts(grid_water_L),
     ("impact", "cost"): attempts(cost),
     ("scores", "value_g"): score_g,
     ("requests-a-day", "energy_J"): a_day_J,
@@ -273,13 +281,18 @@ def derivation(results: Path, page: str, address: str, row: list[str]) -> Deriva
     )
 
 
+def row_of(cells: Cells, address: str) -> list[str]:
+    name, place, _ = address.split("/")
+    return cells.rows[name, int(place)]
+
+
 def test_twenty_numbers_of_the_page_are_what_their_derivations_say(results: Path, page: str) -> None:
     cells = Cells(page)
     known = {
         address: value
         for address, value in cells.values.items()
         if (address.split("/")[0], address.split("/")[2]) in RECOMPUTED
-        and (not address.startswith("indicators/") or cells.rows["indicators", int(address.split("/")[1])][0] in INDICATORS)
+        and (not address.startswith("indicators/") or row_of(cells, address)[0] in INDICATORS)
     }  # fmt: skip
     assert len(known) > 100
     kinds = {(name, column) for name, _, column in (address.split("/") for address in known)}
@@ -287,7 +300,7 @@ def test_twenty_numbers_of_the_page_are_what_their_derivations_say(results: Path
     drawn = random.Random(20).sample(sorted(known), 20)
     one_of_each = {address.split("/")[0] + address.split("/")[2]: address for address in sorted(known)}.values()
     for address in [*drawn, *one_of_each]:
-        name, place, column = address.split("/")
-        one = derivation(results, page, address, cells.rows[name, int(place)])
+        name, _, column = address.split("/")
+        one = derivation(results, page, address, row_of(cells, address))
         assert one.formula
         assert RECOMPUTED[name, column](one) == pytest.approx(known[address], rel=1e-6), address

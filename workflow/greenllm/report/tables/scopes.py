@@ -262,8 +262,13 @@ def indicators(_: Account, footprint: Footprint | None) -> Table:
             IndicatorRow("REF", found.ref, why_unknown(site, "renewable")),
             IndicatorRow("ERF", found.erf, why_unknown(site, "erf")),
             IndicatorRow("ERE", found.ere, why_unknown(site, "erf", "pue")),
-            IndicatorRow(text("Heat reused (kWh)"), reused, why_unknown(site, "erf", "pue")),
-            IndicatorRow(text("Heating displaced (g CO₂e)"), displaced, why_unknown(site, "erf", "pue", "heat_carbon")),
+            _prefixed(noted("Heat reused ({unit})"), reused, "kWh", why_unknown(site, "erf", "pue")),
+            _prefixed(
+                noted("Heating displaced ({unit})"),
+                displaced,
+                "g CO₂e",
+                why_unknown(site, "erf", "pue", "heat_carbon"),
+            ),
         ]
     return Table(
         "indicators",
