@@ -32,7 +32,9 @@ def address(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
     settings = whole_study(results).config.model_dump_json(by_alias=True)
     assert main(["account", "--config", settings, "--results", str(results), "--out", str(results / "account")]) == 0
     account = str(results / "account/account.json")
-    assert main(["report", "--account", account, "--out", str(results / "report")]) == 0
+    footprint = str(results / "account/footprint.json")
+    assert main(["footprint", str(results), "--draws", "1000", "--out", footprint]) == 0
+    assert main(["report", "--account", account, "--footprint", footprint, "--out", str(results / "report")]) == 0
     return (results / "report/index.html").as_uri()
 
 
@@ -95,7 +97,10 @@ def test_the_first_screen_has_the_whole_answer_and_the_page_eight_screens(page: 
             assert box["y"] + box["height"] <= 900, part
         said = finding.locator(".thousand").inner_text()
         assert all(word in said for word in ("Energy", "Carbon", "Water", "Money"))
+    assert page.locator("#verified").bounding_box()["y"] <= 900
     assert page.evaluate("document.documentElement.scrollHeight") <= 8 * 900
+    for section in page.locator("main > section").all():
+        assert section.bounding_box()["height"] <= 900, section.get_attribute("id")
 
 
 def test_every_table_can_be_reached_and_scrolled_by_keyboard(page: Any) -> None:
