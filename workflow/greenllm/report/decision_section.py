@@ -41,8 +41,8 @@ def decision_blocks(footprint: Footprint | None, tables: Mapping[str, Table]) ->
 def _block(decision: DecisionOverFactors, footprint: Footprint, tables: Mapping[str, Table]) -> DecisionBlock:
     recommended = decision.recommended or ""
     if decision.reason is not None:
-        said = text("Whether the decision holds is unknown: {why}.", why=text(decision.reason))
-        return DecisionBlock(decision.experiment, recommended, said, [], [])
+        unknown = text("Whether the decision holds is unknown: {why}.", why=text(decision.reason))
+        return DecisionBlock(decision.experiment, recommended, unknown, [], [])
     said = [at_the_site(decision), together(decision)]
     if not decision.embodied:
         said.append(text("Embodied carbon is unknown and is no part of this."))

@@ -59,8 +59,10 @@ def _panel_of(decision: DecisionOverFactors, measure: str, unit: str, look: dict
     lines, name = _lines(decision.per_day, measure), decision.experiment
     if not any(len(points) > 1 for points in lines.values()):
         return None
-    draw = partial(_draw, lines=lines, unit=unit, decision=decision, look=look)
-    return Panel(text(_TITLES[measure], experiment=name), _words(decision, lines, unit), 1.25, draw, name)
+    scale, prefixed = prefix_for([value for points in lines.values() for _, value in points], unit)
+    title = text(_TITLES[measure], experiment=name) + (f" ({text(prefixed)})" if prefixed else "")
+    draw = partial(_draw, lines=lines, scale=scale, decision=decision, look=look)
+    return Panel(title, _words(decision, lines, unit), 1.25, draw, name)
 
 
 def _lines(rows: Sequence[RequestsPerDay], measure: str) -> Lines:
@@ -83,8 +85,7 @@ def _words(decision: DecisionOverFactors, lines: Lines, unit: str) -> str:
     return text("{experiment}: {recipes}", experiment=decision.experiment, recipes=said)
 
 
-def _draw(axis: Axes, lines: Lines, unit: str, decision: DecisionOverFactors, look: dict[str, Look]) -> None:
-    scale, prefixed = prefix_for([value for points in lines.values() for _, value in points], unit)
+def _draw(axis: Axes, lines: Lines, scale: float, decision: DecisionOverFactors, look: dict[str, Look]) -> None:
     for index, (recipe, points) in enumerate(lines.items()):
         requests, recommended = [one for one, _ in points], recipe == decision.recommended
         axis.plot(
@@ -104,4 +105,3 @@ def _draw(axis: Axes, lines: Lines, unit: str, decision: DecisionOverFactors, lo
     axis.yaxis.set_major_formatter(lambda value, _: plain(value, max(0, -math.floor(math.log10(value) + 1e-9))))
     axis.yaxis.set_minor_locator(NullLocator())
     axis.set_xlabel(text("requests a day"))
-    axis.set_ylabel(text(prefixed) if prefixed else "")

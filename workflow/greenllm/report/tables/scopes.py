@@ -296,7 +296,11 @@ def indicators(_: Account, footprint: Footprint | None) -> Table:
 def _prefixed(name: str, value: PartialInterval | None, unit: str, why: str) -> IndicatorRow:
     """Return the row of a quantity in a prefixed unit, which its name has."""
     scale, prefixed = prefix_for([value], unit)
-    shown = value and PartialInterval(*(None if one is None else one / scale for one in value))
+    shown = value and PartialInterval(
+        value.value / scale,
+        None if value.low is None else value.low / scale,
+        None if value.high is None else value.high / scale,
+    )
     return IndicatorRow(text(name, unit=prefixed), shown, why)
 
 
