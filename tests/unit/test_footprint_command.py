@@ -25,6 +25,7 @@ from greenllm.footprint.consequences import ImpactModel
 from greenllm.footprint.draws import Drawn, Draws
 from greenllm.footprint.factor import Factor
 from greenllm.footprint.site_factors import Equipment, SiteFactors
+from greenllm.report.robustness import sentence
 
 kWh = 3.6e6
 
@@ -161,7 +162,9 @@ def test_an_interval_in_the_options_widens_what_depends_on_it(results: Path, tmp
 
 def test_what_widens_an_interval_most_is_named(results: Path, tmp_path: Path) -> None:
     found = made(results, tmp_path, *EXACT, "--carbon", "100:400:900")["widening"]
-    carbon = {row["constant"]: row["share"] for row in found if row["quantity"] == "carbon of the study"}
+    carbon = {
+        row["constant"]: row["share"] for row in found if (row["experiment"], row["quantity"]) == (None, "carbon_g")
+    }
     assert next(iter(carbon)) == "grid carbon: given with the command"
     assert carbon["grid carbon: given with the command"] > 0.5
     assert carbon["cpu.busy_W_per_core"] > 0.02
@@ -443,10 +446,12 @@ def test_the_grid_at_which_another_recipe_is_better_is_found() -> None:
         "carbon", GRID, lambda grid: Point(grid=grid), "int8"
     )
     assert found is not None
-    assert [stretch.recipe for stretch in found.best] == ["baseline", "int8"]
+    assert [stretch.recipes for stretch in found.best] == [["baseline"], ["int8"]]
     assert found.best[0].high == pytest.approx(120, rel=1e-6)
     assert not found.holds
-    assert found.sentence == ("the least carbon by grid carbon: baseline below 120 gCO2e/kWh, int8 above 120 gCO2e/kWh")
+    assert sentence(found, "int8") == (
+        "int8 has the least carbon by grid carbon only above 120\u202fg CO₂e/kWh; baseline below 120\u202fg CO₂e/kWh"
+    )
 
 
 def test_a_recipe_that_is_better_in_both_holds_for_every_grid() -> None:
@@ -454,10 +459,41 @@ def test_a_recipe_that_is_better_in_both_holds_for_every_grid() -> None:
     found = both.sweep("carbon", GRID, lambda grid: Point(grid=grid), "int8")
     assert found is not None
     assert found.holds
-    assert found.sure == 1
-    assert found.sentence == "int8 has the least carbon at every grid carbon in range (10 to 1,000 gCO2e/kWh)"
+    said = sentence(found, "int8")
+    assert said == "int8 has the least carbon for every grid carbon in range (10 to 1\u202f000\u202fg CO₂e/kWh)"
     assert both.everywhere("int8", [None]) is True
     assert ranking(option("baseline", 2, 0), option("int8", 1, 120 / kWh)).everywhere("int8", [None]) is False
+
+
+def noisy(recipe: str, request_J: float, seed: int) -> Option:
+    """A recipe whose energy is known to about 4 %, apart from what it shares with others."""
+    own = np.random.default_rng(seed).standard_normal((1, 500))
+    return dataclasses.replace(
+        option(recipe, request_J, 0), request_J=Drawn(np.array([request_J]), request_J * np.exp(0.02 * own))
+    )
+
+
+def test_recipes_that_cannot_be_told_apart_share_first_place() -> None:
+    """A simpler recipe that takes 1 % more than the best holds as well; one that takes twice as much does not."""
+    three = ranking(noisy("baseline", 2, 1), noisy("exported", 1.01, 2), noisy("int8", 1, 3))
+    assert three.first("carbon", Point()) == ("exported", "int8")
+    found = three.sweep("carbon", GRID, lambda grid: Point(grid=grid), "exported")
+    assert found is not None
+    assert found.holds
+    assert [stretch.recipes for stretch in found.best] == [["exported", "int8"]]
+    assert sentence(found, "exported").startswith("exported and int8, which can't be told apart, have the least carbon")
+    assert three.everywhere("exported", [None]) is True
+    lost = three.sweep("carbon", GRID, lambda grid: Point(grid=grid), "baseline")
+    assert lost is not None
+    assert not lost.holds
+    assert "does not have the least carbon for any grid carbon" in sentence(lost, "baseline")
+
+
+def test_a_difference_below_what_the_host_resolves_is_none() -> None:
+    """3 % less without an error of its own is a difference, unless the same model twice differs by as much."""
+    two = ranking(option("baseline", 1.03, 0), option("int8", 1, 0))
+    assert two.first("energy", Point()) == ("int8",)
+    assert dataclasses.replace(two, resolvable=0.05).first("energy", Point()) == ("baseline", "int8")
 
 
 def test_a_request_pays_for_the_idle_time_between_requests() -> None:

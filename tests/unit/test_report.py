@@ -153,7 +153,7 @@ def test_a_thousand_requests_are_said_in_energy_carbon_and_what_is_unknown(repor
     assert frame["carbon_g"].tolist() == pytest.approx((frame["energy_J"] / 3.6e6 * grid).tolist())
     assert frame["water_L"].isna().all()
     page = " ".join(Reader((report / "index.html").read_text()).text.split())
-    assert "no price of electricity is given" in page
+    assert "no footprint of this account was made" in page
     assert "One phone charge answers" in page
     assert "US EPA" in page, "what is known has its source"
 

@@ -221,26 +221,26 @@ def _production(consumed: Consumed, model: ImpactModel) -> Iterator[ProductionFo
             yield ProductionFootprint(experiment=name, recipe=recipe.recipe, unknown=list(made.unknown), **dict(found))
 
 
-WIDENED = {
-    "it_J": "energy", "carbon_it_g": "carbon of the IT equipment", "carbon_g": "carbon",
-    "embodied_g": "embodied carbon", "total_g": "carbon with embodied", "water_L": "water", "cost": "cost",
-}  # fmt: skip
+WIDENED = ("it_J", "carbon_it_g", "carbon_g", "embodied_g", "total_g", "water_L", "cost")
 
 
 def _widening(consumed: Consumed, model: ImpactModel, total: Consumption) -> list[Widening]:
     """Return what widens most the intervals of the study's total, and of a request to each recommended recipe."""
-    wanted = [("the study", total)]
+    wanted: list[tuple[str | None, Consumption]] = [(None, total)]
     for name, experiment in consumed.account.experiments.items():
         chosen = [one for one in experiment.comparison.recipes if one.recipe == experiment.recommendation.recipe]
-        wanted += [(f"a request, {name}", found) for row in chosen if (found := consumed.request(name, row))]
+        wanted += [(name, found) for row in chosen if (found := consumed.request(name, row))]
     factors = [name_of(factor) for factor in _factors(model) if factor.low != factor.high]
     rows = []
-    for title, consumption in wanted:
+    for experiment_name, consumption in wanted:
         columns = model.columns([consumption])
         names = dict.fromkeys([*(consumption.host.terms if consumption.host else ()), *factors, OPEN, SPREAD])
-        for quantity, text in WIDENED.items():
+        for quantity in WIDENED:
             drawn = columns[quantity].drawn if columns[quantity].known[0] else None
             if drawn is not None and (quantity != "carbon_it_g" or columns["carbon_g"].drawn is None):
                 shares = widening(drawn.draws[0], (one for one in names if not one.startswith("unseen@")), model.draws)
-                rows += [Widening(quantity=f"{text} of {title}", constant=one, share=share) for one, share in shares]
+                rows += [
+                    Widening(experiment=experiment_name, quantity=quantity, constant=one, share=share)
+                    for one, share in shares
+                ]
     return rows

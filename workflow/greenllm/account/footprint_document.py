@@ -110,17 +110,22 @@ class Score(PerUnit, _Recipe):
 
 
 class Widening(AccountPart):
-    """How much of an interval a constant causes: its share of the variance of the quantity's logarithm."""
+    """How much of an interval a constant causes: its share of the variance of the quantity's logarithm.
 
+    The quantity is one of `Consequences`: of the whole study, or of a request to the recommended recipe of an
+    `experiment`.
+    """
+
+    experiment: str | None
     quantity: str
     constant: str
     share: Number
 
 
 class Stretch(AccountPart):
-    """A range of a factor in which one recipe is best."""
+    """A range of a factor, and the recipes that are best in it: several, where they can't be told apart."""
 
-    recipe: str
+    recipes: list[str]
     low: Number
     high: Number
 
@@ -128,7 +133,7 @@ class Stretch(AccountPart):
 class Sweep(AccountPart):
     """The ranking of recipes by a measure, over the range of one factor, others as they are.
 
-    `sure` is the least share of draws, over the range, in which the recommended recipe is best.
+    `holds`: the recommended recipe is best, or can't be told apart from the best one, over the whole range.
     """
 
     measure: Measure
@@ -139,8 +144,6 @@ class Sweep(AccountPart):
     why: str
     best: list[Stretch]
     holds: bool
-    sure: Number
-    sentence: str
 
 
 class RequestsPerDay(AccountPart):
@@ -172,8 +175,10 @@ class Repayment(AccountPart):
 class DecisionOverFactors(AccountPart):
     """Whether an experiment's recommendation survives its factors.
 
-    `everywhere`: the recommended recipe has the least carbon at every combination of the factors' bounds.
-    `combinations` is the share of random combinations and draws in which it has. `reason`: why nothing can be said.
+    `first`: by measure, the recipes with the least value at the site: several, where they can't be told apart.
+    `everywhere`: the recommended recipe has the least carbon, or can't be told apart from the one that has, at every
+    combination of the factors' bounds; `combinations` is the share of random combinations where that is so.
+    `candidates` are the recipes that are good enough. `reason`: why nothing can be said.
     """
 
     experiment: str
@@ -181,6 +186,7 @@ class DecisionOverFactors(AccountPart):
     candidates: list[str]
     reason: str | None
     embodied: bool
+    first: dict[Measure, list[str]]
     everywhere: bool | None
     combinations: Number | None
     sweeps: list[Sweep]

@@ -55,7 +55,7 @@ def footprint_of_results(folder: Path, options: FootprintOptions) -> tuple[Accou
     model = ImpactModel(consumed.parameters, site, equipment, Draws(options.draws, options.seed))
     elsewhere = [
         _given(options, _moved(own, country, year, "--elsewhere"), own, year, ("carbon",))
-        for country in options.elsewhere
+        for country in options.elsewhere or own.elsewhere
     ]
     sources = [source_file(folder, path) for path in paths]
     return account, footprint(consumed, model, year, sources, projection, elsewhere)

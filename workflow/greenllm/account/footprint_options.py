@@ -89,7 +89,8 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         "--start", metavar="TIME", help="as if the first job had begun then (ISO 8601): needs a series of the grid"
     )
     parser.add_argument(
-        "--elsewhere", action="append", default=[], metavar="C", help="project the total to this country, too (repeat)"
-    )
+        "--elsewhere", action="append", default=[], metavar="C",
+        help="project the total to this country, too (repeat; default: site.elsewhere of the configuration)",
+    )  # fmt: skip
     parser.add_argument("--draws", type=int, default=DRAWS, metavar="N", help=f"draws of the Monte Carlo ({DRAWS})")
     parser.add_argument("--seed", type=int, default=SEED, metavar="N", help=f"seed of the Monte Carlo ({SEED})")

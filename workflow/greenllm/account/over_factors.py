@@ -1,6 +1,7 @@
 """A decision over its factors: is the recommended recipe still best on other grids, at other loads and prices?
 
-Ratios of recipes are drawn from their own intervals: recipes that were measured side by side share errors.
+Ratios of recipes are drawn from their own intervals: recipes that were measured side by side share errors. Where a
+ratio is known by cause, each cause is drawn: two recipes on the same engine share its factor.
 """
 
 from collections.abc import Callable, Sequence
@@ -34,6 +35,7 @@ from greenllm.footprint import formulas
 from greenllm.footprint.consequences import Consumption, ImpactModel
 from greenllm.footprint.draws import Drawn, distributed
 
+MEASURES: tuple[Measure, ...] = ("energy", "carbon", "cost")
 PER_DAY = (100.0, 1e3, 1e4, 1e5, 1e6, 1e7)  # requests a day, as far as one server can answer them
 
 
@@ -53,6 +55,7 @@ def decision_over_factors(
         pue=model.constant(model.site.pue),
         price=model.constant(model.site.price),
         with_embodied=embodied and bool(options),
+        resolvable=(experiment.comparison.twin and experiment.comparison.twin.resolvable) or 0.0,
     )
     reason = _why_not(advice.recipe, advice.reason, ranking)
     known = None if reason else advice.recipe
@@ -63,11 +66,16 @@ def decision_over_factors(
         candidates=[option.recipe for option in options],
         reason=reason,
         embodied=ranking.with_embodied,
+        first={
+            measure: list(best)
+            for measure in MEASURES
+            if known and (best := ranking.first(measure, Point())) is not None
+        },
         everywhere=known and ranking.everywhere(known, loads),
         combinations=known and ranking.combinations(known, (GRID, PUE, EMBODIED), model.draws.seed),
         sweeps=_sweeps(ranking, known) if known else [],
         per_day=_per_day(ranking),
-        repayments=_repayments(ranking, [one for one in found.values() if one], experiment.comparison.baseline),
+        repayments=_repayments(ranking, [(row, one) for row in rows if (one := found[row.recipe])]),
     )
 
 
@@ -92,11 +100,19 @@ def _option(
         return None
     baseline = next(one for one in rows if one.is_baseline)
     made, held = consumed.production(experiment, row.recipe), consumed.reserved_in_service(experiment, row.recipe)
-    idle_W = consumed.idle_power(experiment, row.recipe)
+    idle_W, embodied_g = consumed.idle_power(experiment, row.recipe), _embodied(request, model)
+    own, spread = model.energy([request.host], [request.spread]), _ratio(experiment, row, model)
+    first = consumed.request(experiment, baseline)
+    if spread is not None and first is not None and own.value[0] > 0:
+        # The errors of a request are those of the baseline's and those of the ratio of the two.
+        drawn = model.energy([first.host], [first.spread])
+        own = Drawn(own.value, own.value[0] * (drawn.draws / drawn.value[0]) / spread.draws, own.unbounded)
+        # The time of a request was measured in the same rounds: its spread is taken to be that of the energy.
+        embodied_g = embodied_g and Drawn(embodied_g.value, embodied_g.draws / spread.draws, embodied_g.unbounded)
     return Option(
         recipe=row.recipe,
-        request_J=_request(experiment, row, request, consumed.request(experiment, baseline), model),
-        embodied_g=_embodied(request, model),
+        request_J=own,
+        embodied_g=embodied_g,
         idle_W=None if idle_W is None else model.energy([idle_W]),
         busy_s=1 / row.requests_per_s if row.requests_per_s else None,
         held_g_per_s=None if held is None else model.embodied([held]).drawn,
@@ -109,17 +125,18 @@ def _embodied(consumption: Consumption, model: ImpactModel) -> Drawn | None:
     return None if consumption.reserved is None else model.embodied([consumption.reserved]).drawn
 
 
-def _request(
-    experiment: str, row: RecipeRow, request: Consumption, baseline: Consumption | None, model: ImpactModel
-) -> Drawn:
-    """Return the energy of a request; its error is that of the baseline's and that of the ratio of the two."""
-    own = model.energy([request.host], [request.spread])
-    ratio = row.times_less
-    if baseline is None or ratio is None or ratio.low <= 0 or own.value[0] <= 0:
-        return own
-    first = model.energy([baseline.host], [baseline.spread])
-    drawn = distributed(model.draws.normal(f"ratio of {experiment}/{row.recipe}"), *ratio)
-    return Drawn(own.value, own.value[0] * (first.draws / first.value[0]) / (drawn / ratio.value), own.unbounded)
+def _ratio(experiment: str, row: RecipeRow, model: ImpactModel) -> Drawn | None:
+    """Return how far the draws of the baseline's energy, divided by a recipe's, are from its value; None: no ratio."""
+    known = [part for part in row.parts if part.times_less is not None]
+    whole = [(f"{row.recipe}", row.times_less)]
+    parts = [(f"{part.before} to {part.after}", part.times_less) for part in known]
+    found = Drawn(np.ones(1), np.ones((1, model.draws.count)))
+    for name, ratio in parts if parts and len(known) == len(row.parts) else whole:
+        if ratio is None or ratio.low <= 0:
+            return None
+        normal = model.draws.normal(f"ratio of {experiment}/{name}")
+        found = Drawn(found.value, found.draws * distributed(normal, *ratio) / ratio.value)
+    return found
 
 
 def _loads(options: Sequence[Option]) -> FactorRange | None:
@@ -165,32 +182,34 @@ def _per_day(ranking: Ranking) -> list[RequestsPerDay]:
     return rows
 
 
-def _repayments(ranking: Ranking, options: Sequence[Option], baseline: str) -> list[Repayment]:
-    """Return, for each recipe but the baseline, its extra making and what a request saves: in energy, carbon, cost."""
-    first = next((option for option in options if option.recipe == baseline), None)
+def _repayments(ranking: Ranking, rows: Sequence[tuple[RecipeRow, Option]]) -> list[Repayment]:
+    """Return, for each recipe but the baseline, its extra making and what a request saves: in energy, carbon, cost.
+
+    After how many requests the energy is repaid is what the account says.
+    """
+    first = next((option for row, option in rows if row.is_baseline), None)
     if first is None:
         return []
-    measures: tuple[Measure, ...] = ("energy", "carbon", "cost")
-    rows = []
-    for option in options:
+    found = []
+    for row, option in rows:
         if option is first:
             continue
-        for measure in measures:
+        for measure in MEASURES:
             function = ranking.of(measure)
             before, after = (function(one, Point(), made=False) for one in (first, option))
             made = [_made(ranking, one, measure) for one in (first, option)]
             saved = None if before is None or after is None else before - after
             extra = None if made[0] is None or made[1] is None else made[1] - made[0]
-            rows.append(
+            found.append(
                 Repayment(
                     recipe=option.recipe,
                     measure=measure,
                     extra=_interval(extra),
                     saved_per_request=_interval(saved),
-                    requests=_repaid(extra, saved),
+                    requests=row.break_even_requests if measure == "energy" else _repaid(extra, saved),
                 )
             )
-    return rows
+    return found
 
 
 def _made(ranking: Ranking, option: Option, measure: Measure) -> Drawn | None:

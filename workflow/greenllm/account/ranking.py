@@ -3,6 +3,10 @@
 A request's energy is that under load, the model's making divided among the expected requests, and, at fewer requests a
 day, the server's idle power between them. Its carbon is that of the electricity, and the embodied carbon of what is
 reserved meanwhile.
+
+Recipes that can't be told apart from the best one share first place with it. Two recipes are told apart if 97.5 % of
+the draws have the same order of them (a 95 % interval of their difference, on both sides, excludes zero), and if their
+values differ by more than the host can resolve: the same model, served twice, differs by up to that share (the twin).
 """
 
 import itertools
@@ -19,7 +23,9 @@ from greenllm.footprint.draws import Drawn
 
 SECONDS_PER_DAY = 86400.0
 STEPS = 60  # of a factor's range
-SURE = 0.95
+APART = 0.975  # the share of draws with the same order from which two recipes are told apart
+RANKED_DRAWS = 2000  # a share of 0.975 of them is known to 0.004, one standard error
+COMBINATIONS = 200
 
 
 @dataclass(frozen=True)
@@ -74,7 +80,10 @@ class Option:
 
 @dataclass(frozen=True)
 class Ranking:
-    """The recipes of an experiment that may be deployed, and the site's factors."""
+    """The recipes of an experiment that may be deployed, and the site's factors.
+
+    `resolvable` is the smallest difference, as a share, that the host can resolve; 0 where it is unknown.
+    """
 
     options: Sequence[Option]
     requests: float
@@ -82,6 +91,7 @@ class Ranking:
     pue: Drawn | None
     price: Drawn | None
     with_embodied: bool
+    resolvable: float = 0.0
 
     def idle_s(self, option: Option, per_day: float | None) -> float | None:
         """Return how long the server is idle for each request; None where its speed or idle power is unknown."""
@@ -138,41 +148,44 @@ class Ranking:
         return functions[measure]
 
     @cached_property
-    def _central(self) -> "Ranking":
-        """The same without draws: values alone."""
+    def _few(self) -> "Ranking":
+        """The same with the first draws alone, which are enough for an order."""
         options = [
-            replace(option, **{name: _central(drawn) for name, drawn in vars(option).items()})
-            for option in self.options
+            replace(option, **{name: _first(drawn) for name, drawn in vars(option).items()}) for option in self.options
         ]
-        grid, pue, price = (_central(one) for one in (self.grid, self.pue, self.price))
+        grid, pue, price = (_first(one) for one in (self.grid, self.pue, self.price))
         return replace(self, options=options, grid=grid, pue=pue, price=price)
 
-    def best(self, measure: Measure, point: Point) -> str | None:
-        """Return the recipe with the least value; None where that of one is unknown."""
-        function, options = self._central.of(measure), self._central.options
-        values = {option.recipe: float(one.value[0]) for option in options if (one := function(option, point))}
-        return min(values, key=values.__getitem__) if len(values) == len(options) else None
+    def first(self, measure: Measure, point: Point) -> tuple[str, ...] | None:
+        """Return the recipe with the least value, and those that can't be told apart from it, in the options' order.
 
-    def sure(self, measure: Measure, point: Point, recipe: str) -> float:
-        """Return the share of draws in which a recipe has the least value."""
-        found = [one.draws[0] for option in self.options if (one := self.of(measure)(option, point)) is not None]
-        place = [option.recipe for option in self.options].index(recipe)
-        return float(np.mean(np.argmin(np.stack(found), axis=0) == place))
+        None where the value of one is unknown.
+        """
+        few = self._few
+        function = few.of(measure)
+        found = {option.recipe: one for option in few.options if (one := function(option, point)) is not None}
+        if len(found) < len(few.options):
+            return None
+        least = min(found.values(), key=lambda one: float(one.value[0]))
+        return tuple(recipe for recipe, one in found.items() if one is least or not self._apart(least, one))
+
+    def _apart(self, less: Drawn, more: Drawn) -> bool:
+        """Return whether a value is shown to be less than another."""
+        resolved = float(more.value[0]) * (1 - self.resolvable) > float(less.value[0])
+        return resolved and float(np.mean(less.draws < more.draws)) >= APART
 
     def sweep(self, measure: Measure, factor: FactorRange, at: Callable[[float], Point], recipe: str) -> Sweep | None:
         """Return the ranking over a factor's range; None where a value is unknown."""
         values = np.geomspace(factor.low, factor.high, STEPS)
-        best = [self.best(measure, at(value)) for value in values]
-        if any(one is None for one in best):
+        firsts = [self.first(measure, at(value)) for value in values]
+        if any(one is None for one in firsts):
             return None
-        stretches = [Stretch(recipe=best[0] or "", low=factor.low, high=factor.high)]
-        for (before, first), (after, second) in itertools.pairwise(zip(values, best, strict=True)):
-            if first != second:
+        stretches = [Stretch(recipes=list(firsts[0] or ()), low=factor.low, high=factor.high)]
+        for (before, left), (after, right) in itertools.pairwise(zip(values, firsts, strict=True)):
+            if left != right:
                 turn = self._turn(measure, at, before, after)
                 stretches[-1] = stretches[-1].model_copy(update={"high": turn})
-                stretches.append(Stretch(recipe=second or "", low=turn, high=factor.high))
-        holds = all(one.recipe == recipe for one in stretches)
-        sure = min(self.sure(measure, at(value), recipe) for value in values[:: STEPS // 10])
+                stretches.append(Stretch(recipes=list(right or ()), low=turn, high=factor.high))
         return Sweep(
             measure=measure,
             factor=factor.factor,
@@ -181,30 +194,31 @@ class Ranking:
             high=factor.high,
             why=factor.why,
             best=stretches,
-            holds=holds,
-            sure=sure,
-            sentence=_sentence(measure, factor, stretches, recipe, sure),
+            holds=all(recipe in one.recipes for one in stretches),
         )
 
     def _turn(self, measure: Measure, at: Callable[[float], Point], below: float, above: float) -> float:
-        """Return the value between two at which another recipe becomes the best, by bisection."""
-        first = self.best(measure, at(below))
-        for _ in range(40):
+        """Return the value between two at which other recipes become the best, by bisection."""
+        left = self.first(measure, at(below))
+        for _ in range(25):
             middle = (below + above) / 2
-            below, above = (middle, above) if self.best(measure, at(middle)) == first else (below, middle)
+            below, above = (middle, above) if self.first(measure, at(middle)) == left else (below, middle)
         return above
 
-    def combinations(self, recipe: str, ranges: Sequence[FactorRange], seed: int) -> float:
-        """Return the share of random combinations of factors (log-uniform) and draws in which a recipe is best."""
+    def combinations(self, recipe: str, ranges: Sequence[FactorRange], seed: int) -> float | None:
+        """Return the share of random combinations of factors (log-uniform) at which a recipe has the least carbon.
+
+        It may share first place. None where the carbon of a recipe is unknown.
+        """
         random = np.random.default_rng(seed)
-        shares = []
-        for _ in range(100):
+        found = []
+        for _ in range(COMBINATIONS):
             grid, pue, embodied = (float(np.exp(random.uniform(np.log(one.low), np.log(one.high)))) for one in ranges)
-            shares.append(self.sure("carbon", Point(grid=grid, pue=pue, embodied=embodied), recipe))
-        return float(np.mean(shares))
+            found.append(self.first("carbon", Point(grid=grid, pue=pue, embodied=embodied)))
+        return None if None in found else float(np.mean([recipe in (one or ()) for one in found]))
 
     def everywhere(self, recipe: str, loads: Sequence[float | None]) -> bool | None:
-        """Return whether a recipe has the least carbon at all combinations of the factors' bounds.
+        """Return whether a recipe has the least carbon, alone or shared, at all combinations of the factors' bounds.
 
         The difference of two recipes is linear in each factor, the others fixed, so its sign at all corners decides.
         `loads` are the numbers of requests a day that are tried (None: a server that is always busy).
@@ -212,36 +226,11 @@ class Ranking:
         grids, pues, scales = ((one.low, one.high) for one in (GRID, PUE, EMBODIED))
         corners = itertools.product(grids, pues, scales, loads)
         found = [
-            self.best("carbon", Point(grid=grid, pue=pue, embodied=embodied, per_day=load))
+            self.first("carbon", Point(grid=grid, pue=pue, embodied=embodied, per_day=load))
             for grid, pue, embodied, load in corners
         ]
-        return None if None in found else all(one == recipe for one in found)
+        return None if None in found else all(recipe in (one or ()) for one in found)
 
 
-def _shown(number: float) -> str:
-    return f"{float(f'{number:.3g}'):,.10g}"
-
-
-def _central(found: Any) -> Any:
-    return Drawn(found.value, found.value[:, None]) if isinstance(found, Drawn) else found
-
-
-def _sentence(measure: Measure, factor: FactorRange, stretches: Sequence[Stretch], recipe: str, sure: float) -> str:
-    least = {"energy": "the least energy", "carbon": "the least carbon", "cost": "the least cost"}[measure]
-    unit = "" if factor.factor in (LOAD, "PUE") else f" {factor.unit}"
-    if len(stretches) == 1:
-        chosen = stretches[0].recipe
-        span = f"{_shown(factor.low)} to {_shown(factor.high)}{unit}"
-        doubt = (
-            "" if sure >= SURE or chosen != recipe else f"; it is shown in {sure:.0%} of the draws where that is least"
-        )
-        return f"{chosen} has {least} at every {factor.factor} in range ({span}){doubt}"
-    parts = []
-    for one in stretches:
-        if one.low == factor.low:
-            parts.append(f"{one.recipe} below {_shown(one.high)}{unit}")
-        elif one.high == factor.high:
-            parts.append(f"{one.recipe} above {_shown(one.low)}{unit}")
-        else:
-            parts.append(f"{one.recipe} from {_shown(one.low)} to {_shown(one.high)}{unit}")
-    return f"{least} by {factor.factor}: {', '.join(parts)}"
+def _first(found: Any) -> Any:
+    return Drawn(found.value, found.draws[:, :RANKED_DRAWS]) if isinstance(found, Drawn) else found

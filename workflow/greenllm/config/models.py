@@ -383,6 +383,10 @@ class Site(Strict):
         description="File with a recorded time series of the grid's carbon, used for the hours that it covers; "
         "a relative path starts from the folder of the run.",
     )
+    elsewhere: list[Annotated[str, StringConstraints(pattern=r"^([A-Z]{3}|WORLD)$")]] = Field(
+        default_factory=lambda: ["SWE", "FRA", "DEU", "USA", "CHN", "IND"],
+        description="Places to which the study's total is projected, as ISO 3166 alpha-3 codes.",
+    )
     factor_tables: list[UserPath] = Field(
         default_factory=list, description="CSV files with factors of your own, in the form of ours; they come first."
     )

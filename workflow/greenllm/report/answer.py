@@ -5,12 +5,12 @@ from dataclasses import dataclass
 
 from greenllm.account.document import Account, ExperimentAccount
 from greenllm.comparison.rows import RecipeRow
-from greenllm.report.causes import resolvable_share
+from greenllm.report.causes import parts_text, resolvable_share, role
 from greenllm.report.equivalence import PHONE, said
-from greenllm.report.findings import Finding
+from greenllm.report.findings import Finding, paid_back
 from greenllm.report.language import text
 from greenllm.report.names import metric_name
-from greenllm.report.numbers import bounds_text, change, inverse, times, value_text
+from greenllm.report.numbers import THIN, bounds_text, change, inverse, prefix_for, times, value_text
 from greenllm.report.table import Table
 
 
@@ -36,7 +36,10 @@ class Fact:
 
 @dataclass(frozen=True)
 class Answer:
-    """The block of an experiment. `recipes` are those that `thousand` compares: the baseline and the one to deploy."""
+    """The block of an experiment. `recipes` are those that `thousand` compares: the baseline and the one to deploy.
+
+    `new` says what the numbers of the block don't: what the saving is made of, when it pays, or why there is none.
+    """
 
     finding: Finding
     task: str
@@ -47,6 +50,7 @@ class Answer:
     recipes: Sequence[str]
     thousand: Sequence[Fact]
     known: str
+    new: str
 
 
 def answers(account: Account, found: Sequence[Finding], tables: Mapping[str, Table]) -> list[Answer]:
@@ -70,7 +74,20 @@ def _answer(experiment: ExperimentAccount, found: Finding, tables: Mapping[str, 
         [row.recipe for row in compared],
         _thousand(found.experiment, compared, tables["thousand-requests"]),
         said(PHONE, (chosen or baseline).energy_per_request_J),
+        _new(found, chosen, experiment),
     )
+
+
+def _new(found: Finding, chosen: RecipeRow | None, experiment: ExperimentAccount) -> str:
+    if chosen is None or chosen.is_baseline or chosen.verdict != "saves":
+        return found.sentence[:1].upper() + found.sentence[1:]
+    clauses = [
+        text("the saving is made of {parts}", parts=parts) if (parts := parts_text(chosen.parts)) else "",
+        role(chosen),
+        paid_back(chosen, experiment.recommendation),
+        text("energy is {how}", how=text(chosen.energy_quality or "unknown")),
+    ]
+    return " ".join(text("{clause}.", clause=one[:1].upper() + one[1:]) for one in clauses if one)
 
 
 def _heading(chosen: RecipeRow | None, baseline: RecipeRow) -> str:
@@ -123,21 +140,33 @@ def _sure(experiment: ExperimentAccount) -> list[Fact]:
 
 
 def _thousand(experiment: str, compared: Sequence[RecipeRow], table: Table) -> list[Fact]:
-    """Return energy, carbon, water and money of a thousand requests, with a number for each recipe."""
-    keys = {column.key: index for index, column in enumerate(table.columns)}
+    """Return energy, carbon, water and money of a thousand requests, with a number for each recipe in one unit."""
+    columns = {column.key: column for column in table.columns}
     places = [_place(table, experiment, row.recipe) for row in compared]
-    headings, cells = table.headings(), table.cells()
+    names = {
+        "energy_J": text("Energy"),
+        "carbon_g": text("Carbon"),
+        "total_g": text("… with embodied"),
+        "water_L": text("Water"),
+        "cost": text("Money"),
+    }
     facts = []
-    for key in ("energy_J", "carbon_g", "water_L", "cost"):
-        title, unit = headings[keys[key]]
-        row: object = table.rows[places[-1]]
-        reason = getattr(row, {"water_L": "water_reason", "cost": "cost_reason"}.get(key, "carbon_reason"))
-        numbers = []
-        for place in places:
-            cell = cells[place][keys[key]]
-            numbers.append(Shown(cell.text, cell.bounds, table.name, place, key))
-        known = all(getattr(table.rows[place], key) is not None for place in places)
-        facts.append(Fact(f"{title} ({unit})" if unit else title, numbers, "" if known else reason))
+    for key, name in names.items():
+        column = columns[key]
+        values = [column.of(table.rows[place]) for place in places]
+        known = all(value is not None for value in values)
+        if key == "total_g" and not known:
+            continue
+        reason = getattr(
+            table.rows[places[-1]], {"water_L": "water_reason", "cost": "cost_reason"}.get(key, "carbon_reason")
+        )
+        scale, unit = prefix_for(values, column.unit or "")
+        numbers = [
+            Shown(value_text(value, scale) + (THIN + text(unit) if unit else ""), bounds_text(value, scale), table.name,
+                  place, key)
+            for value, place in zip(values, places, strict=True)
+        ]  # fmt: skip
+        facts.append(Fact(name, numbers, "" if known else reason or text("unknown")))
     return facts
 
 

@@ -5,10 +5,16 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from greenllm.account.document import Account, JobRow
+from greenllm.account.footprint_document import Footprint
 from greenllm.estimate import UNSEEN, Parameter
+from greenllm.footprint.carbon import GridFactor
 from greenllm.report.language import listed, text
-from greenllm.report.numbers import TO, quantity, with_bounds
+from greenllm.report.numbers import TO, with_bounds
+from greenllm.report.site_words import equipment_said, site_factors_said
 
+# What a number of the footprint is computed from, beside ledgers.
+FOOTPRINT_FILES = ("account/footprint.json", "account/account.json", "account/attribution.json")
+MEASURED = ("sensors", "policy")  # factors of every number that comes from an energy
 MOST_FILES = 40  # of one row on the page; where there are more, the page says which rows of tables/ledgers.csv they are
 
 
@@ -49,13 +55,16 @@ class Ledgers:
         found = self.jobs if experiment == "all" else self._by_experiment[experiment]
         return self.of((job.id for job in found if keep(job)), others, chosen)
 
-    def served(self, experiment: str, seeds: Iterable[int], *recipes: str) -> Origin:
-        """Return the origin of what recipes' servers took: their ledgers, and the results of measuring them."""
+    def served(self, experiment: str, seeds: Iterable[int], *recipes: str, others: Sequence[str] = ()) -> Origin:
+        """Return the origin of what recipes' servers took: their ledgers, and the results of measuring them.
+
+        `others` are files that it is computed from as well.
+        """
         names = listed(list(dict.fromkeys(recipes)))
         return self.where(
             experiment,
             lambda job: job.rule == "serve" and job.recipe in recipes and job.standing == "current",
-            [f"measurements/{experiment}/seed-{seed}.json" for seed in seeds],
+            [*others, *(f"measurements/{experiment}/seed-{seed}.json" for seed in seeds)],
             text(
                 "attempts of rule serve, experiment {experiment}, recipe {recipe}", experiment=experiment, recipe=names
             ),
@@ -64,11 +73,15 @@ class Ledgers:
 
 def _constant(one: Parameter) -> str:
     """Return a constant with all its digits and bounds."""
-    shown = f"{one.value:g} {one.unit}"
-    return with_bounds(shown, f"{one.low:g}" + text(TO) + f"{one.high:g}")
+    shown = f"{one.value:.10g} {one.unit}"
+    return with_bounds(shown, f"{one.low:.10g}" + text(TO) + f"{one.high:.10g}")
 
 
-def factors(account: Account) -> dict[str, str]:
+def _bounds(grid: GridFactor) -> str:
+    return "" if grid.low is None or grid.high is None else f"{grid.low:.10g}" + text(TO) + f"{grid.high:.10g}"
+
+
+def factors(account: Account, footprint: Footprint | None = None) -> dict[str, str]:
     """Return what enters numbers besides the ledgers, each in words with its interval and source, by name."""
     found = {
         "sensors": "\n".join(
@@ -86,7 +99,8 @@ def factors(account: Account) -> dict[str, str]:
     if grid := account.grid:
         found["grid"] = text(
             "Grid carbon = {value}, {place}, {year}; {interval}; source: {source}; licence: {licence}",
-            value=quantity(grid, "g CO₂e/kWh"), place=grid.place, year=grid.year or text("year unknown"),
+            value=with_bounds(f"{grid.value:.10g} g CO₂e/kWh", _bounds(grid)),
+            place=grid.place, year=grid.year or text("year unknown"),
             interval=grid.interval, source=grid.source, licence=grid.licence or text("not given"),
         )  # fmt: skip
     else:
@@ -96,4 +110,6 @@ def factors(account: Account) -> dict[str, str]:
         if account.pue
         else text("Power usage effectiveness of the site: unknown (site.pue is not set).")
     )
+    if footprint is not None:
+        found |= site_factors_said(footprint.site) | {"equipment": equipment_said(footprint.equipment)}
     return found

@@ -84,7 +84,8 @@ def _baseline(rows: Sequence[RecipeRow]) -> RecipeRow:
 def _deploy(row: RecipeRow, baseline: RecipeRow, advice: Advice, steady: bool) -> str:
     energy, quality = _energy_against(row, baseline, advice, steady), _quality_against(row, baseline)
     named = text("{recipe} ({role})", recipe=row.recipe, role=role(row)) if row.is_control else row.recipe
-    values = {"recipe": named, "energy": energy, "paid": _paid_back(row, advice)}
+    paid = paid_back(row, advice)
+    values = {"recipe": named, "energy": energy, "paid": text("; {clause}", clause=paid) if paid else ""}
     if parts := parts_text(row.parts):
         quality = quality[0].upper() + quality[1:]
         return text("deploy {recipe}. {energy}: {parts}. {quality}{paid}.", parts=parts, quality=quality, **values)
@@ -150,23 +151,24 @@ def _quality_against(row: RecipeRow, baseline: RecipeRow) -> str:
     )  # fmt: skip
 
 
-def _paid_back(row: RecipeRow, advice: Advice) -> str:
+def paid_back(row: RecipeRow, advice: Advice) -> str:
+    """Return in a clause when the energy to make a recipe's model is paid back; "" where that needs no word."""
     requests = advice.break_even_requests
     if requests == "never":
-        return text("; the energy to make it is never paid back")
+        return text("the energy to make it is never paid back")
     if requests is None:
-        return text("; when the energy to make it is paid back is unknown") if row.verdict == "saves" else ""
+        return text("when the energy to make it is paid back is unknown") if row.verdict == "saves" else ""
     if requests.high == 0:
-        return text("; making it took no more energy")
+        return text("making it took no more energy")
     if requests.high <= 1:
-        return text("; the energy to make it is paid back by the first request")
+        return text("the energy to make it is paid back by the first request")
     value, low, high = (about(math.ceil(bound)) for bound in requests)  # a request is answered whole
     if requests.value == 0:
-        return text("; making it took hardly more energy, if any: paid back after at most {high} requests", high=high)
+        return text("making it took hardly more energy, if any: paid back after at most {high} requests", high=high)
     paid = (
-        noted("; the energy to make it is paid back after 1 request ({low} to {high})")
+        noted("the energy to make it is paid back after 1 request ({low} to {high})")
         if value == "1"
-        else noted("; the energy to make it is paid back after {requests} requests ({low} to {high})")
+        else noted("the energy to make it is paid back after {requests} requests ({low} to {high})")
     )
     return text(paid, requests=value, low=low, high=high)
 

@@ -7,6 +7,7 @@ from tabulate import tabulate
 from greenllm.account.footprint_document import Footprint
 from greenllm.footprint.consequences import Consequences
 from greenllm.report.numbers import quantity
+from greenllm.report.robustness import at_the_site, sentence, together
 
 UNITS = {"it_J": "J", "site_J": "J", "carbon_it_g": "g", "carbon_g": "g", "market_carbon_g": "g", "embodied_g": "g",
          "water_L": "L", "cost": ""}  # fmt: skip
@@ -67,9 +68,11 @@ def _lines(found: Footprint) -> Iterable[str]:
         if decision.reason:
             yield f"{decision.experiment}: {decision.reason}"
             continue
-        yield f"{decision.experiment}: {decision.recommended} is recommended. Does that hold?"
+        recommended = decision.recommended or ""
+        yield f"{decision.experiment}: {recommended} is recommended. Does that hold?"
+        yield f"  {at_the_site(decision)} {together(decision)}".rstrip()
         for sweep in decision.sweeps:
-            yield f"  {sweep.sentence}"
+            yield f"  {sentence(sweep, recommended)}"
         if not decision.embodied:
             yield "  Embodied carbon is unknown and is no part of these comparisons."
 

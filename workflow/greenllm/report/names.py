@@ -28,6 +28,13 @@ WORDS = (
     noted("measure"), noted("probe"), noted("serve"), noted("load"), noted("account"), noted("total"),
     noted("total, at least"), noted("customer-service"), noted("question-answering"), noted("translation"),
     noted("language-modelling"), noted("seen"), noted("held out"), noted("allocated"), noted("active"),
+    noted("request"), noted("token"), noted("training token"), noted("FLOP"), noted("billion parameter"), noted("cost"),
+    noted("all others, and several together"), noted("what readings left open"), noted("spread between repetitions"),
+    noted(
+        "from wind and nuclear power (11 and 12) to coal (820, at most 910): IPCC AR5, WG III, Annex III, Table A.III.2"
+    ),
+    noted("from no overhead to a small server room"), noted("published values of one card differ 3.5-fold"),
+    noted("all prices of electricity above zero"), noted("to one server, up to all that the slowest can do"),
 )  # fmt: skip
 
 

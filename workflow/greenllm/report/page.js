@@ -79,7 +79,7 @@ function derive(one) {
   const { sort, low, high } = cell.dataset;
   const [files, more, chosen] = (table.own[column] ?? table.rows)[row] ?? [[], 0, ""];
   const digits = (number) => number === "Infinity" ? "∞" : `${Number(Number(number).toPrecision(6))}`;
-  const value = sort ? `${digits(sort)} ${unit === "1" ? "" : unit ?? ""}` : "–";
+  const value = !sort ? "–" : Number.isNaN(Number(sort)) ? one.textContent : `${digits(sort)} ${unit === "1" ? "" : unit ?? ""}`;
   const list = element("ul", {}, ...files.map((index) => element("li", {}, element("code", {}, derivations.files[index]))));
   if (more) list.append(element("li", {}, texts.more.replace("{count}", more)));
   const parts = [

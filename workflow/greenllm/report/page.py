@@ -15,16 +15,18 @@ from greenllm.account.footprint_document import Footprint
 from greenllm.documents.verification import Verification
 from greenllm.files import replacing, require_own, write_json
 from greenllm.report import figures, paper, tables
-from greenllm.report.answer import answers
+from greenllm.report.answer import Shown, answers
+from greenllm.report.decision_section import decision_blocks
 from greenllm.report.derivation import Origin, factors
 from greenllm.report.equivalence import sources
 from greenllm.report.findings import findings
-from greenllm.report.impact_section import impact_section
+from greenllm.report.grid_notes import impact_notes
 from greenllm.report.language import ENGLISH, Language, current, language, listed, plural, speaking, text
 from greenllm.report.names import day
-from greenllm.report.numbers import percent, quantity
+from greenllm.report.numbers import THIN, bounds_text, percent, prefix_for, quantity, value_text
 from greenllm.report.table import Column, Table
-from greenllm.report.tables.thousand import thousand
+from greenllm.report.tables.footprint import footprint_table
+from greenllm.report.tables.scopes import main_scores
 from greenllm.report.verified import verified_line
 
 MOST_ROWS = 400  # of a table on the page; its files have all
@@ -60,10 +62,10 @@ def _write(
 ) -> None:
     require_own(folder / "index.html", "<title>GreenLLM")
     require_own(folder / "summary.json", '"schema": "greenllm/')
-    written = [thousand(account, footprint), *(make(account) for make in tables.PAGE)]
+    written = [*(make(account, footprint) for make in tables.FOOTPRINT), *(make(account) for make in tables.PAGE)]
     for table in written:
         table.write(folder / "tables" / table.name)
-    drawings = figures.draw_all(account, folder / "figures" if drawn else None)
+    drawings = figures.draw_all(account, footprint, folder / "figures" if drawn else None)
     found = findings(account.experiments)
     write_json(
         folder / "summary.json",
@@ -72,6 +74,8 @@ def _write(
     )
     paper.write(account, found, folder / "paper")
     shown = {table.name: table for table in (*written, *(make(account) for make in tables.NAMED.values()))}
+    if footprint is not None:
+        shown["impact"] = footprint_table(account, footprint)  # as the rule `impact` writes it
     page = _template(current()).render(
         account=account,
         language=current().code,
@@ -82,8 +86,11 @@ def _write(
         figures=drawings,
         answers=answers(account, found, shown),
         equivalences=sources(),
-        impact=impact_section(account, footprint),
-        derivations=Markup(_script(derivations(account, shown))),
+        notes=impact_notes(account, footprint),
+        main_scores=main_scores(account, shown["scores"]),
+        decisions=decision_blocks(footprint, shown),
+        spent=_spent(shown["impact"]),
+        derivations=Markup(_script(derivations(account, footprint, shown))),
         texts=Markup(_script(_texts())),
         until=day(account.until) if account.until else "",
         waste=_waste(account),
@@ -119,7 +126,7 @@ def _template(chosen: Language) -> jinja2.Template:
     return environment.get_template("page.html.jinja")
 
 
-def derivations(account: Account, shown: Mapping[str, Table]) -> dict[str, Any]:
+def derivations(account: Account, footprint: Footprint | None, shown: Mapping[str, Table]) -> dict[str, Any]:
     """Return how each number of the tables is derived: per column its formula and factors, per row its files."""
     files: dict[str, int] = {}
 
@@ -128,13 +135,14 @@ def derivations(account: Account, shown: Mapping[str, Table]) -> dict[str, Any]:
         return [[[files.setdefault(path, len(files)) for path in one.files], one.more, one.chosen] for one in found]
 
     found: dict[str, Any] = {}
+    entering = factors(account, footprint)
     for table in shown.values():
         columns = {
             column.key: {
                 "title": title,
                 "unit": column.unit,
                 "formula": text(column.formula),
-                "factors": column.factors,
+                "factors": [name for name in column.factors if name in entering],
             }
             for column, (title, _) in zip(table.columns, table.headings(), strict=True)
             if column.formula
@@ -142,7 +150,7 @@ def derivations(account: Account, shown: Mapping[str, Table]) -> dict[str, Any]:
         if columns:
             own = {key: origins(table, of) for key, of in table.origins.items()}
             found[table.name] = {"columns": columns, "rows": origins(table, table.origin), "own": own}
-    return {"tables": found, "files": list(files), "factors": factors(account)}
+    return {"tables": found, "files": list(files), "factors": entering}
 
 
 def _texts() -> dict[str, str]:
@@ -172,6 +180,19 @@ def _mark(column: Column, shown: str) -> str:
     if column.title != "Energy is" and column.key not in ("verdict", "decision"):
         return ""
     return next((label for word, label in _LABELS.items() if shown.startswith(text(word))), "")
+
+
+def _spent(impact: Table) -> dict[str, Shown]:
+    """Return the energy of the whole study, and what of it was wasted, with the cells of the table `impact`."""
+    row = len(impact.rows) - 1 if impact.rows else None  # the last row is the whole study
+    found = {}
+    for column in impact.columns:
+        if column.key in ("energy_J", "waste_J") and row is not None:
+            value = column.of(impact.rows[row])
+            scale, unit = prefix_for([value], "J")
+            shown = value_text(value, scale) + (f"{THIN}{unit}" if value is not None else "")
+            found[column.key] = Shown(shown, bounds_text(value, scale), impact.name, row, column.key)
+    return found
 
 
 def _waste(account: Account) -> str:

@@ -9,7 +9,7 @@ from greenllm.files import replacing, require_own
 from greenllm.report.causes import measured_text
 from greenllm.report.equivalence import KNOWN
 from greenllm.report.findings import Finding
-from greenllm.report.impact_section import carbon_notes
+from greenllm.report.grid_notes import carbon_notes
 from greenllm.report.language import listed, plural, text
 from greenllm.report.names import day, metric_name
 from greenllm.report.numbers import percent, quantity

@@ -16,7 +16,7 @@ from greenllm.errors import UserError
 from greenllm.files import replacing, require_own
 from greenllm.report.derivation import Origin
 from greenllm.report.language import LOCALES, language, speaking, text
-from greenllm.report.numbers import bounds_text, change, prefix_for, split, value_text, with_bounds
+from greenllm.report.numbers import THIN, bounds_text, change, prefix_for, split, value_text, with_bounds
 
 ENDINGS = (".csv", ".parquet", ".md", ".tex")
 
@@ -30,6 +30,7 @@ class Column:
     `like` names a field whose prefix this column shares. A column that is not `on_page` is in the files only, and so is
     one to be shown `if_known` where no row has a value. `words` have translations (`names.WORDS`).
     `formula` says how a number is computed, and `factors` names what else enters it (`derivation.factors`).
+    Where `own_unit`, each cell has its own prefixed unit, for values that differ by many powers of ten.
     """
 
     key: str
@@ -44,6 +45,7 @@ class Column:
     words: bool = False
     formula: str = ""
     factors: tuple[str, ...] = ()
+    own_unit: bool = False
 
     def of(self, row: object) -> Any:
         """Return a row's value; None where there is none, a list of words as text."""
@@ -74,7 +76,8 @@ class Table:
     """A table: rows of one type, and how to show their columns. Quantities of one column share a prefixed unit.
 
     `caption` is the key of its text. `origin` returns what a row is computed from, `origins` the same for columns, by
-    key, that are computed from something else.
+    key, that are computed from something else. `blank` says of a row and a column's key whether nothing can be there:
+    the cell is then a dash, though the column's `absent` is "unknown".
 
     Raises AttributeError for a column of a field that `row_type` does not have.
     """
@@ -87,6 +90,7 @@ class Table:
     notes: Sequence[str] = ()
     origin: Callable[[Any], Origin] | None = None
     origins: Mapping[str, Callable[[Any], Origin]] = field(default_factory=dict)
+    blank: Callable[[Any, str], bool] | None = None
 
     @property
     def title(self) -> str:
@@ -108,13 +112,23 @@ class Table:
 
     def headings(self) -> list[tuple[str, str]]:
         """Return each column's title and prefixed unit (empty where it has none)."""
-        return [(text(column.title), text(self._scale(column)[1]) if column.unit else "") for column in self.columns]
+        return [
+            (text(column.title), text(self._scale(column)[1]) if column.unit and not column.own_unit else "")
+            for column in self.columns
+        ]
 
     def cells(self) -> list[list[Cell]]:
         """Return the cells as shown, row by row."""
         scales = [self._scale(column)[0] if column.unit else 1.0 for column in self.columns]
         return [
-            [_cell(column.of(row), column, scale) for column, scale in zip(self.columns, scales, strict=True)]
+            [
+                Cell("–")
+                if self.blank and self.blank(row, column.key)
+                else _cell_with_unit(row, column)
+                if column.own_unit
+                else _cell(column.of(row), column, scale)
+                for column, scale in zip(self.columns, scales, strict=True)
+            ]
             for row in self.rows
         ]
 
@@ -210,6 +224,13 @@ def _cell(value: Any, column: Column, scale: float) -> Cell:
         return Cell(*change(value), middle, low, high)
     limit = 1.0 if column.unit == "×" else None
     return Cell(value_text(value, scale, limit), bounds_text(value, scale, limit=limit), middle, low, high)
+
+
+def _cell_with_unit(row: object, column: Column) -> Cell:
+    value, like = column.of(row), replace(column, field=column.like or column.path).of(row)
+    scale, unit = prefix_for([value if like is None else like], column.unit or "")
+    shown = _cell(value, column, scale)
+    return replace(shown, text=f"{shown.text}{THIN}{text(unit)}") if split(value)[0] is not None and unit else shown
 
 
 def _type_of_field(kind: type, name: str) -> type:

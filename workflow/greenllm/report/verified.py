@@ -6,6 +6,7 @@ from markupsafe import Markup
 
 from greenllm.documents.verification import Verification
 from greenllm.report.language import plural, text
+from greenllm.report.numbers import plain
 
 VERIFIED_LINE = re.compile(r'<p id="verified".*?</p>\n?', re.DOTALL)
 
@@ -19,21 +20,20 @@ def verified_text(verification: Verification | None) -> str:
     skipped = sum(len(check.skipped) for check in verification.checks)
     outcome = plural("{count} difference was found", "{count} differences were found", found)
     return text(
-        "Verified by greenllm {version} on {day}: {checks} checks compared {compared} things (ledgers, hashes, numbers "
-        "computed again, clocks, counters, powers), and {outcome}. What could not be compared is listed in "
-        "account/verification.json ({skipped} entries).",
+        "Verified by greenllm {version} on {day}: {checks} checks compared {compared} things, and {outcome}; {skipped} "
+        "could not be compared.",
         version=verification.version,
         day=verification.verified[:10],
         checks=checks,
-        compared=compared,
+        compared=plain(compared, 0),
         outcome=outcome if found else text("nothing was found"),
-        skipped=skipped,
+        skipped=plain(skipped, 0),
     )
 
 
 def verified_line(verification: Verification | None) -> Markup:
     """Return the sentence as an element of the page."""
     found = verification is not None and bool(verification.findings)
-    return Markup('<p id="verified" class="{}">{}</p>').format(
-        "warning" if found else "note", verified_text(verification)
+    return Markup('<p id="verified" class="{}">{} <a href="#verification">{}</a></p>').format(
+        "warning" if found else "note", verified_text(verification), text("What is verified")
     )

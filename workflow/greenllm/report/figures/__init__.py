@@ -8,6 +8,7 @@ from typing import Any, NamedTuple, cast
 import matplotlib
 
 from greenllm.account.document import Account
+from greenllm.account.footprint_document import Footprint
 from greenllm.report.figures import style
 from greenllm.report.figures.batch_curve import batch_curve
 from greenllm.report.figures.conservation import conservation
@@ -17,6 +18,7 @@ from greenllm.report.figures.factors import factors
 from greenllm.report.figures.over_requests import over_requests
 from greenllm.report.figures.power_over_time import power_over_time
 from greenllm.report.figures.quality_energy import quality_energy
+from greenllm.report.figures.requests_a_day import requests_a_day
 
 FIGURES = {
     "quality-energy": quality_energy,
@@ -40,7 +42,7 @@ class Shown(NamedTuple):
     panels: list[tuple[str, str]]
 
 
-def draw_all(account: Account, folder: Path | None) -> dict[str, Shown]:
+def draw_all(account: Account, footprint: Footprint | None, folder: Path | None) -> dict[str, Shown]:
     """Draw every figure that has something to show, write it to `folder`, and return it with its SVG for the page.
 
     Without a folder, the SVGs are empty: that takes a tenth of the time.
@@ -51,8 +53,8 @@ def draw_all(account: Account, folder: Path | None) -> dict[str, Shown]:
         # The page's letters are the browser's; where PDF and PNG lack some, the command says so once.
         warnings.filterwarnings("ignore", message="Glyph .* missing from font")
         matplotlib.rcParams.update(cast(Any, style.settings()))
-        for name, draw in FIGURES.items():
-            drawing = draw(account)
+        drawings = {name: draw(account) for name, draw in FIGURES.items()}
+        for name, drawing in (drawings | {"requests-a-day": requests_a_day(account, footprint)}).items():
             if drawing and folder is None:
                 shown = drawing.panels or [PagePanel("", drawing.alt, drawing.figure)]
                 found[name] = Shown(drawing, EMPTY if drawing.legend else "", [(one.name, EMPTY) for one in shown])

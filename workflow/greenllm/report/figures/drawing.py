@@ -31,7 +31,8 @@ class Drawing:
     """A figure with its title, what it shows in words (for those who can't see it), and its caption.
 
     `figure` has all panels in one column of a paper; the page lays out `panels` in a grid, with `legend` above them.
-    `wide` panels need more room than a column.
+    `wide` panels need more room than a column. `columns` is how many panels the page has beside each other at most; 0:
+    all of them.
     """
 
     figure: Figure
@@ -41,6 +42,7 @@ class Drawing:
     panels: Sequence[PagePanel] = ()
     wide: bool = False
     legend: Figure | None = None
+    columns: int = 0
 
 
 _NOTHING = {"Creator": None, "Date": None}

@@ -11,11 +11,9 @@ from greenllm.account.document import Account, ExperimentAccount
 from greenllm.comparison.rows import RecipeRow
 from greenllm.report.figures.drawing import Drawing
 from greenllm.report.figures.multiples import Panel, multiples
-from greenllm.report.figures.style import INK, MUTED, Look, looks
+from greenllm.report.figures.style import INK, LINES, MUTED, Look, looks
 from greenllm.report.language import text
 from greenllm.report.numbers import about, plain, prefix_for, quantity
-
-_LINES = ("-", "--", "-.", ":")
 
 
 def over_requests(account: Account) -> Drawing | None:
@@ -60,7 +58,7 @@ def _draw(axis: Axes, rows: Sequence[RecipeRow], experiment: ExperimentAccount, 
         middle, low, high = ((one + made / requests) / scale for one, made in zip(energy, making, strict=True))
         recommended = row.recipe == best
         axis.plot(
-            requests, middle, color=look[row.recipe].colour, linestyle=_LINES[index % len(_LINES)],
+            requests, middle, color=look[row.recipe].colour, linestyle=LINES[index % len(LINES)],
             linewidth=1.8 if recommended else 1.1, label=row.recipe, marker=look[row.recipe].marker, markevery=12,
             markersize=3.5,
         )  # fmt: skip

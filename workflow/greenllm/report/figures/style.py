@@ -18,6 +18,7 @@ INK, MUTED, RULE = "#1c2326", "#667077", "#d5d9d8"
 BLUE = "#22577a"
 # Hue and lightness both change, so that people with a colour vision deficiency see the difference.
 _COLOURS = (BLUE, "#d1495b", "#2a9d6f", "#7a5195", "#c98a1b", "#38a3a5", "#667077")
+LINES = ("-", "--", "-.", ":")
 _MARKERS = ("o", "s", "D", "^", "v", "P", "X", "<")
 
 # DejaVu comes with matplotlib; the others have Chinese letters, and are used where one is installed.

@@ -4,13 +4,21 @@ from dataclasses import replace
 from typing import TypeVar
 
 from greenllm.account.document import Account, ExperimentAccount
+from greenllm.account.footprint_document import Footprint
 from greenllm.comparison.rows import RecipeRow
 from greenllm.report.language import noted
 from greenllm.report.table import Column
 
 UNKNOWN = noted("unknown")
+NO_FOOTPRINT = noted("no footprint of this account was made (`greenllm footprint`)")
 RECIPE = (Column("experiment", "Experiment"), Column("recipe", "Recipe"))
 MODEL = (*RECIPE, Column("seed", "Seed", None, "number"))
+
+
+def currency_of(footprint: Footprint | None) -> str:
+    """Return the currency of a footprint's price; "" without a price."""
+    price = footprint.site.price if footprint else None
+    return price.unit.removesuffix("/kWh") if price else ""
 
 
 class ComparedRow(RecipeRow):

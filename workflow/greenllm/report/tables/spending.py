@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from greenllm.account.document import Account
 from greenllm.estimate import Interval, PartialInterval
 from greenllm.footprint.rows import ImpactRow, RunSpent
-from greenllm.report.derivation import Ledgers
+from greenllm.report.derivation import Ledgers, Origin
 from greenllm.report.language import noted, text
 from greenllm.report.names import moment
 from greenllm.report.table import Column, Table
@@ -71,13 +71,19 @@ def impact(account: Account) -> Table:
             ),
             *([account.grid_reason] if account.grid_reason else []),
         ],
-        lambda row: ledgers.where(
-            None if row.experiment == "none" else row.experiment,
-            lambda job: row.recipe in (job.recipe or "shared", "all") and row.stage in (job.rule, "all"),
-            chosen=text(
-                "attempts of experiment {experiment}, recipe {recipe}, rule {rule}",
-                experiment=row.experiment, recipe=row.recipe, rule=row.stage,
-            ),
+        lambda row: attempts_of(ledgers, row),
+    )  # fmt: skip
+
+
+def attempts_of(ledgers: Ledgers, row: ImpactRow, others: Sequence[str] = ()) -> Origin:
+    """Return the attempts that a stage, recipe or experiment consists of; `others` are other files that it is from."""
+    return ledgers.where(
+        None if row.experiment == "none" else row.experiment,
+        lambda job: row.recipe in (job.recipe or "shared", "all") and row.stage in (job.rule, "all"),
+        others,
+        text(
+            "attempts of experiment {experiment}, recipe {recipe}, rule {rule}",
+            experiment=row.experiment, recipe=row.recipe, rule=row.stage,
         ),
     )  # fmt: skip
 
