@@ -1,6 +1,7 @@
 import hashlib
 import itertools
 import json
+import re
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -12,6 +13,7 @@ from simulated_study import UNKNOWN, Simulation, config, whole_study
 
 from greenllm.account.document import Account
 from greenllm.cli import main
+from greenllm.config.read import validate
 from greenllm.estimate import Interval, PartialInterval
 from greenllm.report.figures.factors import factors
 from greenllm.report.figures.quality_energy import quality_energy
@@ -25,6 +27,7 @@ from greenllm.report.tables.quality import hand_over, subsets
 from greenllm.report.tables.recommendation import recommendation
 from greenllm.report.tables.sizes import sizes
 from greenllm.report.tables.threads import threads
+from greenllm.study.models import Config
 
 
 def make(results: Path, study: Simulation) -> Path:
@@ -40,6 +43,28 @@ def make(results: Path, study: Simulation) -> Path:
 def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
     results = tmp_path_factory.mktemp("study")
     return make(results, whole_study(results))
+
+
+def test_figures_of_many_recipes_show_a_dozen_and_tables_all(tmp_path: Path) -> None:
+    names = ["baseline", *(f"recipe-{number}" for number in range(1, 15))]
+    values = config(names).model_dump(mode="json", by_alias=True, exclude_unset=True)
+    experiments = {"support": values["experiments"]["support"]}
+    recipes = {name: {"train": {}} for name in names}
+    settings: Config = validate({**values, "experiments": experiments, "recipes": recipes}, Config, "test")
+    study = Simulation(tmp_path, settings)
+    study.prepare("support")
+    for name in names:
+        study.train("support", name, 1)
+        study.evaluate("support", name, 1, 0.9, 50)
+    study.measure("support", 1, {name: 30 - place for place, name in enumerate(names)})
+    folder = make(tmp_path, study)
+    page = (folder / "index.html").read_text()
+    assert "12 recipes of support are drawn, those of the least energy; 3 more are in the tables." in page
+    shown = " ".join(re.findall(r'<svg[^>]* aria-label="([^"]*)"', page))
+    assert "baseline:" in shown
+    assert "recipe-14:" in shown
+    assert "recipe-1:" not in shown, "the most energy of all but the baseline"
+    assert len(pd.read_csv(folder / "tables/comparison.csv")) == len(names)
 
 
 class Reader(HTMLParser):

@@ -20,8 +20,14 @@ from greenllm.footprint.consequences import ImpactModel
 from greenllm.footprint.draws import Draws
 from greenllm.footprint.equipment import equipment_of
 from greenllm.footprint.given import KINDS, given_factor
-from greenllm.footprint.grid_course import GridCourse
-from greenllm.footprint.site_factors import SiteFactors, recorded_carbon_of, require_currency, site_factors_of
+from greenllm.footprint.series import RecordedSeries
+from greenllm.footprint.site_factors import (
+    SiteFactors,
+    recorded_carbon_of,
+    require_currency,
+    site_factors_of,
+    with_bounds_of,
+)
 from greenllm.study import layout
 
 REMEDY = "expected a results folder in which `greenllm account` has been run; run it first"
@@ -49,6 +55,7 @@ def footprint_of_results(folder: Path, options: FootprintOptions) -> tuple[Accou
     shift = _shift(options.start, account, course)
     if shift:
         projection.append(f"begun at {options.start}")
+    site = _in_time(site, course, account, shift)
     consumed = Consumed(
         account, attribution, equipment, site.grid_carbon.value if site.grid_carbon else None, course, shift
     )
@@ -61,6 +68,19 @@ def footprint_of_results(folder: Path, options: FootprintOptions) -> tuple[Accou
     return account, footprint(consumed, model, year, sources, projection, elsewhere)
 
 
+def _in_time(
+    site: SiteFactors, course: RecordedSeries | None, account: Account, shift: datetime.timedelta
+) -> SiteFactors:
+    """Return the site with the bounds of the grid's recorded series, where it covers the study."""
+    if course is None or site.grid_carbon is None or not account.jobs or account.until is None:
+        return site
+    begin, end = (
+        datetime.datetime.fromisoformat(moment) + shift
+        for moment in (min(row.started for row in account.jobs), account.until)
+    )
+    return replace(site, grid_carbon=with_bounds_of(site.grid_carbon, course, begin, end))
+
+
 def site_of(account: Account) -> Site:
     """Return the site of an account's configuration. Raises UserError if it is not valid."""
     site: Site = validate(dict(account.config.get("site") or {}), Site, "account.json: config.site")
@@ -71,7 +91,7 @@ def _hardware_of(account: Account) -> dict[str, OwnEquipment]:
     return TypeAdapter(dict[str, OwnEquipment]).validate_python(account.config.get("hardware") or {})
 
 
-def _shift(start: str | None, account: Account, course: GridCourse | None) -> datetime.timedelta:
+def _shift(start: str | None, account: Account, course: RecordedSeries | None) -> datetime.timedelta:
     """Return by how much jobs are moved for the first one to begin at a time. Raises UserError for another text."""
     if start is None or not account.jobs:
         return datetime.timedelta()

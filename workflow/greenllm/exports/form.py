@@ -10,7 +10,7 @@ from greenllm.account.footprint_document import Footprint
 from greenllm.errors import UserError
 
 Json = dict[str, Any]
-# Path below the form's folder → the file's text, or a file of the results folder that is linked or copied there.
+# Path below the form's folder → the file's text, or a file that is copied there.
 Files = Mapping[str, str | Path]
 
 

@@ -2,7 +2,7 @@
 
 Profile: https://w3id.org/ro/wfrun/provenance/0.5, on RO-Crate 1.1. Energies are in joules. The crate holds the
 workflow's Snakefile, the account, the attribution, the evaluations and measurements, and the ledgers of the attempts
-that have ended. Its files are hard links where the file system has them, so change none in place.
+that have ended. Its files are copies.
 """
 
 import json

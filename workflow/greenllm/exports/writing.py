@@ -6,9 +6,10 @@ from pathlib import Path
 
 from greenllm.account.document import Account
 from greenllm.account.footprint_document import Footprint
+from greenllm.errors import UserError
 from greenllm.exports.form import DoesNotApplyError, Exported, Form
 from greenllm.exports.forms import FORMS
-from greenllm.files import link_or_copy, replacing, replacing_folder, require_replaceable, sha256_of
+from greenllm.files import replacing, replacing_folder, require_replaceable, sha256_of
 from greenllm.study import layout
 
 INDEX = "README.md"
@@ -16,17 +17,20 @@ STAGE = "export"  # the command that writes the folders
 REMEDY = "expected a results folder in which `greenllm account` has been run"
 
 
-def read_exported(results: Path) -> Exported:
-    """Read the account of a results folder, and its footprint if there is one of this account.
+def read_exported(results: Path, footprint: Path | None = None) -> Exported:
+    """Read the account of a results folder, and a footprint of it: that of the folder, if it is of this account.
 
-    Raises UserError if there is no account.
+    Raises UserError if there is no account, or if the footprint that is named is of another account.
     """
     path, of_site = (layout.located(pattern, results) for pattern in (layout.ACCOUNT, layout.FOOTPRINT))
     account = Account.read(path, REMEDY)
-    footprint = Footprint.read(of_site) if of_site.is_file() else None
-    if footprint is not None and sha256_of(path) not in {source.sha256 for source in footprint.sources}:
-        footprint = None  # the account was made again since
-    return Exported(account, results, footprint)
+    place = footprint or of_site
+    found = Footprint.read(place) if footprint or of_site.is_file() else None
+    if found is not None and sha256_of(path) not in {source.sha256 for source in found.sources}:
+        if footprint:
+            raise UserError(f"--footprint {footprint}: is of another account; run `greenllm footprint {results}` again")
+        found = None  # the account was made again since
+    return Exported(account, results, found)
 
 
 def export(exported: Exported, form: Form, out: Path) -> None:
@@ -40,7 +44,7 @@ def export(exported: Exported, form: Form, out: Path) -> None:
             place = beside / name
             place.parent.mkdir(parents=True, exist_ok=True)
             if isinstance(content, Path):
-                link_or_copy(content.resolve(), place)
+                shutil.copyfile(content, place)  # no link: whoever changes the copy must not change the evidence
             else:
                 place.write_text(content, encoding="utf-8", newline="")
 

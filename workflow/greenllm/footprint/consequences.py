@@ -190,17 +190,27 @@ class ImpactModel:
         if open_J.any():
             drawn += np.outer(open_J / NORMAL_95, self.draws.normal(OPEN))
         if any(low or high for low, high in spreads):
-            normal = self.draws.normal(SPREAD) / NORMAL_95
-            low, high = (np.array(side)[:, None] for side in zip(*spreads, strict=True))
-            drawn *= np.exp(normal * np.where(normal < 0, low, high))
+            drawn *= self._spread(spreads)
         return Drawn(value, drawn)
 
-    def embodied(self, amounts: Sequence[Reserved | None]) -> _Column:
-        """Return the embodied carbon (g) of reserved device seconds."""
+    def _spread(self, spreads: Sequence[tuple[float, float]]) -> Array:
+        """Return the factors, a row each, by which repetitions differ."""
+        normal = self.draws.normal(SPREAD) / NORMAL_95
+        low, high = (np.array(side)[:, None] for side in zip(*spreads, strict=True))
+        factors: Array = np.exp(normal * np.where(normal < 0, low, high))
+        return factors
+
+    def embodied(self, amounts: Sequence[Reserved | None], spreads: Sequence[tuple[float, float]] = ()) -> _Column:
+        """Return the embodied carbon (g) of reserved device seconds.
+
+        `spreads` are those of the energies: their time was measured in the same repetitions, and differs alike.
+        """
         found = Drawn(np.zeros(len(amounts)), np.zeros((len(amounts), self.draws.count)))
         for name in dict.fromkeys(name for one in amounts for name in one or ()):
             device_s = np.array([(one or {}).get(name, 0.0) for one in amounts])
             found = found + self._rates[name] * Drawn(device_s, device_s[:, None])
+        if any(low or high for low, high in spreads):
+            found = Drawn(found.value, found.draws * self._spread(spreads), found.unbounded)
         return _Column(found, np.array([one is not None for one in amounts]))
 
     def columns(self, rows: Sequence[Consumption]) -> dict[str, _Column]:
@@ -218,7 +228,10 @@ class ImpactModel:
         site_kWh = _applied(_in_kWh, site_J)
         grid = self.constant(site.grid_carbon)
         carbon_it = _applied(formulas.operational_g, _applied(_in_kWh, replace(timed, known=it.known)), grid)
-        carbon, embodied = _applied(formulas.site_energy, carbon_it, pue), self.embodied([row.reserved for row in rows])
+        carbon, embodied = (
+            _applied(formulas.site_energy, carbon_it, pue),
+            self.embodied([row.reserved for row in rows], spreads),
+        )
         on_site = _applied(formulas.water_on_site_L, it_kWh, self.constant(site.wue))
         in_grid = _applied(formulas.water_in_grid_L, site_kWh, self.constant(site.grid_water))
         heat = _applied(formulas.reused_heat_kWh, site_kWh, self.constant(site.erf))

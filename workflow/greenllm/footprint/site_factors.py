@@ -1,6 +1,7 @@
 """The factors of the place where a study ran, and of the equipment that it used."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import datetime
 from pathlib import Path
 
 from greenllm.config.models import EquipmentKind, Site
@@ -90,6 +91,22 @@ def recorded_carbon_of(site: Site) -> RecordedSeries | None:
     if series.unit != unit:
         raise UserError(f"{site.series}: is in {series.unit}; expected the grid's carbon in {unit} for site.series")
     return series
+
+
+def with_bounds_of(grid: Factor, series: RecordedSeries, start: datetime, end: datetime) -> Factor:
+    """Return a year's factor of the grid with the relative bounds of a series, whose values replace it in time.
+
+    A series without bounds is taken as exact. Where the series does not cover all of the time, the factor stays.
+    """
+    mean, covered = series.mean_between(start, end)
+    if mean is None or covered < 1 or mean <= 0:
+        return grid
+    low, high = series.bounds_between(start, end) or (mean, mean)
+    said = "those of the recorded series" if series.lows else "the recorded series has none and is taken as exact"
+    return replace(
+        grid, low=grid.value * low / mean, high=grid.value * high / mean, interval=said,
+        source=f"{series.source}, by the hour; related to {grid.source}",
+    )  # fmt: skip
 
 
 def shown_place(code: str, own: tuple[Path, ...] = ()) -> str:

@@ -6,7 +6,7 @@ from tabulate import tabulate
 
 from greenllm.account.footprint_document import Footprint
 from greenllm.footprint.consequences import Consequences
-from greenllm.report.numbers import quantity
+from greenllm.report.numbers import percent, quantity
 from greenllm.report.robustness import at_the_site, sentence, together
 
 UNITS = {"it_J": "J", "site_J": "J", "carbon_it_g": "g", "carbon_g": "g", "market_carbon_g": "g", "embodied_g": "g",
@@ -38,7 +38,11 @@ def footprint_text(found: Footprint) -> str:
 def _head(found: Footprint) -> str:
     projection = f"\nProjection: {'; '.join(found.projection)}." if found.projection else ""
     outdated = f"\nOutdated: {'; '.join(found.outdated)}." if found.outdated else ""
-    return f"{found.site.place}, factors for {found.year}; 95 % intervals.{projection}{outdated}"
+    covered = ""
+    if found.covered is not None:
+        rest = "" if found.covered >= 1 else "; the year's mean is used for the rest"
+        covered = f"\nThe recorded series covers {percent(found.covered)} of the jobs' time{rest}."
+    return f"{found.site.place}, factors for {found.year}; 95 % intervals.{projection}{covered}{outdated}"
 
 
 def _table(heads: Sequence[str], rows: Sequence[Consequences], keys: Sequence[str], found: Footprint) -> str:

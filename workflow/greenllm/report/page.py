@@ -29,7 +29,7 @@ from greenllm.report.tables.footprint import footprint_table
 from greenllm.report.tables.scopes import main_scores
 from greenllm.report.verified import verified_line
 
-MOST_ROWS = 400  # of a table on the page; its files have all
+MOST_ROWS = 100  # of a table on the page; its files have all
 
 
 def write_report(

@@ -23,6 +23,11 @@ def configure(parser: argparse.ArgumentParser) -> None:
         help="folder for the form's files, which is replaced (default: exports/FORM in RESULTS); with several forms "
         "the folder that holds one for each (default: exports in RESULTS)",
     )  # fmt: skip
+    parser.add_argument(
+        "--footprint", type=Path, metavar="FILE",
+        help="the footprint that carbon follows, such as that of another site, as `greenllm footprint` wrote it "
+        "(default: account/footprint.json in RESULTS)",
+    )  # fmt: skip
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -31,7 +36,7 @@ def run(arguments: argparse.Namespace) -> int:
     from greenllm.exports.writing import export, export_all, read_exported
     from greenllm.study import layout
 
-    exported = read_exported(arguments.results)
+    exported = read_exported(arguments.results, arguments.footprint)
     folder = layout.located(layout.EXPORTS, arguments.results)
     if ALL in arguments.to:
         out = arguments.out or folder

@@ -2,6 +2,7 @@
 
 import logging
 import warnings
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple, cast
 
@@ -15,6 +16,7 @@ from greenllm.report.figures.conservation import conservation
 from greenllm.report.figures.drawing import Drawing, PagePanel, legend, panels, write
 from greenllm.report.figures.energy_by_stage import energy_by_stage
 from greenllm.report.figures.factors import factors
+from greenllm.report.figures.few_recipes import with_few_recipes
 from greenllm.report.figures.over_requests import over_requests
 from greenllm.report.figures.power_over_time import power_over_time
 from greenllm.report.figures.quality_energy import quality_energy
@@ -53,8 +55,10 @@ def draw_all(account: Account, footprint: Footprint | None, folder: Path | None)
         # The page's letters are the browser's; where PDF and PNG lack some, the command says so once.
         warnings.filterwarnings("ignore", message="Glyph .* missing from font")
         matplotlib.rcParams.update(cast(Any, style.settings()))
-        drawings = {name: draw(account) for name, draw in FIGURES.items()}
-        for name, drawing in (drawings | {"requests-a-day": requests_a_day(account, footprint)}).items():
+        few, left_out = with_few_recipes(account)
+        drawings = {name: draw(few) for name, draw in FIGURES.items()}
+        for name, whole in (drawings | {"requests-a-day": requests_a_day(few, footprint)}).items():
+            drawing = whole and replace(whole, caption=f"{whole.caption} {left_out}".strip())
             if drawing and folder is None:
                 shown = drawing.panels or [PagePanel("", drawing.alt, drawing.figure)]
                 found[name] = Shown(drawing, EMPTY if drawing.legend else "", [(one.name, EMPTY) for one in shown])

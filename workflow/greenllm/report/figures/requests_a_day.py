@@ -56,7 +56,8 @@ def requests_a_day(account: Account, footprint: Footprint | None) -> Drawing | N
 
 
 def _panel_of(decision: DecisionOverFactors, measure: str, unit: str, look: dict[str, Look]) -> Panel | None:
-    lines, name = _lines(decision.per_day, measure), decision.experiment
+    name = decision.experiment
+    lines = {recipe: points for recipe, points in _lines(decision.per_day, measure).items() if recipe in look}
     if not any(len(points) > 1 for points in lines.values()):
         return None
     scale, prefixed = prefix_for([value for points in lines.values() for _, value in points], unit)
