@@ -569,6 +569,22 @@ def test_several_forms_are_written_into_a_folder_each(tmp_path: Path) -> None:
     assert (out / "cyclonedx/bom.json").is_file()
 
 
+def test_carbon_follows_the_footprint_of_another_site(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder, footprint = small_study(tmp_path / "study", MODELLED, PARAMETERS), tmp_path / "there.json"
+    options = ["--carbon", "100", "--pue", "2", "--draws", "500", "--out", str(footprint)]
+    assert main(["footprint", str(folder), *options]) == 0
+    out = tmp_path / "out"
+    assert main(["export", str(folder), "--to", "codecarbon", "--out", str(out), "--footprint", str(footprint)]) == 0
+    rows = pd.read_csv(out / "emissions.csv")
+    assert rows.pue.tolist() == [2] * len(rows)
+    assert rows.emissions.tolist() == pytest.approx((rows.energy_consumed * 0.1).tolist()), "kg, 100 g/kWh"
+    joules = math.fsum(job.energy_J.value for job in account_of(folder).jobs if job.energy_J)
+    assert rows.energy_consumed.sum() == pytest.approx(2 * joules / J_PER_kWh)
+    other = small_study(tmp_path / "other", [UNKNOWN], {})
+    assert main(["export", str(other), "--to", "eu-ai-act", "--footprint", str(footprint)]) == 2
+    assert "is of another account" in capsys.readouterr().err
+
+
 def test_without_any_energy_each_form_says_why_and_none_has_a_zero(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

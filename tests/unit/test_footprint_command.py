@@ -419,6 +419,24 @@ def test_carbon_follows_the_hours_of_a_series(with_gpu: Path) -> None:
     assert moved.total.carbon_g.value > found.total.carbon_g.value
 
 
+def test_a_recorded_series_has_its_own_bounds(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Its hours replace the year's mean, so the mean's error is none of theirs."""
+    series = tmp_path / "grid.csv"
+    hours = "".join(f"2026-11-{day}T{hour:02}:00,400,380,420\n" for day in (18, 19) for hour in range(24))
+    series.write_text("time (UTC),value (gCO2e/kWh),low (gCO2e/kWh),high (gCO2e/kWh)\n" + hours)
+    study = study_with_a_gpu(tmp_path / "results")
+    site = {"series": str(series)}
+    study.config = study.config.model_copy(update={"site": study.config.site.model_copy(update=site)})
+    found = made(accounted(study), tmp_path)
+    grid = found["site"]["grid_carbon"]
+    assert (grid["low"] / grid["value"], grid["high"] / grid["value"]) == pytest.approx((0.95, 1.05))
+    assert found["covered"] == pytest.approx(1)
+    total = found["rows"][-1]
+    assert value(total["carbon_it_g"]) == pytest.approx(value(total["it_J"]) / kWh * 400)
+    said = capsys.readouterr().out
+    assert "The recorded series covers 100\u202f% of the jobs' time." in said
+
+
 # --- decisions ---
 
 

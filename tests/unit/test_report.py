@@ -49,7 +49,7 @@ def test_figures_of_many_recipes_show_a_dozen_and_tables_all(tmp_path: Path) -> 
     names = ["baseline", *(f"recipe-{number}" for number in range(1, 15))]
     values = config(names).model_dump(mode="json", by_alias=True, exclude_unset=True)
     experiments = {"support": values["experiments"]["support"]}
-    recipes = {name: {"train": {}} for name in names}
+    recipes: dict[str, Any] = {name: {"train": {}} for name in names}
     settings: Config = validate({**values, "experiments": experiments, "recipes": recipes}, Config, "test")
     study = Simulation(tmp_path, settings)
     study.prepare("support")

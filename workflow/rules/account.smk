@@ -35,6 +35,8 @@ rule verify:
     input:
         attribution=rules.account.output.attribution,
         account=rules.account.output.account,
+        footprint=layout.FOOTPRINT,
+        exports=layout.EXPORTS,
         quality=each_compared_model(layout.EVALUATION),
         measurements=each_measurement(layout.MEASUREMENT),
     output:
