@@ -239,6 +239,8 @@ def test_the_links_lead_to_files_beside_it(page: Any, address: str) -> None:
 def test_one_experiment_can_be_shown_alone(page: Any) -> None:
     unfold(page)
     names = page.eval_on_selector_all("article[data-experiment]", "all => all.map(one => one.dataset.experiment)")
+    if len(names) == 1:
+        pytest.skip("the study has one experiment")
     page.locator("#experiment").select_option(names[1])
     assert page.locator("article:visible").count() == 1
     shown = page.locator("#table-comparison tbody tr:visible td:first-child").all_inner_texts()
@@ -259,10 +261,10 @@ def test_a_table_is_copied_with_a_click(page: Any) -> None:
 
 
 def test_a_number_shows_its_derivation_by_click_and_by_keyboard(page: Any) -> None:
-    page.locator(".finding .saving .derived").first.click()
+    page.locator(".finding .thousand .derived").first.click()
     dialog = page.locator("dialog[open]")
     said = dialog.inner_text()
-    assert "in the same starts" in said
+    assert "energy per request" in said
     assert "ledger/" in said
     assert "95 % interval" in said
     page.keyboard.press("Escape")
