@@ -108,8 +108,8 @@ def _line_J(p: float, q: float, duration_s: float, limit: float) -> float:
     return limit * above_s + (limit + min(p, q)) / 2 * (duration_s - above_s)
 
 
-def gpu_uuid(index: int) -> str:
-    return f"GPU-{index:08d}-0000-0000-0000-000000000000"
+def gpu_uuid(index: int, host: int = 0) -> str:
+    return f"GPU-{index:08d}-{host:04d}-0000-0000-000000000000"
 
 
 def mig_uuid(index: int, instance: int) -> str:
