@@ -5,11 +5,10 @@ from pathlib import Path
 
 from cluster.node import GPU_MODEL, Node
 
-# Ports below 32768, where the kernel takes none for outgoing connections (net.ipv4.ip_local_port_range).
-CONTROLLER_PORT, NODE_PORT = 16817, 16820
+NODE_PORT = 16820
 
-# No accounting daemon: the states of jobs come from the controller, which keeps them for MinJobAge. Short times, so that
-# a lost node is noticed and a job's end is seen within seconds. Memory is polled, since the test machine need not have
+# No accounting daemon: the states of jobs come from the controller, which keeps them for MinJobAge. Short times: a lost
+# node and a job's end are noticed within seconds. Memory is polled, since the test machine need not have
 # the control groups that SLURM's own limit needs; a task above its request is killed as out of memory.
 SLURM_CONF = """\
 ClusterName=greenllm-test
@@ -54,8 +53,8 @@ PartitionName=gpu Nodes=ALL MaxTime=1-0 State=UP
 """
 
 
-def write_configuration(folder: Path, nodes: Sequence[Node], host: str, address: str) -> None:
-    """Write the cluster's configuration into its folder. `host` and `address` are those of the controller."""
+def write_configuration(folder: Path, nodes: Sequence[Node], host: str, address: str, port: int) -> None:
+    """Write the cluster's configuration into its folder. `host`, `address` and `port` are the controller's."""
     for name in ("etc", "run", "log", "state", "spool"):
         (folder / name).mkdir(parents=True, exist_ok=True)
     etc = folder / "etc"
@@ -66,9 +65,7 @@ def write_configuration(folder: Path, nodes: Sequence[Node], host: str, address:
         for node in nodes
     ]
     (etc / "slurm.conf").write_text(
-        SLURM_CONF.format(
-            host=host, address=address, controller_port=CONTROLLER_PORT, folder=folder, nodes="\n".join(lines)
-        )
+        SLURM_CONF.format(host=host, address=address, controller_port=port, folder=folder, nodes="\n".join(lines))
     )
     (etc / "gres.conf").write_text(
         "".join(

@@ -1,5 +1,6 @@
 """A real SLURM cluster on one machine: munge, the controller and a daemon for each node, brought up and taken down."""
 
+import contextlib
 import json
 import os
 import shutil
@@ -20,7 +21,7 @@ PROGRAMS = ("munged", "slurmctld", "slurmd", "sbatch", "ip", "unshare", "cc")
 SEARCH_PATH = f"{os.environ.get('PATH', os.defpath)}:/usr/sbin:/sbin"
 CGROUPS = (Path("/sys/fs/cgroup"), Path("/sys/fs/cgroup/unified"))  # where version 2 is mounted
 UP_S, END_S = 30.0, 3.0  # longest wait for the cluster, and for a daemon that was asked to end
-REFRESH_S = 0.01  # between two values of the simulated counters
+REFRESH_S = 0.02  # between two values of the simulated counters
 READY = ("idle", "mixed", "allocated")
 
 
@@ -53,6 +54,8 @@ class SlurmCluster:
         self.folder = self.folder.absolute()
         number = zlib.crc32(str(self.folder).encode())  # two folders, two networks
         self._subnet, self._bridge = f"10.77.{number % 256}", f"gl{number:08x}"
+        # below 32768: there the kernel takes none for outgoing connections (net.ipv4.ip_local_port_range)
+        self._port = 17000 + number % 15000
         root = next(root for root in reversed(CGROUPS) if (root / "cgroup.procs").exists())
         self.nodes = [
             Node(n, self.folder, f"{self._subnet}.{10 + n}", root / self._bridge / f"node{n}", *self._each)
@@ -77,6 +80,9 @@ class SlurmCluster:
         """Bring the cluster up. Raises ClusterError where that fails; then nothing is left running."""
         if reason := lacking():
             raise ClusterError(reason)
+        if running := [name for name, (pid, started) in self._daemons().items() if _started(pid) == started]:
+            raise ClusterError(f"{self.folder}: the cluster is up ({', '.join(running)}); take it down first")
+        shutil.rmtree(self.folder, ignore_errors=True)
         try:
             self._start()
         except BaseException:
@@ -85,7 +91,7 @@ class SlurmCluster:
 
     def _start(self) -> None:
         host = os.uname().nodename
-        write_configuration(self.folder, self.nodes, host, f"{self._subnet}.1")
+        write_configuration(self.folder, self.nodes, host, f"{self._subnet}.1", self._port)
         Path("/etc/slurm").mkdir(exist_ok=True)  # a node mounts its configuration here
         library = simulated_gpus(self.folder / "nvml")
         for node in self.nodes:
@@ -99,21 +105,9 @@ class SlurmCluster:
         key.write_bytes(os.urandom(1024))
         script = Path(__file__).parents[1] / "slurm_cluster.py"
         self._daemon("counters", [sys.executable, str(script), "counters", str(self.folder), str(self.size)])
-        self._daemon(
-            "munged",
-            # fmt: off
-            [
-                "munged",
-                "--foreground",
-                "--force",
-                f"--socket={run}/munge.sock",
-                f"--key-file={key}",
-                f"--pid-file={run}/munged.pid",
-                f"--log-file={self.folder}/log/munged.log",
-                f"--seed-file={run}/seed",
-            ],
-            # fmt: on
-        )
+        options = {"socket": run / "munge.sock", "key-file": key, "pid-file": run / "munged.pid"}
+        options |= {"log-file": self.folder / "log/munged.log", "seed-file": run / "seed"}
+        self._daemon("munged", ["munged", "--foreground", "--force", *(f"--{k}={v}" for k, v in options.items())])
         _wait(lambda: (run / "munge.sock").exists(), "munged", self.folder)
         self._daemon("slurmctld", ["slurmctld", "-D", "-f", self.environment["SLURM_CONF"]])
         for node in self.nodes:
@@ -139,6 +133,10 @@ class SlurmCluster:
     def wait_until_ready(self) -> None:
         """Wait until all nodes accept jobs."""
         _wait(self._is_ready, f"{self.size} nodes", self.folder)
+
+    def wait_until_idle(self) -> None:
+        """Wait until no job runs or waits."""
+        _wait(lambda: not self.run("squeue", "--noheader"), "end of all jobs", self.folder)
 
     def down(self) -> None:
         """End the cluster and all that runs in it; its folder stays."""
@@ -225,10 +223,8 @@ def _started(pid: int) -> int | None:
 
 
 def _reap(pid: int) -> None:
-    try:
+    with contextlib.suppress(ChildProcessError):  # another process started it
         os.waitpid(pid, os.WNOHANG)
-    except ChildProcessError:  # another process started it
-        pass
 
 
 def _namespace(pid: int) -> Path | None:

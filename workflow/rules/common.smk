@@ -71,7 +71,8 @@ def metered(rule, command, wildcards=(), inputs="{input:q}", threads="{threads}"
     words = (
         f"meter --rule {rule}",
         wildcard_options(*wildcards),
-        f"--attempt {{resources.attempt}} --threads {threads} --memory {{resources.mem_mb}} --gpus {{resources.gpu}}",
+        f"--attempt {{resources.attempt}} --threads {threads} --memory {{resources.mem_mb}}"
+        " --gpus {resources.leased_gpu}",
         options,
         "--input",
         inputs,
@@ -87,19 +88,22 @@ def wildcard_options(*names):
     return " ".join(f"--wildcard {name}={{wildcards.{name}}}" for name in names)
 
 
-# Memory (MB) of a job that belongs to no stage; as profiles/slurm has it.
-LIGHT_MB = 2000
+# Memory (MB) and run time (minutes) of a job that belongs to no stage.
+LIGHT_MB, LIGHT_min = 2000, 60
 
 
 def needs(stage=None):
     """Return the resources of a stage's jobs, or of a job that belongs to no stage and uses no GPU."""
-    if stage is None:
-        return {"gpu": 0, "mem_mb": LIGHT_MB, "attempt": current_attempt}
-    configured = getattr(STUDY.resources, stage)
+    configured = None if stage is None else getattr(STUDY.resources, stage)
+    memory_MB = configured.memory_MB if configured else LIGHT_MB
+    gpus = (lambda wildcards: PLAN.gpus(stage, wildcards.experiment, wildcards.get("recipe"))) if configured else 0
     return {
-        "gpu": lambda wildcards: PLAN.gpus(stage, wildcards.experiment, wildcards.get("recipe")),
-        "mem_mb": configured.memory_MB,
-        "runtime": configured.runtime_min,
+        "gpu": gpus,
+        # What the meter leases; a cluster's profile may ask for GPUs under another name than `gpu`.
+        "leased_gpu": gpus,
+        # A job that was out of memory or time asks for twice, three times … as much in its next attempts.
+        "mem_mb": lambda wildcards, attempt: memory_MB * attempt,
+        "runtime": lambda wildcards, attempt: (configured.runtime_min if configured else LIGHT_min) * attempt,
         "attempt": current_attempt,
     }
 
