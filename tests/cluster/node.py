@@ -8,6 +8,7 @@ jobs find through the variables that SLURM's task prolog sets.
 
 import shlex
 import uuid
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -67,8 +68,12 @@ class Node:
             "GREENLLM_PROCFS": f"{self.folder}/proc",
             "GREENLLM_LOCKS": f"{self.folder}/locks",
         }
-        lines = [f"export {name}={value}\n" for name, value in variables.items()]
-        (self.folder / "environment").write_text("".join(lines))
+        self.set_variables(variables)
+
+    def set_variables(self, variables: Mapping[str, str]) -> None:
+        """Set environment variables of the node's jobs, besides those that are set already."""
+        with (self.folder / "environment").open("a") as file:
+            file.writelines(f"export {name}={value}\n" for name, value in variables.items())
 
     def boot(self) -> list[str]:
         """Return the command that runs the node from now on. Its process ends with the node, and the node with it."""

@@ -130,6 +130,12 @@ class SlurmCluster:
         self._end(node.name, signal.SIGKILL)
         _wait(lambda: not (node.group / "cgroup.procs").read_text(), f"end of {node.name}", self.folder)
 
+    def run_inside(self, node: Node, *command: str) -> None:
+        """Run a command as root in a node's namespaces."""
+        parent, _ = self._daemons()[node.name]
+        (first,) = Path(f"/proc/{parent}/task/{parent}/children").read_text().split()
+        subprocess.run(["nsenter", f"--target={first}", "--all", *command], check=True)
+
     def wait_until_ready(self) -> None:
         """Wait until all nodes accept jobs."""
         _wait(self._is_ready, f"{self.size} nodes", self.folder)

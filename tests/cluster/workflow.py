@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -48,6 +49,14 @@ class Workflow:
 
     def is_running(self) -> bool:
         return self._running is not None and self._running.poll() is None
+
+    def wait_for(self, condition: Callable[[], bool]) -> None:
+        """Wait until something is so, while the workflow runs."""
+        until_s = time.monotonic() + LONGEST_S
+        while not condition():
+            assert self.is_running(), self.log
+            assert time.monotonic() < until_s, self.log
+            time.sleep(0.1)
 
     def interrupt(self) -> None:
         """Press Ctrl-C: the terminal signals the whole group of processes."""
@@ -94,10 +103,6 @@ def slurm_jobs(cluster: SlurmCluster) -> list[SlurmJob]:
 def started(workflow: Workflow, job: str) -> tuple[Node, str]:
     """Wait until a job of the Snakefile runs; return its node and its number in SLURM."""
     path = workflow.folder / f"{job}.started"
-    until_s = time.monotonic() + LONGEST_S
-    while not (path.exists() and path.read_text().endswith("\n")):
-        assert workflow.is_running(), workflow.log
-        assert time.monotonic() < until_s, workflow.log
-        time.sleep(0.1)
+    workflow.wait_for(lambda: path.exists() and path.read_text().endswith("\n"))
     name, number = path.read_text().split()
     return next(node for node in workflow.cluster.nodes if node.name == name), number

@@ -128,6 +128,12 @@ def suspension_environment(folder: Path) -> dict[str, str]:
     return {"LD_PRELOAD": str(folder / "suspension.so"), "SIMULATED_SUSPENSION": str(folder / "slept_s")}
 
 
+def clock_environment(folder: Path, ahead_s: int) -> dict[str, str]:
+    """Compile clock.c; return the environment of a host whose time of day is ahead by this number of seconds."""
+    _compile("clock.c", folder / "clock.so", "-ldl")
+    return {"LD_PRELOAD": str(folder / "clock.so"), "SIMULATED_CLOCK_S": str(ahead_s)}
+
+
 def _compile(source: str, library: Path, *options: str) -> None:
     compiler = shutil.which("cc")
     assert compiler, "no C compiler"
