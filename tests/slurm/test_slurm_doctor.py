@@ -54,7 +54,10 @@ def test_without_slurms_commands(cluster, profile, tmp_path):
 
 
 def test_a_controller_that_does_not_answer(cluster, profile, tmp_path):
-    (line,) = faults(doctor(cluster, profile, tmp_path, SLURM_CONF=str(tmp_path / "none.conf")))
+    port = "SlurmctldPort=1\n"  # where nothing listens
+    own = Path(cluster.environment["SLURM_CONF"]).read_text()
+    (tmp_path / "slurm.conf").write_text(own.replace("SlurmctldPort=", f"{port}#"))
+    (line,) = faults(doctor(cluster, profile, tmp_path, SLURM_CONF=str(tmp_path / "slurm.conf")))
     assert "SLURM's controller does not answer" in line
 
 

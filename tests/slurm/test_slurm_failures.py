@@ -26,12 +26,18 @@ def attribution(troubled: Workflow) -> Attribution:
 
 
 @pytest.mark.parametrize(
-    ("job", "state"), [("large", "OUT_OF_MEMORY"), ("long", "TIMEOUT"), ("cancelled", "CANCELLED")]
+    ("job", "state", "said"),
+    [
+        ("large", "FAILED", "exceeded memory limit"),
+        ("long", "TIMEOUT", "DUE TO TIME LIMIT"),
+        ("cancelled", "CANCELLED", "CANCELLED AT"),
+    ],
 )
-def test_a_failed_attempt_is_submitted_again_with_more_memory_and_time(troubled, job, state):
+def test_a_failed_attempt_is_submitted_again_with_more_memory_and_time(troubled, job, state, said):
     first, second = [one for one in slurm_jobs(troubled.cluster) if one.comment == job]
     assert (first.state, first.memory_MB, first.minutes) == (state, 700, 1)
     assert (second.state, second.memory_MB, second.minutes) == ("COMPLETED", 1400, 2)
+    assert said in (troubled.folder / f".snakemake/slurm_logs/rule_work/{job}/{first.id}.log").read_text()
 
 
 def test_each_attempt_is_in_the_ledger_and_the_failed_ones_are_waste(attribution):

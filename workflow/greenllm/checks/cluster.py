@@ -8,11 +8,10 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import NamedTemporaryFile
-from typing import Any
 
 from greenllm import __version__
 from greenllm.checks.node import NodeFindings
-from greenllm.checks.profile import STAGES, Profile
+from greenllm.checks.profile import STAGES, Profile, whole
 from greenllm.cluster import slurm
 from greenllm.config.models import Needs, Resources
 from greenllm.config.read import nearest
@@ -90,13 +89,13 @@ class Request:
         """Return a stage's request: the study's needs, where the profile does not set them for the rule."""
         asked = profile.resources(stage)
         # The rule's own resources win over the profile's defaults, and `set-resources` over these.
-        ruled: Any = (profile.keys.get("set-resources") or {}).get(stage) or {}
+        ruled = profile.set_resources(stage)
         return cls(
             stage=stage,
             threads=needs.threads,
-            memory_MB=int(ruled.get("mem_mb", needs.memory_MB)),
-            minutes=int(ruled.get("runtime", needs.runtime_min)),
-            gpus=int(ruled.get("gpu", needs.gpu)),
+            memory_MB=whole(ruled.get("mem_mb"), needs.memory_MB),
+            minutes=whole(ruled.get("runtime"), needs.runtime_min),
+            gpus=whole(ruled.get("gpu"), needs.gpu),
             gpu_model=asked.get("gpu_model"),
             gres=asked.get("gres"),
             partition=asked.get("slurm_partition"),

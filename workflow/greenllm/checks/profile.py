@@ -24,9 +24,14 @@ class Profile:
 
     def resources(self, rule: str) -> dict[str, Any]:
         """Return what the profile asks for a rule's jobs, by resource; the rule's own keys win over the defaults."""
-        ruled = self.keys.get("set-resources") or {}
-        own = ruled.get(rule) if isinstance(ruled, Mapping) else None
-        return {**_pairs(self.keys.get("default-resources")), **_pairs(own)}
+        return {**_pairs(self.keys.get("default-resources")), **self.set_resources(rule)}
+
+    def set_resources(self, rule: str) -> dict[str, Any]:
+        """Return what the profile sets for this rule alone: it wins over what the rule itself asks for."""
+        ruled = self.keys.get("set-resources")
+        if isinstance(ruled, list):  # `rule:name=value`, as on the command line
+            return _pairs([text for name, _, text in (str(item).partition(":") for item in ruled) if name == rule])
+        return _pairs(ruled.get(rule)) if isinstance(ruled, Mapping) else {}
 
 
 def read_profile(folder: Path) -> Profile:
@@ -42,7 +47,12 @@ def read_profile(folder: Path) -> Profile:
 
 def _pairs(section: Any) -> dict[str, Any]:
     """Return a section that is a mapping, or a list of `name=value` as on the command line."""
-    if isinstance(section, Mapping):
-        return dict(section)
     items = section if isinstance(section, list) else []
-    return {name: value for name, _, value in (str(item).partition("=") for item in items)}
+    pairs = section.items() if isinstance(section, Mapping) else [str(item).partition("=")[::2] for item in items]
+    # Snakemake evaluates texts as Python, so a text may be in quotes of its own.
+    return {name: value.strip("'\"") if isinstance(value, str) else value for name, value in pairs}
+
+
+def whole(value: Any, otherwise: int) -> int:
+    """Return a resource as a whole number; `otherwise` where it is none, such as an expression of the attempt."""
+    return int(value) if str(value).isdecimal() else otherwise
