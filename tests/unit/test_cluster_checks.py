@@ -1,0 +1,61 @@
+"""What `greenllm doctor` reads of a profile, and what it says where there is no cluster."""
+
+from pathlib import Path
+
+import pytest
+
+from greenllm.checks.cluster import Request
+from greenllm.checks.profile import read_profile
+from greenllm.cli import main
+from greenllm.cluster.assignment import assigned_gpus
+from greenllm.config.models import Needs
+
+MAPPING = """
+executor: slurm
+default-resources: {mem_mb: 9, slurm_partition: "'long'"}
+set-resources: {train: {gpu: 0, gres: "'gpu:1'", mem_mb: "attempt * 100"}}
+"""
+LIST = """
+executor: slurm
+default-resources: ["mem_mb=9", "slurm_partition='long'"]
+set-resources: ["train:gpu=0", "train:gres='gpu:1'", "train:mem_mb=attempt * 100", "deploy:gpu=3"]
+"""
+
+
+@pytest.mark.parametrize("text", [MAPPING, LIST], ids=["mapping", "list"])
+def test_a_stages_request_is_the_studys_unless_the_profile_sets_it_for_the_rule(tmp_path, text):
+    (tmp_path / "config.yaml").write_text(text)
+    request = Request.of(read_profile(tmp_path), "train", Needs(threads=3, gpu=2, memory_MB=500, runtime_min=7))
+    # the default memory gives way to the rule's, and an expression of the attempt is not evaluated
+    assert request.options() == [
+        "--partition=long", "--cpus-per-task=3", "--mem=500", "--time=7", "--nodes=1", "--gres=gpu:1",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [(None, "no profile; expected a folder with config.yaml"), ("- a\n", "expected keys such as executor")],
+)
+def test_what_is_no_profile(tmp_path, capsys, content, said):
+    if content:
+        (tmp_path / "config.yaml").write_text(content)
+    study = Path(__file__).parents[2] / "config/tiny.yaml"
+    assert main(["doctor", "--profile", str(tmp_path), "--configfile", str(study)]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith(f"greenllm doctor: error: {tmp_path}")
+    assert said in line
+
+
+@pytest.mark.parametrize(
+    ("environment", "gpus"),
+    [
+        ({}, None),
+        ({"CUDA_VISIBLE_DEVICES": "0"}, "0"),
+        ({"SLURM_JOB_ID": "7"}, ""),
+        ({"SLURM_JOB_ID": "7", "CUDA_VISIBLE_DEVICES": "2"}, "2"),
+        ({"LSB_JOBID": "7"}, ""),
+        ({"LSB_JOBID": "7", "CUDA_VISIBLE_DEVICES": "2"}, "2"),
+    ],
+)
+def test_a_clusters_job_may_use_the_gpus_that_it_was_assigned(environment, gpus):
+    assert assigned_gpus(environment) == gpus
