@@ -11,7 +11,8 @@ PACKAGE = Path(greenllm.__file__).parent
 # From the ground up. A room imports rooms of lower lines only, none of its own line: so there is no circle.
 FLOORS = [
     {"ground"},  # the files beside the rooms: errors, files, estimate …
-    {"ledger", "config", "documents", "graph", "classifier", "model_folder", "cluster"},
+    {"ledger", "config", "documents", "graph", "classifier", "model_folder"},
+    {"cluster"},
     {"meter", "tasks", "engines"},
     {"attribution", "data"},
     {"training", "evaluation"},

@@ -4,11 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from greenllm.checks.cluster import Request
-from greenllm.checks.profile import read_profile
+from greenllm.checks.profile import read_profile, whole
 from greenllm.cli import main
 from greenllm.cluster.assignment import assigned_gpus
-from greenllm.config.models import Needs
 
 MAPPING = """
 executor: slurm
@@ -23,13 +21,15 @@ set-resources: ["train:gpu=0", "train:gres='gpu:1'", "train:mem_mb=attempt * 100
 
 
 @pytest.mark.parametrize("text", [MAPPING, LIST], ids=["mapping", "list"])
-def test_a_stages_request_is_the_studys_unless_the_profile_sets_it_for_the_rule(tmp_path, text):
+def test_a_profiles_resources_may_be_a_mapping_or_a_list(tmp_path, text):
     (tmp_path / "config.yaml").write_text(text)
-    request = Request.of(read_profile(tmp_path), "train", Needs(threads=3, gpu=2, memory_MB=500, runtime_min=7))
-    # the default memory gives way to the rule's, and an expression of the attempt is not evaluated
-    assert request.options() == [
-        "--partition=long", "--cpus-per-task=3", "--mem=500", "--time=7", "--nodes=1", "--gres=gpu:1",
-    ]  # fmt: skip
+    profile = read_profile(tmp_path)
+    assert profile.resources("deploy")["slurm_partition"] == "long"
+    train = profile.resources("train")
+    assert (train["slurm_partition"], train["gres"], whole(train["gpu"], 5)) == ("long", "gpu:1", 0)
+    # an expression of the attempt is not evaluated: the study's number is taken
+    assert whole(train["mem_mb"], 500) == 500
+    assert "mem_mb" not in profile.set_resources("deploy")
 
 
 @pytest.mark.parametrize(

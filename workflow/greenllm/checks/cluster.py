@@ -1,22 +1,28 @@
-"""What is wrong with a cluster, found before a job is submitted: one line for each fault, that says how to mend it."""
+"""What is wrong with a cluster, found before a job is submitted: one line for each fault, that says how to mend it.
+
+What is asked in the scheduler's own words is in the room `cluster`; the check of a node is the same for all.
+"""
 
 import json
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import NamedTemporaryFile
+from types import ModuleType
 
 from greenllm import __version__
 from greenllm.checks.node import NodeFindings
 from greenllm.checks.profile import STAGES, Profile, whole
 from greenllm.cluster import slurm
+from greenllm.cluster.request import Request
 from greenllm.config.models import Needs, Resources
-from greenllm.config.read import nearest
 from greenllm.errors import UserError, listed, shortened
 
+# The executors whose clusters can be checked, and what asks each.
+CHECKED: Mapping[str, ModuleType] = {"slurm": slurm}
 # A node's clock may be this far from the login node's (s): ledgers of several nodes are put in order by it, and
 # Snakemake compares the times of files.
 CLOCK_S = 2.0
@@ -35,128 +41,65 @@ class Diagnosis:
 
 
 def diagnose(profile: Profile, resources: Resources, folder: Path, most: int) -> Diagnosis:
-    """Check a SLURM cluster for a profile and the needs of a study's stages, whose results will be in `folder`.
+    """Check a cluster for a profile and the needs of a study's stages, whose results will be in `folder`.
 
-    A short job runs on each of at most `most` nodes that the profile's jobs may use.
+    A short job runs on each of at most `most` nodes that the profile's jobs may use. Raises UserError where the
+    profile's executor is none that can be checked.
     """
+    if profile.executor not in CHECKED:
+        raise UserError(
+            f"{profile.file}: executor: {profile.executor}; expected {listed(list(CHECKED))}: others have no check yet"
+        )
+    scheduler = CHECKED[profile.executor]
     found = Diagnosis()
-    status_command = str(profile.keys.get("slurm-status-command", "squeue"))
-    if missing := slurm.lacking(status_command):
+    if missing := scheduler.lacking(profile.keys):
         found.faults.append(
-            f"{listed(missing)}: not on the path; run this on a node of the cluster where jobs are submitted, or add "
-            "the folder of SLURM's commands to PATH"
+            f"{listed(missing)}: not on the path; run this on a host of the cluster where jobs are submitted, or add "
+            "the folder of its scheduler's commands to PATH"
         )
         return found
+    requests = [_request(scheduler, profile, stage, getattr(resources, stage)) for stage in STAGES]
     try:
-        partitions, nodes = slurm.partitions(), slurm.nodes()
+        cluster = scheduler.describe()
     except UserError as error:
         found.faults.append(str(error))
         return found
-    found.facts.append(f"commands: {slurm.version()}, {len(nodes)} node(s), partitions {listed(list(partitions))}")
-    requests = [Request.of(profile, stage, getattr(resources, stage)) for stage in STAGES]
-    found.faults += dict.fromkeys(_request_faults(profile, requests, partitions, nodes))
+    found.facts.append(cluster.summary)
+    found.faults += [f"{profile.file}: {fault}" for fault in dict.fromkeys(scheduler.faults(cluster, requests))]
     if found.faults:
         return found
-    allowed = {request.partition or next(iter(partitions)) for request in requests}
-    used = [node for node in nodes.values() if allowed.intersection(node.partitions)]
+    used = cluster.nodes_for(requests)
     if away := [f"{node.name} ({node.state})" for node in used if not node.is_usable]:
         found.facts.append(f"nodes that take no jobs: {listed(away)}")
     usable = [node for node in used if node.is_usable]
     if not usable:
-        found.faults.append(f"partition {', '.join(sorted(allowed))}: no node takes jobs; ask the administrators")
+        found.faults.append(f"{profile.file}: none of the {len(used)} nodes takes jobs; ask the administrators")
     if len(usable) > most:
         found.facts.append(f"{len(usable) - most} of {len(usable)} nodes are not checked (--nodes {len(usable)})")
-    _check_nodes(usable[:most], requests[0].options(partition_only=True), folder, found)
+    _check_nodes(scheduler, [node.name for node in usable[:most]], requests[0], folder, found)
     return found
 
 
-@dataclass(frozen=True)
-class Request:
-    """What the jobs of a stage ask the cluster for. Memory in MB, run time in minutes."""
-
-    stage: str
-    threads: int
-    memory_MB: int
-    minutes: int
-    gpus: int
-    gpu_model: str | None
-    gres: str | None
-    partition: str | None
-    account: str | None
-
-    @classmethod
-    def of(cls, profile: Profile, stage: str, needs: Needs) -> "Request":
-        """Return a stage's request: the study's needs, where the profile does not set them for the rule."""
-        asked = profile.resources(stage)
-        # The rule's own resources win over the profile's defaults, and `set-resources` over these.
-        ruled = profile.set_resources(stage)
-        return cls(
-            stage=stage,
-            threads=needs.threads,
-            memory_MB=whole(ruled.get("mem_mb"), needs.memory_MB),
-            minutes=whole(ruled.get("runtime"), needs.runtime_min),
-            gpus=whole(ruled.get("gpu"), needs.gpu),
-            gpu_model=asked.get("gpu_model"),
-            gres=asked.get("gres"),
-            partition=asked.get("slurm_partition"),
-            account=asked.get("slurm_account"),
-        )
-
-    def options(self, partition_only: bool = False) -> list[str]:
-        """Return the options of sbatch(1) for it."""
-        options = [f"--partition={self.partition}"] if self.partition else []
-        options += [f"--account={self.account}"] if self.account else []
-        if partition_only:
-            return options
-        options += [f"--cpus-per-task={self.threads}", f"--mem={self.memory_MB}", f"--time={self.minutes}", "--nodes=1"]
-        if self.gpus:
-            options.append(f"--gpus={self.gpu_model}:{self.gpus}" if self.gpu_model else f"--gpus={self.gpus}")
-        return options + ([f"--gres={self.gres}"] if self.gres else [])
+def _request(scheduler: ModuleType, profile: Profile, stage: str, needs: Needs) -> Request:
+    """Return a stage's request: the study's needs, where the profile does not set them for the rule."""
+    own = profile.set_resources(stage)
+    return Request(
+        stage=stage,
+        threads=needs.threads,
+        memory_MB=whole(own.get("mem_mb"), needs.memory_MB),
+        minutes=whole(own.get("runtime"), needs.runtime_min),
+        gpus=whole(own.get("gpu"), needs.gpu),
+        keys=profile.resources(stage),
+    )
 
 
-def _request_faults(
-    profile: Profile, requests: Sequence[Request], partitions: dict[str, bool], nodes: dict[str, slurm.ClusterNode]
-) -> Iterator[str]:
-    """Yield what is wrong with the requests of the stages, by the cluster's description and by its own test."""
-    file = profile.file
-    refused: dict[tuple[str, ...], str] = {}
-    for request in requests:
-        if request.partition is not None and request.partition not in partitions:
-            known = nearest(request.partition, list(partitions))
-            yield f"{file}: slurm_partition: {request.partition}: the cluster has no such partition{known}"
-            continue
-        partition = request.partition or next(iter(partitions))
-        if not partitions[partition]:
-            yield f"{file}: slurm_partition: {partition}: takes no jobs now (`sinfo -s`); take another"
-            continue
-        models = {model for node in nodes.values() if partition in node.partitions for model in node.gpus}
-        if request.gpu_model and request.gpu_model not in models:
-            has = nearest(request.gpu_model, sorted(models)) if models - {""} else "; its GPUs have no names"
-            yield f"{file}: gpu_model: {request.gpu_model}: no node of partition {partition} has such a GPU{has}"
-            continue
-        if request.gpus and not models:
-            yield (
-                f"{file}: partition {partition}: no node has a GPU, but {request.stage} asks for {request.gpus}; "
-                "set another slurm_partition, or `device: cpu` in the study"
-            )
-            continue
-        options = tuple(request.options())
-        if options not in refused:
-            refused[options] = slurm.refusal(options) or ""
-        if refused[options]:
-            yield (
-                f"{file}: {request.stage}: SLURM refuses its jobs ({' '.join(options)}): {refused[options]}; "
-                "change resources in the study, or the profile's partition or account"
-            )
-
-
-def _check_nodes(nodes: Sequence[slurm.ClusterNode], options: Sequence[str], folder: Path, found: Diagnosis) -> None:
+def _check_nodes(scheduler: ModuleType, nodes: Sequence[str], request: Request, folder: Path, found: Diagnosis) -> None:
     """Run a job on each node, and compare what it finds with what is here."""
     if not nodes:
         return
     with NamedTemporaryFile(dir=folder, prefix=".greenllm-doctor-") as file, ThreadPoolExecutor(len(nodes)) as threads:
         token = Path(file.name)
-        checked = threads.map(lambda node: _check_node(node.name, options, token), nodes)
+        checked = threads.map(lambda node: _check_node(scheduler, node, request, token), nodes)
         for facts, faults in checked:
             found.facts += facts
             found.faults += faults
@@ -164,16 +107,16 @@ def _check_nodes(nodes: Sequence[slurm.ClusterNode], options: Sequence[str], fol
             left.unlink()
 
 
-def _check_node(node: str, options: Sequence[str], token: Path) -> tuple[list[str], list[str]]:
+def _check_node(scheduler: ModuleType, node: str, request: Request, token: Path) -> tuple[list[str], list[str]]:
     """Return facts and faults of one node."""
     # Plain sh, which a node without our environment has too. PYTHONPATH leads to this package, wherever it is.
     script = f'cd "$1" || exit {NO_FOLDER}; [ -x "$2" ] || exit {NO_PYTHON}; exec "$2" -P -m greenllm.checks.node "$3"'
     package = Path(__file__).parents[2]
     command = ["env", f"PYTHONPATH={package}", "sh", "-c", script, "sh", str(token.parent), sys.executable, str(token)]
     began_s = time.time()
-    done = slurm.run_on(node, command, [*options, "--mem=500"], BUSY_S)
+    done = scheduler.run_on(node, command, request, BUSY_S)
     ended_s = time.time()
-    if slurm.was_busy(done):
+    if scheduler.was_busy(done):
         return [f"{node}: busy, so its environment, clock and sensors are not checked"], []
     if done.returncode == NO_FOLDER:
         return [], [f"{node}: cannot enter {token.parent}; expected a folder that all nodes share: mount it there"]

@@ -34,10 +34,6 @@ def run(arguments: argparse.Namespace) -> int:
 
     profile = read_profile(arguments.profile)
     study = check_config(read_yaml(arguments.configfile), str(arguments.configfile))
-    if profile.executor != "slurm":
-        raise ConfigError(
-            [f"{profile.file}: executor: {profile.executor}; expected slurm: other profiles have no check yet"]
-        )
     found = diagnose(profile, study.resources, arguments.folder.absolute(), max(1, arguments.nodes))
     for fact in found.facts:
         print(fact)
