@@ -60,7 +60,7 @@ class Node:
             (proc / name).unlink(missing_ok=True)
             (proc / name).symlink_to(f"/proc/{name}")
         SimulatedCounters(self)
-        gpus = gpu_environment(library, [SimulatedGpu(low_W=50 + 10 * n, high_W=300) for n in range(self.gpus)])
+        gpus = gpu_environment(library, [SimulatedGpu(driven=True, idle_W=50 + 10 * n) for n in range(self.gpus)])
         variables = gpus | {
             "SIMULATED_NVML_STATE": f"{self.folder}/nvml-state",
             "SIMULATED_GPU_HOST": f"{self.number}",

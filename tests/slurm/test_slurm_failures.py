@@ -82,6 +82,8 @@ def test_each_nodes_energy_is_what_its_own_counters_counted(troubled, attributio
 def test_a_node_that_dies_in_mid_job_is_noticed_and_its_attempt_is_wasted(cluster, workflow):
     workflow.start("--config", "jobs=lost", snakefile=JOBS)
     node, _ = started(workflow, "lost")
+    (ledger,) = workflow.folder.glob("ledger/*/*.jsonl")
+    workflow.wait_for(lambda: len(ledger.read_bytes().splitlines()) > 5)  # a second or two of samples
     cluster.kill(node)
     try:
         assert workflow.wait() == 0, workflow.log

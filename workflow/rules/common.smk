@@ -94,16 +94,23 @@ LIGHT_MB, LIGHT_min = 2000, 60
 
 def needs(stage=None):
     """Return the resources of a stage's jobs, or of a job that belongs to no stage and uses no GPU."""
-    configured = None if stage is None else getattr(STUDY.resources, stage)
-    memory_MB = configured.memory_MB if configured else LIGHT_MB
-    gpus = (lambda wildcards: PLAN.gpus(stage, wildcards.experiment, wildcards.get("recipe"))) if configured else 0
+    if stage is None:
+        return asked_for(0, LIGHT_MB, LIGHT_min)
+    configured = getattr(STUDY.resources, stage)
+    gpus = lambda wildcards: PLAN.gpus(stage, wildcards.experiment, wildcards.get("recipe"))
+    return asked_for(gpus, configured.memory_MB, configured.runtime_min)
+
+
+def asked_for(gpus, memory_MB, minutes):
+    """Return resources. A job that was out of memory or time asks for twice as much in its next attempt, and so on.
+
+    `leased_gpu` is what the meter leases; a cluster's profile may ask for GPUs under another name than `gpu`.
+    """
     return {
         "gpu": gpus,
-        # What the meter leases; a cluster's profile may ask for GPUs under another name than `gpu`.
         "leased_gpu": gpus,
-        # A job that was out of memory or time asks for twice, three times … as much in its next attempts.
         "mem_mb": lambda wildcards, attempt: memory_MB * attempt,
-        "runtime": lambda wildcards, attempt: (configured.runtime_min if configured else LIGHT_min) * attempt,
+        "runtime": lambda wildcards, attempt: minutes * attempt,
         "attempt": current_attempt,
     }
 
