@@ -29,7 +29,7 @@ def change(profile: Path, section: str, **keys: object) -> None:
 
 def doctor(cluster: SlurmCluster, profile: Path, folder: Path, **more: str) -> subprocess.CompletedProcess[str]:
     environment = clean_environment(folder, **cluster.environment) | more
-    options = ["--profile", profile, "--configfile", STUDY, "--folder", folder]
+    options = ["--profile", f"{profile}", "--configfile", f"{STUDY}", "--folder", f"{folder}"]
     return subprocess.run([*GREENLLM, "doctor", *options], env=environment, capture_output=True, text=True, timeout=200)
 
 

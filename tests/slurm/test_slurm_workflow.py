@@ -13,6 +13,7 @@ from hardware.simulated import clean_environment
 from narrowing import known
 
 from greenllm.attribution import Attribution, attribute
+from greenllm.training.checkpoints import WHOLE
 
 RESULTS = "results-tiny"
 # Data, weights and predictions: what must not depend on where a job ran.
@@ -94,13 +95,13 @@ def test_the_energy_is_the_sum_of_both_nodes_counters(finished, attribution):
 
 def test_a_training_whose_node_dies_resumes_from_its_checkpoint(cluster, workflow):
     values = yaml.safe_load(study(workflow.folder).read_text())
-    values["recipes"] = {"baseline": {"train": {"epochs": 40}}}
+    values["recipes"] = {"baseline": {"train": {"epochs": 40, "evaluations": 20}}}
     values["experiments"]["support"]["recipes"] = ["baseline"]
     (workflow.folder / "study.yaml").write_text(yaml.safe_dump(values))
     model = f"{RESULTS}/models/support/baseline/seed-1/model"
     checkpoints = workflow.folder / RESULTS / "models/support/baseline/seed-1/checkpoints"
     workflow.start("--configfile", str(workflow.folder / "study.yaml"), model)
-    workflow.wait_for(lambda: any(checkpoints.glob("checkpoint-*/trainer_state.json")))
+    workflow.wait_for(lambda: any(checkpoints.glob(f"checkpoint-*/{WHOLE}")))
     training = [job for job in slurm_jobs(cluster) if job.state == "RUNNING"][-1]
     node = next(node for node in cluster.nodes if node.name == training.node)
     cluster.kill(node)
@@ -111,7 +112,7 @@ def test_a_training_whose_node_dies_resumes_from_its_checkpoint(cluster, workflo
         cluster.wait_until_ready()
     found = attribute(workflow.folder / RESULTS / "ledger")
     lost, made = sorted(
-        (job for job in found.jobs if job.rule == "train"), key=lambda job: job.attempt.start.job.attempt
+        (job for job in found.jobs if job.rule == "train"), key=lambda job: known(job.attempt.start.job.attempt)
     )
     assert (lost.status, lost.waste, lost.attempt.start.host) == ("lost", "lost", node.name)
     assert (made.status, made.waste) == ("succeeded", None)
