@@ -8,6 +8,7 @@ from hardware.simulated import gpu_uuid
 from narrowing import known
 
 from greenllm.attribution import Attribution, attribute
+from greenllm.meter.leases import holders_of
 
 
 @pytest.fixture(scope="module")
@@ -102,9 +103,11 @@ def test_a_node_that_dies_in_mid_job_is_noticed_and_its_attempt_is_wasted(cluste
 
 
 def test_ctrl_c_cancels_the_jobs_and_their_energy_is_counted(cluster, workflow):
-    workflow.start("--config", "jobs=waiting-a+waiting-b", snakefile=JOBS)
-    for job in ("waiting-a", "waiting-b"):
-        started(workflow, job)
+    workflow.start("--config", "jobs=waiting-a+waiting-b", "threads=2", snakefile=JOBS)
+    nodes = {job: started(workflow, job)[0] for job in ("waiting-a", "waiting-b")}
+    for job, node in nodes.items():  # each job leases its processors on its node
+        leases = holders_of(node.folder / "locks", [f"cpu-{number}" for number in range(cluster.cpus)])
+        assert [lease.record["rule"] for lease in leases if lease.held].count(job) == 2
     workflow.interrupt()
     assert workflow.wait() != 0
     cluster.wait_until_idle()
@@ -136,13 +139,3 @@ def test_the_jobs_of_a_rule_are_one_array_where_the_profile_asks_for_it(cluster,
     assert len({number for number, _, _ in array}) == 1
     assert sorted(task for _, _, task in array) == ["1", "2", "3", "4"]
     assert {job.status for job in attribute(workflow.folder / "ledger").jobs} == {"succeeded"}
-
-
-def test_processors_are_leased_on_the_node(cluster, workflow, tmp_path):
-    """A job of SLURM waits for processors that a process outside SLURM's control has leased on its node."""
-    workflow.run("--config", "jobs=a", "threads=2", snakefile=JOBS)
-    (job,) = attribute(workflow.folder / "ledger").jobs
-    node = next(node for node in cluster.nodes if node.name == job.attempt.start.host)
-    signed = [path.read_text() for path in sorted((node.folder / "locks").glob("cpu-*"))]
-    assert len(signed) >= 2
-    assert sum(job.id in text for text in signed) == 2
