@@ -33,7 +33,8 @@ def study(folder: Path) -> Path:
     values["experiments"]["support"]["data"]["rows"] = 600
     values["recipes"]["baseline"]["train"]["epochs"] = 2
     values["evaluate"]["rows"] = 20
-    values["deploy"] |= {"requests": 8, "warmup": 1, "starts": 1, "idle_s": 1.0, "agreement": 0.0}
+    values["deploy"] |= {"requests": 8, "warmup": 1, "starts": 1, "rounds": 4, "round_s": 0.1, "threads": 1}
+    values["deploy"] |= {"idle_s": 1.0, "agreement": 0.0}
     file = folder / "study.yaml"
     file.write_text(yaml.safe_dump(values))
     return file
@@ -100,7 +101,7 @@ def test_a_training_whose_node_dies_resumes_from_its_checkpoint(cluster, workflo
     (workflow.folder / "study.yaml").write_text(yaml.safe_dump(values))
     model = f"{RESULTS}/models/support/baseline/seed-1/model"
     checkpoints = workflow.folder / RESULTS / "models/support/baseline/seed-1/checkpoints"
-    workflow.start("--configfile", str(workflow.folder / "study.yaml"), model)
+    workflow.start(model, "--configfile", str(workflow.folder / "study.yaml"))
     workflow.wait_for(lambda: any(checkpoints.glob(f"checkpoint-*/{WHOLE}")))
     training = [job for job in slurm_jobs(cluster) if job.state == "RUNNING"][-1]
     node = next(node for node in cluster.nodes if node.name == training.node)
