@@ -46,6 +46,13 @@ def test_what_is_no_profile(tmp_path, capsys, content, said):
     assert said in line
 
 
+def test_a_folder_that_is_not_there(tmp_path, capsys):
+    root = Path(__file__).parents[2]
+    options = ["--profile", f"{root}/profiles/slurm", "--configfile", f"{root}/config/tiny.yaml"]
+    assert main(["doctor", *options, "--folder", f"{tmp_path}/none"]) == 2
+    assert f"--folder {tmp_path}/none: no such folder" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("environment", "gpus"),
     [

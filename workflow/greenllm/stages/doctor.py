@@ -34,6 +34,8 @@ def run(arguments: argparse.Namespace) -> int:
 
     profile = read_profile(arguments.profile)
     study = check_config(read_yaml(arguments.configfile), str(arguments.configfile))
+    if not arguments.folder.is_dir():
+        raise ConfigError([f"--folder {arguments.folder}: no such folder; expected where the workflow will run"])
     found = diagnose(profile, study.resources, arguments.folder.absolute(), max(1, arguments.nodes))
     for fact in found.facts:
         print(fact)
