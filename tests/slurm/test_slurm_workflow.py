@@ -96,7 +96,7 @@ def test_the_energy_is_the_sum_of_both_nodes_counters(finished, attribution):
 
 def test_a_training_whose_node_dies_resumes_from_its_checkpoint(cluster, workflow):
     values = yaml.safe_load(study(workflow.folder).read_text())
-    values["recipes"] = {"baseline": {"train": {"epochs": 40, "evaluations": 20}}}
+    values["recipes"] = {"baseline": {"train": {"epochs": 12, "evaluations": 12}}}
     values["experiments"]["support"]["recipes"] = ["baseline"]
     (workflow.folder / "study.yaml").write_text(yaml.safe_dump(values))
     model = f"{RESULTS}/models/support/baseline/seed-1/model"
