@@ -6,13 +6,17 @@ INSTALLED := .venv/installed
 # Cores that this process may use, not those of the whole machine.
 CORES ?= $(shell nproc)
 
-.PHONY: run test quick check docs install gpu vllm tensorflow config
+.PHONY: run test test-slurm quick check docs install gpu vllm tensorflow config
 
 run: $(INSTALLED)
 	$(BIN)/snakemake --cores $(CORES)
 
 test: $(INSTALLED)
 	$(BIN)/pytest
+
+# On a real SLURM cluster of two nodes on this machine: needs root and Debian's slurm-wlm and munge, else it is skipped.
+test-slurm: $(INSTALLED)
+	$(BIN)/pytest -rs tests/slurm
 
 # The loop while changing something: minutes less than `make test`.
 quick: $(INSTALLED)

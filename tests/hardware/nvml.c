@@ -4,6 +4,7 @@
  * it and says what each key means), for instance "high_W=300,tick_s=0.1;counter=0,refresh_s=0.1,window_s=0.025".
  * SIMULATED_NVML_STATE: a file that keeps the power limits that were set, and what a job did to the GPU, for all
  * processes; without it each process has its own.
+ * SIMULATED_GPU_HOST: the number of the host that the GPUs are in, by default 0; it is part of their UUIDs.
  * SIMULATED_NVML_ERROR: the code that nvmlInit returns (18: driver and library differ; 9: the driver is not loaded).
  */
 #include <fcntl.h>
@@ -267,7 +268,9 @@ nvmlReturn_t nvmlDeviceGetIndex(device_t *device, unsigned *index) {
 }
 static void name_uuid(const device_t *device, char *uuid, unsigned length) {
     const char *kind = device->instance < 0 ? "GPU" : "MIG";
-    snprintf(uuid, length, "%s-%08d-0000-0000-0000-%012d", kind, (int)(device->gpu - gpus), device->instance + 1);
+    const char *host = getenv("SIMULATED_GPU_HOST");
+    snprintf(uuid, length, "%s-%08d-%04d-0000-0000-%012d", kind, (int)(device->gpu - gpus), host ? atoi(host) : 0,
+             device->instance + 1);
 }
 nvmlReturn_t nvmlDeviceGetUUID(device_t *device, char *uuid, unsigned length) {
     REFUSE_LOST(device);

@@ -108,8 +108,8 @@ def _line_J(p: float, q: float, duration_s: float, limit: float) -> float:
     return limit * above_s + (limit + min(p, q)) / 2 * (duration_s - above_s)
 
 
-def gpu_uuid(index: int) -> str:
-    return f"GPU-{index:08d}-0000-0000-0000-000000000000"
+def gpu_uuid(index: int, host: int = 0) -> str:
+    return f"GPU-{index:08d}-{host:04d}-0000-0000-000000000000"
 
 
 def mig_uuid(index: int, instance: int) -> str:
@@ -126,6 +126,12 @@ def suspension_environment(folder: Path) -> dict[str, str]:
     """Compile suspension.c; return the environment of a host that is suspended when the file it names is written."""
     _compile("suspension.c", folder / "suspension.so", "-ldl")
     return {"LD_PRELOAD": str(folder / "suspension.so"), "SIMULATED_SUSPENSION": str(folder / "slept_s")}
+
+
+def clock_environment(folder: Path, ahead_s: int) -> dict[str, str]:
+    """Compile clock.c; return the environment of a host whose time of day is ahead by this number of seconds."""
+    _compile("clock.c", folder / "clock.so", "-ldl")
+    return {"LD_PRELOAD": str(folder / "clock.so"), "SIMULATED_CLOCK_S": str(ahead_s)}
 
 
 def _compile(source: str, library: Path, *options: str) -> None:

@@ -264,7 +264,7 @@ def test_no_gpu_ever_has_two_holders_and_none_starves(tmp_path, env):
 
 
 @needs_compiler
-def test_under_slurm_its_own_assignment_stands(tmp_path, env):
+def test_a_job_in_a_cluster_leases_the_gpu_that_the_scheduler_assigned(tmp_path, env):
     environment = env | gpu_environment(compile_nvml(tmp_path), [SimulatedGpu()] * 2)
     environment |= {"SLURM_JOB_ID": "7", "CUDA_VISIBLE_DEVICES": "1"}
     done = meter(
@@ -274,7 +274,23 @@ def test_under_slurm_its_own_assignment_stands(tmp_path, env):
     assert json.loads((tmp_path / "log.json").read_text())["gpus"] == [
         {"uuid": gpu_uuid(1), "index": 1, "name": "Simulated GPU"}
     ]
-    assert not (tmp_path / "locks").exists()
+    assert sorted(path.name for path in (tmp_path / "locks").glob("gpu-*")) == [f"gpu-{gpu_uuid(1)}"]
+
+
+@needs_compiler
+def test_jobs_in_one_allocation_share_its_gpus_by_lease(tmp_path, env):
+    environment = env | gpu_environment(compile_nvml(tmp_path), [SimulatedGpu()] * 4)
+    environment |= {"SLURM_JOB_ID": "7", "CUDA_VISIBLE_DEVICES": "1,3"}
+    show = ["--", "sh", "-c", "echo $CUDA_VISIBLE_DEVICES"]
+    holder = start("--gpus", 1, "--", "sh", "-c", "echo $CUDA_VISIBLE_DEVICES; read end", env=environment)
+    try:
+        assert holder.stdout.readline() == "1\n"
+        assert meter("--gpus", 1, "--wait", 0, *show, env=environment).stdout == "3\n"
+        refused = meter("--gpus", 2, "--wait", 0, *show, env=environment)
+        assert (refused.returncode, refused.stdout) == (2, "")
+        assert "2 of 2 GPUs: not free" in refused.stderr
+    finally:
+        holder.communicate("\n", timeout=60)
 
 
 @needs_compiler

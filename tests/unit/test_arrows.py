@@ -12,6 +12,7 @@ PACKAGE = Path(greenllm.__file__).parent
 FLOORS = [
     {"ground"},  # the files beside the rooms: errors, files, estimate …
     {"ledger", "config", "documents", "graph", "classifier", "model_folder"},
+    {"cluster"},
     {"meter", "tasks", "engines"},
     {"attribution", "data"},
     {"training", "evaluation"},

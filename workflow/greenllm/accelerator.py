@@ -30,7 +30,7 @@ def uses_gpu(device: "DeviceChoice") -> bool:
     reason = why_unusable()
     if device == "require" and reason:
         raise UserError(f"device `require`, but PyTorch sees no GPU that it can use: {reason}; or set device: auto")
-    if reason and os.environ.get("CUDA_VISIBLE_DEVICES"):  # set by the meter or SLURM
+    if reason and os.environ.get("CUDA_VISIBLE_DEVICES"):  # set by the meter or a scheduler
         print(f"greenllm: warning: computes on the CPU, and leaves its GPU idle: {reason}", file=sys.stderr)
     return reason is None
 

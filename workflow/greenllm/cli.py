@@ -37,6 +37,7 @@ COMMANDS = {
     "attribute": ("greenllm.attribution.command", "divide the joules of all ledgers among their jobs"),
     "calibrate": ("greenllm.attribution.calibration.command", "fit gain and offset of sensors to an external meter"),
     "probe": ("greenllm.meter.probe", "say what can be measured on this host, and by which sensor"),
+    "doctor": ("greenllm.stages.doctor", "check a cluster before a job is submitted to it"),
     "factors": ("greenllm.stages.factors", "list the factors known for a place, with year, interval and source"),
     "config": ("greenllm.stages.config", "check a configuration file, or write the schema"),
 }

@@ -1,4 +1,4 @@
-"""The environment variables that the workflow's jobs inherit, on this machine or through SLURM."""
+"""The environment variables that the workflow's jobs inherit, on this machine or on a cluster."""
 
 import os
 import sys

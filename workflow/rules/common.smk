@@ -71,7 +71,8 @@ def metered(rule, command, wildcards=(), inputs="{input:q}", threads="{threads}"
     words = (
         f"meter --rule {rule}",
         wildcard_options(*wildcards),
-        f"--attempt {{resources.attempt}} --threads {threads} --memory {{resources.mem_mb}} --gpus {{resources.gpu}}",
+        f"--attempt {{resources.attempt}} --threads {threads} --memory {{resources.mem_mb}}"
+        " --gpus {resources.leased_gpu}",
         options,
         "--input",
         inputs,
@@ -87,19 +88,29 @@ def wildcard_options(*names):
     return " ".join(f"--wildcard {name}={{wildcards.{name}}}" for name in names)
 
 
-# Memory (MB) of a job that belongs to no stage; as profiles/slurm has it.
-LIGHT_MB = 2000
+# Memory (MB) and run time (minutes) of a job that belongs to no stage.
+LIGHT_MB, LIGHT_min = 2000, 60
 
 
 def needs(stage=None):
     """Return the resources of a stage's jobs, or of a job that belongs to no stage and uses no GPU."""
     if stage is None:
-        return {"gpu": 0, "mem_mb": LIGHT_MB, "attempt": current_attempt}
+        return asked_for(0, LIGHT_MB, LIGHT_min)
     configured = getattr(STUDY.resources, stage)
+    gpus = lambda wildcards: PLAN.gpus(stage, wildcards.experiment, wildcards.get("recipe"))
+    return asked_for(gpus, configured.memory_MB, configured.runtime_min)
+
+
+def asked_for(gpus, memory_MB, minutes):
+    """Return resources. A job that was out of memory or time asks for twice as much in its next attempt, and so on.
+
+    `leased_gpu` is what the meter leases; a cluster's profile may ask for GPUs under another name than `gpu`.
+    """
     return {
-        "gpu": lambda wildcards: PLAN.gpus(stage, wildcards.experiment, wildcards.get("recipe")),
-        "mem_mb": configured.memory_MB,
-        "runtime": configured.runtime_min,
+        "gpu": gpus,
+        "leased_gpu": gpus,
+        "mem_mb": lambda wildcards, attempt: memory_MB * attempt,
+        "runtime": lambda wildcards, attempt: minutes * attempt,
         "attempt": current_attempt,
     }
 

@@ -318,8 +318,8 @@ class Needs(Strict):
         2, ge=1, description="CPU slots, and the threads of the libraries. Another number trains other weights."
     )
     gpu: int = Field(0, ge=0, description="Largest number of GPUs; without a usable one the job runs on the CPU.")
-    memory_MB: int = Field(4000, ge=100, description="Main memory in MB (for SLURM, and to share its energy).")
-    runtime_min: int = Field(60, ge=1, description="Longest run time in minutes (for SLURM).")
+    memory_MB: int = Field(4000, ge=100, description="Main memory in MB (for a cluster, and to share its energy).")
+    runtime_min: int = Field(60, ge=1, description="Longest run time in minutes (for a cluster).")
 
 
 class Resources(Strict):

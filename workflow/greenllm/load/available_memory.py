@@ -30,7 +30,8 @@ class AvailableMemory:
 def available_memory() -> AvailableMemory:
     """Return the memory that this process and its children can take.
 
-    Docker, Kubernetes, systemd and SLURM limit the memory of a control group: that of the process, or one around it.
+    Docker, Kubernetes, systemd and cluster schedulers limit the memory of a control group: that of the process, or one
+    around it.
     """
     limited = [AvailableMemory(left_B, folder) for folder in _groups() if (left_B := _left_B(folder)) is not None]
     on_host = AvailableMemory(psutil.virtual_memory().available)

@@ -1,10 +1,11 @@
-"""The devices that a job gets: leased, inherited from the meter around it, or assigned by SLURM."""
+"""The devices that a job gets: leased from those that a cluster's scheduler or the meter around it leaves it."""
 
 import os
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+from greenllm.cluster.assignment import assigned_gpus, scheduler_of
 from greenllm.errors import UserError
 from greenllm.meter.console import warn
 from greenllm.meter.gpus import visible
@@ -61,23 +62,20 @@ def take_slots(
     usable = len(usable_cpus())
     threads = min(options.threads or 1, usable)
     exports = {name: str(threads) for name in THREAD_VARIABLES} if options.threads else {}
-    named = environment.get("CUDA_VISIBLE_DEVICES")
-    slurm = "SLURM_JOB_ID" in environment
-    given = slurm and not nested  # assigned by SLURM in CUDA_VISIBLE_DEVICES; without it, there is no GPU
-    allowed = [] if given and named is None else visible(gpus, named)
+    allowed = visible(gpus, assigned_gpus(environment))
     wanted = _gpus_wanted(options, gpus, allowed)
 
-    if nested or slurm:
-        chosen = allowed if given and options.gpus is None else allowed[:wanted]
-        if options.gpus is not None and not slurm:
-            exports |= _cuda(chosen)
+    if nested:
         # A nested job reserves nothing unless it names a number, which is then part of its parent's reservation.
-        reserved = float(threads) if given or options.threads else 0.0
-        return Slots(chosen, threads, reserved, exports)
+        if options.gpus is not None:
+            exports |= _cuda(allowed[:wanted])
+        return Slots(allowed[:wanted], threads, float(threads) if options.threads else 0.0, exports)
 
     deadline = None if options.wait_s is None else time.monotonic() + options.wait_s
     count = os.cpu_count() or 1 if options.exclusive else threads
-    slots = Slots(allowed[:wanted], threads, float(count), exports)
+    # A job in a cluster that names no number has all GPUs that the scheduler assigned it: that is their lease.
+    assigned = options.gpus is None and scheduler_of(environment) is not None
+    slots = Slots(allowed if assigned else allowed[:wanted], threads, float(count), exports)
     try:
         slots.lease = lease = Lease(lock_folder(), holder_record(job_id, printable(options.rule or options.command[0])))
         if wanted:
@@ -99,7 +97,8 @@ def take_slots(
     except BaseException:  # a signal while waiting
         slots.release()
         raise
-    slots.environment |= _cuda(slots.gpus)
+    if not assigned:
+        slots.environment |= _cuda(slots.gpus)
     return slots
 
 

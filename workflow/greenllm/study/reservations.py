@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from greenllm import accelerator
+from greenllm.cluster.assignment import assigned_gpus, scheduler_of
 from greenllm.config.models import Needs
 from greenllm.config.read import ConfigError
 from greenllm.errors import UserError
@@ -122,9 +123,9 @@ def _none_allowed(gpus: Sequence[nvml.Gpu], sensors: Sequence[Sensor], environme
     if not gpus:
         known = "; ".join(sensor.reason for sensor in sensors if sensor.reason)
         return f"this host has no GPU that can be leased ({known or 'NVML finds none'}); `greenllm probe` says more"
-    named = environment.get("CUDA_VISIBLE_DEVICES")
-    if "SLURM_JOB_ID" in environment and named is None:
-        return "SLURM gave this job no GPU; ask for one (--gpus=1)"
+    named, scheduler = environment.get("CUDA_VISIBLE_DEVICES"), scheduler_of(environment)
+    if scheduler is not None and not assigned_gpus(environment):
+        return f"{scheduler.name} assigned this job no GPU; ask for one ({scheduler.gpu_option})"
     if not visible(gpus, named):
         return f"CUDA_VISIBLE_DEVICES={named} allows none of this host's {len(gpus)}; unset it, or name GPUs in it"
     return None

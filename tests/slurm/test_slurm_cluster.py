@@ -1,0 +1,41 @@
+"""The cluster that the tests here bring up: real daemons, and two nodes that are two hosts."""
+
+import json
+import time
+from pathlib import Path
+
+from cluster.slurm import SlurmCluster
+from metering import GREENLLM
+
+UP_S, DOWN_S = 5.0, 10.0
+
+
+def test_it_is_up_and_down_in_seconds_and_leaves_nothing(cluster, tmp_path):
+    """A second cluster, beside the one of the other tests."""
+    another = SlurmCluster(tmp_path / "another", size=1)
+    began_s = time.monotonic()
+    another.up()
+    up_s = time.monotonic()
+    pids = [pid for pid, _ in json.loads((another.folder / "daemons.json").read_text()).values()]
+    assert another.run("srun", "hostname") == "node1\n"
+    down_began_s = time.monotonic()
+    another.down()
+    assert time.monotonic() - down_began_s <= DOWN_S
+    assert up_s - began_s <= UP_S
+    assert len(pids) == 4
+    assert not any(Path(f"/proc/{pid}").exists() for pid in pids)
+    assert not another.nodes[0].group.exists()
+    assert cluster.run("srun", "hostname") != ""
+
+
+def test_its_nodes_are_two_hosts_with_sensors_and_gpus_of_their_own(cluster):
+    found = []
+    for node in cluster.nodes:
+        probe = [*GREENLLM, "probe", "--json", "--seconds", "0.3"]
+        found.append(json.loads(cluster.run("srun", f"--nodelist={node.name}", "--gpus=1", "--chdir=/", *probe)))
+    assert [one["host"] for one in found] == ["node1", "node2"]
+    assert len({one["boot_id"] for one in found}) == 2
+    assert len({gpu["uuid"] for one in found for gpu in one["gpus"]}) == 4
+    for one in found:
+        powers = {sensor["component"]: sensor["power_W"] for sensor in one["sensors"]}
+        assert all(powers[component]["value"] > 0 for component in ("cpu", "dram", "gpu"))

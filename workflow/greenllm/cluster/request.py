@@ -1,0 +1,20 @@
+"""What the jobs of a stage ask a cluster for."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Request:
+    """The request of a stage's jobs. Memory in MB, run time in minutes.
+
+    `keys`: the profile's resources for the stage, by their names in the profile, such as a partition.
+    """
+
+    stage: str
+    threads: int
+    memory_MB: int
+    minutes: int
+    gpus: int
+    keys: Mapping[str, Any]

@@ -1,0 +1,182 @@
+"""What a SLURM cluster has and accepts, asked through SLURM's own commands."""
+
+import os
+import re
+import shutil
+import subprocess
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from greenllm.cluster.request import Request
+from greenllm.config.read import nearest
+from greenllm.errors import UserError, listed, shortened
+
+PROGRAMS = ("sbatch", "scancel", "scontrol", "sinfo", "squeue", "srun")
+# The longest wait for an answer of the controller (s): clients give up by themselves after MessageTimeout, 10 s.
+ANSWER_S = 60.0
+# States in which a node takes jobs, now or when others have ended (sinfo(1), NODE STATE CODES).
+USABLE = ("idle", "mixed", "allocated", "completing")
+GPU = re.compile(r"gpu(?::(?P<model>[^:(,]+))?:(?P<count>\d+)")
+
+
+@dataclass
+class ClusterNode:
+    """A node: the partitions that it is in, its state, and what it has. `gpus`: the number of each model."""
+
+    name: str
+    state: str
+    cpus: int
+    memory_MB: int
+    gpus: Mapping[str, int]
+    partitions: list[str] = field(default_factory=list)
+
+    @property
+    def is_usable(self) -> bool:
+        """Whether it takes jobs; a flag after the state means that it does not answer or is about to go."""
+        return self.state in USABLE
+
+
+@dataclass(frozen=True)
+class SlurmCluster:
+    """A cluster: its partitions with whether each accepts jobs, the default one first, and its nodes by name."""
+
+    partitions: Mapping[str, bool]
+    nodes: Mapping[str, ClusterNode]
+
+    @property
+    def summary(self) -> str:
+        """One line for a person."""
+        return f"{_version()}: {len(self.nodes)} node(s), partitions {listed(list(self.partitions))}"
+
+    def partition_of(self, request: Request) -> str:
+        """Return the partition that a request goes to."""
+        return str(request.keys.get("slurm_partition") or next(iter(self.partitions)))
+
+    def nodes_for(self, requests: Sequence[Request]) -> list[ClusterNode]:
+        """Return the nodes of the partitions that the requests go to."""
+        allowed = {self.partition_of(request) for request in requests}
+        return [node for node in self.nodes.values() if allowed.intersection(node.partitions)]
+
+
+def lacking(profile: Mapping[str, Any]) -> list[str]:
+    """Return the programs that a workflow with this profile calls and that are not on the path."""
+    status_command = str(profile.get("slurm-status-command", "squeue"))
+    return [name for name in dict.fromkeys((*PROGRAMS, status_command)) if shutil.which(name) is None]
+
+
+def describe() -> SlurmCluster:
+    """Return what the cluster has. Raises UserError where the controller does not answer."""
+    return SlurmCluster(_partitions(), _nodes())
+
+
+def _version() -> str:
+    return _asked("sinfo", "--version").strip()
+
+
+def _nodes() -> dict[str, ClusterNode]:
+    found: dict[str, ClusterNode] = {}
+    for line in _asked("sinfo", "--noheader", "--Node", "--format=%N|%P|%T|%c|%m|%G").splitlines():
+        name, partition, state, cpus, memory_MB, gres = line.split("|")
+        gpus: dict[str, int] = {}
+        for match in GPU.finditer(gres):
+            model = match["model"] or ""
+            gpus[model] = gpus.get(model, 0) + int(match["count"])
+        node = ClusterNode(name, state, int(cpus), int(memory_MB.rstrip("+")), gpus)
+        found.setdefault(name, node).partitions.append(partition.rstrip("*"))
+    return found
+
+
+def _partitions() -> dict[str, bool]:
+    rows = [line.split("|") for line in _asked("sinfo", "--noheader", "--format=%P|%a").splitlines()]
+    rows.sort(key=lambda row: not row[0].endswith("*"))
+    return {name.rstrip("*"): state == "up" for name, state in rows}
+
+
+def faults(cluster: SlurmCluster, requests: Sequence[Request]) -> Iterator[str]:
+    """Yield what is wrong with requests, by the cluster's description and by SLURM's own test of a job."""
+    refused: dict[tuple[str, ...], str | None] = {}
+    for request in requests:
+        partition, model = cluster.partition_of(request), request.keys.get("gpu_model")
+        if partition not in cluster.partitions:
+            known = nearest(partition, list(cluster.partitions))
+            yield f"slurm_partition: {partition}: the cluster has no such partition{known}"
+            continue
+        if not cluster.partitions[partition]:
+            yield f"slurm_partition: {partition}: takes no jobs now (`sinfo -s`); take another"
+            continue
+        models = {model for node in cluster.nodes.values() if partition in node.partitions for model in node.gpus}
+        if model and model not in models:
+            has = nearest(str(model), sorted(models)) if models - {""} else "; its GPUs have no names"
+            yield f"gpu_model: {model}: no node of partition {partition} has such a GPU{has}"
+            continue
+        if request.gpus and not models:
+            yield (
+                f"partition {partition}: no node has a GPU, but {request.stage} asks for {request.gpus}; set another "
+                "slurm_partition, or `device: cpu` in the study"
+            )
+            continue
+        options = tuple(_options(request))
+        if options not in refused:
+            refused[options] = _refusal(options)
+        if refused[options]:
+            yield (
+                f"{request.stage}: SLURM refuses its jobs ({' '.join(options)}): {refused[options]}; "
+                "change resources in the study, or the profile's partition or account"
+            )
+
+
+def _place(request: Request) -> list[str]:
+    """Return the options of sbatch(1) that say where and for whom a request's jobs run."""
+    names = {"slurm_partition": "partition", "slurm_account": "account"}
+    return [f"--{option}={request.keys[key]}" for key, option in names.items() if request.keys.get(key)]
+
+
+def _options(request: Request) -> list[str]:
+    """Return all options of sbatch(1) for a request, as snakemake-executor-plugin-slurm writes them."""
+    options = [*_place(request), f"--cpus-per-task={request.threads}", f"--mem={request.memory_MB}"]
+    options += [f"--time={request.minutes}", "--nodes=1"]
+    if request.gpus:
+        model = request.keys.get("gpu_model")
+        options.append(f"--gpus={model}:{request.gpus}" if model else f"--gpus={request.gpus}")
+    return [*options, *([f"--gres={request.keys['gres']}"] if request.keys.get("gres") else [])]
+
+
+def _refusal(options: Sequence[str]) -> str | None:
+    """Return why SLURM would refuse a job with these options, in its words; None where it would not."""
+    done = _run("sbatch", "--test-only", *options, "--wrap", "true")
+    if done.returncode == 0:
+        return None
+    lines = [line for line in done.stderr.splitlines() if line.strip()]
+    return shortened(lines[-1].removeprefix("allocation failure: ")) if lines else f"exit status {done.returncode}"
+
+
+def run_on(node: str, command: Sequence[str], request: Request, wait_s: float) -> subprocess.CompletedProcess[str]:
+    """Run a short command on a node, in the request's partition and for its account, and return its outcome.
+
+    It is given up where the node is not free within the wait.
+    """
+    limits = (f"--nodelist={node}", "--nodes=1", "--ntasks=1", "--mem=500", "--time=5", "--chdir=/")
+    return _run("srun", *limits, f"--immediate={wait_s:.0f}", *_place(request), *command, timeout_s=wait_s + 300)
+
+
+def was_busy(done: subprocess.CompletedProcess[str]) -> bool:
+    """Whether a command of `run_on` did not run, since the node was not free in time."""
+    return done.returncode != 0 and any(sign in done.stderr for sign in ("nodes are busy", "has been revoked"))
+
+
+def _asked(*command: str) -> str:
+    done = _run(*command)
+    if done.returncode:
+        said = shortened(done.stderr) or f"exit status {done.returncode}"
+        raise UserError(f"{command[0]}: SLURM's controller does not answer ({said}); expected on a login node")
+    return done.stdout
+
+
+def _run(*command: str, timeout_s: float = ANSWER_S) -> subprocess.CompletedProcess[str]:
+    # Inside a job the commands would take that job's limits for their own.
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("SLURM_JOB")}
+    try:
+        return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=timeout_s)
+    except subprocess.TimeoutExpired:
+        return subprocess.CompletedProcess(command, 124, "", f"no answer within {timeout_s:.0f} s")
