@@ -22,7 +22,7 @@ FLOORS = [
     {"comparison"},
     {"account"},
     {"report", "exports", "checks"},
-    {"verify"},
+    {"verify", "watch"},
     {"stages"},
 ]
 

@@ -51,7 +51,7 @@ for line in RESERVATIONS.lines:
 def begun():
     """Return the file by which `greenllm watch` knows the jobs of this invocation; None if it can't be written."""
     jobs = [job for job in workflow.dag.needrun_jobs() if "energy" in job.output.keys()]
-    planned = [PlannedJob(job.rule.name, job.wildcards_dict) for job in jobs]
+    planned = [PlannedJob.of(job.rule.name, job.wildcards_dict) for job in jobs]
     folder = layout.located(layout.RUNS, STUDY.results)
     try:
         return RunFile(folder, os.environ["GREENLLM_RUN_ID"], host_name(), boot_id(), planned)

@@ -10,20 +10,24 @@ import json
 import os
 import time
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.parse import quote
 
 SCHEMA = "greenllm/run/1"
 
 
-@dataclass(frozen=True)
-class PlannedJob:
-    """A job by the workflow's name for it: rule and wildcards."""
+class PlannedJob(NamedTuple):
+    """A job by the workflow's name for it: rule, and wildcards in the order of their names."""
 
     rule: str
-    wildcards: Mapping[str, str] = field(default_factory=dict)
+    wildcards: tuple[tuple[str, str], ...] = ()
+
+    @classmethod
+    def of(cls, rule: str, wildcards: Mapping[str, object]) -> "PlannedJob":
+        """Return the job of a rule and {wildcard: value}."""
+        return cls(rule, tuple(sorted((name, str(value)) for name, value in wildcards.items())))
 
 
 @dataclass(frozen=True)
@@ -62,7 +66,7 @@ class RunFile:
                 "boot_id": boot_id,
                 "pid": os.getpid(),
                 "wall_s": time.time(),
-                "jobs": [asdict(job) for job in jobs],
+                "jobs": [{"rule": job.rule, "wildcards": dict(job.wildcards)} for job in jobs],
             }
         )
 
@@ -96,11 +100,7 @@ def _read(path: Path) -> Run | None:
             host=str(last["host"]),
             boot_id=str(last["boot_id"]),
             started_s=float(starts[0]["wall_s"]),
-            jobs=tuple(
-                PlannedJob(str(job["rule"]), {str(k): str(v) for k, v in job["wildcards"].items()})
-                for start in starts
-                for job in start["jobs"]
-            ),
+            jobs=tuple(PlannedJob.of(str(job["rule"]), job["wildcards"]) for start in starts for job in start["jobs"]),
             ended_s=float(ends[-1]["wall_s"]) if ends else None,
             succeeded=bool(ends[-1]["succeeded"]) if ends else None,
             locked=locked,

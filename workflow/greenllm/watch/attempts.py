@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import math
 import os
 import time
 from collections.abc import Iterable, Mapping, Sequence
@@ -53,15 +54,9 @@ class WatchedAttempt:
         return self.start.id
 
     @property
-    def has_ended(self) -> bool:
-        """Whether its ledger has an end record."""
-        return self.state in ("succeeded", "failed", "killed")
-
-    @property
     def job(self) -> PlannedJob:
         """The workflow's name for its job."""
-        wildcards = {name: str(value) for name, value in self.start.job.wildcards.items()}
-        return PlannedJob(self.start.job.rule or "(no rule)", wildcards)
+        return PlannedJob.of(self.start.job.rule or "(no rule)", self.start.job.wildcards)
 
 
 @dataclass
@@ -149,10 +144,8 @@ def _energy(end: EndRecord) -> Interval | None:
     if not known:
         return None
     value = sum(one["value"] for one in known)
-    below, above = (
-        float(np.linalg.norm([one["value"] - one["low"] for one in known])),
-        float(np.linalg.norm([one["high"] - one["value"] for one in known])),
-    )
+    below = math.hypot(*(one["value"] - one["low"] for one in known))
+    above = math.hypot(*(one["high"] - one["value"] for one in known))
     return Interval(value, value - below, value + above)
 
 
