@@ -6,9 +6,8 @@
 Planning is `snakemake --dry-run` of generated studies in three forms: few recipes with many seeds, as many of both, and
 thousands of recipes with one seed, half of them quantised (each of these needs a control). The run's ledgers and stage
 files are simulated: experiments of two recipes with many seeds on one host, with the meters inside each measurement
-22 attempts for 10 jobs. All commands run
-in separate processes. Times are those of processors, since other programs may run; the largest is also shown by the
-clock. Targets at the largest size: planning at most 20 s and 600 MB, account, attribute and one frame of watch at most
+22 attempts for 10 jobs. All commands run in separate processes. Targets hold for the time of processors, since other
+programs may run; the time by the clock is beside it. Targets at the largest size: planning at most 20 s and 600 MB, account, attribute and one frame of watch at most
 60 s. From size to size, time grows at most in proportion, plus a fifth. Exit status 1 if a target is missed.
 """
 
@@ -133,7 +132,7 @@ def planned(folder: Path, form: str, jobs: int, rounds: int) -> Cost:
 
 
 def simulated(folder: Path, jobs: int) -> tuple[Path, Path]:
-    """Write the ledgers and files of a run of about this number of jobs; return its results folder and configuration."""
+    """Write the ledgers and files of a run of about this many jobs; return its results folder and configuration."""
     from simulated_study import Simulation, config
 
     folder.mkdir()
