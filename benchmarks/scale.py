@@ -7,8 +7,9 @@ Planning is `snakemake --dry-run` of generated studies in three forms: few recip
 thousands of recipes with one seed, half of them quantised (each of these needs a control). The run's ledgers and stage
 files are simulated: experiments of two recipes with many seeds on one host, with the meters inside each measurement
 22 attempts for 10 jobs. All commands run in separate processes. Targets hold for the time of processors, since other
-programs may run; the time by the clock is beside it. Targets at the largest size: planning at most 20 s and 600 MB, account, attribute and one frame of watch at most
-60 s. From size to size, time grows at most in proportion, plus a fifth. Exit status 1 if a target is missed.
+programs may run; the time by the clock is beside it. Targets at the largest size: planning at most 20 s and 600 MB,
+account, attribute and one frame of watch at most 60 s. From size to size, time grows at most in proportion, plus a
+fifth. Exit status 1 if a target is missed.
 """
 
 import argparse
