@@ -47,10 +47,12 @@ rule all:
 
 
 onsuccess:
+    ended(succeeded=True)
     if (page := layout.located(layout.PAGE, STUDY.results)).is_file():  # none with `--until`
         print(f"\nThe report: {page}", file=sys.stderr)
 
 
 # A failed workflow has used energy too: print it, from the ledgers of its jobs.
 onerror:
+    ended(succeeded=False)
     shell("python -m greenllm attribute {LEDGER:q} >&2 || true")

@@ -23,7 +23,7 @@ FLOORS = [
     {"comparison"},
     {"account"},
     {"report", "exports", "checks"},
-    {"verify"},
+    {"verify", "watch"},
     {"stages"},
 ]
 

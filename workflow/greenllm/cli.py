@@ -36,6 +36,7 @@ COMMANDS = {
     "meter": ("greenllm.meter.command", "run any command under the energy meter"),
     "attribute": ("greenllm.attribution.command", "divide the joules of all ledgers among their jobs"),
     "calibrate": ("greenllm.attribution.calibration.command", "fit gain and offset of sensors to an external meter"),
+    "watch": ("greenllm.stages.watch", "show a running workflow: jobs by state, power by host, joules, what is left"),
     "probe": ("greenllm.meter.probe", "say what can be measured on this host, and by which sensor"),
     "doctor": ("greenllm.stages.doctor", "check a cluster before a job is submitted to it"),
     "factors": ("greenllm.stages.factors", "list the factors known for a place, with year, interval and source"),

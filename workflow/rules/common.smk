@@ -7,6 +7,7 @@ import sys
 # Snakemake imports from the workflow's folder first, where a user's file yaml.py would hide the library.
 sys.path = [folder for folder in sys.path if folder != workflow.basedir]
 
+import gc
 import os
 import shlex
 from pathlib import Path
@@ -14,11 +15,18 @@ from pathlib import Path
 from greenllm import environment
 from greenllm.checks.study import check_config
 from greenllm.config.read import ConfigError, read_yaml
+from greenllm.config.section import NAME_PATTERN
 from greenllm.errors import UserError
 from greenllm.files import require_writable
+from greenllm.ledger.run_file import PlannedJob, RunFile
+from greenllm.meter.host import boot_id, host_name
 from greenllm.study import layout
 from greenllm.study.plan import Plan
 from greenllm.study.reservations import Reservations, checked
+
+# The objects of a plan live until the end. With Python's usual thresholds a fifth of the planning of a large study is
+# spent on searching them for garbage.
+gc.set_threshold(50_000, 50, 50)
 
 CONFIG_FILES = [*map(os.path.relpath, workflow.config_settings.configfiles)] or ["config/config.yaml"]
 CONFIG_FILE = ", ".join(CONFIG_FILES)
@@ -40,6 +48,26 @@ for line in RESERVATIONS.lines:
     print(f"{CONFIG_FILE}: {line}", file=sys.stderr)
 
 
+def begun():
+    """Return the file by which `greenllm watch` knows the jobs of this invocation; None if it can't be written."""
+    jobs = [job for job in workflow.dag.needrun_jobs() if "energy" in job.output.keys()]
+    planned = [PlannedJob.of(job.rule.name, job.wildcards_dict) for job in jobs]
+    folder = layout.located(layout.RUNS, STUDY.results)
+    try:
+        return RunFile(folder, os.environ["GREENLLM_RUN_ID"], host_name(), boot_id(), planned)
+    except OSError as error:
+        print(f"{folder}: {error.strerror}: `greenllm watch` will not know which jobs wait", file=sys.stderr)
+
+
+RUN_FILE = None  # until jobs start
+
+
+def ended(succeeded):
+    """Note that this invocation has ended."""
+    if RUN_FILE is not None:
+        RUN_FILE.end(succeeded=succeeded)
+
+
 # Only when jobs start: a dry run and Snakemake's `--report` write nothing here.
 onstart:
     if RESERVATIONS.refused:
@@ -49,6 +77,8 @@ onstart:
     except UserError as error:
         print(f"{CONFIG_FILE}: results: {error}", file=sys.stderr)
         sys.exit(2)
+    global RUN_FILE
+    RUN_FILE = begun()
 
 
 # Rules call `meter` by its absolute path: it is found from an unactivated .venv and from a rule's conda environment.
@@ -97,22 +127,32 @@ def needs(stage=None):
     if stage is None:
         return asked_for(0, LIGHT_MB, LIGHT_min)
     configured = getattr(STUDY.resources, stage)
-    gpus = lambda wildcards: PLAN.gpus(stage, wildcards.experiment, wildcards.get("recipe"))
-    return asked_for(gpus, configured.memory_MB, configured.runtime_min)
+    return asked_for(gpus(stage), configured.memory_MB, configured.runtime_min)
 
 
-def asked_for(gpus, memory_MB, minutes):
+def asked_for(leased, memory_MB, minutes):
     """Return resources. A job that was out of memory or time asks for twice as much in its next attempt, and so on.
 
     `leased_gpu` is what the meter leases; a cluster's profile may ask for GPUs under another name than `gpu`.
     """
     return {
-        "gpu": gpus,
-        "leased_gpu": gpus,
+        "gpu": leased,
+        "leased_gpu": leased,
         "mem_mb": lambda wildcards, attempt: memory_MB * attempt,
         "runtime": lambda wildcards, attempt: minutes * attempt,
         "attempt": current_attempt,
     }
+
+
+def gpus(stage):
+    """Return the GPUs of a stage's jobs: a number if it is the same for all, else a function, which Snakemake calls for
+    each job.
+    """
+    names = [(name, recipe) for name in STUDY.experiments for recipe in (None, *PLAN.recipes(name))]
+    numbers = {key: PLAN.gpus(stage, *key) for key in names}
+    if len(set(numbers.values())) == 1:
+        return numbers.popitem()[1]
+    return lambda wildcards: numbers[wildcards.experiment, wildcards.get("recipe")]
 
 
 def current_attempt(wildcards, attempt):
@@ -128,9 +168,17 @@ def fixed_threads(stage):
     return getattr(STUDY.resources, stage).threads
 
 
-def any_of(names):
-    """Return the pattern that matches only these names."""
-    return "|".join(names) or "(?!)"
+def made_by(stage):
+    """Return the pattern that matches the recipes whose step runs in a stage.
+
+    It lists these or, where they are fewer, excludes the others: Snakemake reads a pattern's text again for each job,
+    which takes long in a study of thousands of recipes.
+    """
+    made = PLAN.made_by(stage)
+    others = [recipe for recipe in STUDY.recipes if recipe not in set(made)]
+    if len(made) <= len(others):
+        return "|".join(made) or "(?!)"
+    return f"(?!(?:{'|'.join(others)})(?![A-Za-z0-9_-])){NAME_PATTERN}" if others else NAME_PATTERN
 
 
 def settings(section, **chosen):
@@ -185,16 +233,19 @@ def evaluated_model(wildcards):
 
 
 def each_compared_model(pattern):
-    """Return the pattern's file for each model that is compared."""
-    return [
+    """Return the function that returns the pattern's file for each model that is compared.
+
+    A function, like the next: of an input that is a list, Snakemake compares each file with the whole list.
+    """
+    return lambda wildcards: [
         pattern.format(experiment=experiment, recipe=recipe, seed=seed)
         for experiment, recipe, seed in PLAN.compared()
     ]
 
 
 def each_measurement(pattern):
-    """Return the pattern's file for each measurement: one for each experiment and seed."""
-    return [pattern.format(experiment=experiment, seed=seed) for experiment, seed in PLAN.measured()]
+    """Return the function that returns the pattern's file for each measurement: one per experiment and seed."""
+    return lambda wildcards: [pattern.format(experiment=experiment, seed=seed) for experiment, seed in PLAN.measured()]
 
 
 def each_recipe(pattern):
@@ -275,7 +326,8 @@ def cgroup_option(wildcards):
     return "" if group is None else f"--cgroup {shlex.quote(group)}"
 
 
+# Not the names themselves: see `made_by`. The plan refuses a name that the study lacks.
 wildcard_constraints:
-    experiment=any_of(STUDY.experiments),
-    recipe=any_of(STUDY.recipes),
+    experiment=NAME_PATTERN,
+    recipe=NAME_PATTERN,
     seed=r"\d+",

@@ -15,7 +15,7 @@ rule compress:
     benchmark:
         "<benchmarks>/compress/{experiment}/{recipe}/seed-{seed}.tsv"
     wildcard_constraints:
-        recipe=any_of(PLAN.made_by("compress")),
+        recipe=made_by("compress"),
     conda:
         "../../envs/greenllm.yaml"
     threads: STUDY.resources.compress.threads

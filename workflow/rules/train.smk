@@ -16,7 +16,7 @@ rule train:
     benchmark:
         "<benchmarks>/train/{experiment}/{recipe}/seed-{seed}.tsv"
     wildcard_constraints:
-        recipe=any_of(PLAN.made_by("train")),
+        recipe=made_by("train"),
     conda:
         "../../envs/greenllm.yaml"
     threads: STUDY.resources.train.threads

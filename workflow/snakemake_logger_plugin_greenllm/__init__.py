@@ -4,6 +4,7 @@ import json
 import logging
 import sys
 import time
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -13,13 +14,22 @@ from snakemake_interface_logger_plugins.base import LogHandlerBase
 from snakemake_interface_logger_plugins.common import LogEvent
 
 
+@dataclass(frozen=True)
+class StartedJob:
+    """What the line of a job's end needs of its start: a workflow of 10,000 jobs would keep all inputs otherwise."""
+
+    name: str
+    output: list[str]
+    started_s: float  # CLOCK_MONOTONIC
+
+
 class OneLineFormatter(DefaultFormatter):
     """Say of each job when it starts and when it ends; leave everything else as Snakemake has it."""
 
     def __init__(self, *arguments: Any, dryrun: bool, **keywords: Any) -> None:
         super().__init__(*arguments, **keywords)
         self.dryrun = dryrun
-        self.jobs: dict[int, dict[str, Any]] = {}
+        self.jobs: dict[int, StartedJob] = {}
         self.finished: list[str] = []
 
     def format(self, record: logging.LogRecord) -> str:
@@ -33,16 +43,17 @@ class OneLineFormatter(DefaultFormatter):
 
     def format_job_info(self, msg: dict[str, Any]) -> str:
         """Return the line of a job that starts."""
-        self.jobs[msg["jobid"]] = {**msg, "started": time.monotonic()}
+        if not self.dryrun:
+            self.jobs[msg["jobid"]] = StartedJob(self._name(msg), msg["output"], time.monotonic())
         beside = msg["reason"] if self.dryrun else ", ".join(msg["log"])
         return f"{_now()}  {self._name(msg)} …" + (f"  ({beside})" if beside else "")
 
     def format_job_finished(self, msg: dict[str, Any]) -> str:
         """Keep the line of a job that has ended until its count of jobs done and left is known."""
-        job = self.jobs.get(msg["job_id"])
-        if job is not None and job["output"]:
-            duration_s = time.monotonic() - job["started"]
-            self.finished.append(f"{self._name(job)}: done in {duration_s:.0f} s{_energy(job['output'])}")
+        job = self.jobs.pop(msg["job_id"], None)
+        if job is not None and job.output:
+            duration_s = time.monotonic() - job.started_s
+            self.finished.append(f"{job.name}: done in {duration_s:.0f} s{_energy(job.output)}")
         return ""
 
     def format_progress(self, msg: dict[str, Any]) -> str:
@@ -53,7 +64,8 @@ class OneLineFormatter(DefaultFormatter):
 
     def format_job_error(self, msg: dict[str, Any]) -> str:
         """Return what failed and the end of its log, where the cause stands."""
-        name = self._name(self.jobs.get(msg["jobid"], msg))
+        job = self.jobs.get(msg["jobid"])
+        name = self._name(msg) if job is None else job.name
         lines = [f"{_now()}  {name}: FAILED; log: {', '.join(msg['log']) or 'none'}"]
         for log in msg["log"]:
             if (path := Path(log.split(" ")[0])).is_file():

@@ -84,7 +84,11 @@ class Device:
             if not len(self.series.times):
                 return 0.0
             watched = np.clip(watched, self.series.times[0], self.series.times[-1])
-        unknown = [np.diff(np.clip(watched, gap.start_s, gap.end_s)).sum() for gap in self.series.unknown]
+        unknown = [
+            np.diff(np.clip(watched, gap.start_s, gap.end_s)).sum()
+            for gap in self.series.unknown
+            if gap.start_s < end_s and gap.end_s > start_s
+        ]
         return float(np.diff(watched).sum() - sum(unknown))
 
     def doubt(self, start_s: float, end_s: float) -> str | None:
@@ -100,9 +104,16 @@ class Device:
         return notices
 
     def _watched(self, start_s: float, end_s: float) -> Array:
-        """Return the spans in which it was watched between two times, as rows."""
-        spans: Array = np.array(self.spans, dtype=float).reshape(-1, 2)
-        return spans.clip(start_s, end_s)
+        """Return the spans in which it was watched between two times, as rows; one at least, if there is any at all."""
+        # Only the spans there: with all of them, each job of a host would take time in proportion to all others.
+        first = int(np.searchsorted(self._spans[:, 1], start_s, side="right"))
+        last = int(np.searchsorted(self._spans[:, 0], end_s, side="left"))
+        first = max(0, min(first, len(self._spans) - 1))
+        return self._spans[first : max(last, first + 1)].clip(start_s, end_s)
+
+    @cached_property
+    def _spans(self) -> Array:
+        return np.array(self.spans, dtype=float).reshape(-1, 2)
 
     def unseen_J(self, start_s: float, end_s: float) -> float:
         """Return the 95 % half-width in joules of the energy between two times, from what the readings leave open."""

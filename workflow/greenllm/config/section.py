@@ -20,7 +20,8 @@ from greenllm.errors import UserError
 from greenllm.paths import expanded
 
 # Names become folders and Snakemake wildcards, so they hold no slash and no blank.
-Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$")]
+NAME_PATTERN = r"[A-Za-z0-9][A-Za-z0-9_-]*"
+Name = Annotated[str, StringConstraints(pattern=f"^{NAME_PATTERN}$")]
 Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
 
 

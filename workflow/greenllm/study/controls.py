@@ -4,7 +4,7 @@ Both are compared with the baseline, so that a saving is credited to its cause. 
 it is made, evaluated, measured, compared and recommended.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -50,6 +50,10 @@ class Control:
         return next(
             (name for name, one in made if one.step == self.step and _model(one.parent, recipes) == start), None
         )
+
+    def on(self, recipes: "Mapping[str, Recipe]") -> "Control":
+        """Return the control on the recipe that makes its parent's model: equal controls move one model alike."""
+        return Control(_model(self.parent, recipes), self.step)
 
 
 def engine_alone(recipe: "Recipe") -> Export | None:
@@ -110,27 +114,48 @@ def with_controls(
     adds none. Raises ConfigError with a line for each control whose name another recipe has.
     """
     completed, known = dict(experiments), dict(recipes)
+    moves = _moves(known)
+    added: dict[str, list[str]] = {}  # by the recipe that they come before
     problems: dict[str, str] = {}
     for name, experiment in experiments.items():
-        compared = list(experiment.recipes)
+        compared = set(experiment.recipes)
+        before: dict[str, list[str]] = {}
         own = overridden(deploy, experiment.deploy)
         for recipe in experiment.recipes if own.controls else ():
             # Another server computes where it chooses, whatever the recipe.
             for control in _needed(recipe, experiment, known, on_gpu=on_gpu and own.server is None):
-                if control.among(compared, known):
+                same = moves.setdefault(control.on(known), [])
+                if not compared.isdisjoint(same):
                     continue
-                existing = control.among(known, known)
-                if existing is None and control.name in known:
+                if not same and control.name in known:
                     problems.setdefault(control.name, _name_taken(control, name, recipe))
                     continue
-                if existing is None:
-                    made = type(known[recipe])(parent=control.parent, **{control.step.key: control.step})
-                    known = _with_one_before(recipe, known, control.name, made)
-                compared.insert(compared.index(recipe), existing or control.name)
-        completed[name] = experiment.model_copy(update={"recipes": compared})
+                if not same:
+                    known[control.name] = type(known[recipe])(parent=control.parent, **{control.step.key: control.step})
+                    added.setdefault(recipe, []).append(control.name)
+                    same.append(control.name)
+                before.setdefault(recipe, []).append(same[0])
+                compared.add(same[0])
+        completed[name] = experiment.model_copy(update={"recipes": list(_with(before, experiment.recipes))})
     if problems:
         raise ConfigError(list(problems.values()))
-    return completed, known
+    return completed, {name: known[name] for name in _with(added, recipes)}
+
+
+def _moves(recipes: "Mapping[str, Recipe]") -> dict[Control, list[str]]:
+    """Return the recipes that only move a model, by what they do."""
+    found: dict[Control, list[str]] = {}
+    for name, recipe in recipes.items():
+        if isinstance(step := recipe.step, Move):
+            found.setdefault(Control(recipe.parent, step).on(recipes), []).append(name)
+    return found
+
+
+def _with(added: Mapping[str, Sequence[str]], names: Iterable[str]) -> Iterator[str]:
+    """Yield the names, each after those that are added before it."""
+    waiting = dict(added)
+    for name in names:
+        yield from (*waiting.pop(name, ()), name)
 
 
 def _model(recipe: str | None, recipes: "Mapping[str, Recipe]") -> str | None:
@@ -158,14 +183,6 @@ def _can_be_made(control: Control, experiment: Experiment, recipes: "Mapping[str
         return init != "scratch" and not is_endpoint(init)
     step = recipes[before].step if before in recipes else None
     return step is not None and not step.final
-
-
-def _with_one_before(place: str, recipes: "Mapping[str, Recipe]", name: str, recipe: "Recipe") -> "dict[str, Recipe]":
-    """Return the recipes with another one just before `place`."""
-    found: dict[str, Recipe] = {}
-    for key, value in recipes.items():
-        found |= ({name: recipe} if key == place else {}) | {key: value}
-    return found
 
 
 def _name_taken(control: Control, experiment: str, recipe: str) -> str:

@@ -25,6 +25,7 @@ BUNDLE = "<results>/deployments/{experiment}/{recipe}/seed-{seed}/bundle"
 MEASUREMENT = "<results>/measurements/{experiment}/seed-{seed}.json"
 
 LEDGER = "<results>/ledger"
+RUNS = "<results>/runs"
 ATTRIBUTION = "<results>/account/attribution.json"
 ACCOUNT = "<results>/account/account.json"
 FOOTPRINT = "<results>/account/footprint.json"

@@ -3,16 +3,20 @@
 import shlex
 import shutil
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 from greenllm.config.models import Decision, Deployment, Evaluation, Experiment, Training
+from greenllm.config.read import ConfigError, nearest
 from greenllm.config.section import overridden
 from greenllm.model_folder.addresses import is_endpoint
 from greenllm.study import layout
 from greenllm.study.controls import Control, ancestors, device_control, engine_alone, engine_control, is_on_cpu
 from greenllm.study.models import Config, Recipe
+
+Of = TypeVar("Of")
 
 USES_NO_GPU = ("collect", "preprocess", "deploy")
 
@@ -59,10 +63,8 @@ class Plan:
 
     def recipes(self, experiment: str) -> list[str]:
         """Return an experiment's recipes and their ancestors, ancestors first."""
-        found: list[str] = []
-        for name in self.config.experiments[experiment].recipes:
-            found.extend(ancestor for ancestor in self.lineage(name) if ancestor not in found)
-        return found
+        compared = self.experiment(experiment).recipes
+        return list(dict.fromkeys(ancestor for name in compared for ancestor in self.lineage(name)))
 
     def lineage(self, recipe: str) -> list[str]:
         """Return the recipe and all its ancestors, each once, the oldest first."""
@@ -73,7 +75,7 @@ class Plan:
 
     def needs(self, recipe: str) -> list[str]:
         """Return the recipes whose models a recipe reads: its parent, and others, such as a teacher."""
-        chosen = self.config.recipes[recipe]
+        chosen = self.recipe(recipe)
         return [*([chosen.parent] if chosen.parent else []), *(chosen.step.others if chosen.step else ())]
 
     def made_by(self, stage: str) -> list[str]:
@@ -100,7 +102,7 @@ class Plan:
     def baseline_first(self, experiment: str) -> list[str]:
         """Return the recipes that are compared, the baseline before the others."""
         baseline = self.baseline(experiment)
-        return [baseline, *(one for one in self.config.experiments[experiment].recipes if one != baseline)]
+        return [baseline, *(one for one in self.experiment(experiment).recipes if one != baseline)]
 
     def twin(self, experiment: str) -> str | None:
         """Return the name of the baseline's second server, which shows how far equal servers differ; None without."""
@@ -199,18 +201,18 @@ class Plan:
 
     def starts_from_source(self, experiment: str) -> bool:
         """Return whether the experiment starts from a model that exists already."""
-        return self.config.experiments[experiment].model.init != "scratch"
+        return self.experiment(experiment).model.init != "scratch"
 
     def runs_elsewhere(self, experiment: str) -> bool:
         """Return whether the experiment's model runs behind an endpoint: no weights and no tokenizer are here."""
-        return is_endpoint(self.config.experiments[experiment].model.init)
+        return is_endpoint(self.experiment(experiment).model.init)
 
     def context(self, experiment: str) -> int | None:
         """Return the context length (tokens) of the experiment's models; None if none is trained from scratch."""
-        steps = [self.config.recipes[recipe].step for recipe in self.recipes(experiment)]
+        steps = [self.recipe(recipe).step for recipe in self.recipes(experiment)]
         if self.starts_from_source(experiment) or not any(step is not None and step.has_context for step in steps):
             return None
-        return self.config.experiments[experiment].model.context
+        return self.experiment(experiment).model.context
 
     def source_keys(self, experiment: str) -> set[str]:
         """Return the keys of the experiment's `model` that are needed to fetch its source or to ask its endpoint."""
@@ -233,23 +235,23 @@ class Plan:
 
         With `recipe` None, return the folder of the experiment's source model. None if there is no such model.
         """
-        if recipe is None or self.config.recipes[recipe].step is None:
+        if recipe is None or self.recipe(recipe).step is None:
             return layout.SOURCE_MODEL.format(experiment=experiment) if self.starts_from_source(experiment) else None
         return layout.MODEL.format(experiment=experiment, recipe=recipe, seed=seed)
 
     def parent_folder(self, experiment: str, recipe: str, seed: str) -> str | None:
         """Return the folder of the model that a recipe starts from, None if it starts from scratch."""
-        return self.model_folder(experiment, self.config.recipes[recipe].parent, seed)
+        return self.model_folder(experiment, self.recipe(recipe).parent, seed)
 
     def other_folders(self, experiment: str, recipe: str, seed: str) -> dict[str, str]:
         """Return the folders of the other models that a recipe's step reads, by recipe."""
-        step = self.config.recipes[recipe].step
+        step = self.recipe(recipe).step
         names = step.others if step else ()
         return {name: folder for name in names if (folder := self.model_folder(experiment, name, seed))}
 
     def on_cpu(self, recipe: str) -> bool:
         """Return whether a recipe's model runs only on the CPU."""
-        return self.config.device == "cpu" or is_on_cpu(self.config.recipes[recipe])
+        return self.config.device == "cpu" or is_on_cpu(self.recipe(recipe))
 
     def gpus(self, stage: str, experiment: str, recipe: str | None) -> int:
         """Return the number of GPUs that a stage leases for a recipe: those asked for that it can use.
@@ -257,7 +259,7 @@ class Plan:
         A leased GPU's energy is charged to its holder, even if idle: a job leases none that it can't use.
         """
         if recipe is None:  # a measurement serves all recipes of its experiment
-            recipes = self.config.experiments[experiment].recipes if stage == "measure" else []
+            recipes = self.experiment(experiment).recipes if stage == "measure" else []
             return max((self.gpus(stage, experiment, one) for one in recipes), default=0)
         jobs = self.gpu_jobs(stage, experiment, recipe)
         return 0 if jobs.python in self.without_gpu else min(jobs.asked, jobs.usable)
@@ -267,7 +269,7 @@ class Plan:
         asked: int = getattr(self.config.resources, stage).gpu
         usable = 1
         python: str | None = self._interpreter(recipe)
-        step = self.config.recipes[recipe].step
+        step = self.recipe(recipe).step
         server = self.deployment(experiment).server if stage == "measure" else None
         if self.on_cpu(recipe) or self.runs_elsewhere(experiment) or stage in USES_NO_GPU:
             usable = 0
@@ -281,7 +283,7 @@ class Plan:
         """Yield the GPUs that each stage asks for, for each recipe of each experiment."""
         for experiment, study in self.config.experiments.items():
             for recipe in self.recipes(experiment):
-                if (step := self.config.recipes[recipe].step) is not None:
+                if (step := self.recipe(recipe).step) is not None:
                     yield self.gpu_jobs(step.stage, experiment, recipe)
                 if recipe in study.recipes:
                     yield self.gpu_jobs("evaluate", experiment, recipe)
@@ -289,7 +291,7 @@ class Plan:
 
     def _processes(self, experiment: str, recipe: str) -> int:
         """Return the number of processes that make a recipe's model: each uses one GPU."""
-        step = self.config.recipes[recipe].step
+        step = self.recipe(recipe).step
         return self.training(experiment, recipe).processes if step and step.trains_by else 1
 
     def _interpreter(self, recipe: str) -> str:
@@ -302,7 +304,7 @@ class Plan:
 
     def python(self, recipe: str) -> str:
         """Return the Python that makes and runs a recipe's model: the project's own, or an environment's."""
-        step = self.config.recipes[recipe].step
+        step = self.recipe(recipe).step
         return str(python_of(step.environment)) if step and step.environment else "python"
 
     def training(self, experiment: str, recipe: str) -> Training:
@@ -322,9 +324,15 @@ class Plan:
         return overridden(self.config.decision, self.experiment(experiment).decision)
 
     def experiment(self, name: str) -> Experiment:
-        """Return an experiment by name."""
-        return self.config.experiments[name]
+        """Return an experiment by name. Raises ConfigError where the study has none of this name."""
+        return _member("experiments", self.config.experiments, name)
 
     def recipe(self, name: str) -> Recipe:
-        """Return a recipe by name."""
-        return self.config.recipes[name]
+        """Return a recipe by name. Raises ConfigError where the study has none of this name."""
+        return _member("recipes", self.config.recipes, name)
+
+
+def _member(key: str, members: Mapping[str, Of], name: str) -> Of:
+    if name not in members:
+        raise ConfigError([f"{key}: no {name!r}{nearest(name, list(members))}"])
+    return members[name]

@@ -1,0 +1,113 @@
+"""What jobs that have not ended will take, by earlier jobs of the same kind: joules and seconds, with intervals."""
+
+import math
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+from greenllm.estimate import Interval, PartialInterval
+from greenllm.ledger.run_file import PlannedJob
+from greenllm.statistics import halfwidth
+
+
+class Spent(NamedTuple):
+    """What one earlier job took: energy (J, None if it is unknown) and time (s)."""
+
+    job: PlannedJob
+    energy: Interval | None
+    duration_s: float
+
+
+class Expected(NamedTuple):
+    """What jobs will take in sum; `unknown`: the number of jobs, by rule, of which no earlier job says anything."""
+
+    known: PartialInterval | None
+    unknown: Mapping[str, int]
+
+    def to_json(self) -> dict[str, Any]:
+        """Return `{value, low, high, unknown}`."""
+        known = self.known or PartialInterval(0.0, None, None)
+        return {**(known.to_json() if self.known else dict.fromkeys(known.to_json())), "unknown": dict(self.unknown)}
+
+
+# Jobs of a kind have a rule and these wildcards in common; the kind of `None` has all.
+KINDS = (None, ("experiment", "recipe"), ("experiment",), ())
+
+
+def kinds(job: PlannedJob) -> list[PlannedJob]:
+    """Return the kinds of a job, the narrowest first: the job itself, its recipe's, its experiment's, its rule's."""
+    return [
+        job if names is None else PlannedJob(job.rule, tuple(one for one in job.wildcards if one[0] in names))
+        for names in KINDS
+    ]
+
+
+@dataclass(frozen=True)
+class Earlier:
+    """What earlier jobs took, by kind."""
+
+    by_kind: Mapping[PlannedJob, Sequence[Spent]]
+
+    @classmethod
+    def of(cls, spent: Iterable[Spent]) -> "Earlier":
+        """Sort what earlier jobs took by their kinds."""
+        by_kind: dict[PlannedJob, list[Spent]] = {}
+        for one in spent:
+            for kind in dict.fromkeys(kinds(one.job)):
+                by_kind.setdefault(kind, []).append(one)
+        return cls(by_kind)
+
+    def energy(self, jobs: Iterable[tuple[PlannedJob, float]]) -> Expected:
+        """Return the energy (J) that jobs will still take; each comes with what it took so far (J)."""
+        known = {kind: [one.energy for one in spent if one.energy is not None] for kind, spent in self.by_kind.items()}
+        return _sum(jobs, known)
+
+    def time(self, jobs: Iterable[tuple[PlannedJob, float]]) -> Expected:
+        """Return the time (s) that jobs will still take one after another; each comes with what it took so far (s)."""
+        known = {kind: [Interval(*[one.duration_s] * 3) for one in spent] for kind, spent in self.by_kind.items()}
+        return _sum(jobs, known)
+
+    def longest_s(self, jobs: Iterable[tuple[PlannedJob, float]]) -> float:
+        """Return the longest of the times (s) that the jobs will still take, of those that are known."""
+        single = (self.time([job]).known for job in jobs)
+        return max((one.value for one in single if one is not None), default=0.0)
+
+
+def _sum(jobs: Iterable[tuple[PlannedJob, float]], known: Mapping[PlannedJob, Sequence[Interval]]) -> Expected:
+    """Return what jobs will still take: the mean of the narrowest kind of which an earlier job is known, for each.
+
+    The bounds are those of a prediction: of m jobs of a kind with n earlier ones, the variance is s²·(m + m²/n), and
+    their errors are Student's (Hahn and Meeker, Statistical Intervals, 4.6). The sensors' own errors are common to all
+    jobs. A kind with a single earlier job does not say how much jobs differ, so that there are no bounds.
+    """
+    numbers: Counter[PlannedJob] = Counter()
+    so_far: dict[PlannedJob, float] = {}
+    unknown: Counter[str] = Counter()
+    for job, taken in jobs:
+        kind = next((kind for kind in kinds(job) if known.get(kind)), None)
+        if kind is None:
+            unknown[job.rule] += 1
+            continue
+        numbers[kind] += 1
+        so_far[kind] = so_far.get(kind, 0.0) + min(taken, _mean([one.value for one in known[kind]]))
+    if not numbers:
+        return Expected(None if unknown else PartialInterval(0.0, 0.0, 0.0), unknown)
+    value = below = above = variance = 0.0
+    for kind, m in numbers.items():
+        earlier = known[kind]
+        n, mean = len(earlier), _mean([one.value for one in earlier])
+        value += m * mean - so_far[kind]
+        below += m * (mean - _mean([one.low for one in earlier]))
+        above += m * (_mean([one.high for one in earlier]) - mean)
+        half = halfwidth([one.value for one in earlier])  # of the mean of n: t·s/√n
+        variance += half * half * n * (m + m * m / n)
+    if math.isinf(variance):
+        return Expected(PartialInterval(value, None, None), unknown)
+    deviation = math.sqrt(variance)
+    low, high = value - math.hypot(deviation, below), value + math.hypot(deviation, above)
+    return Expected(PartialInterval(value, max(0.0, low), high), unknown)
+
+
+def _mean(values: Sequence[float]) -> float:
+    return math.fsum(values) / len(values)
