@@ -440,3 +440,16 @@ def whole_study(results: Path, seeds: list[int] | None = None, measured: bool = 
             slow, fast = 26 * scale + seed, 5 * scale + 0.1 * seed
             study.measure(experiment, seed, {"baseline": slow, "int8": fast}, twin=slow)
     return study
+
+
+def study_with_a_gpu(results: Path) -> Simulation:
+    """Write a study on a host with 8 GB and a GPU."""
+    study = Simulation(results, config(), sensors=[*MODELLED, GPU], parameters={**PARAMETERS, **GPU_GAIN})
+    study.uses_gpu, study.memory_B, study.gpu_name = (lambda rule, recipe: True), 8e9, "H100"
+    study.prepare("support")
+    study.train("support", "baseline", 1, 60)
+    study.evaluate("support", "baseline", 1, 0.9, 2000)
+    study.compress("support", "int8", 1)
+    study.evaluate("support", "int8", 1, 0.9, 2000)
+    study.measure("support", 1, {"baseline": 26, "int8": 6}, twin=26)
+    return study

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from simulated_study import CPUS, GPU, GPU_GAIN, MODELLED, PARAMETERS, Simulation, config, whole_study
+from simulated_study import CPUS, Simulation, config, study_with_a_gpu, whole_study
 
 from greenllm.account.consumed import Consumed
 from greenllm.account.document import Account
@@ -37,19 +37,6 @@ def accounted(study: Simulation) -> Path:
     assert main(["account", "--config", settings, "--results", str(study.results), "--out", out]) == 0
     shutil.rmtree(study.results / "ledger")
     return study.results
-
-
-def study_with_a_gpu(results: Path) -> Simulation:
-    """Write a study on a host with 8 GB and a GPU."""
-    study = Simulation(results, config(), sensors=[*MODELLED, GPU], parameters={**PARAMETERS, **GPU_GAIN})
-    study.uses_gpu, study.memory_B, study.gpu_name = (lambda rule, recipe: True), 8e9, "H100"
-    study.prepare("support")
-    study.train("support", "baseline", 1, 60)
-    study.evaluate("support", "baseline", 1, 0.9, 2000)
-    study.compress("support", "int8", 1)
-    study.evaluate("support", "int8", 1, 0.9, 2000)
-    study.measure("support", 1, {"baseline": 26, "int8": 6}, twin=26)
-    return study
 
 
 @pytest.fixture(scope="module")

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from test_footprint_command import study_with_a_gpu  # type: ignore[import-not-found]
+from simulated_study import study_with_a_gpu
 
 from greenllm.cli import main
 

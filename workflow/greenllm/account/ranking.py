@@ -4,9 +4,10 @@ A request's energy is that under load, the model's making divided among the expe
 day, the server's idle power between them. Its carbon is that of the electricity, and the embodied carbon of what is
 reserved meanwhile.
 
-Recipes that can't be told apart from the best one share first place with it. Two recipes are told apart if 97.5 % of
-the draws have the same order of them (a 95 % interval of their difference, on both sides, excludes zero), and if their
-values differ by more than the host can resolve: the same model, served twice, differs by up to that share (the twin).
+Recipes that can't be distinguished from the best one share first place with it. Two recipes are distinguished if 97.5 %
+of the draws have the same order of them (a 95 % interval of their difference, on both sides, excludes zero), and if
+their values differ by more than the host can resolve: the same model, served twice, differs by up to that share (the
+twin).
 """
 
 import itertools
@@ -23,7 +24,7 @@ from greenllm.footprint.draws import Drawn
 
 SECONDS_PER_DAY = 86400.0
 STEPS = 60  # of a factor's range
-APART = 0.975  # the share of draws with the same order from which two recipes are told apart
+APART = 0.975  # the share of draws with the same order from which two recipes are distinguished
 RANKED_DRAWS = 2000  # a share of 0.975 of them is known to 0.004, one standard error
 COMBINATIONS = 200
 

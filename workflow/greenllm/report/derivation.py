@@ -35,6 +35,7 @@ class Ledgers:
 
     def __init__(self, account: Account) -> None:
         self.jobs = account.jobs
+        self._seeds = {name: one.comparison.seeds for name, one in account.experiments.items()}
         self._paths = {ledger.id: f"ledger/{ledger.path}" for ledger in account.ledgers}
         self._by_experiment: dict[str | None, list[JobRow]] = defaultdict(list)
         for job in self.jobs:
@@ -54,6 +55,14 @@ class Ledgers:
         """
         found = self.jobs if experiment == "all" else self._by_experiment[experiment]
         return self.of((job.id for job in found if keep(job)), others, chosen)
+
+    def all(self, others: Sequence[str]) -> Origin:
+        """Return the origin of a row that is computed from all attempts of the study."""
+        return self.where("all", lambda job: True, others, text("all attempts of the study"))
+
+    def requests(self, experiment: str, recipe: str) -> Origin:
+        """Return the origin of what the footprint says of requests to a recipe's servers, those of all seeds."""
+        return self.served(experiment, self._seeds[experiment], recipe, others=FOOTPRINT_FILES)
 
     def served(self, experiment: str, seeds: Iterable[int], *recipes: str, others: Sequence[str] = ()) -> Origin:
         """Return the origin of what recipes' servers took: their ledgers, and the results of measuring them.

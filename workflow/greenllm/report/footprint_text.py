@@ -8,6 +8,7 @@ from greenllm.account.footprint_document import Footprint
 from greenllm.footprint.consequences import Consequences
 from greenllm.report.numbers import percent, quantity
 from greenllm.report.robustness import at_the_site, sentence, together
+from greenllm.report.tables.shared import currency_of
 
 UNITS = {"it_J": "J", "site_J": "J", "carbon_it_g": "g", "carbon_g": "g", "market_carbon_g": "g", "embodied_g": "g",
          "water_L": "L", "cost": ""}  # fmt: skip
@@ -50,8 +51,7 @@ def _table(heads: Sequence[str], rows: Sequence[Consequences], keys: Sequence[st
         return ""
     known = [name for name in UNITS if any(getattr(row, name) is not None for row in rows)]
     shown = [name for name in known if not (name == "carbon_it_g" and "carbon_g" in known)]
-    price = found.site.price
-    currency = price.unit.removesuffix("/kWh") if price else ""
+    currency = currency_of(found)
     cells = [
         [
             *(getattr(row, key) for key in keys),

@@ -3,7 +3,7 @@
 import importlib.resources
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -90,7 +90,7 @@ def _write(
         main_scores=main_scores(account, shown["scores"]),
         decisions=decision_blocks(footprint, shown),
         spent=_spent(shown["impact"]),
-        derivations=Markup(_script(derivations(account, footprint, shown))),
+        derivations=Markup(_script(asdict(_derivations(account, footprint, shown)))),
         texts=Markup(_script(_texts())),
         until=day(account.until) if account.until else "",
         waste=_waste(account),
@@ -126,31 +126,58 @@ def _template(chosen: Language) -> jinja2.Template:
     return environment.get_template("page.html.jinja")
 
 
-def derivations(account: Account, footprint: Footprint | None, shown: Mapping[str, Table]) -> dict[str, Any]:
-    """Return how each number of the tables is derived: per column its formula and factors, per row its files."""
+RowOrigin = tuple[list[int], int, str]  # places of files in `Derivations.files`, how many more, which in words
+
+
+@dataclass(frozen=True)
+class ColumnDerivation:
+    """How the numbers of a column are computed: its title and unit, its formula, the names of its factors."""
+
+    title: str
+    unit: str | None
+    formula: str
+    factors: list[str]
+
+
+@dataclass(frozen=True)
+class TableDerivation:
+    """The derivations of a table: by column, by row; `own` has the rows of columns with other files."""
+
+    columns: dict[str, ColumnDerivation]
+    rows: list[RowOrigin]
+    own: dict[str, list[RowOrigin]]
+
+
+@dataclass(frozen=True)
+class Derivations:
+    """How each number of the tables is derived, as the page's script reads it."""
+
+    tables: dict[str, TableDerivation]
+    files: list[str]
+    factors: dict[str, str]
+
+
+def _derivations(account: Account, footprint: Footprint | None, shown: Mapping[str, Table]) -> Derivations:
     files: dict[str, int] = {}
 
-    def origins(table: Table, of: Callable[[Any], Origin] | None) -> list[list[Any]]:
+    def origins(table: Table, of: Callable[[Any], Origin] | None) -> list[RowOrigin]:
         found = [of(row) for row in table.rows[:MOST_ROWS]] if of else []
-        return [[[files.setdefault(path, len(files)) for path in one.files], one.more, one.chosen] for one in found]
+        return [([files.setdefault(path, len(files)) for path in one.files], one.more, one.chosen) for one in found]
 
-    found: dict[str, Any] = {}
+    found: dict[str, TableDerivation] = {}
     entering = factors(account, footprint)
     for table in shown.values():
         columns = {
-            column.key: {
-                "title": title,
-                "unit": column.unit,
-                "formula": text(column.formula),
-                "factors": [name for name in column.factors if name in entering],
-            }
+            column.key: ColumnDerivation(
+                title, column.unit, text(column.formula), [name for name in column.factors if name in entering]
+            )
             for column, (title, _) in zip(table.columns, table.headings(), strict=True)
             if column.formula
         }
         if columns:
             own = {key: origins(table, of) for key, of in table.origins.items()}
-            found[table.name] = {"columns": columns, "rows": origins(table, table.origin), "own": own}
-    return {"tables": found, "files": list(files), "factors": entering}
+            found[table.name] = TableDerivation(columns, origins(table, table.origin), own)
+    return Derivations(found, list(files), entering)
 
 
 def _texts() -> dict[str, str]:

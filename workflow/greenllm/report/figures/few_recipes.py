@@ -1,7 +1,5 @@
 """The recipes that figures show: a dozen, since more in one panel can't be told apart and make the page heavy."""
 
-from collections.abc import Iterable
-
 from greenllm.account.document import Account, ExperimentAccount
 from greenllm.comparison.rows import RecipeRow
 from greenllm.report.language import text
@@ -16,23 +14,15 @@ def with_few_recipes(account: Account) -> tuple[Account, str]:
     sentence is empty where nothing is left out.
     """
     kept = {name: _kept(experiment) for name, experiment in account.experiments.items()}
-    left = {
-        name: len(experiment.comparison.recipes) - len(kept[name]) for name, experiment in account.experiments.items()
-    }
-    if not any(left.values()):
+    rows = {name: experiment.comparison.recipes for name, experiment in account.experiments.items()}
+    absent = {(name, row.recipe) for name, own in rows.items() for row in own if row.recipe not in kept[name]}
+    if not absent:
         return account, ""
-    experiments = {
-        name: experiment.model_copy(
-            update={"comparison": experiment.comparison.model_copy(update={"recipes": kept[name]})}
-        )
-        for name, experiment in account.experiments.items()
-    }
-    absent = {
-        (name, row.recipe)
-        for name, experiment in account.experiments.items()
-        for row in experiment.comparison.recipes
-        if row not in kept[name]
-    }
+    experiments = {}
+    for name, experiment in account.experiments.items():
+        few = [row for row in rows[name] if row.recipe in kept[name]]
+        compared = experiment.comparison.model_copy(update={"recipes": few})
+        experiments[name] = experiment.model_copy(update={"comparison": compared})
     stages = [row for row in account.spent.stages if (row.experiment, row.recipe) not in absent]
     spent = account.spent.model_copy(update={"stages": stages})
     said = " ".join(
@@ -40,25 +30,18 @@ def with_few_recipes(account: Account) -> tuple[Account, str]:
             "{kept} recipes of {experiment} are drawn, those of the least energy; {left} more are in the tables.",
             experiment=name, kept=len(kept[name]), left=count,
         )
-        for name, count in left.items()
-        if count
+        for name, own in rows.items()
+        if (count := len(own) - len(kept[name]))
     )  # fmt: skip
     return account.model_copy(update={"experiments": experiments, "spent": spent}), said
 
 
-def _kept(experiment: ExperimentAccount) -> list[RecipeRow]:
-    rows = experiment.comparison.recipes
-    if len(rows) <= MOST:
-        return list(rows)
-    first = [row for row in rows if row.is_baseline or row.recipe == experiment.recommendation.recipe]
-    others = sorted((row for row in rows if row not in first), key=_energy_J)
-    names = _names([*first, *others][:MOST])
-    return [row for row in rows if row.recipe in names]
+def _kept(experiment: ExperimentAccount) -> set[str]:
+    """Return the names of the baseline, of the recommended recipe, and of those that take the least energy."""
+    recommended = experiment.recommendation.recipe
 
+    def order(row: RecipeRow) -> tuple[bool, float]:
+        energy = row.energy_per_request_J
+        return not (row.is_baseline or row.recipe == recommended), float("inf") if energy is None else energy.value
 
-def _energy_J(row: RecipeRow) -> float:
-    return float("inf") if row.energy_per_request_J is None else row.energy_per_request_J.value
-
-
-def _names(rows: Iterable[RecipeRow]) -> set[str]:
-    return {row.recipe for row in rows}
+    return {row.recipe for row in sorted(experiment.comparison.recipes, key=order)[:MOST]}

@@ -16,6 +16,7 @@ from greenllm.report.figures.multiples import Panel, multiples
 from greenllm.report.figures.style import LINES, Look, looks
 from greenllm.report.language import noted, text
 from greenllm.report.numbers import about, plain, prefix_for, quantity
+from greenllm.report.tables.shared import currency_of
 
 _UNITS = {"energy_J": "J", "carbon_g": "g CO₂e", "cost": ""}
 _TITLES = {
@@ -32,9 +33,8 @@ def requests_a_day(account: Account, footprint: Footprint | None) -> Drawing | N
     The panels of one measure are next to each other, or those of one experiment where there are more measures.
     """
     decisions = footprint.decisions if footprint else []
-    price = footprint.site.price if footprint else None
     look = looks(account)
-    units = dict(_UNITS, cost=price.unit.removesuffix("/kWh") if price else "")
+    units = dict(_UNITS, cost=currency_of(footprint))
     rows = [
         [panel for decision in decisions if (panel := _panel_of(decision, measure, unit, look))]
         for measure, unit in units.items()

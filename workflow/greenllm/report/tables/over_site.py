@@ -15,12 +15,6 @@ _SITE = ("site.grid_carbon", "site.pue", "equipment", *MEASURED)
 _PRICE = ("site.price", "site.pue", *MEASURED)
 
 
-def _origin(ledgers: Ledgers, account: Account, experiment: str, recipe: str) -> Origin:
-    """Return what a recipe's requests were measured by."""
-    seeds = account.experiments[experiment].comparison.seeds
-    return ledgers.served(experiment, seeds, recipe, others=FOOTPRINT_FILES)
-
-
 @dataclass(frozen=True)
 class RangeRow:
     """A factor that was varied, and where in its range the recommended recipe is best."""
@@ -113,7 +107,7 @@ def requests_a_day(account: Account, footprint: Footprint | None) -> Table:
                 "server can't answer in a day are left out."
             )
         ],
-        lambda row: _origin(ledgers, account, row.experiment, row.recipe),
+        lambda row: ledgers.requests(row.experiment, row.recipe),
     )  # fmt: skip
 
 
@@ -165,7 +159,7 @@ def repaid(account: Account, footprint: Footprint | None) -> Table:
         columns,
         rows,
         [text("Carbon is with embodied carbon, where it is known.")],
-        lambda row: _origin(ledgers, account, row.experiment, row.recipe),
+        lambda row: ledgers.requests(row.experiment, row.recipe),
     )
 
 
@@ -220,5 +214,5 @@ def projections(account: Account, footprint: Footprint | None) -> Table:
             text("Only the factors of the grid change; price, PUE and the hours of a series do not."),
             text("More places: `greenllm footprint RESULTS --elsewhere FRA`, or site.elsewhere of the configuration."),
         ],
-        lambda row: ledgers.where("all", lambda job: True, FOOTPRINT_FILES, text("all attempts of the study")),
+        lambda row: ledgers.all(FOOTPRINT_FILES),
     )  # fmt: skip

@@ -149,10 +149,7 @@ def scopes(account: Account, footprint: Footprint | None) -> Table:
         ],
         _scopes_of_account(account) if footprint is None else _scopes(account, footprint),
         [],
-        lambda row: ledgers.where(
-            "all", lambda job: True, FOOTPRINT_FILES if footprint else ("account/account.json",),
-            text("all attempts of the study"),
-        ),
+        lambda row: ledgers.all(FOOTPRINT_FILES if footprint else ("account/account.json",)),
         blank=lambda row, key: key in ("energy_J", "carbon_g", "market_g", "water_L", "cost") and key not in row.known,
     )  # fmt: skip
 
@@ -212,14 +209,13 @@ def scores(account: Account, footprint: Footprint | None) -> Table:
                 "and development, all attempts at the stages that made the model, wasted ones included."
             )
         ],
-        lambda row: _score_origin(ledgers, account, row.score),
+        lambda row: _score_origin(ledgers, row.score),
     )  # fmt: skip
 
 
-def _score_origin(ledgers: Ledgers, account: Account, score: Score) -> Origin:
+def _score_origin(ledgers: Ledgers, score: Score) -> Origin:
     if score.score == "consumer":
-        seeds = account.experiments[score.experiment].comparison.seeds
-        return ledgers.served(score.experiment, seeds, score.recipe, others=FOOTPRINT_FILES)
+        return ledgers.requests(score.experiment, score.recipe)
     return ledgers.where(
         score.experiment,
         lambda job: job.recipe in (None, score.recipe) and job.rule not in SERVING,
