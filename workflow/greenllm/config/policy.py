@@ -38,7 +38,9 @@ def _checked_time(text: str) -> str:
         time = None
     if time is None or time.tzinfo is None:
         raise PydanticCustomError(
-            "time", "expected a time with its zone, such as 2026-12-01T08:00+01:00 or 2026-12-01T07:00Z", {"given": text}
+            "time",
+            "expected a time with its zone, such as 2026-12-01T08:00+01:00 or 2026-12-01T07:00Z",
+            {"given": text},
         )
     return text
 
@@ -77,7 +79,8 @@ class Policy(Strict):
         None, description='All jobs are done by then, with its zone: "2026-12-01T08:00+01:00".'
     )
     max_delay: Duration = Field(
-        "24h", description="All jobs are done at most this much later than without a plan: a number with s, min, h or d."
+        "24h",
+        description="All jobs are done at most this much later than without a plan: a number with s, min, h or d.",
     )
     power_budget_W: float | None = Field(
         None, gt=0, description="Largest sum of the power of jobs that run at once, by earlier ledgers."
