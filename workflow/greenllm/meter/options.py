@@ -155,7 +155,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "--plan",
         type=Path,
         metavar="FILE",
-        help="plan.json of `greenllm plan`: wait, without a lease, until the job of this rule and wildcards is to start; "
+        help="plan.json of `greenllm plan`: wait, without a lease, until this rule and these wildcards are to start; "
         "a command that exits with 75 at a planned pause is run again after it (default: start at once)",
     )
     add("--not-before", metavar="TIME", help="wait, without a lease, until then (with its zone: 2026-12-01T02:00Z)")

@@ -76,7 +76,7 @@ def wait_until(start_s: float) -> float:
 
 
 def stretch_now(stretches: Sequence[PlannedStretch]) -> PlannedStretch | None:
-    """Return the first stretch that has not passed: a job that starts late skips those in which it should have paused."""
+    """Return the first stretch that has not passed: a late job skips those in which it should have paused already."""
     now_s = time.time()
     return next((one for one in stretches if one.pause_s is None or one.pause_s > now_s), None)
 

@@ -22,6 +22,7 @@ WORDS = (
     noted("baseline"), noted("saves"), noted("loss"), noted("not resolvable"), noted("unknown"), noted("yes"),
     noted("no"), noted("measured"), noted("modelled"), noted("partly modelled"), noted("measured and modelled"),
     noted("recommended"), noted("current"), noted("earlier"), noted("running"), noted("failed"), noted("killed"),
+    noted("paused"),
     noted("lost"), noted("superseded"), noted("succeeded"), noted("engine"), noted("device"), noted("shared"),
     noted("all"), noted("none"), noted("study"), noted("attempt"), noted("server under load"), noted("collect"),
     noted("collect_model"), noted("preprocess"), noted("train"), noted("compress"), noted("evaluate"), noted("deploy"),
