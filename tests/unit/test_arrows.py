@@ -19,6 +19,7 @@ FLOORS = [
     {"recipes", "load"},
     {"study"},
     {"footprint"},
+    {"scheduling"},
     {"comparison"},
     {"account"},
     {"report", "exports", "checks"},

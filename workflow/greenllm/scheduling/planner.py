@@ -2,6 +2,7 @@
 
 import hashlib
 import math
+import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -143,7 +144,7 @@ def _written(
     bounds = signal.bounds(begin_s, latest_s)
     cost, cost_at_once = sum(row.cost for row in rows), sum(row.cost_at_once for row in rows)
     return SchedulePlan(
-        made=rfc3339(begin_s),
+        made=rfc3339(time.time()),
         objective=policy.objective or "",
         unit=signal.unit,
         signal=sources(signal),

@@ -95,3 +95,20 @@ class Problem:
     def cost_of(self, activity: Activity, run: Run) -> float:
         """Return the cost of one run of an activity."""
         return activity.power_W * (run.end - run.start) / MS * float(self.course.mean(run.start, run.end))
+
+    def keeps_limits(self, runs: Runs) -> bool:
+        """Return whether a schedule keeps the limits of resources; a job alone may need more than there is."""
+        changes = [
+            change
+            for name, own in runs.items()
+            for run in own
+            for change in ((run.start, 1, self.by_name[name]), (run.end, -1, self.by_name[name]))
+        ]
+        changes.sort(key=lambda change: change[:2])
+        for resource, limit in self.limits.items():
+            used = 0.0
+            for _, sign, activity in changes:
+                used += sign * min(activity.uses.get(resource, 0.0), limit)
+                if used > limit * (1 + 1e-9):
+                    return False
+        return True

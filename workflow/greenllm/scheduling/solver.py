@@ -17,6 +17,7 @@ from scipy.sparse import csr_array
 
 from greenllm.scheduling.at_once import at_once, makespan
 from greenllm.scheduling.candidates import candidates, windows
+from greenllm.scheduling.compacting import compacted
 from greenllm.scheduling.ordering import ordered_as
 from greenllm.scheduling.problem import MS, Activity, Problem, Run, Runs, Times
 
@@ -54,8 +55,8 @@ def cheapest(problem: Problem, *, time_limit_s: float = TIME_LIMIT_S) -> Solutio
     if not problem.activities:
         return replace(best, bound=best.cost)
     relaxed = _solved(replace(problem, limits={}), MOST_CANDIDATES, time_limit_s) or best
-    if kept(problem, relaxed.runs):
-        return relaxed if relaxed.cost < best.cost else best
+    if problem.keeps_limits(relaxed.runs):
+        return _compact(problem, _better(best, relaxed), relaxed.bound)
     for runs in (plain, at_once(_in_order_of(problem, relaxed.runs), problem.limits)):
         ordered = ordered_as(problem, runs)
         if makespan(at_once(ordered.activities, {})) <= problem.deadline:
@@ -65,7 +66,12 @@ def cheapest(problem: Problem, *, time_limit_s: float = TIME_LIMIT_S) -> Solutio
         limited = _solved(problem, MOST_LIMITED_CANDIDATES, time_limit_s)
         best = _better(best, limited)
         bound = bound if limited is None else max(bound, limited.bound)
-    return replace(best, bound=bound)
+    return _compact(problem, best, bound)
+
+
+def _compact(problem: Problem, best: Solution, bound: float) -> Solution:
+    runs = compacted(problem, best.runs)
+    return Solution(runs, problem.cost(runs), bound)
 
 
 def _better(one: Solution, other: Solution | None) -> Solution:
@@ -74,21 +80,6 @@ def _better(one: Solution, other: Solution | None) -> Solution:
 
 def _in_order_of(problem: Problem, runs: Runs) -> list[Activity]:
     return sorted(problem.activities, key=lambda activity: runs[activity.name][0].start)
-
-
-def kept(problem: Problem, runs: Runs) -> bool:
-    """Return whether a schedule keeps the limits of resources."""
-    changes: list[tuple[int, int, Activity]] = []
-    for name, own in runs.items():
-        for run in own:
-            changes += [(run.start, 1, problem.by_name[name]), (run.end, -1, problem.by_name[name])]
-    for resource, limit in problem.limits.items():
-        used = 0.0
-        for _, sign, activity in sorted(changes, key=lambda change: change[:2]):
-            used += sign * min(activity.uses.get(resource, 0.0), limit)
-            if used > limit * (1 + 1e-9):
-                return False
-    return True
 
 
 def _solved(problem: Problem, most_candidates: int, time_limit_s: float) -> Solution | None:

@@ -4,6 +4,11 @@ import argparse
 import importlib.metadata
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from greenllm.attribution import Attribution
+    from greenllm.study.models import Config
 
 PACKAGES = (
     "greenllm", "snakemake", "torch", "transformers", "tokenizers", "onnxruntime", "onnxruntime-genai", "numpy",
@@ -57,9 +62,37 @@ def run(arguments: argparse.Namespace) -> int:
     found = account(study, attribution, _versions())
     write_json(arguments.out / "attribution.json", attribution.to_json())
     write_json(arguments.out / "account.json", found.to_json())
+    _write_schedule(config, results, attribution, arguments.out)
     total = found.spent.total
     print(f"{total.attempts} attempts spent {quantity(total.energy_J, 'J')}", file=sys.stderr)
     return 0
+
+
+def _write_schedule(config: "Config", results: Path, attribution: "Attribution", out: Path) -> None:
+    """Write schedule.json, what a plan saved; without a policy and a plan there is none."""
+    from greenllm.errors import UserError
+    from greenllm.files import require_own, write_json
+    from greenllm.scheduling.document import SchedulePlan
+    from greenllm.scheduling.forecast import signal_of
+    from greenllm.scheduling.outcome import outcome
+    from greenllm.study import layout
+
+    place = out / layout.located(layout.SCHEDULE, results).name
+    require_own(place, '"schema": "greenllm/')
+    place.unlink(missing_ok=True)
+    path = layout.located(layout.PLAN, results)
+    if config.policy.objective is None or not path.is_file():
+        return
+    try:
+        recorded = signal_of(config.policy, "recorded")
+        signal = recorded or signal_of(config.policy.model_copy(update={"max_age": None}))
+        if signal is None:
+            raise UserError("policy.signal: names no file")
+        found = outcome(SchedulePlan.read(path), attribution.jobs, signal, recorded=recorded is not None)
+    except UserError as error:  # the account is worth having without it
+        print(f"warning: what the plan saved is unknown: {error}", file=sys.stderr)
+        return
+    write_json(place, found.model_dump(mode="json", by_alias=True))
 
 
 def _versions() -> dict[str, str]:

@@ -30,8 +30,8 @@ def schedule_drawing(plan: SchedulePlan, course: Course) -> Drawing:
     above, below = figure.subplots(2, 1, sharex=True, height_ratios=[1.1, max(height_in - 1.1, 0.4)])
     _draw_signal(above, plan, course)
     for row, job in enumerate(shown):
-        below.broken_barh([_bar(job.at_once)], (row - 0.4, 0.8), facecolor=style.RULE)
-        below.broken_barh([_bar(run) for run in job.runs], (row - 0.25, 0.5), facecolor=style.BLUE)
+        below.broken_barh([_bar(job.at_once)], (row - 0.4, 0.8), color=style.RULE)
+        below.broken_barh([_bar(run) for run in job.runs], (row - 0.25, 0.5), color=style.BLUE)
     below.set_yticks(range(len(shown)), [job.name for job in shown], fontsize=6)
     below.set_ylim(len(shown) - 0.5, -0.5)
     below.axvline(_day(plan.deadline), color="#d1495b", linewidth=1)
@@ -56,7 +56,7 @@ def write_schedule(plan: SchedulePlan, course: Course, prefix: Path) -> None:
 def _draw_signal(axis: Axes, plan: SchedulePlan, course: Course) -> None:
     begin_s = datetime.fromisoformat(plan.begin).timestamp()
     days = [_day_of(begin_s + edge / MS) for edge in course.edges]
-    axis.stairs(_with_unit(course), days, color=style.INK, linewidth=1)
+    axis.stairs(_with_unit(course), days, baseline=None, color=style.INK, linewidth=1)
     axis.set_ylabel(f"{plan.unit}/kWh")
 
 
