@@ -1,13 +1,14 @@
 """Schedules against exhaustive search, the deadline, and limits of resources."""
 
+import itertools
 from collections.abc import Mapping
 
 import numpy as np
 import pytest
-
 from exhaustive_schedule import Job, cheapest_cost
+
 from greenllm.scheduling.at_once import at_once, makespan
-from greenllm.scheduling.problem import Activity, Course, Problem, Run, Runs
+from greenllm.scheduling.problem import Activity, Course, Problem, Runs
 from greenllm.scheduling.solver import cheapest
 
 HOUR = 3_600_000
@@ -67,7 +68,7 @@ def require_kept(problem: Problem, runs: Runs) -> None:
     for name, own in runs.items():
         activity = problem.by_name[name]
         assert sum(run.end - run.start for run in own) == activity.duration + activity.resume * (len(own) - 1)
-        assert all(before.end < after.start for before, after in zip(own, own[1:], strict=False))
+        assert all(before.end < after.start for before, after in itertools.pairwise(own))
         assert all(runs[before][-1].end <= own[0].start for before in activity.after)
         assert own[0].start >= 0
     assert makespan(runs) <= problem.deadline

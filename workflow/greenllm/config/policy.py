@@ -78,9 +78,10 @@ class Policy(Strict):
     deadline: Time | None = Field(
         None, description='All jobs are done by then, with its zone: "2026-12-01T08:00+01:00".'
     )
-    max_delay: Duration = Field(
-        "24h",
-        description="All jobs are done at most this much later than without a plan: a number with s, min, h or d.",
+    max_delay: Duration | None = Field(
+        None,
+        description="All jobs are done at most this much later than without a plan: a number with s, min, h or d; "
+        "null: any delay up to the deadline, and 24h without one.",
     )
     power_budget_W: float | None = Field(
         None, gt=0, description="Largest sum of the power of jobs that run at once, by earlier ledgers."

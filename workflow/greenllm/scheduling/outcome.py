@@ -120,7 +120,7 @@ def _ran(plan: SchedulePlan, jobs: Iterable[JobEnergy], begin_s: float) -> tuple
 
 
 def _not_run(plan: SchedulePlan, ran: set[str], running: set[str]) -> list[str]:
-    """Return the jobs that did not run. Those that wait for one that runs now, such as the account, are still to come."""
+    """Return the jobs that did not run; those behind one that runs now, such as the account, are still to come."""
     to_come = set(running)
     for job in plan.jobs:  # each behind those that it needs
         if to_come.intersection(job.after):

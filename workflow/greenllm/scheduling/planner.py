@@ -23,6 +23,7 @@ from greenllm.timestamps import rfc3339
 # What a training needs to go on after a pause: start Python, load libraries, data and the checkpoint.
 RESUME_S = 15.0
 POWER = "power_W"
+DEFAULT_DELAY = "24h"
 
 
 @dataclass(frozen=True)
@@ -84,20 +85,25 @@ def plan(planned: Planned, policy: Policy, signal: Signal, limits: Limits, begin
 def deadline_of(policy: Policy, begin_s: float, needed_s: float, signal: Signal) -> float:
     """Return when all jobs must be done (Unix time, s).
 
-    With a longest delay alone, it is at the end of the signal at the latest. Raises UserError for a deadline in the
-    past.
+    Without a deadline of the policy, it is at the end of the signal at the latest. Raises UserError for a deadline in
+    the past.
     """
-    delayed_s = begin_s + needed_s + seconds_of(policy.max_delay)
+    delayed_s = begin_s + needed_s + seconds_of(policy.max_delay or DEFAULT_DELAY)
     if policy.deadline is not None:
+        require_future(policy.deadline, begin_s)
         deadline_s = datetime.fromisoformat(policy.deadline).timestamp()
-        if deadline_s <= begin_s:
-            raise UserError(
-                f"policy.deadline: {policy.deadline} is in the past; jobs start at {rfc3339(begin_s)} (UTC) at the "
-                "earliest; set a later one, or leave it out"
-            )
-        return min(deadline_s, delayed_s)
+        return deadline_s if policy.max_delay is None else min(deadline_s, delayed_s)
     known_s = min(file.series.ends[-1] for file in signal.files)
     return delayed_s if known_s < begin_s + needed_s else min(delayed_s, known_s)
+
+
+def require_future(deadline: str, begin_s: float) -> None:
+    """Raise UserError if a deadline is before the earliest start (Unix time, s)."""
+    if datetime.fromisoformat(deadline).timestamp() <= begin_s:
+        raise UserError(
+            f"policy.deadline: {deadline} is in the past; jobs start at {rfc3339(begin_s)} (UTC) at the earliest; set "
+            "a later one, or leave it out"
+        )
 
 
 def _require_power(planned: Planned, policy: Policy) -> None:

@@ -3,7 +3,9 @@
 import argparse
 import os
 import sys
+import time
 from collections.abc import Callable
+from datetime import datetime
 from itertools import accumulate
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,6 +13,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from greenllm.scheduling.document import JobPlan, Limits, SchedulePlan
     from greenllm.scheduling.expectations import EarlierRun
+    from greenllm.scheduling.forecast import Signal
     from greenllm.scheduling.problem import Course
     from greenllm.scheduling.workflow_jobs import WorkflowJob
     from greenllm.study.models import Config
@@ -52,9 +55,11 @@ def run(arguments: argparse.Namespace) -> int:
         out.unlink(missing_ok=True)  # an earlier plan would still hold jobs back
         print(f"{arguments.configfile}: {reason}: jobs start at once", file=sys.stderr)
         return 0
+    begin_s, signal = _signal(arguments, config)
     words = arguments.words[1:] if arguments.words[:1] == ["--"] else arguments.words
     jobs = dry_run(["--configfile", str(arguments.configfile), "--cores", str(_most_cores(arguments)), *words])
-    found, course = _plan(arguments, config, jobs)
+    found = _plan(arguments, config, jobs, signal, begin_s)
+    course = signal.course(begin_s, datetime.fromisoformat(found.deadline).timestamp())
     write_json(out, found.model_dump(mode="json", by_alias=True))
     _show(found, course, out)
     return 0
@@ -71,21 +76,29 @@ def _most_cores(arguments: argparse.Namespace) -> int:
     return max(arguments.cores or 0, os.cpu_count() or 1)
 
 
-def _plan(arguments: argparse.Namespace, config: "Config", jobs: "list[WorkflowJob]") -> "tuple[SchedulePlan, Course]":
-    import time
-    from datetime import datetime
-
+def _signal(arguments: argparse.Namespace, config: "Config") -> "tuple[float, Signal]":
+    """Return the earliest start (Unix time, s) and the signal, checked before Snakemake is asked for the jobs."""
     from greenllm.meter.planned_start import unix_time
-    from greenllm.scheduling.expectations import expected
     from greenllm.scheduling.forecast import signal_of
-    from greenllm.scheduling.planner import Planned, plan
+    from greenllm.scheduling.planner import require_future
 
     begin_s = time.time() if arguments.begin is None else unix_time(arguments.begin, "--begin")
+    if config.policy.deadline is not None:
+        require_future(config.policy.deadline, begin_s)
     signal = signal_of(config.policy)
     assert signal is not None
+    signal.course(begin_s, begin_s + 1)
+    return begin_s, signal
+
+
+def _plan(
+    arguments: argparse.Namespace, config: "Config", jobs: "list[WorkflowJob]", signal: "Signal", begin_s: float
+) -> "SchedulePlan":
+    from greenllm.scheduling.expectations import expected
+    from greenllm.scheduling.planner import Planned, plan
+
     planned = Planned(jobs, expected(jobs, _earlier(arguments, config)), _pieces(config, jobs))
-    found = plan(planned, config.policy, signal, _limits(arguments, config), begin_s)
-    return found, signal.course(begin_s, datetime.fromisoformat(found.deadline).timestamp())
+    return plan(planned, config.policy, signal, _limits(arguments, config), begin_s)
 
 
 def _earlier(arguments: argparse.Namespace, config: "Config") -> "list[EarlierRun]":
