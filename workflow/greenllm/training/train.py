@@ -72,8 +72,8 @@ def train(
 
     The same inputs, seed, threads, device and precision make the same weights, byte for byte, resumed or not.
 
-    Raises `PausedError` if it paused at a checkpoint, as planned. Raises `UserError` if the input cannot be trained on, the device or precision is not available, the disk is full, or
-    training diverges.
+    Raises `PausedError` if it paused at a checkpoint, as planned; `UserError` if the input cannot be trained on, the
+    device or precision is not available, the disk is full, or training diverges.
     """
     method = method or Method()
     run = _prepared(settings, seed, threads, device, checkpoint_folder)
