@@ -23,9 +23,11 @@ from greenllm.report.impact_section import impact_section
 from greenllm.report.language import ENGLISH, Language, current, language, listed, plural, speaking, text
 from greenllm.report.names import day
 from greenllm.report.numbers import percent, quantity
+from greenllm.report.schedule_text import outcome_text
 from greenllm.report.table import Column, Table
 from greenllm.report.tables.thousand import thousand
 from greenllm.report.verified import verified_line
+from greenllm.scheduling.document import ScheduleOutcome
 
 MOST_ROWS = 400  # of a table on the page; its files have all
 
@@ -37,15 +39,16 @@ def write_report(
     *,
     footprint: Footprint | None = None,
     verification: Verification | None = None,
+    schedule: ScheduleOutcome | None = None,
 ) -> None:
     """Write index.html, figures/, tables/, paper/ and summary.json into `folder`; other files there stay.
 
-    Without `spoken`, the language is that of the configuration (`report.language`), else English. `footprint` and
-    `verification` are those of this account, None where none was made. Raises UserError if there is an index.html
-    or summary.json that is not a report's.
+    Without `spoken`, the language is that of the configuration (`report.language`), else English. `footprint`,
+    `verification` and `schedule` are those of this account, None where none was made. Raises UserError if there is an
+    index.html or summary.json that is not a report's.
     """
     with speaking(spoken or language_of(account)):
-        _write(account, folder, footprint, verification)
+        _write(account, folder, footprint, verification, schedule)
 
 
 def language_of(account: Account, code: str | None = None) -> Language:
@@ -53,7 +56,13 @@ def language_of(account: Account, code: str | None = None) -> Language:
     return language(code or account.config.get("report", {}).get("language", ENGLISH))
 
 
-def _write(account: Account, folder: Path, footprint: Footprint | None, verification: Verification | None) -> None:
+def _write(
+    account: Account,
+    folder: Path,
+    footprint: Footprint | None,
+    verification: Verification | None,
+    schedule: ScheduleOutcome | None,
+) -> None:
     require_own(folder / "index.html", "<title>GreenLLM")
     require_own(folder / "summary.json", '"schema": "greenllm/')
     written = [thousand(account, footprint), *(make(account) for make in tables.PAGE)]
@@ -85,6 +94,7 @@ def _write(account: Account, folder: Path, footprint: Footprint | None, verifica
         waste=_waste(account),
         known=_known(account),
         verified=verified_line(verification),
+        schedule=outcome_text(schedule) if schedule else [],
     )
     with replacing(folder / "index.html") as path:
         path.write_text(page, encoding="utf-8")

@@ -1,8 +1,11 @@
 """What a plan is expected to save, and what it saved, in sentences."""
 
-from greenllm.report.language import text
+from greenllm.report.language import noted, text
 from greenllm.report.numbers import percent, quantity
 from greenllm.scheduling.document import ScheduleOutcome, SchedulePlan
+
+
+OBJECTIVES = {"carbon": noted("carbon"), "price": noted("price"), "both": noted("both")}
 
 
 def plan_text(plan: SchedulePlan) -> str:
@@ -30,7 +33,7 @@ def outcome_text(found: ScheduleOutcome) -> list[str]:
         text(
             "{count} jobs ran by a plan for {objective}: {cost} instead of {at_once} had they started at once, so "
             "{saving} ({share}) were saved; expected were {expected}.",
-            count=len(found.jobs), objective=text(found.objective), cost=quantity(found.cost, found.unit),
+            count=len(found.jobs), objective=text(OBJECTIVES[found.objective]), cost=quantity(found.cost, found.unit),
             at_once=quantity(found.cost_at_once, found.unit), saving=quantity(found.saving, found.unit), share=share,
             expected=quantity(found.expected_saving, found.unit),
         ),
