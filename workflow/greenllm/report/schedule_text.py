@@ -4,7 +4,6 @@ from greenllm.report.language import noted, text
 from greenllm.report.numbers import percent, quantity
 from greenllm.scheduling.document import ScheduleOutcome, SchedulePlan
 
-
 OBJECTIVES = {"carbon": noted("carbon"), "price": noted("price"), "both": noted("both")}
 
 
