@@ -3,6 +3,7 @@
 import json
 import os
 import time
+from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -47,7 +48,9 @@ def takes(hours: float, power_W: float = 100.0, spread: float = 0.0) -> Expected
     return Expected(duration, Interval(*(power_W * one for one in duration)), "1 earlier run")
 
 
-def planned(policy: Policy, limits: Limits | None = None, **jobs: tuple[Expected, tuple[str, ...]]) -> SchedulePlan:
+def planned(
+    policy: Policy, jobs: Mapping[str, tuple[Expected, tuple[str, ...]]], limits: Limits | None = None
+) -> SchedulePlan:
     found = Planned(
         [job(name, *after) for name, (_, after) in jobs.items()], {name: one for name, (one, _) in jobs.items()}, {}
     )
@@ -70,7 +73,7 @@ def starts(found: SchedulePlan) -> dict[str, float]:
 
 def test_jobs_move_to_the_cheapest_hours_in_their_order(tmp_path):
     signal = write_signal(tmp_path / "signal.csv", [500, 400, 100, 100, 300, 50, 400, 400])
-    found = planned(policy(signal, max_delay="4h"), train=(takes(1), ()), report=(takes(1), ("train",)))
+    found = planned(policy(signal, max_delay="4h"), {"train": (takes(1), ()), "report": (takes(1), ("train",))})
     assert starts(found) == {"train": 2.0, "report": 5.0}
     assert found.cost_at_once == pytest.approx(0.1 * (500 + 400))
     assert found.saving.value == pytest.approx(0.1 * (900 - 150))
@@ -78,12 +81,12 @@ def test_jobs_move_to_the_cheapest_hours_in_their_order(tmp_path):
 
 def test_the_saving_has_the_bounds_of_energies_and_signal(tmp_path):
     signal = write_signal(tmp_path / "signal.csv", [400, 100, 100], share=0.1)
-    sure = planned(policy(signal, max_delay="2h"), train=(takes(1), ()))
+    sure = planned(policy(signal, max_delay="2h"), {"train": (takes(1), ())})
     assert sure.signal_bounds
     # 40 g and 10 g for each kWh of half-width, independent of each other.
     assert sure.saving.value - sure.saving.low == pytest.approx(0.1 * (40**2 + 10**2) ** 0.5)
     plain = write_signal(tmp_path / "plain.csv", [400, 100, 100])
-    unsure = planned(policy(plain, max_delay="2h"), train=(takes(0.9, spread=0.1), ()))
+    unsure = planned(policy(plain, max_delay="2h"), {"train": (takes(0.9, spread=0.1), ())})
     assert not unsure.signal_bounds
     assert unsure.saving.low == pytest.approx(0.9 * unsure.saving.value)
 
@@ -91,27 +94,29 @@ def test_the_saving_has_the_bounds_of_energies_and_signal(tmp_path):
 def test_a_price_and_both_together_decide_as_well(tmp_path):
     carbon = write_signal(tmp_path / "carbon.csv", [300, 100, 300, 300])
     price = write_signal(tmp_path / "price.csv", [100, 100, -20, 100], unit="EUR/MWh")
-    cheap = planned(policy(price, objective="price", max_delay="3h"), train=(takes(1), ()))
+    cheap = planned(policy(price, objective="price", max_delay="3h"), {"train": (takes(1), ())})
     assert starts(cheap) == {"train": 2.0}
     assert cheap.unit == "EUR"
     assert cheap.cost == pytest.approx(-0.1 * 0.02)
     # 200 g for each kWh are worth more than 0.12 EUR from 600 EUR per tonne on.
     for per_tonne, hour in ((500, 2.0), (700, 1.0)):
         both = policy([carbon, price], objective="both", max_delay="3h", carbon_price_per_t=per_tonne)
-        assert starts(planned(both, train=(takes(1), ()))) == {"train": hour}
+        assert starts(planned(both, {"train": (takes(1), ())})) == {"train": hour}
 
 
 def test_a_power_budget_keeps_jobs_apart(tmp_path):
     signal = write_signal(tmp_path / "signal.csv", [500, 100, 200, 500])
     limits = Limits(power_W=150.0)
-    found = planned(policy(signal, max_delay="3h", power_budget_W=150), limits, one=(takes(1), ()), two=(takes(1), ()))
+    found = planned(
+        policy(signal, max_delay="3h", power_budget_W=150), {"one": (takes(1), ()), "two": (takes(1), ())}, limits
+    )
     assert sorted(starts(found).values()) == [1.0, 2.0]
 
 
 def test_the_deadline_is_kept_where_there_is_no_slack(tmp_path):
     signal = write_signal(tmp_path / "signal.csv", [500, 400, 300, 200, 100])
     jobs = {"one": (takes(1), ()), "short": (takes(0.5), ()), "two": (takes(1), ("one", "short"))}
-    found = planned(policy(signal, deadline=(BEGIN + timedelta(hours=2)).isoformat()), **jobs)
+    found = planned(policy(signal, deadline=(BEGIN + timedelta(hours=2)).isoformat()), jobs)
     assert starts(found) == {"one": 0.0, "short": 0.0, "two": 1.0}
     late = write_signal(tmp_path / "late.csv", [500, 400, 300])
     slack = planned(
@@ -124,10 +129,10 @@ def test_the_deadline_is_kept_where_there_is_no_slack(tmp_path):
 def test_run_times_are_planned_at_their_upper_bounds_where_the_deadline_allows(tmp_path):
     signal = write_signal(tmp_path / "signal.csv", [100] * 8)
     jobs = {"one": (takes(1, spread=0.5), ()), "two": (takes(1, spread=0.5), ("one",))}
-    careful = planned(policy(signal, max_delay="4h"), **jobs)
+    careful = planned(policy(signal, max_delay="4h"), jobs)
     assert careful.cautious
     assert starts(careful) == {"one": 0.0, "two": 1.5}
-    tight = planned(policy(signal, deadline=(BEGIN + timedelta(hours=2.5)).isoformat()), **jobs)
+    tight = planned(policy(signal, deadline=(BEGIN + timedelta(hours=2.5)).isoformat()), jobs)
     assert not tight.cautious
     assert starts(tight) == {"one": 0.0, "two": 1.0}
 
@@ -140,37 +145,37 @@ def test_run_times_are_planned_at_their_upper_bounds_where_the_deadline_allows(t
         ([100] * 9, {"deadline": "2026-12-01T05:00Z"}, "policy.deadline: 2026-12-01T05:00Z is in the past"),
         ([100] * 9, {"deadline": "2026-12-01T06:30Z"}, "policy: started at once, the jobs need until 2026-12-01T07:00"),
         ([100] * 9, {"power_budget_W": 50}, "policy.power_budget_W: 50, but train alone takes 100 W"),
-        ([100] * 9, {"objective": "price"}, "in gCO2e/kWh; expected one file in a unit such as EUR/MWh"),
+        ([100] * 9, {"objective": "price"}, "in gCO2e/kWh'; expected one file in a unit such as EUR/MWh"),
         ([100] * 9, {"objective": "both"}, "expected one file in gCO2e/kWh and one file in a unit such as EUR/MWh"),
     ],
 )  # fmt: skip
 def test_a_signal_or_policy_that_does_not_fit_is_refused(tmp_path, values, keys, message):
     signal = write_signal(tmp_path / "signal.csv", values)
     with pytest.raises(UserError, match=message):
-        planned(policy(signal, **keys), Limits(power_W=keys.get("power_budget_W")), train=(takes(1), ()))
+        planned(policy(signal, **keys), {"train": (takes(1), ())}, Limits(power_W=keys.get("power_budget_W")))
 
 
 def test_a_signal_of_another_time_zone_is_read_right_or_refused(tmp_path):
     berlin = tmp_path / "berlin.csv"
     rows = [f"2026-12-01T{hour:02}:00,{100 if hour == 9 else 400}" for hour in range(7, 12)]
     berlin.write_text("\n".join(["time (Europe/Berlin),value (gCO2e/kWh)", *rows]))
-    assert starts(planned(policy(berlin, max_delay="3h"), train=(takes(1), ()))) == {"train": 2.0}
+    assert starts(planned(policy(berlin, max_delay="3h"), {"train": (takes(1), ())})) == {"train": 2.0}
     elsewhere = tmp_path / "elsewhere.csv"
     elsewhere.write_text("\n".join(["time (America/New_York),value (gCO2e/kWh)", *rows]))
     with pytest.raises(UserError, match=r"elsewhere.csv: covers 2026-12-01T12:00.*correct the time zone"):
-        planned(policy(elsewhere, max_delay="3h"), train=(takes(1), ()))
+        planned(policy(elsewhere, max_delay="3h"), {"train": (takes(1), ())})
     unknown = tmp_path / "unknown.csv"
     unknown.write_text("\n".join(["time,value (gCO2e/kWh)", *rows]))
     with pytest.raises(UserError, match="has no time zone"):
-        planned(policy(unknown), train=(takes(1), ()))
+        planned(policy(unknown), {"train": (takes(1), ())})
 
 
 def test_an_old_signal_is_refused(tmp_path):
     signal = write_signal(tmp_path / "signal.csv", [100] * 9)
     os.utime(signal, (BEGIN_S - 30 * HOUR_S,) * 2)
     with pytest.raises(UserError, match=r"signal.csv: was written at 2026-11-30T00:00.*30 h ago"):
-        planned(policy(signal, max_age="24h"), train=(takes(1), ()))
-    planned(policy(signal, max_age="36h", max_delay="2h"), train=(takes(1), ()))
+        planned(policy(signal, max_age="24h"), {"train": (takes(1), ())})
+    planned(policy(signal, max_age="36h", max_delay="2h"), {"train": (takes(1), ())})
 
 
 def test_expected_energy_is_that_of_earlier_runs_of_the_job_then_of_its_rule_then_of_a_model():

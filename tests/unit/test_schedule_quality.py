@@ -115,19 +115,22 @@ def test_saves_what_an_oracle_saves_on_days_of_a_year(interruptible: bool) -> No
     most = sum(case.most(day) for day in days)
     assert sum(case.saving(day, day) for day in days) >= 0.98 * most
     by_forecast = sum(case.saving(forecast(day, rng), day) for day in days)
-    assert 0.6 * most < by_forecast < most
+    assert 0.6 * most < by_forecast <= most
 
 
-@pytest.mark.parametrize("seed", range(8))
-def test_the_makespan_without_a_policy_is_kept_and_slack_is_used(seed: int) -> None:
-    activities = random_jobs(8, seed)
-    plain = at_once(activities, {})
-    problem = Problem(activities, course(makespan(plain) // HOUR + 1, seed), makespan(plain))
-    found = cheapest(problem)
-    require_kept(problem, found.runs)
-    best = problem.cost(plain) - least_cost(problem, QUARTER)
-    assert best > 0  # some job of these graphs has slack
-    assert problem.cost(plain) - found.cost >= 0.99 * best
+def test_the_makespan_without_a_policy_is_kept_and_slack_is_used() -> None:
+    with_slack = 0
+    for seed in range(12):
+        activities = random_jobs(8, seed)
+        plain = at_once(activities, {})
+        problem = Problem(activities, course(makespan(plain) // HOUR + 1, seed), makespan(plain))
+        found = cheapest(problem)
+        require_kept(problem, found.runs)
+        best, saved = problem.cost(plain) - least_cost(problem, QUARTER), problem.cost(plain) - found.cost
+        with_slack += best > 0
+        assert saved >= 0.99 * best
+        assert (saved > 0) == (best > 0)
+    assert with_slack >= 6
 
 
 def test_a_pause_is_made_only_where_it_pays() -> None:

@@ -54,10 +54,10 @@ def windows(problem: Problem) -> list[Window]:
     ]
 
 
-def candidates(problem: Problem, found: Sequence[Window], most: int) -> list[Times]:
+def candidates(problem: Problem, found: Sequence[Window], most: int, *, fine: bool = True) -> list[Times]:
     """Return for each activity the times at which it may start, sorted; with its pieces they are about `most` together.
 
-    A piece that is not the first may start at these times plus the lengths of the pieces before it. The starts of the
+    Without `fine` there is no regular grid among them. A piece that is not the first may start at these times plus the lengths of the pieces before it. The starts of the
     schedule without a policy are among them, so there is always a solution.
     """
     edges = problem.course.edges
@@ -65,7 +65,7 @@ def candidates(problem: Problem, found: Sequence[Window], most: int) -> list[Tim
     grid = np.linspace(0, problem.deadline, GRID_STEPS + 1).round().astype(np.int64)
     share = max(most // max(sum(one.pieces for one in problem.activities), 1), FEWEST)
     return [
-        _thinned(_families(activity, window, problem.deadline, steps, grid), window, share)
+        _thinned(_families(activity, window, problem.deadline, steps, grid if fine else steps[:0]), window, share)
         for activity, window in zip(problem.activities, found, strict=True)
     ]
 

@@ -26,12 +26,14 @@ class Course:
 
     @cached_property
     def _integral(self) -> npt.NDArray[np.float64]:
-        return np.concatenate([[0.0], np.cumsum(np.diff(self.edges) * self.rates)])
+        sums: npt.NDArray[np.float64] = np.concatenate([[0.0], np.cumsum(np.diff(self.edges) * self.rates)])
+        return sums
 
     def mean(self, start: npt.ArrayLike, end: npt.ArrayLike) -> npt.NDArray[np.float64]:
         """Return the mean rate between times (ms), weighted by time; outside the course its first or last rate."""
         first, last = np.asarray(start, dtype=float), np.asarray(end, dtype=float)
-        return (self._until(last) - self._until(first)) / np.maximum(last - first, 1e-9)
+        mean: npt.NDArray[np.float64] = (self._until(last) - self._until(first)) / np.maximum(last - first, 1e-9)
+        return mean
 
     def _until(self, time: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
         inside: npt.NDArray[np.float64] = np.interp(time, self.edges, self._integral)

@@ -63,8 +63,9 @@ def cheapest(problem: Problem, *, time_limit_s: float = TIME_LIMIT_S) -> Solutio
             best = _better(best, _solved(ordered, MOST_CANDIDATES, time_limit_s))
     bound = relaxed.bound
     if sum(activity.pieces for activity in problem.activities) <= MOST_LIMITED_PIECES:
-        limited = _solved(problem, MOST_LIMITED_CANDIDATES, time_limit_s)
-        best = _better(best, limited)
+        for fine in (False, True):
+            limited = _solved(problem, MOST_LIMITED_CANDIDATES, time_limit_s / 2, fine=fine)
+            best = _better(best, limited)
         bound = bound if limited is None else max(bound, limited.bound)
     return _compact(problem, best, bound)
 
@@ -82,9 +83,9 @@ def _in_order_of(problem: Problem, runs: Runs) -> list[Activity]:
     return sorted(problem.activities, key=lambda activity: runs[activity.name][0].start)
 
 
-def _solved(problem: Problem, most_candidates: int, time_limit_s: float) -> Solution | None:
+def _solved(problem: Problem, most_candidates: int, time_limit_s: float, *, fine: bool = True) -> Solution | None:
     """Return the cheapest schedule on the candidates; None if none was found in time."""
-    program = _Program(problem, most_candidates)
+    program = _Program(problem, most_candidates, fine)
     found = milp(
         program.costs,
         integrality=np.ones(program.size),
@@ -139,9 +140,9 @@ class _Block:
 class _Program:
     """The matrix of a problem. Resuming pieces have a second block: they have started by then after a pause."""
 
-    def __init__(self, problem: Problem, most_candidates: int) -> None:
+    def __init__(self, problem: Problem, most_candidates: int, fine: bool) -> None:
         self.problem = problem
-        starts = candidates(problem, windows(problem), most_candidates)
+        starts = candidates(problem, windows(problem), most_candidates, fine=fine)
         self.pieces: list[_Piece] = []
         blocks, self.size = [], 0
         for piece, offset in _pieces(problem):
@@ -285,7 +286,8 @@ class _Program:
 
 def _of_steps(costs: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
     """Return what each variable costs, where `costs` are of a start at each candidate: sum c_t (z_t - z_(t-1))."""
-    return costs - np.append(costs[1:], 0.0)
+    found: npt.NDArray[np.float64] = costs - np.append(costs[1:], 0.0)
+    return found
 
 
 def _first(solution: npt.NDArray[np.float64], block: _Block) -> int:

@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any, cast
 
 import matplotlib
+from matplotlib import dates
 from matplotlib.axes import Axes
-from matplotlib.dates import AutoDateLocator, ConciseDateFormatter, date2num
 from matplotlib.figure import Figure
 
 from greenllm.footprint.formulas import J_PER_kWh
@@ -35,9 +35,9 @@ def schedule_drawing(plan: SchedulePlan, course: Course) -> Drawing:
     below.set_yticks(range(len(shown)), [job.name for job in shown], fontsize=6)
     below.set_ylim(len(shown) - 0.5, -0.5)
     below.axvline(_day(plan.deadline), color="#d1495b", linewidth=1)
-    locator = AutoDateLocator()
+    locator = dates.AutoDateLocator()  # type: ignore[no-untyped-call]
     below.xaxis.set_major_locator(locator)
-    below.xaxis.set_major_formatter(ConciseDateFormatter(locator))
+    below.xaxis.set_major_formatter(dates.ConciseDateFormatter(locator))  # type: ignore[no-untyped-call]
     below.set_xlabel(text("time (UTC)"))
     title = text("Schedule")
     caption = text(
@@ -70,8 +70,8 @@ def _bar(run: Stretch) -> tuple[float, float]:
 
 
 def _day(time: str) -> float:
-    return float(date2num(datetime.fromisoformat(time)))
+    return _day_of(datetime.fromisoformat(time).timestamp())
 
 
 def _day_of(unix_s: float) -> float:
-    return float(date2num(datetime.fromtimestamp(unix_s, UTC)))
+    return float(dates.date2num(datetime.fromtimestamp(unix_s, UTC)))  # type: ignore[no-untyped-call]

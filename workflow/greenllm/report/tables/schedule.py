@@ -37,7 +37,7 @@ def schedule_table(plan: SchedulePlan) -> Table:
             cost_at_once=job.cost_at_once,
             saving=job.cost_at_once - job.cost,
         )
-        for job in plan.jobs
+        for job in sorted(plan.jobs, key=lambda job: job.runs[0].start)
     ]
     return Table(
         "schedule",
@@ -55,6 +55,6 @@ def schedule_table(plan: SchedulePlan) -> Table:
             Column("cost_at_once", "Cost at once", plan.unit, "number", like="cost"),
             Column("saving", "Saving", plan.unit, "number"),
         ],
-        sorted(rows, key=lambda row: row.start),
+        rows,
         [text("Cost: energy times the signal's mean while the job runs.")],
     )
