@@ -119,9 +119,8 @@ def test_the_deadline_is_kept_where_there_is_no_slack(tmp_path):
     found = planned(policy(signal, deadline=(BEGIN + timedelta(hours=2)).isoformat()), jobs)
     assert starts(found) == {"one": 0.0, "short": 0.0, "two": 1.0}
     late = write_signal(tmp_path / "late.csv", [500, 400, 300])
-    slack = planned(
-        policy(late, deadline=(BEGIN + timedelta(hours=2)).isoformat()), short=(takes(0.5), ()), long=(takes(2), ())
-    )
+    deadline = (BEGIN + timedelta(hours=2)).isoformat()
+    slack = planned(policy(late, deadline=deadline), {"short": (takes(0.5), ()), "long": (takes(2), ())})
     assert starts(slack) == {"short": 1.0, "long": 0.0}
     assert slack.saving.value > 0
 

@@ -57,8 +57,9 @@ def windows(problem: Problem) -> list[Window]:
 def candidates(problem: Problem, found: Sequence[Window], most: int, *, fine: bool = True) -> list[Times]:
     """Return for each activity the times at which it may start, sorted; with its pieces they are about `most` together.
 
-    Without `fine` there is no regular grid among them. A piece that is not the first may start at these times plus the lengths of the pieces before it. The starts of the
-    schedule without a policy are among them, so there is always a solution.
+    Without `fine` there is no regular grid among them. A piece that is not the first may start at these times plus the
+    lengths of the pieces before it. The starts of the schedule without a policy are among them, so there is always a
+    solution.
     """
     edges = problem.course.edges
     steps = np.unique([0, problem.deadline, *edges[(edges > 0) & (edges < problem.deadline)]])
@@ -79,6 +80,8 @@ def _thinned(families: Iterator[Times], window: Window, share: int) -> Times:
         if len(more) > room:
             more = more[np.linspace(0, len(more) - 1, max(room, 0)).round().astype(int)]
         chosen = np.concatenate([chosen, more])
+        if len(chosen) >= share:
+            break
     return np.unique(chosen).astype(np.int64)
 
 

@@ -39,7 +39,8 @@ class Course:
         inside: npt.NDArray[np.float64] = np.interp(time, self.edges, self._integral)
         before = np.minimum(time - self.edges[0], 0) * self.rates[0]
         after = np.maximum(time - self.edges[-1], 0) * self.rates[-1]
-        return inside + before + after
+        found: npt.NDArray[np.float64] = inside + before + after
+        return found
 
 
 @dataclass(frozen=True)
