@@ -16,7 +16,7 @@ from greenllm.scheduling.at_once import at_once
 from greenllm.scheduling.problem import Activity, Problem, Times
 
 GRID_STEPS = 96  # of the regular grid: a day in quarters of an hour
-FEWEST = 4  # candidates of an activity, at least
+FEWEST = 8  # candidates of an activity, at least
 
 
 @dataclass(frozen=True)
@@ -66,19 +66,30 @@ def candidates(problem: Problem, found: Sequence[Window], most: int, *, fine: bo
     grid = np.linspace(0, problem.deadline, GRID_STEPS + 1).round().astype(np.int64)
     share = max(most // max(sum(one.pieces for one in problem.activities), 1), FEWEST)
     return [
-        _thinned(_families(activity, window, problem.deadline, steps, grid if fine else steps[:0]), window, share)
+        _thinned(
+            problem,
+            activity,
+            window,
+            share,
+            _families(activity, window, problem.deadline, steps, grid if fine else steps[:0]),
+        )
         for activity, window in zip(problem.activities, found, strict=True)
     ]
 
 
-def _thinned(families: Iterator[Times], window: Window, share: int) -> Times:
-    """Return the times of the families that are in the window: of the last one that has room, only some."""
+def _thinned(problem: Problem, activity: Activity, window: Window, share: int, families: Iterator[Times]) -> Times:
+    """Return the times of the families that are in the window.
+
+    Of the last one that has room only some: the cheapest ones, and others at equal distances.
+    """
     chosen = np.unique([window.planned, window.earliest, window.latest])
     for family in families:
         more = np.setdiff1d(family[(family >= window.earliest) & (family <= window.latest)], chosen)
         room = share - len(chosen)
         if len(more) > room:
-            more = more[np.linspace(0, len(more) - 1, max(room, 0)).round().astype(int)]
+            cheap = np.argsort(problem.course.mean(more, more + max(activity.duration, 1)), kind="stable")[: room // 2]
+            evenly = np.linspace(0, len(more) - 1, room - len(cheap)).round().astype(int)
+            more = more[np.unique(np.concatenate([cheap, evenly]))]
         chosen = np.concatenate([chosen, more])
         if len(chosen) >= share:
             break

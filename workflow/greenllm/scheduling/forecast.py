@@ -76,7 +76,7 @@ def signal_of(policy: Policy, key: str = "signal", now_s: float | None = None) -
     paths: list[str] = getattr(policy, key)
     if not paths or policy.objective is None:
         return None
-    found = [(path, read_series(Path(path))) for path in paths]
+    found = [(path, read_series(Path(path), forecast=key == "signal")) for path in paths]
     if key == "signal" and policy.max_age is not None:
         for path in paths:
             _require_fresh(path, policy.max_age, time.time() if now_s is None else now_s)

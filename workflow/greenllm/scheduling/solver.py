@@ -21,7 +21,7 @@ from greenllm.scheduling.compacting import compacted
 from greenllm.scheduling.ordering import ordered_as
 from greenllm.scheduling.problem import MS, Activity, Problem, Run, Runs, Times
 
-MOST_CANDIDATES = 12_000  # of all pieces together: some seconds of solving
+MOST_CANDIDATES = 12_000  # of all pieces together, if each has few at least: some seconds of solving
 # With limits of resources, which make the program much harder.
 MOST_LIMITED_PIECES, MOST_LIMITED_CANDIDATES = 40, 1_000
 TIME_LIMIT_S = 10.0
