@@ -127,7 +127,8 @@ def _written(
     moved: list[tuple[Expected, Sequence[Run], Sequence[Run]]] = []
     for job in planned.jobs:
         expected = planned.expected[job.name]
-        lasting = lasting_as(runs[job.name], math.ceil(expected.duration_s.value * MS))
+        own = runs[job.name]
+        lasting = lasting_as(own, math.ceil((expected.duration_s.value + RESUME_S * (len(own) - 1)) * MS))
         moved.append((expected, lasting, plain[job.name]))
         rows.append(
             JobPlan(
