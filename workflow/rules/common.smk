@@ -49,6 +49,8 @@ onstart:
     except UserError as error:
         print(f"{CONFIG_FILE}: results: {error}", file=sys.stderr)
         sys.exit(2)
+    if STUDY.policy.objective and not layout.located(layout.PLAN, STUDY.results).is_file():
+        print(f"{CONFIG_FILE}: policy: no plan, so jobs start at once; `greenllm plan` makes one", file=sys.stderr)
 
 
 # Rules call `meter` by its absolute path: it is found from an unactivated .venv and from a rule's conda environment.

@@ -16,6 +16,7 @@ from greenllm.scheduling.at_once import at_once
 from greenllm.scheduling.problem import Activity, Problem, Times
 
 GRID_STEPS = 96  # of the regular grid: a day in quarters of an hour
+MOST_WITH_WAYS = 300  # activities: their number grows with the square
 FEWEST = 8  # candidates of an activity, at least
 
 
@@ -23,35 +24,50 @@ FEWEST = 8  # candidates of an activity, at least
 class Window:
     """The first and the last start of an activity that order and deadline allow, and that without a policy (ms).
 
-    `before` has, for each activity before it, the longest way from the start of that one to its own start.
+    `before` has the longest ways from the starts of those before it to its own start; in large problems there are none.
     """
 
     earliest: int
     latest: int
     planned: int
-    before: dict[str, int]
+    before: Sequence[int] = ()
 
 
 def windows(problem: Problem) -> list[Window]:
     """Return the window of each activity."""
     plain = at_once(problem.activities, problem.limits)
-    before: dict[str, dict[str, int]] = {}
+    earliest: dict[str, int] = {}
     latest: dict[str, int] = {}
     for activity in problem.activities:
-        own: dict[str, int] = {}
-        for direct in activity.after:
-            for one, length in (*before[direct].items(), (direct, 0)):
-                own[one] = max(own.get(one, 0), length + problem.by_name[direct].duration)
-        before[activity.name] = own
+        ends = (earliest[name] + problem.by_name[name].duration for name in activity.after)
+        earliest[activity.name] = max(ends, default=0)
     for activity in reversed(problem.activities):
         latest.setdefault(activity.name, problem.deadline - activity.duration)
         for name in activity.after:
             start = latest[activity.name] - problem.by_name[name].duration
             latest[name] = min(latest.get(name, start), start)
+    before = _ways(problem) if len(problem.activities) <= MOST_WITH_WAYS else {}
     return [
-        Window(max(before[one.name].values(), default=0), latest[one.name], plain[one.name][0].start, before[one.name])
+        Window(
+            earliest[one.name],
+            latest[one.name],
+            plain[one.name][0].start,
+            sorted(set(before.get(one.name, {}).values())),
+        )
         for one in problem.activities
     ]
+
+
+def _ways(problem: Problem) -> dict[str, dict[str, int]]:
+    """Return for each activity, by those before it, the longest way from the start of that one to its own start."""
+    found: dict[str, dict[str, int]] = {}
+    for activity in problem.activities:
+        own: dict[str, int] = {}
+        for direct in activity.after:
+            for one, length in (*found[direct].items(), (direct, 0)):
+                own[one] = max(own.get(one, 0), length + problem.by_name[direct].duration)
+        found[activity.name] = own
+    return found
 
 
 def candidates(problem: Problem, found: Sequence[Window], most: int, *, fine: bool = True) -> list[Times]:
@@ -105,5 +121,5 @@ def _families(activity: Activity, window: Window, deadline: int, steps: Times, g
     yield steps + window.planned
     yield grid + window.earliest
     yield grid
-    for length in sorted(set(window.before.values())):  # one of those before it starts at a step
+    for length in window.before:  # one of those before it starts at a step
         yield steps + length

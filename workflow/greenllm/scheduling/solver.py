@@ -16,7 +16,7 @@ from scipy.optimize import Bounds, LinearConstraint, milp
 from scipy.sparse import csr_array
 
 from greenllm.scheduling.at_once import at_once, makespan
-from greenllm.scheduling.candidates import candidates, windows
+from greenllm.scheduling.candidates import GRID_STEPS, candidates, windows
 from greenllm.scheduling.compacting import compacted
 from greenllm.scheduling.ordering import ordered_as
 from greenllm.scheduling.problem import MS, Activity, Problem, Run, Runs, Times
@@ -51,9 +51,9 @@ def cheapest(problem: Problem, *, time_limit_s: float = TIME_LIMIT_S) -> Solutio
     most `time_limit_s`.
     """
     plain = at_once(problem.activities, problem.limits)
-    best = Solution(plain, problem.cost(plain), -np.inf)
     if not problem.activities:
-        return replace(best, bound=best.cost)
+        return Solution({}, 0.0, 0.0)
+    best = _shifted(problem, plain)
     relaxed = _solved(replace(problem, limits={}), MOST_CANDIDATES, time_limit_s) or best
     if problem.keeps_limits(relaxed.runs):
         return _compact(problem, _better(best, relaxed), relaxed.bound)
@@ -73,6 +73,22 @@ def cheapest(problem: Problem, *, time_limit_s: float = TIME_LIMIT_S) -> Solutio
 def _compact(problem: Problem, best: Solution, bound: float) -> Solution:
     runs = compacted(problem, best.runs)
     return Solution(runs, problem.cost(runs), bound)
+
+
+def _shifted(problem: Problem, runs: Runs) -> Solution:
+    """Return a schedule moved as a whole to where it costs least, keeping the deadline."""
+    own = [(run, problem.by_name[name].power_W) for name, found in runs.items() for run in found]
+    starts, ends = (np.array([getattr(run, bound) for run, _ in own]) for bound in ("start", "end"))
+    joules = np.array([power_W for _, power_W in own]) * (ends - starts) / MS
+    room = problem.deadline - makespan(runs)
+    shifts = np.unique([0, *problem.course.edges, *np.linspace(0, room, GRID_STEPS + 1).round().astype(np.int64)])
+    costs = {
+        int(shift): float(joules @ problem.course.mean(starts + shift, ends + shift))
+        for shift in shifts[(shifts >= 0) & (shifts <= room)]
+    }
+    by = min(costs, key=lambda shift: (costs[shift], shift))
+    moved = {name: [Run(run.start + by, run.end + by) for run in found] for name, found in runs.items()}
+    return Solution(moved, problem.cost(moved), -np.inf)
 
 
 def _better(one: Solution, other: Solution | None) -> Solution:
