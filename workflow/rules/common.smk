@@ -50,14 +50,19 @@ onstart:
         print(f"{CONFIG_FILE}: results: {error}", file=sys.stderr)
         sys.exit(2)
     if STUDY.policy.objective and not layout.located(layout.PLAN, STUDY.results).is_file():
-        print(f"{CONFIG_FILE}: policy: no plan, so jobs start at once; `greenllm plan` makes one", file=sys.stderr)
+        print(
+            f"{CONFIG_FILE}: policy: no plan, so jobs start at once; `greenllm plan` makes one",
+            file=sys.stderr,
+        )
 
 
 # Rules call `meter` by its absolute path: it is found from an unactivated .venv and from a rule's conda environment.
 METER = Path(sys.executable).with_name("greenllm")
 LEDGER = layout.located(layout.LEDGER, STUDY.results)
 # With a policy, the meter holds each job back until its planned start, if `greenllm plan` has made a plan.
-PLAN_OPTION = f"--plan {shlex.quote(str(layout.located(layout.PLAN, STUDY.results)))}" if STUDY.policy.objective else ""
+PLAN_OPTION = (
+    f"--plan {shlex.quote(str(layout.located(layout.PLAN, STUDY.results)))}" if STUDY.policy.objective else ""
+)
 shell.prefix(
     "set -euo pipefail; "  # Snakemake's own prefix, which this one replaces
     'meter() {{ {METER:q} meter --ledger {LEDGER:q} --device {STUDY.device} {PLAN_OPTION} "$@"; }}; '
