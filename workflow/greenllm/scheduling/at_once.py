@@ -62,10 +62,10 @@ def at_once(activities: Sequence[Activity], limits: Mapping[str, float]) -> Runs
     running: list[tuple[int, int]] = []
     time = 0
     while True:
-        while (place := ready.take()) is not None:
-            run = Run(time, time + activities[place].duration)
-            runs[activities[place].name] = [run]
-            heapq.heappush(running, (run.end, place))
+        while (first := ready.take()) is not None:
+            run = Run(time, time + activities[first].duration)
+            runs[activities[first].name] = [run]
+            heapq.heappush(running, (run.end, first))
         if not running:
             break
         time = running[0][0]
