@@ -58,6 +58,10 @@ def run(arguments: argparse.Namespace) -> int:
     begin_s, signal = _signal(arguments, config)
     words = arguments.words[1:] if arguments.words[:1] == ["--"] else arguments.words
     jobs = dry_run(["--configfile", str(arguments.configfile), "--cores", str(_most_cores(arguments)), *words])
+    if not jobs:
+        out.unlink(missing_ok=True)
+        print(f"{arguments.configfile}: all results are there: no job to plan", file=sys.stderr)
+        return 0
     found = _plan(arguments, config, jobs, signal, begin_s)
     course = signal.course(begin_s, datetime.fromisoformat(found.deadline).timestamp())
     write_json(out, found.model_dump(mode="json", by_alias=True))
