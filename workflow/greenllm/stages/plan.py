@@ -58,8 +58,7 @@ def run(arguments: argparse.Namespace) -> int:
     begin_s, signal = _signal(arguments, config)
     words = arguments.words[1:] if arguments.words[:1] == ["--"] else arguments.words
     jobs = dry_run(["--configfile", str(arguments.configfile), "--cores", str(_most_cores(arguments)), *words])
-    if not jobs:
-        out.unlink(missing_ok=True)
+    if not jobs:  # an earlier plan stays: the account says what it saved
         print(f"{arguments.configfile}: all results are there: no job to plan", file=sys.stderr)
         return 0
     found = _plan(arguments, config, jobs, signal, begin_s)
