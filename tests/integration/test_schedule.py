@@ -115,3 +115,19 @@ def test_the_saving_is_the_ledgers_energy_times_the_signal(folder):
     assert found["best_saving"] == pytest.approx(found["saving"] + found["regret"])
     assert found["regret"] >= 0
     assert found["late_s"] == 0
+
+
+def test_verify_computes_the_saving_again(folder):
+    path = folder / "results/account/schedule.json"
+    content = path.read_text()
+
+    def said() -> str:
+        words = [BIN / "greenllm", "verify", folder / "results"]
+        return subprocess.run(list(map(str, words)), cwd=ROOT, capture_output=True, text=True, timeout=300).stdout
+
+    assert "schedule.json: jobs" not in said()
+    found = json.loads(content)
+    found["jobs"][0]["cost"] *= 1.001
+    path.write_text(json.dumps(found))
+    assert f"account/schedule.json: jobs[{found['jobs'][0]['name']}].cost: differs" in said()
+    path.write_text(content)

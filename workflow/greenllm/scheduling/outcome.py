@@ -3,16 +3,19 @@
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from pathlib import Path
 
 from greenllm.attribution.jobs import JobEnergy
 from greenllm.errors import UserError
 from greenllm.scheduling.at_once import at_once, makespan
 from greenllm.scheduling.document import JobPlan, ScheduledJob, ScheduleOutcome, SchedulePlan
-from greenllm.scheduling.forecast import Signal
+from greenllm.scheduling.forecast import Signal, signal_of
 from greenllm.scheduling.planner import RESUME_S, energy_cost, sources, stretch
 from greenllm.scheduling.problem import MS, Activity, Course, Problem, Run
 from greenllm.scheduling.solver import cheapest
 from greenllm.scheduling.workflow_jobs import name_of
+from greenllm.study import layout
+from greenllm.study.models import Config
 
 
 @dataclass(frozen=True)
@@ -44,6 +47,21 @@ class _Ran:
             pieces=self.plan.pieces,
             resume=round(RESUME_S * MS) if self.plan.pieces > 1 else 0,
         )
+
+
+def outcome_of_study(config: Config, results: Path, jobs: Iterable[JobEnergy]) -> ScheduleOutcome | None:
+    """Return what the plan of a study saved, by the signal as it turned out, else by the forecast.
+
+    None without a policy or a plan. Raises the UserErrors of `outcome`, and those of reading plan and signal.
+    """
+    path = layout.located(layout.PLAN, results)
+    if config.policy.objective is None or not path.is_file():
+        return None
+    recorded = signal_of(config.policy, "recorded")
+    signal = recorded or signal_of(config.policy.model_copy(update={"max_age": None}))
+    if signal is None:
+        raise UserError("policy.signal: names no file")
+    return outcome(SchedulePlan.read(path), jobs, signal, recorded=recorded is not None)
 
 
 def outcome(plan: SchedulePlan, jobs: Iterable[JobEnergy], signal: Signal, *, recorded: bool) -> ScheduleOutcome:

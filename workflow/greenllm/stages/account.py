@@ -72,27 +72,19 @@ def _write_schedule(config: "Config", results: Path, attribution: "Attribution",
     """Write schedule.json, what a plan saved; without a policy and a plan there is none."""
     from greenllm.errors import UserError
     from greenllm.files import require_own, write_json
-    from greenllm.scheduling.document import SchedulePlan
-    from greenllm.scheduling.forecast import signal_of
-    from greenllm.scheduling.outcome import outcome
+    from greenllm.scheduling.outcome import outcome_of_study
     from greenllm.study import layout
 
     place = out / layout.located(layout.SCHEDULE, results).name
     require_own(place, '"schema": "greenllm/')
     place.unlink(missing_ok=True)
-    path = layout.located(layout.PLAN, results)
-    if config.policy.objective is None or not path.is_file():
-        return
     try:
-        recorded = signal_of(config.policy, "recorded")
-        signal = recorded or signal_of(config.policy.model_copy(update={"max_age": None}))
-        if signal is None:
-            raise UserError("policy.signal: names no file")
-        found = outcome(SchedulePlan.read(path), attribution.jobs, signal, recorded=recorded is not None)
+        found = outcome_of_study(config, results, attribution.jobs)
     except UserError as error:  # the account is worth having without it
         print(f"warning: what the plan saved is unknown: {error}", file=sys.stderr)
         return
-    write_json(place, found.model_dump(mode="json", by_alias=True))
+    if found is not None:
+        write_json(place, found.model_dump(mode="json", by_alias=True))
 
 
 def _versions() -> dict[str, str]:

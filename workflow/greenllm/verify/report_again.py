@@ -16,6 +16,7 @@ from greenllm.errors import UserError
 from greenllm.report.page import write_report
 from greenllm.report.tables import NAMED
 from greenllm.report.verified import VERIFIED_LINE
+from greenllm.scheduling.document import ScheduleOutcome
 from greenllm.study import layout
 from greenllm.verify.check import Check
 from greenllm.verify.differences import close
@@ -35,7 +36,7 @@ def check_report(evidence: Evidence) -> CheckOutcome:
         check.skip("the report: the account cannot be computed again")
     else:
         with tempfile.TemporaryDirectory(prefix="greenllm-verify-") as made:
-            _make(again, _footprint(evidence.folder), Path(made))
+            _make(again, _footprint(evidence.folder), _schedule(evidence.folder), Path(made))
             _compare_folders(check, evidence, Path(made), folder)
     return check.outcome()
 
@@ -46,8 +47,14 @@ def _footprint(results: Path) -> Footprint | None:
     return Footprint.read(path) if path.is_file() else None
 
 
-def _make(account: Account, footprint: Footprint | None, folder: Path) -> None:
-    write_report(account, folder, footprint=footprint)
+def _schedule(results: Path) -> ScheduleOutcome | None:
+    """Return what a plan saved, which the page says; None if there was no plan."""
+    path = layout.located(layout.SCHEDULE, results)
+    return ScheduleOutcome.read(path) if path.is_file() else None
+
+
+def _make(account: Account, footprint: Footprint | None, schedule: ScheduleOutcome | None, folder: Path) -> None:
+    write_report(account, folder, footprint=footprint, schedule=schedule)
     NAMED["efficiency"](account).write(folder / "tables/efficiency")
 
 
