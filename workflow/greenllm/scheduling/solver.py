@@ -216,7 +216,7 @@ class _Program:
         return LinearConstraint(matrix, -np.inf, bounds or [0.0])
 
     def _add(self, terms: Sequence[tuple[int | None, float]], bound: float) -> None:
-        """Add: the sum of the terms is at most the bound. None stands for a variable that is 0."""
+        """Add: the sum of the terms is at most the bound. None is a variable that is 0."""
         self._rows.append(([(column, value) for column, value in terms if column is not None], bound))
 
     def _in_order(self, block: _Block) -> None:

@@ -14,7 +14,6 @@ if TYPE_CHECKING:
     from greenllm.scheduling.document import JobPlan, Limits, SchedulePlan
     from greenllm.scheduling.expectations import EarlierRun
     from greenllm.scheduling.forecast import Signal
-    from greenllm.scheduling.problem import Course
     from greenllm.scheduling.workflow_jobs import WorkflowJob
     from greenllm.study.models import Config
 
@@ -62,9 +61,8 @@ def run(arguments: argparse.Namespace) -> int:
         print(f"{arguments.configfile}: all results are there: no job to plan", file=sys.stderr)
         return 0
     found = _plan(arguments, config, jobs, signal, begin_s)
-    course = signal.course(begin_s, datetime.fromisoformat(found.deadline).timestamp())
     write_json(out, found.model_dump(mode="json", by_alias=True))
-    _show(found, course, out)
+    _show(found, signal, begin_s, out)
     return 0
 
 
@@ -145,15 +143,16 @@ def _limits(arguments: argparse.Namespace, config: "Config") -> "Limits":
     return Limits(cores=float(cores), gpus=float(gpus) if gpus else None, power_W=power_W)
 
 
-def _show(found: "SchedulePlan", course: "Course", out: Path) -> None:
+def _show(found: "SchedulePlan", signal: "Signal", begin_s: float, out: Path) -> None:
     from greenllm.report.figures.schedule import write_schedule
     from greenllm.report.language import language, speaking
     from greenllm.report.schedule_text import plan_text
     from greenllm.report.tables.schedule import schedule_table
 
+    end_s = datetime.fromisoformat(found.deadline).timestamp()
     with speaking(language("en")):
         schedule_table(found).write(out.with_suffix(""))
-        write_schedule(found, course, out.with_suffix(""))
+        write_schedule(found, signal.course(begin_s, end_s), signal.bounds(begin_s, end_s), out.with_suffix(""))
         print(plan_text(found))
     gpus = _held(found, lambda job: job.gpus)
     options = f"--cores {_held(found, lambda job: job.threads)}" + (f" --resources gpu={gpus}" if gpus else "")

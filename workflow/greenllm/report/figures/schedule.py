@@ -20,15 +20,15 @@ from greenllm.scheduling.problem import MS, Course
 MOST_JOBS = 60  # that have a row; of more, those with the most energy
 
 
-def schedule_drawing(plan: SchedulePlan, course: Course) -> Drawing:
-    """Draw a plan; `course` is its signal from the plan's begin on."""
+def schedule_drawing(plan: SchedulePlan, course: Course, bounds: tuple[Course, Course] | None) -> Drawing:
+    """Draw a plan; `course` is its signal from the plan's begin on, with its 95 % `bounds` where they are known."""
     shown = sorted(
         sorted(plan.jobs, key=lambda job: -job.energy_J.value)[:MOST_JOBS], key=lambda job: job.runs[0].start
     )
     height_in = 1.4 + 0.16 * len(shown)
     figure = Figure(figsize=(style.WIDE_in, height_in), layout="constrained")
     above, below = figure.subplots(2, 1, sharex=True, height_ratios=[1.1, max(height_in - 1.1, 0.4)])
-    _draw_signal(above, plan, course)
+    _draw_signal(above, plan, course, bounds)
     for row, job in enumerate(shown):
         below.broken_barh([_bar(job.at_once)], (row - 0.4, 0.8), color=style.RULE)
         below.broken_barh([_bar(run) for run in job.runs], (row - 0.25, 0.5), color=style.BLUE)
@@ -46,16 +46,19 @@ def schedule_drawing(plan: SchedulePlan, course: Course) -> Drawing:
     return Drawing(figure, title, caption, caption, wide=True)
 
 
-def write_schedule(plan: SchedulePlan, course: Course, prefix: Path) -> None:
+def write_schedule(plan: SchedulePlan, course: Course, bounds: tuple[Course, Course] | None, prefix: Path) -> None:
     """Write the drawing as SVG, PDF and PNG: `prefix` with these endings."""
     with matplotlib.rc_context():
         matplotlib.rcParams.update(cast(Any, style.settings()))
-        write(prefix.name, schedule_drawing(plan, course), prefix.parent)
+        write(prefix.name, schedule_drawing(plan, course, bounds), prefix.parent)
 
 
-def _draw_signal(axis: Axes, plan: SchedulePlan, course: Course) -> None:
+def _draw_signal(axis: Axes, plan: SchedulePlan, course: Course, bounds: tuple[Course, Course] | None) -> None:
     begin_s = datetime.fromisoformat(plan.begin).timestamp()
     days = [_day_of(begin_s + edge / MS) for edge in course.edges]
+    if bounds is not None:
+        low, high = map(_with_unit, bounds)
+        axis.stairs(high, days, baseline=low, fill=True, color=style.RULE)
     axis.stairs(_with_unit(course), days, baseline=None, color=style.INK, linewidth=1)
     axis.set_ylabel(f"{plan.unit}/kWh")
 
