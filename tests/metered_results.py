@@ -142,7 +142,7 @@ def _complete(path: Path) -> None:
 def _identify(start: dict[str, Any], command: list[str], read: Sequence[str] | None) -> None:
     inputs = None if read is None else fingerprints({name: Path(name) for name in read})
     start |= {"cwd": str(Path.cwd()), "ledger": str(Path.cwd() / RESULTS / "ledger"), "command": command}
-    start |= {"waited_s": 0.0, "inputs": inputs}
+    start |= {"waited_s": 0.0, "planned_s": None, "held_s": 0.0, "inputs": inputs}
 
 
 def _end(path: Path, records: list[Any], made: Sequence[str]) -> None:
@@ -170,7 +170,7 @@ def _log(path: Path, name: str) -> None:
     of_end = ("outputs", "ended", "duration_s", "status", "exit_code", "components", "cpu_s", "lost_records", "work")
     log = {
         "schema": SCHEMA,
-        **{key: start[key] for key in (*of_start, "threads", "gpus", "waited_s")},
+        **{key: start[key] for key in (*of_start, "threads", "gpus", "waited_s", "planned_s", "held_s")},
         **{key: end.get(key) for key in of_end},
         "ledger": os.path.relpath(path, place.parent),
         "energy_J": energy and energy.to_json(),

@@ -20,6 +20,7 @@ FLOORS = [
     {"recipes", "load"},
     {"study"},
     {"footprint"},
+    {"scheduling"},
     {"comparison"},
     {"account"},
     {"report", "exports", "checks"},

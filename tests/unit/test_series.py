@@ -275,3 +275,31 @@ def test_a_year_of_hours_is_averaged_exactly(tmp_path: Path) -> None:
     for day_number in range(365):
         noon = start + (day_number * 24 + 12) * hour
         assert series.mean_between(noon, noon + hour) == pytest.approx((112, 1))
+
+
+def test_a_forecast_takes_what_is_forecast_where_nothing_is_recorded_yet(tmp_path: Path) -> None:
+    answer = uk()
+    answer["data"][1]["intensity"]["actual"] = None
+    answer["data"][2]["intensity"] = {"forecast": 250, "actual": None, "index": "moderate"}
+    path = tmp_path / "uk.json"
+    path.write_text(json.dumps(answer))
+    found = read_series(path, forecast=True)
+    assert (list(found.values), found.source) == ([100, 1, 250], "UK Carbon Intensity API, actual and forecast")
+    with pytest.raises(UserError, match="expected at least 2 values, got 1"):
+        read_series(path)
+
+
+def test_forecasts_of_electricity_maps_and_the_carbon_aware_sdk_are_read(tmp_path: Path) -> None:
+    points = [
+        {"location": "eastus", "timestamp": time.isoformat(), "duration": 60, "value": 100.0 * (i + 1)}
+        for i, time in enumerate(day(60))
+    ]
+    for name, content, place in (
+        ("maps.json", electricity_maps_json("forecast"), "DE"),
+        ("sdk.json", [{"generatedAt": "2026-01-31T11:00Z", "forecastData": points}], "eastus"),
+    ):
+        (tmp_path / name).write_text(json.dumps(content))
+        found = read_series(tmp_path / name, forecast=True)
+        assert list(found.values) == [100, 200, 300]
+        assert found.place == place
+        assert [end - start for start, end in zip(found.times, found.ends, strict=True)] == [3600] * 3

@@ -31,6 +31,10 @@ COMMANDS = {
     "recommend": ("greenllm.stages.recommend", "say which recipe to deploy, at a quality and number of requests"),
     "verify": ("greenllm.stages.verify", "compute every number of a results folder again, and check what was read"),
     "compare": ("greenllm.stages.compare", "compare the same experiment on several hosts or devices"),
+    "plan": (
+        "greenllm.stages.plan",
+        "plan when jobs start, by the carbon or the price of electricity (section policy)",
+    ),
     "report": ("greenllm.stages.report", "make the report page, its figures and summary.json"),
     "export": ("greenllm.stages.export", "write the account in a form that others ask for, such as an ML-BOM"),
     "meter": ("greenllm.meter.command", "run any command under the energy meter"),

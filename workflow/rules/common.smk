@@ -77,6 +77,11 @@ onstart:
     except UserError as error:
         print(f"{CONFIG_FILE}: results: {error}", file=sys.stderr)
         sys.exit(2)
+    if STUDY.policy.objective and not layout.located(layout.PLAN, STUDY.results).is_file():
+        print(
+            f"{CONFIG_FILE}: policy: no plan, so jobs start at once; `greenllm plan` makes one",
+            file=sys.stderr,
+        )
     global RUN_FILE
     RUN_FILE = begun()
 
@@ -84,9 +89,13 @@ onstart:
 # Rules call `meter` by its absolute path: it is found from an unactivated .venv and from a rule's conda environment.
 METER = Path(sys.executable).with_name("greenllm")
 LEDGER = layout.located(layout.LEDGER, STUDY.results)
+# With a policy, the meter holds each job back until its planned start, if `greenllm plan` has made a plan.
+PLAN_OPTION = (
+    f"--plan {shlex.quote(str(layout.located(layout.PLAN, STUDY.results)))}" if STUDY.policy.objective else ""
+)
 shell.prefix(
     "set -euo pipefail; "  # Snakemake's own prefix, which this one replaces
-    'meter() {{ {METER:q} meter --ledger {LEDGER:q} --device {STUDY.device} "$@"; }}; '
+    'meter() {{ {METER:q} meter --ledger {LEDGER:q} --device {STUDY.device} {PLAN_OPTION} "$@"; }}; '
 )
 environment.set_for_jobs(STUDY.meter.interval_s)
 

@@ -55,7 +55,7 @@ def production_cost(
 
 
 def _resumed_from(last: JobAttempt, job: ChainJob, study: Study, found: Sequence[JobAttempt]) -> list[JobAttempt]:
-    """Return the interrupted attempts since the last success, if a training resumed from one of their checkpoints."""
+    """Return the attempts since the last success that did not reach the end, if a training resumed from one of them."""
     if job.rule not in ("train", "compress") or job.recipe is None or job.seed is None:
         return []
     training = study.trainings.get((job.experiment, job.recipe, job.seed))
@@ -64,4 +64,4 @@ def _resumed_from(last: JobAttempt, job: ChainJob, study: Study, found: Sequence
     before = [attempt for attempt in found if attempt.chain_job == job and attempt.started < last.started]
     successes = [index for index, attempt in enumerate(before) if attempt.status == "succeeded"]
     since = before[successes[-1] + 1 if successes else 0 :]
-    return [attempt for attempt in since if attempt.standing in UNSUCCESSFUL]
+    return [attempt for attempt in since if attempt.standing in (*UNSUCCESSFUL, "paused")]

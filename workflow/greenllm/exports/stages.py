@@ -96,7 +96,7 @@ class Stage:
     @property
     def wasted_J(self) -> Interval | None:
         """The energy of the attempts that came to nothing; None without such an attempt."""
-        return summed(job.energy_J for job in self.jobs if job.standing not in ("current", "earlier"))
+        return summed(job.energy_J for job in self.jobs if job.standing not in ("current", "earlier", "paused"))
 
     @property
     def quality(self) -> str | None:

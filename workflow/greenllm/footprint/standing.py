@@ -12,8 +12,9 @@ from greenllm.study.chain import ChainJob
 class JobAttempt(JobEnergy):
     """One attempt at a job of the study.
 
-    `standing` is "current" (its result is in use), "running", one of attribution's `WASTE`, or "earlier" (made with
-    settings that have changed since: no waste, but not what the study now shows).
+    `standing` is "current" (its result is in use), "paused" (a later attempt went on from it), "running", one of
+    attribution's `WASTE`, or "earlier" (made with settings that have changed since: no waste, but not what the study
+    now shows).
     """
 
     standing: str = "current"

@@ -100,6 +100,8 @@ def write_energy_log(
         "parameters": {name: parameter.to_json() for name, parameter in parameters.items()},
         "cpu_s": end.cpu_s,
         "waited_s": start.waited_s,
+        "planned_s": start.planned_s,
+        "held_s": start.held_s,
         "lost_records": ledger.lost,
         "reason": f"ledger: {ledger.trouble}" if ledger.trouble else None,
         "work": end.work,

@@ -14,7 +14,8 @@ from greenllm.ledger.file import SCHEMA
 # Unix time; RFC 3339 cannot write times after the year 9999.
 WallClock = Annotated[float, Exact(allow_inf_nan=False, ge=0, lt=253402300800)]
 
-Status = Literal["succeeded", "failed", "killed"]
+# "paused": at a checkpoint, as planned; a later attempt goes on from there.
+Status = Literal["succeeded", "failed", "killed", "paused"]
 
 # Ledgers without `silent_s` come from meters that allowed a power from outside this silence (s), by method.
 EARLIER_SILENT_S = {"watts-file": 120.0, "watts-command": 120.0}
@@ -164,6 +165,8 @@ class StartRecord:
     wall_s: WallClock | None = None
     monotonic_s: Number | None = None
     waited_s: Number = 0.0
+    planned_s: WallClock | None = None
+    held_s: Number = 0.0
     interval_s: Positive
     threads: Whole | None = None
     reserved_cpus: NotNegative | None = None

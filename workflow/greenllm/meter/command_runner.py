@@ -11,6 +11,7 @@ from greenllm.ledger.records import Status
 from greenllm.meter.cgroups import tree_of
 from greenllm.meter.console import let_go_of_standard_streams, warn
 from greenllm.meter.options import Options, absolute
+from greenllm.meter.planned_start import PAUSE_VARIABLE, PAUSED, PlannedStretch, stretch_now, wait_until
 from greenllm.meter.process_tree import ProcessTree, become_subreaper
 from greenllm.meter.recording import Outcome, Recording
 from greenllm.meter.signals import ENDING, FORWARDED, SAMPLE_NOW, Sentinel, pass_on
@@ -21,14 +22,26 @@ NOT_FOUND, NOT_EXECUTABLE = 127, 126  # POSIX, as shells report them
 def run_metered(options: Options) -> int:
     """Run the command, write its ledger and its energy log, and return its exit status (128 + signal if one ended it).
 
-    Raises UserError where the command is not started at all: a lease that cannot be had, a bad interval.
+    It starts when it is planned. A command that pauses as planned is run again in the next stretch of time, as another
+    attempt. Raises UserError where the command is not started at all: a lease that cannot be had, a bad interval.
     """
+    stretches = options.stretches()
+    while True:
+        stretch = stretch_now(stretches)
+        held_s = 0.0 if stretch is None else wait_until(stretch.start_s)
+        outcome = _run_once(options, stretch, held_s)
+        if outcome.status != "paused":
+            return outcome.exit_code
+
+
+def _run_once(options: Options, stretch: PlannedStretch | None, held_s: float) -> Outcome:
+    """Run the command in one attempt, until it ends or pauses."""
     # While it waits for a lease there is nothing to clean up: a signal ends the meter as it ends any program.
     signal.signal(
         signal.SIGINT, signal.SIG_DFL if signal.getsignal(signal.SIGINT) != signal.SIG_IGN else signal.SIG_IGN
     )
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # were it ignored, children could not be waited for
-    recording = Recording(options)
+    recording = Recording(options, planned_s=None if stretch is None else stretch.start_s, held_s=held_s)
     try:
         become_subreaper()
         tree = tree_of(options.cgroups)
@@ -42,11 +55,12 @@ def run_metered(options: Options) -> int:
     # that none ends the meter before.
     taken = {s for s in FORWARDED if signal.getsignal(s) != signal.SIG_IGN} | {signal.SIGCHLD, SAMPLE_NOW}
     mask = signal.pthread_sigmask(signal.SIG_BLOCK, taken)
-    outcome = _Command(options.command, work_file, recording, tree, taken, mask).run()
+    pause_s = None if stretch is None else stretch.pause_s
+    outcome = _Command(options.command, work_file, recording, tree, taken, mask, pause_s).run()
     recording.end(outcome)
     signal.signal(SAMPLE_NOW, signal.SIG_IGN)  # one that came too late would end this process instead of its command
     signal.pthread_sigmask(signal.SIG_SETMASK, mask)
-    return outcome.exit_code
+    return outcome
 
 
 class _Command:
@@ -60,10 +74,14 @@ class _Command:
         tree: ProcessTree,
         taken: set[int],
         mask: set[int | signal.Signals],
+        pause_s: float | None,
     ) -> None:
-        """The command gets the signal mask `mask`; the signals `taken`, which are blocked, are passed on to it."""
+        """The command gets the signal mask `mask`; the signals `taken`, which are blocked, are passed on to it.
+
+        At `pause_s` (Unix time; None: never) it is to pause.
+        """
         self._command, self._work_file, self._recording, self._tree = command, work_file, recording, tree
-        self._taken, self._mask = taken, mask
+        self._taken, self._mask, self._pause_s = taken, mask, pause_s
 
     def run(self) -> Outcome:
         """Run the command to its end."""
@@ -77,6 +95,7 @@ class _Command:
                     **self._recording.slots.environment,
                     **self._recording.environment,
                     "GREENLLM_WORK": str(self._work_file),
+                    **({} if self._pause_s is None else {PAUSE_VARIABLE: str(self._pause_s)}),
                 },
                 setsigmask=self._mask,
                 setsigdef=[signal.SIGPIPE, signal.SIGXFSZ],  # which Python ignores
@@ -114,6 +133,8 @@ class _Command:
         if os.WIFSIGNALED(wait_status):
             return "killed", 128 + os.WTERMSIG(wait_status)
         code = os.WEXITSTATUS(wait_status)
+        if code == PAUSED and self._pause_s is not None:
+            return "paused", code
         return "succeeded" if code == 0 else "killed" if ending else "failed", code
 
     def _reap(self, command_pid: int) -> int | None:

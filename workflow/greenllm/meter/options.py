@@ -10,6 +10,7 @@ from greenllm.errors import UserError
 from greenllm.files import held, is_written_into
 from greenllm.key_values import key_values
 from greenllm.meter.cgroups import check
+from greenllm.meter.planned_start import PlannedStretch, stretches_of, unix_time
 
 
 @dataclass(frozen=True)
@@ -35,6 +36,8 @@ class Options:
     inputs: list[str] | None = None
     outputs: list[str] | None = None
     cgroups: list[str] = field(default_factory=list)
+    plan: Path | None = None
+    not_before_s: float | None = None
 
     def __post_init__(self) -> None:
         for name, number, lowest in (
@@ -50,6 +53,17 @@ class Options:
             check(group)
         if self.out is not None:  # whether it can be written is seen at the end: the job is not to stop for it
             is_written_into(self.out)
+
+    def stretches(self) -> list[PlannedStretch]:
+        """Return when the command is to run; empty: at once. Raises UserError if the plan is no plan."""
+        if self.not_before_s is not None:
+            return [PlannedStretch(self.not_before_s)]
+        if self.plan is None:
+            return []
+        found = stretches_of(self.plan, self.rule, self.wildcards)
+        if "SLURM_JOB_ID" in os.environ:  # a pause would keep what SLURM has allocated
+            return found[:1] and [PlannedStretch(found[0].start_s)]
+        return found
 
     @property
     def memory_B(self) -> float | None:
@@ -137,6 +151,14 @@ def configure(parser: argparse.ArgumentParser) -> None:
         metavar="S",
         help="give up (exit 2) after waiting S seconds for the lease (default: never)",
     )
+    add(
+        "--plan",
+        type=Path,
+        metavar="FILE",
+        help="plan.json of `greenllm plan`: wait, without a lease, until this rule and these wildcards are to start; "
+        "a command that exits with 75 at a planned pause is run again after it (default: start at once)",
+    )
+    add("--not-before", metavar="TIME", help="wait, without a lease, until then (with its zone: 2026-12-01T02:00Z)")
     add("words", nargs=argparse.REMAINDER, metavar="-- COMMAND", help="the command to run, with its arguments")
 
 
@@ -166,4 +188,6 @@ def options_of(arguments: argparse.Namespace) -> Options:
         inputs=arguments.input,
         outputs=arguments.output,
         cgroups=arguments.cgroup,
+        plan=None if arguments.plan is None else absolute(arguments.plan),
+        not_before_s=None if arguments.not_before is None else unix_time(arguments.not_before, "--not-before"),
     )

@@ -44,13 +44,17 @@ class Outcome:
 class Recording:
     """The record of one attempt. After construction call `begin`, then `watch` repeatedly, then `end`."""
 
-    def __init__(self, options: Options, interval_s: float | None = None) -> None:
+    def __init__(
+        self, options: Options, interval_s: float | None = None, planned_s: float | None = None, held_s: float = 0.0
+    ) -> None:
         """Find the sensors and take the slots, waiting for them without limit (or for the options' `wait_s`).
 
-        `interval_s` is the time between samples in seconds (default: $GREENLLM_METER_INTERVAL_S, else 1).
+        `interval_s` is the time between samples in seconds (default: $GREENLLM_METER_INTERVAL_S, else 1). The job was
+        planned to start at `planned_s` (Unix time), and the meter has waited `held_s` for that.
         Raises UserError where a lease cannot be had or the interval is bad.
         """
         self.options = options
+        self._planned_s, self._held_s = planned_s, held_s
         self.interval_s = _interval_s(interval_s)
         self._parent = os.environ.get("GREENLLM_METER_ID") or None
         self.id = f"{self._parent}.{os.urandom(3).hex()}" if self._parent else _new_id()
@@ -149,7 +153,7 @@ class Recording:
                 _warn(f"{gpu} was leased, but never used: its energy was wasted; lease it only where it is used")
         if self._ledger.lost:
             _warn(f"{self._ledger.lost} ledger record(s) could not be written ({self._ledger.trouble})")
-        if (path := self.options.out) is not None:
+        if (path := self.options.out) is not None and outcome.status != "paused":  # the log is of the last attempt
             with _carrying_on(f"{path}: the energy log cannot be written, but the ledger has it all"):
                 write_energy_log(path, self._start, end, self.components, self._provisional.parameters, self._ledger)
         with _carrying_on("a sensor could not be closed"):
@@ -198,6 +202,8 @@ class Recording:
             wall_s=wall_s,
             monotonic_s=monotonic_s,
             waited_s=round(slots.waited_s, 3),
+            planned_s=self._planned_s,
+            held_s=round(self._held_s, 3),
             interval_s=self.interval_s,
             threads=slots.threads,
             reserved_cpus=slots.reserved_cpus,

@@ -24,10 +24,12 @@ from greenllm.report.grid_notes import impact_notes
 from greenllm.report.language import ENGLISH, Language, current, language, listed, plural, speaking, text
 from greenllm.report.names import day
 from greenllm.report.numbers import THIN, bounds_text, percent, prefix_for, quantity, value_text
+from greenllm.report.schedule_text import outcome_text
 from greenllm.report.table import Column, Table
 from greenllm.report.tables.footprint import footprint_table
 from greenllm.report.tables.scopes import main_scores
 from greenllm.report.verified import verified_line
+from greenllm.scheduling.document import ScheduleOutcome
 
 MOST_ROWS = 100  # of a table on the page; its files have all
 
@@ -39,17 +41,18 @@ def write_report(
     *,
     footprint: Footprint | None = None,
     verification: Verification | None = None,
+    schedule: ScheduleOutcome | None = None,
     drawn: bool = True,
 ) -> None:
     """Write index.html, figures/, tables/, paper/ and summary.json into `folder`; other files there stay.
 
-    Without `spoken`, the language is that of the configuration (`report.language`), else English. `footprint` and
-    `verification` are those of this account, None where none was made. Where it is not `drawn`, there are no files of
-    figures, and those of the page are empty. Raises UserError if there is an index.html
-    or summary.json that is not a report's.
+    Without `spoken`, the language is that of the configuration (`report.language`), else English. `footprint`,
+    `verification` and `schedule` are those of this account, None where none was made. Where it is not `drawn`, there
+    are no files of figures, and those of the page are empty. Raises UserError if there is an index.html or
+    summary.json that is not a report's.
     """
     with speaking(spoken or language_of(account)):
-        _write(account, folder, footprint, verification, drawn)
+        _write(account, folder, footprint, verification, schedule, drawn)
 
 
 def language_of(account: Account, code: str | None = None) -> Language:
@@ -58,7 +61,12 @@ def language_of(account: Account, code: str | None = None) -> Language:
 
 
 def _write(
-    account: Account, folder: Path, footprint: Footprint | None, verification: Verification | None, drawn: bool
+    account: Account,
+    folder: Path,
+    footprint: Footprint | None,
+    verification: Verification | None,
+    schedule: ScheduleOutcome | None,
+    drawn: bool,
 ) -> None:
     require_own(folder / "index.html", "<title>GreenLLM")
     require_own(folder / "summary.json", '"schema": "greenllm/')
@@ -96,6 +104,7 @@ def _write(
         waste=_waste(account),
         known=_known(account),
         verified=verified_line(verification),
+        schedule=outcome_text(schedule) if schedule else [],
     )
     with replacing(folder / "index.html") as path:
         path.write_text(page, encoding="utf-8")

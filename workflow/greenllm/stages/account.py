@@ -4,6 +4,11 @@ import argparse
 import importlib.metadata
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from greenllm.attribution import Attribution
+    from greenllm.study.models import Config
 
 PACKAGES = (
     "greenllm", "snakemake", "torch", "transformers", "tokenizers", "onnxruntime", "onnxruntime-genai", "numpy",
@@ -57,9 +62,29 @@ def run(arguments: argparse.Namespace) -> int:
     found = account(study, attribution, _versions())
     write_json(arguments.out / "attribution.json", attribution.to_json())
     write_json(arguments.out / "account.json", found.to_json())
+    _write_schedule(config, results, attribution, arguments.out)
     total = found.spent.total
     print(f"{total.attempts} attempts spent {quantity(total.energy_J, 'J')}", file=sys.stderr)
     return 0
+
+
+def _write_schedule(config: "Config", results: Path, attribution: "Attribution", out: Path) -> None:
+    """Write schedule.json, what a plan saved; without a policy and a plan there is none."""
+    from greenllm.errors import UserError
+    from greenllm.files import require_own, write_json
+    from greenllm.scheduling.outcome import outcome_of_study
+    from greenllm.study import layout
+
+    place = out / layout.located(layout.SCHEDULE, results).name
+    require_own(place, '"schema": "greenllm/')
+    place.unlink(missing_ok=True)
+    try:
+        found = outcome_of_study(config, results, attribution.jobs)
+    except UserError as error:  # the account is worth having without it
+        print(f"warning: what the plan saved is unknown: {error}", file=sys.stderr)
+        return
+    if found is not None:
+        write_json(place, found.model_dump(mode="json", by_alias=True))
 
 
 def _versions() -> dict[str, str]:

@@ -15,6 +15,7 @@ from greenllm.device_choice import DEVICE_CHOICES
 from greenllm.errors import UserError
 from greenllm.files import require_replaceable
 from greenllm.key_values import key_values
+from greenllm.meter.planned_start import PAUSED
 from greenllm.meter.threads import usable_threads
 from greenllm.paths import expanded
 from greenllm.recipes import Job, Step
@@ -46,7 +47,7 @@ def configure(parser: argparse.ArgumentParser, *, recipe: str | None) -> None:
 
 
 def make(arguments: argparse.Namespace, stage: Literal["train", "compress"]) -> int:
-    """Make the model; return 130 where the user interrupts.
+    """Make the model; return 130 where the user interrupts, 75 where a training has paused as planned.
 
     Raises UserError where the recipe has no step of this stage, or the step can't be done.
     """
@@ -88,6 +89,9 @@ def make(arguments: argparse.Namespace, stage: Literal["train", "compress"]) -> 
         if step.trains_by is not None and settings.processes > 1:
             return parallel.launch(partial(step.make, job), settings, threads=threads, device=arguments.device)
         step.make(job)
+    except checkpoints.PausedError as paused:
+        print(f"greenllm {stage}: {paused}; run again to go on", file=sys.stderr)
+        return PAUSED
     except KeyboardInterrupt:
         resume = f" to resume from the newest checkpoint in {arguments.checkpoints}" if arguments.checkpoints else ""
         print(f"greenllm {stage}: interrupted; run again{resume}", file=sys.stderr)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from greenllm.account.footprint_document import Footprint
     from greenllm.documents.verification import Verification
+    from greenllm.scheduling.document import ScheduleOutcome
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -59,7 +60,8 @@ def run(arguments: argparse.Namespace) -> int:
         spoken = language_of(account, arguments.language)
         verification = None if arguments.verification is None else _verification(arguments)
         footprint = None if arguments.footprint is None else _footprint(arguments)
-        write_report(account, arguments.out, spoken, footprint=footprint, verification=verification)
+        schedule = _schedule(arguments.account)
+        write_report(account, arguments.out, spoken, footprint=footprint, verification=verification, schedule=schedule)
         if spoken.code == "zh" and not chinese_fonts():
             print(
                 "warning: no font with Chinese letters is installed, so PDF and PNG of the figures lack them "
@@ -83,6 +85,14 @@ def _footprint(arguments: argparse.Namespace) -> "Footprint":
             "`greenllm footprint` again"
         )
     return found
+
+
+def _schedule(account: Path) -> "ScheduleOutcome | None":
+    """Return what a plan saved, from the file beside the account; None if there was no plan."""
+    from greenllm.scheduling.document import ScheduleOutcome
+
+    path = account.with_name("schedule.json")
+    return ScheduleOutcome.read(path) if path.is_file() else None
 
 
 def _verification(arguments: argparse.Namespace) -> "Verification":

@@ -16,6 +16,7 @@ from greenllm.config.models import (
     Site,
     Training,
 )
+from greenllm.config.policy import Policy
 from greenllm.config.section import Name, Override, Strict, UserPath
 from greenllm.device_choice import DeviceChoice
 from greenllm.recipes import STEPS, Step
@@ -85,6 +86,7 @@ class WrittenConfig(Strict):
         "the name of a device, such as NVIDIA H100; the rest is from our tables.",
     )
     meter: Metering = Metering()
+    policy: Policy = Policy()
     report: Report = Report()
 
 

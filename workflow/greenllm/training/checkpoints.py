@@ -22,6 +22,13 @@ NOTES = (TRAINING, ATTEMPTS)
 CHECKPOINT = re.compile(r"checkpoint-\d+")
 
 
+class PausedError(Exception):
+    """The training has paused after a checkpoint; it goes on when it is run again."""
+
+    def __init__(self, step: int) -> None:
+        super().__init__(f"paused after step {step}, as planned")
+
+
 def fingerprint(parts: Mapping[str, Any]) -> str:
     """Return the SHA-256 of everything that determines a training's weights."""
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()

@@ -24,6 +24,7 @@ from greenllm.training.fingerprint import fingerprint_of
 from greenllm.training.method import Method
 from greenllm.training.model_sizes import Decoder
 from greenllm.training.parallel import rank_of
+from greenllm.training.pausing import Pausing, planned_pause
 from greenllm.training.planned_batches import PlannedBatches, Work
 from greenllm.training.report import count, report_of
 from greenllm.training.starting_point import StartingPoint, starting_point
@@ -71,8 +72,8 @@ def train(
 
     The same inputs, seed, threads, device and precision make the same weights, byte for byte, resumed or not.
 
-    Raises `UserError` if the input cannot be trained on, the device or precision is not available, the disk is full, or
-    training diverges.
+    Raises `PausedError` if it paused at a checkpoint, as planned; `UserError` if the input cannot be trained on, the
+    device or precision is not available, the disk is full, or training diverges.
     """
     method = method or Method()
     run = _prepared(settings, seed, threads, device, checkpoint_folder)
@@ -88,6 +89,7 @@ def train(
         LengthBuckets(lengths, settings.batch, seed), settings.epochs, _training_flops(network.config, method)
     )
     resume, first = _newest_checkpoint(run, fingerprint_of(settings, run, data, model, parent, method), planned)
+    pausing = Pausing(planned_pause())
     stopping = EnergyStopping(settings, checkpoint_folder, run.rank)
     trainer = make_trainer(
         network,
@@ -99,9 +101,12 @@ def train(
         pad_id=start.pad_id,
         done=lambda step: report_work(planned.work(first, step)),
         criterion=method.criterion,
-        callbacks=[stopping],
+        callbacks=[stopping, pausing],
     )
     _run_to_the_end(trainer, resume)
+    if pausing.paused_at is not None:
+        report_work(planned.work(first, pausing.paused_at))
+        raise checkpoints.PausedError(pausing.paused_at)
 
     run.rank.leave_to_first()
     report_work(planned.work(first, trainer.state.global_step))

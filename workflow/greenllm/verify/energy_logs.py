@@ -26,6 +26,8 @@ OF_START = (
     "started",
     "threads",
     "waited_s",
+    "planned_s",
+    "held_s",
 )
 OF_END = ("outputs", "ended", "duration_s", "status", "exit_code", "components", "cpu_s", "work", "lost_records")
 

@@ -8,11 +8,14 @@ from typing import Any
 from greenllm.config.read import validate
 from greenllm.documents.verification import CheckOutcome
 from greenllm.errors import UserError
+from greenllm.scheduling.outcome import outcome_of_study
 from greenllm.study import layout
 from greenllm.study.models import Config
 from greenllm.verify.check import Check
 from greenllm.verify.differences import differences, values
 from greenllm.verify.evidence import Evidence
+
+OF_THE_SOLVER = ("best_saving", "regret")
 
 
 def check_numbers(evidence: Evidence) -> CheckOutcome:
@@ -28,6 +31,7 @@ def check_numbers(evidence: Evidence) -> CheckOutcome:
         check.find("account/attribution.json", "is missing or no JSON object")
     else:
         compare(check, "account/attribution.json", evidence.attribution_again.to_json(), written, evidence)
+    _compare_schedule(check, evidence)
     _compare_configuration(check, evidence)
     return check.outcome()
 
@@ -42,6 +46,30 @@ def compare(check: Check, place: str, expected: Any, found: Mapping[str, Any], e
     )
     for one in differences(one_place, other_place):
         check.find(f"{place}: {one.place}", one.what, one.expected, one.found)
+
+
+def _compare_schedule(check: Check, evidence: Evidence) -> None:
+    """Compare what a plan saved; not the best that it could have: a solver's time limit may change that."""
+    if (written := evidence.text(layout.SCHEDULE)) is None:
+        return
+    try:
+        again = outcome_of_study(evidence.config, evidence.folder, evidence.attribution_again.jobs)
+    except UserError as error:
+        check.skip(f"account/schedule.json: cannot be computed again: {error}")
+        return
+    expected = None if again is None else again.model_dump(mode="json", by_alias=True)
+    if expected is None or expected["signal"] != written.get("signal"):
+        check.skip("account/schedule.json: the plan is gone, or the files of its signal have changed")
+        return
+    for name in OF_THE_SOLVER:
+        expected.pop(name)
+    compare(
+        check,
+        "account/schedule.json",
+        expected,
+        {name: value for name, value in written.items() if name not in OF_THE_SOLVER},
+        evidence,
+    )
 
 
 def _without_folder(trouble: str, evidence: Evidence) -> str:

@@ -12,6 +12,7 @@ from greenllm.report.language import speaking
 from greenllm.report.page import language_of, write_report
 from greenllm.report.tables import NAMED
 from greenllm.report.tables.footprint import footprint_table
+from greenllm.scheduling.document import ScheduleOutcome
 from greenllm.study import layout
 from greenllm.verify.check import Check
 from greenllm.verify.evidence import Evidence
@@ -40,7 +41,7 @@ def check_report(evidence: Evidence) -> CheckOutcome:
 def _make(account: Account, evidence: Evidence, folder: Path) -> None:
     footprint = _footprint(evidence)
     of_the_page = footprint if _page_names_a_footprint(evidence) else None
-    write_report(account, folder, footprint=of_the_page, drawn=False)
+    write_report(account, folder, footprint=of_the_page, schedule=_schedule(evidence.folder), drawn=False)
     with speaking(language_of(account)):
         NAMED["efficiency"](account).write(folder / "tables/efficiency")
         if footprint is None:
@@ -61,6 +62,12 @@ def _page_names_a_footprint(evidence: Evidence) -> bool:
     """Whether the page was made with a footprint, as it is where no ledger has the command that made it."""
     maker = evidence.maker_of(layout.PAGE)
     return maker is None or "--footprint" in (maker.start.command or [])
+
+
+def _schedule(results: Path) -> ScheduleOutcome | None:
+    """Return what a plan saved, which the page says; None if there was no plan."""
+    path = layout.located(layout.SCHEDULE, results)
+    return ScheduleOutcome.read(path) if path.is_file() else None
 
 
 def _compare_folders(check: Check, evidence: Evidence, made: Path, folder: Path) -> None:

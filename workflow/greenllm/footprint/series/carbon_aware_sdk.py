@@ -1,4 +1,8 @@
-"""The Green Software Foundation's carbon-aware-sdk: a list of location, time, rating and duration."""
+"""The Green Software Foundation's carbon-aware-sdk: a list of location, time, rating and duration; or its forecast.
+
+A forecast (`/emissions/forecasts/current`) is a list of objects with `forecastData`: location, timestamp, duration in
+minutes, and value.
+"""
 
 import re
 from pathlib import Path
@@ -41,7 +45,21 @@ def of_json(found: Any, path: Path) -> RecordedSeries:
 
 def _rows(found: Any) -> list[Any]:
     rows = _plain(found).get("emissions") if isinstance(found, dict) else found
+    if isinstance(rows, list) and rows and isinstance(rows[0], dict) and "forecastdata" in _plain(rows[0]):
+        return [
+            _as_rating(one) for row in rows if isinstance(row, dict) for one in _plain(row).get("forecastdata") or ()
+        ]
     return rows if isinstance(rows, list) else []
+
+
+def _as_rating(point: Any) -> Any:
+    """Return a point of a forecast as a rating; anything else as it is, to be refused with its number."""
+    cells = _plain(point) if isinstance(point, dict) else {}
+    if not {"timestamp", "value"} <= cells.keys():
+        return point
+    minutes = cells.get("duration")
+    length = f"00:{minutes}:00" if minutes else None
+    return {"location": cells.get("location"), "time": cells["timestamp"], "rating": cells["value"], "duration": length}
 
 
 def _plain(entry: dict[str, Any]) -> dict[str, Any]:

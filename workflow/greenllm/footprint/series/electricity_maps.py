@@ -1,4 +1,4 @@
-"""Electricity Maps: the yearly CSV files of its data portal, and the JSON of its history and past-range interfaces."""
+"""Electricity Maps: the yearly CSV files of its data portal, and the JSON of its history, past range and forecast."""
 
 import csv
 from collections.abc import Sequence
@@ -42,8 +42,12 @@ def of_csv(rows: "csv.DictReader[str]", path: Path) -> RecordedSeries:
 
 
 def is_json(found: Any) -> bool:
-    """Whether a JSON value is an answer of the interfaces `history` or `past-range`."""
-    return isinstance(found, dict) and "zone" in found and isinstance(found.get("history", found.get("data")), list)
+    """Whether a JSON value is an answer of the interfaces `history`, `past-range` or `forecast`."""
+    return isinstance(found, dict) and "zone" in found and isinstance(_entries(found), list)
+
+
+def _entries(found: dict[str, Any]) -> Any:
+    return next((found[key] for key in ("history", "data", "forecast") if key in found), None)
 
 
 def of_json(found: Any, path: Path) -> RecordedSeries:
@@ -51,7 +55,7 @@ def of_json(found: Any, path: Path) -> RecordedSeries:
     clock = Clock(None)
     steps: list[TimeStep] = []
     kinds: set[str] = set()
-    for number, entry in enumerate(found.get("history", found.get("data")), start=1):
+    for number, entry in enumerate(_entries(found), start=1):
         where = f"{path}: entry {number}"
         if not isinstance(entry, dict) or "datetime" not in entry or "carbonIntensity" not in entry:
             raise UserError(f"{where}: expected an object with datetime and carbonIntensity")

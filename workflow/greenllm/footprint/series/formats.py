@@ -23,8 +23,8 @@ EXPECTED = (
 )
 
 
-def read_series(path: Path) -> RecordedSeries:
-    """Return the series of a file.
+def read_series(path: Path, *, forecast: bool = False) -> RecordedSeries:
+    """Return the series of a file; with `forecast`, values that are not known yet are those that are forecast.
 
     Raises UserError, one line that names the file and the row, if it can't be read, is of no known format, or a row is
     not valid.
@@ -36,7 +36,7 @@ def read_series(path: Path) -> RecordedSeries:
     except UnicodeDecodeError as error:
         raise UserError(f"{path}: is not in UTF-8 ({error})") from None
     if text.lstrip().startswith(("{", "[")):
-        return _of_json(text, path)
+        return _of_json(text, path, forecast)
     lines = text.splitlines()
     separator = max(",;\t", key=(lines or [""])[0].count)
     rows = csv.DictReader(lines, delimiter=separator, strict=True)
@@ -48,11 +48,13 @@ def read_series(path: Path) -> RecordedSeries:
         raise UserError(f"{path}: row {rows.line_num}: is not CSV ({error})") from None
 
 
-def _of_json(text: str, path: Path) -> RecordedSeries:
+def _of_json(text: str, path: Path, forecast: bool) -> RecordedSeries:
     try:
         found = json.loads(text)
     except (json.JSONDecodeError, RecursionError) as error:
         raise UserError(f"{path}: is not valid JSON ({error})") from None
+    if forecast and uk_carbon_intensity.is_json(found):
+        return uk_carbon_intensity.of_json(found, path, forecast=True)
     for is_of_format, read in JSON_FORMATS:
         if is_of_format(found):
             return read(found, path)

@@ -1,6 +1,7 @@
 """The UK's Carbon Intensity API (carbonintensity.org.uk): national and regional answers, half hours.
 
-The actual carbon counts; where it is not known yet, the half hour is unknown. Regions have forecasts alone.
+The actual carbon counts; where it is not known yet, the half hour is unknown, unless a forecast is asked for. Regions
+have forecasts alone.
 """
 
 from pathlib import Path
@@ -19,8 +20,11 @@ def is_json(found: Any) -> bool:
     return bool(rows) and isinstance(rows[0], dict) and {"from", "to", "intensity"} <= rows[0].keys()
 
 
-def of_json(found: Any, path: Path) -> RecordedSeries:
-    """Return the carbon of an answer. Raises UserError for an entry that is not valid."""
+def of_json(found: Any, path: Path, *, forecast: bool = False) -> RecordedSeries:
+    """Return the carbon of an answer: with `forecast` that, where the actual one is not known yet.
+
+    Raises UserError for an entry that is not valid.
+    """
     region = found["data"].get("shortname") if isinstance(found["data"], dict) else None
     key = "actual" if region is None else "forecast"
     clock = Clock(None)
@@ -33,9 +37,18 @@ def of_json(found: Any, path: Path) -> RecordedSeries:
         start, end = clock.read(str(entry["from"]), where), clock.read(str(entry["to"]), where)
         if end <= start:
             raise UserError(f"{where}: ends at {entry['to']}, but starts at {entry['from']}; correct one of them")
-        steps.append(TimeStep(f"entry {number}", start, number_of(intensity.get(key), where), end))
+        value = number_of(intensity.get(key), where)
+        if value is None and forecast:
+            value = number_of(intensity.get("forecast"), where)
+        steps.append(TimeStep(f"entry {number}", start, value, end))
     place = "GBR" if region is None else f"GBR, {region}"
-    return series_of(steps, path, unit=CARBON_UNIT, place=place, source=f"{SOURCE}, {key}")
+    return series_of(
+        steps,
+        path,
+        unit=CARBON_UNIT,
+        place=place,
+        source=f"{SOURCE}, {key}{' and forecast' if forecast and key == 'actual' else ''}",
+    )
 
 
 def _rows(found: Any) -> list[Any]:

@@ -1,0 +1,133 @@
+"""A plan, run for real on this machine: jobs start as planned, and what that saved follows from the ledgers."""
+
+import json
+import subprocess
+import sys
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+BIN = Path(sys.executable).parent
+STEP_S = 5.0
+LEAD_S = 90.0  # between the call of `greenllm plan` and the first possible start: a busy machine takes that long
+TARGET = ("--until", "preprocess")
+
+
+def rfc3339(unix_s: float) -> str:
+    return datetime.fromtimestamp(unix_s, UTC).isoformat()
+
+
+def unix(text: str) -> float:
+    return datetime.fromisoformat(text).timestamp()
+
+
+def run(*command: object) -> subprocess.CompletedProcess[str]:
+    done = subprocess.run([str(word) for word in command], cwd=ROOT, capture_output=True, text=True, timeout=400)
+    assert done.returncode == 0, done.stderr
+    return done
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """Two experiments whose data are prepared once at once, then again by a plan."""
+    folder = tmp_path_factory.mktemp("schedule")
+    study = {
+        "results": str(folder / "results"),
+        "experiments": {
+            name: {"task": task, "data": {"source": "embedded", "rows": 300}, "recipes": ["baseline"]}
+            for name, task in (("support", "customer-service"), ("dates", "translation"))
+        },
+        "recipes": {"baseline": {"train": {"epochs": 1}}},
+        "policy": {"objective": "carbon", "signal": str(folder / "signal.csv"), "max_delay": "60s"},
+    }
+    (folder / "study.yaml").write_text(json.dumps(study))
+    place = ("--snakefile", ROOT / "Snakefile", "--directory", folder)
+    configured = ("--configfile", folder / "study.yaml")
+    run(BIN / "snakemake", *place, *configured, "--cores", 8, *TARGET)
+    begin_s = time.time() + LEAD_S
+    rows = [f"{rfc3339(begin_s - 60 + STEP_S * step)},{signal(STEP_S * step - 60)}" for step in range(60)]
+    (folder / "signal.csv").write_text("\n".join(["time,value (gCO2e/kWh)", *rows]))
+    again = ("--forcerun", "collect", *TARGET)
+    run(BIN / "greenllm", "plan", *configured, "--begin", rfc3339(begin_s), "--", *place, *again)
+    assert time.time() < begin_s, "the machine is too busy for this test"
+    run(BIN / "snakemake", *place, *configured, "--cores", 8, *again)
+    run(BIN / "greenllm", "account", "--config", folder / "study.yaml", "--out", folder / "results/account")
+    return folder
+
+
+def signal(after_begin_s: float) -> float:
+    """Carbon that is lowest from 20 to 40 s after the begin: hours as seconds."""
+    return 100.0 if 20 <= after_begin_s < 40 else 400.0 + after_begin_s
+
+
+def read(path: Path) -> dict:
+    return json.loads(path.read_text())
+
+
+def test_jobs_wait_and_start_within_two_seconds_of_the_plan(folder):
+    planned = {job["name"]: job for job in read(folder / "results/plan/plan.json")["jobs"]}
+    done = {job["name"]: job for job in read(folder / "results/account/schedule.json")["jobs"]}
+    assert (
+        set(planned)
+        == set(done)
+        == {f"{rule} {name}" for rule in ("collect", "preprocess") for name in ("support", "dates")}
+    )
+    for name, job in planned.items():
+        assert abs(unix(done[name]["runs"][0]["start"]) - unix(job["runs"][0]["start"])) < 2, name
+    assert max(unix(job["runs"][0]["start"]) - unix(job["at_once"]["start"]) for job in planned.values()) > 10
+
+
+def test_the_wait_is_in_the_energy_log_and_costs_nothing(folder):
+    log = read(folder / "results/energy/collect/support.json")
+    assert log["held_s"] > 10
+    assert abs(unix(log["started"]) - log["planned_s"]) < 2
+    assert log["duration_s"] < log["held_s"]
+    assert "waiting until" in (folder / "logs/collect/support.log").read_text()
+
+
+def test_the_saving_is_the_ledgers_energy_times_the_signal(folder):
+    found = read(folder / "results/account/schedule.json")
+    begin_s = unix(read(folder / "results/plan/plan.json")["begin"])
+    attributed = read(folder / "results/account/attribution.json")["jobs"]
+
+    def mean(run: dict) -> float:
+        """The signal's mean over a run, from a fine sum that knows nothing of the project's integral."""
+        start, end = unix(run["start"]) - begin_s, unix(run["end"]) - begin_s
+        parts = 20_000
+        times = (start + (end - start) * (part + 0.5) / parts for part in range(parts))
+        return sum(signal(STEP_S * (one // STEP_S)) for one in times) / parts
+
+    saving = 0.0
+    for job in found["jobs"]:
+        rule, name = job["name"].split()
+        (start,) = (run["start"] for run in job["runs"])
+        (energy_J,) = (
+            one["energy_with_children_J"]["value"]
+            for one in attributed
+            if one["rule"] == rule and one["wildcards"] == {"experiment": name} and unix(one["started"]) == unix(start)
+        )
+        saving += energy_J / 3.6e6 * (mean(job["at_once"]) - mean(job["runs"][0]))
+    assert found["saving"] > 0
+    assert found["saving"] == pytest.approx(saving, rel=1e-3)
+    assert found["best_saving"] == pytest.approx(found["saving"] + found["regret"])
+    assert found["regret"] >= 0
+    assert found["late_s"] == 0
+
+
+def test_verify_computes_the_saving_again(folder):
+    path = folder / "results/account/schedule.json"
+    content = path.read_text()
+
+    def said() -> str:
+        words = [BIN / "greenllm", "verify", folder / "results"]
+        return subprocess.run(list(map(str, words)), cwd=ROOT, capture_output=True, text=True, timeout=300).stdout
+
+    assert "schedule.json: jobs" not in said()
+    found = json.loads(content)
+    found["jobs"][0]["cost"] *= 1.001
+    path.write_text(json.dumps(found))
+    assert f"account/schedule.json: jobs[{found['jobs'][0]['name']}].cost: differs" in said()
+    path.write_text(content)

@@ -1,0 +1,151 @@
+"""What a plan saved, by ledgers whose energies are known; and the page that shows it."""
+
+import re
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hardware.ledgers import CLOCK_s, Host, attempt
+from simulated_study import whole_study
+
+from greenllm.account.document import Account
+from greenllm.attribution import Attempt, attribute_attempts
+from greenllm.cli import main
+from greenllm.config.policy import Policy
+from greenllm.errors import UserError
+from greenllm.estimate import Interval
+from greenllm.report.page import write_report
+from greenllm.scheduling.document import Limits, ScheduleOutcome, SchedulePlan
+from greenllm.scheduling.expectations import Expected, earlier_runs
+from greenllm.scheduling.forecast import signal_of
+from greenllm.scheduling.outcome import outcome
+from greenllm.scheduling.planner import Planned, plan
+from greenllm.scheduling.workflow_jobs import WorkflowJob
+
+HOUR_S = 3600.0
+BEGIN = datetime.fromtimestamp(CLOCK_s, UTC)
+CARBON = [500, 400, 100, 300, 300, 50, 200, 200, 200]
+# 100 W, all of which belong to a job that has reserved the whole host.
+HOST = Host(cpus=4, counters={"package-0": lambda t: 1e8 * np.asarray(t)}, busy_s=lambda t: 4 * np.asarray(t))
+
+
+def policy(folder: Path, carbon: Sequence[float], key: str = "signal") -> Policy:
+    path = folder / f"{key}.csv"
+    rows = [f"{(BEGIN + timedelta(hours=hour)).isoformat()},{value}" for hour, value in enumerate(carbon)]
+    path.write_text("\n".join(["time,value (gCO2e/kWh)", *rows]))
+    return Policy(objective="carbon", max_age=None, max_delay="330min", **{key: str(path)})
+
+
+def made(folder: Path) -> SchedulePlan:
+    """Return a plan of a training of two hours that may pause, a report of half an hour, and a job that never runs."""
+    hour = Interval(HOUR_S, HOUR_S, HOUR_S)
+    energy = Interval(3.6e5, 3.6e5, 3.6e5)
+    expected = {
+        "train a": Expected(
+            Interval(*(2 * one for one in hour)), Interval(*(2 * one for one in energy)), "1 earlier run"
+        ),
+        "report": Expected(
+            Interval(*(one / 2 for one in hour)), Interval(*(one / 2 for one in energy)), "1 earlier run"
+        ),
+    }
+    jobs = [
+        WorkflowJob("train", {"recipe": "a"}, 4, 0, None, ()),
+        WorkflowJob("report", {}, 4, 0, None, ("train a",)),
+    ]
+    chosen = policy(folder, CARBON)
+    signal = signal_of(chosen)
+    assert signal is not None
+    found = plan(Planned(jobs, expected, {"train a": 2}), chosen, signal, Limits(cores=4.0), CLOCK_s)
+    return found.model_copy(update={"made": found.begin})
+
+
+def ran(name: str, hours: tuple[float, float], status: str = "succeeded", **identity: object) -> Attempt:
+    times = np.linspace(hours[0] * HOUR_S, hours[1] * HOUR_S, 61)
+    return attempt(HOST, name, times, lambda t: 4 * np.asarray(t), status, reserved=4, **identity)  # type: ignore[arg-type]
+
+
+def training(*parts: tuple[float, float]) -> list[Attempt]:
+    """Return the attempts of a training that paused after each part but the last."""
+    return [
+        ran(
+            f"t{number}",
+            part,
+            "succeeded" if number == len(parts) else "paused",
+            rule="train",
+            wildcards={"recipe": "a"},
+        )
+        for number, part in enumerate(parts, start=1)
+    ]
+
+
+def found(folder: Path, attempts: Sequence[Attempt], recorded: Sequence[float] | None = None) -> ScheduleOutcome:
+    key = "signal" if recorded is None else "recorded"
+    signal = signal_of(policy(folder, recorded or CARBON, key), key)
+    assert signal is not None
+    return outcome(made(folder), attribute_attempts(attempts).jobs, signal, recorded=recorded is not None)
+
+
+def test_a_training_that_may_pause_is_planned_into_the_two_best_hours(tmp_path):
+    train, report = made(tmp_path).jobs
+    hours = [(datetime.fromisoformat(run.end) - BEGIN).total_seconds() / HOUR_S for run in train.runs]
+    assert hours == [3.0, 6.0]
+    assert datetime.fromisoformat(report.runs[0].start) == BEGIN + timedelta(hours=6)
+
+
+def test_the_saving_is_energy_times_signal_against_the_same_jobs_at_once(tmp_path):
+    attempts = [*training((2, 3), (5, 6)), ran("r", (6, 6.5), rule="report")]
+    one = found(tmp_path, attempts)
+    assert one.cost == pytest.approx(0.1 * 100 + 0.1 * 50 + 0.05 * 200)
+    assert one.cost_at_once == pytest.approx(0.1 * 500 + 0.1 * 400 + 0.05 * 100)
+    assert one.saving == one.cost_at_once - one.cost == one.best_saving
+    assert (one.regret, one.late_s, one.not_run, one.recorded) == (0, 0, [], False)
+    assert [len(job.runs) for job in one.jobs] == [2, 1]
+
+
+def test_the_regret_is_what_the_signal_as_it_turned_out_would_have_saved_beyond_that(tmp_path):
+    attempts = [*training((2, 3), (5, 6)), ran("r", (6, 6.5), rule="report")]
+    one = found(tmp_path, attempts, [*CARBON[:7], 10, 200])
+    assert one.recorded
+    assert one.saving == pytest.approx(95 - 25)
+    # The report in the eighth hour; the solver's pause costs 15 s of 100 W at 300 g/kWh more than the real one did.
+    assert one.regret == pytest.approx(0.05 * (200 - 10) - 15 / 3600 * 0.1 * 300, rel=0.05)
+
+
+def test_failed_attempts_count_and_jobs_that_did_not_run_are_named(tmp_path):
+    failed = ran("f", (1, 2), "failed", rule="train", wildcards={"recipe": "a"})
+    one = found(tmp_path, [failed, *training((8, 8.5))])
+    assert one.not_run == ["report"]
+    assert one.cost == pytest.approx(0.1 * 400 + 0.05 * 200)
+    assert one.cost_at_once == pytest.approx(0.1 * 500 + 0.05 * 400)
+    assert one.late_s == pytest.approx(0.5 * HOUR_S)
+
+
+def test_what_ran_before_the_plan_was_made_is_not_counted(tmp_path):
+    old = made(tmp_path).model_copy(update={"made": (BEGIN + timedelta(hours=7)).isoformat()})
+    signal = signal_of(policy(tmp_path, CARBON))
+    assert signal is not None
+    with pytest.raises(UserError, match="none of the planned jobs has run"):
+        outcome(old, attribute_attempts(training((2, 3), (5, 6))).jobs, signal, recorded=False)
+
+
+def test_a_paused_training_is_expected_to_take_all_its_parts(tmp_path):
+    (run,) = earlier_runs(attribute_attempts(training((2, 3), (5, 6))).jobs)
+    assert (run.name, run.duration_s) == ("train a", 2 * HOUR_S)
+    assert run.energy_J == pytest.approx(7.2e5)
+
+
+def test_the_page_says_what_was_saved(tmp_path):
+    results = tmp_path / "study"
+    results.mkdir()
+    settings = whole_study(results).config.model_dump_json(by_alias=True)
+    assert main(["account", "--config", settings, "--results", str(results), "--out", str(results / "account")]) == 0
+    account = Account.read(results / "account/account.json")
+    one = found(tmp_path, [*training((2, 3), (5, 6)), ran("r", (6, 6.5), rule="report")])
+    write_report(account, tmp_path / "with", schedule=one)
+    page = (tmp_path / "with/index.html").read_text()
+    assert 'id="schedule"' in page
+    assert "2 jobs ran by a plan for carbon: 25.0 gCO2e instead of 95.0 gCO2e" in re.sub(r"\s", " ", page)
+    write_report(account, tmp_path / "without")
+    assert 'id="schedule"' not in (tmp_path / "without/index.html").read_text()

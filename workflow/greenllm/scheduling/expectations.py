@@ -1,0 +1,139 @@
+"""What a job is expected to take: run time and energy with bounds, from earlier ledgers, else from a model."""
+
+import math
+import statistics
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from scipy.stats import t as student
+
+from greenllm.attribution.jobs import JobEnergy
+from greenllm.estimate import Interval
+from greenllm.meter.sensors import cpu_model, nvml
+from greenllm.scheduling.workflow_jobs import WorkflowJob, name_of
+
+# Of one earlier run alone: how much the next one may differ. Jobs of one kind on one host differ by some percent, a
+# busy host doubles a run time; there is no figure of more general validity.
+LEAST_SHARE, MOST_SHARE = 0.8, 1.5
+# Without any earlier run: parts of the longest run time that the configuration allows.
+MODEL_SHARES = (0.1, 0.01, 1.0)
+MODEL_RUNTIME_MIN = 60.0
+GPU_W = Interval(300.0, 50.0, 700.0)  # a card that has no power limit to read: between a T4 and an H100
+
+
+@dataclass(frozen=True)
+class Expected:
+    """The expected run time (s) and energy (J) of a job, with 95 % bounds, and what they rest on."""
+
+    duration_s: Interval
+    energy_J: Interval
+    source: str
+
+    @property
+    def power_W(self) -> float:
+        """The mean power."""
+        return self.energy_J.value / self.duration_s.value if self.duration_s.value > 0 else 0.0
+
+
+@dataclass(frozen=True)
+class EarlierRun:
+    """A job that was done: its run time (s) and its energy (J), meters inside it and pauses at checkpoints included."""
+
+    rule: str
+    name: str
+    duration_s: float
+    energy_J: float
+
+
+def earlier_runs(jobs: Iterable[JobEnergy]) -> list[EarlierRun]:
+    """Return the jobs that succeeded and whose energy is known. What a job took before a pause is added to its end."""
+    before: dict[str, tuple[float, float]] = {}
+    found = []
+    for job in jobs:
+        start_s = job.attempt.start.monotonic_s
+        energy = job.energy_with_children
+        if job.parent is not None or job.rule is None or energy is None or job.ended_s is None or start_s is None:
+            continue
+        name = name_of(job.rule, {key: str(value) for key, value in job.wildcards.items()})
+        paused_s, paused_J = before.pop(name, (0.0, 0.0))
+        taken = job.ended_s - start_s + paused_s, energy.value + paused_J
+        if job.status == "paused":
+            before[name] = taken
+        elif job.status == "succeeded":
+            found.append(EarlierRun(job.rule, name, *taken))
+    return found
+
+
+def expected(jobs: Sequence[WorkflowJob], earlier: Sequence[EarlierRun]) -> dict[str, Expected]:
+    """Return what each job is expected to take, by the job's name."""
+    by_name: dict[str, list[EarlierRun]] = {}
+    by_rule: dict[str, list[EarlierRun]] = {}
+    for run in earlier:
+        by_name.setdefault(run.name, []).append(run)
+        by_rule.setdefault(run.rule, []).append(run)
+    found = {}
+    for job in jobs:
+        if own := by_name.get(job.name):
+            found[job.name] = _of_runs(own, f"{len(own)} earlier run{'s' * (len(own) > 1)}")
+        elif alike := by_rule.get(job.rule):
+            found[job.name] = _of_alike(alike)
+        else:
+            found[job.name] = _of_model(job)
+    return found
+
+
+def _of_runs(runs: Sequence[EarlierRun], source: str) -> Expected:
+    return Expected(_prediction([run.duration_s for run in runs]), _prediction([run.energy_J for run in runs]), source)
+
+
+def _of_alike(runs: Sequence[EarlierRun]) -> Expected:
+    """Return what other jobs of the rule took, with the least and the most of them as bounds at least."""
+
+    def of(values: Sequence[float]) -> Interval:
+        around = _prediction(values)
+        return Interval(
+            around.value, min(around.low, min(values) * LEAST_SHARE), max(around.high, max(values) * MOST_SHARE)
+        )
+
+    return Expected(
+        of([run.duration_s for run in runs]), of([run.energy_J for run in runs]), f"{len(runs)} others of the rule"
+    )
+
+
+def _prediction(values: Sequence[float]) -> Interval:
+    """Return the mean with 95 % bounds for one more value (prediction interval of a normal distribution)."""
+    mean = statistics.fmean(values)
+    if len(values) < 2:
+        return Interval(mean, mean * LEAST_SHARE, mean * MOST_SHARE)
+    count = len(values)
+    half = float(student.ppf(0.975, count - 1)) * statistics.stdev(values) * math.sqrt(1 + 1 / count)
+    return Interval(mean, max(0.0, mean - half), mean + half)
+
+
+def _of_model(job: WorkflowJob) -> Expected:
+    """Return a rough guess: a part of the longest run time allowed, and the power of its processors and GPUs."""
+    limit_s = (job.runtime_min or MODEL_RUNTIME_MIN) * 60
+    duration = Interval(*(share * limit_s for share in MODEL_SHARES))
+    power = _power_W(job)
+    energy = Interval(duration.value * power.value, duration.low * power.low, duration.high * power.high)
+    return Expected(duration, energy, "model: no earlier run of this rule")
+
+
+def _power_W(job: WorkflowJob) -> Interval:
+    """Return the power of a job's processors, all busy (the meter's own model), and of its GPUs at their limit."""
+    cores = [parameter for sensor in cpu_model.find() for parameter in sensor.parameters.values()]
+    gpus = _gpu_W() if job.gpus else Interval(0.0, 0.0, 0.0)
+    return Interval(
+        *(
+            job.threads * sum(getattr(one, bound) for one in cores) + job.gpus * getattr(gpus, bound)
+            for bound in ("value", "low", "high")
+        )
+    )
+
+
+def _gpu_W() -> Interval:
+    cards, sensors = nvml.find()
+    if not cards:
+        return Interval(0.0, 0.0, 0.0)
+    limits = [limit for sensor in sensors if (limit := sensor.limit_W) is not None]
+    return Interval(max(limits), 0.1 * max(limits), max(limits)) if limits else GPU_W

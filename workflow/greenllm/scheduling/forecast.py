@@ -1,0 +1,135 @@
+"""The signal of a policy: carbon, price or both over time, from files in the formats of recorded series."""
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from greenllm.config.policy import Policy, seconds_of
+from greenllm.errors import UserError, listed
+from greenllm.footprint.formulas import J_PER_kWh
+from greenllm.footprint.series import RecordedSeries, read_series
+from greenllm.footprint.series.steps import CARBON_UNIT
+from greenllm.scheduling.problem import MS, Course
+from greenllm.timestamps import rfc3339
+
+CARBON = "gCO2e"  # the unit of a carbon objective
+GRAMS_PER_TONNE = 1e6
+
+
+@dataclass(frozen=True)
+class SignalFile:
+    """A file of a signal, what it holds, and how much its values count in the objective."""
+
+    path: str
+    series: RecordedSeries
+    weight: float
+
+    @property
+    def is_carbon(self) -> bool:
+        """Whether it is carbon intensity; otherwise a price."""
+        return self.series.unit == CARBON_UNIT
+
+
+@dataclass(frozen=True)
+class Signal:
+    """What a joule costs over time; `unit` is that of the costs: gCO2e, or a currency."""
+
+    unit: str
+    files: Sequence[SignalFile]
+
+    def course(self, begin_s: float, end_s: float) -> Course:
+        """Return the costs between two times (Unix time, s). Raises UserError where the files do not cover them all."""
+        for file in self.files:
+            _require_covered(file, begin_s, end_s)
+        return self._course([file.series.values for file in self.files], begin_s, end_s)
+
+    def bounds(self, begin_s: float, end_s: float) -> tuple[Course, Course] | None:
+        """Return the courses of the 95 % bounds; None if a file has none."""
+        lows = [file.series.lows for file in self.files]
+        highs = [file.series.highs for file in self.files]
+        if any(one is None for one in (*lows, *highs)):
+            return None
+        low, high = (self._course([one for one in bound if one is not None], begin_s, end_s) for bound in (lows, highs))
+        return low, high
+
+    def _course(self, values: Sequence[Sequence[float]], begin_s: float, end_s: float) -> Course:
+        every = [(file, np.asarray(own, dtype=float)) for file, own in zip(self.files, values, strict=True)]
+        starts = np.unique(np.concatenate([[begin_s], *(np.asarray(file.series.times) for file, _ in every)]))
+        starts = starts[(starts >= begin_s) & (starts < end_s)]
+        rates = np.zeros(len(starts))
+        for file, own in every:
+            index = np.searchsorted(np.asarray(file.series.times), starts, side="right") - 1
+            rates += file.weight * own[np.maximum(index, 0)] / J_PER_kWh
+        edges: npt.NDArray[np.int64] = np.round((np.append(starts, end_s) - begin_s) * MS).astype(np.int64)
+        return Course(edges, rates)
+
+
+def signal_of(policy: Policy, key: str = "signal", now_s: float | None = None) -> Signal | None:
+    """Return the signal of a policy's files in `key` (signal or recorded); None if there are none.
+
+    Raises UserError for a file that is not valid, is too old (of `signal` alone), or does not fit the objective.
+    """
+    paths: list[str] = getattr(policy, key)
+    if not paths or policy.objective is None:
+        return None
+    found = [(path, read_series(Path(path), forecast=key == "signal")) for path in paths]
+    if key == "signal" and policy.max_age is not None:
+        for path in paths:
+            _require_fresh(path, policy.max_age, time.time() if now_s is None else now_s)
+    carbon = [(path, series) for path, series in found if series.unit == CARBON_UNIT]
+    price = [(path, series) for path, series in found if series.unit != CARBON_UNIT]
+    wanted = {"carbon": (1, 0), "price": (0, 1), "both": (1, 1)}[policy.objective]
+    if (len(carbon), len(price)) != wanted:
+        units = listed([f"{path} in {series.unit}" for path, series in found])
+        expected = {"carbon": f"one file in {CARBON_UNIT}", "price": "one file in a unit such as EUR/MWh"}
+        raise UserError(
+            f"policy.{key}: {units}; expected "
+            f"{expected.get(policy.objective, ' and '.join(expected.values()))} for objective {policy.objective}"
+        )
+    if price and not price[0][1].unit[:3].isupper():
+        raise UserError(f"policy.{key}: {price[0][0]} is in {price[0][1].unit}; expected carbon or a price")
+    if policy.objective == "both" and policy.carbon_price_per_t is None:
+        raise UserError("policy.carbon_price_per_t: is missing; expected a number, since the objective is both")
+    grams = 1.0 if policy.objective == "carbon" else (policy.carbon_price_per_t or 0.0) / GRAMS_PER_TONNE
+    return Signal(
+        unit=price[0][1].unit[:3] if price else CARBON,
+        files=[
+            *(SignalFile(path, series, grams) for path, series in carbon),
+            *(SignalFile(path, series, 1.0) for path, series in price),
+        ],
+    )
+
+
+def _require_fresh(path: str, max_age: str, now_s: float) -> None:
+    written_s = Path(path).stat().st_mtime
+    if now_s - written_s > seconds_of(max_age):
+        raise UserError(
+            f"{path}: was written at {rfc3339(written_s)}, {(now_s - written_s) / 3600:.3g} h ago, more than "
+            f"policy.max_age ({max_age}); get a new forecast, or set policy.max_age to null"
+        )
+
+
+def _require_covered(file: SignalFile, begin_s: float, end_s: float) -> None:
+    """Raise UserError unless a file has values for all of a time."""
+    series = file.series
+    covers = f"covers {rfc3339(series.times[0])} to {rfc3339(series.ends[-1])}"
+    if series.times[0] > begin_s or series.ends[-1] <= begin_s:
+        raise UserError(
+            f"{file.path}: {covers} (UTC), but jobs may start at {rfc3339(begin_s)}; get a forecast from then on, or "
+            "correct the time zone of its times"
+        )
+    if series.ends[-1] < end_s - 1e-3:
+        raise UserError(
+            f"{file.path}: {covers} (UTC), but jobs may run until {rfc3339(end_s)}; get a longer forecast, or set an "
+            "earlier policy.deadline or a shorter policy.max_delay"
+        )
+    for end, following in zip(series.ends, series.times[1:], strict=False):
+        if following > end and following > begin_s and end < end_s:
+            raise UserError(
+                f"{file.path}: has no values from {rfc3339(end)} to {rfc3339(following)} (UTC), when jobs may run; "
+                "fill the gap"
+            )

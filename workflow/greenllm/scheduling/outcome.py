@@ -1,0 +1,154 @@
+"""What a plan saved: the ledgers' energies times the signal, against the same jobs started at once."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+from greenllm.attribution.jobs import JobEnergy
+from greenllm.errors import UserError
+from greenllm.scheduling.at_once import at_once, makespan
+from greenllm.scheduling.document import JobPlan, ScheduledJob, ScheduleOutcome, SchedulePlan
+from greenllm.scheduling.forecast import Signal, signal_of
+from greenllm.scheduling.planner import RESUME_S, energy_cost, sources, stretch
+from greenllm.scheduling.problem import MS, Activity, Course, Problem, Run
+from greenllm.scheduling.solver import cheapest
+from greenllm.scheduling.workflow_jobs import name_of
+from greenllm.study import layout
+from greenllm.study.models import Config
+
+
+@dataclass(frozen=True)
+class _Ran:
+    """A planned job that ran: its attempts with their energies (J); times in ms from the plan's begin."""
+
+    plan: JobPlan
+    attempts: Sequence[tuple[Run, float]]
+
+    @property
+    def energy_J(self) -> float:
+        return sum(energy_J for _, energy_J in self.attempts)
+
+    @property
+    def duration(self) -> int:
+        return sum(run.end - run.start for run, _ in self.attempts)
+
+    def cost(self, course: Course) -> float:
+        return sum(energy_cost(energy_J, [run], course) for run, energy_J in self.attempts)
+
+    def activity(self, known: set[str]) -> Activity:
+        """Return the job as it ran, after those of the jobs before it that ran, too."""
+        return Activity(
+            self.plan.name,
+            self.duration,
+            power_W=self.energy_J / self.duration * MS if self.duration else 0.0,
+            after=tuple(name for name in self.plan.after if name in known),
+            uses={"cores": float(self.plan.threads), "gpus": float(self.plan.gpus)},
+            pieces=self.plan.pieces,
+            resume=round(RESUME_S * MS) if self.plan.pieces > 1 else 0,
+        )
+
+
+def outcome_of_study(config: Config, results: Path, jobs: Iterable[JobEnergy]) -> ScheduleOutcome | None:
+    """Return what the plan of a study saved, by the signal as it turned out, else by the forecast.
+
+    None without a policy or a plan. Raises the UserErrors of `outcome`, and those of reading plan and signal.
+    """
+    path = layout.located(layout.PLAN, results)
+    if config.policy.objective is None or not path.is_file():
+        return None
+    recorded = signal_of(config.policy, "recorded")
+    signal = recorded or signal_of(config.policy.model_copy(update={"max_age": None}))
+    if signal is None:
+        raise UserError("policy.signal: names no file")
+    return outcome(SchedulePlan.read(path), jobs, signal, recorded=recorded is not None)
+
+
+def outcome(plan: SchedulePlan, jobs: Iterable[JobEnergy], signal: Signal, *, recorded: bool) -> ScheduleOutcome:
+    """Return what a plan saved.
+
+    `jobs` are all attempts of the ledgers; those after the plan was made count, also the failed ones. `recorded` says
+    that the signal is as it turned out. Raises UserError where none of the jobs ran, or the signal does not cover them.
+    """
+    begin_s = _unix(plan.begin)
+    ran, running = _ran(plan, jobs, begin_s)
+    if not ran:
+        raise UserError("none of the planned jobs has run since the plan was made")
+    ended = max(run.end for one in ran.values() for run, _ in one.attempts)
+    deadline = round((_unix(plan.deadline) - begin_s) * MS)
+    earliest = min(0, *(run.start for one in ran.values() for run, _ in one.attempts))
+    course = _shifted(signal.course(begin_s + earliest / MS, begin_s + max(ended, deadline) / MS), earliest)
+    activities = [one.activity(set(ran)) for one in ran.values()]
+    limits = {name: limit for name, limit in plan.limits if limit is not None and name != "power_W"}
+    plain = at_once(activities, limits)
+    rows = []
+    for name, one in ran.items():
+        first = stretch(one.attempts[0][0], begin_s)
+        rows.append(
+            ScheduledJob(
+                name=name,
+                planned=one.plan.runs[0].start,
+                runs=[stretch(run, begin_s) for run, _ in one.attempts],
+                at_once=stretch(plain[name][0], begin_s),
+                delay_s=_unix(first.start) - _unix(one.plan.runs[0].start),
+                energy_J=one.energy_J,
+                cost=one.cost(course),
+                cost_at_once=energy_cost(one.energy_J, plain[name], course),
+            )
+        )
+    cost, cost_at_once = sum(row.cost for row in rows), sum(row.cost_at_once for row in rows)
+    saving = cost_at_once - cost
+    known = Problem(activities, course, max(deadline, ended, makespan(plain)), limits)
+    best = max(cost_at_once - cheapest(known).cost, saving)
+    return ScheduleOutcome(
+        objective=plan.objective,
+        unit=plan.unit,
+        signal=sources(signal),
+        recorded=recorded,
+        deadline=plan.deadline,
+        ended=stretch(Run(0, ended), begin_s).end,
+        late_s=max(0.0, (ended - deadline) / MS),
+        jobs=rows,
+        not_run=_not_run(plan, set(ran), running),
+        cost=cost,
+        cost_at_once=cost_at_once,
+        saving=saving,
+        expected_saving=plan.saving,
+        best_saving=best,
+        regret=best - saving,
+    )
+
+
+def _ran(plan: SchedulePlan, jobs: Iterable[JobEnergy], begin_s: float) -> tuple[Mapping[str, _Ran], set[str]]:
+    """Return the planned jobs that ran since the plan was made, in the plan's order, and the names of those running."""
+    attempts: dict[str, list[tuple[Run, float]]] = {}
+    running: set[str] = set()
+    for job in jobs:
+        if job.parent is not None or job.rule is None or _unix(job.started) < _unix(plan.made):
+            continue
+        name = name_of(job.rule, {key: str(value) for key, value in job.wildcards.items()})
+        if job.status == "running":
+            running.add(name)
+        energy = job.energy_with_children
+        if job.ended is None or energy is None:
+            continue
+        start, end = (round((_unix(time) - begin_s) * MS) for time in (job.started, job.ended))
+        attempts.setdefault(name, []).append((Run(start, end), energy.value))
+    return {job.name: _Ran(job, attempts[job.name]) for job in plan.jobs if job.name in attempts}, running
+
+
+def _not_run(plan: SchedulePlan, ran: set[str], running: set[str]) -> list[str]:
+    """Return the jobs that did not run; those behind one that runs now, such as the account, are still to come."""
+    to_come = set(running)
+    for job in plan.jobs:  # each behind those that it needs
+        if to_come.intersection(job.after):
+            to_come.add(job.name)
+    return [job.name for job in plan.jobs if job.name not in ran | to_come]
+
+
+def _shifted(course: Course, by: int) -> Course:
+    return Course(course.edges + by, course.rates)
+
+
+def _unix(time: str) -> float:
+    return datetime.fromisoformat(time).timestamp()

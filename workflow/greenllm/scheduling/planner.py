@@ -1,0 +1,230 @@
+"""From jobs, what they are expected to take, and a signal to a plan: when to start what."""
+
+import hashlib
+import math
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from pathlib import Path
+
+from greenllm.config.policy import Policy, seconds_of
+from greenllm.errors import UserError
+from greenllm.estimate import Interval
+from greenllm.scheduling.at_once import at_once, makespan
+from greenllm.scheduling.document import JobPlan, Limits, SchedulePlan, SignalSource, Stretch
+from greenllm.scheduling.expectations import Expected
+from greenllm.scheduling.forecast import Signal
+from greenllm.scheduling.problem import MS, Activity, Course, Problem, Run, Runs
+from greenllm.scheduling.solver import cheapest
+from greenllm.scheduling.workflow_jobs import WorkflowJob
+from greenllm.timestamps import rfc3339
+
+# What a training needs to go on after a pause: start Python, load libraries, data and the checkpoint.
+RESUME_S = 15.0
+POWER = "power_W"
+DEFAULT_DELAY = "24h"
+
+
+@dataclass(frozen=True)
+class Planned:
+    """The jobs to plan, what each is expected to take, and into how many pieces those that may pause are divided."""
+
+    jobs: Sequence[WorkflowJob]
+    expected: Mapping[str, Expected]
+    pieces: Mapping[str, int]
+
+    def activities(self, *, cautious: bool) -> list[Activity]:
+        """Return the jobs as activities, with their expected run times or, if cautious, the upper bounds of these."""
+        return [self._activity(job, cautious) for job in self.jobs]
+
+    def _activity(self, job: WorkflowJob, cautious: bool) -> Activity:
+        expected = self.expected[job.name]
+        duration_s = expected.duration_s.high if cautious else expected.duration_s.value
+        pieces = self.pieces.get(job.name, 1)
+        return Activity(
+            job.name,
+            math.ceil(duration_s * MS),
+            power_W=expected.energy_J.value / duration_s if duration_s > 0 else 0.0,
+            after=job.after,
+            uses={"cores": float(job.threads), "gpus": float(job.gpus), POWER: expected.power_W},
+            pieces=pieces,
+            resume=round(RESUME_S * MS) if pieces > 1 else 0,
+        )
+
+
+def plan(planned: Planned, policy: Policy, signal: Signal, limits: Limits, begin_s: float) -> SchedulePlan:
+    """Return the plan that costs least by the signal, with all jobs done by the policy's deadline.
+
+    Times are planned with the upper bounds of run times where the deadline allows that, so that jobs start as planned.
+    Raises UserError where the deadline can't be met, the power budget is too small, or the signal does not cover all.
+    """
+    shared = {name: limit for name, limit in limits if limit is not None}
+    _require_power(planned, policy)
+    free = {name: limit for name, limit in shared.items() if name != POWER}
+    activities = planned.activities(cautious=False)
+    latest_s = deadline_of(policy, begin_s, makespan(at_once(activities, free)) / MS, signal)
+    deadline = math.floor((latest_s - begin_s) * MS)
+    careful = planned.activities(cautious=True)
+    cautious = makespan(at_once(careful, shared)) <= deadline
+    used = careful if cautious else activities
+    needed = makespan(at_once(used, shared))
+    if needed > deadline:
+        raise UserError(
+            f"policy: started at once, the jobs need until {rfc3339(begin_s + needed / MS)}, but the deadline is "
+            f"{rfc3339(latest_s)}; set a later policy.deadline, a longer max_delay, or a larger power_budget_W"
+        )
+    course = signal.course(begin_s, latest_s)
+    found = cheapest(Problem(used, course, deadline, shared))
+    return _written(
+        planned, policy, signal, limits, begin_s, latest_s, cautious, found.runs, at_once(activities, free), course,
+        found.gap,
+    )  # fmt: skip
+
+
+def deadline_of(policy: Policy, begin_s: float, needed_s: float, signal: Signal) -> float:
+    """Return when all jobs must be done (Unix time, s).
+
+    Without a deadline of the policy, it is at the end of the signal at the latest. Raises UserError for a deadline in
+    the past.
+    """
+    delayed_s = begin_s + needed_s + seconds_of(policy.max_delay or DEFAULT_DELAY)
+    if policy.deadline is not None:
+        require_future(policy.deadline, begin_s)
+        deadline_s = datetime.fromisoformat(policy.deadline).timestamp()
+        return deadline_s if policy.max_delay is None else min(deadline_s, delayed_s)
+    known_s = min(file.series.ends[-1] for file in signal.files)
+    return delayed_s if known_s < begin_s + needed_s else min(delayed_s, known_s)
+
+
+def require_future(deadline: str, begin_s: float) -> None:
+    """Raise UserError if a deadline is before the earliest start (Unix time, s)."""
+    if datetime.fromisoformat(deadline).timestamp() <= begin_s:
+        raise UserError(
+            f"policy.deadline: {deadline} is in the past; jobs start at {rfc3339(begin_s)} (UTC) at the earliest; set "
+            "a later one, or leave it out"
+        )
+
+
+def _require_power(planned: Planned, policy: Policy) -> None:
+    budget_W = policy.power_budget_W
+    if budget_W is None or not planned.jobs:
+        return
+    most = max(planned.jobs, key=lambda job: planned.expected[job.name].power_W)
+    power_W = planned.expected[most.name].power_W
+    if power_W > budget_W:
+        raise UserError(
+            f"policy.power_budget_W: {budget_W:g}, but {most.name} alone takes {power_W:.4g} W "
+            f"({planned.expected[most.name].source}); set at least that"
+        )
+
+
+def _written(
+    planned: Planned, policy: Policy, signal: Signal, limits: Limits, begin_s: float, latest_s: float, cautious: bool,
+    runs: Runs, plain: Runs, course: Course, gap: float,
+) -> SchedulePlan:  # fmt: skip
+    rows = []
+    moved: list[tuple[Expected, Sequence[Run], Sequence[Run]]] = []
+    for job in planned.jobs:
+        expected = planned.expected[job.name]
+        own = runs[job.name]
+        lasting = lasting_as(own, math.ceil((expected.duration_s.value + RESUME_S * (len(own) - 1)) * MS))
+        moved.append((expected, lasting, plain[job.name]))
+        rows.append(
+            JobPlan(
+                name=job.name,
+                rule=job.rule,
+                wildcards=dict(job.wildcards),
+                after=list(job.after),
+                threads=job.threads,
+                gpus=job.gpus,
+                runs=[stretch(run, begin_s) for run in lasting],
+                at_once=stretch(plain[job.name][0], begin_s),
+                duration_s=expected.duration_s,
+                energy_J=expected.energy_J,
+                source=expected.source,
+                pieces=planned.pieces.get(job.name, 1),
+                cost=energy_cost(expected.energy_J.value, lasting, course),
+                cost_at_once=energy_cost(expected.energy_J.value, plain[job.name], course),
+            )
+        )
+    bounds = signal.bounds(begin_s, latest_s)
+    cost, cost_at_once = sum(row.cost for row in rows), sum(row.cost_at_once for row in rows)
+    return SchedulePlan(
+        made=rfc3339(time.time()),
+        objective=policy.objective or "",
+        unit=signal.unit,
+        signal=sources(signal),
+        begin=rfc3339(begin_s),
+        deadline=rfc3339(latest_s),
+        limits=limits,
+        cautious=cautious,
+        jobs=rows,
+        cost=cost,
+        cost_at_once=cost_at_once,
+        saving=_saving(moved, course, bounds),
+        signal_bounds=bounds is not None,
+        gap=gap,
+    )
+
+
+def _saving(
+    moved: Iterable[tuple[Expected, Sequence[Run], Sequence[Run]]], course: Course, bounds: tuple[Course, Course] | None
+) -> Interval:
+    """Return the expected saving with 95 % bounds.
+
+    The errors of energies and those of the signal are independent, and add in quadrature; those of one kind are taken
+    as fully correlated between jobs. The signal's errors now and at the planned time are taken as independent.
+    """
+    value, energy_low, energy_high, signal_half = 0.0, 0.0, 0.0, 0.0
+    for expected, runs, plain in moved:
+        rate = mean_rate(plain, course) - mean_rate(runs, course)
+        value += expected.energy_J.value * rate
+        worse, better = sorted((expected.energy_J.low * rate, expected.energy_J.high * rate))
+        energy_low += expected.energy_J.value * rate - worse
+        energy_high += better - expected.energy_J.value * rate
+        if bounds is not None and list(runs) != list(plain):
+            halves = [(mean_rate(own, bounds[1]) - mean_rate(own, bounds[0])) / 2 for own in (runs, plain)]
+            signal_half += expected.energy_J.value * math.hypot(*halves)
+    return Interval(value, value - math.hypot(energy_low, signal_half), value + math.hypot(energy_high, signal_half))
+
+
+def mean_rate(runs: Sequence[Run], course: Course) -> float:
+    """Return the mean of the signal over runs, weighted by time; of a run without length its value there."""
+    total = sum(run.end - run.start for run in runs)
+    if total <= 0:
+        return float(course.mean(runs[0].start, runs[0].start + 1))
+    return sum(float(course.mean(run.start, run.end)) * (run.end - run.start) for run in runs) / total
+
+
+def energy_cost(energy_J: float, runs: Sequence[Run], course: Course) -> float:
+    """Return what an energy costs that is spread evenly over runs."""
+    return energy_J * mean_rate(runs, course)
+
+
+def lasting_as(runs: Sequence[Run], duration: int) -> list[Run]:
+    """Return planned runs with the length (ms) that is expected, where they were planned with its upper bound."""
+    found: list[Run] = []
+    left = duration
+    for number, run in enumerate(runs):
+        last = number == len(runs) - 1
+        length = left if last else min(left, run.end - run.start)
+        if length > 0 or not found:
+            found.append(replace(run, end=run.start + max(length, 0)))
+        left -= length
+    return found
+
+
+def stretch(run: Run, begin_s: float) -> Stretch:
+    """Return a run as plan.json has it."""
+    return Stretch(start=rfc3339(begin_s + run.start / MS), end=rfc3339(begin_s + run.end / MS))
+
+
+def sources(signal: Signal) -> list[SignalSource]:
+    """Return the files of a signal with their hashes."""
+    return [
+        SignalSource(
+            path=file.path, sha256=hashlib.sha256(Path(file.path).read_bytes()).hexdigest(), unit=file.series.unit
+        )
+        for file in signal.files
+    ]

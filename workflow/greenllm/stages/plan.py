@@ -1,0 +1,174 @@
+"""`greenllm plan`: when to start which job, by the carbon of the grid or the price of electricity."""
+
+import argparse
+import os
+import sys
+import time
+from collections.abc import Callable
+from datetime import datetime
+from itertools import accumulate
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from greenllm.scheduling.document import JobPlan, Limits, SchedulePlan
+    from greenllm.scheduling.expectations import EarlierRun
+    from greenllm.scheduling.forecast import Signal
+    from greenllm.scheduling.workflow_jobs import WorkflowJob
+    from greenllm.study.models import Config
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Add the options of the command."""
+    parser.usage = "greenllm plan [options] [-- SNAKEMAKE OPTIONS ...]"
+    add = parser.add_argument
+    add(
+        "--configfile", type=Path, default=Path("config/config.yaml"), metavar="FILE",
+        help="the study, with its section policy (default: config/config.yaml)",
+    )  # fmt: skip
+    add("--cores", type=int, metavar="N", help="processors that jobs share (default: those of this host)")
+    add("--gpus", type=int, metavar="N", help="GPUs that jobs share (default: those of this host)")
+    add("--cluster", action="store_true", help="jobs share nothing: a cluster has room for all")
+    add(
+        "--earlier", action="append", type=Path, default=[], metavar="LEDGER",
+        help="folder of earlier ledgers, for run times (s) and energies (J); repeatable (default: the study's own)",
+    )  # fmt: skip
+    add("--begin", metavar="TIME", help="earliest start, with its zone: 2026-12-01T02:00Z (default: now)")
+    add("--out", type=Path, metavar="FILE", help="plan.json to write (default: plan/ in the results folder); a table "
+        "(.csv, .md, .tex, .parquet) and a figure (.svg, .pdf, .png) are written beside it")  # fmt: skip
+    add("words", nargs=argparse.REMAINDER, metavar="-- OPTIONS", help="options of snakemake, such as targets")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Write the plan, its table and its figure, and print what it is expected to save."""
+    from greenllm.checks.study import check_config
+    from greenllm.config.read import read_yaml
+    from greenllm.files import require_own, write_json
+    from greenllm.scheduling.workflow_jobs import dry_run
+    from greenllm.study import layout
+
+    config = check_config(read_yaml(arguments.configfile), str(arguments.configfile))
+    out = arguments.out or layout.located(layout.PLAN, config.results)
+    require_own(out, '"schema": "greenllm/plan/')
+    if (reason := _no_policy(config)) is not None:
+        out.unlink(missing_ok=True)  # an earlier plan would still hold jobs back
+        print(f"{arguments.configfile}: {reason}: jobs start at once", file=sys.stderr)
+        return 0
+    begin_s, signal = _signal(arguments, config)
+    words = arguments.words[1:] if arguments.words[:1] == ["--"] else arguments.words
+    jobs = dry_run(["--configfile", str(arguments.configfile), "--cores", str(_most_cores(arguments)), *words])
+    if not jobs:  # an earlier plan stays: the account says what it saved
+        print(f"{arguments.configfile}: all results are there: no job to plan", file=sys.stderr)
+        return 0
+    found = _plan(arguments, config, jobs, signal, begin_s)
+    write_json(out, found.model_dump(mode="json", by_alias=True))
+    _show(found, signal, begin_s, out)
+    return 0
+
+
+def _no_policy(config: "Config") -> str | None:
+    """Return why there is nothing to plan by; None if there is."""
+    if config.policy.objective is None:
+        return "policy.objective is null"
+    return None if config.policy.signal else "policy.signal names no file"
+
+
+def _most_cores(arguments: argparse.Namespace) -> int:
+    return max(arguments.cores or 0, os.cpu_count() or 1)
+
+
+def _signal(arguments: argparse.Namespace, config: "Config") -> "tuple[float, Signal]":
+    """Return the earliest start (Unix time, s) and the signal, checked before Snakemake is asked for the jobs."""
+    from greenllm.meter.planned_start import unix_time
+    from greenllm.scheduling.forecast import signal_of
+    from greenllm.scheduling.planner import require_future
+
+    begin_s = time.time() if arguments.begin is None else unix_time(arguments.begin, "--begin")
+    if config.policy.deadline is not None:
+        require_future(config.policy.deadline, begin_s)
+    signal = signal_of(config.policy)
+    assert signal is not None
+    signal.course(begin_s, begin_s + 1)
+    return begin_s, signal
+
+
+def _plan(
+    arguments: argparse.Namespace, config: "Config", jobs: "list[WorkflowJob]", signal: "Signal", begin_s: float
+) -> "SchedulePlan":
+    from greenllm.scheduling.expectations import expected
+    from greenllm.scheduling.planner import Planned, plan
+
+    planned = Planned(jobs, expected(jobs, _earlier(arguments, config)), _pieces(config, jobs))
+    return plan(planned, config.policy, signal, _limits(arguments, config), begin_s)
+
+
+def _earlier(arguments: argparse.Namespace, config: "Config") -> "list[EarlierRun]":
+    from greenllm.attribution import attribute
+    from greenllm.scheduling.expectations import earlier_runs
+    from greenllm.study import layout
+
+    own = layout.located(layout.LEDGER, config.results)
+    folders = arguments.earlier or ([own] if own.is_dir() else [])
+    found = []
+    for folder in folders:
+        found += earlier_runs(attribute(folder, policy=config.meter.policy, courses=False).jobs)
+    return found
+
+
+def _pieces(config: "Config", jobs: "list[WorkflowJob]") -> "dict[str, int]":
+    """Return into how many pieces each training that may pause is divided: there is a checkpoint at each validation."""
+    from greenllm.study.plan import Plan
+
+    if not config.policy.interrupt:
+        return {}
+    study = Plan(config)
+    trainings = {
+        job.name: study.training(job.wildcards["experiment"], job.wildcards["recipe"])
+        for job in jobs
+        if job.rule == "train"
+    }
+    return {name: settings.evaluations for name, settings in trainings.items() if settings.processes == 1}
+
+
+def _limits(arguments: argparse.Namespace, config: "Config") -> "Limits":
+    from greenllm.meter.leases import usable_cpus
+    from greenllm.meter.sensors import nvml
+    from greenllm.scheduling.document import Limits
+
+    power_W = config.policy.power_budget_W
+    if arguments.cluster:
+        return Limits(power_W=power_W)
+    gpus = len(nvml.find()[0]) if arguments.gpus is None else arguments.gpus
+    cores = len(usable_cpus()) if arguments.cores is None else arguments.cores
+    return Limits(cores=float(cores), gpus=float(gpus) if gpus else None, power_W=power_W)
+
+
+def _show(found: "SchedulePlan", signal: "Signal", begin_s: float, out: Path) -> None:
+    from greenllm.report.figures.schedule import write_schedule
+    from greenllm.report.language import language, speaking
+    from greenllm.report.schedule_text import plan_text
+    from greenllm.report.tables.schedule import schedule_table
+
+    end_s = datetime.fromisoformat(found.deadline).timestamp()
+    with speaking(language("en")):
+        schedule_table(found).write(out.with_suffix(""))
+        write_schedule(found, signal.course(begin_s, end_s), signal.bounds(begin_s, end_s), out.with_suffix(""))
+        print(plan_text(found))
+    gpus = _held(found, lambda job: job.gpus)
+    options = f"--cores {_held(found, lambda job: job.threads)}" + (f" --resources gpu={gpus}" if gpus else "")
+    print(f"{out}: jobs that wait for their start hold cores of snakemake, so run it with {options}", file=sys.stderr)
+
+
+def _held(plan: "SchedulePlan", amount: "Callable[[JobPlan], int]") -> int:
+    """Return how much of a resource Snakemake needs so that no job that waits for its start holds up another one.
+
+    A job holds it from the end of the jobs before it to its own end. The meter's leases keep jobs off each other.
+    """
+    ended = {job.name: job.runs[-1].end for job in plan.jobs}
+    changes = []
+    for job in plan.jobs:
+        changes += [
+            (max((ended[name] for name in job.after), default=""), amount(job)),
+            (ended[job.name], -amount(job)),
+        ]
+    return max(accumulate(change for _, change in sorted(changes)), default=0)
