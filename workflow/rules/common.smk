@@ -72,6 +72,7 @@ def metered(rule, command, wildcards=(), inputs="{input:q}", threads="{threads}"
         f"meter --rule {rule}",
         wildcard_options(*wildcards),
         f"--attempt {{resources.attempt}} --threads {threads} --memory {{resources.mem_mb}} --gpus {{resources.gpu}}",
+        power_limit_option(rule),
         options,
         "--input",
         inputs,
@@ -80,6 +81,12 @@ def metered(rule, command, wildcards=(), inputs="{input:q}", threads="{threads}"
         "> {log:q} 2>&1",
     )
     return " ".join(filter(None, words))
+
+
+def power_limit_option(rule):
+    """Return the option that limits the power of each GPU of the job, if the configuration limits the rule's stage."""
+    limit_W = getattr(getattr(STUDY.resources, rule, None), "power_limit_W", None)
+    return "" if limit_W is None else f"--power-limit {limit_W:g}"
 
 
 def wildcard_options(*names):

@@ -52,7 +52,7 @@ class Options:
         if self.power_limit_W is not None:
             if not 0 < self.power_limit_W < math.inf:
                 raise UserError(f"--power-limit {self.power_limit_W:g}: expected watts, a number above 0")
-            if not self.gpus:
+            if self.gpus is None:
                 raise UserError(f"--power-limit {self.power_limit_W:g}: the job asks for no GPU; add --gpus N")
         for group in self.cgroups:
             check(group)

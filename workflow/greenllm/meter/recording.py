@@ -93,7 +93,7 @@ class Recording:
         If a signal ends this process before `end`, the next meter restores the limit. Raises UserError where it cannot
         be set.
         """
-        if (limit_W := self.options.power_limit_W) is not None:
+        if (limit_W := self.options.power_limit_W) is not None and self.options.gpus:
             holder = holder_record(self.id, printable(self.options.rule or self.options.command[0]))
             self._power_limits.set(self.slots.gpus, limit_W, holder)
         self._host, self._cpus = host_name(), processor_count()
