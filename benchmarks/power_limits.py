@@ -9,6 +9,7 @@ Exit status 1 if a limit is not restored. Needs a C compiler.
 """
 
 import argparse
+import itertools
 import os
 import random
 import signal
@@ -30,8 +31,8 @@ pynvml.nvmlInit()
 for i in range(pynvml.nvmlDeviceGetCount()):
     print(pynvml.nvmlDeviceGetPowerManagementLimit(pynvml.nvmlDeviceGetHandleByIndex(i)) // 1000)
 """
-# A meter takes about 0.2 s to set the limit; the job ends after a random time up to this (s).
-LONGEST_S = 1.0
+# A run is ended within this time (s): its meter takes about 0.2 s to set the limit, and its job lasts up to a second.
+LONGEST_S = 1.2
 
 
 def limits_W(environment: dict[str, str]) -> list[int]:
@@ -39,19 +40,21 @@ def limits_W(environment: dict[str, str]) -> list[int]:
     return [int(line) for line in done.stdout.split()]
 
 
-def one_run(environment: dict[str, str], chance: random.Random, with_second: bool) -> tuple[str, bool]:
-    """Return how a run was ended, and whether the limits are as before."""
+def one_run(environment: dict[str, str], chance: random.Random, with_second: bool) -> tuple[str | None, bool]:
+    """Return how a run was ended (None: it was over before), and whether the limits are as before."""
     options = ["--gpus", "2", "--rule", "limited", "--power-limit"]
-    command = ["--", "sleep", str(chance.uniform(0, LONGEST_S))]
+    command = ["--", "sleep", str(chance.uniform(0, 1))]
     quiet = {"env": environment, "stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
     first = subprocess.Popen([*METER, *options, str(chance.randint(200, 699)), *command], process_group=0, **quiet)
     second = subprocess.Popen([*METER, *options, "250", *command], process_group=0, **quiet) if with_second else None
-    time.sleep(chance.uniform(0, LONGEST_S + 0.3))
+    time.sleep(chance.uniform(0, LONGEST_S))
     by = chance.choice([signal.SIGTERM, signal.SIGKILL])
     whole = chance.random() < 0.5
+    ended = None
     if first.poll() is None:
         os.killpg(first.pid, by) if whole else first.send_signal(by)
-    ended = f"{by.name} to {'the group' if whole else 'the meter'}" if first.wait() else "its own end"
+        ended = f"{by.name} to {'the group' if whole else 'the meter'}"
+    first.wait()
     if second is not None:
         second.wait()
     time.sleep(0 if whole else LONGEST_S)  # until the job of a killed meter has ended
@@ -70,12 +73,15 @@ def main() -> int:
         folder = Path(name)
         gpu = SimulatedGpu(low_W=600, high_W=600, limit_W=BEFORE_W, min_limit_W=200, max_limit_W=BEFORE_W)
         environment = clean_environment(folder) | gpu_environment(compile_nvml(folder), [gpu, gpu])
-        for number in range(arguments.runs):
+        for number in itertools.count():
             ended, as_before = one_run(environment, chance, with_second=number % 3 == 2)
-            endings[ended] = endings.get(ended, 0) + 1
-            restored += as_before
+            if ended is not None:
+                endings[ended] = endings.get(ended, 0) + 1
+                restored += as_before
             if not as_before:
                 print(f"run {number}, ended by {ended}: {limits_W(environment)} W")
+            if sum(endings.values()) == arguments.runs:
+                break
     print(f"restored in {restored} of {arguments.runs} runs; ended by", endings)
     return 0 if restored == arguments.runs else 1
 

@@ -163,9 +163,9 @@ def test_without_a_gpu_a_limit_is_no_error_and_without_asking_for_one_it_is(tmp_
     assert (done.returncode, done.stdout) == (0, "ran\n")
     assert "--power-limit 300: the job has no GPU, so no limit is set" in done.stderr
     for words, reason in (
-        [["300"], "asks for no GPU"],
-        [["-5", "--gpus", 1], "above 0"],
-        [["nan", "--gpus", 1], "above 0"],
+        (["300"], "asks for no GPU"),
+        (["-5", "--gpus", 1], "above 0"),
+        (["nan", "--gpus", 1], "above 0"),
     ):
         refused = meter("--power-limit", *words, "--", "true", env=env)
         assert (refused.returncode, refused.stderr.count("\n")) == (2, 1)

@@ -52,8 +52,8 @@ def checked(plan: Plan, environment: Mapping[str, str] = os.environ) -> Reservat
         if required:
             return Reservations(plan, [*lines, f"device: require, but {reason}"], refused=True)
         return Reservations(plan, [*lines, f"no GPU is leased, the CPU computes: {reason}"] if gpus else lines)
-    stages = {one.stage for one in asking}
-    if outside := list(_limits_outside(plan, stages, visible(gpus, environment.get("CUDA_VISIBLE_DEVICES")))):
+    computing = {one.stage for one in asking}
+    if outside := list(_limits_outside(plan, computing, visible(gpus, environment.get("CUDA_VISIBLE_DEVICES")))):
         return Reservations(plan, [*lines, *outside], refused=True)
     pythons = dict.fromkeys(one.python for one in asking if one.python is not None)
     reasons = {python: reason for python in pythons if (reason := _asked(python, environment))}
