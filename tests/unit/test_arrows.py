@@ -18,7 +18,7 @@ FLOORS = [
     {"compression", "serving"},
     {"recipes", "load"},
     {"study"},
-    {"footprint"},
+    {"footprint", "tuning"},
     {"comparison"},
     {"account"},
     {"report", "exports", "checks"},

@@ -1,8 +1,8 @@
 """A response surface: what settings cost that were not probed yet, by those that were.
 
 A Gaussian process of the logarithm of a cost (Rasmussen and Williams, Gaussian Processes for Machine Learning, 2006,
-chapter 2), by scikit-learn. Knobs act on energy and time nearly as factors, so in the logarithm as a sum: each knob has a
-curve of its own, and a smaller part is common to all. With about twenty probes, fitted hyperparameters did worse than
+chapter 2), by scikit-learn. Knobs act on energy and time nearly as factors, so in the logarithm as a sum: each knob
+has a curve, and a smaller part depends on all knobs together. With about twenty probes, fitted hyperparameters did worse than
 fixed ones on the surfaces of benchmarks/tuning.py.
 """
 

@@ -19,9 +19,10 @@ from scipy.stats import norm, qmc
 from greenllm.tuning.response import Array, Response
 from greenllm.tuning.space import KNOBS, Setting, Space
 
-# Of the probes, these are the first, spread over the space; the last repeat the best ones, since the least of many noisy
-# figures is too low; those before turn one knob of the best setting by one step. A setting is probed so often at most.
-FIRST, REPEATS, STEPS, MOST = 6, 3, 6, 3
+# Of the probes, FIRST are spread over the space. The last ones, REPEATS, repeat the best settings, since the least of
+# many noisy figures is too low. Before them, STEPS turn one knob of the best setting by one step. A setting is probed
+# MOST times at most.
+FIRST, REPEATS, STEPS, MOST = 7, 3, 5, 3
 # A setting that failed, such as one without enough memory, counts as this many times the worst cost.
 FAILED = 1.6
 # A step of a knob is tried if the time is within its bound with at least this probability.
@@ -119,10 +120,10 @@ def search(
 class ResponseSampler(BaseSampler):
     """Samples an Optuna study of energy and time by response surfaces of both.
 
-    First a Latin hypercube; then what improves most on the least energy within the bound, by expectation (Jones,
-    Schonlau, Welch, Journal of Global Optimization 13, 1998; with the probability of the bound: Gardner and others, ICML
-    2014); then the neighbours of the best setting; at last the best settings again. Optuna's own samplers need more
-    probes: with 25, TPE is within 5 % of the optimum in a third of the cases of benchmarks/tuning.py.
+    First a Latin hypercube; then what is expected to improve most on the least energy within the bound (Jones, Schonlau,
+    Welch, Journal of Global Optimization 13, 1998; with the probability of the bound: Gardner and others, ICML 2014);
+    then the neighbours of the best setting; at last the best settings again. Optuna's own samplers need more probes:
+    with 25, its TPE is within 5 % of the optimum in a third of the cases of benchmarks/tuning.py.
     """
 
     def __init__(self, space: Space, probes: int, bound_s: float, seed: int) -> None:
