@@ -2,8 +2,8 @@
 
 A Gaussian process of the logarithm of a cost (Rasmussen and Williams, Gaussian Processes for Machine Learning, 2006,
 chapter 2), by scikit-learn. Knobs act on energy and time nearly as factors, so in the logarithm as a sum: each knob
-has a curve, and a smaller part depends on all knobs together. With about twenty probes, fitted hyperparameters did worse than
-fixed ones on the surfaces of benchmarks/tuning.py.
+has a curve, and a smaller part depends on all knobs together. With about twenty probes, fitted hyperparameters did
+worse than fixed ones on the surfaces of benchmarks/tuning.py.
 """
 
 from collections.abc import Sequence

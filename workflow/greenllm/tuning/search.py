@@ -120,8 +120,8 @@ def search(
 class ResponseSampler(BaseSampler):
     """Samples an Optuna study of energy and time by response surfaces of both.
 
-    First a Latin hypercube; then what is expected to improve most on the least energy within the bound (Jones, Schonlau,
-    Welch, Journal of Global Optimization 13, 1998; with the probability of the bound: Gardner and others, ICML 2014);
+    First a Latin hypercube; then what is expected to improve most on the least energy within the bound (Jones and
+    others, Journal of Global Optimization 13, 1998; with the probability of the bound: Gardner and others, ICML 2014);
     then the neighbours of the best setting; at last the best settings again. Optuna's own samplers need more probes:
     with 25, its TPE is within 5 % of the optimum in a third of the cases of benchmarks/tuning.py.
     """
