@@ -17,6 +17,7 @@ from greenllm.config.read import ConfigError, read_yaml
 from greenllm.errors import UserError
 from greenllm.files import require_writable
 from greenllm.study import layout
+from greenllm.study.expected_power import ExpectedPower, jobs_over_budget, reserved
 from greenllm.study.plan import Plan
 from greenllm.study.reservations import Reservations, checked
 
@@ -38,6 +39,19 @@ PLAN = RESERVATIONS.plan
 STUDY = PLAN.config  # with the controls that a GPU of this host calls for
 for line in RESERVATIONS.lines:
     print(f"{CONFIG_FILE}: {line}", file=sys.stderr)
+
+
+# A budget for the power of all running jobs, which Snakemake's scheduler keeps: `--resources power_W=…`, else
+# `policy.power_budget_W`. Without one, no job names its power, and no ledger is read here.
+if "power_W" not in workflow.global_resources.keys() and (
+    budget_W := getattr(getattr(STUDY, "policy", None), "power_budget_W", None)
+):
+    workflow.register_resource("power_W", int(budget_W))
+POWER_BUDGET = workflow.global_resources.get("power_W")
+EXPECTED_POWER = POWER_BUDGET and ExpectedPower.from_ledgers(layout.located(layout.LEDGER, STUDY.results))
+if POWER_BUDGET and (too_much := jobs_over_budget(PLAN, EXPECTED_POWER, POWER_BUDGET.value)):
+    print(*(f"{CONFIG_FILE}: {line}" for line in too_much), sep="\n", file=sys.stderr)
+    sys.exit(2)
 
 
 # Only when jobs start: a dry run and Snakemake's `--report` write nothing here.
@@ -101,13 +115,25 @@ LIGHT_MB = 2000
 def needs(stage=None):
     """Return the resources of a stage's jobs, or of a job that belongs to no stage and uses no GPU."""
     if stage is None:
-        return {"gpu": 0, "mem_mb": LIGHT_MB, "attempt": current_attempt}
+        return {"gpu": 0, "mem_mb": LIGHT_MB, "attempt": current_attempt, **power(stage)}
     configured = getattr(STUDY.resources, stage)
     return {
         "gpu": lambda wildcards: PLAN.gpus(stage, wildcards.experiment, wildcards.get("recipe")),
         "mem_mb": configured.memory_MB,
         "runtime": configured.runtime_min,
         "attempt": current_attempt,
+        **power(stage),
+    }
+
+
+def power(stage):
+    """Return the power (W) that a stage's jobs are expected to draw, as a resource, if the run has a power budget."""
+    if POWER_BUDGET is None:
+        return {}
+    if stage is None:
+        return {"power_W": EXPECTED_POWER.of_light()}
+    return {
+        "power_W": lambda wildcards: EXPECTED_POWER.of(stage, wildcards, reserved(PLAN, stage, wildcards))
     }
 
 

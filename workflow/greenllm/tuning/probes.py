@@ -38,8 +38,10 @@ class ProbedWindow:
 class Workload(Protocol):
     """What is probed: a training, or answering requests."""
 
-    unit: str
-    """One unit of its work: sample, request."""
+    @property
+    def unit(self) -> str:
+        """One unit of its work: sample, request."""
+        ...
 
     def words(self) -> list[str]:
         """Return the command line of the process that follows orders."""
