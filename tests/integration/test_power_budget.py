@@ -1,4 +1,4 @@
-"""A budget for the power of running jobs: jobs name what earlier attempts drew, and Snakemake keeps the sum below it."""
+"""A budget for the power of running jobs: jobs name what earlier attempts drew, and Snakemake keeps the sum low."""
 
 import json
 import re
@@ -13,7 +13,7 @@ STUDY = {
     "experiments": {
         "support": {"task": "customer-service", "data": {"source": "embedded"}, "recipes": ["baseline", "pruned"]}
     },
-    "recipes": {"baseline": {"train": {}}, "pruned": {"from": "baseline", "prune": {"unstructured": 0.5}}},
+    "recipes": {"baseline": {"train": {}}, "pruned": {"from": "baseline", "prune": {"structured": 0.5}}},
     "device": "cpu",
 }
 

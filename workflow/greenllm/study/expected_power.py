@@ -1,4 +1,4 @@
-"""The power that a job is expected to draw: the mean of earlier attempts in the ledgers, or a model where there is none.
+"""The power that a job is expected to draw: the mean of earlier attempts in the ledgers, or else a model.
 
 Snakemake hands it out as the resource `power_W`, so that the running jobs together stay within a budget of power.
 """
@@ -105,8 +105,8 @@ def jobs_over_budget(plan: Plan, expected: ExpectedPower, budget_W: float) -> li
         power_W = expected.of(stage, wildcards, reserved(plan, stage, wildcards))
         if power_W > budget_W:
             lines.append(
-                f"power budget: {budget_W:g} W, but {stage} of {'/'.join(wildcards.values())} alone is expected to draw "
-                f"{power_W} W; allow at least as much (--resources power_W={power_W}), or limit what it uses"
+                f"power budget: {budget_W:g} W, but {stage} of {'/'.join(wildcards.values())} alone is expected to "
+                f"draw {power_W} W; allow at least as much (--resources power_W={power_W}), or limit what it uses"
             )
     return lines
 
