@@ -68,6 +68,7 @@ def test_a_training_is_tuned(tmp_path, env, data):
     [
         ([], "either --data, to tune a training, or --bundle"),
         (["--bundle", "x"], "--predictions: is missing"),
+        (["--data", "none"], "none/train.parquet: no such file"),
         (["--data", "x", "--batch", "1,zwei"], "--batch 1,zwei: expected whole numbers"),
         (["--data", "x", "--batch", "0"], "--batch 0: expected whole numbers"),
         (["--data", "x", "--precision", "fp8"], "--precision fp8: expected of fp32,bf16"),
@@ -76,22 +77,26 @@ def test_a_training_is_tuned(tmp_path, env, data):
         (["--data", "x", "--probes", "0"], "--probes 0: expected at least 1"),
     ],
 )
-def test_a_mistake_is_one_line(tmp_path, env, options, reason):
+def test_a_mistake_is_one_line(tmp_path, env, data, options, reason):
+    options = [data if word == "x" else word for word in options]
     done = tune(*options, "--out", tmp_path / "out", env=env)
     assert (done.returncode, done.stderr.count("\n")) == (2, 1)
     assert reason in done.stderr
 
 
-def test_data_that_are_not_there_fail_with_what_is_missing(tmp_path, env):
-    done = tune("--data", tmp_path / "none", "--batch", "1", "--out", tmp_path / "out", env=env)
+def test_a_process_that_ends_says_why_and_is_not_started_again_and_again(tmp_path, env, data):
+    (tmp_path / "prepared").mkdir()
+    shutil.copy(data / "train.parquet", tmp_path / "prepared")
+    done = tune("--data", tmp_path / "prepared", "--batch", "1", "--out", tmp_path / "out", env=env)
     assert done.returncode == 2
     assert "Traceback" not in done.stderr
-    assert "tokenizer.json: no such file" in done.stderr
+    assert done.stderr.count("tokenizer.json: no such file") == 1
+    assert "every probe failed" in done.stderr
 
 
 @pytest.mark.skipif(shutil.which("cc") is None, reason="needs a C compiler for the simulated NVML")
-def test_power_limits_that_may_not_be_set_are_refused_before_the_first_probe(tmp_path, env):
+def test_power_limits_that_may_not_be_set_are_refused_before_the_first_probe(tmp_path, env, data):
     environment = env | gpu_environment(compile_nvml(tmp_path), [SimulatedGpu(may_set_limit=False)])
-    done = tune("--data", "x", "--gpus", 1, "--power-limit", "300,400", "--out", tmp_path / "out", env=environment)
+    done = tune("--data", data, "--gpus", 1, "--power-limit", "300,400", "--out", tmp_path / "out", env=environment)
     assert (done.returncode, done.stdout) == (2, "")
     assert "the driver lets only root do so" in done.stderr

@@ -22,7 +22,7 @@ def test_the_search_ends_near_the_optimum_within_25_probes(name):
 
 def test_a_bound_of_time_excludes_what_is_too_slow():
     found = case("saturating", 0.8, 1)
-    assert found.excess <= 0.1
+    assert found.excess <= 0.15
     assert found.time_of_bound <= 1.03  # within the noise of a probe
 
 

@@ -87,6 +87,12 @@ def _check(arguments: argparse.Namespace) -> None:
         raise UserError("expected either --data, to tune a training, or --bundle, to tune a server")
     if arguments.bundle is not None and arguments.predictions is None:
         raise UserError("--predictions: is missing; expected the JSONL file that `greenllm evaluate` wrote")
+    for folder, file, command in (
+        (arguments.data, "train.parquet", "preprocess"),
+        (arguments.bundle, "greenllm.json", "deploy"),
+    ):
+        if folder is not None and not (folder / file).is_file():
+            raise UserError(f"{folder / file}: no such file; expected the folder that `greenllm {command}` wrote")
     if arguments.bundle is not None and arguments.precision:
         raise UserError("--precision: a bundle has its own; leave it out, or tune each recipe's bundle")
     if arguments.power_limit and not arguments.gpus:

@@ -87,7 +87,7 @@ def search(
     """Probe at most `probes` settings of the space and return what was found.
 
     `bound_s` is the longest mean time of a unit of work. `probe` raises ProbeFailedError where a setting cannot run.
-    Raises ProbeFailedError with the last reason where all fail.
+    Raises ProbeFailedError with the last reason where all of the first ones fail.
     """
     sampler = ResponseSampler(space, probes, math.inf if bound_s is None else bound_s, seed)
     distributions: dict[str, BaseDistribution] = {
@@ -104,6 +104,8 @@ def search(
             except ProbeFailedError as error:
                 study.tell(trial, state=TrialState.FAIL)
                 done.append(Probe(setting, None, str(error)))
+                if all(one.cost is None for one in done) and len(done) >= min(FIRST, len(space.settings())):
+                    raise
                 continue
             study.tell(trial, [cost.energy_J, cost.time_s])
             done.append(Probe(setting, cost))
@@ -170,7 +172,7 @@ class ResponseSampler(BaseSampler):
             return spread[0]
         if not costs.known:
             return self._settings[new[0]] if new else self._settings[0]
-        if not new or number >= self._probes - REPEATS:
+        if not new or (number >= self._probes - REPEATS and len(self._settings) > self._probes):
             return self._again(costs)
         return self._settings[self._improving(costs, new, turn=number >= self._probes - REPEATS - STEPS)]
 
