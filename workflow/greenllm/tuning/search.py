@@ -125,7 +125,7 @@ class ResponseSampler(BaseSampler):
     First a Latin hypercube; then what is expected to improve most on the least energy within the bound (Jones and
     others, Journal of Global Optimization 13, 1998; with the probability of the bound: Gardner and others, ICML 2014);
     then the neighbours of the best setting; at last the best settings again. Optuna's own samplers need more probes:
-    with 25, its TPE is within 5 % of the optimum in a third of the cases of benchmarks/tuning.py.
+    benchmarks/tuning.py compares its TPE.
     """
 
     def __init__(self, space: Space, probes: int, bound_s: float, seed: int) -> None:
