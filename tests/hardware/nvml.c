@@ -22,7 +22,7 @@ enum {
     SUCCESS = 0, INVALID_ARGUMENT = 2, NOT_SUPPORTED = 3, NO_PERMISSION = 4, NOT_FOUND = 6, INSUFFICIENT_SIZE = 7,
     GPU_IS_LOST = 15, UNKNOWN = 999
 };
-enum { MOST_GPUS = 256, MOST_INSTANCES = 7, MOST_LIMITS = 64 };
+enum { MOST_GPUS = 256, MOST_INSTANCES = 7, MOST_LIMITS = 1024 };
 
 typedef struct gpu gpu_t;
 typedef struct { gpu_t *gpu; int instance; } device_t; /* what a handle points to; instance -1: the whole GPU */

@@ -249,3 +249,17 @@ def test_threads_beyond_the_processors_are_named_and_processes_that_cannot_share
         run.stderr
     )
     assert not (tmp_path / "results").exists()
+
+
+def test_a_stage_limits_the_power_of_its_gpus_within_what_they_permit(tmp_path, env):
+    gpu = SimulatedGpu(limit_W=700, min_limit_W=200, max_limit_W=700)
+    env |= gpu_environment(compile_nvml(tmp_path), [gpu]) | {"PYTHONPATH": str(torch_of(tmp_path / "site"))}
+    planned = plan(tmp_path, study(resources={"train": {"gpu": 1, "power_limit_W": 300}}), env)
+    assert planned.returncode == 0, planned.stderr
+    limited = re.findall(r"meter --rule (\w+) .*--power-limit (\S+)", planned.stdout + planned.stderr)
+    assert set(limited) == {("train", "300")}
+    refused = snakemake(tmp_path, study(resources={"train": {"gpu": 1, "power_limit_W": 150}}), env)
+    assert refused.returncode != 0
+    assert "study.yaml: resources.train.power_limit_W: 150, but GPU-" in refused.stderr
+    assert "permits 200 to 700 W" in refused.stderr
+    assert not (tmp_path / "results/ledger").exists()

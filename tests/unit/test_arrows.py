@@ -19,7 +19,7 @@ FLOORS = [
     {"compression", "serving"},
     {"recipes", "load"},
     {"study"},
-    {"footprint"},
+    {"footprint", "tuning"},
     {"scheduling"},
     {"comparison"},
     {"account"},

@@ -26,6 +26,8 @@ COMMANDS = {
     "serve": ("greenllm.serving.command", "serve a bundle over an OpenAI-compatible HTTP interface"),
     "load": ("greenllm.load.command", "send requests to a server and time the answers"),
     "probe-threads": ("greenllm.load.probing", "answer prompts with several numbers of threads, without a server"),
+    "probe-training": ("greenllm.training.probing", "train a few steps with each of several settings"),
+    "tune": ("greenllm.stages.tune", "find the batch size, threads … with the least energy, by short metered probes"),
     "account": ("greenllm.stages.account", "attribute the ledgers' joules, make the efficiency and impact tables"),
     "footprint": ("greenllm.stages.footprint", "carbon, water and cost of a results folder, at any site; no job runs"),
     "recommend": ("greenllm.stages.recommend", "say which recipe to deploy, at a quality and number of requests"),

@@ -21,6 +21,7 @@ from greenllm.files import require_writable
 from greenllm.ledger.run_file import PlannedJob, RunFile
 from greenllm.meter.host import boot_id, host_name
 from greenllm.study import layout
+from greenllm.study.expected_power import ExpectedPower, jobs_over_budget, reserved
 from greenllm.study.plan import Plan
 from greenllm.study.reservations import Reservations, checked
 
@@ -46,6 +47,19 @@ PLAN = RESERVATIONS.plan
 STUDY = PLAN.config  # with the controls that a GPU of this host calls for
 for line in RESERVATIONS.lines:
     print(f"{CONFIG_FILE}: {line}", file=sys.stderr)
+
+
+# A budget for the power of all running jobs, which Snakemake's scheduler keeps: `--resources power_W=…`, else
+# `policy.power_budget_W`. Without one, no job names its power, and no ledger is read here.
+if "power_W" not in workflow.global_resources.keys() and (
+    budget_W := STUDY.policy.power_budget_W
+):
+    workflow.register_resource("power_W", int(budget_W))
+POWER_BUDGET = workflow.global_resources.get("power_W")
+EXPECTED_POWER = POWER_BUDGET and ExpectedPower.from_ledgers(layout.located(layout.LEDGER, STUDY.results))
+if POWER_BUDGET and (too_much := jobs_over_budget(PLAN, EXPECTED_POWER, POWER_BUDGET.value)):
+    print(*(f"{CONFIG_FILE}: {line}" for line in too_much), sep="\n", file=sys.stderr)
+    sys.exit(2)
 
 
 def begun():
@@ -112,6 +126,7 @@ def metered(rule, command, wildcards=(), inputs="{input:q}", threads="{threads}"
         wildcard_options(*wildcards),
         f"--attempt {{resources.attempt}} --threads {threads} --memory {{resources.mem_mb}}"
         " --gpus {resources.leased_gpu}",
+        power_limit_option(rule),
         options,
         "--input",
         inputs,
@@ -120,6 +135,12 @@ def metered(rule, command, wildcards=(), inputs="{input:q}", threads="{threads}"
         "> {log:q} 2>&1",
     )
     return " ".join(filter(None, words))
+
+
+def power_limit_option(rule):
+    """Return the option that limits the power of each GPU of the job, if the configuration limits the rule's stage."""
+    limit_W = getattr(getattr(STUDY.resources, rule, None), "power_limit_W", None)
+    return "" if limit_W is None else f"--power-limit {limit_W:g}"
 
 
 def wildcard_options(*names):
@@ -134,9 +155,9 @@ LIGHT_MB, LIGHT_min = 2000, 60
 def needs(stage=None):
     """Return the resources of a stage's jobs, or of a job that belongs to no stage and uses no GPU."""
     if stage is None:
-        return asked_for(0, LIGHT_MB, LIGHT_min)
+        return asked_for(0, LIGHT_MB, LIGHT_min) | power(stage)
     configured = getattr(STUDY.resources, stage)
-    return asked_for(gpus(stage), configured.memory_MB, configured.runtime_min)
+    return asked_for(gpus(stage), configured.memory_MB, configured.runtime_min) | power(stage)
 
 
 def asked_for(leased, memory_MB, minutes):
@@ -150,6 +171,17 @@ def asked_for(leased, memory_MB, minutes):
         "mem_mb": lambda wildcards, attempt: memory_MB * attempt,
         "runtime": lambda wildcards, attempt: minutes * attempt,
         "attempt": current_attempt,
+    }
+
+
+def power(stage):
+    """Return the power (W) that a stage's jobs are expected to draw, as a resource, if the run has a power budget."""
+    if POWER_BUDGET is None:
+        return {}
+    if stage is None:
+        return {"power_W": EXPECTED_POWER.of_light()}
+    return {
+        "power_W": lambda wildcards: EXPECTED_POWER.of(stage, wildcards, reserved(PLAN, stage, wildcards))
     }
 
 

@@ -320,6 +320,12 @@ class Needs(Strict):
     gpu: int = Field(0, ge=0, description="Largest number of GPUs; without a usable one the job runs on the CPU.")
     memory_MB: int = Field(4000, ge=100, description="Main memory in MB (for a cluster, and to share its energy).")
     runtime_min: int = Field(60, ge=1, description="Longest run time in minutes (for a cluster).")
+    power_limit_W: float | None = Field(
+        None,
+        gt=0,
+        description="Power limit of each GPU that a job leases, in watts, while it runs; needs the right to set it "
+        "(root). null: the limits stay as they are.",
+    )
 
 
 class Resources(Strict):

@@ -141,6 +141,16 @@ class LeasedGpu:
     name: Text | None = None
 
 
+@dataclass
+class PowerLimit:
+    """The power limit of a job's GPU in watts: before the job, as it asked for, and in effect while it ran."""
+
+    gpu: Word
+    before_W: Positive
+    asked_W: Positive
+    in_effect_W: Positive
+
+
 @dataclass(kw_only=True)
 class StartRecord:
     """A ledger's first line: what was started, where, with what; and what the samples mean."""
@@ -175,6 +185,7 @@ class StartRecord:
     cgroups: list[Text] = field(default_factory=list)
     gpus: list[LeasedGpu] = field(default_factory=list)
     gpus_requested: Whole = 0
+    power_limits: list[PowerLimit] = field(default_factory=list)
     columns: list[Text]
     sensors: list[SensorRecord]
     parameters: dict[str, Parameter]
@@ -182,7 +193,10 @@ class StartRecord:
 
 @dataclass(kw_only=True)
 class EndRecord:
-    """A ledger's last line: how the job ended. `components` are provisional (Component.to_json)."""
+    """A ledger's last line: how the job ended. `components` are provisional (Component.to_json).
+
+    `power_limits_after_W`: the power limit (W) that each GPU whose limit the job had set has after it.
+    """
 
     record: Literal["end"] = "end"
     id: Text | None = None
@@ -197,4 +211,5 @@ class EndRecord:
     outputs: dict[str, Any] | None = None
     work: dict[str, Any] = field(default_factory=dict)
     lost_records: Whole = 0
+    power_limits_after_W: dict[str, Positive] = field(default_factory=dict)
     components: list[dict[str, Any]] = field(default_factory=list)

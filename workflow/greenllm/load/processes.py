@@ -34,13 +34,15 @@ def greenllm(*arguments: str) -> list[str]:
     return [sys.executable, "-m", "greenllm", *arguments]
 
 
-def run_under_meter(rule: str, *, ledger: Path, threads: int, cgroup: str | None) -> NoReturn:
+def run_under_meter(rule: str, *, ledger: Path, threads: int, cgroup: str | None, gpus: int = 0) -> NoReturn:
     """Replace this process by a meter around the same command, alone on the host, with its own ledger folder.
 
     Only energy within one meter can be divided between the server and the load generator. `cgroup` is a control group
     that an inner meter claims: the outer one must claim it, too.
     """
     options = ["--threads", str(threads), "--exclusive", "--rule", rule, "--ledger", str(ledger.absolute())]
+    if gpus:
+        options += ["--gpus", str(gpus)]
     if cgroup is not None:
         options += ["--cgroup", cgroup]
     os.environ[SAFE_PATH] = "1"

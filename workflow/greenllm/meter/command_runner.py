@@ -46,17 +46,27 @@ def _run_once(options: Options, stretch: PlannedStretch | None, held_s: float) -
         become_subreaper()
         tree = tree_of(options.cgroups)
         work_file = absolute(os.environ.get("TMPDIR") or "/tmp") / f"greenllm-{recording.id}.work.json"
-        recording.begin(tree)
     except BaseException:
         recording.abandon()
         raise
     # Signals are taken from a queue, one after the other, instead of by handlers. A signal that was ignored when the
     # meter started (nohup) stays ignored, for the command too. The others are blocked until the log is written, so
-    # that none ends the meter before.
+    # that none ends the meter before, nor leaves a power limit set.
     taken = {s for s in FORWARDED if signal.getsignal(s) != signal.SIG_IGN} | {signal.SIGCHLD, SAMPLE_NOW}
     mask = signal.pthread_sigmask(signal.SIG_BLOCK, taken)
-    pause_s = None if stretch is None else stretch.pause_s
-    outcome = _Command(options.command, work_file, recording, tree, taken, mask, pause_s).run()
+    try:
+        recording.begin(tree)
+    except BaseException:
+        recording.abandon()
+        raise
+    try:
+        ended_by = sorted(signal.sigpending() & taken & set(ENDING))
+        command = _Command(options.command, work_file, recording, tree, taken, mask, None if stretch is None else stretch.pause_s)
+        # A signal that came before the command began ends the attempt: nothing would pass the terminal's Ctrl-C on.
+        outcome = Outcome("killed", 128 + ended_by[0]) if ended_by else command.run()
+    except BaseException:
+        recording.close()
+        raise
     recording.end(outcome)
     signal.signal(SAMPLE_NOW, signal.SIG_IGN)  # one that came too late would end this process instead of its command
     signal.pthread_sigmask(signal.SIG_SETMASK, mask)

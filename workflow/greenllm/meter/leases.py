@@ -35,15 +35,23 @@ class NoLocksError(Exception):
     """No folder can hold the locks."""
 
 
+def _folders() -> list[Path]:
+    chosen = os.environ.get("GREENLLM_LOCKS")
+    return [Path(name) for name in ((chosen,) if chosen else FOLDERS)]
+
+
+def existing_folders() -> list[Path]:
+    """Return the folders in which meters of this host keep lock files, as far as they exist."""
+    return [folder for folder in _folders() if folder.is_dir()]
+
+
 def lock_folder() -> Path:
     """Return the folder of the lock files, made if need be and open to all users.
 
     It is `$GREENLLM_LOCKS`, else in /run/lock or /tmp. Raises NoLocksError where none can be made.
     """
-    chosen = os.environ.get("GREENLLM_LOCKS")
     troubles = []
-    for name in (chosen,) if chosen else FOLDERS:
-        folder = Path(name)
+    for folder in _folders():
         try:
             if not folder.is_dir():
                 folder.parent.mkdir(parents=True, exist_ok=True)

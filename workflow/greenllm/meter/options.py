@@ -1,6 +1,7 @@
 """The options of the meter."""
 
 import argparse
+import math
 import os
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,7 +16,8 @@ from greenllm.meter.planned_start import PlannedStretch, stretches_of, unix_time
 
 @dataclass(frozen=True)
 class Options:
-    """The meter's options. `gpus`, `threads`, `memory_MB`, `config`, `inputs` and `outputs` are None where not given.
+    """The meter's options. `gpus`, `threads`, `memory_MB`, `config`, `inputs`, `outputs` and `power_limit_W` are
+    None where not given.
 
     Raises UserError where a number is out of its range, a control group can be none, or `out` can be no file.
     """
@@ -38,6 +40,7 @@ class Options:
     cgroups: list[str] = field(default_factory=list)
     plan: Path | None = None
     not_before_s: float | None = None
+    power_limit_W: float | None = None
 
     def __post_init__(self) -> None:
         for name, number, lowest in (
@@ -49,6 +52,11 @@ class Options:
         ):
             if number is not None and not number >= lowest:
                 raise UserError(f"--{name} {number}: expected a number of at least {lowest}")
+        if self.power_limit_W is not None:
+            if not 0 < self.power_limit_W < math.inf:
+                raise UserError(f"--power-limit {self.power_limit_W:g}: expected watts, a number above 0")
+            if self.gpus is None:
+                raise UserError(f"--power-limit {self.power_limit_W:g}: the job asks for no GPU; add --gpus N")
         for group in self.cgroups:
             check(group)
         if self.out is not None:  # whether it can be written is seen at the end: the job is not to stop for it
@@ -109,6 +117,14 @@ def configure(parser: argparse.ArgumentParser) -> None:
         default="auto",
         help="auto: use the CPU where there is no GPU; cpu: lease no GPU; require: refuse (exit 2) where --gpus is "
         "asked and there is no GPU (default auto)",
+    )
+    add(
+        "--power-limit",
+        type=float,
+        metavar="W",
+        help="power limit of each leased GPU while the command runs, in watts; refused (exit 2) where the driver does "
+        "not permit it; the limit before is restored at the end, by the next meter if this one is killed (default: "
+        "limits stay as they are)",
     )
     add("--rule", metavar="R", help="name of the rule, for the log")
     add(
@@ -190,4 +206,5 @@ def options_of(arguments: argparse.Namespace) -> Options:
         cgroups=arguments.cgroup,
         plan=None if arguments.plan is None else absolute(arguments.plan),
         not_before_s=None if arguments.not_before is None else unix_time(arguments.not_before, "--not-before"),
+        power_limit_W=arguments.power_limit,
     )

@@ -66,6 +66,7 @@ class Meter:
         inputs: Iterable[str | os.PathLike[str]] | None = None,
         outputs: Iterable[str | os.PathLike[str]] | None = None,
         cgroups: Iterable[str | os.PathLike[str]] = (),
+        power_limit_W: float | None = None,
     ) -> None:
         """The options are those of `greenllm meter` (see its --help); `interval_s` and `wait_s` are in seconds.
 
@@ -88,6 +89,7 @@ class Meter:
             inputs=None if inputs is None else _names("inputs", inputs),
             outputs=None if outputs is None else _names("outputs", outputs),
             cgroups=_names("cgroups", cgroups),
+            power_limit_W=power_limit_W,
         )
         self._interval_s = interval_s
         self._work: dict[str, float] = {}

@@ -18,7 +18,9 @@ from greenllm.meter.console import warn
 from greenllm.meter.discovery import find_sensors
 from greenllm.meter.fingerprints import fingerprints
 from greenllm.meter.host import boot_id, host_name, processor_count
+from greenllm.meter.leases import holder_record
 from greenllm.meter.options import Options, absolute
+from greenllm.meter.power_limits import PowerLimits, restore_limits_of_killed_jobs
 from greenllm.meter.process_tree import ProcessTree
 from greenllm.meter.provisional import Provisional
 from greenllm.meter.sampler import Row, Sampler
@@ -74,6 +76,9 @@ class Recording:
         except BaseException:
             self._closing.close()
             raise
+        restore_limits_of_killed_jobs(gpus)  # now, since such a job may have held the lease before this one
+        self._power_limits = PowerLimits()
+        self._closing.callback(self._power_limits.restore)
         self._sensors += [nvml.instance(gpu.uuid) for gpu in self.slots.gpus if gpu.index < 0]
         self.interval_s = min([self.interval_s, *map(_unambiguous_s, self._sensors)])
 
@@ -87,7 +92,14 @@ class Recording:
         }
 
     def begin(self, tree: ProcessTree) -> None:
-        """Take the first sample of the job, whose processes are the tree's, and begin its ledger."""
+        """Set the power limit, take the first sample of the job, whose processes are the tree's, and begin its ledger.
+
+        If a signal ends this process before `end`, the next meter restores the limit. Raises UserError where it cannot
+        be set.
+        """
+        if (limit_W := self.options.power_limit_W) is not None and self.options.gpus:
+            holder = holder_record(self.id, printable(self.options.rule or self.options.command[0]))
+            self._power_limits.set(self.slots.gpus, limit_W, holder)
         self._host, self._cpus = host_name(), processor_count()
         leased = [gpu.uuid for gpu in self.slots.gpus]
         self._sampler = Sampler(self._sensors, leased, tree)
@@ -146,7 +158,7 @@ class Recording:
             self._sampler.begin_edge(ended=True)
             for row in self._sampler.watch_edge():
                 self._ledger.write(row)
-        end = self._end_record(outcome)
+        end = self._end_record(outcome, self._power_limits.restore())
         self._ledger.write(asdict(end), sync=True)
         for gpu, memory in self._sampler.memory.items():
             if memory.used is False and self._parent is None:
@@ -161,7 +173,11 @@ class Recording:
 
     def abandon(self) -> None:
         """Release everything that the recording holds: its job does not begin."""
+        self.close()
         self.slots.release()
+
+    def close(self) -> None:
+        """Restore the power limits, close sensors and ledger; the lease stays with the job's processes."""
         self._closing.close()
 
     def sample(self) -> None:
@@ -212,6 +228,7 @@ class Recording:
             cgroups=[printable(group) for group in options.cgroups],
             gpus=[LeasedGpu(gpu.uuid, gpu.index, gpu.name) for gpu in slots.gpus],
             gpus_requested=options.gpus or 0,
+            power_limits=self._power_limits.limits,
             columns=self._sampler.columns,
             sensors=[sensor.record for sensor in sensors],
             parameters={name: parameter for s in sensors for name, parameter in s.parameters.items()},
@@ -222,7 +239,7 @@ class Recording:
         text = "\0".join(command) if config is None else config
         return hashlib.sha256(text.encode(errors="surrogateescape")).hexdigest()
 
-    def _end_record(self, outcome: Outcome) -> EndRecord:
+    def _end_record(self, outcome: Outcome, power_limits_after_W: dict[str, float]) -> EndRecord:
         ended_s, ended_wall_s = float(self._last[0] or 0.0), float(self._last[1] or 0.0)
         duration_s = ended_s - (self._start.monotonic_s or 0.0)
         with _carrying_on("the provisional energy could not be computed"):
@@ -244,6 +261,7 @@ class Recording:
             outputs=self._written(),
             work=dict(outcome.work),
             lost_records=self._ledger.lost,
+            power_limits_after_W=power_limits_after_W,
             components=[component.to_json() for component in self.components],
         )
 

@@ -3,7 +3,7 @@
 import os
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -12,6 +12,7 @@ from greenllm.cluster.assignment import assigned_gpus, scheduler_of
 from greenllm.config.models import Needs
 from greenllm.config.read import ConfigError
 from greenllm.errors import UserError
+from greenllm.meter.gpu_power_limit import GpuPowerLimit, PowerLimitError
 from greenllm.meter.gpus import visible
 from greenllm.meter.leases import usable_cpus
 from greenllm.meter.sensors import Sensor, nvml
@@ -35,7 +36,8 @@ def checked(plan: Plan, environment: Mapping[str, str] = os.environ) -> Reservat
     """Return the study's reservations that jobs on this host can use, and the controls that it needs if there is a GPU.
 
     Refused are `device: require` if a job can use no GPU, trainings with more processes than GPUs, or with processes
-    that can't share the available processors evenly, and a control whose name another recipe has.
+    that can't share the available processors evenly, power limits that a GPU does not permit, and a control whose name
+    another recipe has.
     """
     jobs = list(plan.all_gpu_jobs())
     processors = len(usable_cpus())
@@ -51,6 +53,9 @@ def checked(plan: Plan, environment: Mapping[str, str] = os.environ) -> Reservat
         if required:
             return Reservations(plan, [*lines, f"device: require, but {reason}"], refused=True)
         return Reservations(plan, [*lines, f"no GPU is leased, the CPU computes: {reason}"] if gpus else lines)
+    computing = {one.stage for one in asking}
+    if outside := list(_limits_outside(plan, computing, visible(gpus, environment.get("CUDA_VISIBLE_DEVICES")))):
+        return Reservations(plan, [*lines, *outside], refused=True)
     pythons = dict.fromkeys(one.python for one in asking if one.python is not None)
     reasons = {python: reason for python in pythons if (reason := _asked(python, environment))}
     for python, reason in reasons.items():
@@ -116,6 +121,26 @@ def _too_few(jobs: Iterator[GpuJobs]) -> Iterator[str]:
                 f"recipes.{one.recipe}: in experiments.{one.experiment}: train.processes: {one.usable} processes "
                 f"need a GPU each; set gpu: {one.usable} in resources.{one.stage}, or fewer processes, or device: cpu"
             )
+
+
+def _limits_outside(plan: Plan, stages: Collection[str], gpus: Sequence[nvml.Gpu]) -> Iterator[str]:
+    """Yield the power limits of these stages that one of these GPUs does not permit. Whether they may be set at all
+    is seen when the meter sets them.
+    """
+    for stage, needs in plan.config.resources:
+        limit_W: float | None = needs.power_limit_W
+        for gpu in gpus:
+            if limit_W is None or stage not in stages or gpu.index < 0:
+                continue
+            try:
+                least_W, most_W = (limit_mW / 1000 for limit_mW in GpuPowerLimit(gpu.uuid).range_mW())
+            except PowerLimitError as error:
+                yield f"resources.{stage}.power_limit_W: {gpu.uuid} has none that can be set: {error}; leave it out"
+                continue
+            if not least_W <= limit_W <= most_W:
+                yield (
+                    f"resources.{stage}.power_limit_W: {limit_W:g}, but {gpu.uuid} permits {least_W:g} to {most_W:g} W"
+                )
 
 
 def _none_allowed(gpus: Sequence[nvml.Gpu], sensors: Sequence[Sensor], environment: Mapping[str, str]) -> str | None:

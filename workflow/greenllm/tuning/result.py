@@ -1,0 +1,84 @@
+"""What was found, as files: a fragment of the configuration (YAML), and every probe (CSV)."""
+
+import csv
+import io
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from greenllm.estimate import Estimate
+from greenllm.files import replacing
+from greenllm.tuning.search import Found
+from greenllm.tuning.space import KNOBS, Setting
+
+# The section of the configuration with a workload's batch and precision, and the stage whose resources it uses.
+SECTIONS = {"sample": ("train", "train"), "request": ("deploy", "measure")}
+
+
+def write_fragment(path: Path, found: Found, unit: str, bound_s: float | None, spent: Estimate | None) -> None:
+    """Write the best setting as a fragment of the configuration, with what it costs in comments.
+
+    `spent` is the energy of the tuning (J), None where it is unknown.
+    """
+    mean = {probe.setting: _mean(found, probe.setting) for probe in found.probes if probe.cost is not None}
+    energy_J, time_s = mean[found.best]
+    dearest = max(mean, key=lambda one: mean[one][0])
+    lines = [
+        f"{found.best}: {energy_J:.4g} J and {time_s:.3g} s per {unit}, {_within(found, bound_s)}.",
+        f"The most of {len(mean)} settings: {mean[dearest][0]:.4g} J per {unit} ({dearest}).",
+        f"{len(found.probes)} probes" + ("." if spent is None else f", {spent.value:.4g} J in all."),
+    ]
+    if unit == "sample" and len({setting.batch for setting in mean}) > 1:
+        lines.append("Another batch trains another model: compare its quality, and adapt learning_rate.")
+    text = "".join(f"# {line}\n" for line in lines) + yaml.safe_dump(fragment(found.best, unit), sort_keys=False)
+    with replacing(path) as beside:
+        beside.write_text(text, encoding="utf-8")
+
+
+def fragment(best: Setting, unit: str) -> dict[str, Any]:
+    """Return a setting as keys of the configuration."""
+    section, stage = SECTIONS[unit]
+    values: dict[str, Any] = {"batch": best.batch}
+    if best.precision is not None:
+        values["precision"] = best.precision
+    needs: dict[str, Any] = {"threads": best.threads}
+    if section == "deploy":
+        values["threads"] = best.threads
+        needs = {}
+    if best.power_limit_W is not None:
+        needs["power_limit_W"] = best.power_limit_W
+    return {section: values} | ({"resources": {stage: needs}} if needs else {})
+
+
+def _within(found: Found, bound_s: float | None) -> str:
+    if bound_s is None:
+        return "the least energy that was probed"
+    if found.within:
+        return f"the least energy within {bound_s:g} s"
+    return f"the fastest, since none is within {bound_s:g} s"
+
+
+def _mean(found: Found, setting: Setting) -> tuple[float, float]:
+    costs = [probe.cost for probe in found.probes if probe.setting == setting and probe.cost is not None]
+    return sum(cost.energy_J for cost in costs) / len(costs), sum(cost.time_s for cost in costs) / len(costs)
+
+
+def write_probes(path: Path, found: Found, unit: str) -> None:
+    """Write every probe, in order: its setting, energy (J) and time (s) of a unit, or why it failed.
+
+    `front` marks the settings than which none has both less energy and less time; `best` the one that was chosen.
+    """
+    text = io.StringIO(newline="")
+    head = ["probe", *KNOBS, f"energy_per_{unit}_J", f"time_per_{unit}_s", "front", "best", "failure"]
+    rows = csv.writer(text, lineterminator="\n")
+    rows.writerow(head)
+    for number, probe in enumerate(found.probes, start=1):
+        setting: Mapping[str, Any] = vars(probe.setting)
+        cost = ("", "") if probe.cost is None else (f"{probe.cost.energy_J:.6g}", f"{probe.cost.time_s:.6g}")
+        marks = (int(probe.setting in found.front), int(probe.setting == found.best))
+        knobs = ["" if setting[knob] is None else setting[knob] for knob in KNOBS]
+        rows.writerow([number, *knobs, *cost, *marks, probe.failure or ""])
+    with replacing(path) as beside:
+        beside.write_text(text.getvalue(), encoding="utf-8")
