@@ -51,9 +51,7 @@ for line in RESERVATIONS.lines:
 
 # A budget for the power of all running jobs, which Snakemake's scheduler keeps: `--resources power_W=…`, else
 # `policy.power_budget_W`. Without one, no job names its power, and no ledger is read here.
-if "power_W" not in workflow.global_resources.keys() and (
-    budget_W := STUDY.policy.power_budget_W
-):
+if "power_W" not in workflow.global_resources.keys() and (budget_W := STUDY.policy.power_budget_W):
     workflow.register_resource("power_W", int(budget_W))
 POWER_BUDGET = workflow.global_resources.get("power_W")
 EXPECTED_POWER = POWER_BUDGET and ExpectedPower.from_ledgers(layout.located(layout.LEDGER, STUDY.results))
@@ -286,7 +284,9 @@ def each_compared_model(pattern):
 
 def each_measurement(pattern):
     """Return the function that returns the pattern's file for each measurement: one per experiment and seed."""
-    return lambda wildcards: [pattern.format(experiment=experiment, seed=seed) for experiment, seed in PLAN.measured()]
+    return lambda wildcards: [
+        pattern.format(experiment=experiment, seed=seed) for experiment, seed in PLAN.measured()
+    ]
 
 
 def each_recipe(pattern):

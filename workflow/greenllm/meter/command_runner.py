@@ -61,7 +61,8 @@ def _run_once(options: Options, stretch: PlannedStretch | None, held_s: float) -
         raise
     try:
         ended_by = sorted(signal.sigpending() & taken & set(ENDING))
-        command = _Command(options.command, work_file, recording, tree, taken, mask, None if stretch is None else stretch.pause_s)
+        pause_s = None if stretch is None else stretch.pause_s
+        command = _Command(options.command, work_file, recording, tree, taken, mask, pause_s)
         # A signal that came before the command began ends the attempt: nothing would pass the terminal's Ctrl-C on.
         outcome = Outcome("killed", 128 + ended_by[0]) if ended_by else command.run()
     except BaseException:

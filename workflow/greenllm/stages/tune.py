@@ -108,12 +108,12 @@ def _check(arguments: argparse.Namespace) -> None:
 def _space(arguments: argparse.Namespace) -> "Space":
     from greenllm.tuning.space import Space
 
+    limits_W = _list("--power-limit", arguments.power_limit, float, lambda one: one > 0, "watts such as 200,300")
     return Space(
         batch=_list("--batch", arguments.batch, int, lambda one: one >= 1, "whole numbers such as 1,2,4"),
         threads=candidates(usable_threads(arguments.threads)),
         precision=_list("--precision", arguments.precision, str, PRECISIONS.__contains__, "of fp32,bf16") or [None],
-        power_limit_W=_list("--power-limit", arguments.power_limit, float, lambda one: one > 0, "watts such as 200,300")
-        or [None],
+        power_limit_W=[*limits_W] or [None],
     )
 
 

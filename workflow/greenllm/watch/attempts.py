@@ -19,11 +19,11 @@ from greenllm.errors import UserError
 from greenllm.estimate import Interval
 from greenllm.ledger.energy_log import SUMMED
 from greenllm.ledger.file import ledger_paths
-from greenllm.ledger.records import EndRecord, StartRecord
+from greenllm.ledger.records import EndRecord, StartRecord, Status
 from greenllm.ledger.run_file import PlannedJob
 from greenllm.meter.host import boot_id
 
-State = Literal["running", "silent", "lost", "succeeded", "failed", "killed"]
+State = Status | Literal["running", "silent", "lost"]
 
 # An end record is in the last bytes of its file, unless the job has thousands of outputs.
 TAIL_B = 64 * 1024

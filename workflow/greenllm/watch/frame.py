@@ -221,9 +221,9 @@ def _is_inside(one: OpenAttempt, other: OpenAttempt) -> bool:
 
 
 def _states(attempts: Sequence[WatchedAttempt], run: Run | None) -> dict[PlannedJob, JobState]:
-    """Return the state of each job: that of its newest attempt, `waiting` without one."""
+    """Return the state of each job: that of its newest attempt, `waiting` without one or while it is paused."""
     states: dict[PlannedJob, JobState] = dict.fromkeys(run.jobs if run else (), "waiting")
-    shown: dict[str, JobState] = {"succeeded": "done", "running": "running", "silent": "silent"}
+    shown: dict[str, JobState] = {"succeeded": "done", "running": "running", "silent": "silent", "paused": "waiting"}
     for one in sorted(attempts, key=lambda one: one.start.wall_s or 0.0):
         states[one.job] = shown.get(one.state, "failed")
     return states
