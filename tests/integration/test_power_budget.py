@@ -49,7 +49,13 @@ def ledgers(tmp_path: Path) -> Path:
 
 def planned(folder: Path, env: dict[str, str], *resources: str) -> subprocess.CompletedProcess[str]:
     (folder / "study.yaml").write_text(json.dumps(STUDY))
-    command: list[str | Path] = [Path(sys.executable).with_name("snakemake"), "--snakefile", ROOT / "Snakefile", "--directory", folder]
+    command: list[str | Path] = [
+        Path(sys.executable).with_name("snakemake"),
+        "--snakefile",
+        ROOT / "Snakefile",
+        "--directory",
+        folder,
+    ]
     command += ["--configfile", folder / "study.yaml", "--cores", "8", "--dry-run", "--resources", "gpu=1", *resources]
     return subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True, timeout=300)
 
