@@ -56,7 +56,18 @@ def planned(folder: Path, env: dict[str, str], *resources: str) -> subprocess.Co
         "--directory",
         folder,
     ]
-    command += ["--configfile", folder / "study.yaml", "--cores", "8", "--dry-run", "--resources", "gpu=1", *resources]
+    command += [
+        "--workflow-profile",
+        "none",
+        "--configfile",
+        folder / "study.yaml",
+        "--cores",
+        "8",
+        "--dry-run",
+        "--resources",
+        "gpu=1",
+        *resources,
+    ]
     return subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True, timeout=300)
 
 

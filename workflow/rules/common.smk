@@ -21,7 +21,7 @@ from greenllm.files import require_writable
 from greenllm.ledger.run_file import PlannedJob, RunFile
 from greenllm.meter.host import boot_id, host_name
 from greenllm.study import layout
-from greenllm.study.expected_power import ExpectedPower, jobs_over_budget, reserved
+from greenllm.study.expected_power import PowerBudget
 from greenllm.study.plan import Plan
 from greenllm.study.reservations import Reservations, checked
 
@@ -51,13 +51,18 @@ for line in RESERVATIONS.lines:
 
 # A budget for the power of all running jobs, which Snakemake's scheduler keeps: `--resources power_W=…`, else
 # `policy.power_budget_W`. Without one, no job names its power, and no ledger is read here.
-if "power_W" not in workflow.global_resources.keys() and (budget_W := STUDY.policy.power_budget_W):
-    workflow.register_resource("power_W", int(budget_W))
-POWER_BUDGET = workflow.global_resources.get("power_W")
-EXPECTED_POWER = POWER_BUDGET and ExpectedPower.from_ledgers(layout.located(layout.LEDGER, STUDY.results))
-if POWER_BUDGET and (too_much := jobs_over_budget(PLAN, EXPECTED_POWER, POWER_BUDGET.value)):
-    print(*(f"{CONFIG_FILE}: {line}" for line in too_much), sep="\n", file=sys.stderr)
-    sys.exit(2)
+if "power_W" not in workflow.global_resources.keys() and STUDY.policy.power_budget_W:
+    workflow.register_resource("power_W", int(STUDY.policy.power_budget_W))
+POWER_BUDGET = None
+if "power_W" in workflow.global_resources.keys():
+    budget_W = workflow.global_resources["power_W"].value
+    try:
+        POWER_BUDGET = PowerBudget.checked(
+            PLAN, layout.located(layout.LEDGER, STUDY.results), budget_W, here=HERE
+        )
+    except UserError as error:
+        print(*(f"{CONFIG_FILE}: {line}" for line in str(error).splitlines()), sep="\n", file=sys.stderr)
+        sys.exit(2)
 
 
 def begun():
@@ -177,10 +182,8 @@ def power(stage):
     if POWER_BUDGET is None:
         return {}
     if stage is None:
-        return {"power_W": EXPECTED_POWER.of_light()}
-    return {
-        "power_W": lambda wildcards: EXPECTED_POWER.of(stage, wildcards, reserved(PLAN, stage, wildcards))
-    }
+        return {"power_W": POWER_BUDGET.expected.of_light()}
+    return {"power_W": lambda wildcards: POWER_BUDGET.of(stage, wildcards)}
 
 
 def gpus(stage):

@@ -9,8 +9,8 @@ from scipy.stats import t as student
 
 from greenllm.attribution.jobs import JobEnergy
 from greenllm.estimate import Interval
-from greenllm.meter.sensors import cpu_model, nvml
 from greenllm.scheduling.workflow_jobs import WorkflowJob, name_of
+from greenllm.study.modelled_power import Reserved, modelled_power
 
 # Of one earlier run alone: how much the next one may differ. Jobs of one kind on one host differ by some percent, a
 # busy host doubles a run time; there is no figure of more general validity.
@@ -18,7 +18,6 @@ LEAST_SHARE, MOST_SHARE = 0.8, 1.5
 # Without any earlier run: parts of the longest run time that the configuration allows.
 MODEL_SHARES = (0.1, 0.01, 1.0)
 MODEL_RUNTIME_MIN = 60.0
-GPU_W = Interval(300.0, 50.0, 700.0)  # a card that has no power limit to read: between a T4 and an H100
 
 
 @dataclass(frozen=True)
@@ -114,26 +113,6 @@ def _of_model(job: WorkflowJob) -> Expected:
     """Return a rough guess: a part of the longest run time allowed, and the power of its processors and GPUs."""
     limit_s = (job.runtime_min or MODEL_RUNTIME_MIN) * 60
     duration = Interval(*(share * limit_s for share in MODEL_SHARES))
-    power = _power_W(job)
+    power = modelled_power(Reserved(job.threads, job.gpus))
     energy = Interval(duration.value * power.value, duration.low * power.low, duration.high * power.high)
     return Expected(duration, energy, "model: no earlier run of this rule")
-
-
-def _power_W(job: WorkflowJob) -> Interval:
-    """Return the power of a job's processors, all busy (the meter's own model), and of its GPUs at their limit."""
-    cores = [parameter for sensor in cpu_model.find() for parameter in sensor.parameters.values()]
-    gpus = _gpu_W() if job.gpus else Interval(0.0, 0.0, 0.0)
-    return Interval(
-        *(
-            job.threads * sum(getattr(one, bound) for one in cores) + job.gpus * getattr(gpus, bound)
-            for bound in ("value", "low", "high")
-        )
-    )
-
-
-def _gpu_W() -> Interval:
-    cards, sensors = nvml.find()
-    if not cards:
-        return Interval(0.0, 0.0, 0.0)
-    limits = [limit for sensor in sensors if (limit := sensor.limit_W) is not None]
-    return Interval(max(limits), 0.1 * max(limits), max(limits)) if limits else GPU_W

@@ -13,25 +13,15 @@ from pathlib import Path
 from typing import Any
 
 from greenllm.config.models import Needs
+from greenllm.errors import UserError
 from greenllm.ledger.energy_log import SUMMED
 from greenllm.ledger.file import ledger_paths
-from greenllm.meter.host import processor_count
-from greenllm.meter.sensors import cpu_model, dram_model, nvml
+from greenllm.meter.sensors import nvml
+from greenllm.study.modelled_power import Reserved, modelled_power
 from greenllm.study.plan import Plan
 
-# The most that a GPU draws where its limit is unknown, as on the nodes of a cluster: NVIDIA H100 SXM, data sheet.
-GPU_W = 700.0
 # The end record of a ledger is read from its end; it is this long at most (bytes).
 LONGEST_END = 1 << 20
-
-
-@dataclass(frozen=True)
-class Reserved:
-    """What a job reserves: processors, GPUs, and the power limit of each GPU (W; None: it has none)."""
-
-    threads: int
-    gpus: int
-    power_limit_W: float | None = None
 
 
 @dataclass(frozen=True)
@@ -70,11 +60,11 @@ class ExpectedPower:
         """Return the power of a job (W, rounded up): of its rule, experiment and recipe; of its rule; or modelled."""
         known = self.earlier_W.get((rule, wildcards.get("experiment"), wildcards.get("recipe")))
         power_W = self.of_rule_W.get(rule) if known is None else known
-        return max(1, math.ceil(modelled_W(reserved) if power_W is None else power_W))
+        return max(1, math.ceil(modelled_power(reserved).value if power_W is None else power_W))
 
     def of_light(self) -> int:
         """Return the power of a job that belongs to no stage (W, rounded up): one busy processor, as modelled."""
-        return max(1, math.ceil(modelled_W(Reserved(1, 0))))
+        return max(1, math.ceil(modelled_power(Reserved(1, 0)).value))
 
 
 class _Sums:
@@ -91,24 +81,43 @@ class _Sums:
         return {key: energy_J / duration_s for key, (energy_J, duration_s) in self._sums.items()}
 
 
-def reserved(plan: Plan, stage: str, wildcards: Mapping[str, str]) -> Reserved:
-    """Return what a job of a stage reserves."""
-    needs: Needs = getattr(plan.config.resources, stage)
-    gpus = plan.gpus(stage, wildcards["experiment"], wildcards.get("recipe"))
-    return Reserved(needs.threads, gpus, needs.power_limit_W)
+@dataclass(frozen=True)
+class PowerBudget:
+    """The power (W) that all running jobs may draw together, and what each job of a plan is expected to draw."""
 
+    plan: Plan
+    budget_W: float
+    expected: ExpectedPower
+    without_gpu: bool
 
-def jobs_over_budget(plan: Plan, expected: ExpectedPower, budget_W: float) -> list[str]:
-    """Return a line for each stage, experiment and recipe whose job alone is expected to draw more than the budget."""
-    lines = []
-    for stage, wildcards in _jobs(plan):
-        power_W = expected.of(stage, wildcards, reserved(plan, stage, wildcards))
-        if power_W > budget_W:
-            lines.append(
-                f"power budget: {budget_W:g} W, but {stage} of {'/'.join(wildcards.values())} alone is expected to "
-                f"draw {power_W} W; allow at least as much (--resources power_W={power_W}), or limit what it uses"
-            )
-    return lines
+    @classmethod
+    def checked(cls, plan: Plan, ledgers: Path, budget_W: float, *, here: bool) -> "PowerBudget":
+        """Return the budget of jobs that run on this host (`here`), or on a cluster's nodes, whose GPUs are unknown.
+
+        Raises UserError, with a line for each kind of job that alone would draw more.
+        """
+        budget = cls(plan, budget_W, ExpectedPower.from_ledgers(ledgers), without_gpu=here and not nvml.find()[0])
+        if lines := budget._too_much():
+            raise UserError("\n".join(lines))
+        return budget
+
+    def of(self, stage: str, wildcards: Mapping[str, str]) -> int:
+        """Return the power (W, rounded up) that a job of a stage is expected to draw."""
+        needs: Needs = getattr(self.plan.config.resources, stage)
+        gpus = 0 if self.without_gpu else self.plan.gpus(stage, wildcards["experiment"], wildcards.get("recipe"))
+        return self.expected.of(stage, wildcards, Reserved(needs.threads, gpus, needs.power_limit_W))
+
+    def _too_much(self) -> list[str]:
+        lines = []
+        for stage, wildcards in _jobs(self.plan):
+            power_W = self.of(stage, wildcards)
+            if power_W > self.budget_W:
+                lines.append(
+                    f"power budget: {self.budget_W:g} W, but {stage} of {'/'.join(wildcards.values())} alone is "
+                    f"expected to draw {power_W} W; allow at least as much (--resources power_W={power_W}, or "
+                    "policy.power_budget_W), or limit what it uses"
+                )
+        return lines
 
 
 def _jobs(plan: Plan) -> Iterator[tuple[str, dict[str, str]]]:
@@ -121,24 +130,6 @@ def _jobs(plan: Plan) -> Iterator[tuple[str, dict[str, str]]]:
             stages = [step.stage] if step is not None else []
             for stage in [*stages, *(("evaluate", "deploy") if recipe in experiment.recipes else ())]:
                 yield stage, {"experiment": name, "recipe": recipe}
-
-
-def modelled_W(reserved: Reserved) -> float:
-    """Return the power (W) of a job whose processors are busy and whose GPUs draw what they may.
-
-    Processors and memory as the meter models them (docs/explanation/modelled.md); memory by the share of processors.
-    """
-    cpus = processor_count()
-    share = min(1.0, reserved.threads / cpus)
-    power_W = 0.0
-    for sensor in (*cpu_model.find(), *dram_model.find()):
-        for term in sensor.terms:
-            watts = sensor.parameters[term.parameter].value * term.factor
-            power_W += watts * (share if term.of == "time" else min(reserved.threads, cpus))
-    if reserved.gpus:
-        limits = [sensor.limit_W for sensor in nvml.find()[1] if sensor.limit_W]
-        power_W += reserved.gpus * (reserved.power_limit_W or max(limits, default=GPU_W))
-    return power_W
 
 
 def _records(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
