@@ -1,7 +1,6 @@
 """A budget for the power of running jobs: jobs name what earlier attempts drew, and Snakemake keeps the sum low."""
 
 import json
-import re
 import subprocess
 import sys
 from pathlib import Path
@@ -59,6 +58,8 @@ def planned(folder: Path, env: dict[str, str], *resources: str) -> subprocess.Co
     command += [
         "--workflow-profile",
         "none",
+        "--logger",
+        "greenllm-jobs",
         "--configfile",
         folder / "study.yaml",
         "--cores",
@@ -74,12 +75,12 @@ def planned(folder: Path, env: dict[str, str], *resources: str) -> subprocess.Co
 def powers(done: subprocess.CompletedProcess[str]) -> dict[tuple[str, str | None], int]:
     """Return the power that each job names, by rule and recipe."""
     assert done.returncode == 0, done.stderr
-    found = {}
-    for rule, block in re.findall(r"^(?:local)?rule (\w+):\n((?: .*\n)+)", done.stdout + done.stderr, re.MULTILINE):
-        recipe = re.search(r"wildcards:.*recipe=(\w+)", block)
-        if power := re.search(r"power_W=(\d+)", block):
-            found[rule, recipe and recipe[1]] = int(power[1])
-    return found
+    jobs = [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
+    return {
+        (job["rule"], job["wildcards"].get("recipe")): job["resources"]["power_W"]
+        for job in jobs
+        if "power_W" in job["resources"]
+    }
 
 
 def test_a_job_names_what_earlier_attempts_drew_and_else_what_a_model_says(tmp_path, env, ledgers):

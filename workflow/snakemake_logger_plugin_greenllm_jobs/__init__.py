@@ -9,8 +9,6 @@ from snakemake.logging import get_event
 from snakemake_interface_logger_plugins.base import LogHandlerBase
 from snakemake_interface_logger_plugins.common import LogEvent
 
-RESOURCES = ("gpu", "mem_mb", "runtime")
-
 
 class LogHandler(LogHandlerBase, logging.Handler):
     """Write a line for each job that would run."""
@@ -23,12 +21,12 @@ class LogHandler(LogHandlerBase, logging.Handler):
         """Write a job, or an error."""
         if get_event(record) is LogEvent.JOB_INFO:
             found = vars(record)
-            resources = {name: found["resources"].get(name) for name in RESOURCES}
+            resources = found["resources"].items()
             line = {
                 "rule": found["rule_name"],
                 "wildcards": {name: str(value) for name, value in found["wildcards"].items()},
                 "threads": found["threads"],
-                "resources": {name: value for name, value in resources.items() if isinstance(value, int | float)},
+                "resources": {name: value for name, value in resources if isinstance(value, int | float)},
                 "input": list(found["input"]),
                 "output": list(found["output"]),
             }
