@@ -112,11 +112,7 @@ def _pooled(spreads: Mapping[str, Spread]) -> dict[str, Spread]:
     Pooling assumes that the relative spreads of one experiment's recipes are equal, as any analysis of variance does. A
     one-sided F test against the others excludes a recipe whose spread is larger, which pooling would understate.
     """
-    alike = {
-        name: spread
-        for name, spread in spreads.items()
-        if not _is_larger(spread, [other for key, other in spreads.items() if key != name])
-    }
+    alike = {name: one for (name, one), larger in zip(spreads.items(), _larger(spreads), strict=True) if not larger}
     if len(alike) < 2:
         return dict(spreads)
     variance, freedom = _mean_variance(list(alike.values()))
@@ -132,11 +128,26 @@ def _mean_variance(spreads: Sequence[Spread]) -> tuple[float, float]:
     return sum(spread.freedom * spread.deviation**2 for spread in spreads) / freedom, freedom
 
 
-def _is_larger(spread: Spread, others: Sequence[Spread], significance: float = LARGER) -> bool:
-    if not others:
-        return False
-    variance, freedom = _mean_variance(others)
-    return bool(spread.deviation**2 > variance * stats.f.isf(significance, spread.freedom, freedom))
+def _larger(spreads: Mapping[str, Spread]) -> Sequence[bool]:
+    """Return for each spread whether it is larger than the mean of all others (one-sided F test)."""
+    if len(spreads) < 2:
+        return [False] * len(spreads)
+    freedom = np.array([spread.freedom for spread in spreads.values()])
+    variance = np.array([spread.deviation for spread in spreads.values()]) ** 2
+    others = _sums_of_others(freedom)
+    mean = _sums_of_others(freedom * variance) / others
+    larger: list[bool] = (variance > mean * stats.f.isf(LARGER, freedom, others)).tolist()
+    return larger
+
+
+def _sums_of_others(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return for each value the sum of all others, without its own being added and subtracted again."""
+    before, after = np.cumsum(values), np.cumsum(values[::-1])[::-1]
+    return np.append(0.0, before[:-1]) + np.append(after[1:], 0.0)
+
+
+def _is_larger(spread: Spread, other: Spread, significance: float) -> bool:
+    return bool(spread.deviation**2 > other.deviation**2 * stats.f.isf(significance, spread.freedom, other.freedom))
 
 
 @dataclass(frozen=True)
@@ -197,7 +208,7 @@ def _pair(first: Repeated, second: Repeated, alike: Spread | None) -> LogRatio |
     value, spread = float(ratios.mean()), None
     if len(ratios) > 1:
         spread = Spread(first.over, float(ratios.std(ddof=1)), len(ratios), len(ratios) - 1)
-        if alike is not None and not _is_larger(spread, [alike], OWN):
+        if alike is not None and not _is_larger(spread, alike, OWN):
             spread = replace(alike, count=len(ratios))
     return LogRatio(value, spread)
 
@@ -218,7 +229,7 @@ def _alike(servers: Sequence[Repeated]) -> Spread | None:
     first = servers[0].first
     staged = len(starts) if first is None else sum(start < first for start in starts)
     whole, before, after = (_of_ratios(part, servers[0].over) for part in (logs, logs[:, :staged], logs[:, staged:]))
-    if before is None or (after is not None and _is_larger(after, [before], LATER)):
+    if before is None or (after is not None and _is_larger(after, before, LATER)):
         return whole
     return before
 
