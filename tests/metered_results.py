@@ -183,14 +183,17 @@ def _log(path: Path, name: str) -> None:
 def _finish(study: Simulation, named: bool = True) -> None:
     """Account, verify, export and report under a meter; the account reads its own ledger while it is being written."""
     metered = functools.partial(_metered, study, named)
-    settings, folder = study.config.model_dump_json(by_alias=True), str(RESULTS)
+    folder = str(RESULTS)
     attribution, account, footprint, record = (
         f"results/account/{name}.json" for name in ("attribution", "account", "footprint", "verification")
     )
     page, tables, exports = "results/report", "results/report/tables", "results/exports"
     results = [str(path) for path in RESULTS.glob("evaluations/**/seed-1.json")]
-    command = ["account", "--config", settings, "--results", folder, "--out", "results/account"]
-    metered(command, results, [attribution, account], running=True)
+    settings = Path("results/account/study.json")
+    settings.parent.mkdir(parents=True)
+    settings.write_text(study.config.model_dump_json(by_alias=True))
+    command = ["account", "--config", str(settings), "--results", folder, "--out", "results/account"]
+    metered(command, results, [str(settings), attribution, account], running=True)
     metered(["verify", folder, "--record", record], [account], [record])
     command = ["report", "--account", account, "--table", "efficiency", "--out", f"{tables}/efficiency.csv"]
     metered(command, [account], [f"{tables}/efficiency.csv"], "efficiency")

@@ -36,7 +36,7 @@ def printed(folder: Path, study: Path) -> str:
     environment = os.environ | {"CUDA_VISIBLE_DEVICES": ""}
     done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stdout + done.stderr
-    commands = re.findall(r"^Shell command: (meter .*\n)", done.stdout + done.stderr, re.MULTILINE)
+    commands = re.findall(r"^Shell command: ((?:printf .*; )?meter .*\n)", done.stdout + done.stderr, re.MULTILINE)
     return "".join(sorted(commands))
 
 

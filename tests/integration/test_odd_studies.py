@@ -6,6 +6,10 @@ import sys
 from pathlib import Path
 
 import pytest
+from simulated_study import Simulation
+
+from greenllm.config.read import validate
+from greenllm.study.models import Config
 
 ROOT = Path(__file__).parents[2]
 SNAKEMAKE = Path(sys.executable).parent / "snakemake"
@@ -131,3 +135,21 @@ def test_a_job_has_what_it_reads_and_nothing_else(folder):
     settings = study()["experiments"]
     settings["a"]["model"] = {"context": 64}
     assert changed(experiments=settings) == {"preprocess", "train"}  # the one checks that prompts fit
+
+
+def test_a_study_longer_than_an_argument_can_be_is_accounted(tmp_path):
+    """Linux passes no argument of more than 128 KiB; the study of 600 recipes is longer."""
+    recipes = {f"rate-{n}": {"train": {"learning_rate": n * 1e-6}} for n in range(1, 601)}
+    experiment = {"task": "customer-service", "data": {"source": "embedded"}, "recipes": list(recipes)}
+    settings = {"results": "results", "experiments": {"a": experiment}, "recipes": recipes}
+    simulation = Simulation(tmp_path / "results", validate(settings, Config, "test"))
+    simulation.prepare("a")
+    for recipe in recipes:
+        simulation.evaluate("a", recipe, 1, 0.9, 2)
+    simulation.measure("a", 1, {"rate-1": 2.0})
+    assert len(simulation.config.model_dump_json()) > 128 * 1024
+    done = snakemake(tmp_path, settings, "--allowed-rules", "account", "--", "results/account/account.json")
+    assert done.returncode == 0, done.stdout + done.stderr + (tmp_path / "logs/account.log").read_text()
+    account = json.loads((tmp_path / "results/account/account.json").read_text())
+    assert list(account["config"]["recipes"]) == list(recipes)
+    assert len(account["models"]) == len(recipes)

@@ -176,16 +176,13 @@ def ratio(a: Estimate, b: Estimate) -> Interval:
     Raises ZeroDivisionError if b is zero.
     """
     parameters = {**a.parameters, **b.parameters}
+    a_J, b_J = a.value, b.value
 
-    def at(moved: str | None, bound: float) -> float:
-        def sum_of(estimate: Estimate) -> float:
-            return math.fsum(
-                c * (bound if name == moved else parameters[name].value) for name, c in estimate.terms.items()
-            )
+    def at(moved: str, bound: float) -> float:
+        change = bound - parameters[moved].value
+        return (a_J + a.terms.get(moved, 0.0) * change) / (b_J + b.terms.get(moved, 0.0) * change)
 
-        return sum_of(a) / sum_of(b)
-
-    value = at(None, 0.0)
+    value = a_J / b_J
     downwards, upwards = [], []
     for name in {**a.terms, **b.terms}:
         try:

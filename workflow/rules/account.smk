@@ -8,6 +8,7 @@ rule account:
         quality=each_compared_model(layout.EVALUATION),
         measurements=each_measurement(layout.MEASUREMENT),
     output:
+        study=layout.STUDY,
         attribution=layout.ATTRIBUTION,
         account=layout.ACCOUNT,
         energy="<results>/energy/account.json",
@@ -22,11 +23,19 @@ rule account:
         **needs(),
     params:
         study=lambda wildcards: settings(STUDY),  # a function, since Snakemake fills in braces of a text
+        digest=lambda wildcards: hashlib.sha256(settings(STUDY).encode()).hexdigest(),
         folder=lambda wildcards, output: Path(output.account).parent,
     message:
         "account for every joule"
     shell:
-        metered("account", "python -m greenllm account --config {params.study:q} --out {params.folder:q}")
+        # By a file, which the shell writes: Linux passes no argument of more than 128 KiB (execve(2), MAX_ARG_STRLEN),
+        # and the study of some 400 recipes is longer.
+        "printf %s {params.study:q} > {output.study:q}; "
+        + metered(
+            "account",
+            "python -m greenllm account --config {output.study:q} --out {params.folder:q}",
+            options="--config {params.digest}",
+        )
 
 
 # What the page rests on, verified; it fails only where nothing can be verified. `greenllm verify RESULTS` verifies the

@@ -8,6 +8,7 @@ import sys
 sys.path = [folder for folder in sys.path if folder != workflow.basedir]
 
 import gc
+import hashlib
 import os
 import shlex
 from pathlib import Path

@@ -29,9 +29,9 @@ from greenllm.comparison.rows import ComparedRecipes
 from greenllm.estimate import UNSEEN, interval_of
 from greenllm.footprint.carbon import grid_factor
 from greenllm.footprint.impact import impact_rows, spent_by
-from greenllm.footprint.power_over_time import Piece, series
+from greenllm.footprint.power_over_time import Course, series
 from greenllm.footprint.rows import HostPower
-from greenllm.footprint.standing import JobAttempt, attempts
+from greenllm.footprint.standing import JobAttempt, attempts, by_chain_job
 from greenllm.ledger.energy_log import SUMMED, Component
 from greenllm.study.chain import ChainJob, chain_jobs
 from greenllm.study.models import Config
@@ -49,8 +49,7 @@ def account(study: Study, attribution: "Attribution", packages: Mapping[str, str
     until = max((attempt.ended or attempt.started for attempt in found), default=None)
     year = datetime.datetime.fromisoformat(until).year if until else datetime.datetime.now(datetime.UTC).year
     factor, pue = grid_factor(config.site, year), config.site.pue
-    models = models_of(study, attribution, found)
-    comparisons = compared(study, models, twins_of(study, found, attribution))
+    models, comparisons = compared_of(study, attribution, found)
     ordered = _as_configured(found, config)
     return Account(
         until=until,
@@ -77,10 +76,14 @@ def account(study: Study, attribution: "Attribution", packages: Mapping[str, str
     )
 
 
-def models_of(study: Study, attribution: "Attribution", found: Sequence[JobAttempt]) -> dict[Key, ModelFacts]:
-    """Return what is known of each model that the study compares."""
-    current = {job: attempt for attempt in found if attempt.standing == "current" and (job := attempt.chain_job)}
-    return {key: model_of(key, study, found, current, attribution) for key in study.plan.compared()}
+def compared_of(
+    study: Study, attribution: "Attribution", found: Sequence[JobAttempt]
+) -> tuple[dict[Key, ModelFacts], dict[str, Comparison]]:
+    """Return what is known of each model that the study compares, and the comparison of each experiment's recipes."""
+    by_id = {attempt.id: attempt for attempt in found}
+    tried = by_chain_job(found)
+    models = {key: model_of(key, study, by_id, tried, attribution) for key in study.plan.compared()}
+    return models, compared(study, models, twins_of(study, by_id, attribution))
 
 
 def _experiment(name: str, study: Study, comparison: Comparison) -> ExperimentAccount:
@@ -168,23 +171,23 @@ def _methods(found: Sequence[JobAttempt]) -> list[MethodRow]:
 
 def _power(found: Sequence[JobAttempt], attribution: "Attribution") -> list[HostPower]:
     """Return each host's attributed power over time, by component and stage."""
-    pieces: dict[str, list[Piece]] = defaultdict(list)
+    courses: dict[str, list[Course]] = defaultdict(list)
     for attempt in found:
-        for start_s, end_s, began_s, powers_W in attribution.power(attempt.id):
-            for component, power_W in powers_W.items():
-                if component in SUMMED:
-                    piece = (began_s, began_s + (end_s - start_s), attempt.rule, component, power_W)
-                    pieces[attempt.host].append(piece)
-    return [HostPower(host=host, segments=series(members)) for host, members in sorted(pieces.items())]
+        power = attribution.power(attempt.id)
+        for component, power_W in power.components_W.items():
+            if component in SUMMED and len(power_W):
+                course = Course(attempt.rule, component, power.start_s, power.end_s, power_W)
+                courses[attempt.host].append(course)
+    return [HostPower(host=host, segments=series(own)) for host, own in sorted(courses.items())]
 
 
 def _missing(study: Study, found: Sequence[JobAttempt]) -> list[Missing]:
     """Return the results that the configuration asks for and that are not there, with the reason from the ledgers."""
     rows = []
+    by_job = by_chain_job(found)
+    unsuccessful = [attempt for attempt in found if attempt.standing in UNSUCCESSFUL]
     for key in study.plan.compared():
         experiment, recipe, seed = key
-        chain = set(chain_jobs(study.plan, *key))
-        before = [a for a in found if a.standing in UNSUCCESSFUL and a.chain_job in chain]
         measured = study.measurement(key)
         jobs = {
             "evaluate": (key in study.evaluations, ChainJob("evaluate", experiment, recipe, seed)),
@@ -193,7 +196,9 @@ def _missing(study: Study, found: Sequence[JobAttempt]) -> list[Missing]:
         for stage, (done, job) in jobs.items():
             if done:
                 continue
-            tried = [attempt for attempt in found if attempt.chain_job == job]
+            tried = by_job.get(job, [])
+            chain = set(chain_jobs(study.plan, *key))
+            before = [attempt for attempt in unsuccessful if attempt.chain_job in chain]
             if stage == "measure" and measured is not None and measured.failure is not None:
                 reason = measured.failure
             elif tried:

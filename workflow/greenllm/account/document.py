@@ -1,5 +1,6 @@
 """account.json: every number of a study's tables and report. These types are its format."""
 
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
@@ -170,6 +171,22 @@ class Account(AccountPart):
     power: list[HostPower]
     missing: list[Missing]
     unused: list[UnusedGpu] = Field(default_factory=list)
+
+    @cached_property
+    def jobs_by_id(self) -> dict[str, JobRow]:
+        """All attempts by id."""
+        return {job.id: job for job in self.jobs}
+
+    @cached_property
+    def _jobs_by_stage(self) -> dict[tuple[str, str | None, str | None, int | None], list[JobRow]]:
+        found: dict[tuple[str, str | None, str | None, int | None], list[JobRow]] = {}
+        for job in self.jobs:
+            found.setdefault((job.rule, job.experiment, job.recipe, job.seed), []).append(job)
+        return found
+
+    def jobs_of(self, rule: str, experiment: str, recipe: str | None, seed: int) -> list[JobRow]:
+        """Return the attempts at one stage for a model: those that serve all seeds, then those of its seed."""
+        return [job for one in (None, seed) for job in self._jobs_by_stage.get((rule, experiment, recipe, one), ())]
 
     @classmethod
     def read(cls, path: Path, remedy: str = REMEDY) -> "Account":

@@ -6,10 +6,9 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from greenllm.account.account import account, models_of
+from greenllm.account.account import account, compared_of
 from greenllm.account.document import Account
-from greenllm.comparison.model import twins_of
-from greenllm.comparison.recipes import Comparison, compared
+from greenllm.comparison.recipes import Comparison
 from greenllm.config.models import Decision
 from greenllm.config.read import validate
 from greenllm.config.section import Override
@@ -39,9 +38,7 @@ class ResultsFolder:
     @cached_property
     def comparisons(self) -> dict[str, Comparison]:
         """The comparison of each experiment's recipes."""
-        found = attempts(self.attribution.jobs)
-        models = models_of(self.study, self.attribution, found)
-        return compared(self.study, models, twins_of(self.study, found, self.attribution))
+        return compared_of(self.study, self.attribution, attempts(self.attribution.jobs))[1]
 
     def account(self) -> Account:
         """Return the account, computed again."""

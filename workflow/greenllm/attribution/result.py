@@ -60,6 +60,15 @@ class HostTotals:
     gaps: Sequence[Gap]
 
 
+@dataclass(frozen=True)
+class PowerBetweenSamples:
+    """A job's own mean power between its samples: from each of `start_s` to the same of `end_s` (Unix time), in W."""
+
+    start_s: Array
+    end_s: Array
+    components_W: Mapping[str, Array]
+
+
 @dataclass
 class Attribution:
     """Joules per job and device over all ledgers of a folder.
@@ -130,33 +139,25 @@ class Attribution:
             for parameter, coefficient in device.counted(start_s, end_s).items()
         )
 
-    def power(self, job_id: str) -> list[tuple[float, float, float, dict[str, float]]]:
-        """Return a job's own mean power between its samples.
-
-        Each entry is (start, end: CLOCK_MONOTONIC in s; start by the wall clock: Unix time in s; {component: W}).
-        Raises KeyError for an unknown id.
-        """
+    def power(self, job_id: str) -> PowerBetweenSamples:
+        """Return a job's own mean power between its samples. Raises KeyError for an unknown id."""
         job = self._by_id[job_id]
-        times = job.attempt.times
-        energies: dict[str, Any] = {}
+        times_s = job.attempt.times
+        spans_s = np.diff(times_s)
+        energies_J: dict[str, Array] = {}
         for key, energy in self._course(job).items():
             joules = np.diff(energy) * self.parameters[self._name(job, key)].value
-            energies[key.component] = energies.get(key.component, 0.0) + joules
-        spans = np.diff(times)
-        powers = {component: joules / spans for component, joules in energies.items()}
-        offset = job.attempt.wall_offset_s
-        return [
-            (
-                float(times[i]),
-                float(times[i + 1]),
-                float(times[i]) + offset,
-                {component: float(power[i]) for component, power in powers.items()},
-            )
-            for i in range(len(spans))
-        ]
+            energies_J[key.component] = energies_J.get(key.component, 0.0) + joules
+        start_s = times_s[:-1] + job.attempt.wall_offset_s
+        powers_W = {component: joules / spans_s for component, joules in energies_J.items()}
+        return PowerBetweenSamples(start_s, start_s + spans_s, powers_W)
+
+    @cached_property
+    def _hosts(self) -> dict[str, HostEnergy]:
+        return {host.boot_id: host for host in self.hosts}
 
     def _host(self, job: JobEnergy) -> HostEnergy:
-        return next(host for host in self.hosts if host.boot_id == job.attempt.boot_id)
+        return self._hosts[job.attempt.boot_id]
 
     def _course(self, job: JobEnergy) -> Mapping[TermKey, Array]:
         return self._host(job).shares.course.get(job.id, {})

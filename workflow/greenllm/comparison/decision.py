@@ -1,5 +1,6 @@
 """Which recipe to deploy: the one that is shown to need the least energy at the required quality."""
 
+import math
 from collections.abc import Sequence
 
 from greenllm.comparison.recipes import Comparison
@@ -105,10 +106,12 @@ def _front(comparison: Comparison) -> list[str]:
         if (quality := comparison.quality_of(recipe)) and (energy_J := comparison.request.mean(recipe))
     }
 
-    def beaten(own: tuple[float, float]) -> bool:
-        return any(other != own and other[0] >= own[0] and other[1] >= own[1] for other in known.values())
-
-    return [recipe for recipe, own in known.items() if not beaten(own)]
+    unbeaten, most = set(), -math.inf
+    for own in sorted(set(known.values()), reverse=True):  # by quality, the best first, then by energy
+        if own[1] > most:
+            unbeaten.add(own)
+            most = own[1]
+    return [recipe for recipe, own in known.items() if own in unbeaten]
 
 
 def _advice(comparison: Comparison, decision: Decision, rows: Sequence[RecipeRow], front: list[str]) -> Advice:

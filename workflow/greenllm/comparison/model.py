@@ -15,7 +15,7 @@ from greenllm.documents.training import TrainingReport
 from greenllm.estimate import Interval, interval_of, merged_terms
 from greenllm.footprint.carbon import GridFactor
 from greenllm.footprint.impact import impact_of
-from greenllm.footprint.standing import JobAttempt
+from greenllm.footprint.standing import JobAttempt, current_of
 from greenllm.model_folder.manifest import Manifest
 from greenllm.study.chain import ChainJob
 from greenllm.study.results import Key, Study
@@ -85,15 +85,15 @@ class ModelFacts:
 def model_of(
     key: Key,
     study: Study,
-    found: Sequence[JobAttempt],
-    current: Mapping[ChainJob, JobAttempt],
+    found: Mapping[str, JobAttempt],
+    tried: Mapping[ChainJob, Sequence[JobAttempt]],
     attribution: "Attribution",
 ) -> ModelFacts:
-    """Return what is known of one model; `current` has the attempt whose result is in use for each job."""
+    """Return what is known of one model; `found` has all attempts by id, `tried` by job."""
     experiment, recipe, seed = key
     serving, whole = None, study.side_by_side.get((experiment, seed))
     if whole is not None and (measurement := whole.server(recipe)) is not None:
-        serving = serving_of(measurement, whole, {attempt.id: attempt for attempt in found}, attribution)
+        serving = serving_of(measurement, whole, found, attribution)
     return ModelFacts(
         experiment=experiment,
         recipe=recipe,
@@ -103,18 +103,19 @@ def model_of(
         quality=study.evaluations.get(key),
         trained=study.trainings.get(key),
         serving=serving,
-        training=current.get(ChainJob("train", experiment, recipe, seed)),
-        cost=production_cost(key, study, found, current),
+        training=current_of(tried.get(ChainJob("train", experiment, recipe, seed), ())),
+        cost=production_cost(key, study, tried),
     )
 
 
-def twins_of(study: Study, found: Sequence[JobAttempt], attribution: "Attribution") -> dict[tuple[str, int], Serving]:
-    """Return the baseline's second server of each experiment and seed that has one."""
-    by_id = {attempt.id: attempt for attempt in found}
+def twins_of(
+    study: Study, found: Mapping[str, JobAttempt], attribution: "Attribution"
+) -> dict[tuple[str, int], Serving]:
+    """Return the baseline's second server of each experiment and seed that has one; `found` has all attempts by id."""
     twins = {}
     for key, whole in study.side_by_side.items():
         measurement = None if whole.twin is None else whole.server(whole.twin)
-        if measurement is not None and (serving := serving_of(measurement, whole, by_id, attribution)) is not None:
+        if measurement is not None and (serving := serving_of(measurement, whole, found, attribution)) is not None:
             twins[key] = serving
     return twins
 

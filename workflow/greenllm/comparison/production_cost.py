@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from greenllm.attribution.waste import UNSUCCESSFUL
 from greenllm.comparison.rows import ProducingStep
 from greenllm.estimate import Estimate, interval_of, total_known
-from greenllm.footprint.standing import JobAttempt
+from greenllm.footprint.standing import JobAttempt, current_of
 from greenllm.study.chain import ChainJob, chain_jobs
 from greenllm.study.results import Key, Study
 
@@ -27,20 +27,18 @@ class ProductionCost:
         return None if set(self.missing) - {ELSEWHERE} else self.energy
 
 
-def production_cost(
-    key: Key, study: Study, found: Sequence[JobAttempt], current: Mapping[ChainJob, JobAttempt]
-) -> ProductionCost:
-    """Return what a model cost; `current` has the attempt whose result is in use for each job."""
+def production_cost(key: Key, study: Study, tried: Mapping[ChainJob, Sequence[JobAttempt]]) -> ProductionCost:
+    """Return what a model cost; `tried` has all attempts at each job."""
     experiment, recipe, seed = key
     steps: list[ProducingStep] = []
     missing: list[str] = []
     energies: list[Estimate | None] = []
     for job in chain_jobs(study.plan, experiment, recipe, seed):
         name = " ".join(part for part in (job.rule, job.recipe) if part)
-        if (last := current.get(job)) is None:
+        if (last := current_of(tried.get(job, ()))) is None:
             missing.append(f"{name}: no attempt in the ledgers succeeded")
             continue
-        chosen = [*_resumed_from(last, job, study, found), last]
+        chosen = [*_resumed_from(last, job, study, tried[job]), last]
         energy = total_known(attempt.energy for attempt in chosen)
         if energy is None:
             missing.append(f"{name}: {'; '.join(last.unknown) or 'no energy known'}")
@@ -54,14 +52,14 @@ def production_cost(
     return ProductionCost(total_known(energies), steps, missing)
 
 
-def _resumed_from(last: JobAttempt, job: ChainJob, study: Study, found: Sequence[JobAttempt]) -> list[JobAttempt]:
+def _resumed_from(last: JobAttempt, job: ChainJob, study: Study, tried: Sequence[JobAttempt]) -> list[JobAttempt]:
     """Return the attempts since the last success that did not reach the end, if a training resumed from one of them."""
     if job.rule not in ("train", "compress") or job.recipe is None or job.seed is None:
         return []
     training = study.trainings.get((job.experiment, job.recipe, job.seed))
     if training is None or training.resumed_from_step is None:
         return []
-    before = [attempt for attempt in found if attempt.chain_job == job and attempt.started < last.started]
+    before = [attempt for attempt in tried if attempt.started < last.started]
     successes = [index for index, attempt in enumerate(before) if attempt.status == "succeeded"]
     since = before[successes[-1] + 1 if successes else 0 :]
     return [attempt for attempt in since if attempt.standing in (*UNSUCCESSFUL, "paused")]

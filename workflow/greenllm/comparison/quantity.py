@@ -6,7 +6,16 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from greenllm.comparison.rows import Verdict
-from greenllm.comparison.spread import BySeed, LogRatio, Spread, independent, log_ratios, spreads
+from greenllm.comparison.spread import (
+    BySeed,
+    LogRatio,
+    Spread,
+    alike_by_seed,
+    independent,
+    log_ratio,
+    pooled_over_seeds,
+    spreads,
+)
 from greenllm.estimate import Estimate, Interval, ratio, total
 
 
@@ -38,8 +47,13 @@ class Quantity:
         return spreads(self.recipes)
 
     @cached_property
-    def _log_ratios(self) -> dict[str, dict[str, LogRatio | None]]:
-        """The logarithms of all recipes' ratios, by baseline: they share the spread of their starts."""
+    def _alike(self) -> dict[int, Spread | None]:
+        """The spread of one start's ratio, by seed: all ratios share it."""
+        return alike_by_seed(self.recipes)
+
+    @cached_property
+    def _over_seeds(self) -> dict[str, dict[str, LogRatio]]:
+        """The logarithms of all recipes' ratios, by baseline: over several seeds they share their spread."""
         return {}
 
     def estimate(self, recipe: str) -> Estimate | None:
@@ -58,14 +72,26 @@ class Quantity:
     def log_ratio(self, baseline: str, recipe: str) -> LogRatio | None:
         """Return the logarithm of baseline / recipe with its spread; None where it is unknown."""
         if self.side_by_side:
-            if baseline not in self._log_ratios:
-                self._log_ratios[baseline] = log_ratios(self.recipes, baseline)
-            return self._log_ratios[baseline][recipe]
+            own = log_ratio(self.recipes[baseline], self.recipes[recipe], self._alike)
+            several = own is not None and own.spread is not None and own.spread.over == "seeds"
+            return self._pooled(baseline)[recipe] if several and recipe != baseline else own
         first, second = self.estimate(baseline), self.estimate(recipe)
         if first is None or second is None or min(first.value, second.value) <= 0:
             return None
         spread = independent(self.spreads[baseline], self.spreads[recipe])
         return LogRatio(math.log(first.value / second.value), spread)
+
+    def _pooled(self, baseline: str) -> dict[str, LogRatio]:
+        """Return the logarithm of baseline / recipe for each other recipe with which it has seeds in common."""
+        if baseline not in self._over_seeds:
+            first = self.recipes[baseline]
+            ratios = {
+                name: found
+                for name, second in self.recipes.items()
+                if name != baseline and (found := log_ratio(first, second, self._alike)) is not None
+            }
+            self._over_seeds[baseline] = pooled_over_seeds(ratios)
+        return self._over_seeds[baseline]
 
     def times_less(self, baseline: str, recipe: str) -> Interval | None:
         """Return how many times less `recipe` takes than `baseline`, over the seeds both have; None without any.

@@ -2,10 +2,10 @@
 
 import itertools
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 from greenllm.comparison.break_even import break_even
 from greenllm.comparison.model import ModelFacts
@@ -23,7 +23,7 @@ from greenllm.comparison.rows import (
     Twin,
     Verdict,
 )
-from greenllm.comparison.served import PointEnergy, Serving
+from greenllm.comparison.served import Serving
 from greenllm.comparison.spread import Repeated
 from greenllm.documents.evaluation import HandedOver, ModelQuality
 from greenllm.estimate import Estimate, Interval, total
@@ -32,6 +32,7 @@ from greenllm.tasks import TASKS, Task
 
 J_PER_Wh = 3600.0
 Value = TypeVar("Value")
+PerWork = Literal["per_request", "per_token", "accelerator_per_request"]  # of a PointEnergy
 
 
 @dataclass(frozen=True)
@@ -58,20 +59,30 @@ class Comparison:
         """The experiment's task."""
         return TASKS[self.study.config.experiments[self.experiment].task]
 
-    def measured(self, of: Callable[[PointEnergy], Repeated | None], point: int = 0) -> Quantity:
+    def measured(self, name: PerWork, point: int = 0) -> Quantity:
         """Return a quantity of all servers, the twin among them, at the `point`-th concurrency."""
+        if (name, point) not in self._measured:
+            self._measured[name, point] = self._quantity(name, point)
+        return self._measured[name, point]
+
+    @cached_property
+    def _measured(self) -> dict[tuple[PerWork, int], Quantity]:
+        """Quantities by name and concurrency: all recipes' rows share them."""
+        return {}
+
+    def _quantity(self, name: PerWork, point: int) -> Quantity:
         servings = {
             recipe: {seed: one.serving for seed, one in self.models[recipe].items() if one.serving is not None}
             for recipe in self.recipes
         }
-        if name := self.study.plan.twin(self.experiment):
-            servings[name] = dict(self.twins)
+        if twin := self.study.plan.twin(self.experiment):
+            servings[twin] = dict(self.twins)
         return Quantity(
             {
                 server: {
                     seed: found
                     for seed, serving in by_seed.items()
-                    if len(serving.points) > point and (found := of(serving.points[point])) is not None
+                    if len(serving.points) > point and (found := getattr(serving.points[point], name)) is not None
                 }
                 for server, by_seed in servings.items()
             }
@@ -80,7 +91,7 @@ class Comparison:
     @cached_property
     def request(self) -> Quantity:
         """The energy per request, in J."""
-        return self.measured(lambda point: point.per_request)
+        return self.measured("per_request")
 
     @cached_property
     def twin(self) -> Twin | None:
@@ -188,7 +199,7 @@ class Comparison:
         evaluated = self._evaluated(recipe)
         factor = None if same else self.request.times_less(self.baseline, recipe)
         raw = self.request.verdict(self.baseline, recipe)
-        accelerator = self.measured(lambda point: point.accelerator_per_request).mean(recipe)
+        accelerator = self.measured("accelerator_per_request").mean(recipe)
         return RecipeRow(
             recipe=recipe,
             is_baseline=same,
@@ -207,7 +218,7 @@ class Comparison:
             subsets=_mean_subsets(evaluated),
             hand_over=_mean_hand_over(evaluated),
             energy_per_request_J=self.request.mean(recipe),
-            energy_per_token_J=self.measured(lambda point: point.per_token).mean(recipe),
+            energy_per_token_J=self.measured("per_token").mean(recipe),
             energy_quality=_first(serving.quality for serving in servings),
             energy_spread=_spread(self.request, recipe),
             times_less=factor,
@@ -277,8 +288,8 @@ class Comparison:
             curve.append(
                 CurvePoint(
                     concurrency=written[0].concurrency,
-                    energy_per_request_J=self.measured(lambda point: point.per_request, index).mean(recipe),
-                    energy_per_token_J=self.measured(lambda point: point.per_token, index).mean(recipe),
+                    energy_per_request_J=self.measured("per_request", index).mean(recipe),
+                    energy_per_token_J=self.measured("per_token", index).mean(recipe),
                     requests_per_s=_mean(point.throughput.requests_per_s for point in written),
                     latency_p50_s=_mean(point.latency_s.p50 for point in written),
                 )

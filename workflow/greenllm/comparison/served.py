@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Literal
 
 from greenllm.attribution.turns import energy_in_turn
@@ -39,17 +40,17 @@ class PointEnergy:
         """The length of its rounds together."""
         return sum(round_.window.duration_s for round_ in self.written.rounds)
 
-    @property
+    @cached_property
     def per_request(self) -> Repeated | None:
         """The energy per request answered, in J; None where unknown."""
         return self._per(self.rounds, "answered")
 
-    @property
+    @cached_property
     def per_token(self) -> Repeated | None:
         """The energy per generated token, in J; None where unknown."""
         return self._per(self.rounds, "completion_tokens")
 
-    @property
+    @cached_property
     def accelerator_per_request(self) -> Repeated | None:
         """The GPUs' energy per request, in J; None without a GPU."""
         return self._per(self.accelerator, "answered")

@@ -9,6 +9,7 @@ follows from the spread between seeds.
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Literal
 
 import numpy as np
@@ -112,11 +113,7 @@ def _pooled(spreads: Mapping[str, Spread]) -> dict[str, Spread]:
     Pooling assumes that the relative spreads of one experiment's recipes are equal, as any analysis of variance does. A
     one-sided F test against the others excludes a recipe whose spread is larger, which pooling would understate.
     """
-    alike = {
-        name: spread
-        for name, spread in spreads.items()
-        if not _is_larger(spread, [other for key, other in spreads.items() if key != name])
-    }
+    alike = {name: one for (name, one), larger in zip(spreads.items(), _larger(spreads), strict=True) if not larger}
     if len(alike) < 2:
         return dict(spreads)
     variance, freedom = _mean_variance(list(alike.values()))
@@ -132,11 +129,32 @@ def _mean_variance(spreads: Sequence[Spread]) -> tuple[float, float]:
     return sum(spread.freedom * spread.deviation**2 for spread in spreads) / freedom, freedom
 
 
-def _is_larger(spread: Spread, others: Sequence[Spread], significance: float = LARGER) -> bool:
-    if not others:
-        return False
-    variance, freedom = _mean_variance(others)
-    return bool(spread.deviation**2 > variance * stats.f.isf(significance, spread.freedom, freedom))
+def _larger(spreads: Mapping[str, Spread]) -> Sequence[bool]:
+    """Return for each spread whether it is larger than the mean of all others (one-sided F test)."""
+    if len(spreads) < 2:
+        return [False] * len(spreads)
+    freedom = np.array([spread.freedom for spread in spreads.values()])
+    variance = np.array([spread.deviation for spread in spreads.values()]) ** 2
+    others = _sums_of_others(freedom)
+    mean = _sums_of_others(freedom * variance) / others
+    larger: list[bool] = (variance > mean * stats.f.isf(LARGER, freedom, others)).tolist()
+    return larger
+
+
+def _sums_of_others(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return for each value the sum of all others, without its own being added and subtracted again."""
+    before, after = np.cumsum(values), np.cumsum(values[::-1])[::-1]
+    return np.append(0.0, before[:-1]) + np.append(after[1:], 0.0)
+
+
+def _is_larger(spread: Spread, other: Spread, significance: float) -> bool:
+    return spread.deviation**2 > other.deviation**2 * _f_quantile(significance, spread.freedom, other.freedom)
+
+
+@lru_cache(maxsize=1024)
+def _f_quantile(significance: float, freedom: float, other: float) -> float:
+    """Return what an F distribution exceeds with this probability; cached, since most freedoms are the same."""
+    return float(stats.f.isf(significance, freedom, other))
 
 
 @dataclass(frozen=True)
@@ -151,34 +169,44 @@ class LogRatio:
     starts: Spread | None = None
 
 
-def log_ratios(recipes: Mapping[str, BySeed], baseline: str) -> dict[str, LogRatio | None]:
-    """Return the logarithm of baseline / recipe for each recipe, over the seeds that both have.
+def alike_by_seed(recipes: Mapping[str, BySeed]) -> dict[int, Spread | None]:
+    """Return the spread of one start's ratio among all servers of each seed; None with fewer than two servers."""
+    servers: dict[int, list[Repeated]] = {}
+    for by_seed in recipes.values():
+        for seed, server in by_seed.items():
+            servers.setdefault(seed, []).append(server)
+    return {seed: _alike(own) for seed, own in servers.items()}
 
-    None without common seeds, or if an energy is not positive. The spreads over seeds are pooled as in `spreads`; an
-    interval over seeds is not narrower than what the starts alone show.
+
+def log_ratio(first: BySeed, second: BySeed, alike: Mapping[int, Spread | None]) -> LogRatio | None:
+    """Return the logarithm of first / second over the seeds that both have; `alike` is that of `alike_by_seed`.
+
+    None without common seeds, or if an energy is not positive.
     """
-    found: dict[str, LogRatio | None] = {}
-    over_starts: dict[str, Spread] = {}
-    alike = {seed: _alike([table[seed] for table in recipes.values() if seed in table]) for seed in recipes[baseline]}
-    for name, by_seed in recipes.items():
-        seeds = sorted(recipes[baseline].keys() & by_seed.keys())
-        pairs = [_pair(recipes[baseline][seed], by_seed[seed], alike[seed]) for seed in seeds]
-        known = [pair for pair in pairs if pair is not None]
-        if not known or len(known) < len(pairs):
-            found[name] = None
-            continue
-        values = np.array([pair.value for pair in known])
-        if within := [pair.spread for pair in known if pair.spread is not None]:
-            over_starts[name] = _of_mean(within)
-        spread = over_starts.get(name)
-        if len(values) > 1:
-            spread = Spread("seeds", float(values.std(ddof=1)), len(values), len(values) - 1)
-        found[name] = LogRatio(float(values.mean()), spread, over_starts.get(name))
-    others = {name: one for name, one in found.items() if name != baseline and one is not None}
-    pooled = _pooled({name: one.spread for name, one in others.items() if one.spread and one.spread.over == "seeds"})
+    seeds = sorted(first.keys() & second.keys())
+    pairs = [_pair(first[seed], second[seed], alike[seed]) for seed in seeds]
+    known = [pair for pair in pairs if pair is not None]
+    if not known or len(known) < len(pairs):
+        return None
+    values = np.array([pair.value for pair in known])
+    within = [pair.spread for pair in known if pair.spread is not None]
+    starts = _of_mean(within) if within else None
+    spread = starts
+    if len(values) > 1:
+        spread = Spread("seeds", float(values.std(ddof=1)), len(values), len(values) - 1)
+    return LogRatio(float(values.mean()), spread, starts)
+
+
+def pooled_over_seeds(ratios: Mapping[str, LogRatio]) -> dict[str, LogRatio]:
+    """Return the ratios of recipes to one baseline with their spreads over seeds pooled as in `spreads`.
+
+    An interval over seeds is not narrower than what the starts alone show.
+    """
+    pooled = _pooled({name: one.spread for name, one in ratios.items() if one.spread and one.spread.over == "seeds"})
+    found = dict(ratios)
     for name, spread in pooled.items():
-        starts = over_starts.get(name)
-        found[name] = replace(others[name], spread=starts if starts and starts.half > spread.half else spread)
+        starts = ratios[name].starts
+        found[name] = replace(ratios[name], spread=starts if starts and starts.half > spread.half else spread)
     return found
 
 
@@ -197,7 +225,7 @@ def _pair(first: Repeated, second: Repeated, alike: Spread | None) -> LogRatio |
     value, spread = float(ratios.mean()), None
     if len(ratios) > 1:
         spread = Spread(first.over, float(ratios.std(ddof=1)), len(ratios), len(ratios) - 1)
-        if alike is not None and not _is_larger(spread, [alike], OWN):
+        if alike is not None and not _is_larger(spread, alike, OWN):
             spread = replace(alike, count=len(ratios))
     return LogRatio(value, spread)
 
@@ -218,7 +246,7 @@ def _alike(servers: Sequence[Repeated]) -> Spread | None:
     first = servers[0].first
     staged = len(starts) if first is None else sum(start < first for start in starts)
     whole, before, after = (_of_ratios(part, servers[0].over) for part in (logs, logs[:, :staged], logs[:, staged:]))
-    if before is None or (after is not None and _is_larger(after, [before], LATER)):
+    if before is None or (after is not None and _is_larger(after, before, LATER)):
         return whole
     return before
 

@@ -204,7 +204,7 @@ def stages_of(account: Account, model: ModelRow) -> list[Stage]:
     wanted += [(name, model.recipe) for name in CHECKED]
     stages = []
     for name, recipe in wanted:
-        jobs = tuple(job for job in _of(account, model) if job.rule == name and job.recipe == recipe)
+        jobs = _ended(account, model, name, recipe)
         if jobs:
             stages.append(Stage(name, recipe, jobs))
     return stages
@@ -212,11 +212,12 @@ def stages_of(account: Account, model: ModelRow) -> list[Stage]:
 
 def serving_of(account: Account, model: ModelRow) -> "Serving | None":
     """Return the serving of a model under load; None if it was not served on a metered host."""
-    jobs = tuple(job for job in _of(account, model) if job.rule == "serve" and job.recipe == model.recipe)
+    jobs = _ended(account, model, "serve", model.recipe)
     if model.serving is None or not jobs:
         return None
-    around = {job.parent for job in jobs}
-    return Serving("serve", model.recipe, jobs, model.serving, tuple(job for job in account.jobs if job.id in around))
+    parents = dict.fromkeys(job.parent for job in jobs if job.parent in account.jobs_by_id)
+    around = tuple(account.jobs_by_id[parent] for parent in parents if parent is not None)
+    return Serving("serve", model.recipe, jobs, model.serving, around)
 
 
 def life_of(account: Account, model: ModelRow) -> list[Stage]:
@@ -227,9 +228,7 @@ def life_of(account: Account, model: ModelRow) -> list[Stage]:
     ]
 
 
-def _of(account: Account, model: ModelRow) -> Iterable[JobRow]:
-    return (
-        job
-        for job in account.jobs
-        if job.experiment == model.experiment and job.seed in (None, model.seed) and job.standing != "running"
-    )
+def _ended(account: Account, model: ModelRow, rule: str, recipe: str | None) -> tuple[JobRow, ...]:
+    """Return the attempts at one stage of a model, those that still run left out."""
+    jobs = account.jobs_of(rule, model.experiment, recipe, model.seed)
+    return tuple(job for job in jobs if job.standing != "running")

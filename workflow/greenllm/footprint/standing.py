@@ -1,6 +1,6 @@
 """Each attempt at a job of a study: whether its result is in use, and the joules that it took."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from greenllm.attribution.jobs import JobEnergy
@@ -111,6 +111,20 @@ def attempts(jobs: Sequence[JobEnergy]) -> list[JobAttempt]:
         return "current" if beside or newest.id == job.id else "earlier"
 
     return [JobAttempt(job.attempt, job.components, job.waste, job.children, standing(job)) for job in jobs]
+
+
+def by_chain_job(found: Iterable[JobAttempt]) -> dict[ChainJob, list[JobAttempt]]:
+    """Return the attempts at each job in the making of a model, in the order in which they are given."""
+    tried: dict[ChainJob, list[JobAttempt]] = {}
+    for attempt in found:
+        if (job := attempt.chain_job) is not None:
+            tried.setdefault(job, []).append(attempt)
+    return tried
+
+
+def current_of(tried: Sequence[JobAttempt]) -> JobAttempt | None:
+    """Return the attempt at a job whose result is in use; None if there is none."""
+    return next((attempt for attempt in reversed(tried) if attempt.standing == "current"), None)
 
 
 def _key(job: JobEnergy) -> tuple[object, ...]:

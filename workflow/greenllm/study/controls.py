@@ -4,7 +4,7 @@ Both are compared with the baseline, so that a saving is credited to its cause. 
 it is made, evaluated, measured, compared and recommended.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -43,14 +43,6 @@ class Control:
     def _where(self) -> str:
         return str(getattr(self.step, self.step.short_form))
 
-    def among(self, names: Iterable[str], recipes: "Mapping[str, Recipe]") -> str | None:
-        """Return the first of `names` whose recipe does just this."""
-        made = ((name, recipes[name]) for name in names if name in recipes)
-        start = _model(self.parent, recipes)
-        return next(
-            (name for name, one in made if one.step == self.step and _model(one.parent, recipes) == start), None
-        )
-
     def on(self, recipes: "Mapping[str, Recipe]") -> "Control":
         """Return the control on the recipe that makes its parent's model: equal controls move one model alike."""
         return Control(_model(self.parent, recipes), self.step)
@@ -76,7 +68,7 @@ def engine_control(recipe: str, recipes: "Mapping[str, Recipe]") -> Control | No
 
 
 def device_control(
-    recipe: str, baseline: str, compared: Iterable[str], recipes: "Mapping[str, Recipe]"
+    recipe: str, baseline: str, compared: Collection[str], recipes: "Mapping[str, Recipe]"
 ) -> Control | None:
     """Return the control of a recipe's device: the last model before it that may use a GPU, on the CPU.
 
@@ -89,7 +81,7 @@ def device_control(
     return Control(last, OnCpu(use="cpu"))
 
 
-def ancestors(recipe: str, baseline: str, compared: Iterable[str], recipes: "Mapping[str, Recipe]") -> list[str]:
+def ancestors(recipe: str, baseline: str, compared: Collection[str], recipes: "Mapping[str, Recipe]") -> list[str]:
     """Return the baseline and the compared ancestors of a recipe, the oldest first, without those before the baseline.
 
     The configuration may be unchecked: what is missing or a cycle ends the chain.
@@ -101,8 +93,7 @@ def ancestors(recipe: str, baseline: str, compared: Iterable[str], recipes: "Map
         parent = recipes[parent].parent
     if baseline in chain:
         chain = chain[chain.index(baseline) + 1 :]
-    listed = list(compared)
-    return [baseline, *(name for name in chain if name in listed)]
+    return [baseline, *(name for name in chain if name in compared)]
 
 
 def with_controls(
@@ -114,7 +105,7 @@ def with_controls(
     adds none. Raises ConfigError with a line for each control whose name another recipe has.
     """
     completed, known = dict(experiments), dict(recipes)
-    moves = _moves(known)
+    moving = moves(known)
     added: dict[str, list[str]] = {}  # by the recipe that they come before
     problems: dict[str, str] = {}
     for name, experiment in experiments.items():
@@ -124,7 +115,7 @@ def with_controls(
         for recipe in experiment.recipes if own.controls else ():
             # Another server computes where it chooses, whatever the recipe.
             for control in _needed(recipe, experiment, known, on_gpu=on_gpu and own.server is None):
-                same = moves.setdefault(control.on(known), [])
+                same = moving.setdefault(control.on(known), [])
                 if not compared.isdisjoint(same):
                     continue
                 if not same and control.name in known:
@@ -142,7 +133,7 @@ def with_controls(
     return completed, {name: known[name] for name in _with(added, recipes)}
 
 
-def _moves(recipes: "Mapping[str, Recipe]") -> dict[Control, list[str]]:
+def moves(recipes: "Mapping[str, Recipe]") -> dict[Control, list[str]]:
     """Return the recipes that only move a model, by what they do."""
     found: dict[Control, list[str]] = {}
     for name, recipe in recipes.items():

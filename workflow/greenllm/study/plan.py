@@ -5,6 +5,7 @@ import shutil
 import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TypeVar
 
@@ -13,7 +14,7 @@ from greenllm.config.read import ConfigError, nearest
 from greenllm.config.section import overridden
 from greenllm.model_folder.addresses import is_endpoint
 from greenllm.study import layout
-from greenllm.study.controls import Control, ancestors, device_control, engine_alone, engine_control, is_on_cpu
+from greenllm.study.controls import Control, ancestors, device_control, engine_alone, engine_control, is_on_cpu, moves
 from greenllm.study.models import Config, Recipe
 
 Of = TypeVar("Of")
@@ -125,21 +126,46 @@ class Plan:
 
         None for a recipe that may use a GPU, if the baseline runs on the CPU as well, and without a control.
         """
-        compared, recipes = self.experiment(experiment).recipes, self.config.recipes
+        compared, recipes = self._places(experiment), self.config.recipes
         return self._compared(experiment, device_control(recipe, self.baseline(experiment), compared, recipes))
 
     def _compared(self, experiment: str, control: Control | None) -> str | None:
-        """Return the experiment's recipe that is a control; None if there is none."""
-        compared = self.experiment(experiment).recipes
-        return None if control is None else control.among(compared, self.config.recipes)
+        """Return the experiment's first recipe that is a control; None if there is none."""
+        if control is None:
+            return None
+        places = self._places(experiment)
+        made = [name for name in self._moves.get(control.on(self.config.recipes), ()) if name in places]
+        return min(made, key=places.__getitem__, default=None)
+
+    @cached_property
+    def _moves(self) -> dict[Control, list[str]]:
+        return moves(self.config.recipes)
+
+    def _places(self, experiment: str) -> dict[str, int]:
+        """Return where each compared recipe is in the experiment's list."""
+        if experiment not in self._places_by_experiment:
+            recipes = self.experiment(experiment).recipes
+            self._places_by_experiment[experiment] = {name: place for place, name in enumerate(recipes)}
+        return self._places_by_experiment[experiment]
+
+    @cached_property
+    def _places_by_experiment(self) -> dict[str, dict[str, int]]:
+        return {}
 
     def is_control(self, experiment: str, recipe: str) -> bool:
         """Return whether a recipe is the control of another: it shows the effect of the engine or the device alone."""
-        return any(
-            recipe in (self.control(experiment, other), self.device_control(experiment, other))
-            for other in self.experiment(experiment).recipes
-            if other != recipe
-        )
+        if experiment not in self._controls_by_experiment:
+            self._controls_by_experiment[experiment] = {
+                control
+                for other in self.experiment(experiment).recipes
+                for control in (self.control(experiment, other), self.device_control(experiment, other))
+                if control is not None and control != other
+            }
+        return recipe in self._controls_by_experiment[experiment]
+
+    @cached_property
+    def _controls_by_experiment(self) -> dict[str, set[str]]:
+        return {}
 
     def path(self, experiment: str, recipe: str) -> list[str]:
         """Return the compared recipes on the way from the baseline to a recipe, both included.
@@ -148,7 +174,7 @@ class Plan:
         its engine, then its control, where they are compared. The ratio of the baseline to the recipe is the product of
         the ratios of the steps of this path; `changes` names what each changes.
         """
-        baseline, compared = self.baseline(experiment), self.experiment(experiment).recipes
+        baseline, compared = self.baseline(experiment), self._places(experiment)
         if recipe == baseline:
             return [baseline]
         alone, on_baselines = engine_alone(self.recipe(recipe)), self._has_engine_of_baseline(experiment, recipe)

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -35,7 +36,7 @@ class Study:
     cards: dict[str, DataCard] = field(default_factory=dict)
     preparations: dict[str, PreparationReport] = field(default_factory=dict)
 
-    @property
+    @cached_property
     def plan(self) -> Plan:
         """What the configuration asks for."""
         return Plan(self.config)

@@ -5,7 +5,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from greenllm.config.read import validate
+from greenllm.config.read import read_settings
 from greenllm.documents.verification import CheckOutcome
 from greenllm.errors import UserError
 from greenllm.scheduling.outcome import outcome_of_study
@@ -79,17 +79,22 @@ def _without_folder(trouble: str, evidence: Evidence) -> str:
 
 
 def _compare_configuration(check: Check, evidence: Evidence) -> None:
-    """Compare the account's configuration with the one in the command of the last job that made it."""
+    """Compare the account's configuration with the one that the last job that made it was given."""
     maker = evidence.maker_of(layout.ACCOUNT)
     command = maker.start.command or [] if maker else []
     if "--config" not in command:
         check.skip("the configuration: no ledger of the job that made the account")
         return
+    given = command[command.index("--config") + 1]
+    if not given.startswith("{"):
+        if maker is not evidence.maker_of(layout.STUDY):
+            check.skip("the configuration: the job that made the account read it from another file")
+            return
+        given = str(layout.located(layout.STUDY, evidence.folder))
     try:
-        given = json.loads(command[command.index("--config") + 1])
-        config: Config = validate(given, Config, "--config")
-    except (ValueError, IndexError, UserError):
-        check.skip("the configuration: the job that made the account read it from a file")
+        config: Config = read_settings(given, Config, option="--config")
+    except UserError as error:
+        check.skip(f"the configuration: {error}")
         return
     expected = config.model_dump(mode="json", by_alias=True, exclude_unset=True)
     check.count(values(expected))
