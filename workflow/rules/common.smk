@@ -14,6 +14,7 @@ from pathlib import Path
 
 from greenllm import environment
 from greenllm.checks.study import check_config
+from greenllm.cluster.submission import refusal
 from greenllm.config.read import ConfigError, read_yaml
 from greenllm.config.section import NAME_PATTERN
 from greenllm.errors import UserError
@@ -41,7 +42,8 @@ except ConfigError as error:
     print(error, file=sys.stderr)
     sys.exit(2)
 # On a cluster (`--jobs`, not `--cores`) each job checks by itself whether it can use its GPU.
-HERE = workflow.exec_mode.name == "DEFAULT" and workflow.resource_settings.nodes is None
+SUBMITS = workflow.exec_mode.name == "DEFAULT" and workflow.resource_settings.nodes is not None
+HERE = workflow.exec_mode.name == "DEFAULT" and not SUBMITS
 RESERVATIONS = checked(Plan(STUDY)) if HERE else Reservations(Plan(STUDY))
 PLAN = RESERVATIONS.plan
 STUDY = PLAN.config  # with the controls that a GPU of this host calls for
@@ -99,6 +101,9 @@ onstart:
             f"{CONFIG_FILE}: policy: no plan, so jobs start at once; `greenllm plan` makes one",
             file=sys.stderr,
         )
+    if PLANNED_STARTS and (fault := refusal(workflow.executor_settings)):
+        print(fault, file=sys.stderr)
+        sys.exit(2)
     global RUN_FILE
     RUN_FILE = begun()
 
