@@ -93,15 +93,8 @@ def test_the_saving_is_the_ledgers_energy_times_the_signal(done):
 
 def test_jobs_with_a_start_each_are_not_submitted_as_an_array(done):
     workflow = Workflow(done.workflow.cluster, done.workflow.folder)
-    workflow.start(
-        "--configfile",
-        f"{workflow.folder}/study.yaml",
-        "--forcerun",
-        "preprocess",
-        *TARGET,
-        "--slurm-array-jobs",
-        "all",
-    )
+    again = ("--forcerun", "preprocess", *TARGET)
+    workflow.start("--configfile", f"{workflow.folder}/study.yaml", *again, "--slurm-array-jobs", "all")
     assert workflow.wait() == 2
     assert "slurm-array-jobs: all: the jobs of an array start together, but the plan has a start for each" in (
         workflow.log
