@@ -34,12 +34,7 @@ def in_hours(hours: float) -> str:
         ([-1, 0, 1, 5, 6, 7, 8, 9], "", {"deadline": 8}, "signal.csv: has no values from .* to .*; fill the gap"),
         (range(-1, 9), ZONE, {"deadline": 8}, "signal.csv: covers .* but jobs may start at .* correct the time zone"),
         (range(-1, 9), "", {"deadline": -1}, "policy.deadline: .* is in the past"),
-        (
-            range(-1, 9),
-            "",
-            {"max_delay": "2h", "power_budget_W": 0.5},
-            "power_budget_W: 0.5, but .* alone takes",
-        ),
+        (range(-1, 9), "", {"max_delay": "2h", "power_budget_W": 3}, "study.yaml: power budget: 3 W, but .* alone is"),
     ],
     ids=["short", "gap", "zone", "past", "budget"],
 )

@@ -42,8 +42,8 @@ try:
 except ConfigError as error:
     print(error, file=sys.stderr)
     sys.exit(2)
-# On a cluster (`--jobs`, not `--cores`) each job checks by itself whether it can use its GPU.
 STARTS_JOBS = workflow.exec_mode.name == "DEFAULT"  # else it runs one of them
+# To a cluster (`--jobs`, not `--cores`). There each job checks by itself whether it can use its GPU.
 SUBMITS = STARTS_JOBS and workflow.resource_settings.nodes is not None
 HERE = STARTS_JOBS and not SUBMITS
 RESERVATIONS = checked(Plan(STUDY)) if HERE else Reservations(Plan(STUDY))
