@@ -43,7 +43,7 @@ def dry_run(arguments: Sequence[str]) -> list[WorkflowJob]:
     done = subprocess.run(command, capture_output=True, text=True, errors="replace")
     if done.returncode:
         lines = [line for line in done.stderr.splitlines() if line.strip()]
-        if done.returncode == REFUSED:
+        if done.returncode == REFUSED and lines:
             raise UserError(lines[-1])
         raise UserError(f"snakemake --dry-run failed: {shortened(' '.join(lines[-3:]))}")
     return jobs_of(done.stdout.splitlines())
