@@ -34,6 +34,7 @@ include: "workflow/rules/measure.smk"
 include: "workflow/rules/account.smk"
 include: "workflow/rules/report.smk"
 include: "workflow/rules/exports.smk"
+include: "workflow/rules/planned_starts.smk"
 
 
 rule all:

@@ -4,24 +4,16 @@ import json
 import subprocess
 import sys
 import time
-from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+from compressed_signal import CompressedSignal, read, rfc3339, two_experiments, unix
 
 ROOT = Path(__file__).parents[2]
 BIN = Path(sys.executable).parent
-STEP_S = 5.0
 LEAD_S = 90.0  # between the call of `greenllm plan` and the first possible start: a busy machine takes that long
+LOW_S = (20.0, 40.0)  # after the begin
 TARGET = ("--until", "preprocess")
-
-
-def rfc3339(unix_s: float) -> str:
-    return datetime.fromtimestamp(unix_s, UTC).isoformat()
-
-
-def unix(text: str) -> float:
-    return datetime.fromisoformat(text).timestamp()
 
 
 def run(*command: object) -> subprocess.CompletedProcess[str]:
@@ -34,37 +26,18 @@ def run(*command: object) -> subprocess.CompletedProcess[str]:
 def folder(tmp_path_factory):
     """Two experiments whose data are prepared once at once, then again by a plan."""
     folder = tmp_path_factory.mktemp("schedule")
-    study = {
-        "results": str(folder / "results"),
-        "experiments": {
-            name: {"task": task, "data": {"source": "embedded", "rows": 300}, "recipes": ["baseline"]}
-            for name, task in (("support", "customer-service"), ("dates", "translation"))
-        },
-        "recipes": {"baseline": {"train": {"epochs": 1}}},
-        "policy": {"objective": "carbon", "signal": str(folder / "signal.csv"), "max_delay": "60s"},
-    }
-    (folder / "study.yaml").write_text(json.dumps(study))
+    study = two_experiments(folder, max_delay="60s")
     place = ("--snakefile", ROOT / "Snakefile", "--directory", folder)
-    configured = ("--configfile", folder / "study.yaml")
+    configured = ("--configfile", study)
     run(BIN / "snakemake", *place, *configured, "--cores", 8, *TARGET)
     begin_s = time.time() + LEAD_S
-    rows = [f"{rfc3339(begin_s - 60 + STEP_S * step)},{signal(STEP_S * step - 60)}" for step in range(60)]
-    (folder / "signal.csv").write_text("\n".join(["time,value (gCO2e/kWh)", *rows]))
+    CompressedSignal(begin_s, *LOW_S).write(folder / "signal.csv")
     again = ("--forcerun", "collect", *TARGET)
     run(BIN / "greenllm", "plan", *configured, "--begin", rfc3339(begin_s), "--", *place, *again)
     assert time.time() < begin_s, "the machine is too busy for this test"
     run(BIN / "snakemake", *place, *configured, "--cores", 8, *again)
-    run(BIN / "greenllm", "account", "--config", folder / "study.yaml", "--out", folder / "results/account")
+    run(BIN / "greenllm", "account", "--config", study, "--out", folder / "results/account")
     return folder
-
-
-def signal(after_begin_s: float) -> float:
-    """Carbon that is lowest from 20 to 40 s after the begin: hours as seconds."""
-    return 100.0 if 20 <= after_begin_s < 40 else 400.0 + after_begin_s
-
-
-def read(path: Path) -> dict:
-    return json.loads(path.read_text())
 
 
 def test_jobs_wait_and_start_within_two_seconds_of_the_plan(folder):
@@ -91,25 +64,7 @@ def test_the_wait_is_in_the_energy_log_and_costs_nothing(folder):
 def test_the_saving_is_the_ledgers_energy_times_the_signal(folder):
     found = read(folder / "results/account/schedule.json")
     begin_s = unix(read(folder / "results/plan/plan.json")["begin"])
-    attributed = read(folder / "results/account/attribution.json")["jobs"]
-
-    def mean(run: dict) -> float:
-        """The signal's mean over a run, from a fine sum that knows nothing of the project's integral."""
-        start, end = unix(run["start"]) - begin_s, unix(run["end"]) - begin_s
-        parts = 20_000
-        times = (start + (end - start) * (part + 0.5) / parts for part in range(parts))
-        return sum(signal(STEP_S * (one // STEP_S)) for one in times) / parts
-
-    saving = 0.0
-    for job in found["jobs"]:
-        rule, name = job["name"].split()
-        (start,) = (run["start"] for run in job["runs"])
-        (energy_J,) = (
-            one["energy_with_children_J"]["value"]
-            for one in attributed
-            if one["rule"] == rule and one["wildcards"] == {"experiment": name} and unix(one["started"]) == unix(start)
-        )
-        saving += energy_J / 3.6e6 * (mean(job["at_once"]) - mean(job["runs"][0]))
+    saving = CompressedSignal(begin_s, *LOW_S).saving(folder / "results/account")
     assert found["saving"] > 0
     assert found["saving"] == pytest.approx(saving, rel=1e-3)
     assert found["best_saving"] == pytest.approx(found["saving"] + found["regret"])

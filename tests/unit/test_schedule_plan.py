@@ -49,10 +49,16 @@ def takes(hours: float, power_W: float = 100.0, spread: float = 0.0) -> Expected
 
 
 def planned(
-    policy: Policy, jobs: Mapping[str, tuple[Expected, tuple[str, ...]]], limits: Limits | None = None
+    policy: Policy,
+    jobs: Mapping[str, tuple[Expected, tuple[str, ...]]],
+    limits: Limits | None = None,
+    handover_s: float = 0.0,
 ) -> SchedulePlan:
     found = Planned(
-        [job(name, *after) for name, (_, after) in jobs.items()], {name: one for name, (one, _) in jobs.items()}, {}
+        [job(name, *after) for name, (_, after) in jobs.items()],
+        {name: one for name, (one, _) in jobs.items()},
+        {},
+        handover_s,
     )
     signal = signal_of(policy, now_s=BEGIN_S)
     assert signal is not None
@@ -134,6 +140,18 @@ def test_run_times_are_planned_at_their_upper_bounds_where_the_deadline_allows(t
     tight = planned(policy(signal, deadline=(BEGIN + timedelta(hours=2.5)).isoformat()), jobs)
     assert not tight.cautious
     assert starts(tight) == {"one": 0.0, "two": 1.0}
+
+
+def test_on_a_cluster_a_job_starts_after_the_end_of_those_before_it_was_noticed(tmp_path):
+    signal = write_signal(tmp_path / "signal.csv", [100, 100, 100, 400, 400, 400, 400, 400])
+    jobs = {"one": (takes(1), ()), "two": (takes(1), ("one",)), "three": (takes(0.5), ("two",))}
+    found = planned(policy(signal, max_delay="4h"), jobs, handover_s=0.1 * HOUR_S)
+    assert starts(found) == {"one": 0.0, "two": 1.1, "three": 2.2}
+    assert [one.runs[0].end for one in found.jobs] == [one.at_once.end for one in found.jobs]
+    assert datetime.fromisoformat(found.jobs[0].runs[0].end) == BEGIN + timedelta(hours=1)
+    assert found.cost == pytest.approx(0.1 * 100 * 2.5)
+    with pytest.raises(UserError, match="the jobs need until 2026-12-01T08:48"):
+        planned(policy(signal, deadline="2026-12-01T08:40Z"), jobs, handover_s=0.1 * HOUR_S)
 
 
 @pytest.mark.parametrize(

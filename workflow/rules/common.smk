@@ -15,12 +15,14 @@ from pathlib import Path
 
 from greenllm import environment
 from greenllm.checks.study import check_config
+from greenllm.cluster.submission import refusal
 from greenllm.config.read import ConfigError, read_yaml
 from greenllm.config.section import NAME_PATTERN
 from greenllm.errors import UserError
 from greenllm.files import require_writable
 from greenllm.ledger.run_file import PlannedJob, RunFile
 from greenllm.meter.host import boot_id, host_name
+from greenllm.scheduling.starts import PlannedStarts
 from greenllm.study import layout
 from greenllm.study.expected_power import PowerBudget
 from greenllm.study.plan import Plan
@@ -41,8 +43,10 @@ try:
 except ConfigError as error:
     print(error, file=sys.stderr)
     sys.exit(2)
-# On a cluster (`--jobs`, not `--cores`) each job checks by itself whether it can use its GPU.
-HERE = workflow.exec_mode.name == "DEFAULT" and workflow.resource_settings.nodes is None
+STARTS_JOBS = workflow.exec_mode.name == "DEFAULT"  # else it runs one of them
+# To a cluster (`--jobs`, not `--cores`). There each job checks by itself whether it can use its GPU.
+SUBMITS = STARTS_JOBS and workflow.resource_settings.nodes is not None
+HERE = STARTS_JOBS and not SUBMITS
 RESERVATIONS = checked(Plan(STUDY)) if HERE else Reservations(Plan(STUDY))
 PLAN = RESERVATIONS.plan
 STUDY = PLAN.config  # with the controls that a GPU of this host calls for
@@ -50,9 +54,13 @@ for line in RESERVATIONS.lines:
     print(f"{CONFIG_FILE}: {line}", file=sys.stderr)
 
 
+# When jobs are to start, if `greenllm plan` has made a plan.
+STARTS = PlannedStarts.of_study(STUDY) if STARTS_JOBS else PlannedStarts()
+
 # A budget for the power of all running jobs, which Snakemake's scheduler keeps: `--resources power_W=…`, else
-# `policy.power_budget_W`. Without one, no job names its power, and no ledger is read here.
-if "power_W" not in workflow.global_resources.keys() and STUDY.policy.power_budget_W:
+# `policy.power_budget_W`. Without one, no job names its power, and no ledger is read here. A plan keeps the policy's
+# budget by its times; here the jobs that wait for their start would take the power of those that are to run.
+if "power_W" not in workflow.global_resources.keys() and STUDY.policy.power_budget_W and not STARTS.to_come:
     workflow.register_resource("power_W", int(STUDY.policy.power_budget_W))
 POWER_BUDGET = None
 if "power_W" in workflow.global_resources.keys():
@@ -100,6 +108,9 @@ onstart:
             f"{CONFIG_FILE}: policy: no plan, so jobs start at once; `greenllm plan` makes one",
             file=sys.stderr,
         )
+    if fault := STARTS.fault or (STARTS.to_come and refusal(workflow.executor_settings)):
+        print(fault, file=sys.stderr)
+        sys.exit(2)
     global RUN_FILE
     RUN_FILE = begun()
 

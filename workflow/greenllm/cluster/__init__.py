@@ -1,4 +1,4 @@
-"""Cluster schedulers: the one place that knows them by name. What a job was assigned, and what a cluster has.
+"""Cluster schedulers, the one place that knows them by name: assignments, clusters, submissions.
 
 `assignment` imports nothing more than the standard library: the meter starts with every job.
 """

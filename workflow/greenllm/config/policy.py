@@ -87,5 +87,5 @@ class Policy(Strict):
         None, gt=0, description="Largest sum of the power of jobs that run at once, by earlier ledgers."
     )
     interrupt: bool = Field(
-        False, description="Trainings may pause at a checkpoint and go on from it in a better hour (not under SLURM)."
+        False, description="Trainings may pause at a checkpoint and go on from it in a better hour (not on a cluster)."
     )

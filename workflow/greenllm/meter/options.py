@@ -6,6 +6,7 @@ import os
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from greenllm.cluster.assignment import scheduler_of
 from greenllm.device_choice import DEVICE_CHOICES
 from greenllm.errors import UserError
 from greenllm.files import held, is_written_into
@@ -69,7 +70,7 @@ class Options:
         if self.plan is None:
             return []
         found = stretches_of(self.plan, self.rule, self.wildcards)
-        if "SLURM_JOB_ID" in os.environ:  # a pause would keep what SLURM has allocated
+        if scheduler_of(os.environ) is not None:  # a pause would keep what the scheduler has allocated
             return found[:1] and [PlannedStretch(found[0].start_s)]
         return found
 

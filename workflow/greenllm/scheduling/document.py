@@ -1,5 +1,6 @@
 """plan.json, what `greenllm plan` writes and the meter reads; schedule.json, what it saved afterwards."""
 
+from datetime import datetime
 from pathlib import Path
 from typing import Literal
 
@@ -75,15 +76,21 @@ class SchedulePlan(DocumentPart):
     signal_bounds: bool  # whether the interval contains the uncertainty of the signal
     gap: float  # how much cheaper a schedule might at most be, where the solver knows (share of the cost at once)
 
+    @property
+    def starts(self) -> dict[str, float]:
+        """When each job is to start (Unix time, s), by its name."""
+        return {job.name: datetime.fromisoformat(job.runs[0].start).timestamp() for job in self.jobs}
+
     @classmethod
     def read(cls, path: Path, remedy: str = "run `greenllm plan` first") -> "SchedulePlan":
         """Read a plan.json. Raises UserError if it is missing (with `remedy`) or is not one."""
         found = read_json(path, remedy)
         if found.get("schema") != PLAN_SCHEMA:
             raise UserError(
-                f"{path}: schema {found.get('schema')!r}, expected {PLAN_SCHEMA!r}; run `greenllm plan` again"
+                f"{path}: schema {found.get('schema')!r}, expected {PLAN_SCHEMA!r}; run `greenllm plan` again, "
+                "or remove the file"
             )
-        return validated(cls, found, path, "run `greenllm plan` again")
+        return validated(cls, found, path, "run `greenllm plan` again, or remove the file")
 
 
 class ScheduledJob(DocumentPart):

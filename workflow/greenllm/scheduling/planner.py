@@ -28,11 +28,15 @@ DEFAULT_DELAY = "24h"
 
 @dataclass(frozen=True)
 class Planned:
-    """The jobs to plan, what each is expected to take, and into how many pieces those that may pause are divided."""
+    """The jobs to plan, what each is expected to take, and into how many pieces those that may pause are divided.
+
+    `handover_s`: the longest time between the end of a job and the start of one behind it.
+    """
 
     jobs: Sequence[WorkflowJob]
     expected: Mapping[str, Expected]
     pieces: Mapping[str, int]
+    handover_s: float = 0.0
 
     def activities(self, *, cautious: bool) -> list[Activity]:
         """Return the jobs as activities, with their expected run times or, if cautious, the upper bounds of these."""
@@ -40,7 +44,7 @@ class Planned:
 
     def _activity(self, job: WorkflowJob, cautious: bool) -> Activity:
         expected = self.expected[job.name]
-        duration_s = expected.duration_s.high if cautious else expected.duration_s.value
+        duration_s = (expected.duration_s.high if cautious else expected.duration_s.value) + self.handover_s
         pieces = self.pieces.get(job.name, 1)
         return Activity(
             job.name,
@@ -129,7 +133,8 @@ def _written(
         expected = planned.expected[job.name]
         own = runs[job.name]
         lasting = lasting_as(own, math.ceil((expected.duration_s.value + RESUME_S * (len(own) - 1)) * MS))
-        moved.append((expected, lasting, plain[job.name]))
+        once = lasting_as(plain[job.name], math.ceil(expected.duration_s.value * MS))
+        moved.append((expected, lasting, once))
         rows.append(
             JobPlan(
                 name=job.name,
@@ -139,13 +144,13 @@ def _written(
                 threads=job.threads,
                 gpus=job.gpus,
                 runs=[stretch(run, begin_s) for run in lasting],
-                at_once=stretch(plain[job.name][0], begin_s),
+                at_once=stretch(once[0], begin_s),
                 duration_s=expected.duration_s,
                 energy_J=expected.energy_J,
                 source=expected.source,
                 pieces=planned.pieces.get(job.name, 1),
                 cost=energy_cost(expected.energy_J.value, lasting, course),
-                cost_at_once=energy_cost(expected.energy_J.value, plain[job.name], course),
+                cost_at_once=energy_cost(expected.energy_J.value, once, course),
             )
         )
     bounds = signal.bounds(begin_s, latest_s)

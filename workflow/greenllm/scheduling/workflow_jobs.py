@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from greenllm.errors import UserError, shortened
 
 LOGGER = "greenllm-jobs"  # workflow/snakemake_logger_plugin_greenllm_jobs
+REFUSED = 2  # exit status of our Snakefile for a mistake of the user, one line for each
 
 
 @dataclass(frozen=True)
@@ -36,12 +37,14 @@ def name_of(rule: str, wildcards: Mapping[str, str]) -> str:
 def dry_run(arguments: Sequence[str]) -> list[WorkflowJob]:
     """Return the jobs that `snakemake ARGUMENTS` would run, each behind those that it needs.
 
-    Raises UserError with Snakemake's last lines if it refuses.
+    Raises UserError with the last line of what our Snakefile refuses, or with Snakemake's last lines.
     """
     command = [sys.executable, "-m", "snakemake", "--dry-run", "--logger", LOGGER, *arguments]
     done = subprocess.run(command, capture_output=True, text=True, errors="replace")
     if done.returncode:
         lines = [line for line in done.stderr.splitlines() if line.strip()]
+        if done.returncode == REFUSED and lines:
+            raise UserError(lines[-1])
         raise UserError(f"snakemake --dry-run failed: {shortened(' '.join(lines[-3:]))}")
     return jobs_of(done.stdout.splitlines())
 

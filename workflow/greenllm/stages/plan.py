@@ -1,6 +1,7 @@
 """`greenllm plan`: when to start which job, by the carbon of the grid or the price of electricity."""
 
 import argparse
+import math
 import os
 import sys
 import time
@@ -17,6 +18,9 @@ if TYPE_CHECKING:
     from greenllm.scheduling.workflow_jobs import WorkflowJob
     from greenllm.study.models import Config
 
+# More processors than a job asks for: on a cluster those of the host that plans are no limit.
+CLUSTER_CORES = 1_000_000
+
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the options of the command."""
@@ -28,7 +32,12 @@ def configure(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
     add("--cores", type=int, metavar="N", help="processors that jobs share (default: those of this host)")
     add("--gpus", type=int, metavar="N", help="GPUs that jobs share (default: those of this host)")
-    add("--cluster", action="store_true", help="jobs share nothing: a cluster has room for all")
+    add("--cluster", action="store_true", help="jobs share nothing: a cluster has room for all; trainings do not pause")
+    add(
+        "--handover", type=float, metavar="SECONDS",
+        help="longest time (s) from the end of a job to the start of one behind it (default: 0; with --cluster 180, "
+        "the longest wait between two questions for the states of the cluster's jobs)",
+    )  # fmt: skip
     add(
         "--earlier", action="append", type=Path, default=[], metavar="LEDGER",
         help="folder of earlier ledgers, for run times (s) and energies (J); repeatable (default: the study's own)",
@@ -56,13 +65,15 @@ def run(arguments: argparse.Namespace) -> int:
         return 0
     begin_s, signal = _signal(arguments, config)
     words = arguments.words[1:] if arguments.words[:1] == ["--"] else arguments.words
-    jobs = dry_run(["--configfile", str(arguments.configfile), "--cores", str(_most_cores(arguments)), *words])
+    jobs = dry_run(["--configfile", str(arguments.configfile), *_room(arguments), *words])
     if not jobs:  # an earlier plan stays: the account says what it saved
         print(f"{arguments.configfile}: all results are there: no job to plan", file=sys.stderr)
         return 0
     found = _plan(arguments, config, jobs, signal, begin_s)
     write_json(out, found.model_dump(mode="json", by_alias=True))
     _show(found, signal, begin_s, out)
+    options = _cluster_options(found) if arguments.cluster else _local_options(found)
+    print(f"{out}: jobs that wait for their start {options}", file=sys.stderr)
     return 0
 
 
@@ -73,8 +84,11 @@ def _no_policy(config: "Config") -> str | None:
     return None if config.policy.signal else "policy.signal names no file"
 
 
-def _most_cores(arguments: argparse.Namespace) -> int:
-    return max(arguments.cores or 0, os.cpu_count() or 1)
+def _room(arguments: argparse.Namespace) -> list[str]:
+    """Return the options of snakemake by which jobs ask for as many processors as they will when they run."""
+    if arguments.cluster:  # `--jobs`: not this host's GPUs decide what jobs ask for
+        return ["--cores", str(CLUSTER_CORES), "--jobs", "1"]
+    return ["--cores", str(max(arguments.cores or 0, os.cpu_count() or 1))]
 
 
 def _signal(arguments: argparse.Namespace, config: "Config") -> "tuple[float, Signal]":
@@ -98,8 +112,21 @@ def _plan(
     from greenllm.scheduling.expectations import expected
     from greenllm.scheduling.planner import Planned, plan
 
-    planned = Planned(jobs, expected(jobs, _earlier(arguments, config)), _pieces(config, jobs))
+    pieces = {} if arguments.cluster else _pieces(config, jobs)
+    planned = Planned(jobs, expected(jobs, _earlier(arguments, config)), pieces, _handover_s(arguments))
     return plan(planned, config.policy, signal, _limits(arguments, config), begin_s)
+
+
+def _handover_s(arguments: argparse.Namespace) -> float:
+    """Return the longest time between the end of a job and the start of one behind it (s)."""
+    from greenllm.cluster.submission import NOTICED_WITHIN_S
+    from greenllm.errors import UserError
+
+    if arguments.handover is None:
+        return NOTICED_WITHIN_S if arguments.cluster else 0.0
+    if not 0 <= arguments.handover < math.inf:
+        raise UserError(f"--handover {arguments.handover:g}: expected seconds, 0 or more")
+    return float(arguments.handover)
 
 
 def _earlier(arguments: argparse.Namespace, config: "Config") -> "list[EarlierRun]":
@@ -154,9 +181,18 @@ def _show(found: "SchedulePlan", signal: "Signal", begin_s: float, out: Path) ->
         schedule_table(found).write(out.with_suffix(""))
         write_schedule(found, signal.course(begin_s, end_s), signal.bounds(begin_s, end_s), out.with_suffix(""))
         print(plan_text(found))
+
+
+def _local_options(found: "SchedulePlan") -> str:
     gpus = _held(found, lambda job: job.gpus)
     options = f"--cores {_held(found, lambda job: job.threads)}" + (f" --resources gpu={gpus}" if gpus else "")
-    print(f"{out}: jobs that wait for their start hold cores of snakemake, so run it with {options}", file=sys.stderr)
+    return f"hold cores of snakemake, so run it with {options}"
+
+
+def _cluster_options(found: "SchedulePlan") -> str:
+    """Return the options for a cluster. Jobs without input, such as collect, run and wait on the host that submits."""
+    first = _held(found, lambda job: 0 if job.after else job.threads)
+    return f"count as jobs of snakemake, so run it with --jobs {_held(found, lambda job: 1)} --local-cores {first}"
 
 
 def _held(plan: "SchedulePlan", amount: "Callable[[JobPlan], int]") -> int:

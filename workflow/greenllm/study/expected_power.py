@@ -94,7 +94,7 @@ class PowerBudget:
     def checked(cls, plan: Plan, ledgers: Path, budget_W: float, *, here: bool) -> "PowerBudget":
         """Return the budget of jobs that run on this host (`here`), or on a cluster's nodes, whose GPUs are unknown.
 
-        Raises UserError, with a line for each kind of job that alone would draw more.
+        Raises UserError, with a line for each kind of job that alone would draw more, the one with the most last.
         """
         budget = cls(plan, budget_W, ExpectedPower.from_ledgers(ledgers), without_gpu=here and not nvml.find()[0])
         if lines := budget._too_much():
@@ -108,16 +108,14 @@ class PowerBudget:
         return self.expected.of(stage, wildcards, Reserved(needs.threads, gpus, needs.power_limit_W))
 
     def _too_much(self) -> list[str]:
-        lines = []
-        for stage, wildcards in _jobs(self.plan):
-            power_W = self.of(stage, wildcards)
-            if power_W > self.budget_W:
-                lines.append(
-                    f"power budget: {self.budget_W:g} W, but {stage} of {'/'.join(wildcards.values())} alone is "
-                    f"expected to draw {power_W} W; allow at least as much (--resources power_W={power_W}, or "
-                    "policy.power_budget_W), or limit what it uses"
-                )
-        return lines
+        powers = [(self.of(stage, wildcards), stage, wildcards) for stage, wildcards in _jobs(self.plan)]
+        return [
+            f"power budget: {self.budget_W:g} W, but {stage} of {'/'.join(wildcards.values())} alone is "
+            f"expected to draw {power_W} W; allow at least as much (--resources power_W={power_W}, or "
+            "policy.power_budget_W), or limit what it uses"
+            for power_W, stage, wildcards in sorted(powers, key=lambda row: row[0])
+            if power_W > self.budget_W
+        ]
 
 
 def _jobs(plan: Plan) -> Iterator[tuple[str, dict[str, str]]]:
