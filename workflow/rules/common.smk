@@ -160,7 +160,8 @@ def needs(stage=None):
     if stage is None:
         return asked_for(0, LIGHT_MB, LIGHT_min) | power(stage)
     configured = getattr(STUDY.resources, stage)
-    return asked_for(gpus(stage), configured.memory_MB, configured.runtime_min) | power(stage)
+    asked = asked_for(gpus(stage), configured.memory_MB, configured.runtime_min)
+    return asked | over_nodes(stage, asked["leased_gpu"]) | power(stage)
 
 
 def asked_for(leased, memory_MB, minutes):
@@ -177,6 +178,30 @@ def asked_for(leased, memory_MB, minutes):
     }
 
 
+def over_nodes(stage, leased):
+    """Return the resources of a stage with a job over several nodes: as many nodes, each with one task of the job.
+
+    `leased` are the GPUs of each node. As `gpu` they would be those of all nodes together, shared out by the scheduler.
+    """
+    if max(PLAN.nodes(stage, *names) for names in each_recipe_name()) == 1:
+        return {}
+
+    def nodes(wildcards):
+        return PLAN.nodes(stage, wildcards.experiment, wildcards.recipe)
+
+    def of_each_node(wildcards):
+        return leased(wildcards) if callable(leased) else leased
+
+    return {
+        "nodes": nodes,
+        "tasks": nodes,
+        "gpu": lambda wildcards: of_each_node(wildcards) if nodes(wildcards) == 1 else 0,
+        "gres": lambda wildcards: f"gpu:{of_each_node(wildcards)}"
+        if nodes(wildcards) > 1 and of_each_node(wildcards)
+        else "",
+    }
+
+
 def power(stage):
     """Return the power (W) that a stage's jobs are expected to draw, as a resource, if the run has a power budget."""
     if POWER_BUDGET is None:
@@ -190,11 +215,16 @@ def gpus(stage):
     """Return the GPUs of a stage's jobs: a number if it is the same for all, else a function, which Snakemake calls for
     each job.
     """
-    names = [(name, recipe) for name in STUDY.experiments for recipe in (None, *PLAN.recipes(name))]
+    names = [*((name, None) for name in STUDY.experiments), *each_recipe_name()]
     numbers = {key: PLAN.gpus(stage, *key) for key in names}
     if len(set(numbers.values())) == 1:
         return numbers.popitem()[1]
     return lambda wildcards: numbers[wildcards.experiment, wildcards.get("recipe")]
+
+
+def each_recipe_name():
+    """Return the names of each experiment and each of its recipes."""
+    return [(name, recipe) for name in STUDY.experiments for recipe in PLAN.recipes(name)]
 
 
 def current_attempt(wildcards, attempt):

@@ -160,6 +160,33 @@ def run_on(node: str, command: Sequence[str], request: Request, wait_s: float) -
     return _run("srun", *limits, f"--immediate={wait_s:.0f}", *_place(request), *command, timeout_s=wait_s + 300)
 
 
+def nodes_of_job() -> list[str]:
+    """Return the names of the nodes of the job that this process is part of, that of this process first.
+
+    Raises UserError where SLURM does not know the job.
+    """
+    named = _asked("squeue", "--noheader", f"--jobs={os.environ['SLURM_JOB_ID']}", "--format=%N").strip()
+    names = _asked("scontrol", "show", "hostnames", named).split() if named else []
+    here = os.environ.get("SLURMD_NODENAME", os.uname().nodename)
+    return sorted(names, key=lambda name: name != here)
+
+
+def step_on(node: str, threads: int, gpus: int) -> list[str]:
+    """Return the options of srun(1) that start one process on a node of the job that this process is part of.
+
+    The job may have other steps there (`--overlap`). A step takes none of its job's GPUs unless it names their number.
+    """
+    words = ["srun", f"--jobid={os.environ['SLURM_JOB_ID']}", f"--nodelist={node}", "--nodes=1", "--ntasks=1"]
+    words += [f"--cpus-per-task={threads}", "--overlap", "--input=none", "--quiet"]
+    return [*words, f"--gpus={gpus}" if gpus else "--gres=none"]
+
+
+def environment_of_step() -> dict[str, str]:
+    """Return this process's environment without what describes its own step: srun(1) reads options from there."""
+    own = ("SLURM_", "SRUN_", "SBATCH_", "CUDA_VISIBLE_DEVICES")
+    return {name: value for name, value in os.environ.items() if not name.startswith(own) or name == "SLURM_CONF"}
+
+
 def was_busy(done: subprocess.CompletedProcess[str]) -> bool:
     """Whether a command of `run_on` did not run, since the node was not free in time."""
     return done.returncode != 0 and any(sign in done.stderr for sign in ("nodes are busy", "has been revoked"))
