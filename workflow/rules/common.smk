@@ -183,7 +183,7 @@ def over_nodes(stage, leased):
 
     `leased` are the GPUs of each node. As `gpu` they would be those of all nodes together, shared out by the scheduler.
     """
-    if max(PLAN.nodes(stage, *names) for names in each_recipe_name()) == 1:
+    if PLAN.most_nodes(stage) == 1:
         return {}
 
     def nodes(wildcards):
@@ -215,16 +215,11 @@ def gpus(stage):
     """Return the GPUs of a stage's jobs: a number if it is the same for all, else a function, which Snakemake calls for
     each job.
     """
-    names = [*((name, None) for name in STUDY.experiments), *each_recipe_name()]
+    names = [(name, recipe) for name in STUDY.experiments for recipe in (None, *PLAN.recipes(name))]
     numbers = {key: PLAN.gpus(stage, *key) for key in names}
     if len(set(numbers.values())) == 1:
         return numbers.popitem()[1]
     return lambda wildcards: numbers[wildcards.experiment, wildcards.get("recipe")]
-
-
-def each_recipe_name():
-    """Return the names of each experiment and each of its recipes."""
-    return [(name, recipe) for name in STUDY.experiments for recipe in PLAN.recipes(name)]
 
 
 def current_attempt(wildcards, attempt):

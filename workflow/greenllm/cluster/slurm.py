@@ -135,8 +135,10 @@ def _place(request: Request) -> list[str]:
 def _options(request: Request) -> list[str]:
     """Return all options of sbatch(1) for a request, as snakemake-executor-plugin-slurm writes them."""
     options = [*_place(request), f"--cpus-per-task={request.threads}", f"--mem={request.memory_MB}"]
-    options += [f"--time={request.minutes}", "--nodes=1"]
-    if request.gpus:
+    options += [f"--time={request.minutes}", f"--nodes={request.nodes}", f"--ntasks={request.nodes}"]
+    if request.gpus and request.nodes > 1 and not request.keys.get("gres"):
+        options.append(f"--gres=gpu:{request.gpus}")
+    elif request.gpus and request.nodes == 1:
         model = request.keys.get("gpu_model")
         options.append(f"--gpus={model}:{request.gpus}" if model else f"--gpus={request.gpus}")
     return [*options, *([f"--gres={request.keys['gres']}"] if request.keys.get("gres") else [])]
