@@ -13,7 +13,7 @@ LOGGER = "greenllm-jobs"  # workflow/snakemake_logger_plugin_greenllm_jobs
 
 @dataclass(frozen=True)
 class WorkflowJob:
-    """A job that would run, with what it reserves, and the names of the jobs directly before it."""
+    """A job that would run, what it reserves on each of its nodes, and the names of the jobs directly before it."""
 
     rule: str
     wildcards: Mapping[str, str]
@@ -21,6 +21,7 @@ class WorkflowJob:
     gpus: int
     runtime_min: float | None
     after: tuple[str, ...]
+    nodes: int = 1
 
     @property
     def name(self) -> str:
@@ -59,9 +60,10 @@ def jobs_of(lines: Sequence[str]) -> list[WorkflowJob]:
             job["rule"],
             job["wildcards"],
             threads=int(job["threads"]),
-            gpus=int(resources.get("gpu", 0)),
+            gpus=int(resources.get("leased_gpu", resources.get("gpu", 0))),
             runtime_min=resources.get("runtime"),
             after=tuple(after),
+            nodes=int(resources.get("nodes", 1)),
         )
         jobs[made.name] = made
     return list(_in_order(jobs))
