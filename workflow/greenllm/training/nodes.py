@@ -9,8 +9,6 @@ import sys
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
-from types import TracebackType
-from typing import Self
 
 import psutil
 
@@ -59,9 +57,9 @@ def joined(text: str, count: int) -> Node:
 
 
 class OtherNodes:
-    """The other nodes of a training, from its first one: they train from `start` until the end of the block.
+    """The other nodes of a training, from its first one: they train from `start` until they end, or `end`.
 
-    If one of them fails, this process gets a SIGTERM, and `failure` says which.
+    If one of them fails before, this process gets a SIGTERM. `failure` then says which, `status` is its exit status.
     """
 
     def __init__(self, count: int) -> None:
@@ -75,7 +73,8 @@ class OtherNodes:
         address = _address_towards(self._names[0])
         endpoint = f"{address}:{_free_port(address)}"
         self.first = Node(0, count, endpoint, address, _interface_of(address))
-        self._processes: dict[str, subprocess.Popen[bytes]] = {}
+        self._processes: list[subprocess.Popen[bytes]] = []
+        self._watching: list[threading.Thread] = []
         self._ending = threading.Event()
         self.failure: str | None = None
         self.status = 0
@@ -92,8 +91,9 @@ class OtherNodes:
             process = subprocess.Popen(
                 launch.command, env=environment, stdin=subprocess.DEVNULL, start_new_session=True
             )
-            self._processes[name] = process
-            threading.Thread(target=self._watch, args=(name, process), daemon=True).start()
+            self._processes.append(process)
+            self._watching.append(threading.Thread(target=self._watch, args=(name, process), daemon=True))
+            self._watching[-1].start()
 
     def _launch(self, name: str, command: Sequence[str], threads: int, gpus: int) -> Launch:
         assert self._launcher is not None
@@ -101,6 +101,7 @@ class OtherNodes:
 
     def _watch(self, name: str, process: "subprocess.Popen[bytes]") -> None:
         status = process.wait()
+        status = status if status >= 0 else 128 - status  # as a shell reports a signal
         if status and not self._ending.is_set() and self.failure is None:
             self.status = status
             self.failure = f"the training on {name} ended with exit status {status}"
@@ -108,21 +109,13 @@ class OtherNodes:
 
     def wait(self) -> None:
         """Wait for the end of the others, which have nothing left to do."""
-        for process in self._processes.values():
-            process.wait()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        self.end()
+        for thread in self._watching:
+            thread.join()
 
     def end(self) -> None:
-        """End the others."""
+        """End the others, as far as they still run."""
         self._ending.set()
-        running = [process for process in self._processes.values() if process.poll() is None]
+        running = [process for process in self._processes if process.poll() is None]
         for process in running:
             process.terminate()
         for process in running:

@@ -5,7 +5,7 @@ import signal
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -20,6 +20,7 @@ from greenllm.training.nodes import Node, OtherNodes, joined
 if TYPE_CHECKING:
     import torch
     from torch.distributed.elastic.multiprocessing.errors import ProcessFailure
+    from torch.distributed.launcher.api import LaunchConfig
 
     from greenllm.config.models import Training
 
@@ -149,12 +150,8 @@ def launch(
         return _train_together(work, training, Node(), threads=threads, device=device)
     if join is not None:
         return _train_together(work, training, joined(join, training.nodes), threads=threads, device=device)
-    with OtherNodes(training.nodes) as others:
-        others.start(threads, device)
-        status = _train_together(work, training, others.first, threads=threads, device=device, others=others)
-        if status == 0:
-            others.wait()
-        return others.status or status
+    others = OtherNodes(training.nodes)
+    return _train_together(work, training, others.first, threads=threads, device=device, others=others)
 
 
 def _train_together(
@@ -166,7 +163,7 @@ def _train_together(
     device: DeviceChoice,
     others: OtherNodes | None = None,
 ) -> int:
-    """Run `work` in the processes of this node; return their common exit status."""
+    """Run `work` in the processes of this node, and have the others do so; return their common exit status."""
     processes = training.processes
     os.environ["OMP_NUM_THREADS"] = str(threads // processes)
     os.environ["PYTHONSAFEPATH"] = "1"  # like `python -P`: nothing is imported from the current folder
@@ -175,10 +172,10 @@ def _train_together(
         os.environ.setdefault("NCCL_SOCKET_IFNAME", node.interface)
     import logging
 
-    from torch.distributed.elastic.multiprocessing.api import DefaultLogsSpecs, SignalException
+    from torch.distributed.elastic.multiprocessing.api import SignalException
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
     from torch.distributed.elastic.rendezvous import RendezvousError
-    from torch.distributed.launcher.api import LaunchConfig, elastic_launch
+    from torch.distributed.launcher.api import elastic_launch
 
     def end(number: int, _: object) -> None:
         raise SignalException(f"ended by signal {number}", signal.Signals(number))
@@ -187,45 +184,60 @@ def _train_together(
     logging.disable(logging.ERROR)  # the agent's own report of what we say in one line
     before = {number: signal.getsignal(number) for number in ENDING}
     passed_on = [number for number, handler in before.items() if handler != signal.SIG_IGN]
-    ended_by = failure = None
+    ended_by = failure = not_met = None
     with tempfile.TemporaryDirectory(prefix="greenllm-train-") as folder:
-        config = LaunchConfig(
-            min_nodes=node.count,
-            max_nodes=node.count,
-            nproc_per_node=processes,
-            run_id=Path(folder).name if node.count == 1 else node.endpoint,
-            rdzv_backend="c10d",
-            rdzv_endpoint=node.endpoint,
-            rdzv_configs={"is_host": node.is_first, "join_timeout": MEETING_S},
-            local_addr=node.address,
-            max_restarts=0,
-            logs_specs=DefaultLogsSpecs(log_dir=folder),
-            signals_to_handle=",".join(number.name for number in passed_on),
-        )
         try:
             for number in passed_on:  # the agent handles them only once its processes run
                 signal.signal(number, end)
-            elastic_launch(config, _run_rank)(work, uses_gpus, node, processes)
+            if others is not None:
+                others.start(threads, device)
+            elastic_launch(_agent(node, processes, folder, passed_on), _run_rank)(work, uses_gpus, node, processes)
+            if others is not None:
+                others.wait()
         except SignalException as error:
             ended_by = error.sigval
         except ChildFailedError as error:
             failure = error.get_first_failure()[1]
         except RendezvousError as error:
-            print(f"greenllm: error: the {node.count} nodes did not meet at {node.endpoint} ({error})", file=sys.stderr)
-            return 1
+            not_met = error
         finally:
+            if others is not None:
+                for number in passed_on:
+                    signal.signal(number, signal.SIG_IGN)
+                others.end()
             logging.disable(logging.NOTSET)
             for number, handler in before.items():
                 signal.signal(number, handler)
     if others is not None and others.failure is not None:
         print(f"greenllm: error: {others.failure}; the other nodes were stopped", file=sys.stderr)
         return others.status
+    if not_met is not None:
+        print(f"greenllm: error: the nodes did not meet at {node.endpoint} ({not_met})", file=sys.stderr)
+        return 1
     if ended_by is not None:
-        if others is not None:
-            others.end()
         signal.raise_signal(ended_by)
         return 128 + ended_by
     return 0 if failure is None else _report_failure(failure, node, training)
+
+
+def _agent(node: Node, processes: int, folder: str, signals: Sequence[signal.Signals]) -> "LaunchConfig":
+    """Return the configuration of this node's agent: its processes write to `folder`, and these signals end them."""
+    from torch.distributed.elastic.multiprocessing.api import DefaultLogsSpecs
+    from torch.distributed.launcher.api import LaunchConfig
+
+    return LaunchConfig(
+        min_nodes=node.count,
+        max_nodes=node.count,
+        nproc_per_node=processes,
+        run_id=Path(folder).name if node.count == 1 else node.endpoint,
+        rdzv_backend="c10d",
+        rdzv_endpoint=node.endpoint,
+        rdzv_configs={"is_host": node.is_first, "join_timeout": MEETING_S},
+        local_addr=node.address,
+        max_restarts=0,
+        logs_specs=DefaultLogsSpecs(log_dir=folder),
+        signals_to_handle=",".join(number.name for number in signals),
+    )
 
 
 def _uses_gpus(processes: int, device: DeviceChoice) -> bool:
