@@ -237,6 +237,14 @@ def test_on_a_cluster_the_host_that_submits_is_not_asked(tmp_path, env):
     assert leases(planned)["train", "baseline"] == 1
 
 
+def test_a_training_over_several_nodes_is_refused_on_one_host(tmp_path, env):
+    run = snakemake(tmp_path, study(train={"nodes": 2}), env)
+    assert run.returncode == 2
+    (line,) = [line for line in run.stderr.splitlines() if "train.nodes" in line]
+    assert "recipes.baseline: in experiments.support: train.nodes: 2 nodes, but this is one host; " in line
+    assert not (tmp_path / "results").exists()
+
+
 def test_threads_beyond_the_processors_are_named_and_processes_that_cannot_share_them_refused(tmp_path, env):
     processors = len(os.sched_getaffinity(0))
     values = study(resources={"train": {"threads": processors + 1}})

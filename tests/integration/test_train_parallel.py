@@ -148,9 +148,22 @@ def test_a_mistake_is_reported_once(data, tmp_path, capfd):
     assert "train.processes: 3 processes can't share 2 thread(s) evenly" in refused(capfd, uneven)
     odd = train_command(data, tmp_path, "--threads", "2", processes=2, batch=15)
     assert "train.batch: 15 rows can't be divided among 2 processes; set a multiple of 2" in refused(capfd, odd)
+    over_nodes = train_command(data, tmp_path, nodes=2, batch=15)
+    assert "train.batch: 15 rows can't be divided among 2 processes; set a multiple of 2" in refused(capfd, over_nodes)
     nowhere = train_command(tmp_path / "nowhere", tmp_path, "--threads", "2", processes=2)
     assert "greenllm train: error: " in (line := refused(capfd, nowhere))
     assert "nowhere/tokenizer/tokenizer.json: no such file" in line
+    assert not (tmp_path / "model").exists()
+
+
+def test_several_nodes_need_a_cluster(data, tmp_path, capfd, monkeypatch):
+    monkeypatch.delenv("SLURM_JOB_ID", raising=False)
+    alone = refused(capfd, train_command(data, tmp_path, nodes=2))
+    assert (
+        "train.nodes: 2, but this process is in no job of a cluster that has nodes; run it by profiles/slurm" in alone
+    )
+    wrong = refused(capfd, train_command(data, tmp_path, "--join", "2@127.0.0.1:1", nodes=2))
+    assert "--join 2@127.0.0.1:1: expected NODE@HOST:PORT, where NODE is at least 1 and less than" in wrong
     assert not (tmp_path / "model").exists()
 
 
@@ -158,5 +171,5 @@ def test_fewer_processes_than_configured_are_an_error(data, tmp_path):
     from greenllm.config.models import Training
     from greenllm.training.train import train
 
-    with pytest.raises(RuntimeError, match=r"one of 1 process\(es\), but train\.processes is 2"):
+    with pytest.raises(RuntimeError, match=r"one of 1 process\(es\), but 2 are to train together"):
         train(Training(processes=2), data=data, checkpoint_folder=tmp_path, seed=1, threads=2, device="cpu")

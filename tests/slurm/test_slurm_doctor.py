@@ -27,9 +27,11 @@ def change(profile: Path, section: str, **keys: object) -> None:
     file.write_text(yaml.safe_dump(values))
 
 
-def doctor(cluster: SlurmCluster, profile: Path, folder: Path, **more: str) -> subprocess.CompletedProcess[str]:
+def doctor(
+    cluster: SlurmCluster, profile: Path, folder: Path, study: Path = STUDY, **more: str
+) -> subprocess.CompletedProcess[str]:
     environment = clean_environment(folder, **cluster.environment) | more
-    options = ["--profile", f"{profile}", "--configfile", f"{STUDY}", "--folder", f"{folder}"]
+    options = ["--profile", f"{profile}", "--configfile", f"{study}", "--folder", f"{folder}"]
     return subprocess.run([*GREENLLM, "doctor", *options], env=environment, capture_output=True, text=True, timeout=200)
 
 
@@ -93,6 +95,15 @@ def test_what_the_cluster_has_not_is_one_line(cluster, profile, tmp_path, sectio
     (line,) = faults(doctor(cluster, profile, tmp_path))
     assert line.startswith(f"{profile}/config.yaml: ")
     assert all(part in line for part in expected)
+
+
+def test_a_training_over_more_nodes_than_there_are(cluster, profile, tmp_path):
+    values = yaml.safe_load(STUDY.read_text())
+    values["recipes"]["baseline"]["train"] |= {"nodes": 3, "batch": 48}
+    (tmp_path / "study.yaml").write_text(yaml.safe_dump(values))
+    (line,) = faults(doctor(cluster, profile, tmp_path, tmp_path / "study.yaml"))
+    assert "train: SLURM refuses its jobs (" in line
+    assert "--nodes=3" in line
 
 
 def test_a_folder_that_one_node_cannot_see(cluster, profile, tmp_path):

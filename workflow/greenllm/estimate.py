@@ -84,6 +84,9 @@ class Parameter:
         return cls(value, low, high, str(record["unit"]), str(record["source"]))
 
 
+UNSEEN_PARAMETER = Parameter(0.0, -1.0, 1.0, "J/J", UNSEEN_SOURCE)
+
+
 @dataclass(frozen=True, slots=True)
 class Estimate:
     """An energy in joules: the sum of coefficient times parameter, over `terms` {parameter name: coefficient}.
@@ -159,7 +162,7 @@ def interval_of(estimate: Estimate | None) -> Interval | None:
 def unseen(attempt: str, device: str, halfwidth_J: float) -> Estimate:
     """Return 0 J ± `halfwidth_J` (half of a 95 % interval), an attempt's energy that a device's readings leave open."""
     name = f"{UNSEEN}{attempt}/{device}"
-    return Estimate({name: halfwidth_J}, {name: Parameter(0.0, -1.0, 1.0, "J/J", UNSEEN_SOURCE)})
+    return Estimate({name: halfwidth_J}, {name: UNSEEN_PARAMETER})
 
 
 def merged_terms(estimate: Estimate) -> dict[str, float]:

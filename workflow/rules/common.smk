@@ -172,7 +172,8 @@ def needs(stage=None):
     if stage is None:
         return asked_for(0, LIGHT_MB, LIGHT_min) | power(stage)
     configured = getattr(STUDY.resources, stage)
-    return asked_for(gpus(stage), configured.memory_MB, configured.runtime_min) | power(stage)
+    asked = asked_for(gpus(stage), configured.memory_MB, configured.runtime_min)
+    return asked | over_nodes(stage, asked["leased_gpu"]) | power(stage)
 
 
 def asked_for(leased, memory_MB, minutes):
@@ -186,6 +187,30 @@ def asked_for(leased, memory_MB, minutes):
         "mem_mb": lambda wildcards, attempt: memory_MB * attempt,
         "runtime": lambda wildcards, attempt: minutes * attempt,
         "attempt": current_attempt,
+    }
+
+
+def over_nodes(stage, leased):
+    """Return the resources of a stage with a job over several nodes: as many nodes, each with one task of the job.
+
+    `leased` are the GPUs of each node. As `gpu` they would be those of all nodes together, shared out by the scheduler.
+    """
+    if PLAN.most_nodes(stage) == 1:
+        return {}
+
+    def nodes(wildcards):
+        return PLAN.nodes(stage, wildcards.experiment, wildcards.recipe)
+
+    def of_each_node(wildcards):
+        return leased(wildcards) if callable(leased) else leased
+
+    return {
+        "nodes": nodes,
+        "tasks": nodes,
+        "gpu": lambda wildcards: of_each_node(wildcards) if nodes(wildcards) == 1 else 0,
+        "gres": lambda wildcards: f"gpu:{of_each_node(wildcards)}"
+        if nodes(wildcards) > 1 and of_each_node(wildcards)
+        else "",
     }
 
 

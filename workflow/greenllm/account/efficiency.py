@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from greenllm.account.document import EfficiencyRow
 from greenllm.comparison.model import ModelFacts, over_rounds
 from greenllm.estimate import Estimate, Interval, interval_of
-from greenllm.footprint.standing import JobAttempt
+from greenllm.footprint.standing import JobAttempt, known_of, method_of, quality_of
 
 
 @dataclass(frozen=True)
@@ -43,10 +43,13 @@ def units_of_work(work: Mapping[str, float | None]) -> dict[str, float | None]:
 def efficiency_rows(found: Sequence[JobAttempt], models: Iterable[ModelFacts]) -> list[EfficiencyRow]:
     """Return the rows of the table `efficiency`: E = C/R of each stage, and of the server while it was measured."""
     rows = [
-        _row(attempt, "whole stage", attempt.energy, units_of_work(attempt.work))
+        _row(attempt, "whole stage", attempt.energy_on_all_hosts, units_of_work(attempt.work))
         for attempt in found
         # Servers and probes reserve nothing: the job around them does, and a server's rounds have a row of their own.
-        if attempt.standing == "current" and attempt.experiment is not None and attempt.rule not in ("serve", "probe")
+        if attempt.standing == "current"
+        and attempt.experiment is not None
+        and attempt.rule not in ("serve", "probe")
+        and not attempt.is_part
     ]
     for model in models:
         if model.serving is None or model.serving.server is None:
@@ -63,6 +66,8 @@ def efficiency_rows(found: Sequence[JobAttempt], models: Iterable[ModelFacts]) -
 
 def _row(attempt: JobAttempt, scope: str, energy: Estimate | None, units: Mapping[str, float | None]) -> EfficiencyRow:
     energy_J = interval_of(energy)
+    known = [part for one in (attempt, *attempt.elsewhere) for part in known_of(one.components)]
+    unknown = [reason for one in (attempt, *attempt.elsewhere) for reason in one.unknown]
     indices = {name: None if attempt.unused else efficiency_index(energy_J, amount) for name, amount in units.items()}
     return EfficiencyRow(
         experiment=attempt.experiment or "none",
@@ -73,7 +78,7 @@ def _row(attempt: JobAttempt, scope: str, energy: Estimate | None, units: Mappin
         energy_J=energy_J,
         **{f"work_{name}": amount for name, amount in units.items()},
         **{f"J_per_{name}": index for name, index in indices.items()},
-        method=attempt.method,
-        quality=attempt.quality,
-        unknown=(attempt.incomparable if attempt.unused else "; ".join(attempt.unknown)) or None,
+        method=method_of(known),
+        quality=quality_of(known),
+        unknown=(attempt.incomparable if attempt.unused else "; ".join(unknown)) or None,
     )

@@ -102,6 +102,18 @@ class JobEnergy:
         return total(known) if known else None
 
     @property
+    def elsewhere(self) -> Sequence["JobEnergy"]:
+        """The meters inside it on other hosts: each is a part of a job on several hosts."""
+        return [child for child in self.children if child.attempt.boot_id != self.attempt.boot_id]
+
+    @property
+    def energy_on_all_hosts(self) -> Estimate | None:
+        """Its own energy and that of its meters on other hosts (J); None where one of them is unknown."""
+        energies = [self.energy, *(part.energy_with_children for part in self.elsewhere)]
+        known = [energy for energy in energies if energy is not None]
+        return total(known) if len(known) == len(energies) else None
+
+    @property
     def partial(self) -> bool:
         """Whether a component could not be read."""
         return any(c.energy is None for c in self.components)

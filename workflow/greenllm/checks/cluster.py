@@ -18,8 +18,10 @@ from greenllm.checks.node import NodeFindings
 from greenllm.checks.profile import STAGES, Profile, whole
 from greenllm.cluster import slurm
 from greenllm.cluster.request import Request
-from greenllm.config.models import Needs, Resources
+from greenllm.config.models import Needs
 from greenllm.errors import UserError, listed, shortened
+from greenllm.study.models import Config
+from greenllm.study.plan import Plan
 
 # The executors whose clusters can be checked, and what asks each.
 CHECKED: Mapping[str, ModuleType] = {"slurm": slurm}
@@ -40,7 +42,7 @@ class Diagnosis:
     faults: list[str] = field(default_factory=list)
 
 
-def diagnose(profile: Profile, resources: Resources, folder: Path, most: int) -> Diagnosis:
+def diagnose(profile: Profile, study: Config, folder: Path, most: int) -> Diagnosis:
     """Check a cluster for a profile and the needs of a study's stages, whose results will be in `folder`.
 
     A short job runs on each of at most `most` nodes that the profile's jobs may use. Raises UserError where the
@@ -58,7 +60,10 @@ def diagnose(profile: Profile, resources: Resources, folder: Path, most: int) ->
             "the folder of its scheduler's commands to PATH"
         )
         return found
-    requests = [_request(scheduler, profile, stage, getattr(resources, stage)) for stage in STAGES]
+    plan = Plan(study)
+    requests = [
+        _request(scheduler, profile, stage, getattr(study.resources, stage), plan.most_nodes(stage)) for stage in STAGES
+    ]
     try:
         cluster = scheduler.describe()
     except UserError as error:
@@ -80,7 +85,7 @@ def diagnose(profile: Profile, resources: Resources, folder: Path, most: int) ->
     return found
 
 
-def _request(scheduler: ModuleType, profile: Profile, stage: str, needs: Needs) -> Request:
+def _request(scheduler: ModuleType, profile: Profile, stage: str, needs: Needs, nodes: int) -> Request:
     """Return a stage's request: the study's needs, where the profile does not set them for the rule."""
     own = profile.set_resources(stage)
     return Request(
@@ -90,6 +95,7 @@ def _request(scheduler: ModuleType, profile: Profile, stage: str, needs: Needs) 
         minutes=whole(own.get("runtime"), needs.runtime_min),
         gpus=whole(own.get("gpu"), needs.gpu),
         keys=profile.resources(stage),
+        nodes=nodes,
     )
 
 

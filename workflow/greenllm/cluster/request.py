@@ -7,7 +7,7 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Request:
-    """The request of a stage's jobs. Memory in MB, run time in minutes.
+    """The request of a stage's jobs. Memory in MB, run time in minutes; threads, memory and GPUs are of each node.
 
     `keys`: the profile's resources for the stage, by their names in the profile, such as a partition.
     """
@@ -18,3 +18,4 @@ class Request:
     minutes: int
     gpus: int
     keys: Mapping[str, Any]
+    nodes: int = 1

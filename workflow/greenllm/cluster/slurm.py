@@ -135,8 +135,10 @@ def _place(request: Request) -> list[str]:
 def _options(request: Request) -> list[str]:
     """Return all options of sbatch(1) for a request, as snakemake-executor-plugin-slurm writes them."""
     options = [*_place(request), f"--cpus-per-task={request.threads}", f"--mem={request.memory_MB}"]
-    options += [f"--time={request.minutes}", "--nodes=1"]
-    if request.gpus:
+    options += [f"--time={request.minutes}", f"--nodes={request.nodes}", f"--ntasks={request.nodes}"]
+    if request.gpus and request.nodes > 1 and not request.keys.get("gres"):
+        options.append(f"--gres=gpu:{request.gpus}")
+    elif request.gpus and request.nodes == 1:
         model = request.keys.get("gpu_model")
         options.append(f"--gpus={model}:{request.gpus}" if model else f"--gpus={request.gpus}")
     return [*options, *([f"--gres={request.keys['gres']}"] if request.keys.get("gres") else [])]
@@ -158,6 +160,33 @@ def run_on(node: str, command: Sequence[str], request: Request, wait_s: float) -
     """
     limits = (f"--nodelist={node}", "--nodes=1", "--ntasks=1", "--mem=500", "--time=5", "--chdir=/")
     return _run("srun", *limits, f"--immediate={wait_s:.0f}", *_place(request), *command, timeout_s=wait_s + 300)
+
+
+def nodes_of_job() -> list[str]:
+    """Return the names of the nodes of the job that this process is part of, that of this process first.
+
+    Raises UserError where SLURM does not know the job.
+    """
+    named = _asked("squeue", "--noheader", f"--jobs={os.environ['SLURM_JOB_ID']}", "--format=%N").strip()
+    names = _asked("scontrol", "show", "hostnames", named).split() if named else []
+    here = os.environ.get("SLURMD_NODENAME", os.uname().nodename)
+    return sorted(names, key=lambda name: name != here)
+
+
+def step_on(node: str, threads: int, gpus: int) -> list[str]:
+    """Return the options of srun(1) that start one process on a node of the job that this process is part of.
+
+    The job may have other steps there (`--overlap`). A step takes none of its job's GPUs unless it names their number.
+    """
+    words = ["srun", f"--jobid={os.environ['SLURM_JOB_ID']}", f"--nodelist={node}", "--nodes=1", "--ntasks=1"]
+    words += [f"--cpus-per-task={threads}", "--overlap", "--input=none", "--quiet"]
+    return [*words, f"--gpus={gpus}" if gpus else "--gres=none"]
+
+
+def environment_of_step() -> dict[str, str]:
+    """Return this process's environment without what describes its own step: srun(1) reads options from there."""
+    own = ("SLURM_", "SRUN_", "SBATCH_", "CUDA_VISIBLE_DEVICES")
+    return {name: value for name, value in os.environ.items() if not name.startswith(own) or name == "SLURM_CONF"}
 
 
 def was_busy(done: subprocess.CompletedProcess[str]) -> bool:

@@ -189,6 +189,12 @@ class Training(Strict):
     processes: int = Field(
         1, ge=1, description="Data-parallel processes (torchrun); batch and threads are divided among them."
     )
+    nodes: int = Field(
+        1,
+        ge=1,
+        description="Nodes of a cluster that train together, each with these processes and with the stage's threads, "
+        "memory and GPUs; the batch is divided among all processes.",
+    )
     budget_J: float | None = Field(
         None,
         gt=0,
@@ -201,6 +207,11 @@ class Training(Strict):
         description="Training stops when a further kilojoule lowers the validation loss by less than this (nats per "
         "token), from one validation to the next; these should be several sampling intervals apart.",
     )
+
+    @property
+    def all_processes(self) -> int:
+        """The processes that train together, on all nodes."""
+        return self.nodes * self.processes
 
 
 class Evaluation(Strict):

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from greenllm.attribution.jobs import JobEnergy
 from greenllm.ledger.energy_log import SUMMED, Component
+from greenllm.ledger.records import PART
 from greenllm.study.chain import ChainJob
 
 
@@ -26,8 +27,13 @@ class JobAttempt(JobEnergy):
 
     @property
     def rule(self) -> str:
-        """The workflow's rule."""
-        return super().rule or "(no rule)"
+        """The workflow's rule, for each part of a job on several hosts."""
+        return (super().rule or "(no rule)").removesuffix(PART)
+
+    @property
+    def is_part(self) -> bool:
+        """Whether it is the part of a job on a further host, by a meter of its own."""
+        return (super().rule or "").endswith(PART)
 
     @property
     def number(self) -> int:
@@ -52,13 +58,15 @@ class JobAttempt(JobEnergy):
 
     @property
     def chain_job(self) -> ChainJob | None:
-        """The job in the making of a model that this is an attempt at; None outside experiments."""
-        return None if self.experiment is None else ChainJob(self.rule, self.experiment, self.recipe, self.seed)
+        """The job in the making of a model that this is an attempt at; None outside experiments, and for a part."""
+        if self.experiment is None or self.is_part:
+            return None
+        return ChainJob(self.rule, self.experiment, self.recipe, self.seed)
 
     @property
     def known(self) -> list[Component]:
         """The components that its energy is the sum of."""
-        return [part for part in self.components if part.component in SUMMED and part.energy is not None]
+        return known_of(self.components)
 
     @property
     def quality(self) -> str | None:
@@ -80,6 +88,11 @@ class JobAttempt(JobEnergy):
     def method(self) -> str:
         """How each component's energy was found, such as "cpu: rapl (measured); dram: dram-model (modelled)"."""
         return method_of(self.known)
+
+
+def known_of(components: Sequence[Component]) -> list[Component]:
+    """Return the components that an energy is the sum of."""
+    return [part for part in components if part.component in SUMMED and part.energy is not None]
 
 
 def quality_of(parts: Sequence[Component]) -> str | None:

@@ -69,8 +69,12 @@ def write_energy_log(
     parameters: Mapping[str, Parameter],
     ledger: LedgerWriter,
 ) -> None:
-    """Write the log of an attempt from its start and end record. Raises OSError where it cannot be written."""
+    """Write the log of an attempt from its start and end record. Raises OSError where it cannot be written.
+
+    `components` are those of the attempt's host and of its parts on other hosts; `parameters` those of its host.
+    """
     energy = summed(components)
+    known = {name: one for part in components if part.energy for name, one in part.energy.parameters.items()}
     place = require_replaceable_file(path.absolute())
     log = {
         "schema": SCHEMA,
@@ -96,8 +100,8 @@ def write_energy_log(
         "energy_J": None if energy is None else energy.to_json(),
         "partial": any(c.energy is None for c in components) or bool(ledger.lost),
         "provisional": True,
-        "components": end.components,
-        "parameters": {name: parameter.to_json() for name, parameter in parameters.items()},
+        "components": [component.to_json() for component in components],
+        "parameters": {name: parameter.to_json() for name, parameter in {**known, **parameters}.items()},
         "cpu_s": end.cpu_s,
         "waited_s": start.waited_s,
         "planned_s": start.planned_s,

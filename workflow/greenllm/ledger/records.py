@@ -17,6 +17,9 @@ WallClock = Annotated[float, Exact(allow_inf_nan=False, ge=0, lt=253402300800)]
 # "paused": at a checkpoint, as planned; a later attempt goes on from there.
 Status = Literal["succeeded", "failed", "killed", "paused"]
 
+# What follows the job's rule in the rule of its part on a further host, which has a meter of its own there.
+PART = "-node"
+
 # Ledgers without `silent_s` come from meters that allowed a power from outside this silence (s), by method.
 EARLIER_SILENT_S = {"watts-file": 120.0, "watts-command": 120.0}
 

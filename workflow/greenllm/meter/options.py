@@ -3,6 +3,7 @@
 import argparse
 import math
 import os
+import re
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -14,13 +15,16 @@ from greenllm.key_values import key_values
 from greenllm.meter.cgroups import check
 from greenllm.meter.planned_start import PlannedStretch, stretches_of, unix_time
 
+# The characters of a meter's id, which names its ledger.
+METER_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9.-]*")
+
 
 @dataclass(frozen=True)
 class Options:
-    """The meter's options. `gpus`, `threads`, `memory_MB`, `config`, `inputs`, `outputs` and `power_limit_W` are
-    None where not given.
+    """The meter's options. `gpus`, `threads`, `memory_MB`, `config`, `inputs`, `outputs`, `power_limit_W` and
+    `part_of` are None where not given.
 
-    Raises UserError where a number is out of its range, a control group can be none, or `out` can be no file.
+    Raises UserError where a number is out of its range, a control group or an id can be none, or `out` can be no file.
     """
 
     command: list[str]
@@ -42,6 +46,7 @@ class Options:
     plan: Path | None = None
     not_before_s: float | None = None
     power_limit_W: float | None = None
+    part_of: str | None = None
 
     def __post_init__(self) -> None:
         for name, number, lowest in (
@@ -60,6 +65,10 @@ class Options:
                 raise UserError(f"--power-limit {self.power_limit_W:g}: the job asks for no GPU; add --gpus N")
         for group in self.cgroups:
             check(group)
+        if self.part_of is not None and not METER_ID.fullmatch(self.part_of):
+            raise UserError(
+                f"--part-of {self.part_of}: expected the id of a meter, such as 20261129T131343Z-a1b2c3d4e5"
+            )
         if self.out is not None:  # whether it can be written is seen at the end: the job is not to stop for it
             is_written_into(self.out)
 
@@ -163,6 +172,12 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "a service): a path under /sys/fs/cgroup, absolute or relative to it; repeatable",
     )
     add(
+        "--part-of",
+        metavar="ID",
+        help="id of the meter on another host around this part of its job; this meter leases on its own host, and the "
+        "energy is the job's",
+    )
+    add(
         "--wait",
         type=float,
         metavar="S",
@@ -208,4 +223,5 @@ def options_of(arguments: argparse.Namespace) -> Options:
         plan=None if arguments.plan is None else absolute(arguments.plan),
         not_before_s=None if arguments.not_before is None else unix_time(arguments.not_before, "--not-before"),
         power_limit_W=arguments.power_limit,
+        part_of=arguments.part_of,
     )

@@ -20,6 +20,7 @@ from greenllm.meter.fingerprints import fingerprints
 from greenllm.meter.host import boot_id, host_name, processor_count
 from greenllm.meter.leases import holder_record
 from greenllm.meter.options import Options, absolute
+from greenllm.meter.other_hosts import components_elsewhere
 from greenllm.meter.power_limits import PowerLimits, restore_limits_of_killed_jobs
 from greenllm.meter.process_tree import ProcessTree
 from greenllm.meter.provisional import Provisional
@@ -58,7 +59,8 @@ class Recording:
         self.options = options
         self._planned_s, self._held_s = planned_s, held_s
         self.interval_s = _interval_s(interval_s)
-        self._parent = os.environ.get("GREENLLM_METER_ID") or None
+        around = os.environ.get("GREENLLM_METER_ID") or None
+        self._parent = options.part_of or around
         self.id = f"{self._parent}.{os.urandom(3).hex()}" if self._parent else _new_id()
         self._run_id = printable(os.environ.get("GREENLLM_RUN_ID") or self.id)
         self._folder = options.ledger or absolute(os.environ.get("GREENLLM_LEDGER") or DEFAULT_LEDGER)
@@ -72,7 +74,7 @@ class Recording:
             if sensor.close is not None:
                 self._closing.callback(sensor.close)
         try:
-            self.slots = take_slots(options, gpus, self.id, os.environ, nested=self._parent is not None)
+            self.slots = take_slots(options, gpus, self.id, os.environ, nested=around is not None)
         except BaseException:
             self._closing.close()
             raise
@@ -167,7 +169,10 @@ class Recording:
             _warn(f"{self._ledger.lost} ledger record(s) could not be written ({self._ledger.trouble})")
         if (path := self.options.out) is not None and outcome.status != "paused":  # the log is of the last attempt
             with _carrying_on(f"{path}: the energy log cannot be written, but the ledger has it all"):
-                write_energy_log(path, self._start, end, self.components, self._provisional.parameters, self._ledger)
+                elsewhere = components_elsewhere(self._folder, self._start)
+                write_energy_log(
+                    path, self._start, end, [*self.components, *elsewhere], self._provisional.parameters, self._ledger
+                )
         with _carrying_on("a sensor could not be closed"):
             self._closing.close()
 

@@ -113,6 +113,6 @@ def _of_model(job: WorkflowJob) -> Expected:
     """Return a rough guess: a part of the longest run time allowed, and the power of its processors and GPUs."""
     limit_s = (job.runtime_min or MODEL_RUNTIME_MIN) * 60
     duration = Interval(*(share * limit_s for share in MODEL_SHARES))
-    power = modelled_power(Reserved(job.threads, job.gpus))
+    power = modelled_power(Reserved(job.threads, job.gpus, nodes=job.nodes))
     energy = Interval(duration.value * power.value, duration.low * power.low, duration.high * power.high)
     return Expected(duration, energy, "model: no earlier run of this rule")

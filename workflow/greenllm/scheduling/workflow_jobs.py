@@ -14,7 +14,7 @@ REFUSED = 2  # exit status of our Snakefile for a mistake of the user, one line 
 
 @dataclass(frozen=True)
 class WorkflowJob:
-    """A job that would run, with what it reserves, and the names of the jobs directly before it."""
+    """A job that would run, what it reserves on each of its nodes, and the names of the jobs directly before it."""
 
     rule: str
     wildcards: Mapping[str, str]
@@ -22,6 +22,7 @@ class WorkflowJob:
     gpus: int
     runtime_min: float | None
     after: tuple[str, ...]
+    nodes: int = 1
 
     @property
     def name(self) -> str:
@@ -62,9 +63,10 @@ def jobs_of(lines: Sequence[str]) -> list[WorkflowJob]:
             job["rule"],
             job["wildcards"],
             threads=int(job["threads"]),
-            gpus=int(resources.get("gpu", 0)),
+            gpus=int(resources.get("leased_gpu", resources.get("gpu", 0))),
             runtime_min=resources.get("runtime"),
             after=tuple(after),
+            nodes=int(resources.get("nodes", 1)),
         )
         jobs[made.name] = made
     return list(_in_order(jobs))

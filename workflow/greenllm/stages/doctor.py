@@ -36,7 +36,7 @@ def run(arguments: argparse.Namespace) -> int:
     study = check_config(read_yaml(arguments.configfile), str(arguments.configfile))
     if not arguments.folder.is_dir():
         raise ConfigError([f"--folder {arguments.folder}: no such folder; expected where the workflow will run"])
-    found = diagnose(profile, study.resources, arguments.folder.absolute(), max(1, arguments.nodes))
+    found = diagnose(profile, study, arguments.folder.absolute(), max(1, arguments.nodes))
     for fact in found.facts:
         print(fact)
     if found.faults:

@@ -154,7 +154,7 @@ def _pieces(config: "Config", jobs: "list[WorkflowJob]") -> "dict[str, int]":
         for job in jobs
         if job.rule == "train"
     }
-    return {name: settings.evaluations for name, settings in trainings.items() if settings.processes == 1}
+    return {name: settings.evaluations for name, settings in trainings.items() if settings.all_processes == 1}
 
 
 def _limits(arguments: argparse.Namespace, config: "Config") -> "Limits":

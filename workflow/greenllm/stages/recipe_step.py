@@ -20,7 +20,7 @@ from greenllm.meter.threads import usable_threads
 from greenllm.paths import expanded
 from greenllm.recipes import Job, Step
 from greenllm.study.models import Recipe
-from greenllm.training import checkpoints, parallel
+from greenllm.training import checkpoints, nodes, parallel
 from greenllm.work import write_work
 
 if TYPE_CHECKING:
@@ -43,6 +43,11 @@ def configure(parser: argparse.ArgumentParser, *, recipe: str | None) -> None:
     parser.add_argument("--threads", type=int, default=1, help="CPU threads; another number trains other weights")
     parser.add_argument("--device", choices=DEVICE_CHOICES, default="auto", help="require: a GPU or nothing")
     parser.add_argument("--checkpoints", type=Path, help="folder for checkpoints; a killed training resumes from them")
+    parser.add_argument(
+        nodes.JOIN,
+        metavar="NODE@HOST:PORT",
+        help="train as this node (from 1) of `train.nodes`; so the first node, at HOST:PORT, starts the others",
+    )
     parser.add_argument("--out", type=Path, required=True, help="folder for the model and what is known of it")
 
 
@@ -86,8 +91,9 @@ def make(arguments: argparse.Namespace, stage: Literal["train", "compress"]) -> 
     if job.checkpoints is not None:
         checkpoints.require_only_checkpoints(job.checkpoints)
     try:
-        if step.trains_by is not None and settings.processes > 1:
-            return parallel.launch(partial(step.make, job), settings, threads=threads, device=arguments.device)
+        if step.trains_by is not None and settings.all_processes > 1:
+            work = partial(step.make, job)
+            return parallel.launch(work, settings, threads=threads, device=arguments.device, join=arguments.join)
         step.make(job)
     except checkpoints.PausedError as paused:
         print(f"greenllm {stage}: {paused}; run again to go on", file=sys.stderr)

@@ -105,7 +105,9 @@ class PowerBudget:
         """Return the power (W, rounded up) that a job of a stage is expected to draw."""
         needs: Needs = getattr(self.plan.config.resources, stage)
         gpus = 0 if self.without_gpu else self.plan.gpus(stage, wildcards["experiment"], wildcards.get("recipe"))
-        return self.expected.of(stage, wildcards, Reserved(needs.threads, gpus, needs.power_limit_W))
+        recipe = wildcards.get("recipe")
+        nodes = 1 if recipe is None else self.plan.nodes(stage, wildcards["experiment"], recipe)
+        return self.expected.of(stage, wildcards, Reserved(needs.threads, gpus, needs.power_limit_W, nodes))
 
     def _too_much(self) -> list[str]:
         powers = [(self.of(stage, wildcards), stage, wildcards) for stage, wildcards in _jobs(self.plan)]

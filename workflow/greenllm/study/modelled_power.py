@@ -13,11 +13,12 @@ IDLE_SHARE = 0.1  # a card that hardly computes, as a part of its limit
 
 @dataclass(frozen=True)
 class Reserved:
-    """What a job reserves: processors, GPUs, and the power limit of each GPU (W; None: it has none)."""
+    """What a job reserves on each of its nodes: processors, GPUs, and the power limit of each GPU (W; None: none)."""
 
     threads: int
     gpus: int
     power_limit_W: float | None = None
+    nodes: int = 1
 
 
 def modelled_power(reserved: Reserved) -> Interval:
@@ -33,7 +34,9 @@ def modelled_power(reserved: Reserved) -> Interval:
             part = threads / cpus if term.of == "time" else threads
             parameter = sensor.parameters[term.parameter]
             total = _plus(total, part * term.factor, Interval(parameter.value, parameter.low, parameter.high))
-    return _plus(total, reserved.gpus, _gpu(reserved.power_limit_W)) if reserved.gpus else total
+    if reserved.gpus:
+        total = _plus(total, reserved.gpus, _gpu(reserved.power_limit_W))
+    return _plus(Interval(0.0, 0.0, 0.0), reserved.nodes, total)
 
 
 def _gpu(limit_W: float | None) -> Interval:

@@ -315,6 +315,17 @@ class Plan:
                     yield self.gpu_jobs("evaluate", experiment, recipe)
                     yield self.gpu_jobs("measure", experiment, recipe)
 
+    def nodes(self, stage: str, experiment: str, recipe: str) -> int:
+        """Return the number of nodes on which a stage's job for a recipe runs."""
+        step = self.recipe(recipe).step
+        trains = step is not None and step.trains_by is not None and step.stage == stage
+        return self.training(experiment, recipe).nodes if trains else 1
+
+    def most_nodes(self, stage: str) -> int:
+        """Return the largest number of nodes on which a job of a stage runs."""
+        experiments = self.config.experiments
+        return max((self.nodes(stage, name, one) for name in experiments for one in self.recipes(name)), default=1)
+
     def _processes(self, experiment: str, recipe: str) -> int:
         """Return the number of processes that make a recipe's model: each uses one GPU."""
         step = self.recipe(recipe).step

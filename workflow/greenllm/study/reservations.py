@@ -35,12 +35,14 @@ class Reservations:
 def checked(plan: Plan, environment: Mapping[str, str] = os.environ) -> Reservations:
     """Return the study's reservations that jobs on this host can use, and the controls that it needs if there is a GPU.
 
-    Refused are `device: require` if a job can use no GPU, trainings with more processes than GPUs, or with processes
-    that can't share the available processors evenly, power limits that a GPU does not permit, and a control whose name
-    another recipe has.
+    Refused are trainings over several nodes, `device: require` if a job can use no GPU, trainings with more processes
+    than GPUs, or with processes that can't share the available processors evenly, power limits that a GPU does not
+    permit, and a control whose name another recipe has.
     """
     jobs = list(plan.all_gpu_jobs())
     processors = len(usable_cpus())
+    if spread := list(_over_several_nodes(plan)):
+        return Reservations(plan, spread, refused=True)
     if undivided := list(_undivided(plan, processors)):
         return Reservations(plan, undivided, refused=True)
     lines = [*_more_than_there_are(plan, processors), *_more_than_used(plan, jobs)]
@@ -84,6 +86,18 @@ def _more_than_there_are(plan: Plan, processors: int) -> Iterator[str]:
             f"resources: threads of {', '.join(stages)}: more than the {processors} processor(s) that this process may "
             "use; jobs lease and use no more than these"
         )
+
+
+def _over_several_nodes(plan: Plan) -> Iterator[str]:
+    """Yield the recipes that are trained by several nodes of a cluster."""
+    for experiment in plan.config.experiments:
+        for recipe in plan.recipes(experiment):
+            step = plan.recipe(recipe).step
+            if step is not None and (nodes := plan.nodes(step.stage, experiment, recipe)) > 1:
+                yield (
+                    f"recipes.{recipe}: in experiments.{experiment}: train.nodes: {nodes} nodes, but this is one host; "
+                    f"run it on a cluster (--workflow-profile profiles/slurm), or set nodes: 1 and processes: {nodes}"
+                )
 
 
 def _undivided(plan: Plan, processors: int) -> Iterator[str]:

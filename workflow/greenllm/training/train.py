@@ -63,7 +63,7 @@ def train(
         data: folder with train.parquet, validation.parquet and tokenizer/.
         checkpoint_folder: where checkpoints go; a killed training resumes from the newest whole one.
         seed: of the initial weights and the order of batches.
-        threads: CPU threads of all processes; another number rounds sums differently, so the weights differ.
+        threads: CPU threads of all processes of a node; another number rounds sums differently, so the weights differ.
         device: `auto`, `cpu` or `require` (a GPU).
         model: the model to train from scratch.
         parent: folder of the model to start from, instead of `model`.
@@ -120,8 +120,8 @@ def train(
 
 def _prepared(settings: Training, seed: int, threads: int, device: DeviceChoice, checkpoint_folder: Path) -> Run:
     """Prepare this process, its device and its random numbers; return what the training runs with."""
-    rank = rank_of(settings.processes)
-    on_gpu = prepare_device(device, threads // rank.count, rank)
+    rank = rank_of(settings.all_processes)
+    on_gpu = prepare_device(device, threads // settings.processes, rank)
     precision = precision_of(settings.precision, on_gpu)
     be_deterministic(on_gpu)
     disable_progress_bar()  # those of loading and saving; training's own stays

@@ -10,6 +10,7 @@ from greenllm.attribution import Attempt
 from greenllm.documents.verification import CheckOutcome
 from greenllm.estimate import Estimate, Parameter
 from greenllm.ledger.energy_log import SCHEMA, SUMMED
+from greenllm.meter.other_hosts import components_elsewhere
 from greenllm.verify.check import Check
 from greenllm.verify.differences import differences, values
 from greenllm.verify.evidence import Evidence
@@ -66,7 +67,9 @@ def _compare_log(
     start, end = asdict(attempt.start), asdict(attempt.end)
     expected = {name: start[name] for name in OF_START} | {name: end[name] for name in OF_END}
     expected |= {"job": start["job"], "gpus": start["gpus"]}
-    expected |= _energy(end["components"], log.get("parameters", {}), attempt)
+    elsewhere = components_elsewhere(evidence.ledger_folder, attempt.start)
+    expected["components"] = [*end["components"], *(part.to_json() for part in elsewhere)]
+    expected |= _energy(expected["components"], log.get("parameters", {}), attempt)
     found = {name: log.get(name) for name in expected}
     check.count(values(expected))
     for one in differences(json.loads(json.dumps(expected)), found):
@@ -106,9 +109,11 @@ def _compare_presence(check: Check, evidence: Evidence, folder: Path, logged: se
     if not logged:
         check.skip(f"energy logs: none in {evidence.name_of(folder)}")
         return
+    hosts = {job.id: job.host for job in evidence.account.jobs}
     for job in evidence.account.jobs:
         # The account's own job and those after it are made again with each account.
-        if job.standing == "current" and job.experiment is not None:
+        part = job.parent in hosts and hosts[job.parent] != job.host  # of a job on several hosts, which has the log
+        if job.standing == "current" and job.experiment is not None and not part:
             names = [job.rule, job.experiment, job.recipe, job.seed and f"seed-{job.seed}"]
             check.expect(
                 job.id in logged,
