@@ -176,6 +176,7 @@ class StartRecord:
     monotonic_s: Number | None = None
     waited_s: Number = 0.0
     planned_s: WallClock | None = None
+    planned_device: Text | None = None
     held_s: Number = 0.0
     interval_s: Positive
     threads: Whole | None = None

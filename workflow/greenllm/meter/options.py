@@ -3,21 +3,21 @@
 import argparse
 import math
 import os
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from greenllm.device_choice import DEVICE_CHOICES
+from greenllm.device_choice import CPU, DEVICE_CHOICES
 from greenllm.errors import UserError
 from greenllm.files import held, is_written_into
 from greenllm.key_values import key_values
 from greenllm.meter.cgroups import check
-from greenllm.meter.planned_start import PlannedStretch, stretches_of, unix_time
+from greenllm.meter.planned_start import PlannedJob, PlannedStretch, planned_job, unix_time
 
 
 @dataclass(frozen=True)
 class Options:
-    """The meter's options. `gpus`, `threads`, `memory_MB`, `config`, `inputs`, `outputs` and `power_limit_W` are
-    None where not given.
+    """The meter's options. `gpus`, `threads`, `memory_MB`, `config`, `inputs`, `outputs`, `power_limit_W` and
+    `gpu_model` are None where not given; `planned_device` is where a plan has put the job, if it has.
 
     Raises UserError where a number is out of its range, a control group can be none, or `out` can be no file.
     """
@@ -41,6 +41,8 @@ class Options:
     plan: Path | None = None
     not_before_s: float | None = None
     power_limit_W: float | None = None
+    gpu_model: str | None = None
+    planned_device: str | None = None
 
     def __post_init__(self) -> None:
         for name, number, lowest in (
@@ -62,16 +64,27 @@ class Options:
         if self.out is not None:  # whether it can be written is seen at the end: the job is not to stop for it
             is_written_into(self.out)
 
-    def stretches(self) -> list[PlannedStretch]:
-        """Return when the command is to run; empty: at once. Raises UserError if the plan is no plan."""
+    def planned(self) -> PlannedJob:
+        """Return when and where the command is to run; without stretches: at once. Raises UserError if it is no plan.
+
+        A cluster's scheduler has allocated a job's devices already, and a pause would keep them.
+        """
         if self.not_before_s is not None:
-            return [PlannedStretch(self.not_before_s)]
+            return PlannedJob([PlannedStretch(self.not_before_s)])
         if self.plan is None:
-            return []
-        found = stretches_of(self.plan, self.rule, self.wildcards)
-        if "SLURM_JOB_ID" in os.environ:  # a pause would keep what SLURM has allocated
-            return found[:1] and [PlannedStretch(found[0].start_s)]
+            return PlannedJob()
+        found = planned_job(self.plan, self.rule, self.wildcards)
+        if "SLURM_JOB_ID" in os.environ:
+            return PlannedJob([PlannedStretch(one.start_s) for one in found.stretches[:1]])
         return found
+
+    def placed(self, device: str | None) -> "Options":
+        """Return the options with the device of a plan: `cpu`, or a GPU's model. None changes nothing."""
+        if device is None or not self.gpus or "GREENLLM_METER_ID" in os.environ:  # the meter around it has the lease
+            return self
+        if device == CPU:
+            return replace(self, device="cpu", planned_device=device)
+        return replace(self, gpu_model=device, planned_device=device)
 
     @property
     def memory_B(self) -> float | None:
@@ -117,6 +130,11 @@ def configure(parser: argparse.ArgumentParser) -> None:
         default="auto",
         help="auto: use the CPU where there is no GPU; cpu: lease no GPU; require: refuse (exit 2) where --gpus is "
         "asked and there is no GPU (default auto)",
+    )
+    add(
+        "--gpu-model",
+        metavar="NAME",
+        help="lease GPUs of this model alone, as `greenllm probe` names it (default: the first free ones)",
     )
     add(
         "--power-limit",
@@ -171,8 +189,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "--plan",
         type=Path,
         metavar="FILE",
-        help="plan.json of `greenllm plan`: wait, without a lease, until this rule and these wildcards are to start; "
-        "a command that exits with 75 at a planned pause is run again after it (default: start at once)",
+        help="plan.json of `greenllm plan`: wait, without a lease, until this rule and these wildcards are to start, "
+        "and lease the device that it names; a command that exits with 75 at a planned pause is run again after it "
+        "(default: start at once)",
     )
     add("--not-before", metavar="TIME", help="wait, without a lease, until then (with its zone: 2026-12-01T02:00Z)")
     add("words", nargs=argparse.REMAINDER, metavar="-- COMMAND", help="the command to run, with its arguments")
@@ -207,4 +226,5 @@ def options_of(arguments: argparse.Namespace) -> Options:
         plan=None if arguments.plan is None else absolute(arguments.plan),
         not_before_s=None if arguments.not_before is None else unix_time(arguments.not_before, "--not-before"),
         power_limit_W=arguments.power_limit,
+        gpu_model=arguments.gpu_model,
     )

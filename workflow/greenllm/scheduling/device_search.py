@@ -1,0 +1,77 @@
+"""Which device each job runs on, so that all together cost least within the deadline.
+
+A search from job to job: each change of one job's device, or of two, that costs less and keeps the deadline is taken.
+A choice is judged by the schedule that starts jobs as soon as possible, moved as a whole to the best time.
+"""
+
+import itertools
+import math
+from collections.abc import Callable, Mapping, Sequence
+
+from greenllm.scheduling.devices import Mode
+
+MOST_SCHEDULES = 4_000  # tried in one search
+
+Choice = dict[str, Mode]
+# Returns the cost and the makespan of a choice; the cost is infinite where it is not done by the deadline.
+Judge = Callable[[Mapping[str, Mode]], tuple[float, int]]
+
+
+def cheapest_choice(modes: Mapping[str, Sequence[Mode]], judge: Judge) -> Choice:
+    """Return the choice with the least cost found; where none keeps the deadline, that of the first modes.
+
+    The search starts from the first modes, and from those with the least energy, with which the deadline is then kept
+    by the change that costs the least energy for each second.
+    """
+    search = _Search(modes, judge)
+    first = {name: own[0] for name, own in modes.items()}
+    least = {name: min(own, key=lambda mode: mode.expected.energy_J.value) for name, own in modes.items()}
+    found = [search.improved(start) for start in (first, search.in_time(least)) if start is not None]
+    return min(found, key=lambda choice: search.judged(choice)[0])
+
+
+class _Search:
+    def __init__(self, modes: Mapping[str, Sequence[Mode]], judge: Judge) -> None:
+        self._modes, self._judge, self._left = modes, judge, MOST_SCHEDULES
+        self._known: dict[tuple[str, ...], tuple[float, int]] = {}
+
+    def judged(self, choice: Choice) -> tuple[float, int]:
+        key = tuple(mode.device for mode in choice.values())
+        if key not in self._known:
+            self._left -= 1
+            self._known[key] = self._judge(choice)
+        return self._known[key]
+
+    def in_time(self, choice: Choice) -> Choice | None:
+        """Return the choice, changed until it keeps the deadline; None if that fails."""
+        while math.isinf(self.judged(choice)[0]):
+            _, makespan = self.judged(choice)
+            faster = []
+            for name, mode in self._others(choice):
+                if self._left <= 0:
+                    return None
+                cost, until = self.judged(choice | {name: mode})
+                if until < makespan or math.isfinite(cost):
+                    more_J = mode.expected.energy_J.value - choice[name].expected.energy_J.value
+                    faster.append((more_J / max(makespan - until, 1), name, mode))
+            if not faster:
+                return None
+            _, name, mode = min(faster, key=lambda one: one[:2])
+            choice = choice | {name: mode}
+        return choice
+
+    def improved(self, choice: Choice) -> Choice:
+        """Return the choice after all changes of one job, then of two, that cost less."""
+        better = True
+        while better and self._left > 0:
+            better = False
+            singles = list(self._others(choice))
+            for changes in itertools.chain(((one,) for one in singles), itertools.combinations(singles, 2)):
+                changed = choice | dict(changes)
+                if self._left > 0 and self.judged(changed)[0] < self.judged(choice)[0]:
+                    choice, better = changed, True
+                    break
+        return choice
+
+    def _others(self, choice: Choice) -> list[tuple[str, Mode]]:
+        return [(name, mode) for name, own in self._modes.items() for mode in own if mode is not choice[name]]
