@@ -23,7 +23,8 @@ def run_metered(options: Options) -> int:
     """Run the command, write its ledger and its energy log, and return its exit status (128 + signal if one ended it).
 
     It starts when it is planned, on the device that is planned. A command that pauses as planned is run again in the
-    next stretch of time, as another attempt. Raises UserError where the command is not started at all: a lease that cannot be had, a bad interval.
+    next stretch of time, as another attempt. Raises UserError where the command is not started at all: a lease that
+    cannot be had, a bad interval.
     """
     planned = options.planned()
     options = options.placed(planned.device)

@@ -67,8 +67,8 @@ def outcome_text(found: ScheduleOutcome) -> list[str]:
         lines.append(
             text(
                 "{count} jobs ran on another device than without the plan, which saved {saving} on top, by earlier "
-                "runs on that device: {jobs}. Weights differ between devices, and training energies of recipes on different "
-                "devices are not compared.",
+                "runs on that device: {jobs}. Weights differ between devices, and training energies of recipes on "
+                "different devices are not compared.",
                 count=len(moved),
                 saving=quantity(found.device_saving, found.unit),
                 jobs=_named([f"{job.name} ({job.device}, {job.device_at_once})" for job in moved]),

@@ -8,9 +8,8 @@ from dataclasses import dataclass, field, replace
 from scipy.stats import t as student
 
 from greenllm.attribution.jobs import JobEnergy
-from greenllm.device_choice import CPU
 from greenllm.estimate import Interval
-from greenllm.ledger.records import LeasedGpu
+from greenllm.ledger.records import device_of
 from greenllm.scheduling.workflow_jobs import WorkflowJob, name_of
 from greenllm.study.modelled_power import Reserved, modelled_power
 
@@ -86,12 +85,6 @@ def earlier_runs(jobs: Iterable[JobEnergy]) -> list[EarlierRun]:
         elif job.status == "succeeded":
             found.append(run)
     return found
-
-
-def device_of(gpus: Sequence[LeasedGpu]) -> str | None:
-    """Return the device of a job: `cpu`, or the model of its GPUs; None where they are of several, or unknown."""
-    models = {gpu.name for gpu in gpus}
-    return CPU if not models else models.pop() if len(models) == 1 else None
 
 
 def _joined(paused: EarlierRun, rest: EarlierRun) -> EarlierRun:

@@ -8,9 +8,9 @@ from pathlib import Path
 from greenllm.attribution.jobs import JobEnergy
 from greenllm.errors import UserError
 from greenllm.estimate import Interval
+from greenllm.ledger.records import device_of
 from greenllm.scheduling.at_once import at_once, makespan
 from greenllm.scheduling.document import POWER, JobPlan, ScheduledJob, ScheduleOutcome, SchedulePlan
-from greenllm.scheduling.expectations import device_of
 from greenllm.scheduling.forecast import Signal, signal_of
 from greenllm.scheduling.planner import RESUME_S, energy_cost, mean_rate, sources, stretch
 from greenllm.scheduling.problem import MS, Activity, Course, Problem, Run
