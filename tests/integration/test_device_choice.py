@@ -3,7 +3,6 @@
 import json
 import shutil
 import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +23,7 @@ SEES = ("sh", "-c", 'echo "sees:$CUDA_VISIBLE_DEVICES"')
 
 @pytest.fixture
 def host(tmp_path: Path, env: dict[str, str]) -> dict[str, str]:
-    """The environment of a host whose first card draws ten times what its second does, with a PyTorch that uses both."""
+    """The environment of a host whose first card draws ten times what its second does; PyTorch can use both."""
     cards = [SimulatedGpu(name=name, low_W=W, high_W=W, idle_W=W) for name, W in ((FAST, 1000.0), (LEAN, 100.0))]
     torch = {"PYTHONPATH": str(torch_of(tmp_path / "site"))}
     return env | gpu_environment(compile_nvml(tmp_path), cards) | torch | {"GREENLLM_METER_INTERVAL_S": "0.1"}
@@ -118,7 +117,7 @@ def test_without_earlier_runs_and_by_default_it_stays(tmp_path: Path, host: dict
 def test_a_device_that_is_not_there_is_refused_in_one_line(tmp_path: Path, host: dict[str, str]) -> None:
     done = planned(tmp_path, host, devices=["Big card"])
     assert done.returncode == 2
-    assert f"policy.devices: Big card: no such device on" in done.stderr
+    assert "policy.devices: Big card: no such device on" in done.stderr
     assert f"there are: cpu, {FAST}, {LEAN}" in done.stderr
     assert "Traceback" not in done.stderr
     for model in (FAST, LEAN):
