@@ -69,6 +69,11 @@ def test_a_job_goes_where_it_takes_the_least_energy() -> None:
     one = only(planned([job("one")], THREE))
     assert (one.device, one.device_at_once, one.moved, one.stays) == (LEAN, FAST, True, None)
     assert (one.duration_s.value, one.energy_J.value, one.source) == (120, 9_000, f"1 earlier run on {LEAN}")
+    assert [(each.device, each.energy_J.value) for each in one.devices] == [
+        (FAST, 20_000),
+        (CPU, 12_000),
+        (LEAN, 9_000),
+    ]
     assert one.energy_at_once_J is not None
     assert (one.energy_at_once_J.value, one.cost, one.cost_at_once) == (20_000, 9_000, 20_000)
 

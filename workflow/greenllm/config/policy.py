@@ -89,7 +89,7 @@ class Policy(Strict):
     interrupt: bool = Field(
         False, description="Trainings may pause at a checkpoint and go on from it in a better hour (not under SLURM)."
     )
-    devices: bool | list[str] = Field(
+    devices: Annotated[bool | list[str], BeforeValidator(_as_list)] = Field(
         False,
         description="Trainings and compressions that may use a GPU run on the device of this host that takes least, "
         "by earlier ledgers: true, or the devices to choose from, such as [cpu, NVIDIA A100-SXM4-80GB]. Weights differ "

@@ -59,6 +59,8 @@ class Options:
                 raise UserError(f"--power-limit {self.power_limit_W:g}: expected watts, a number above 0")
             if self.gpus is None:
                 raise UserError(f"--power-limit {self.power_limit_W:g}: the job asks for no GPU; add --gpus N")
+        if self.gpu_model is not None and self.gpus is None:
+            raise UserError(f"--gpu-model {self.gpu_model}: the job asks for no GPU; add --gpus N")
         for group in self.cgroups:
             check(group)
         if self.out is not None:  # whether it can be written is seen at the end: the job is not to stop for it

@@ -23,11 +23,20 @@ class Stretch(DocumentPart):
     end: str
 
 
+class DeviceOption(DocumentPart):
+    """What a job is expected to take on a device."""
+
+    device: str
+    duration_s: Interval
+    energy_J: Interval
+    source: str
+
+
 class JobPlan(DocumentPart):
     """A job, when it is to run, and what that is expected to save (costs in the plan's unit).
 
-    `device` is where it is to run: `cpu` or a GPU's model; None: where it would run anyway, and `stays` says why, if
-    devices are chosen. `…_at_once` are those without a policy.
+    `device` is where it is to run: `cpu` or a GPU's model; None: where it would run anyway. `devices` are those to choose
+    from, and `stays` says why others are not among them. `…_at_once` are those without a policy.
     """
 
     name: str
@@ -45,6 +54,7 @@ class JobPlan(DocumentPart):
     device_at_once: str | None = None
     duration_at_once_s: Interval | None = None  # None: as planned, as in plans without devices
     energy_at_once_J: Interval | None = None
+    devices: list[DeviceOption] = Field(default_factory=list)
     stays: str | None = None
     pieces: int
     cost: float

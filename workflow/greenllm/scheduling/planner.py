@@ -14,7 +14,16 @@ from greenllm.estimate import Interval
 from greenllm.scheduling.at_once import at_once, makespan
 from greenllm.scheduling.device_search import cheapest_choice
 from greenllm.scheduling.devices import Mode, Modes
-from greenllm.scheduling.document import POWER, JobPlan, Limits, SchedulePlan, SignalSource, Stretch, of_model
+from greenllm.scheduling.document import (
+    POWER,
+    DeviceOption,
+    JobPlan,
+    Limits,
+    SchedulePlan,
+    SignalSource,
+    Stretch,
+    of_model,
+)
 from greenllm.scheduling.expectations import Expected
 from greenllm.scheduling.forecast import Signal
 from greenllm.scheduling.problem import MS, Activity, Course, Problem, Run, Runs
@@ -182,6 +191,15 @@ def _written(
                 device_at_once=modes.modes[0].device if mode else None,
                 duration_at_once_s=before.duration_s if mode else None,
                 energy_at_once_J=before.energy_J if mode else None,
+                devices=[
+                    DeviceOption(
+                        device=one.device,
+                        duration_s=one.expected.duration_s,
+                        energy_J=one.expected.energy_J,
+                        source=one.expected.source,
+                    )
+                    for one in modes.modes
+                ],
                 stays=modes.reason,
                 pieces=planned.pieces.get(job.name, 1),
                 cost=energy_cost(expected.energy_J.value, lasting, course),

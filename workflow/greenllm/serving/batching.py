@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import sys
 import threading
 import traceback
 from collections import deque
@@ -9,6 +10,7 @@ from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
 
 from greenllm.engines import Completion, Engine
+from greenllm.errors import UserError
 from greenllm.serving.idle_unloading import IdleUnloading
 
 
@@ -129,8 +131,11 @@ class Batcher:
             try:
                 self._unloading.ensure_loaded()
                 self._answer(batch)
-            except Exception:  # whatever fails, the other requests must still be answered
-                traceback.print_exc()
+            except Exception as error:  # whatever fails, the other requests must still be answered
+                if isinstance(error, UserError):
+                    print(f"greenllm serve: error: {error}", file=sys.stderr)
+                else:
+                    traceback.print_exc()
                 for request in batch:
                     request.deliver(EngineFailed())
 
