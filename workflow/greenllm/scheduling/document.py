@@ -35,8 +35,8 @@ class DeviceOption(DocumentPart):
 class JobPlan(DocumentPart):
     """A job, when it is to run, and what that is expected to save (costs in the plan's unit).
 
-    `device` is where it is to run: `cpu` or a GPU's model; None: where it would run anyway. `devices` are those to choose
-    from, and `stays` says why others are not among them. `…_at_once` are those without a policy.
+    `device` is where it is to run: `cpu` or a GPU's model; None: where it would run anyway. `devices` are those to
+    choose from, and `stays` says why others are not among them. `…_at_once` are those without a policy.
     """
 
     name: str
