@@ -89,7 +89,7 @@ def test_the_saving_has_the_errors_of_both_energies() -> None:
 
 def test_only_the_devices_asked_for_are_chosen_from() -> None:
     assert devices(planned([job("one")], THREE, [CPU])) == {"one": CPU}
-    assert devices(planned([job("one")], THREE, [FAST])) == {"one": FAST}
+    assert devices(planned([job("one")], THREE, [FAST])) == {"one": None}
     assert devices(planned([job("one")], THREE, False)) == {"one": None}
     with pytest.raises(
         UserError, match=r"policy\.devices: Big card: no such device on here; there are: cpu, Fast card"
