@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from hardware.simulated import SimulatedGpu, compile_nvml, gpu_environment, gpu_uuid
 from metering import GREENLLM, meter
-from test_reservations import torch_of
+from torch_stand_in import torch_of
 
 from greenllm.attribution import attribute
 
@@ -23,10 +23,17 @@ SEES = ("sh", "-c", 'echo "sees:$CUDA_VISIBLE_DEVICES"')
 
 @pytest.fixture
 def host(tmp_path: Path, env: dict[str, str]) -> dict[str, str]:
-    """The environment of a host whose first card draws ten times what its second does; PyTorch can use both."""
+    """The environment of a host whose first card draws ten times what its second does; PyTorch can use both.
+
+    The jobs before a training took no time there, so that it is planned to start at once.
+    """
     cards = [SimulatedGpu(name=name, low_W=W, high_W=W, idle_W=W) for name, W in ((FAST, 1000.0), (LEAN, 100.0))]
     torch = {"PYTHONPATH": str(torch_of(tmp_path / "site"))}
-    return env | gpu_environment(compile_nvml(tmp_path), cards) | torch | {"GREENLLM_METER_INTERVAL_S": "0.1"}
+    host = env | gpu_environment(compile_nvml(tmp_path), cards) | torch | {"GREENLLM_METER_INTERVAL_S": "0.1"}
+    for rule in ("collect", "preprocess"):
+        words = ("--ledger", tmp_path / "results/ledger", "--rule", rule, "--wildcard", "experiment=support")
+        assert meter(*words, "--", "sleep", "0.1", env=host).returncode == 0
+    return host
 
 
 def trained(tmp_path: Path, host: dict[str, str], *options: str, seconds: str = "0.5") -> None:

@@ -22,7 +22,7 @@ from greenllm.scheduling.problem import Activity
 from greenllm.scheduling.workflow_jobs import WorkflowJob
 
 FAST, LEAN = "Fast card", "Lean card"
-HOST = HostDevices("here", {FAST: 1, LEAN: 1})
+HOST = HostDevices("here", [FAST, LEAN])
 BEGIN_S = datetime(2026, 12, 1, 6, tzinfo=UTC).timestamp()
 
 
@@ -49,8 +49,8 @@ def planned(
     chosen = policy or Policy(objective="energy", max_delay="1h")
     signal = signal_of(chosen)
     assert signal is not None
-    shared = Limits(cores=4, gpus=sum(host.gpus.values()), models=dict(host.gpus), **limits)
-    return plan(Planned(jobs, expected(jobs, earlier), {}, modes), chosen, signal, shared, BEGIN_S)
+    shared = Limits(cores=4, gpus=len(host.cards), models=host.models, **limits)
+    return plan(Planned(jobs, expected(jobs, earlier), {}, modes, host.cards), chosen, signal, shared, BEGIN_S)
 
 
 def devices(found: SchedulePlan) -> dict[str, str | None]:
@@ -131,7 +131,7 @@ def test_without_earlier_runs_of_a_device_the_job_stays_and_the_plan_says_so() -
 def test_jobs_that_are_measured_or_use_several_gpus_stay() -> None:
     jobs = [job("one", rule="evaluate"), job("one", rule="train", gpus=2), job("one", rule="compress", gpus=0)]
     earlier = [
-        ran("one", where, 60, 1000, rule=rule) for rule in ("evaluate", "train", "compress") for where in HOST.gpus
+        ran("one", where, 60, 1000, rule=rule) for rule in ("evaluate", "train", "compress") for where in HOST.cards
     ]
     assert {one.device for one in planned(jobs, earlier).jobs} == {None}
 

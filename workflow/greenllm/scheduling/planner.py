@@ -13,7 +13,7 @@ from greenllm.errors import UserError
 from greenllm.estimate import Interval
 from greenllm.scheduling.at_once import at_once, makespan
 from greenllm.scheduling.device_search import cheapest_choice
-from greenllm.scheduling.devices import Mode, Modes
+from greenllm.scheduling.devices import Choices, Mode, Modes, first_free
 from greenllm.scheduling.document import (
     POWER,
     DeviceOption,
@@ -40,20 +40,30 @@ DEFAULT_DELAY = "24h"
 class Planned:
     """The jobs to plan, what each is expected to take, and into how many pieces those that may pause are divided.
 
-    `modes` are the devices on which a job may run, `chosen` is that on which it is to run; a job without one runs where
-    it would run anyway.
+    `modes` are the devices on which it is known what a job takes, `cards` the models of the host's GPUs. `choices` are
+    those of each job, `chosen` is the device on which it is to run; a job without one runs where it would run anyway.
     """
 
     jobs: Sequence[WorkflowJob]
     expected: Mapping[str, Expected]
     pieces: Mapping[str, int]
     modes: Mapping[str, Modes] = field(default_factory=dict)
+    cards: Sequence[str] = ()
+    choices: Mapping[str, Choices] = field(default_factory=dict)
     chosen: Mapping[str, Mode] = field(default_factory=dict)
 
     def without_choice(self, name: str) -> Expected:
         """Return what a job takes where it runs without a choice."""
-        own = self.modes.get(name)
+        own = self.choices.get(name)
         return own.modes[0].expected if own and own.modes else self.expected[name]
+
+    def at_first_free(self, limits: Mapping[str, float]) -> "Planned":
+        """Return the jobs with the choices of each that may be moved: a job leases the first free card without one."""
+        runs = at_once(self.activities(cautious=False), limits)
+        cards = first_free(self.jobs, runs, self.cards)
+        choices = {name: modes.beside(cards.get(name, "a GPU")) for name, modes in self.modes.items()}
+        first = {name: own.modes[0] for name, own in choices.items() if own.modes}
+        return replace(self, choices=choices, chosen=first)
 
     def takes(self, name: str) -> Expected:
         """Return what a job takes where it is to run."""
@@ -89,8 +99,8 @@ def plan(planned: Planned, policy: Policy, signal: Signal, limits: Limits, begin
     """
     shared = limits.resources()
     free = {name: limit for name, limit in shared.items() if name != POWER}
-    activities = planned.activities(cautious=False)
-    plain = at_once(activities, free)
+    planned = planned.at_first_free(free)
+    plain = at_once(planned.activities(cautious=False), free)
     latest_s = deadline_of(policy, begin_s, makespan(plain) / MS, signal)
     deadline = math.floor((latest_s - begin_s) * MS)
     course = signal.course(begin_s, latest_s)
@@ -112,9 +122,7 @@ def plan(planned: Planned, policy: Policy, signal: Signal, limits: Limits, begin
 
 def _with_devices(planned: Planned, course: Course, deadline: int, limits: Mapping[str, float]) -> Planned:
     """Return the jobs with the device of each that may run on several."""
-    modes = {name: own.modes for name, own in planned.modes.items() if len(own.modes) > 1}
-    if not modes:
-        return planned
+    modes = {name: own.modes for name, own in planned.choices.items() if len(own.modes) > 1}
 
     def judge(chosen: Mapping[str, Mode]) -> tuple[float, int]:
         problem = Problem(replace(planned, chosen=chosen).activities(cautious=False), course, deadline, limits)
@@ -122,7 +130,7 @@ def _with_devices(planned: Planned, course: Course, deadline: int, limits: Mappi
         until = makespan(plain)
         return shifted(problem, plain).cost if until <= deadline else math.inf, until
 
-    return replace(planned, chosen=cheapest_choice(modes, judge))
+    return replace(planned, chosen=cheapest_choice(modes, judge) if modes else {})
 
 
 def deadline_of(policy: Policy, begin_s: float, needed_s: float, signal: Signal) -> float:
@@ -170,7 +178,7 @@ def _written(
     moved: list[tuple[Moved, Moved]] = []
     for job in planned.jobs:
         expected, before = planned.takes(job.name), planned.without_choice(job.name)
-        modes, mode = planned.modes.get(job.name, Modes([])), planned.chosen.get(job.name)
+        choices, mode = planned.choices.get(job.name, Choices()), planned.chosen.get(job.name)
         own = runs[job.name]
         lasting = lasting_as(own, math.ceil((expected.duration_s.value + RESUME_S * (len(own) - 1)) * MS))
         moved.append((Moved(expected, lasting), Moved(before, plain[job.name])))
@@ -188,7 +196,7 @@ def _written(
                 energy_J=expected.energy_J,
                 source=expected.source,
                 device=mode.device if mode else None,
-                device_at_once=modes.modes[0].device if mode else None,
+                device_at_once=choices.modes[0].device if mode else None,
                 duration_at_once_s=before.duration_s if mode else None,
                 energy_at_once_J=before.energy_J if mode else None,
                 devices=[
@@ -198,9 +206,9 @@ def _written(
                         energy_J=one.expected.energy_J,
                         source=one.expected.source,
                     )
-                    for one in modes.modes
+                    for one in choices.modes
                 ],
-                stays=modes.reason,
+                stays=choices.reason,
                 pieces=planned.pieces.get(job.name, 1),
                 cost=energy_cost(expected.energy_J.value, lasting, course),
                 cost_at_once=energy_cost(before.energy_J.value, plain[job.name], course),

@@ -4,7 +4,6 @@ import argparse
 import os
 import sys
 import time
-from collections import Counter
 from collections.abc import Callable
 from datetime import datetime
 from itertools import accumulate
@@ -110,7 +109,7 @@ def _plan(
 
     earlier = _earlier(arguments, config)
     modes = modes_of(jobs, earlier, _host(), allowed, _parallel(config, jobs)) if allowed else {}
-    planned = Planned(jobs, expected(jobs, earlier), _pieces(config, jobs), modes)
+    planned = Planned(jobs, expected(jobs, earlier), _pieces(config, jobs), modes, _host().cards if modes else ())
     return plan(planned, config.policy, signal, _limits(arguments, config, allowed), begin_s)
 
 
@@ -137,7 +136,7 @@ def _host() -> "HostDevices":
     from greenllm.meter.sensors import nvml
     from greenllm.scheduling.devices import HostDevices
 
-    return HostDevices(host_name(), Counter(gpu.name for gpu in visible(nvml.find()[0], assigned_gpus(os.environ))))
+    return HostDevices(host_name(), [gpu.name for gpu in visible(nvml.find()[0], assigned_gpus(os.environ))])
 
 
 def _parallel(config: "Config", jobs: "list[WorkflowJob]") -> "set[str]":
@@ -187,7 +186,7 @@ def _limits(arguments: argparse.Namespace, config: "Config", allowed: "list[str]
         return Limits(power_W=power_W)
     gpus = len(nvml.find()[0]) if arguments.gpus is None else arguments.gpus
     cores = len(usable_cpus()) if arguments.cores is None else arguments.cores
-    models = dict(_host().gpus) if allowed else {}
+    models = _host().models if allowed else {}
     return Limits(cores=float(cores), gpus=float(gpus) if gpus else None, power_W=power_W, models=models)
 
 
