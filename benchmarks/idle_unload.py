@@ -3,12 +3,12 @@
     python benchmarks/idle_unload.py                                         # random weights, 20 million parameters
     python benchmarks/idle_unload.py --bundle results/deployments/support/int8/seed-1/bundle
 
-Two servers, one after the other, each under the meter: one that keeps its model, one that unloads it at once. Each
-idles for --seconds, then answers --requests requests with a pause after each, in which the second unloads its model
-again. The difference of their idle powers, of the energies and of the latencies of these requests are those of the
-model's memory and of a reload. Where the meter models memory and processor, as without RAPL, so are these figures: the
-table says which. Targets: the memory of the weights is freed to 80 % at least; both servers answer the same. Exit
-status 1 if a target is missed.
+Two servers run side by side, each under the meter: one keeps its model, one unloads it at once. Both idle for
+--seconds, then they answer --requests requests in turn, each in a period of its own, in which the second loads its
+model and unloads it again. The differences of their idle powers, and of the energies and latencies of these periods,
+are those of the model's memory and of a reload. Where the meter models memory and processor, as without RAPL, so are
+these figures: the table says which. Targets: the memory of the weights is freed to 80 % at least; both servers answer
+the same. Exit status 1 if a target is missed.
 """
 
 import argparse
@@ -20,7 +20,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import httpx
@@ -37,24 +37,45 @@ GREENLLM = [sys.executable, "-m", "greenllm"]
 PROMPT = tiny_models.PROMPTS[0]
 FREED = 0.8  # of the weights, at least: the target
 UNLOAD_AFTER_s = 0.05
-PAUSE_s = 0.5  # after each request: the model is unloaded in it
+PERIOD_s = 1.0  # of a request: the model is unloaded again in it
 
 
-@dataclass(frozen=True)
-class Ran:
-    """A server's windows (CLOCK_MONOTONIC, s), the latencies of its requests (s), its memory (bytes), its answers."""
+@dataclass
+class Server:
+    """A metered server: the meter's rule and process id, a client, and what was found."""
 
     rule: str
-    idle: tuple[float, float]
-    asked: tuple[float, float]
-    latencies_s: list[float]
-    memory_bytes: int
-    answers: set[str]
+    pid: int
+    client: httpx.Client
+    periods: list[tuple[float, float]] = field(default_factory=list)  # CLOCK_MONOTONIC, s
+    latencies_s: list[float] = field(default_factory=list)
+    answers: set[str] = field(default_factory=set)
+
+    def ask(self) -> None:
+        """Send a request, and wait for the end of its period."""
+        began_s = time.monotonic()
+        answer = self.client.post("/v1/completions", json={"prompt": PROMPT, "max_tokens": 8}).json()
+        self.latencies_s.append(time.monotonic() - began_s)
+        self.answers.add(answer["choices"][0]["text"])
+        time.sleep(max(0.0, began_s + PERIOD_s - time.monotonic()))
+        self.periods.append((began_s, time.monotonic()))
+
+    def memory_bytes(self) -> int:
+        """Return its resident memory."""
+        found, reason = resident_bytes(self.pid)
+        assert found is not None, reason
+        return found
+
+    def reload_s(self) -> float:
+        """Return the mean time of a reload, as the server has measured it."""
+        values = dict(line.rsplit(" ", 1) for line in self.client.get("/metrics").text.splitlines() if line[0] != "#")
+        name = "greenllm_load_duration_seconds"
+        return float(values[f"{name}_sum"]) / float(values[f"{name}_count"])
 
 
 @contextlib.contextmanager
-def server(bundle: Path, ledger: Path, rule: str, threads: int, *options: str) -> Iterator[tuple[int, httpx.Client]]:
-    """Run a metered server; yield its meter's process id and a client."""
+def serving(bundle: Path, ledger: Path, rule: str, threads: int, *options: str) -> Iterator[Server]:
+    """Run a metered server."""
     command = [*GREENLLM, "meter", "--rule", rule, "--threads", str(threads), "--ledger", str(ledger), "--", *GREENLLM]
     command += ["serve", str(bundle), "--port", "0", "--threads", str(threads), "--device", "cpu", *options]
     environment = os.environ | {"GREENLLM_METER_INTERVAL_S": "0.2"}
@@ -63,44 +84,17 @@ def server(bundle: Path, ledger: Path, rule: str, threads: int, *options: str) -
         assert process.stdout is not None
         url = process.stdout.readline().split()[-1]
         with httpx.Client(base_url=url, timeout=600, trust_env=False) as client:
-            yield process.pid, client
+            yield Server(rule, process.pid, client)
     finally:
         process.terminate()
         process.wait()
 
 
-def run(bundle: Path, ledger: Path, rule: str, arguments: argparse.Namespace, *options: str) -> Ran:
-    """Let a server idle, then ask it."""
-    unloads = bool(options)
-    with server(bundle, ledger, rule, arguments.threads, *options) as (pid, client):
-
-        def ask() -> tuple[float, str]:
-            began_s = time.monotonic()
-            answer = client.post("/v1/completions", json={"prompt": PROMPT, "max_tokens": 8}).json()
-            return time.monotonic() - began_s, answer["choices"][0]["text"]
-
-        ask()
-        time.sleep(PAUSE_s)
-        while client.get("/health").json()["loaded"] == unloads:
-            time.sleep(PAUSE_s)
-        memory_bytes, _ = resident_bytes(pid)
-        idle = time.monotonic(), time.monotonic() + arguments.seconds
-        time.sleep(arguments.seconds)
-        began_s, answers = time.monotonic(), []
-        for _ in range(arguments.requests):
-            answers.append(ask())
-            time.sleep(PAUSE_s)
-        asked = began_s, time.monotonic()
-        time.sleep(PAUSE_s)  # a sample after the window
-    return Ran(rule, idle, asked, [one for one, _ in answers], memory_bytes or 0, {text for _, text in answers})
-
-
-def energy_J(found: Attribution, rule: str, window: tuple[float, float]) -> float:
-    """Return a server's energy in a window."""
-    (job,) = (job for job in found.jobs if job.rule == rule)
-    energy = found.energy_between(job.id, *window)
-    assert energy is not None
-    return energy.value
+def energy_J(found: Attribution, server: Server, *windows: tuple[float, float]) -> float:
+    """Return a server's energy in windows."""
+    (job,) = (job for job in found.jobs if job.rule == server.rule)
+    energies = [found.energy_between(job.id, *window) for window in windows]
+    return sum(energy.value for energy in energies if energy is not None)
 
 
 def main() -> int:
@@ -116,23 +110,36 @@ def main() -> int:
         bundle = arguments.bundle or tiny_models.make_fp32(folder / "model", size=arguments.size)
         weights = sum(file.stat().st_size for pattern in ("*.safetensors", "*.onnx*") for file in bundle.glob(pattern))
         ledger = folder / "ledger"
-        kept = run(bundle, ledger, "kept", arguments)
-        unloaded = run(bundle, ledger, "unloaded", arguments, "--unload-after", str(UNLOAD_AFTER_s))
+        with (
+            serving(bundle, ledger, "kept", arguments.threads) as kept,
+            serving(bundle, ledger, "unloaded", arguments.threads, "--unload-after", str(UNLOAD_AFTER_s)) as unloaded,
+        ):
+            servers = (kept, unloaded)
+            for server in servers:
+                server.ask()
+            memory_bytes = [server.memory_bytes() for server in servers]
+            idle = time.monotonic(), time.monotonic() + arguments.seconds
+            time.sleep(arguments.seconds)
+            for number in range(arguments.requests):
+                for server in servers if number % 2 else reversed(servers):
+                    server.ask()
+            reload_s = unloaded.reload_s()
+            time.sleep(PERIOD_s)  # samples after the last period
         found = attribute(ledger)
-    idle_W = [energy_J(found, one.rule, one.idle) / arguments.seconds for one in (kept, unloaded)]
-    per_request_J = [energy_J(found, one.rule, one.asked) / arguments.requests for one in (kept, unloaded)]
-    lengths_s = [(one.asked[1] - one.asked[0]) / arguments.requests for one in (kept, unloaded)]
-    # Beyond the idle power in the longer time between two requests, since that is spent anyway.
-    reload_J = per_request_J[1] - per_request_J[0] - idle_W[1] * (lengths_s[1] - lengths_s[0])
-    reload_s = statistics.median(unloaded.latencies_s) - statistics.median(kept.latencies_s)
-    saved_W, freed = idle_W[0] - idle_W[1], kept.memory_bytes - unloaded.memory_bytes
+    idle_W = [energy_J(found, one, idle) / arguments.seconds for one in servers]
+    per_request_J = [energy_J(found, one, *one.periods[1:]) / arguments.requests for one in servers]
+    latency_s = [statistics.median(one.latencies_s[1:]) for one in servers]
+    # Both periods are equally long; in the second, the model is in memory for a moment only.
+    reload_J = per_request_J[1] - per_request_J[0] + (idle_W[0] - idle_W[1]) * PERIOD_s
+    saved_W, freed = idle_W[0] - idle_W[1], memory_bytes[0] - memory_bytes[1]
     methods = {part.component: part.method for job in found.jobs for part in job.components}
     rows = [
         ("weights", f"{weights / 1e6:.1f} MB"),
-        ("memory, kept and unloaded", f"{kept.memory_bytes / 1e6:.0f} and {unloaded.memory_bytes / 1e6:.0f} MB"),
+        ("memory, kept and unloaded", f"{memory_bytes[0] / 1e6:.0f} and {memory_bytes[1] / 1e6:.0f} MB"),
         ("idle power, kept and unloaded", f"{idle_W[0]:.4f} and {idle_W[1]:.4f} W"),
         ("a reload: energy", f"{reload_J:.3f} J"),
-        ("a reload: latency", f"{reload_s:.3f} s"),
+        ("a reload: time", f"{reload_s:.3f} s"),
+        ("a request: median latency", f"{latency_s[0]:.3f} and {latency_s[1]:.3f} s"),
         ("break-even idle time", f"{reload_J / saved_W:.0f} s" if saved_W > 0 else "none: unloading saves no power"),
         ("by", ", ".join(f"{component}: {method}" for component, method in sorted(methods.items()))),
     ]
