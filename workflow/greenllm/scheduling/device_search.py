@@ -6,11 +6,12 @@ A choice is judged by the schedule that starts jobs as soon as possible, moved a
 
 import itertools
 import math
+import time
 from collections.abc import Callable, Mapping, Sequence
 
 from greenllm.scheduling.devices import Mode
 
-MOST_SCHEDULES = 4_000  # tried in one search
+TIME_LIMIT_S = 10.0  # of one search
 
 Choice = dict[str, Mode]
 # Returns the cost and the makespan of a choice; the cost is infinite where it is not done by the deadline.
@@ -32,13 +33,13 @@ def cheapest_choice(modes: Mapping[str, Sequence[Mode]], judge: Judge) -> Choice
 
 class _Search:
     def __init__(self, modes: Mapping[str, Sequence[Mode]], judge: Judge) -> None:
-        self._modes, self._judge, self._left = modes, judge, MOST_SCHEDULES
+        self._modes, self._judge = modes, judge
+        self._until_s = time.monotonic() + TIME_LIMIT_S
         self._known: dict[tuple[str, ...], tuple[float, int]] = {}
 
     def judged(self, choice: Choice) -> tuple[float, int]:
         key = tuple(mode.device for mode in choice.values())
         if key not in self._known:
-            self._left -= 1
             self._known[key] = self._judge(choice)
         return self._known[key]
 
@@ -48,7 +49,7 @@ class _Search:
             _, makespan = self.judged(choice)
             faster = []
             for name, mode in self._others(choice):
-                if self._left <= 0:
+                if self._is_over():
                     return None
                 cost, until = self.judged(choice | {name: mode})
                 if until < makespan or math.isfinite(cost):
@@ -63,15 +64,20 @@ class _Search:
     def improved(self, choice: Choice) -> Choice:
         """Return the choice after all changes of one job, then of two, that cost less."""
         better = True
-        while better and self._left > 0:
+        while better and not self._is_over():
             better = False
             singles = list(self._others(choice))
             for changes in itertools.chain(((one,) for one in singles), itertools.combinations(singles, 2)):
                 changed = choice | dict(changes)
-                if self._left > 0 and self.judged(changed)[0] < self.judged(choice)[0]:
+                if self._is_over():
+                    break
+                if self.judged(changed)[0] < self.judged(choice)[0]:
                     choice, better = changed, True
                     break
         return choice
+
+    def _is_over(self) -> bool:
+        return time.monotonic() > self._until_s
 
     def _others(self, choice: Choice) -> list[tuple[str, Mode]]:
         return [(name, mode) for name, own in self._modes.items() for mode in own if mode is not choice[name]]
