@@ -1,7 +1,8 @@
 """Which device each job runs on, so that all together cost least within the deadline.
 
-A search from job to job: each change of one job's device, or of two, that costs less and keeps the deadline is taken.
-A choice is judged by the schedule that starts jobs as soon as possible, moved as a whole to the best time.
+Differential evolution over the devices (Storn and Price 1997, Journal of Global Optimization 11; scipy), from and to a
+search from job to job, in which each change of one job's device, or of two, that costs less is taken. A choice is
+judged by the schedule that starts jobs as soon as possible, moved as a whole to the best time.
 """
 
 import itertools
@@ -9,9 +10,15 @@ import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 
+import numpy as np
+import numpy.typing as npt
+from scipy.optimize import differential_evolution
+
 from greenllm.scheduling.devices import Mode
 
 TIME_LIMIT_S = 10.0  # of one search
+GENERATIONS = 60
+LATE = 1e15  # for each ms of a schedule that is late: more than any cost
 
 Choice = dict[str, Mode]
 # Returns the cost and the makespan of a choice; the cost is infinite where it is not done by the deadline.
@@ -27,8 +34,10 @@ def cheapest_choice(modes: Mapping[str, Sequence[Mode]], judge: Judge) -> Choice
     search = _Search(modes, judge)
     first = {name: own[0] for name, own in modes.items()}
     least = {name: min(own, key=lambda mode: mode.expected.energy_J.value) for name, own in modes.items()}
-    found = [search.improved(start) for start in (first, search.in_time(least)) if start is not None]
-    return min(found, key=lambda choice: search.judged(choice)[0])
+    starts = [search.improved(start) for start in (first, search.in_time(least)) if start is not None]
+    best = min(starts, key=lambda choice: search.judged(choice)[0])
+    evolved = search.improved(search.evolved(best))
+    return min((best, evolved), key=lambda choice: search.judged(choice)[0])
 
 
 class _Search:
@@ -75,6 +84,30 @@ class _Search:
                     choice, better = changed, True
                     break
         return choice
+
+    def evolved(self, start: Choice) -> Choice:
+        """Return the best choice that differential evolution finds, from this one and random ones."""
+        names = list(self._modes)
+
+        def choice_of(numbers: npt.NDArray[np.float64]) -> Choice:
+            return {name: self._modes[name][round(number)] for name, number in zip(names, numbers, strict=True)}
+
+        def value(numbers: npt.NDArray[np.float64]) -> float:
+            cost, until = self.judged(choice_of(numbers))
+            return cost if math.isfinite(cost) else LATE * until
+
+        found = differential_evolution(
+            value,
+            [(0, len(self._modes[name]) - 1) for name in names],
+            integrality=np.ones(len(names), dtype=bool),
+            x0=[self._modes[name].index(start[name]) for name in names],
+            rng=1,
+            tol=0.0,
+            maxiter=GENERATIONS,
+            polish=False,
+            callback=lambda intermediate_result: self._is_over(),
+        )
+        return choice_of(found.x)
 
     def _is_over(self) -> bool:
         return time.monotonic() > self._until_s
