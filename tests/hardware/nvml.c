@@ -29,7 +29,7 @@ typedef struct { gpu_t *gpu; int instance; } device_t; /* what a handle points t
 
 struct gpu {
     double low_W, high_W, period_s, duty, phase, idle_W, start_s, end_s;
-    char trace[512];
+    char trace[512], name[64];
     double step, counter, tick_s, tick_phase, refresh_s, refresh_phase, window_s, instant_window_s;
     double processes, limit_W, min_limit_W, max_limit_W, may_set_limit, mig, architecture, driven;
     size_t points;
@@ -59,6 +59,7 @@ static const struct { const char *key; size_t offset; } KEYS[] = {
 
 static int set_key(gpu_t *gpu, const char *key, const char *value) {
     if (!strcmp(key, "trace")) return snprintf(gpu->trace, sizeof gpu->trace, "%s", value) < (int)sizeof gpu->trace;
+    if (!strcmp(key, "name")) return snprintf(gpu->name, sizeof gpu->name, "%s", value) < (int)sizeof gpu->name;
     for (size_t i = 0; i < sizeof KEYS / sizeof *KEYS; i++)
         if (!strcmp(key, KEYS[i].key)) {
             char *end;
@@ -85,7 +86,7 @@ static int read_trace(gpu_t *gpu) {
 }
 
 static int read_gpu(gpu_t *gpu, char *text) {
-    *gpu = (gpu_t){.low_W = 70, .high_W = 400, .period_s = 1.3, .duty = 0.5, .idle_W = 70, .end_s = INFINITY,
+    *gpu = (gpu_t){.name = "Simulated GPU", .low_W = 70, .high_W = 400, .period_s = 1.3, .duty = 0.5, .idle_W = 70, .end_s = INFINITY,
                    .counter = 1, .instant_window_s = NAN, .limit_W = 1000,
                    .min_limit_W = 100, .max_limit_W = 1000, .may_set_limit = 1, .architecture = 7};
     gpu->whole = (device_t){gpu, -1};
@@ -292,7 +293,7 @@ nvmlReturn_t nvmlDeviceGetHandleByUUID(const char *wanted, device_t **handle) {
 }
 nvmlReturn_t nvmlDeviceGetName(device_t *device, char *name, unsigned length) {
     REFUSE_LOST(device);
-    snprintf(name, length, device->instance < 0 ? "Simulated GPU" : "Simulated GPU MIG");
+    snprintf(name, length, device->instance < 0 ? "%s" : "%s MIG", device->gpu->name);
     return SUCCESS;
 }
 

@@ -25,6 +25,8 @@ class SimulatedGpu:
     Phases are parts of a period: a counter with `tick_s` 0.1 and `tick_phase` 0.3 moves at 0.03, 0.13, 0.23 s …
     """
 
+    name: str = "Simulated GPU"
+
     # What it draws: a square wave that is high in the last `duty` of each period (of time / period_s + phase) …
     low_W: float = 70.0
     high_W: float = 400.0

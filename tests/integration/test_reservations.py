@@ -11,39 +11,16 @@ from pathlib import Path
 import pytest
 from hardware.simulated import SimulatedGpu, compile_nvml, gpu_environment, mig_uuid
 from narrowing import known
+from torch_stand_in import torch_of
 
 ROOT = Path(__file__).parents[2]
 pytestmark = pytest.mark.skipif(shutil.which("cc") is None, reason="needs a C compiler for the simulated NVML")
 
-# A PyTorch as an installation shows itself to who asks whether it can compute: there is none with CUDA without a GPU.
-VERSION = "__version__ = {version!r}\ncuda = {cuda!r}\n"
-TORCH = """
-import warnings
-from types import SimpleNamespace
-def is_available():
-    if {warning!r}: warnings.warn({warning!r})
-    return {available}
-cuda = SimpleNamespace(
-    is_available=is_available, device_count=lambda: 1, get_arch_list=lambda: {built!r},
-    get_device_name=lambda index: "Simulated GPU", get_device_capability=lambda index: {card!r},
-)
-"""
 TOO_OLD = (
     "CUDA initialization: The NVIDIA driver on your system is too old (found version 11040). Please update your GPU "
     "driver by downloading and installing a new version (Triggered internally at /pytorch/c10/cuda/CUDAFunctions.cpp:1)"
 )
 NO_CODE = "no code for Simulated GPU (sm_37): it is built for sm_75, sm_80, compute_120"
-
-
-def torch_of(folder, version="2.13.0", cuda="13.0", warning="", available=True, card=(8, 6)):
-    """Write a PyTorch of a build, and return its folder for PYTHONPATH."""
-    (folder / "torch").mkdir(parents=True)
-    (folder / "torch/version.py").write_text(VERSION.format(version=version, cuda=cuda))
-    built = ["sm_75", "sm_80", "compute_120"]
-    (folder / "torch/__init__.py").write_text(
-        TORCH.format(warning=warning, available=available, built=built, card=card)
-    )
-    return folder
 
 
 @pytest.fixture

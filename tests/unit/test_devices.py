@@ -5,6 +5,7 @@ import math
 from pathlib import Path
 from typing import Any
 
+import pytest
 from simulated_study import GPU, GPU_GAIN, MODELLED, PARAMETERS, Simulation, config
 
 from greenllm.account.account import account
@@ -93,3 +94,56 @@ def test_a_recipe_that_asked_for_a_gpu_and_ran_on_the_cpu_changes_no_device(tmp_
     on_gpu = rows(studied(tmp_path / "gpu", [ALONE, MOVED, "int8"]))
     cpu_J, gpu_J = (one["baseline"]["energy_per_request_J"]["value"] for one in (found, on_gpu))
     assert gpu_J > 1.5 * cpu_J, "the GPU's energy is not charged to a server that did not use it"
+
+
+def placed(results: Path, devices: dict[str, tuple[str, bool]]) -> None:
+    """Rewrite the ledgers of the trainings, by recipe, as those of jobs on a device, which a plan chose or did not."""
+    for path in (results / "ledger").rglob("*.jsonl"):
+        start, *rest = path.read_text().splitlines()
+        record = json.loads(start)
+        if record["job"]["rule"] == "train":
+            device, chosen = devices[record["job"]["wildcards"]["recipe"]]
+            gpus = [] if device == "cpu" else [record["gpus"][0] | {"name": device}]
+            record |= {"gpus_requested": 1, "planned_device": device if chosen else None, "gpus": gpus}
+            path.write_text("\n".join([json.dumps(record), *rest]) + "\n")
+
+
+def trained(results: Path, devices: dict[str, tuple[str, bool]]) -> dict[str, Any]:
+    """Write a study of two trainings on these devices, which a plan chose or did not, and return its summary."""
+    asked = config(["baseline", "long"])
+    study = Simulation(results, asked, [*MODELLED, GPU], {**PARAMETERS, **GPU_GAIN})
+    study.prepare("support")
+    for recipe in ("baseline", "long"):
+        study.train("support", recipe, 1)
+        study.evaluate("support", recipe, 1, 0.9)
+    study.measure("support", 1, {"baseline": 26, "long": 5})
+    placed(results, devices)
+    found = account(read_study(asked, results), attribute(results / "ledger"), {})
+    (results / "account").mkdir()
+    (results / "account/account.json").write_text(json.dumps(found.to_json(), allow_nan=False))
+    assert main(["report", "--account", str(results / "account/account.json"), "--out", str(results / "report")]) == 0
+    summary: dict[str, Any] = json.loads((results / "report/summary.json").read_text())
+    return summary
+
+
+@pytest.mark.parametrize("baseline_too", [True, False])
+def test_trainings_that_a_plan_put_on_different_devices_are_not_compared(tmp_path: Path, baseline_too: bool) -> None:
+    apart = trained(tmp_path / "apart", {"baseline": ("Card", baseline_too), "long": ("cpu", True)})
+    long = rows(apart)["long"]
+    assert long["placed_apart"] == ["Card", "cpu"]
+    assert (long["break_even_requests"], long["total_energy_per_request_J"]) == (None, None)
+    assert long["cost_to_produce_J"]["value"] > 0
+    assert long["verdict"] == "saves", "its requests are compared as ever"
+    assert apart["experiments"]["support"]["recommendation"]["recipe"] != "long"
+    page = (tmp_path / "apart/report/index.html").read_text()
+    assert "To produce long: not compared with the baseline, as a plan put their jobs on different devices" in page
+
+
+@pytest.mark.parametrize("chosen", [True, False])
+def test_trainings_on_one_device_are_compared_as_ever(tmp_path: Path, chosen: bool) -> None:
+    together = trained(tmp_path, {"baseline": ("Card", chosen), "long": ("Card", chosen)})
+    long = rows(together)["long"]
+    assert long["placed_apart"] == []
+    assert long["break_even_requests"] is not None
+    assert long["total_energy_per_request_J"]["value"] > 0
+    assert together["experiments"]["support"]["recommendation"]["recipe"] == "long"

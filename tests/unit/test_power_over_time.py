@@ -3,14 +3,14 @@
 import numpy as np
 import pytest
 
-from greenllm.footprint.power_over_time import Course, series
+from greenllm.footprint.power_over_time import PowerCourse, series
 
 HOUR_s = 3600.0
 
 
 def course(stage, component, times_s, power_W):
     times_s = np.array(times_s, dtype=float)
-    return Course(stage, component, times_s[:-1], times_s[1:], np.array(power_W, dtype=float))
+    return PowerCourse(stage, component, times_s[:-1], times_s[1:], np.array(power_W, dtype=float))
 
 
 def energy_J(segment, component, stage):

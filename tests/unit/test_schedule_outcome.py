@@ -17,6 +17,7 @@ from greenllm.config.policy import Policy
 from greenllm.errors import UserError
 from greenllm.estimate import Interval
 from greenllm.report.page import write_report
+from greenllm.report.schedule_text import outcome_text
 from greenllm.scheduling.document import Limits, ScheduleOutcome, SchedulePlan
 from greenllm.scheduling.expectations import Expected, earlier_runs
 from greenllm.scheduling.forecast import signal_of
@@ -128,6 +129,25 @@ def test_what_ran_before_the_plan_was_made_is_not_counted(tmp_path):
     assert signal is not None
     with pytest.raises(UserError, match="none of the planned jobs has run"):
         outcome(old, attribute_attempts(training((2, 3), (5, 6))).jobs, signal, recorded=False)
+
+
+def test_what_another_device_saved_is_a_figure_apart(tmp_path):
+    attempts = [*training((2, 3), (5, 6)), ran("r", (6, 6.5), rule="report")]
+    train, report = made(tmp_path).jobs
+    other_J = Interval(1.44e6, 1.2e6, 1.6e6)
+    signal = signal_of(policy(tmp_path, CARBON))
+    assert signal is not None
+
+    moved = train.model_copy(update={"device": "cpu", "device_at_once": "Card", "energy_at_once_J": other_J})
+    moved_plan = made(tmp_path).model_copy(update={"jobs": [moved, report]})
+    one = outcome(moved_plan, attribute_attempts(attempts).jobs, signal, recorded=False)
+    # 7.2e5 J were measured; at once the signal is 450 g/kWh.
+    assert one.device_saving is not None
+    assert list(one.device_saving) == pytest.approx([90, 60, 110])
+    assert [(job.device, job.device_at_once) for job in one.jobs] == [("cpu", "Card"), (None, None)]
+    assert (one.saving, one.cost) == (found(tmp_path, attempts).saving, found(tmp_path, attempts).cost)
+    assert any("1 jobs ran on another device" in line and "train a (cpu, Card)" in line for line in outcome_text(one))
+    assert found(tmp_path, attempts).device_saving is None
 
 
 def test_a_paused_training_is_expected_to_take_all_its_parts(tmp_path):

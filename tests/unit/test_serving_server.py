@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -16,6 +17,7 @@ import pytest
 import uvicorn
 
 from greenllm.engines import Completion, PromptError
+from greenllm.errors import UserError
 from greenllm.serving.app import make_app
 from greenllm.serving.limits import Limits
 from greenllm.serving.scripted_replies import Replies
@@ -79,13 +81,50 @@ class Parrot:
         return " ".join(message["content"] for message in messages)
 
 
+class Unloadable(Parrot):
+    """An engine that can be unloaded; it loads while `may_load` is set, and answers while it is loaded."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.may_load = threading.Event()
+        self.may_load.set()
+        self.may_unload = threading.Event()
+        self.may_unload.set()
+        self.unloading = threading.Semaphore(0)  # released whenever an unloading begins
+        self.loading = threading.Semaphore(0)  # released whenever a loading begins
+        self.loaded = True
+
+    def unload(self) -> None:
+        self.unloading.release()
+        self.may_unload.wait()
+        self.loaded = False
+
+    def load(self) -> None:
+        self.loading.release()
+        self.may_load.wait()
+        self.loaded = True
+
+    def generate(self, *given: Any, **more: Any) -> list[Completion]:
+        assert self.loaded
+        return super().generate(*given, **more)
+
+
 class Server:
-    def __init__(self, limits: Limits, replies: Replies | None = None) -> None:
-        self.engine = Parrot()
+    def __init__(
+        self,
+        limits: Limits,
+        replies: Replies | None = None,
+        engine: Parrot | None = None,
+        folder: Path = Path("nowhere"),
+        unload_after_s: float | None = None,
+    ) -> None:
+        self.engine = engine or Parrot()
         self.served = Served()
         listener = socket.create_server(("127.0.0.1", 0))
         self.url = f"http://127.0.0.1:{listener.getsockname()[1]}"
-        app = make_app(self.engine, "parrot", limits, self.served, replies)
+        app = make_app(
+            self.engine, "parrot", limits, self.served, replies, folder=folder, unload_after_s=unload_after_s
+        )
         self.uvicorn = uvicorn.Server(uvicorn.Config(app, log_level="critical", lifespan="on"))
         self.thread = threading.Thread(target=lambda: asyncio.run(self.uvicorn.serve([listener])))
         self.thread.start()
@@ -130,6 +169,100 @@ def serve() -> Iterator[Callable[..., Server]]:
             return server
 
         yield start
+
+
+@pytest.fixture
+def idle(tmp_path: Path) -> Iterator[Server]:
+    """A server whose engine is unloaded as soon as nobody asks for it."""
+    (tmp_path / "weights").write_text("1")
+    server = Server(Limits(queue=4), engine=Unloadable(), folder=tmp_path, unload_after_s=0.01)
+    yield server
+    server.engine.may_load.set()  # type: ignore[attr-defined]
+    server.engine.may_unload.set()  # type: ignore[attr-defined]
+    server.close()
+
+
+def until_loaded(server: Server, loaded: bool) -> None:
+    deadline_s = time.monotonic() + 30
+    while server.client.get("/health").json()["loaded"] != loaded:
+        assert time.monotonic() < deadline_s, f"loaded is never {loaded}"
+
+
+def test_an_idle_model_is_unloaded_and_loaded_again_by_the_next_request(idle: Server) -> None:
+    for number in range(1, 4):
+        until_loaded(idle, False)
+        assert idle.metric("greenllm_model_loaded") == 0
+        assert idle.complete(f"word{number}").json()["choices"][0]["text"] == f"word{number} "
+        assert idle.metric("greenllm_load_duration_seconds_count") == number
+        assert idle.metric("greenllm_unloads_total") >= number
+
+
+def test_requests_wait_while_the_model_is_loaded(idle: Server) -> None:
+    engine = idle.engine
+    assert isinstance(engine, Unloadable)
+    until_loaded(idle, False)
+    engine.may_load.clear()
+    first = idle.pool.submit(idle.complete, "first")
+    engine.loading.acquire()
+    waiting = [idle.pool.submit(idle.complete, f"word{number}", stream=number == 2) for number in range(4)]
+    idle.until_waiting(4)  # the server answers meanwhile, and refuses more than the queue holds
+    assert not idle.client.get("/health").json()["loaded"]
+    assert "later" in refusal(idle.complete("late"), 429)
+    assert "the prompt is empty" in refusal(idle.complete(""), 422)
+    engine.may_load.set()
+    assert first.result().json()["choices"][0]["text"] == "first "
+    assert [answer.result().status_code for answer in waiting] == [200] * 4
+    assert idle.metric("greenllm_unloads_total") - idle.metric("greenllm_load_duration_seconds_count") in (0, 1)
+
+
+def test_a_request_that_arrives_while_the_model_is_unloaded_is_answered(idle: Server) -> None:
+    engine = idle.engine
+    assert isinstance(engine, Unloadable)
+    until_loaded(idle, False)
+    engine.unloading.acquire()
+    engine.may_unload.clear()
+    idle.complete("before")
+    engine.loading.acquire()
+    engine.unloading.acquire()
+    answer = idle.pool.submit(idle.complete, "just now")
+    idle.until_waiting(1)
+    engine.may_unload.set()
+    assert answer.result().json()["choices"][0]["text"] == "just now "
+    engine.loading.acquire()
+
+
+def test_no_request_is_lost_between_unloading_and_loading(idle: Server) -> None:
+    answers = [idle.pool.submit(idle.complete, f"word{number}") for number in range(3)]
+    for number in range(3, 60):
+        answers.append(idle.pool.submit(idle.complete, f"word{number}"))
+        answers[number - 3].result()  # at most 3 at once, with pauses about as long as the idle time
+        if number % 2:
+            until_loaded(idle, False)
+    texts = [answer.result().json()["choices"][0]["text"] for answer in answers]
+    assert texts == [f"word{number} " for number in range(60)]
+
+
+def test_a_model_that_has_changed_on_disk_is_not_loaded_in_its_place(
+    idle: Server, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    until_loaded(idle, False)
+    (tmp_path / "weights").write_text("other")
+    assert "failed" in refusal(idle.complete("word"), 500)
+    (said,) = capfd.readouterr().err.splitlines()
+    assert said == f"greenllm serve: error: {tmp_path}: has changed since the server started; start the server again"
+    assert not idle.client.get("/health").json()["loaded"]
+
+
+def test_a_server_that_stops_while_its_model_is_unloaded_loads_nothing(idle: Server) -> None:
+    until_loaded(idle, False)
+    idle.stop()
+    idle.thread.join()
+    assert not idle.engine.loaded  # type: ignore[attr-defined]
+
+
+def test_an_engine_that_cannot_be_unloaded_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="parrot cannot be unloaded; leave --unload-after out"):
+        make_app(Parrot(), "parrot", Limits(), Served(), folder=tmp_path, unload_after_s=1)
 
 
 def refusal(response: httpx.Response, status: int) -> str:

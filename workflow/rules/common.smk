@@ -208,9 +208,9 @@ def over_nodes(stage, leased):
         "nodes": nodes,
         "tasks": nodes,
         "gpu": lambda wildcards: of_each_node(wildcards) if nodes(wildcards) == 1 else 0,
-        "gres": lambda wildcards: f"gpu:{of_each_node(wildcards)}"
-        if nodes(wildcards) > 1 and of_each_node(wildcards)
-        else "",
+        "gres": lambda wildcards: (
+            f"gpu:{of_each_node(wildcards)}" if nodes(wildcards) > 1 and of_each_node(wildcards) else ""
+        ),
     }
 
 

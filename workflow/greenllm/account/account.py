@@ -29,7 +29,7 @@ from greenllm.comparison.rows import ComparedRecipes
 from greenllm.estimate import UNSEEN, interval_of
 from greenllm.footprint.carbon import grid_factor
 from greenllm.footprint.impact import impact_rows, spent_by
-from greenllm.footprint.power_over_time import Course, series
+from greenllm.footprint.power_over_time import PowerCourse, series
 from greenllm.footprint.rows import HostPower
 from greenllm.footprint.standing import JobAttempt, attempts, by_chain_job
 from greenllm.ledger.energy_log import SUMMED, Component
@@ -171,12 +171,12 @@ def _methods(found: Sequence[JobAttempt]) -> list[MethodRow]:
 
 def _power(found: Sequence[JobAttempt], attribution: "Attribution") -> list[HostPower]:
     """Return each host's attributed power over time, by component and stage."""
-    courses: dict[str, list[Course]] = defaultdict(list)
+    courses: dict[str, list[PowerCourse]] = defaultdict(list)
     for attempt in found:
         power = attribution.power(attempt.id)
         for component, power_W in power.components_W.items():
             if component in SUMMED and len(power_W):
-                course = Course(attempt.rule, component, power.start_s, power.end_s, power_W)
+                course = PowerCourse(attempt.rule, component, power.start_s, power.end_s, power_W)
                 courses[attempt.host].append(course)
     return [HostPower(host=host, segments=series(own)) for host, own in sorted(courses.items())]
 

@@ -99,7 +99,8 @@ def _option(
     if request is None:
         return None
     baseline = next(one for one in rows if one.is_baseline)
-    made, held = consumed.production(experiment, row.recipe), consumed.reserved_in_service(experiment, row.recipe)
+    made = None if row.placed_apart else consumed.production(experiment, row.recipe)
+    held = consumed.reserved_in_service(experiment, row.recipe)
     idle_W, embodied_g = consumed.idle_power(experiment, row.recipe), _embodied(request, model)
     own, spread = model.energy([request.host], [request.spread]), _ratio(experiment, row, model)
     first = consumed.request(experiment, baseline)

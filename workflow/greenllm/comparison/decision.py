@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from greenllm.comparison.recipes import Comparison
 from greenllm.comparison.rows import Advice, Qualifies, RecipeRow, Verdict
 from greenllm.config.models import Decision
+from greenllm.errors import listed
 
 
 def decided(comparison: Comparison, decision: Decision) -> tuple[list[RecipeRow], Advice]:
@@ -214,6 +215,8 @@ def _why_unknown(comparison: Comparison, row: RecipeRow) -> str:
     """Return why a recipe's total energy is unknown."""
     if row.energy_per_request_J is None:
         return str(row.reason or "no request was answered")
+    if row.placed_apart:
+        return f"a plan put its jobs and the baseline's on different devices: {listed(row.placed_apart)}"
     missing = [reason for model in comparison.models[row.recipe].values() for reason in model.cost.missing]
     return missing[0] if missing else "no seed has both its serving and its making measured"
 

@@ -7,6 +7,7 @@ from greenllm.attribution.waste import UNSUCCESSFUL
 from greenllm.comparison.rows import ProducingStep
 from greenllm.estimate import Estimate, interval_of, total_known
 from greenllm.footprint.standing import JobAttempt, current_of
+from greenllm.ledger.records import device_of
 from greenllm.study.chain import ChainJob, chain_jobs
 from greenllm.study.results import Key, Study
 
@@ -15,16 +16,29 @@ ELSEWHERE = "the training of the model it started from was done elsewhere"
 
 @dataclass(frozen=True)
 class ProductionCost:
-    """The energy of the jobs that made a model (None if all is unknown); `missing` says what is not counted."""
+    """The energy of the jobs that made a model (None if all is unknown); `missing` says what is not counted.
+
+    `devices` are those on which the jobs that had asked for a GPU ran.
+    """
 
     energy: Estimate | None
     steps: list[ProducingStep]
     missing: list[str]
+    devices: frozenset[str] = frozenset()
 
     @property
     def here(self) -> Estimate | None:
         """The energy of the jobs done here; None if that of any is unknown."""
         return None if set(self.missing) - {ELSEWHERE} else self.energy
+
+    def placed_apart(self, other: "ProductionCost") -> list[str]:
+        """Return the devices on which a plan has put the jobs of both, if these differ; otherwise none.
+
+        Then the difference of the energies is that of the devices as well, not of the recipes alone.
+        """
+        chosen = any(step.device is not None for step in (*self.steps, *other.steps))
+        devices = self.devices | other.devices
+        return sorted(devices) if chosen and len(devices) > 1 else []
 
 
 def production_cost(key: Key, study: Study, tried: Mapping[ChainJob, Sequence[JobAttempt]]) -> ProductionCost:
@@ -33,6 +47,7 @@ def production_cost(key: Key, study: Study, tried: Mapping[ChainJob, Sequence[Jo
     steps: list[ProducingStep] = []
     missing: list[str] = []
     energies: list[Estimate | None] = []
+    devices: set[str] = set()
     for job in chain_jobs(study.plan, experiment, recipe, seed):
         name = " ".join(part for part in (job.rule, job.recipe) if part)
         if (last := current_of(tried.get(job, ()))) is None:
@@ -46,10 +61,15 @@ def production_cost(key: Key, study: Study, tried: Mapping[ChainJob, Sequence[Jo
             missing.append(f"{name}: {'; '.join(unused)}")
         energies.append(energy)
         ids = [attempt.id for attempt in chosen]
-        steps.append(ProducingStep(rule=job.rule, recipe=job.recipe, ids=ids, energy_J=interval_of(energy)))
+        starts = [attempt.attempt.start for attempt in chosen]
+        planned = next((start.planned_device for start in starts if start.planned_device), None)
+        devices |= {device_of(start.gpus) or "several" for start in starts if start.gpus_requested}
+        steps.append(
+            ProducingStep(rule=job.rule, recipe=job.recipe, ids=ids, energy_J=interval_of(energy), device=planned)
+        )
     if study.plan.starts_from_source(experiment):
         missing.append(ELSEWHERE)
-    return ProductionCost(total_known(energies), steps, missing)
+    return ProductionCost(total_known(energies), steps, missing, frozenset(devices))
 
 
 def _resumed_from(last: JobAttempt, job: ChainJob, study: Study, tried: Sequence[JobAttempt]) -> list[JobAttempt]:

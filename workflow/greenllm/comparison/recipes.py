@@ -134,11 +134,27 @@ class Comparison:
 
     @cached_property
     def produce(self) -> dict[str, dict[int, Estimate]]:
-        """What each seed's model cost to produce here, in J, without the training of a model that all started from."""
+        """What each seed's model cost to produce here, in J, without the training of a model that all started from.
+
+        Without recipes whose jobs a plan has put on other devices than the baseline's.
+        """
         return {
-            recipe: {seed: cost for seed, model in self.models[recipe].items() if (cost := model.cost.here) is not None}
+            recipe: {
+                seed: cost
+                for seed, model in self.models[recipe].items()
+                if (cost := model.cost.here) is not None and not self.placed_apart(recipe)
+            }
             for recipe in self.recipes
         }
+
+    def placed_apart(self, recipe: str) -> list[str]:
+        """Return the devices on which a plan has put the jobs of a recipe and of the baseline, if these differ.
+
+        The energies to produce the two are then not compared.
+        """
+        own, baseline = self.models[recipe], self.models[self.baseline]
+        found = (own[seed].cost.placed_apart(baseline[seed].cost) for seed in own if seed in baseline)
+        return sorted({device for devices in found for device in devices})
 
     @cached_property
     def total(self) -> Quantity:
@@ -234,6 +250,7 @@ class Comparison:
             requests_per_s=_mean(serving.compared.written.throughput.requests_per_s for serving in servings),
             cost_to_produce_J=self._whole_cost(recipe).mean(recipe),
             total_energy_per_request_J=self.total.mean(recipe),
+            placed_apart=self.placed_apart(recipe),
             break_even_requests=None if same or raw != self.verdict(raw) else self._break_even(recipe),
             reason=_first(serving.reason for serving in servings) if servings else self._why_not_served(recipe),
             qualifies=qualifies,
@@ -250,8 +267,8 @@ class Comparison:
 
     def _whole_cost(self, recipe: str) -> Quantity:
         """Return what a recipe's models cost to produce, in J, for the seeds for which it is known completely."""
-        models = self.models[recipe]
-        known = {seed: cost for seed, cost in self.produce[recipe].items() if not models[seed].cost.missing}
+        costs = {seed: model.cost for seed, model in self.models[recipe].items()}
+        known = {seed: cost.here for seed, cost in costs.items() if cost.here is not None and not cost.missing}
         return Quantity({recipe: {seed: Repeated(cost, (cost.value,)) for seed, cost in known.items()}})
 
     def _evaluated(self, recipe: str) -> list[ModelQuality]:

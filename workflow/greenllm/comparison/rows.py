@@ -122,6 +122,7 @@ class RecipeRow(AccountPart):
     latency_p95_s: Number | None
     requests_per_s: Number | None
     cost_to_produce_J: Interval | None
+    placed_apart: list[str] = Field(default_factory=list)  # where a plan put its and the baseline's jobs, if elsewhere
     total_energy_per_request_J: Interval | None
     break_even_requests: BreakEven | None
     reason: str | None
@@ -209,12 +210,16 @@ class ServedModel(ServedPoint):
 
 
 class ProducingStep(AccountPart):
-    """A step in a model's making, with the attempts (`ids`) that it took."""
+    """A step in a model's making, with the attempts (`ids`) that it took.
+
+    `device` is the device that a plan chose for it: `cpu` or a GPU's model; None: none did.
+    """
 
     rule: str
     recipe: str | None
     ids: list[str]
     energy_J: Interval | None
+    device: str | None = None
 
 
 class CostToProduce(Impact):

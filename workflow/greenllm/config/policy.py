@@ -1,4 +1,4 @@
-"""The section `policy`: when jobs run, by a signal of the grid's carbon or of the price of electricity."""
+"""The section `policy`: when and where jobs run, by the grid's carbon, the price of electricity, or joules alone."""
 
 import re
 from datetime import datetime
@@ -55,10 +55,10 @@ SignalFiles = Annotated[list[UserPath], BeforeValidator(_as_list)]
 
 
 class Policy(Strict):
-    """When jobs run: `greenllm plan` moves them to hours with little carbon or a low price."""
+    """When and where jobs run: `greenllm plan` moves them to hours with little carbon or a low price."""
 
-    objective: Literal["carbon", "price", "both"] | None = Field(
-        None, description="What a plan saves; null: no plan, jobs start at once."
+    objective: Literal["carbon", "price", "both", "energy"] | None = Field(
+        None, description="What a plan saves; `energy` needs no signal; null: no plan, jobs start at once."
     )
     signal: SignalFiles = Field(
         default_factory=list,
@@ -88,4 +88,10 @@ class Policy(Strict):
     )
     interrupt: bool = Field(
         False, description="Trainings may pause at a checkpoint and go on from it in a better hour (not on a cluster)."
+    )
+    devices: Annotated[bool | list[str], BeforeValidator(_as_list)] = Field(
+        False,
+        description="Trainings and compressions that may use a GPU run on the device of this host that takes least, "
+        "by earlier ledgers: true, or the devices to choose from, such as [cpu, NVIDIA A100-SXM4-80GB]. Weights differ "
+        "between devices, and training energies of recipes on different devices are not compared.",
     )

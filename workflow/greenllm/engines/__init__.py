@@ -136,6 +136,19 @@ class ScoresTexts(Protocol):
         ...
 
 
+@runtime_checkable
+class Unloads(Protocol):
+    """An engine that can free its model's memory and load the model again; it counts tokens meanwhile."""
+
+    def unload(self) -> None:
+        """Free the memory of the model; `generate` needs `load` before it."""
+        ...
+
+    def load(self) -> None:
+        """Load the model from its folder. Raises `UserError` if that fails."""
+        ...
+
+
 def load_engine(folder: Path, *, threads: int, device: DeviceChoice = "auto") -> Engine:
     """Load the model in `folder` on the engine that its `greenllm.json` names, with `threads` CPU threads.
 

@@ -26,11 +26,21 @@ class ClassifierEngine:
             raise UserError(f"{folder}: device `require`, but a classifier runs on the CPU here; use `auto`")
         self.name: str = manifest.engine
         self.context = manifest.context or 0
-        self._network = load_network(framework, folder, threads=threads)
+        self._framework, self._folder, self._threads = framework, folder, threads
+        self.load()
+
+    def load(self) -> None:
+        """Load the network from its folder. Raises UserError if its framework is not installed."""
+        self._network = load_network(self._framework, self._folder, threads=self._threads)
+
+    def unload(self) -> None:
+        """Free the memory of the network."""
+        del self._network
 
     def use_threads(self, threads: int) -> None:
         """Compute with this number of threads from now on; raise UserError if the framework has a fixed number."""
         self._network.use_threads(threads)
+        self._threads = threads
 
     def count_tokens(self, text: str) -> int:
         """Return the number of grey values; raise PromptError if the text is not an image."""

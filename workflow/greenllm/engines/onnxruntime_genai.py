@@ -57,9 +57,18 @@ class OnnxRuntimeGenAI:
 
         Raises `UserError` if it cannot be loaded.
         """
-        self._last = self._model = None  # released first, so that the model is never in memory twice
+        self._threads = threads
+        self.load()
+
+    def unload(self) -> None:
+        """Free the memory of the model, and of the last generator."""
+        self._last = self._model = None
+
+    def load(self) -> None:
+        """Load the model from its folder. Raises `UserError` if that fails."""
+        self.unload()  # first, so that the model is never in memory twice
         # Idle threads sleep: spinning takes up to twice the processor time for the same answers.
-        session = {"intra_op_num_threads": threads, "session.intra_op.allow_spinning": "0"}
+        session = {"intra_op_num_threads": self._threads, "session.intra_op.allow_spinning": "0"}
         overlay = {"model": {"pad_token_id": PADDING, "decoder": {"session_options": session}}}
         try:
             config = onnxruntime_genai.Config(str(self._folder))

@@ -1,8 +1,10 @@
 """PyTorch in eager mode with the models of transformers: the baseline for every other engine."""
 
+import gc
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 # Idle threads sleep: spinning doubles the processor time of a small model, and slows down everything if there are more
 # threads than cores. OpenMP reads this when it is loaded, so it is set before torch is imported.
@@ -48,20 +50,9 @@ class Transformers:
         self.gpus = int(cuda)
         self.precision: str = manifest.precision
         self.text = Text(folder)
-        logging.set_verbosity_error()
-        logging.disable_progress_bar()
-        try:
-            model = AutoModelForCausalLM.from_pretrained(
-                folder, dtype=PRECISIONS[self.precision], local_files_only=True, use_safetensors=True
-            )
-        except (ImportError, OSError, ValueError, RuntimeError, SafetensorError) as error:
-            line = " ".join(str(error).split())
-            raise UserError(
-                f"{folder}: cannot be loaded by {self.name}: {line[:300]}; expected config.json and "
-                "whole *.safetensors, as transformers' save_pretrained writes them; pickled weights are never loaded"
-            ) from None
-        self._model = model.to(self.device).eval()
-        longest = getattr(model.config.get_text_config(), "max_position_embeddings", None)
+        self._folder = folder
+        self.load()
+        longest = getattr(self._model.config.get_text_config(), "max_position_embeddings", None)
         limits = [limit for limit in (manifest.context, longest) if limit]
         if not limits:
             raise UserError(f"{folder}: neither greenllm.json nor config.json has the context length, in tokens")
@@ -71,6 +62,29 @@ class Transformers:
             or token_ids(read_settings_file(folder / "config.json").get("eos_token_id"))
             or token_ids(self.text.token_id("eos_token"))
         )
+
+    def load(self) -> None:
+        """Load the model from its folder. Raises `UserError` if that fails."""
+        logging.set_verbosity_error()
+        logging.disable_progress_bar()
+        try:
+            model = AutoModelForCausalLM.from_pretrained(
+                self._folder, dtype=PRECISIONS[self.precision], local_files_only=True, use_safetensors=True
+            )
+        except (ImportError, OSError, ValueError, RuntimeError, SafetensorError) as error:
+            line = " ".join(str(error).split())
+            raise UserError(
+                f"{self._folder}: cannot be loaded by {self.name}: {line[:300]}; expected config.json and "
+                "whole *.safetensors, as transformers' save_pretrained writes them; pickled weights are never loaded"
+            ) from None
+        self._model: Any = model.to(self.device).eval()
+
+    def unload(self) -> None:
+        """Free the memory of the model; on a GPU the context of CUDA stays."""
+        self._model = None
+        gc.collect()  # before the cache is emptied: modules refer to each other
+        if self.gpus:
+            torch.cuda.empty_cache()
 
     def count_tokens(self, text: str) -> int:
         """Return the number of tokens that `text` has as a prompt."""

@@ -14,7 +14,7 @@ GAP_s = 30.0
 
 
 @dataclass(frozen=True)
-class Course:
+class PowerCourse:
     """The power (W) of one component during one job, from each of `start_s` to the same of `end_s` (Unix time)."""
 
     stage: str
@@ -24,7 +24,7 @@ class Course:
     power_W: Array
 
 
-def segments(courses: Sequence[Course], gap_s: float = GAP_s) -> list[tuple[float, float]]:
+def segments(courses: Sequence[PowerCourse], gap_s: float = GAP_s) -> list[tuple[float, float]]:
     """Return the stretches of time that the courses cover; those less than `gap_s` apart are joined."""
     starts_s = np.concatenate([course.start_s for course in courses] or [np.empty(0)])
     ends_s = np.concatenate([course.end_s for course in courses] or [np.empty(0)])
@@ -37,7 +37,7 @@ def segments(courses: Sequence[Course], gap_s: float = GAP_s) -> list[tuple[floa
     return [(float(starts_s[i]), float(covered_s[j])) for i, j in zip(begins, ends, strict=True)]
 
 
-def series(courses: Sequence[Course], bins: int = 360) -> list[PowerSegment]:
+def series(courses: Sequence[PowerCourse], bins: int = 360) -> list[PowerSegment]:
     """Return, for each stretch of time, the mean power of each component and stage in bins of equal width.
 
     All bins have the same width, chosen so that there are about `bins` of them. The sum of power times width is the
@@ -69,7 +69,7 @@ def series(courses: Sequence[Course], bins: int = 360) -> list[PowerSegment]:
     ]
 
 
-def _add(target_J: Array, course: Course, chosen: NDArray[np.bool_], begin_s: float, width_s: float) -> None:
+def _add(target_J: Array, course: PowerCourse, chosen: NDArray[np.bool_], begin_s: float, width_s: float) -> None:
     """Add the energy of the chosen parts of a course to the bins, of which the first begins at `begin_s`."""
     start_s, end_s, power_W = course.start_s[chosen], course.end_s[chosen], course.power_W[chosen]
     last = len(target_J) - 1

@@ -105,6 +105,7 @@ def write_energy_log(
         "cpu_s": end.cpu_s,
         "waited_s": start.waited_s,
         "planned_s": start.planned_s,
+        "planned_device": start.planned_device,
         "held_s": start.held_s,
         "lost_records": ledger.lost,
         "reason": f"ledger: {ledger.trouble}" if ledger.trouble else None,

@@ -4,9 +4,11 @@ The standard library only, since the meter starts with every job. Attribution va
 (greenllm.attribution.records). A default is what an older ledger without the field means.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Annotated, Any, Literal, NamedTuple
 
+from greenllm.device_choice import CPU
 from greenllm.estimate import Parameter
 from greenllm.field_types import Exact, Flag, NotNegative, Number, Positive, Text, Whole, Word
 from greenllm.ledger.file import SCHEMA
@@ -144,6 +146,12 @@ class LeasedGpu:
     name: Text | None = None
 
 
+def device_of(gpus: Sequence[LeasedGpu]) -> str | None:
+    """Return the device of a job: `cpu`, or the model of its GPUs; None where they are of several, or unknown."""
+    models = {gpu.name for gpu in gpus}
+    return CPU if not models else models.pop() if len(models) == 1 else None
+
+
 @dataclass
 class PowerLimit:
     """The power limit of a job's GPU in watts: before the job, as it asked for, and in effect while it ran."""
@@ -179,6 +187,7 @@ class StartRecord:
     monotonic_s: Number | None = None
     waited_s: Number = 0.0
     planned_s: WallClock | None = None
+    planned_device: Text | None = None
     held_s: Number = 0.0
     interval_s: Positive
     threads: Whole | None = None

@@ -22,12 +22,14 @@ NOT_FOUND, NOT_EXECUTABLE = 127, 126  # POSIX, as shells report them
 def run_metered(options: Options) -> int:
     """Run the command, write its ledger and its energy log, and return its exit status (128 + signal if one ended it).
 
-    It starts when it is planned. A command that pauses as planned is run again in the next stretch of time, as another
-    attempt. Raises UserError where the command is not started at all: a lease that cannot be had, a bad interval.
+    It starts when it is planned, on the device that is planned. A command that pauses as planned is run again in the
+    next stretch of time, as another attempt. Raises UserError where the command is not started at all: a lease that
+    cannot be had, a bad interval.
     """
-    stretches = options.stretches()
+    planned = options.planned()
+    options = options.placed(planned.device)
     while True:
-        stretch = stretch_now(stretches)
+        stretch = stretch_now(planned.stretches)
         held_s = 0.0 if stretch is None else wait_until(stretch.start_s)
         outcome = _run_once(options, stretch, held_s)
         if outcome.status != "paused":

@@ -4,16 +4,16 @@ import argparse
 import math
 import os
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from greenllm.cluster.assignment import scheduler_of
-from greenllm.device_choice import DEVICE_CHOICES
+from greenllm.device_choice import CPU, DEVICE_CHOICES
 from greenllm.errors import UserError
 from greenllm.files import held, is_written_into
 from greenllm.key_values import key_values
 from greenllm.meter.cgroups import check
-from greenllm.meter.planned_start import PlannedStretch, stretches_of, unix_time
+from greenllm.meter.planned_start import PlannedJob, PlannedStretch, planned_job, unix_time
 
 # The characters of a meter's id, which names its ledger.
 METER_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9.-]*")
@@ -22,7 +22,7 @@ METER_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9.-]*")
 @dataclass(frozen=True)
 class Options:
     """The meter's options. `gpus`, `threads`, `memory_MB`, `config`, `inputs`, `outputs`, `power_limit_W` and
-    `part_of` are None where not given.
+    `part_of` and `gpu_model` are None where not given; `planned_device` is where a plan has put the job, if it has.
 
     Raises UserError where a number is out of its range, a control group or an id can be none, or `out` can be no file.
     """
@@ -47,6 +47,8 @@ class Options:
     not_before_s: float | None = None
     power_limit_W: float | None = None
     part_of: str | None = None
+    gpu_model: str | None = None
+    planned_device: str | None = None
 
     def __post_init__(self) -> None:
         for name, number, lowest in (
@@ -63,6 +65,8 @@ class Options:
                 raise UserError(f"--power-limit {self.power_limit_W:g}: expected watts, a number above 0")
             if self.gpus is None:
                 raise UserError(f"--power-limit {self.power_limit_W:g}: the job asks for no GPU; add --gpus N")
+        if self.gpu_model is not None and self.gpus is None:
+            raise UserError(f"--gpu-model {self.gpu_model}: the job asks for no GPU; add --gpus N")
         for group in self.cgroups:
             check(group)
         if self.part_of is not None and not METER_ID.fullmatch(self.part_of):
@@ -72,16 +76,27 @@ class Options:
         if self.out is not None:  # whether it can be written is seen at the end: the job is not to stop for it
             is_written_into(self.out)
 
-    def stretches(self) -> list[PlannedStretch]:
-        """Return when the command is to run; empty: at once. Raises UserError if the plan is no plan."""
+    def planned(self) -> PlannedJob:
+        """Return when and where the command is to run; without stretches: at once. Raises UserError if it is no plan.
+
+        A cluster's scheduler has allocated a job's devices already, and a pause would keep them.
+        """
         if self.not_before_s is not None:
-            return [PlannedStretch(self.not_before_s)]
+            return PlannedJob([PlannedStretch(self.not_before_s)])
         if self.plan is None:
-            return []
-        found = stretches_of(self.plan, self.rule, self.wildcards)
-        if scheduler_of(os.environ) is not None:  # a pause would keep what the scheduler has allocated
-            return found[:1] and [PlannedStretch(found[0].start_s)]
+            return PlannedJob()
+        found = planned_job(self.plan, self.rule, self.wildcards)
+        if scheduler_of(os.environ) is not None:
+            return PlannedJob([PlannedStretch(one.start_s) for one in found.stretches[:1]])
         return found
+
+    def placed(self, device: str | None) -> "Options":
+        """Return the options with the device of a plan: `cpu`, or a GPU's model. None changes nothing."""
+        if device is None or not self.gpus or "GREENLLM_METER_ID" in os.environ:  # the meter around it has the lease
+            return self
+        if device == CPU:
+            return replace(self, device="cpu", planned_device=device)
+        return replace(self, gpu_model=device, planned_device=device)
 
     @property
     def memory_B(self) -> float | None:
@@ -127,6 +142,11 @@ def configure(parser: argparse.ArgumentParser) -> None:
         default="auto",
         help="auto: use the CPU where there is no GPU; cpu: lease no GPU; require: refuse (exit 2) where --gpus is "
         "asked and there is no GPU (default auto)",
+    )
+    add(
+        "--gpu-model",
+        metavar="NAME",
+        help="lease GPUs of this model alone, as `greenllm probe` names it (default: the first free ones)",
     )
     add(
         "--power-limit",
@@ -187,8 +207,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "--plan",
         type=Path,
         metavar="FILE",
-        help="plan.json of `greenllm plan`: wait, without a lease, until this rule and these wildcards are to start; "
-        "a command that exits with 75 at a planned pause is run again after it (default: start at once)",
+        help="plan.json of `greenllm plan`: wait, without a lease, until this rule and these wildcards are to start, "
+        "and lease the device that it names; a command that exits with 75 at a planned pause is run again after it "
+        "(default: start at once)",
     )
     add("--not-before", metavar="TIME", help="wait, without a lease, until then (with its zone: 2026-12-01T02:00Z)")
     add("words", nargs=argparse.REMAINDER, metavar="-- COMMAND", help="the command to run, with its arguments")
@@ -224,4 +245,5 @@ def options_of(arguments: argparse.Namespace) -> Options:
         not_before_s=None if arguments.not_before is None else unix_time(arguments.not_before, "--not-before"),
         power_limit_W=arguments.power_limit,
         part_of=arguments.part_of,
+        gpu_model=arguments.gpu_model,
     )

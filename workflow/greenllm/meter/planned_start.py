@@ -1,4 +1,4 @@
-"""When a job is to start: the meter waits until then, before it leases anything, so the job is charged for nothing."""
+"""When and where a job is to run. The meter waits before it leases anything, so the job is charged for nothing."""
 
 import json
 import time
@@ -43,8 +43,16 @@ def unix_time(text: str, option: str) -> float:
     return found.timestamp()
 
 
-def stretches_of(plan: Path, rule: str | None, wildcards: Mapping[str, str]) -> list[PlannedStretch]:
-    """Return when a job is to run by a plan of `greenllm plan`; empty where there is no plan, or it lacks the job.
+@dataclass(frozen=True)
+class PlannedJob:
+    """When a job is to run, and on which device: `cpu`, or GPUs of this model; None: where it would run anyway."""
+
+    stretches: Sequence[PlannedStretch] = ()
+    device: str | None = None
+
+
+def planned_job(plan: Path, rule: str | None, wildcards: Mapping[str, str]) -> PlannedJob:
+    """Return what a plan of `greenllm plan` has for a job: nothing where there is no plan, or it lacks the job.
 
     Raises UserError if the file is not such a plan.
     """
@@ -52,16 +60,20 @@ def stretches_of(plan: Path, rule: str | None, wildcards: Mapping[str, str]) -> 
         jobs = json.loads(plan.read_text(encoding="utf-8"))["jobs"]
         own = next((job for job in jobs if job["rule"] == rule and job["wildcards"] == dict(wildcards)), None)
         if own is None:
-            return []
+            return PlannedJob()
         times = [(unix_time(run["start"], "--plan"), unix_time(run["end"], "--plan")) for run in own["runs"]]
+        device = own.get("device")
+        if device is not None and not isinstance(device, str):
+            raise TypeError("device: expected a text")
     except FileNotFoundError:
-        return []
-    except (OSError, ValueError, KeyError, TypeError) as error:
+        return PlannedJob()
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise UserError(f"{plan}: is no plan ({error}); run `greenllm plan` again, or remove the file") from None
-    return [
+    stretches = [
         PlannedStretch(start_s, end_s if number < len(times) - 1 else None)
         for number, (start_s, end_s) in enumerate(times)
     ]
+    return PlannedJob(stretches, device)
 
 
 def wait_until(start_s: float) -> float:

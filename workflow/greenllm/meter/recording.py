@@ -224,6 +224,7 @@ class Recording:
             monotonic_s=monotonic_s,
             waited_s=round(slots.waited_s, 3),
             planned_s=self._planned_s,
+            planned_device=options.planned_device,
             held_s=round(self._held_s, 3),
             interval_s=self.interval_s,
             threads=slots.threads,

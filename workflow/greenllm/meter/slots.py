@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from greenllm.cluster.assignment import assigned_gpus, scheduler_of
-from greenllm.errors import UserError
+from greenllm.errors import UserError, listed
 from greenllm.meter.console import warn
 from greenllm.meter.gpus import visible
 from greenllm.meter.leases import (
@@ -62,7 +62,7 @@ def take_slots(
     usable = len(usable_cpus())
     threads = min(options.threads or 1, usable)
     exports = {name: str(threads) for name in THREAD_VARIABLES} if options.threads else {}
-    allowed = visible(gpus, assigned_gpus(environment))
+    allowed = _of_model(options, visible(gpus, assigned_gpus(environment)))
     wanted = _gpus_wanted(options, gpus, allowed)
 
     if nested:
@@ -100,6 +100,17 @@ def take_slots(
     if not assigned:
         slots.environment |= _cuda(slots.gpus)
     return slots
+
+
+def _of_model(options: Options, allowed: list[Gpu]) -> list[Gpu]:
+    """Return the GPUs of the model that is asked for. Raises UserError where there is none."""
+    if options.gpu_model is None or not options.gpus or options.device == "cpu":
+        return allowed
+    if not (found := [gpu for gpu in allowed if gpu.name == options.gpu_model]):
+        names = listed(sorted({gpu.name for gpu in allowed})) if allowed else "none"
+        planned = "; the plan was made for another host: run `greenllm plan` again" if options.planned_device else ""
+        raise UserError(f"--gpu-model {options.gpu_model}: no such GPU may be used here; there are: {names}{planned}")
+    return found
 
 
 def _gpus_wanted(options: Options, gpus: Sequence[Gpu], allowed: Sequence[Gpu]) -> int:

@@ -1,18 +1,22 @@
 """What a plan is expected to save, and what it saved, in sentences."""
 
+from collections import Counter
+from collections.abc import Sequence
+
 from greenllm.report.language import noted, text
 from greenllm.report.numbers import percent, quantity
 from greenllm.scheduling.document import ScheduleOutcome, SchedulePlan
 
-OBJECTIVES = {"carbon": noted("carbon"), "price": noted("price"), "both": noted("both")}
+OBJECTIVES = {"carbon": noted("carbon"), "price": noted("price"), "both": noted("both"), "energy": noted("energy")}
+MOST_NAMED = 5  # jobs of a sentence
 
 
 def plan_text(plan: SchedulePlan) -> str:
     """Return a plan's summary for the terminal."""
-    moved = sum(job.runs[0].start != job.at_once.start for job in plan.jobs)
+    later = sum(job.runs[0].start != job.at_once.start for job in plan.jobs)
     share = f" ({percent(plan.saving.value / plan.cost_at_once)})" if plan.cost_at_once > 0 else ""
     lines = [
-        f"{len(plan.jobs)} jobs from {plan.begin} to {plan.deadline} at the latest; {moved} start later than at once.",
+        f"{len(plan.jobs)} jobs from {plan.begin} to {plan.deadline} at the latest; {later} start later than at once.",
         f"Expected: {quantity(plan.cost_at_once, plan.unit)} at once, {quantity(plan.cost, plan.unit)} as planned: "
         f"saves {quantity(plan.saving, plan.unit)}{share}.",
     ]
@@ -22,7 +26,20 @@ def plan_text(plan: SchedulePlan) -> str:
         lines.append("The deadline leaves no room for jobs that take longer than expected.")
     if guessed := sum(job.source.startswith("model") for job in plan.jobs):
         lines.append(f"{guessed} jobs have no earlier run: their energy and run time are rough guesses of a model.")
+    if moved := [job for job in plan.jobs if job.moved]:
+        places = [f"{job.name} on {job.device} instead of {job.device_at_once}" for job in moved]
+        lines.append(
+            f"{len(moved)} jobs run on another device: {_named(places)}. Weights differ between devices, and training "
+            "energies of recipes on different devices are not compared."
+        )
+    for reason, count in Counter(job.stays for job in plan.jobs if job.stays and not job.moved).items():
+        lines.append(f"{count} jobs stay where they are: {reason}.")
     return "\n".join(lines)
+
+
+def _named(places: Sequence[str]) -> str:
+    more = f", and {len(places) - MOST_NAMED} more" if len(places) > MOST_NAMED else ""
+    return "; ".join(places[:MOST_NAMED]) + more
 
 
 def outcome_text(found: ScheduleOutcome) -> list[str]:
@@ -45,6 +62,18 @@ def outcome_text(found: ScheduleOutcome) -> list[str]:
             "These are the ledgers' energies times the signal while each job ran; without cooling and distribution."
         ),
     ]  # fmt: skip
+    if found.device_saving is not None:
+        moved = [job for job in found.jobs if job.device_saving is not None]
+        lines.append(
+            text(
+                "{count} jobs ran on another device than without the plan, which saved {saving} on top, by earlier "
+                "runs on that device: {jobs}. Weights differ between devices, and training energies of recipes on "
+                "different devices are not compared.",
+                count=len(moved),
+                saving=quantity(found.device_saving, found.unit),
+                jobs=_named([f"{job.name} ({job.device}, {job.device_at_once})" for job in moved]),
+            )
+        )
     if not found.recorded:
         lines.append(text("The signal is the forecast, as no recorded one is given (policy.recorded)."))
     if found.late_s > 0:

@@ -6,12 +6,14 @@ from typing import Literal
 
 from pydantic import Field
 
+from greenllm.device_choice import CPU
 from greenllm.documents.document import DocumentPart, validated
 from greenllm.errors import UserError
 from greenllm.estimate import Interval
 from greenllm.files import read_json
 
 PLAN_SCHEMA: Literal["greenllm/plan/1"] = "greenllm/plan/1"
+POWER = "power_W"  # the resource
 SCHEDULE_SCHEMA: Literal["greenllm/schedule/1"] = "greenllm/schedule/1"
 
 
@@ -22,8 +24,21 @@ class Stretch(DocumentPart):
     end: str
 
 
+class DeviceOption(DocumentPart):
+    """What a job is expected to take on a device."""
+
+    device: str
+    duration_s: Interval
+    energy_J: Interval
+    source: str
+
+
 class JobPlan(DocumentPart):
-    """A job, when it is to run, and what that is expected to save (costs in the plan's unit)."""
+    """A job, when it is to run, and what that is expected to save (costs in the plan's unit).
+
+    `device` is where it is to run: `cpu` or a GPU's model; None: where it would run anyway. `devices` are those to
+    choose from, and `stays` says why others are not among them. `…_at_once` are those without a policy.
+    """
 
     name: str
     rule: str
@@ -36,9 +51,27 @@ class JobPlan(DocumentPart):
     duration_s: Interval
     energy_J: Interval
     source: str  # of run time and energy
+    device: str | None = None
+    device_at_once: str | None = None
+    duration_at_once_s: Interval | None = None  # None: as planned, as in plans without devices
+    energy_at_once_J: Interval | None = None
+    devices: list[DeviceOption] = Field(default_factory=list)
+    stays: str | None = None
     pieces: int
     cost: float
     cost_at_once: float
+
+    @property
+    def moved(self) -> bool:
+        """Whether it is to run on another device than without a plan."""
+        return self.device != self.device_at_once
+
+    @property
+    def uses(self) -> dict[str, float]:
+        """What it uses of each resource while it runs, but for power."""
+        gpus = 0.0 if self.device == CPU else float(self.gpus)
+        uses = {"cores": float(self.threads), "gpus": gpus}
+        return uses if self.device is None else uses | {of_model(self.device): gpus}
 
 
 class SignalSource(DocumentPart):
@@ -50,15 +83,27 @@ class SignalSource(DocumentPart):
 
 
 class Limits(DocumentPart):
-    """What jobs that run at once share; None is unlimited."""
+    """What jobs that run at once share; None is unlimited. `models` are the GPUs of each model, where one is chosen."""
 
     cores: float | None = None
     gpus: float | None = None
     power_W: float | None = None
+    models: dict[str, int] = Field(default_factory=dict)
+
+    def resources(self) -> dict[str, float]:
+        """Return the limit of each resource by name, as activities use them."""
+        shared = {"cores": self.cores, "gpus": self.gpus, POWER: self.power_W}
+        known = {name: limit for name, limit in shared.items() if limit is not None}
+        return known | {of_model(name): float(number) for name, number in self.models.items()}
+
+
+def of_model(model: str) -> str:
+    """Return the name of the resource of a GPU's model."""
+    return f"gpus {model}"
 
 
 class SchedulePlan(DocumentPart):
-    """A plan: when to start what. Times are RFC 3339 in UTC; costs are in `unit`: gCO2e, or a currency."""
+    """A plan: when to start what. Times are RFC 3339 in UTC; costs are in `unit`: gCO2e, J, or a currency."""
 
     schema_: Literal["greenllm/plan/1"] = Field(PLAN_SCHEMA, alias="schema")
     made: str
@@ -104,10 +149,17 @@ class ScheduledJob(DocumentPart):
     energy_J: float
     cost: float
     cost_at_once: float
+    device: str | None = None  # where it ran; None: on several, or none was chosen
+    device_at_once: str | None = None  # where it would have run without the plan
+    device_saving: Interval | None = None  # None: it ran where it would have run anyway
 
 
 class ScheduleOutcome(DocumentPart):
-    """What a plan saved: the ledgers' energies times the signal, compared with the same jobs started at once."""
+    """What a plan saved: the ledgers' energies times the signal, compared with the same jobs started at once.
+
+    `device_saving` comes on top: jobs that ran on another device are compared with what they take on the other one by
+    earlier runs, at once. It is no measurement of these jobs; None where no job was moved.
+    """
 
     schema_: Literal["greenllm/schedule/1"] = Field(SCHEDULE_SCHEMA, alias="schema")
     objective: str
@@ -123,6 +175,7 @@ class ScheduleOutcome(DocumentPart):
     cost_at_once: float
     saving: float
     expected_saving: Interval
+    device_saving: Interval | None = None
     best_saving: float  # with perfect knowledge of signal, run times and energies
     regret: float
 

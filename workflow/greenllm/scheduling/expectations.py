@@ -2,13 +2,14 @@
 
 import math
 import statistics
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 from scipy.stats import t as student
 
 from greenllm.attribution.jobs import JobEnergy
 from greenllm.estimate import Interval
+from greenllm.ledger.records import device_of
 from greenllm.scheduling.workflow_jobs import WorkflowJob, name_of
 from greenllm.study.modelled_power import Reserved, modelled_power
 
@@ -36,31 +37,66 @@ class Expected:
 
 @dataclass(frozen=True)
 class EarlierRun:
-    """A job that was done: its run time (s) and its energy (J), meters inside it and pauses at checkpoints included."""
+    """A job that was done: its run time (s) and its energy (J), meters inside it and pauses at checkpoints included.
+
+    `host` and `device` are where it ran: `cpu` or its GPUs' model (None: not on one device); `work` is what it did, by
+    unit.
+    """
 
     rule: str
     name: str
     duration_s: float
     energy_J: float
+    wildcards: Mapping[str, str] = field(default_factory=dict)
+    host: str = ""
+    device: str | None = None
+    work: Mapping[str, float] = field(default_factory=dict)
+
+    @property
+    def experiment_and_recipe(self) -> tuple[str | None, str | None]:
+        """What the job belongs to, whatever its seed."""
+        return self.wildcards.get("experiment"), self.wildcards.get("recipe")
 
 
 def earlier_runs(jobs: Iterable[JobEnergy]) -> list[EarlierRun]:
     """Return the jobs that succeeded and whose energy is known. What a job took before a pause is added to its end."""
-    before: dict[str, tuple[float, float]] = {}
+    before: dict[str, EarlierRun] = {}
     found = []
     for job in jobs:
         start_s = job.attempt.start.monotonic_s
         energy = job.energy_with_children
         if job.parent is not None or job.rule is None or energy is None or job.ended_s is None or start_s is None:
             continue
-        name = name_of(job.rule, {key: str(value) for key, value in job.wildcards.items()})
-        paused_s, paused_J = before.pop(name, (0.0, 0.0))
-        taken = job.ended_s - start_s + paused_s, energy.value + paused_J
+        wildcards = {key: str(value) for key, value in job.wildcards.items()}
+        run = EarlierRun(
+            job.rule,
+            name_of(job.rule, wildcards),
+            job.ended_s - start_s,
+            energy.value,
+            wildcards,
+            job.host,
+            device_of(job.attempt.start.gpus),
+            {unit: float(amount) for unit, amount in job.work.items() if isinstance(amount, int | float)},
+        )
+        if (paused := before.pop(run.name, None)) is not None:
+            run = _joined(paused, run)
         if job.status == "paused":
-            before[name] = taken
+            before[run.name] = run
         elif job.status == "succeeded":
-            found.append(EarlierRun(job.rule, name, *taken))
+            found.append(run)
     return found
+
+
+def _joined(paused: EarlierRun, rest: EarlierRun) -> EarlierRun:
+    """Return a run before a pause and the one after it as one."""
+    units = paused.work.keys() | rest.work.keys()
+    return replace(
+        rest,
+        duration_s=paused.duration_s + rest.duration_s,
+        energy_J=paused.energy_J + rest.energy_J,
+        device=rest.device if (paused.host, paused.device) == (rest.host, rest.device) else None,
+        work={unit: paused.work.get(unit, 0.0) + rest.work.get(unit, 0.0) for unit in units},
+    )
 
 
 def expected(jobs: Sequence[WorkflowJob], earlier: Sequence[EarlierRun]) -> dict[str, Expected]:
@@ -73,7 +109,7 @@ def expected(jobs: Sequence[WorkflowJob], earlier: Sequence[EarlierRun]) -> dict
     found = {}
     for job in jobs:
         if own := by_name.get(job.name):
-            found[job.name] = _of_runs(own, f"{len(own)} earlier run{'s' * (len(own) > 1)}")
+            found[job.name] = of_runs(own, f"{len(own)} earlier run{'s' * (len(own) > 1)}")
         elif alike := by_rule.get(job.rule):
             found[job.name] = _of_alike(alike)
         else:
@@ -81,7 +117,8 @@ def expected(jobs: Sequence[WorkflowJob], earlier: Sequence[EarlierRun]) -> dict
     return found
 
 
-def _of_runs(runs: Sequence[EarlierRun], source: str) -> Expected:
+def of_runs(runs: Sequence[EarlierRun], source: str) -> Expected:
+    """Return what the next run of a job is expected to take, by earlier ones."""
     return Expected(_prediction([run.duration_s for run in runs]), _prediction([run.energy_J for run in runs]), source)
 
 

@@ -17,6 +17,7 @@ from greenllm.scheduling.problem import MS, Course
 from greenllm.timestamps import rfc3339
 
 CARBON = "gCO2e"  # the unit of a carbon objective
+ENERGY = "J"  # that of the objective energy
 GRAMS_PER_TONNE = 1e6
 
 
@@ -36,7 +37,7 @@ class SignalFile:
 
 @dataclass(frozen=True)
 class Signal:
-    """What a joule costs over time; `unit` is that of the costs: gCO2e, or a currency."""
+    """What a joule costs over time; `unit` is that of the costs: gCO2e, a currency, or (without files) J."""
 
     unit: str
     files: Sequence[SignalFile]
@@ -60,7 +61,7 @@ class Signal:
         every = [(file, np.asarray(own, dtype=float)) for file, own in zip(self.files, values, strict=True)]
         starts = np.unique(np.concatenate([[begin_s], *(np.asarray(file.series.times) for file, _ in every)]))
         starts = starts[(starts >= begin_s) & (starts < end_s)]
-        rates = np.zeros(len(starts))
+        rates = np.zeros(len(starts)) if every else np.ones(len(starts))
         for file, own in every:
             index = np.searchsorted(np.asarray(file.series.times), starts, side="right") - 1
             rates += file.weight * own[np.maximum(index, 0)] / J_PER_kWh
@@ -69,11 +70,15 @@ class Signal:
 
 
 def signal_of(policy: Policy, key: str = "signal", now_s: float | None = None) -> Signal | None:
-    """Return the signal of a policy's files in `key` (signal or recorded); None if there are none.
+    """Return the signal of a policy's files in `key` (signal or recorded); None if there are none, but some are needed.
 
     Raises UserError for a file that is not valid, is too old (of `signal` alone), or does not fit the objective.
     """
     paths: list[str] = getattr(policy, key)
+    if policy.objective == "energy":
+        if paths:
+            raise UserError(f"policy.{key}: names a file, but the objective energy needs none; leave it out")
+        return Signal(ENERGY, [])
     if not paths or policy.objective is None:
         return None
     found = [(path, read_series(Path(path), forecast=key == "signal")) for path in paths]

@@ -7,10 +7,12 @@ from pathlib import Path
 
 from greenllm.attribution.jobs import JobEnergy
 from greenllm.errors import UserError
+from greenllm.estimate import Interval
+from greenllm.ledger.records import device_of
 from greenllm.scheduling.at_once import at_once, makespan
-from greenllm.scheduling.document import JobPlan, ScheduledJob, ScheduleOutcome, SchedulePlan
+from greenllm.scheduling.document import POWER, JobPlan, ScheduledJob, ScheduleOutcome, SchedulePlan
 from greenllm.scheduling.forecast import Signal, signal_of
-from greenllm.scheduling.planner import RESUME_S, energy_cost, sources, stretch
+from greenllm.scheduling.planner import RESUME_S, energy_cost, mean_rate, sources, stretch
 from greenllm.scheduling.problem import MS, Activity, Course, Problem, Run
 from greenllm.scheduling.solver import cheapest
 from greenllm.scheduling.workflow_jobs import name_of
@@ -24,6 +26,7 @@ class _Ran:
 
     plan: JobPlan
     attempts: Sequence[tuple[Run, float]]
+    device: str | None
 
     @property
     def energy_J(self) -> float:
@@ -36,6 +39,17 @@ class _Ran:
     def cost(self, course: Course) -> float:
         return sum(energy_cost(energy_J, [run], course) for run, energy_J in self.attempts)
 
+    def device_saving(self, rate: float) -> Interval | None:
+        """Return what the choice of the device saved at a cost of a joule, by earlier runs on the other device.
+
+        None if it ran where it would have run anyway.
+        """
+        other_J = self.plan.energy_at_once_J
+        if other_J is None or self.device in (None, self.plan.device_at_once):
+            return None
+        savings = [(joules - self.energy_J) * rate for joules in other_J]
+        return Interval(savings[0], min(savings), max(savings))
+
     def activity(self, known: set[str]) -> Activity:
         """Return the job as it ran, after those of the jobs before it that ran, too."""
         return Activity(
@@ -43,7 +57,7 @@ class _Ran:
             self.duration,
             power_W=self.energy_J / self.duration * MS if self.duration else 0.0,
             after=tuple(name for name in self.plan.after if name in known),
-            uses={"cores": float(self.plan.threads), "gpus": float(self.plan.gpus)},
+            uses=self.plan.uses,
             pieces=self.plan.pieces,
             resume=round(RESUME_S * MS) if self.plan.pieces > 1 else 0,
         )
@@ -79,7 +93,7 @@ def outcome(plan: SchedulePlan, jobs: Iterable[JobEnergy], signal: Signal, *, re
     earliest = min(0, *(run.start for one in ran.values() for run, _ in one.attempts))
     course = _shifted(signal.course(begin_s + earliest / MS, begin_s + max(ended, deadline) / MS), earliest)
     activities = [one.activity(set(ran)) for one in ran.values()]
-    limits = {name: limit for name, limit in plan.limits if limit is not None and name != "power_W"}
+    limits = {name: limit for name, limit in plan.limits.resources().items() if name != POWER}
     plain = at_once(activities, limits)
     rows = []
     for name, one in ran.items():
@@ -94,6 +108,9 @@ def outcome(plan: SchedulePlan, jobs: Iterable[JobEnergy], signal: Signal, *, re
                 energy_J=one.energy_J,
                 cost=one.cost(course),
                 cost_at_once=energy_cost(one.energy_J, plain[name], course),
+                device=one.device if one.plan.device else None,
+                device_at_once=one.plan.device_at_once,
+                device_saving=one.device_saving(mean_rate(plain[name], course)),
             )
         )
     cost, cost_at_once = sum(row.cost for row in rows), sum(row.cost_at_once for row in rows)
@@ -114,6 +131,7 @@ def outcome(plan: SchedulePlan, jobs: Iterable[JobEnergy], signal: Signal, *, re
         cost_at_once=cost_at_once,
         saving=saving,
         expected_saving=plan.saving,
+        device_saving=_together([row.device_saving for row in rows if row.device_saving is not None]),
         best_saving=best,
         regret=best - saving,
     )
@@ -122,6 +140,7 @@ def outcome(plan: SchedulePlan, jobs: Iterable[JobEnergy], signal: Signal, *, re
 def _ran(plan: SchedulePlan, jobs: Iterable[JobEnergy], begin_s: float) -> tuple[Mapping[str, _Ran], set[str]]:
     """Return the planned jobs that ran since the plan was made, in the plan's order, and the names of those running."""
     attempts: dict[str, list[tuple[Run, float]]] = {}
+    devices: dict[str, str | None] = {}
     running: set[str] = set()
     for job in jobs:
         if job.parent is not None or job.rule is None or _unix(job.started) < _unix(plan.made):
@@ -133,8 +152,17 @@ def _ran(plan: SchedulePlan, jobs: Iterable[JobEnergy], begin_s: float) -> tuple
         if job.ended is None or energy is None:
             continue
         start, end = (round((_unix(time) - begin_s) * MS) for time in (job.started, job.ended))
+        device = device_of(job.attempt.start.gpus)
+        devices[name] = device if devices.setdefault(name, device) == device else None
         attempts.setdefault(name, []).append((Run(start, end), energy.value))
-    return {job.name: _Ran(job, attempts[job.name]) for job in plan.jobs if job.name in attempts}, running
+    return {
+        job.name: _Ran(job, attempts[job.name], devices[job.name]) for job in plan.jobs if job.name in attempts
+    }, running
+
+
+def _together(savings: Sequence[Interval]) -> Interval | None:
+    """Return the sum of savings, their errors taken as fully correlated; None if there are none."""
+    return Interval(*map(sum, zip(*savings, strict=True))) if savings else None
 
 
 def _not_run(plan: SchedulePlan, ran: set[str], running: set[str]) -> list[str]:

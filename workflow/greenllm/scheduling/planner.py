@@ -4,7 +4,7 @@ import hashlib
 import math
 import time
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
 
@@ -12,17 +12,27 @@ from greenllm.config.policy import Policy, seconds_of
 from greenllm.errors import UserError
 from greenllm.estimate import Interval
 from greenllm.scheduling.at_once import at_once, makespan
-from greenllm.scheduling.document import JobPlan, Limits, SchedulePlan, SignalSource, Stretch
+from greenllm.scheduling.device_search import cheapest_choice
+from greenllm.scheduling.devices import Choices, Mode, Modes, first_free
+from greenllm.scheduling.document import (
+    POWER,
+    DeviceOption,
+    JobPlan,
+    Limits,
+    SchedulePlan,
+    SignalSource,
+    Stretch,
+    of_model,
+)
 from greenllm.scheduling.expectations import Expected
 from greenllm.scheduling.forecast import Signal
 from greenllm.scheduling.problem import MS, Activity, Course, Problem, Run, Runs
-from greenllm.scheduling.solver import cheapest
+from greenllm.scheduling.solver import cheapest, shifted
 from greenllm.scheduling.workflow_jobs import WorkflowJob
 from greenllm.timestamps import rfc3339
 
 # What a training needs to go on after a pause: start Python, load libraries, data and the checkpoint.
 RESUME_S = 15.0
-POWER = "power_W"
 DEFAULT_DELAY = "24h"
 
 
@@ -31,27 +41,53 @@ class Planned:
     """The jobs to plan, what each is expected to take, and into how many pieces those that may pause are divided.
 
     `handover_s`: the longest time between the end of a job and the start of one behind it.
+    `modes` are the devices on which it is known what a job takes, `cards` the models of the host's GPUs. `choices` are
+    those of each job, `chosen` is the device on which it is to run; a job without one runs where it would run anyway.
     """
 
     jobs: Sequence[WorkflowJob]
     expected: Mapping[str, Expected]
     pieces: Mapping[str, int]
     handover_s: float = 0.0
+    modes: Mapping[str, Modes] = field(default_factory=dict)
+    cards: Sequence[str] = ()
+    choices: Mapping[str, Choices] = field(default_factory=dict)
+    chosen: Mapping[str, Mode] = field(default_factory=dict)
+
+    def without_choice(self, name: str) -> Expected:
+        """Return what a job takes where it runs without a choice."""
+        own = self.choices.get(name)
+        return own.modes[0].expected if own and own.modes else self.expected[name]
+
+    def at_first_free(self, limits: Mapping[str, float]) -> "Planned":
+        """Return the jobs with the choices of each that may be moved: a job leases the first free card without one."""
+        runs = at_once(self.activities(cautious=False), limits)
+        cards = first_free(self.jobs, runs, self.cards)
+        choices = {name: modes.beside(cards.get(name, "a GPU")) for name, modes in self.modes.items()}
+        first = {name: own.modes[0] for name, own in choices.items() if own.modes}
+        return replace(self, choices=choices, chosen=first)
+
+    def takes(self, name: str) -> Expected:
+        """Return what a job takes where it is to run."""
+        return self.chosen[name].expected if name in self.chosen else self.without_choice(name)
 
     def activities(self, *, cautious: bool) -> list[Activity]:
         """Return the jobs as activities, with their expected run times or, if cautious, the upper bounds of these."""
         return [self._activity(job, cautious) for job in self.jobs]
 
     def _activity(self, job: WorkflowJob, cautious: bool) -> Activity:
-        expected = self.expected[job.name]
+        expected = self.takes(job.name)
         duration_s = (expected.duration_s.high if cautious else expected.duration_s.value) + self.handover_s
         pieces = self.pieces.get(job.name, 1)
+        uses = {"cores": float(job.threads), "gpus": float(job.gpus), POWER: expected.power_W}
+        if (mode := self.chosen.get(job.name)) is not None:
+            uses |= {"gpus": float(mode.gpus), of_model(mode.device): float(mode.gpus)}
         return Activity(
             job.name,
             math.ceil(duration_s * MS),
             power_W=expected.energy_J.value / duration_s if duration_s > 0 else 0.0,
             after=job.after,
-            uses={"cores": float(job.threads), "gpus": float(job.gpus), POWER: expected.power_W},
+            uses=uses,
             pieces=pieces,
             resume=round(RESUME_S * MS) if pieces > 1 else 0,
         )
@@ -63,12 +99,16 @@ def plan(planned: Planned, policy: Policy, signal: Signal, limits: Limits, begin
     Times are planned with the upper bounds of run times where the deadline allows that, so that jobs start as planned.
     Raises UserError where the deadline can't be met, the power budget is too small, or the signal does not cover all.
     """
-    shared = {name: limit for name, limit in limits if limit is not None}
-    _require_power(planned, policy)
+    shared = limits.resources()
     free = {name: limit for name, limit in shared.items() if name != POWER}
-    activities = planned.activities(cautious=False)
-    latest_s = deadline_of(policy, begin_s, makespan(at_once(activities, free)) / MS, signal)
+    planned = planned.at_first_free(free)
+    plain = at_once(planned.activities(cautious=False), free)
+    latest_s = deadline_of(policy, begin_s, makespan(plain) / MS, signal)
     deadline = math.floor((latest_s - begin_s) * MS)
+    course = signal.course(begin_s, latest_s)
+    planned = _with_devices(planned, course, deadline, shared)
+    _require_power(planned, policy)
+    activities = planned.activities(cautious=False)
     careful = planned.activities(cautious=True)
     cautious = makespan(at_once(careful, shared)) <= deadline
     used = careful if cautious else activities
@@ -78,12 +118,21 @@ def plan(planned: Planned, policy: Policy, signal: Signal, limits: Limits, begin
             f"policy: started at once, the jobs need until {rfc3339(begin_s + needed / MS)}, but the deadline is "
             f"{rfc3339(latest_s)}; set a later policy.deadline, a longer max_delay, or a larger power_budget_W"
         )
-    course = signal.course(begin_s, latest_s)
     found = cheapest(Problem(used, course, deadline, shared))
-    return _written(
-        planned, policy, signal, limits, begin_s, latest_s, cautious, found.runs, at_once(activities, free), course,
-        found.gap,
-    )  # fmt: skip
+    return _written(planned, policy, signal, limits, begin_s, latest_s, cautious, found.runs, plain, course, found.gap)
+
+
+def _with_devices(planned: Planned, course: Course, deadline: int, limits: Mapping[str, float]) -> Planned:
+    """Return the jobs with the device of each that may run on several."""
+    modes = {name: own.modes for name, own in planned.choices.items() if len(own.modes) > 1}
+
+    def judge(chosen: Mapping[str, Mode]) -> tuple[float, int]:
+        problem = Problem(replace(planned, chosen=chosen).activities(cautious=False), course, deadline, limits)
+        plain = at_once(problem.activities, limits)
+        until = makespan(plain)
+        return shifted(problem, plain).cost if until <= deadline else math.inf, until
+
+    return replace(planned, chosen=cheapest_choice(modes, judge) if modes else {})
 
 
 def deadline_of(policy: Policy, begin_s: float, needed_s: float, signal: Signal) -> float:
@@ -97,7 +146,7 @@ def deadline_of(policy: Policy, begin_s: float, needed_s: float, signal: Signal)
         require_future(policy.deadline, begin_s)
         deadline_s = datetime.fromisoformat(policy.deadline).timestamp()
         return deadline_s if policy.max_delay is None else min(deadline_s, delayed_s)
-    known_s = min(file.series.ends[-1] for file in signal.files)
+    known_s = min((file.series.ends[-1] for file in signal.files), default=delayed_s)
     return delayed_s if known_s < begin_s + needed_s else min(delayed_s, known_s)
 
 
@@ -114,12 +163,12 @@ def _require_power(planned: Planned, policy: Policy) -> None:
     budget_W = policy.power_budget_W
     if budget_W is None or not planned.jobs:
         return
-    most = max(planned.jobs, key=lambda job: planned.expected[job.name].power_W)
-    power_W = planned.expected[most.name].power_W
+    most = max(planned.jobs, key=lambda job: planned.takes(job.name).power_W)
+    power_W = planned.takes(most.name).power_W
     if power_W > budget_W:
         raise UserError(
             f"policy.power_budget_W: {budget_W:g}, but {most.name} alone takes {power_W:.4g} W "
-            f"({planned.expected[most.name].source}); set at least that"
+            f"({planned.takes(most.name).source}); set at least that"
         )
 
 
@@ -128,13 +177,14 @@ def _written(
     runs: Runs, plain: Runs, course: Course, gap: float,
 ) -> SchedulePlan:  # fmt: skip
     rows = []
-    moved: list[tuple[Expected, Sequence[Run], Sequence[Run]]] = []
+    moved: list[tuple[Moved, Moved]] = []
     for job in planned.jobs:
-        expected = planned.expected[job.name]
+        expected, before = planned.takes(job.name), planned.without_choice(job.name)
+        choices, mode = planned.choices.get(job.name, Choices()), planned.chosen.get(job.name)
         own = runs[job.name]
         lasting = lasting_as(own, math.ceil((expected.duration_s.value + RESUME_S * (len(own) - 1)) * MS))
-        once = lasting_as(plain[job.name], math.ceil(expected.duration_s.value * MS))
-        moved.append((expected, lasting, once))
+        once = lasting_as(plain[job.name], math.ceil(before.duration_s.value * MS))
+        moved.append((Moved(expected, lasting), Moved(before, once)))
         rows.append(
             JobPlan(
                 name=job.name,
@@ -148,9 +198,23 @@ def _written(
                 duration_s=expected.duration_s,
                 energy_J=expected.energy_J,
                 source=expected.source,
+                device=mode.device if mode else None,
+                device_at_once=choices.modes[0].device if mode else None,
+                duration_at_once_s=before.duration_s if mode else None,
+                energy_at_once_J=before.energy_J if mode else None,
+                devices=[
+                    DeviceOption(
+                        device=one.device,
+                        duration_s=one.expected.duration_s,
+                        energy_J=one.expected.energy_J,
+                        source=one.expected.source,
+                    )
+                    for one in choices.modes
+                ],
+                stays=choices.reason,
                 pieces=planned.pieces.get(job.name, 1),
                 cost=energy_cost(expected.energy_J.value, lasting, course),
-                cost_at_once=energy_cost(expected.energy_J.value, once, course),
+                cost_at_once=energy_cost(before.energy_J.value, once, course),
             )
         )
     bounds = signal.bounds(begin_s, latest_s)
@@ -173,24 +237,46 @@ def _written(
     )
 
 
-def _saving(
-    moved: Iterable[tuple[Expected, Sequence[Run], Sequence[Run]]], course: Course, bounds: tuple[Course, Course] | None
-) -> Interval:
-    """Return the expected saving with 95 % bounds.
+@dataclass(frozen=True)
+class Moved:
+    """A job's runs, and what it takes in them."""
+
+    expected: Expected
+    runs: Sequence[Run]
+
+    def costs(self, course: Course) -> tuple[float, float, float]:
+        """Return the cost of the energy, of its lower and of its upper bound."""
+        rate = mean_rate(self.runs, course)
+        energy_J = self.expected.energy_J
+        return energy_J.value * rate, energy_J.low * rate, energy_J.high * rate
+
+
+def _saving(moved: Iterable[tuple[Moved, Moved]], course: Course, bounds: tuple[Course, Course] | None) -> Interval:
+    """Return the expected saving with 95 % bounds, of jobs as planned and as they run without a policy.
 
     The errors of energies and those of the signal are independent, and add in quadrature; those of one kind are taken
-    as fully correlated between jobs. The signal's errors now and at the planned time are taken as independent.
+    as fully correlated between jobs. The signal's errors now and at the planned time are taken as independent, and so
+    are those of a job's energies on two devices.
     """
     value, energy_low, energy_high, signal_half = 0.0, 0.0, 0.0, 0.0
-    for expected, runs, plain in moved:
-        rate = mean_rate(plain, course) - mean_rate(runs, course)
-        value += expected.energy_J.value * rate
-        worse, better = sorted((expected.energy_J.low * rate, expected.energy_J.high * rate))
-        energy_low += expected.energy_J.value * rate - worse
-        energy_high += better - expected.energy_J.value * rate
-        if bounds is not None and list(runs) != list(plain):
-            halves = [(mean_rate(own, bounds[1]) - mean_rate(own, bounds[0])) / 2 for own in (runs, plain)]
-            signal_half += expected.energy_J.value * math.hypot(*halves)
+    for planned, plain in moved:
+        (cost, *at_bounds), (before, *before_at_bounds) = planned.costs(course), plain.costs(course)
+        saved = before - cost
+        value += saved
+        if planned.expected == plain.expected:
+            worse, better = sorted(one - other for one, other in zip(before_at_bounds, at_bounds, strict=True))
+            energy_low += saved - worse
+            energy_high += better - saved
+        else:
+            energy_low += math.hypot(before - min(before_at_bounds), max(at_bounds) - cost)
+            energy_high += math.hypot(max(before_at_bounds) - before, cost - min(at_bounds))
+        if bounds is not None and (planned.expected != plain.expected or list(planned.runs) != list(plain.runs)):
+            signal_half += math.hypot(
+                *(
+                    one.expected.energy_J.value * (mean_rate(one.runs, bounds[1]) - mean_rate(one.runs, bounds[0])) / 2
+                    for one in (planned, plain)
+                )
+            )
     return Interval(value, value - math.hypot(energy_low, signal_half), value + math.hypot(energy_high, signal_half))
 
 

@@ -53,7 +53,7 @@ def cheapest(problem: Problem, *, time_limit_s: float = TIME_LIMIT_S) -> Solutio
     plain = at_once(problem.activities, problem.limits)
     if not problem.activities:
         return Solution({}, 0.0, 0.0)
-    best = _shifted(problem, plain)
+    best = shifted(problem, plain)
     relaxed = _solved(replace(problem, limits={}), MOST_CANDIDATES, time_limit_s) or best
     if problem.keeps_limits(relaxed.runs):
         return _compact(problem, _better(best, relaxed), relaxed.bound)
@@ -75,7 +75,7 @@ def _compact(problem: Problem, best: Solution, bound: float) -> Solution:
     return Solution(runs, problem.cost(runs), bound)
 
 
-def _shifted(problem: Problem, runs: Runs) -> Solution:
+def shifted(problem: Problem, runs: Runs) -> Solution:
     """Return a schedule moved as a whole to where it costs least, keeping the deadline."""
     own = [(run, problem.by_name[name].power_W) for name, found in runs.items() for run in found]
     starts, ends = (np.array([getattr(run, bound) for run, _ in own]) for bound in ("start", "end"))

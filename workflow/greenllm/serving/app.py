@@ -2,6 +2,7 @@
 
 import contextlib
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any
 
 from fastapi import FastAPI
@@ -20,12 +21,23 @@ from greenllm.serving.scripted_replies import Replies
 from greenllm.serving.service import Served, Service
 
 
-def make_app(engine: Engine, name: str, limits: Limits, served: Served, replies: Replies | None = None) -> FastAPI:
+def make_app(
+    engine: Engine,
+    name: str,
+    limits: Limits,
+    served: Served,
+    replies: Replies | None = None,
+    *,
+    folder: Path = Path(),
+    unload_after_s: float | None = None,
+) -> FastAPI:
     """Return the application that serves `engine` under the model name `name`, and counts its work in `served`.
 
-    With `replies`, a chat is answered by the reply to the intent that the model names, if it is confident enough.
+    With `replies`, a chat is answered by the reply to the intent that the model names, if it is confident enough. With
+    `unload_after_s`, the model of `folder` is unloaded after that time without requests, and loaded by the next one.
+    Raises UserError if the engine can't do so.
     """
-    service = Service(engine, name, limits, served, replies)
+    service = Service(engine, name, limits, served, replies, folder, unload_after_s)
 
     @contextlib.asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:

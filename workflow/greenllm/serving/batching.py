@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import sys
 import threading
 import traceback
 from collections import deque
@@ -9,6 +10,8 @@ from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
 
 from greenllm.engines import Completion, Engine
+from greenllm.errors import UserError
+from greenllm.serving.idle_unloading import IdleUnloading
 
 
 class QueueFull(Exception):  # noqa: N818
@@ -69,14 +72,17 @@ class Batcher:
     """One engine in one thread, fed from a queue.
 
     A batch starts as soon as the engine is free. It takes the requests that wait then, up to `batch` of them: a lone
-    request never waits for others.
+    request never waits for others. An engine that is unloaded is loaded again first, while its requests wait.
 
     The event loop runs meanwhile. But ONNX Runtime GenAI holds Python's lock while it computes a token, so with that
     engine the loop runs between two tokens only.
     """
 
-    def __init__(self, engine: Engine, *, batch: int, queue: int, on_batch: Callable[[int], None]) -> None:
+    def __init__(
+        self, engine: Engine, unloading: IdleUnloading, *, batch: int, queue: int, on_batch: Callable[[int], None]
+    ) -> None:
         self._engine = engine
+        self._unloading = unloading
         self._batch = batch
         self._queue = queue
         self._on_batch = on_batch
@@ -114,18 +120,30 @@ class Batcher:
         self._thread.join()
 
     def _work(self) -> None:
-        while batch := self._next():
+        while True:
+            batch = self._next()
+            if batch is None:
+                self._unloading.unload()
+                continue
+            if not batch:
+                return
             self._on_batch(len(batch))
             try:
+                self._unloading.ensure_loaded()
                 self._answer(batch)
-            except Exception:  # whatever fails, the other requests must still be answered
-                traceback.print_exc()
+            except Exception as error:  # whatever fails, the other requests must still be answered
+                if isinstance(error, UserError):
+                    print(f"greenllm serve: error: {error}", file=sys.stderr)
+                else:
+                    traceback.print_exc()
                 for request in batch:
                     request.deliver(EngineFailed())
 
-    def _next(self) -> list[QueuedRequest]:
+    def _next(self) -> list[QueuedRequest] | None:
+        """Return the requests to answer next, none when the server stops; None where the engine is to be unloaded."""
         with self._changed:
-            self._changed.wait_for(lambda: self._waiting or self._closing)
+            if not self._changed.wait_for(lambda: self._waiting or self._closing, self._unloading.patience_s):
+                return None
             return [self._waiting.popleft() for _ in range(min(self._batch, len(self._waiting)))]
 
     def _answer(self, batch: list[QueuedRequest]) -> None:

@@ -3,6 +3,7 @@
 import argparse
 import asyncio
 import contextlib
+import math
 import os
 import signal
 import socket
@@ -34,6 +35,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add("--queue", type=int, default=256, help="most requests that wait; then 429 (default: 256)")
     add("--max-tokens", type=int, default=256, help="most tokens of an answer (default: 256)")
     add("--until-eof", action="store_true", help="also stop when standard input ends, as when the caller dies")
+    help = "unload the model after this time without a request; the next one waits until it is loaded (default: never)"
+    add("--unload-after", type=float, metavar="SECONDS", help=help)
     help = "largest request body (default: 1048576)"
     add("--max-body", type=int, default=1024 * 1024, metavar="BYTES", help=help)
 
@@ -44,6 +47,8 @@ def run(arguments: argparse.Namespace) -> int:
         value = getattr(arguments, option)
         if value is not None and value < 1:
             raise UserError(f"--{option.replace('_', '-')} {value}: expected at least 1")
+    if arguments.unload_after is not None and not 0 < arguments.unload_after < math.inf:
+        raise UserError(f"--unload-after {arguments.unload_after:g}: expected seconds, a number above 0")
     if not 0 <= arguments.port <= 65535:
         raise UserError(f"--port {arguments.port}: expected 0 (any free port) to 65535")
     # uvicorn stops gracefully on a signal, then raises it again for the handler that was there before: this one.
@@ -86,7 +91,15 @@ def _serve(arguments: argparse.Namespace, listener: socket.socket) -> None:
     limits = Limits(arguments.batch, arguments.queue, arguments.max_tokens, arguments.max_body)
     served = Served()
     name = arguments.name or read_manifest(arguments.folder).name or arguments.folder.resolve().name
-    app = make_app(engine, name, limits, served, read_replies(arguments.folder))
+    app = make_app(
+        engine,
+        name,
+        limits,
+        served,
+        read_replies(arguments.folder),
+        folder=arguments.folder,
+        unload_after_s=arguments.unload_after,
+    )
     host, port = listener.getsockname()[:2]
     url = f"http://{f'[{host}]' if ':' in host else host}:{port}"
 

@@ -28,6 +28,11 @@ class Metrics:
         self.first_token_s = Histogram("greenllm_time_to_first_token_seconds", text, buckets=SECONDS, registry=registry)
         text = "Requests generated together."
         self.batch = Histogram("greenllm_batch_size", text, buckets=sizes, registry=registry)
+        self.loaded = Gauge("greenllm_model_loaded", "1: the model is in memory; 0: not.", registry=registry)
+        text = "Times that the model was unloaded, since nobody had asked for it."
+        self.unloads = Counter("greenllm_unloads", text, registry=registry)
+        text = "Loading the model again for a request, after it was unloaded."
+        self.load_s = Histogram("greenllm_load_duration_seconds", text, buckets=SECONDS, registry=registry)
         Gauge("greenllm_waiting_requests", "Requests in the queue.", registry=registry).set_function(waiting)
 
     def text(self) -> bytes:

@@ -5,6 +5,7 @@ import dataclasses
 import time
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from fastapi import Request as HttpRequest
@@ -14,6 +15,7 @@ from greenllm.engines import Completion, Engine, PromptError
 from greenllm.serving import protocol
 from greenllm.serving.batching import Batcher, EngineFailed, QueuedRequest, QueueFull
 from greenllm.serving.event_stream import MEDIA_TYPE, event
+from greenllm.serving.idle_unloading import IdleUnloading
 from greenllm.serving.limits import Limits, answer_limit
 from greenllm.serving.metrics import Metrics
 from greenllm.serving.refusals import CLIENT_GONE, ENGINE_FAILED, Refused
@@ -51,13 +53,26 @@ class Exchange:
 class Service:
     """Answers requests by one engine, under one model name, and counts the work in `served`.
 
-    With `replies`, a chat is answered by the reply to the intent that the model names.
+    With `replies`, a chat is answered by the reply to the intent that the model names. With `unload_after_s`, the model
+    of `folder` is unloaded after that time without requests. Raises UserError if the engine can't do so.
     """
 
-    def __init__(self, engine: Engine, name: str, limits: Limits, served: Served, replies: Replies | None) -> None:
+    def __init__(
+        self,
+        engine: Engine,
+        name: str,
+        limits: Limits,
+        served: Served,
+        replies: Replies | None,
+        folder: Path,
+        unload_after_s: float | None,
+    ) -> None:
         self.metrics = Metrics(lambda: self._batcher.waiting())
+        self._unloading = IdleUnloading(engine, folder, unload_after_s, self.metrics)
         self._engine, self._name, self._limits, self._served, self._replies = engine, name, limits, served, replies
-        self._batcher = Batcher(engine, batch=limits.batch, queue=limits.queue, on_batch=self.metrics.batch.observe)
+        self._batcher = Batcher(
+            engine, self._unloading, batch=limits.batch, queue=limits.queue, on_batch=self.metrics.batch.observe
+        )
 
     async def close(self) -> None:
         """Answer the requests in the queue, then stop the engine's thread."""
@@ -74,10 +89,10 @@ class Service:
         return {"id": self._name, "object": "model", "created": 0, "owned_by": "greenllm"}
 
     def health(self) -> dict[str, Any]:
-        """Return the server's state, its model and engine, and the number of GPUs that it computes on."""
+        """Return the server's state, its model, whether that is in memory, its engine, and the GPUs that it uses."""
         engine = self._engine
         described = {"engine": engine.name, "precision": engine.precision, "gpus": engine.gpus}
-        return {"status": "ok", "model": self._name, **described}
+        return {"status": "ok", "model": self._name, "loaded": self._unloading.loaded, **described}
 
     async def complete(self, http: HttpRequest, request: protocol.CompletionRequest) -> Response:
         """Answer a plain prompt."""

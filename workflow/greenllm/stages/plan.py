@@ -1,4 +1,4 @@
-"""`greenllm plan`: when to start which job, by the carbon of the grid or the price of electricity."""
+"""`greenllm plan`: when to start which job, and where, by the grid's carbon, the price of electricity, or joules."""
 
 import argparse
 import math
@@ -12,6 +12,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from greenllm.config.models import Training
+    from greenllm.scheduling.devices import HostDevices
     from greenllm.scheduling.document import JobPlan, Limits, SchedulePlan
     from greenllm.scheduling.expectations import EarlierRun
     from greenllm.scheduling.forecast import Signal
@@ -64,12 +66,13 @@ def run(arguments: argparse.Namespace) -> int:
         print(f"{arguments.configfile}: {reason}: jobs start at once", file=sys.stderr)
         return 0
     begin_s, signal = _signal(arguments, config)
+    allowed = _devices(arguments, config)
     words = arguments.words[1:] if arguments.words[:1] == ["--"] else arguments.words
     jobs = dry_run(["--configfile", str(arguments.configfile), *_room(arguments), *words])
     if not jobs:  # an earlier plan stays: the account says what it saved
         print(f"{arguments.configfile}: all results are there: no job to plan", file=sys.stderr)
         return 0
-    found = _plan(arguments, config, jobs, signal, begin_s)
+    found = _plan(arguments, config, jobs, signal, begin_s, allowed)
     write_json(out, found.model_dump(mode="json", by_alias=True))
     _show(found, signal, begin_s, out)
     options = _cluster_options(found) if arguments.cluster else _local_options(found)
@@ -81,7 +84,7 @@ def _no_policy(config: "Config") -> str | None:
     """Return why there is nothing to plan by; None if there is."""
     if config.policy.objective is None:
         return "policy.objective is null"
-    return None if config.policy.signal else "policy.signal names no file"
+    return None if config.policy.signal or config.policy.objective == "energy" else "policy.signal names no file"
 
 
 def _room(arguments: argparse.Namespace) -> list[str]:
@@ -107,14 +110,65 @@ def _signal(arguments: argparse.Namespace, config: "Config") -> "tuple[float, Si
 
 
 def _plan(
-    arguments: argparse.Namespace, config: "Config", jobs: "list[WorkflowJob]", signal: "Signal", begin_s: float
+    arguments: argparse.Namespace,
+    config: "Config",
+    jobs: "list[WorkflowJob]",
+    signal: "Signal",
+    begin_s: float,
+    allowed: "list[str]",
 ) -> "SchedulePlan":
+    from greenllm.scheduling.devices import modes_of
     from greenllm.scheduling.expectations import expected
     from greenllm.scheduling.planner import Planned, plan
 
+    earlier = _earlier(arguments, config)
+    modes = modes_of(jobs, earlier, _host(), allowed, _parallel(config, jobs)) if allowed else {}
     pieces = {} if arguments.cluster else _pieces(config, jobs)
-    planned = Planned(jobs, expected(jobs, _earlier(arguments, config)), pieces, _handover_s(arguments))
-    return plan(planned, config.policy, signal, _limits(arguments, config), begin_s)
+    cards = _host().cards if modes else ()
+    planned = Planned(jobs, expected(jobs, earlier), pieces, _handover_s(arguments), modes=modes, cards=cards)
+    return plan(planned, config.policy, signal, _limits(arguments, config, allowed), begin_s)
+
+
+def _devices(arguments: argparse.Namespace, config: "Config") -> "list[str]":
+    """Return the devices that jobs may be moved to. Raises UserError for one that is not there, or not allowed."""
+    from greenllm.device_choice import CPU
+    from greenllm.errors import UserError
+
+    asked = config.policy.devices
+    if arguments.cluster:
+        if asked:
+            print("policy.devices: a cluster assigns devices itself, so jobs stay where they are", file=sys.stderr)
+        return []
+    if config.device == "require" and not isinstance(asked, bool) and CPU in asked:
+        raise UserError("policy.devices: has cpu, but device is require; leave one of them out")
+    allowed = _host().chosen(asked)
+    return [name for name in allowed if name != CPU or config.device != "require"]
+
+
+def _host() -> "HostDevices":
+    from greenllm.cluster.assignment import assigned_gpus
+    from greenllm.meter.gpus import visible
+    from greenllm.meter.host import host_name
+    from greenllm.meter.sensors import nvml
+    from greenllm.scheduling.devices import HostDevices
+
+    return HostDevices(host_name(), [gpu.name for gpu in visible(nvml.find()[0], assigned_gpus(os.environ))])
+
+
+def _parallel(config: "Config", jobs: "list[WorkflowJob]") -> "set[str]":
+    """Return the names of the jobs that compute in several processes."""
+    return {name for name, settings in _trainings(config, jobs).items() if settings.all_processes > 1}
+
+
+def _trainings(config: "Config", jobs: "list[WorkflowJob]") -> "dict[str, Training]":
+    from greenllm.study.plan import Plan
+
+    study = Plan(config)
+    return {
+        job.name: study.training(job.wildcards["experiment"], job.wildcards["recipe"])
+        for job in jobs
+        if job.rule == "train"
+    }
 
 
 def _handover_s(arguments: argparse.Namespace) -> float:
@@ -144,20 +198,13 @@ def _earlier(arguments: argparse.Namespace, config: "Config") -> "list[EarlierRu
 
 def _pieces(config: "Config", jobs: "list[WorkflowJob]") -> "dict[str, int]":
     """Return into how many pieces each training that may pause is divided: there is a checkpoint at each validation."""
-    from greenllm.study.plan import Plan
-
     if not config.policy.interrupt:
         return {}
-    study = Plan(config)
-    trainings = {
-        job.name: study.training(job.wildcards["experiment"], job.wildcards["recipe"])
-        for job in jobs
-        if job.rule == "train"
-    }
+    trainings = _trainings(config, jobs)
     return {name: settings.evaluations for name, settings in trainings.items() if settings.all_processes == 1}
 
 
-def _limits(arguments: argparse.Namespace, config: "Config") -> "Limits":
+def _limits(arguments: argparse.Namespace, config: "Config", allowed: "list[str]") -> "Limits":
     from greenllm.meter.leases import usable_cpus
     from greenllm.meter.sensors import nvml
     from greenllm.scheduling.document import Limits
@@ -167,7 +214,8 @@ def _limits(arguments: argparse.Namespace, config: "Config") -> "Limits":
         return Limits(power_W=power_W)
     gpus = len(nvml.find()[0]) if arguments.gpus is None else arguments.gpus
     cores = len(usable_cpus()) if arguments.cores is None else arguments.cores
-    return Limits(cores=float(cores), gpus=float(gpus) if gpus else None, power_W=power_W)
+    models = _host().models if allowed else {}
+    return Limits(cores=float(cores), gpus=float(gpus) if gpus else None, power_W=power_W, models=models)
 
 
 def _show(found: "SchedulePlan", signal: "Signal", begin_s: float, out: Path) -> None:

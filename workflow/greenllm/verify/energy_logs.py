@@ -28,6 +28,7 @@ OF_START = (
     "threads",
     "waited_s",
     "planned_s",
+    "planned_device",
     "held_s",
 )
 OF_END = ("outputs", "ended", "duration_s", "status", "exit_code", "components", "cpu_s", "work", "lost_records")

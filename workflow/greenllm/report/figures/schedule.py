@@ -54,6 +54,9 @@ def write_schedule(plan: SchedulePlan, course: Course, bounds: tuple[Course, Cou
 
 
 def _draw_signal(axis: Axes, plan: SchedulePlan, course: Course, bounds: tuple[Course, Course] | None) -> None:
+    if not plan.signal:  # the objective is energy
+        axis.set_axis_off()
+        return
     begin_s = datetime.fromisoformat(plan.begin).timestamp()
     days = [_day_of(begin_s + edge / MS) for edge in course.edges]
     if bounds is not None:

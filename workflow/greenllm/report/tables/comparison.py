@@ -6,7 +6,7 @@ from greenllm.account.document import Account
 from greenllm.estimate import Interval
 from greenllm.report.causes import APART, UNSTEADY, is_mixed, parts_text, role, spread_text
 from greenllm.report.derivation import Ledgers, Origin
-from greenllm.report.language import noted, text
+from greenllm.report.language import listed, noted, text
 from greenllm.report.names import metric_name
 from greenllm.report.table import Column, Table
 from greenllm.report.tables.shared import RECIPE, UNKNOWN, ComparedRow, evaluations, recipes
@@ -117,6 +117,15 @@ def comparison(account: Account) -> Table:
                 "made the model. Intervals are 95 %."
             ),
             *([text("Intervals of energy: {notes}.", notes="; ".join(notes))] if notes else []),
+            *(
+                text(
+                    "To produce {recipe}: not compared with the baseline, as a plan put their jobs on different "
+                    "devices ({devices}).",
+                    recipe=row.recipe, devices=listed(row.placed_apart),
+                )
+                for row in rows
+                if row.placed_apart
+            ),
         ],
         lambda row: ledgers.served(row.experiment, row.seeds_measured, row.recipe),
         {

@@ -17,6 +17,9 @@ class PlannedRow(AccountPart):
     duration_s: Interval
     energy_J: Interval
     source: str
+    device: str | None
+    device_at_once: str | None
+    stays: str | None
     cost: float
     cost_at_once: float
     saving: float
@@ -33,6 +36,9 @@ def schedule_table(plan: SchedulePlan) -> Table:
             duration_s=job.duration_s,
             energy_J=job.energy_J,
             source=job.source,
+            device=job.device,
+            device_at_once=job.device_at_once,
+            stays=job.stays,
             cost=job.cost,
             cost_at_once=job.cost_at_once,
             saving=job.cost_at_once - job.cost,
@@ -51,6 +57,9 @@ def schedule_table(plan: SchedulePlan) -> Table:
             Column("duration_s", "Run time", "s", "interval"),
             Column("energy_J", "Energy", "J", "interval"),
             Column("source", "Expected by"),
+            Column("device", "Device", if_known=True),
+            Column("device_at_once", "Device without a plan", if_known=True),
+            Column("stays", "Devices left out, as there is", if_known=True),
             Column("cost", "Cost", plan.unit, "number"),
             Column("cost_at_once", "Cost at once", plan.unit, "number", like="cost"),
             Column("saving", "Saving", plan.unit, "number"),

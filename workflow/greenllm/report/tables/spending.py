@@ -126,6 +126,7 @@ class ProducedRow:
     energy_J: Interval | None
     carbon_g: PartialInterval | None = None
     missing: str | None = None
+    device: str | None = None
     ids: Sequence[str] = ()
 
 
@@ -136,11 +137,13 @@ def produced(account: Account) -> Table:
         named, cost = (model.experiment, model.recipe, model.seed), model.cost_to_produce
         for step in cost.steps:
             of = step.recipe or text("shared")
-            rows.append(ProducedRow(*named, step.rule, of, len(step.ids), step.energy_J, ids=step.ids))
+            rows.append(
+                ProducedRow(*named, step.rule, of, len(step.ids), step.energy_J, device=step.device, ids=step.ids)
+            )
         attempts, missing = sum(len(step.ids) for step in cost.steps), "; ".join(cost.missing)
         total = noted("total, at least") if cost.missing else noted("total")
         ids = [one for step in cost.steps for one in step.ids]
-        rows.append(ProducedRow(*named, total, None, attempts, cost.energy_J, cost.carbon_g, missing, ids))
+        rows.append(ProducedRow(*named, total, None, attempts, cost.energy_J, cost.carbon_g, missing, ids=ids))
     return Table(
         "produced",
         "Cost to produce each model: its step and those of its ancestors, each once",
@@ -153,6 +156,7 @@ def produced(account: Account) -> Table:
             _ENERGY,
             Column("carbon_g", "Carbon", "g CO₂e", "interval", formula=_CARBON, factors=("grid", *_MEASURED)),
             Column("missing", "Not counted, and why", if_known=True),
+            Column("device", "Device that a plan chose", if_known=True),
         ],
         rows,
         [text("A training resumed from a checkpoint includes the interrupted attempts before it.")],
