@@ -96,13 +96,17 @@ class Consumed:
 
     def production(self, experiment: str, recipe: str) -> Consumption | None:
         """Return what a recipe's model took to be made, the mean over seeds; None where a part of it is unknown."""
-        by_id = {row.id: consumption for row, consumption in self.jobs}
         made = []
         for model in self._models[experiment, recipe]:
             ids = [one for step in model.cost_to_produce.steps for one in step.ids]
             if ids:
-                made.append(together([by_id[one] for one in ids]))
+                made.append(together([self._consumption[one] for one in ids]))
         return together(made).scaled(1 / len(made)) if made else None
+
+    @cached_property
+    def _consumption(self) -> dict[str, Consumption]:
+        """What each attempt consumed itself, by its id."""
+        return {row.id: consumption for row, consumption in self.jobs}
 
     @cached_property
     def _by_id(self) -> dict[str, StoredJob]:
