@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -20,7 +21,7 @@ from greenllm.errors import UserError
 from greenllm.estimate import Interval
 from greenllm.footprint.carbon import carbon_g, grid_factor
 from greenllm.footprint.grid_carbon import grid_carbon
-from greenllm.footprint.power_over_time import series
+from greenllm.footprint.power_over_time import Course, series
 from greenllm.study.results import read_study
 from greenllm.tasks import TASKS
 
@@ -119,7 +120,11 @@ def test_power_over_time_holds_the_same_energy(study: dict[str, Any]) -> None:
     )
 )
 def test_binning_power_loses_no_energy(pieces: list[tuple[float, float, str, float]]) -> None:
-    found = series([(start, start + length, stage, "cpu", watts) for start, length, stage, watts in pieces], bins=50)
+    courses = [
+        Course(stage, "cpu", np.array([start]), np.array([start + length]), np.array([watts]))
+        for start, length, stage, watts in pieces
+    ]
+    found = series(courses, bins=50)
     area = sum(
         watts * segment.width_s
         for segment in found

@@ -144,7 +144,8 @@ def _larger(spreads: Mapping[str, Spread]) -> Sequence[bool]:
 def _sums_of_others(values: NDArray[np.float64]) -> NDArray[np.float64]:
     """Return for each value the sum of all others, without its own being added and subtracted again."""
     before, after = np.cumsum(values), np.cumsum(values[::-1])[::-1]
-    return np.append(0.0, before[:-1]) + np.append(after[1:], 0.0)
+    others: NDArray[np.float64] = np.append(0.0, before[:-1]) + np.append(after[1:], 0.0)
+    return others
 
 
 def _is_larger(spread: Spread, other: Spread, significance: float) -> bool:
