@@ -120,13 +120,11 @@ def test_power_over_time_holds_the_same_energy(study: dict[str, Any]) -> None:
     )
 )
 def test_binning_power_loses_no_energy(pieces: list[tuple[float, float, str, float]]) -> None:
-    found = series(
-        [
-            PowerCourse(stage, "cpu", np.array([start]), np.array([start + length]), np.array([watts]))
-            for start, length, stage, watts in pieces
-        ],
-        bins=50,
-    )
+    courses = [
+        PowerCourse(stage, "cpu", np.array([start]), np.array([start + length]), np.array([watts]))
+        for start, length, stage, watts in pieces
+    ]
+    found = series(courses, bins=50)
     area = sum(
         watts * segment.width_s
         for segment in found

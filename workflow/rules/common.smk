@@ -134,7 +134,9 @@ def metered(rule, command, wildcards=(), inputs="{input:q}", threads="{threads}"
 
     `rule` is the rule's name ({rule} fails `snakemake --lint`), `wildcards` are the names of its wildcards. A rule whose
     results depend on the number of threads passes `threads="{params.threads}"`, from `fixed_threads`. `options` are
-    further options of the meter. Snakemake runs a job again if the text that is returned here changes.
+    further options of the meter. Snakemake runs a job again if the text that is returned here changes. It puts a text
+    that is longer than an argument can be into a file, so only a single word may not be: 128 KiB. All words together
+    may have 2 MB (a quarter of the stack's limit, execve(2)), which is some 25,000 inputs.
     """
     words = (
         f"meter --rule {rule}",

@@ -6,7 +6,7 @@ Everything comes from account.json and attribution.json: no ledger is read.
 import datetime
 import math
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -66,13 +66,22 @@ class Consumed:
         shares = [self._in_time[one][1] for one in self._times]
         return math.fsum(span * share for span, share in zip(spans, shares, strict=True)) / math.fsum(spans)
 
-    def together(self, belongs: Callable[[JobRow], bool]) -> Consumption:
-        """Return what some jobs consumed together."""
-        return together([consumption for row, consumption in self.jobs if belongs(row)])
+    def of_recipes(self, experiment: str, recipes: Collection[str | None]) -> list[tuple[JobRow, Consumption]]:
+        """Return each attempt for some recipes of an experiment (None: for all) with what it consumed, in order."""
+        found = (place for recipe in recipes for place in self._places.get((experiment, recipe), ()))
+        return [self.jobs[place] for place in sorted(found)]
+
+    @cached_property
+    def _places(self) -> dict[tuple[str | None, str | None], list[int]]:
+        """Where the attempts of each experiment and recipe are in `jobs`."""
+        found: dict[tuple[str | None, str | None], list[int]] = defaultdict(list)
+        for place, (row, _) in enumerate(self.jobs):
+            found[row.experiment, row.recipe].append(place)
+        return found
 
     def request(self, experiment: str, recipe: RecipeRow) -> Consumption | None:
         """Return what one request to a recipe's server consumes under load, the mean over seeds; None if unknown."""
-        served = [model.serving for model in self._models[experiment, recipe.recipe] if model.serving]
+        served = [model.serving for model in self.models[experiment, recipe.recipe] if model.serving]
         measured = [one for one in served if one.request_terms is not None]
         if not measured:
             return None
@@ -82,13 +91,13 @@ class Consumed:
 
     def idle_power(self, experiment: str, recipe: str) -> Estimate | None:
         """Return the idle power of a recipe's server in W, the mean over seeds; None where it was not measured."""
-        terms = [m.serving.idle_terms for m in self._models[experiment, recipe] if m.serving and m.serving.idle_terms]
+        terms = [m.serving.idle_terms for m in self.models[experiment, recipe] if m.serving and m.serving.idle_terms]
         energy = total_known(Estimate(one, self.parameters) for one in terms)
         return energy and energy.scaled(1 / len(terms))
 
     def reserved_in_service(self, experiment: str, recipe: str) -> Reserved | None:
         """Return what a recipe's server holds for each second that it is in service."""
-        for model in self._models[experiment, recipe]:
+        for model in self.models[experiment, recipe]:
             if model.serving and model.serving.attempt in self._by_id:
                 amounts, unknown = self._reservation(model.serving, 1.0).by_equipment(self.equipment)
                 return None if unknown else amounts
@@ -96,13 +105,17 @@ class Consumed:
 
     def production(self, experiment: str, recipe: str) -> Consumption | None:
         """Return what a recipe's model took to be made, the mean over seeds; None where a part of it is unknown."""
-        by_id = {row.id: consumption for row, consumption in self.jobs}
         made = []
-        for model in self._models[experiment, recipe]:
+        for model in self.models[experiment, recipe]:
             ids = [one for step in model.cost_to_produce.steps for one in step.ids]
             if ids:
-                made.append(together([by_id[one] for one in ids]))
+                made.append(together([self._consumption[one] for one in ids]))
         return together(made).scaled(1 / len(made)) if made else None
+
+    @cached_property
+    def _consumption(self) -> dict[str, Consumption]:
+        """What each attempt consumed itself, by its id."""
+        return {row.id: consumption for row, consumption in self.jobs}
 
     @cached_property
     def _by_id(self) -> dict[str, StoredJob]:
@@ -113,7 +126,8 @@ class Consumed:
         return {host.boot_id: host for host in self.attribution.hosts}
 
     @cached_property
-    def _models(self) -> Mapping[tuple[str, str], list[ModelRow]]:
+    def models(self) -> Mapping[tuple[str, str], list[ModelRow]]:
+        """The models of each experiment and recipe."""
         found: dict[tuple[str, str], list[ModelRow]] = defaultdict(list)
         for model in self.account.models:
             found[model.experiment, model.recipe].append(model)

@@ -3,11 +3,10 @@
 from collections.abc import Iterator, Sequence
 
 from greenllm.account.consumed import Consumed
-from greenllm.account.document import JobRow
 from greenllm.account.footprint_document import PerUnit, Score
 from greenllm.comparison.rows import ModelRow
 from greenllm.estimate import PartialInterval
-from greenllm.footprint.consequences import Consequences, ImpactModel
+from greenllm.footprint.consequences import Consequences, ImpactModel, together
 
 SERVING = ("measure", "serve", "load", "probe")  # stages that operate a model, or measure its operation
 
@@ -43,7 +42,7 @@ def scores(consumed: Consumed, model: ImpactModel) -> Iterator[Score]:
     """Return the scores of SCI for AI (Green Software Foundation, December 2025), for each recipe."""
     for name, experiment in consumed.account.experiments.items():
         for recipe in experiment.comparison.recipes:
-            models = [one for one in consumed.account.models if (one.experiment, one.recipe) == (name, recipe.recipe)]
+            models = consumed.models[name, recipe.recipe]
             request = consumed.request(name, recipe)
             if request is not None:
                 found = next(model.consequences([request]))
@@ -77,11 +76,9 @@ def _provider_scores(
     """
     chain = {step.recipe for one in models for step in one.cost_to_produce.steps if step.recipe} | {recipe}
 
-    def belongs(row: JobRow) -> bool:
-        return row.experiment == name and (row.recipe is None or row.recipe in chain) and row.rule not in SERVING
-
-    made = consumed.together(belongs)
-    trained = [row for row, _ in consumed.jobs if row.rule == "train" and belongs(row) and row.standing == "current"]
+    rows = [(row, own) for row, own in consumed.of_recipes(name, [None, *chain]) if row.rule not in SERVING]
+    made = together([own for _, own in rows])
+    trained = [row for row, _ in rows if row.rule == "train" and row.standing == "current"]
     parameters = [one.parameters for one in models if one.parameters]
     units = {
         "training tokens": sum(float(row.work.get("tokens") or 0) for row in trained),

@@ -27,13 +27,14 @@ REMEDY = "expected what `greenllm deploy` wrote"
 
 def _files(exported: Exported) -> Files:
     account = exported.account
-    cards = {f"{model_name(model)}/README.md": _card(exported, model) for model in account.models if model.engine}
+    site = consequences(account, exported.footprint)
+    cards = {f"{model_name(model)}/README.md": _card(exported, model, site) for model in account.models if model.engine}
     if not cards:
         raise DoesNotApplyError("the study has no model yet; run the workflow first")
     return cards
 
 
-def _card(exported: Exported, model: ModelRow) -> str:
+def _card(exported: Exported, model: ModelRow, site: Consequences) -> str:
     """Return the card that the model's bundle has, with what the account knows."""
     wildcards = {"experiment": model.experiment, "recipe": model.recipe, "seed": str(model.seed)}
     bundle = layout.located(layout.BUNDLE, exported.results, **wildcards)
@@ -45,7 +46,7 @@ def _card(exported: Exported, model: ModelRow) -> str:
         model.quality,
         wildcards,
         Replies.model_validate(read_json(replies, REMEDY)) if replies.is_file() else None,
-        _impact(exported.account, model, consequences(exported.account, exported.footprint)),
+        _impact(exported.account, model, site),
     )
 
 
