@@ -1,5 +1,6 @@
 """A plan, carried out by SLURM: jobs wait in its queue, start as planned, and the ledgers say what that saved."""
 
+import json
 import subprocess
 import sys
 import time
@@ -9,7 +10,7 @@ from pathlib import Path
 import pytest
 from cluster.slurm import SlurmCluster
 from cluster.workflow import ROOT, Workflow
-from compressed_signal import CompressedSignal, read, two_experiments, unix
+from compressed_signal import CompressedSignal, read, rfc3339, two_experiments, unix
 
 GREENLLM = Path(sys.executable).with_name("greenllm")
 LOW_S = (40.0, 85.0)  # after the call of `greenllm plan`, which a busy machine delays
@@ -93,6 +94,9 @@ def test_the_saving_is_the_ledgers_energy_times_the_signal(done):
 
 def test_jobs_with_a_start_each_are_not_submitted_as_an_array(done):
     workflow = Workflow(done.workflow.cluster, done.workflow.folder)
+    plan = read(done.results / "plan/plan.json")
+    plan["jobs"][0]["runs"][0]["start"] = rfc3339(time.time() + 3600)  # one start is to come
+    (done.results / "plan/plan.json").write_text(json.dumps(plan))
     again = ("--forcerun", "preprocess", *TARGET)
     workflow.start("--configfile", f"{workflow.folder}/study.yaml", *again, "--slurm-array-jobs", "all")
     assert workflow.wait() == 2
