@@ -1,6 +1,7 @@
 """Training over two nodes: one model, a meter on each node, and what happens when a node is lost."""
 
 import json
+import shutil
 import subprocess
 import sys
 from typing import Any
@@ -15,7 +16,7 @@ from narrowing import known
 
 from greenllm.attribution import Attribution, attribute
 from greenllm.attribution.jobs import JobEnergy
-from greenllm.training.checkpoints import WHOLE
+from greenllm.training.checkpoints import WHOLE, step_of
 
 RESULTS = "results-nodes"
 MODEL = f"{RESULTS}/models/support/baseline/seed-1/model"
@@ -115,24 +116,45 @@ def test_the_energy_of_each_node_is_what_its_own_counters_counted(trained, attri
             assert row.jobs_J + row.other_J + row.idle_J == pytest.approx(read_J, rel=1e-3)
 
 
-def test_a_training_that_loses_a_node_resumes_from_its_checkpoint(cluster, workflow):
-    start(workflow, epochs=12, evaluations=12)
+def newest_checkpoint(workflow: Workflow) -> int:
+    """Return the step of the newest complete checkpoint, 0 without one."""
     checkpoints = workflow.folder / RESULTS / "models/support/baseline/seed-1/checkpoints"
-    workflow.wait_for(lambda: any(checkpoints.glob(f"checkpoint-*/{WHOLE}")))
-    first = next(job for job in reversed(slurm_jobs(cluster)) if job.state == "RUNNING")
-    assert first.node == "node[1-2]"
+    return max((step_of(path.parent) for path in checkpoints.glob(f"checkpoint-*/{WHOLE}")), default=0)
+
+
+def running(cluster: SlurmCluster) -> str:
+    """Return the number of the job that runs on both nodes; an empty text without one."""
+    return next((job.id for job in slurm_jobs(cluster) if (job.state, job.node) == ("RUNNING", "node[1-2]")), "")
+
+
+def test_a_training_that_fails_on_one_node_and_then_loses_it_resumes_from_its_checkpoint(cluster, trained, workflow):
+    for made in ("data", "energy/collect", "energy/preprocess"):  # the data again would take as long as the training
+        shutil.copytree(trained.folder / RESULTS / made, workflow.folder / RESULTS / made)
+    start(workflow, epochs=12, evaluations=12)
+    workflow.wait_for(lambda: newest_checkpoint(workflow) > 0)
+    failed = running(cluster)
+    # the step on the second node: the first node's is 0
+    cluster.run("scancel", "--signal=KILL", f"{failed}.1")
+    log = workflow.folder / "logs/train/support/baseline/seed-1.log"
+    workflow.wait_for(lambda: "error: the training on node2 ended with exit status" in log.read_text())
+    workflow.wait_for(lambda: running(cluster) not in ("", failed))
+    reached = newest_checkpoint(workflow)
+    workflow.wait_for(lambda: newest_checkpoint(workflow) > reached)
+    lost = running(cluster)
     cluster.kill(cluster.nodes[1])
     try:
-        workflow.wait_for(lambda: first.id in [job.id for job in slurm_jobs(cluster) if job.state == "NODE_FAIL"])
+        workflow.wait_for(lambda: lost in [job.id for job in slurm_jobs(cluster) if job.state == "NODE_FAIL"])
     finally:
         cluster.start(cluster.nodes[1])
         cluster.wait_until_ready()
     assert workflow.wait() == 0, workflow.log
     found = attribute(workflow.folder / RESULTS / "ledger")
-    (lost, lost_part), (made, made_part) = trainings(found)
-    assert (lost.status, lost.host, lost_part.status, lost_part.host) == ("killed", "node1", "lost", "node2")
-    assert [one.waste for one in (lost, lost_part, made, made_part)] == ["killed", "lost", None, None]
-    assert known(found.waste["lost"]).value == known(lost_part.energy).value > 0
-    assert known(found.waste["killed"]).value == known(lost.energy).value > 0
+    each = [(one.host, one.status, one.waste) for pair in trainings(found) for one in pair]
+    assert each == [
+        ("node1", "failed", "failed"), ("node2", "lost", "lost"),
+        ("node1", "killed", "killed"), ("node2", "lost", "lost"),
+        ("node1", "succeeded", None), ("node2", "succeeded", None),
+    ]  # fmt: skip
+    assert all(known(one.energy).value > 0 for pair in trainings(found) for one in pair)
     assert found.troubles == []
-    assert json.loads((workflow.folder / MODEL / "training.json").read_text())["resumed_from_step"] > 0
+    assert json.loads((workflow.folder / MODEL / "training.json").read_text())["resumed_from_step"] > reached

@@ -170,6 +170,7 @@ def _train_together(
     os.environ.setdefault("GLOO_SOCKET_IFNAME", node.interface)
     if node.count > 1:
         os.environ.setdefault("NCCL_SOCKET_IFNAME", node.interface)
+        os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")  # or it warns of each address without a name
     import logging
 
     from torch.distributed.elastic.multiprocessing.api import SignalException
