@@ -4,7 +4,8 @@ import math
 
 import pytest
 import yaml
-from response_surfaces import SPACE, SURFACES, case
+from response_surfaces import FAMILIAR, SPACE
+from surface_searches import searched
 
 from greenllm.errors import UserError
 from greenllm.tuning.result import write_fragment, write_probes
@@ -12,16 +13,16 @@ from greenllm.tuning.search import Cost, Found, Probe, ProbeFailedError, search
 from greenllm.tuning.space import Setting, Space
 
 
-@pytest.mark.parametrize("name", SURFACES)
+@pytest.mark.parametrize("name", FAMILIAR)
 def test_the_search_ends_near_the_optimum_within_25_probes(name):
     """A single search may miss a little: benchmarks/tuning.py has the share of many within 5 %."""
-    excess = [case(name, None, seed).excess for seed in range(3)]
+    excess = [searched(FAMILIAR[name], None, seed).excess for seed in range(3)]
     assert sorted(excess)[1] <= 0.08
     assert max(excess) <= 0.25
 
 
 def test_a_bound_of_time_excludes_what_is_too_slow():
-    found = case("saturating", 0.8, 1)
+    found = searched(FAMILIAR["saturating"], 0.8, 1)
     assert found.excess <= 0.15
     assert found.time_of_bound <= 1.03  # within the noise of a probe
 
@@ -94,7 +95,7 @@ def test_a_knob_without_values_or_with_one_twice_is_refused():
 
 
 def test_the_same_seed_probes_the_same_settings():
-    first, second = (case("ridge", None, 3).found for _ in range(2))
+    first, second = (searched(FAMILIAR["ridge"], None, 3).found for _ in range(2))
     assert [one.setting for one in first.probes] == [one.setting for one in second.probes]
     assert len(first.probes) == 25
     assert first.best in SPACE.settings()
