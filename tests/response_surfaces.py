@@ -1,10 +1,13 @@
 """Synthetic surfaces of energy and time over the settings of `greenllm tune`, of several shapes.
 
-The constants of the search were chosen on FAMILIAR. UNSEEN was written afterwards and only ever measured.
+The constants of the search were chosen on FAMILIAR and on `drawn`'s seeds below 100. UNSEEN and other seeds were only
+measured.
 """
 
 import math
 from collections.abc import Callable
+
+import numpy as np
 
 from greenllm.tuning.search import Cost
 from greenllm.tuning.space import Setting, Space
@@ -129,7 +132,7 @@ def demand(one: Setting) -> Cost:
 
 def throttled(one: Setting) -> Cost:
     """Above 500 W and a batch of 32 the card gets hot and slows down."""
-    batch, bf16, threads, limit_W = knobs(one)
+    _, bf16, _, limit_W = knobs(one)
     hot = 1.5 if limit_W > 500 and one.batch > 32 else 1.0
     time_s = 0.01 * hot * (1 + 10 / one.batch) * (700 / limit_W) ** 0.6 * (0.7 if bf16 else 1) * (1 + 0.5 / one.threads)
     return Cost(time_s * (260 + 0.8 * limit_W + 12 * one.threads), time_s)
@@ -158,6 +161,44 @@ def oversubscribed(one: Setting) -> Cost:
     time_s = max(compute_s, 8e-3 / min(one.threads, 8)) * (3 if one.threads > 8 else 1) * (1 + 0.04 * max(0, batch - 6))
     busy = compute_s / time_s
     return Cost(time_s * (100 + limit_W * (0.3 + 0.7 * min(1, busy)) + 8 * one.threads), time_s)
+
+
+def drawn(seed: int) -> Surface:
+    """Return a surface with randomly drawn constants.
+
+    Computing, reading memory and feeding data overlap; threads contend; a large batch leaves the cache and, for half
+    of the seeds, the memory; a third of the cards throttle; a card draws what it needs up to its limit; the host idles.
+    """
+    chance = np.random.default_rng([seed, 20])
+    between = chance.uniform
+
+    def log_between(low: float, high: float) -> float:
+        return float(np.exp(between(np.log(low), np.log(high))))
+
+    half_filled, memory_s, overlap = log_between(2, 60), log_between(0.05, 20), between(1.5, 8)
+    feed_s, contention, alpha = log_between(0.1, 4), between(0, 0.12), between(0.6, 1)
+    faster, conversion = log_between(0.6, 3), between(0, 0.6)
+    clock, full_W = between(0.3, 1.0), between(350, 750)
+    cache, leaves = 2 ** between(2, 9), between(0, 0.25)
+    memory = 2 ** between(5, 9) if chance.random() < 0.5 else math.inf
+    throttles_W = between(350, 650) if chance.random() < 1 / 3 else math.inf
+    host_W, thread_W, idle = log_between(60, 900), log_between(2, 15), between(0.15, 0.5)
+
+    def surface(one: Setting) -> Cost | None:
+        bf16, limit_W = one.precision == "bf16", one.power_limit_W or 0
+        if one.batch * (1 if bf16 else 2) > memory:
+            return None
+        speed = (min(limit_W, full_W) / full_W) ** clock * (
+            (faster if bf16 else 1) / (1 + conversion * bf16 * 4 / one.batch)
+        )
+        hot = 1 + 0.4 * (limit_W > throttles_W and one.batch > half_filled)
+        compute_s = hot * (1 + half_filled / one.batch) / speed * (1 + leaves * max(0, math.log2(one.batch / cache)))
+        parts_s = (compute_s, memory_s / one.batch / (1 + bf16), feed_s / one.threads**alpha)
+        time_s = sum(part**overlap for part in parts_s) ** (1 / overlap) * (1 + contention * (one.threads - 1) / 4)
+        needs_W = full_W * (idle + (1 - idle) * compute_s / time_s * one.batch / (one.batch + half_filled / 4))
+        return Cost(0.01 * time_s * (host_W + thread_W * one.threads + min(limit_W, needs_W)), 0.01 * time_s)
+
+    return surface
 
 
 FAMILIAR: dict[str, Surface] = {

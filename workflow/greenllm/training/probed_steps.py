@@ -91,10 +91,8 @@ def train_steps(probe: TrainingProbe, settings: Training, model: Decoder | None,
             done=lambda step: None,
             callbacks=[window],
         )
-        try:
-            trainer.train()
-        finally:
-            trainer.progress.close()
+        trainer.remove_callback(trainer.progress)
+        trainer.train()
     work = planned.work(window.first, window.last)
     return ProbedSteps(window.start_s, window.end_s, work.samples, work.tokens, int(on_gpu))
 
