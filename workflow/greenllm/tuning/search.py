@@ -56,6 +56,10 @@ class Found:
     within: bool
     front: Sequence[Setting]
 
+    def typical(self, setting: Setting) -> Cost:
+        """Return the median of a setting's probes: one that was disturbed counts little."""
+        return _median([one.cost for one in self.probes if one.setting == setting and one.cost is not None])
+
 
 @dataclass
 class _Costs:
@@ -64,9 +68,8 @@ class _Costs:
     known: dict[Setting, list[Cost]] = field(default_factory=lambda: defaultdict(list))
 
     def typical(self, setting: Setting) -> Cost:
-        """Return the median of the setting's probes: one that was disturbed counts little."""
-        costs = self.known[setting]
-        return Cost(median(one.energy_J for one in costs), median(one.time_s for one in costs))
+        """Return the median of a setting's probes."""
+        return _median(self.known[setting])
 
     def within(self, bound_s: float) -> list[Setting]:
         """Return the settings within the bound, the one with the least energy first."""
@@ -121,6 +124,10 @@ def search(
     repeated = [one for one in allowed if len(costs.known[one]) > 1]
     best = (repeated or allowed or costs.fastest())[0]
     return Found(done, best, bool(allowed), costs.front())
+
+
+def _median(costs: Sequence[Cost]) -> Cost:
+    return Cost(median(one.energy_J for one in costs), median(one.time_s for one in costs))
 
 
 def _spread(space: Space, number: int, seed: int) -> list[Setting]:
