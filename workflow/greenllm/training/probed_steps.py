@@ -65,7 +65,7 @@ class _Window(TrainerCallback):  # type: ignore[misc]
 def train_steps(probe: TrainingProbe, settings: Training, model: Decoder | None, order: TrainingOrder) -> ProbedSteps:
     """Train for one order, with a fresh model of which nothing is saved, and return the window of its steps.
 
-    Raises UserError if the data or the model cannot be trained on.
+    Raises UserError if the data or the model cannot be trained on, SystemExit (status 1) if GPU memory does not suffice.
     """
     on_gpu = prepare_device(probe.device, order.threads)
     be_deterministic(on_gpu)
@@ -92,7 +92,10 @@ def train_steps(probe: TrainingProbe, settings: Training, model: Decoder | None,
             callbacks=[window],
         )
         trainer.remove_callback(trainer.progress)
-        trainer.train()
+        try:
+            trainer.train()
+        except torch.OutOfMemoryError:
+            raise SystemExit(f"greenllm probe-training: batch {order.batch}: the GPU has not enough memory") from None
     work = planned.work(window.first, window.last)
     return ProbedSteps(window.start_s, window.end_s, work.samples, work.tokens, int(on_gpu))
 
