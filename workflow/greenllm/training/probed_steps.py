@@ -65,7 +65,7 @@ class _Window(TrainerCallback):  # type: ignore[misc]
 def train_steps(probe: TrainingProbe, settings: Training, model: Decoder | None, order: TrainingOrder) -> ProbedSteps:
     """Train for one order, with a fresh model of which nothing is saved, and return the window of its steps.
 
-    Raises UserError if the data or the model cannot be trained on, SystemExit (status 1) if GPU memory does not suffice.
+    Raises UserError if the data or the model cannot be trained on, SystemExit (status 1) if GPU memory is short.
     """
     on_gpu = prepare_device(probe.device, order.threads)
     be_deterministic(on_gpu)
