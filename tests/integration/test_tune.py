@@ -75,23 +75,32 @@ def test_a_training_is_tuned(tmp_path, env, data):
         (["--data", "x", "--power-limit", "300"], "--power-limit: needs GPUs"),
         (["--data", "x", "--longest-s", "0"], "--longest-s 0: expected seconds"),
         (["--data", "x", "--probes", "0"], "--probes 0: expected at least 1"),
+        (["--data", "x", "--batch", "2,2"], "--batch 2,2: expected whole numbers such as 1,2,4, each once"),
+        (["--data", "x", "--batch", ""], "--batch: expected at least one whole number"),
+        (["--data", "x", "--threads", "0"], "--threads 0: expected at least 1"),
+        (["--data", "x", "--settings", "{epochz: 3}"], "--settings: epochz: unknown key; did you mean 'epochs'?"),
+        (["--data", "x", "--model", "{size: huge}"], "--model: size: 'huge' is not one of the choices"),
+        (["--data", "x", "--from", "none"], "none/config.json: no such file"),
+        (["--data", "x", "--predictions", "none"], "--predictions: is for --bundle"),
+        (["--bundle", "x", "--predictions", "none"], "x/greenllm.json: no such file"),
+        (["--bundle", "x", "--settings", "{epochs: 3}"], "--settings, --model and --from are for --data"),
     ],
 )
 def test_a_mistake_is_one_line(tmp_path, env, data, options, reason):
-    options = [data if word == "x" else word for word in options]
+    options = [data if word == "x" and "--data" in options else word for word in options]
     done = tune(*options, "--out", tmp_path / "out", env=env)
     assert (done.returncode, done.stderr.count("\n")) == (2, 1)
     assert reason in done.stderr
 
 
-def test_a_process_that_ends_says_why_and_is_not_started_again_and_again(tmp_path, env, data):
+def test_a_mistake_that_only_the_probed_process_sees_ends_the_search_at_once(tmp_path, env, data):
     (tmp_path / "prepared").mkdir()
     shutil.copy(data / "train.parquet", tmp_path / "prepared")
-    done = tune("--data", tmp_path / "prepared", "--batch", "1", "--out", tmp_path / "out", env=env)
+    done = tune("--data", tmp_path / "prepared", "--batch", "1,2", "--out", tmp_path / "out", env=env)
     assert done.returncode == 2
     assert "Traceback" not in done.stderr
     assert done.stderr.count("tokenizer.json: no such file") == 1
-    assert "every probe failed" in done.stderr
+    assert "its message is above" in done.stderr
 
 
 @pytest.mark.skipif(shutil.which("cc") is None, reason="needs a C compiler for the simulated NVML")

@@ -4,7 +4,8 @@ import math
 
 import pytest
 import yaml
-from response_surfaces import SPACE, SURFACES, case
+from response_surfaces import FAMILIAR, SPACE, UNSEEN
+from surface_searches import PROBES, searched
 
 from greenllm.errors import UserError
 from greenllm.tuning.result import write_fragment, write_probes
@@ -12,16 +13,36 @@ from greenllm.tuning.search import Cost, Found, Probe, ProbeFailedError, search
 from greenllm.tuning.space import Setting, Space
 
 
-@pytest.mark.parametrize("name", SURFACES)
-def test_the_search_ends_near_the_optimum_within_25_probes(name):
-    """A single search may miss a little: benchmarks/tuning.py has the share of many within 5 %."""
-    excess = [case(name, None, seed).excess for seed in range(3)]
-    assert sorted(excess)[1] <= 0.08
-    assert max(excess) <= 0.25
+def test_of_ten_surfaces_that_the_search_was_not_made_for_nine_end_within_5_percent_of_the_optimum():
+    """In 25 probes of 540 settings. benchmarks/tuning.py has the share of many searches."""
+    excess = {name: searched(surface, None, 1).excess for name, surface in UNSEEN.items()}
+    assert sum(one <= 0.05 for one in excess.values()) >= 9, excess
+    assert max(excess.values()) <= 0.3, excess
+
+
+def test_what_was_probed_is_repeated_at_the_end_only():
+    found = searched(UNSEEN["valley"], None, 2).found
+    settings = [one.setting for one in found.probes]
+    assert len(settings) == PROBES
+    assert len(set(settings[:-3])) == PROBES - 3
+    assert set(settings[-3:]) <= set(settings[:-3])
+
+
+def test_a_disturbed_probe_does_not_change_what_is_found():
+    calls = list[int]()
+
+    def probe(setting: Setting) -> Cost:
+        calls.extend([setting.batch] * (setting.batch == 4))
+        return Cost((10.0 if len(calls) == 2 and setting.batch == 4 else 1.0) * (1 + abs(setting.batch - 4)), 1.0)
+
+    found = search(Space([1, 2, 4, 8], [1]), probe, probes=12)
+    assert calls == [4, 4, 4]
+    assert found.best.batch == 4
+    assert found.typical(found.best).energy_J == 1.0
 
 
 def test_a_bound_of_time_excludes_what_is_too_slow():
-    found = case("saturating", 0.8, 1)
+    found = searched(FAMILIAR["saturating"], 0.8, 1)
     assert found.excess <= 0.15
     assert found.time_of_bound <= 1.03  # within the noise of a probe
 
@@ -94,7 +115,6 @@ def test_a_knob_without_values_or_with_one_twice_is_refused():
 
 
 def test_the_same_seed_probes_the_same_settings():
-    first, second = (case("ridge", None, 3).found for _ in range(2))
+    first, second = (searched(FAMILIAR["ridge"], None, 3).found for _ in range(2))
     assert [one.setting for one in first.probes] == [one.setting for one in second.probes]
-    assert len(first.probes) == 25
     assert first.best in SPACE.settings()

@@ -24,14 +24,15 @@ if TYPE_CHECKING:
 
 One = TypeVar("One")
 PRECISIONS = ("fp32", "bf16")
+NOTHING = "{}"
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
     add = parser.add_argument
     add("--data", type=Path, help="tune a training, J per sample: folder that `greenllm preprocess` wrote")
-    add("--settings", default="{}", help="training settings: JSON or YAML, or a file of it")
-    add("--model", default="{}", help="train from scratch: size and context (tokens): JSON or YAML, or a file of it")
+    add("--settings", default=NOTHING, help="training settings: JSON or YAML, or a file of it")
+    add("--model", default=NOTHING, help="train from scratch: size and context (tokens): JSON or YAML, or a file of it")
     add("--from", dest="parent", type=Path, help="train from the model in this folder, instead of --model")
     add("--bundle", type=Path, help="tune a server, J per request: a bundle that `greenllm deploy` made")
     add("--predictions", type=Path, help="with --bundle: JSONL file that `greenllm evaluate` wrote, for its prompts")
@@ -82,19 +83,13 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _check(arguments: argparse.Namespace) -> None:
-    """Raise UserError where the options do not fit together, or a number is out of its range."""
+    """Raise UserError where the options do not fit together, a file is missing, or a number is out of its range."""
     if (arguments.data is None) == (arguments.bundle is None):
         raise UserError("expected either --data, to tune a training, or --bundle, to tune a server")
-    if arguments.bundle is not None and arguments.predictions is None:
-        raise UserError("--predictions: is missing; expected the JSONL file that `greenllm evaluate` wrote")
-    for folder, file, command in (
-        (arguments.data, "train.parquet", "preprocess"),
-        (arguments.bundle, "greenllm.json", "deploy"),
-    ):
-        if folder is not None and not (folder / file).is_file():
-            raise UserError(f"{folder / file}: no such file; expected the folder that `greenllm {command}` wrote")
-    if arguments.bundle is not None and arguments.precision:
-        raise UserError("--precision: a bundle has its own; leave it out, or tune each recipe's bundle")
+    if arguments.data is not None:
+        _check_training(arguments)
+    else:
+        _check_serving(arguments)
     if arguments.power_limit and not arguments.gpus:
         raise UserError("--power-limit: needs GPUs whose power is limited; add --gpus N")
     for option in ("probes", "requests", "max_tokens"):
@@ -105,12 +100,48 @@ def _check(arguments: argparse.Namespace) -> None:
             raise UserError(f"--{option.replace('_', '-')} {value:g}: expected seconds, a number above 0")
 
 
+def _check_training(arguments: argparse.Namespace) -> None:
+    from greenllm.config.models import Model
+    from greenllm.config.models import Training as Settings
+    from greenllm.config.read import read_settings
+
+    if arguments.predictions is not None:
+        raise UserError("--predictions: is for --bundle; leave it out")
+    if arguments.parent is not None and arguments.model != NOTHING:
+        raise UserError("--model: is for a training from scratch; leave it or --from out")
+    _require_file(arguments.data / "train.parquet", "the folder that `greenllm preprocess` wrote")
+    if arguments.parent is not None:
+        _require_file(arguments.parent / "config.json", "a Hugging Face model folder")
+    read_settings(arguments.settings, Settings)
+    read_settings(arguments.model, Model, option="--model")
+
+
+def _check_serving(arguments: argparse.Namespace) -> None:
+    if arguments.precision:
+        raise UserError("--precision: a bundle has its own; leave it out, or tune each recipe's bundle")
+    if arguments.settings != NOTHING or arguments.model != NOTHING or arguments.parent is not None:
+        raise UserError("--settings, --model and --from are for --data; leave them out")
+    predictions = "the JSONL file that `greenllm evaluate` wrote"
+    if arguments.predictions is None:
+        raise UserError(f"--predictions: is missing; expected {predictions}")
+    _require_file(arguments.bundle / "greenllm.json", "the folder that `greenllm deploy` wrote")
+    _require_file(arguments.predictions, predictions)
+
+
+def _require_file(path: Path, expected: str) -> None:
+    if not path.is_file():
+        raise UserError(f"{path}: no such file; expected {expected}")
+
+
 def _space(arguments: argparse.Namespace) -> "Space":
     from greenllm.tuning.space import Space
 
+    batch = _list("--batch", arguments.batch, int, lambda one: one >= 1, "whole numbers such as 1,2,4")
+    if not batch:
+        raise UserError("--batch: expected at least one whole number")
     limits_W = _list("--power-limit", arguments.power_limit, float, lambda one: one > 0, "watts such as 200,300")
     return Space(
-        batch=_list("--batch", arguments.batch, int, lambda one: one >= 1, "whole numbers such as 1,2,4"),
+        batch=batch,
         threads=candidates(usable_threads(arguments.threads)),
         precision=_list("--precision", arguments.precision, str, PRECISIONS.__contains__, "of fp32,bf16") or [None],
         power_limit_W=[*limits_W] or [None],
@@ -126,6 +157,8 @@ def _list(option: str, text: str, kind: Callable[[str], One], valid: Callable[[O
             raise UserError(f"{option} {text}: expected {form}") from None
     if not all(map(valid, values)):
         raise UserError(f"{option} {text}: expected {form}")
+    if len(set(values)) < len(values):
+        raise UserError(f"{option} {text}: expected {form}, each once")
     return values
 
 

@@ -65,7 +65,7 @@ class _Window(TrainerCallback):  # type: ignore[misc]
 def train_steps(probe: TrainingProbe, settings: Training, model: Decoder | None, order: TrainingOrder) -> ProbedSteps:
     """Train for one order, with a fresh model of which nothing is saved, and return the window of its steps.
 
-    Raises UserError if the data or the model cannot be trained on.
+    Raises UserError if the data or the model cannot be trained on, SystemExit (status 1) if GPU memory is short.
     """
     on_gpu = prepare_device(probe.device, order.threads)
     be_deterministic(on_gpu)
@@ -91,10 +91,11 @@ def train_steps(probe: TrainingProbe, settings: Training, model: Decoder | None,
             done=lambda step: None,
             callbacks=[window],
         )
+        trainer.remove_callback(trainer.progress)
         try:
             trainer.train()
-        finally:
-            trainer.progress.close()
+        except torch.OutOfMemoryError:
+            raise SystemExit(f"greenllm probe-training: batch {order.batch}: the GPU has not enough memory") from None
     work = planned.work(window.first, window.last)
     return ProbedSteps(window.start_s, window.end_s, work.samples, work.tokens, int(on_gpu))
 

@@ -20,6 +20,9 @@ from greenllm.training.probing import ProbedSteps, TrainingOrder
 from greenllm.tuning.search import Cost, ProbeFailedError
 from greenllm.tuning.space import Setting
 
+# The exit status of a command that the user called in a wrong way.
+MISTAKEN = 2
+
 
 @dataclass(frozen=True)
 class ProbedWindow:
@@ -143,15 +146,19 @@ class Prober:
     def probe(self, setting: Setting) -> Cost:
         """Return what a unit of work costs with a setting.
 
-        Raises ProbeFailedError where the process ends, UserError where the energy is unknown.
+        Raises ProbeFailedError where the process ends, UserError where the energy is unknown or the process ends by a
+        mistake of the user, which every setting would share.
         """
         try:
             process = self._process_for(setting)
             meters = [process.process.pid, self.around.meter_pid]
             window = self.workload.probe(process, setting, meters)
         except UserError as error:
+            mistaken = self._process is not None and self._process.process.poll() == MISTAKEN
             with contextlib.suppress(UserError):
                 self._stop()
+            if mistaken:
+                raise
             self.report(f"{setting}: failed: {error}")
             raise ProbeFailedError(str(error)) from None
         if self._attempt is None:  # now its meter has begun its ledger

@@ -22,15 +22,15 @@ def write_fragment(path: Path, found: Found, unit: str, bound_s: float | None, s
 
     `spent` is the energy of the tuning (J), None where it is unknown.
     """
-    mean = {probe.setting: _mean(found, probe.setting) for probe in found.probes if probe.cost is not None}
-    energy_J, time_s = mean[found.best]
-    dearest = max(mean, key=lambda one: mean[one][0])
+    known = {probe.setting: found.typical(probe.setting) for probe in found.probes if probe.cost is not None}
+    cost = known[found.best]
+    dearest = max(known, key=lambda one: known[one].energy_J)
     lines = [
-        f"{found.best}: {energy_J:.4g} J and {time_s:.3g} s per {unit}, {_within(found, bound_s)}.",
-        f"The most of {len(mean)} settings: {mean[dearest][0]:.4g} J per {unit} ({dearest}).",
+        f"{found.best}: {cost.energy_J:.4g} J and {cost.time_s:.3g} s per {unit}, {_within(found, bound_s)}.",
+        f"The most of {len(known)} settings: {known[dearest].energy_J:.4g} J per {unit} ({dearest}).",
         f"{len(found.probes)} probes" + ("." if spent is None else f", {spent.value:.4g} J in all."),
     ]
-    if unit == "sample" and len({setting.batch for setting in mean}) > 1:
+    if unit == "sample" and len({setting.batch for setting in known}) > 1:
         lines.append("Another batch trains another model: compare its quality, and adapt learning_rate.")
     text = "".join(f"# {line}\n" for line in lines) + yaml.safe_dump(fragment(found.best, unit), sort_keys=False)
     with replacing(path) as beside:
@@ -58,11 +58,6 @@ def _within(found: Found, bound_s: float | None) -> str:
     if found.within:
         return f"the least energy within {bound_s:g} s"
     return f"the fastest, since none is within {bound_s:g} s"
-
-
-def _mean(found: Found, setting: Setting) -> tuple[float, float]:
-    costs = [probe.cost for probe in found.probes if probe.setting == setting and probe.cost is not None]
-    return sum(cost.energy_J for cost in costs) / len(costs), sum(cost.time_s for cost in costs) / len(costs)
 
 
 def write_probes(path: Path, found: Found, unit: str) -> None:

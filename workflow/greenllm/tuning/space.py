@@ -1,11 +1,8 @@
 """What `greenllm tune` varies: the settings, and the values that each of their knobs may have."""
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
-
-import numpy as np
-import numpy.typing as npt
 
 from greenllm.errors import UserError
 
@@ -59,18 +56,23 @@ class Space:
         return [knob for knob in KNOBS if len(self.values(knob)) > 1]
 
     def settings(self) -> list[Setting]:
-        """Return all settings."""
+        """Return all settings, those of one precision and power limit together: another one needs another process."""
         return [
             Setting(batch, threads, precision, limit_W)
-            for batch, threads, precision, limit_W in itertools.product(
-                self.batch, self.threads, self.precision, self.power_limit_W
+            for limit_W, precision, batch, threads in itertools.product(
+                self.power_limit_W, self.precision, self.batch, self.threads
             )
         ]
 
-    def coordinates(self, settings: Sequence[Setting]) -> npt.NDArray[np.float64]:
-        """Return the place of each setting's values among those of its turned knobs, from 0 (first) to 1 (last)."""
-        places = [
-            [list(self.values(knob)).index(getattr(one, knob)) / (len(self.values(knob)) - 1) for knob in self.turned]
-            for one in settings
-        ]
-        return np.array(places, dtype=np.float64).reshape(len(settings), len(self.turned))
+    def places(self, setting: Setting) -> dict[str, int]:
+        """Return the index of a setting's value among those of each turned knob."""
+        return {knob: list(self.values(knob)).index(getattr(setting, knob)) for knob in self.turned}
+
+    def at(self, places: Mapping[str, int]) -> Setting:
+        """Return the setting at these indices of the turned knobs."""
+        return Setting(**{knob: self.values(knob)[places.get(knob, 0)] for knob in KNOBS})  # type: ignore[arg-type]
+
+    def steps(self, one: Setting, other: Setting) -> int:
+        """Return the number of steps of knobs, from one value to the next, that are between two settings."""
+        here, there = self.places(one), self.places(other)
+        return sum(abs(here[knob] - there[knob]) for knob in self.turned)
