@@ -78,7 +78,7 @@ def test_jobs_start_within_15_seconds_of_the_plan_on_both_nodes(done):
     planned = {job["name"]: job for job in read(done.results / "plan/plan.json")["jobs"]}
     assert jobs.keys() == planned.keys()
     for name, job in jobs.items():
-        assert 0 <= job["delay_s"] < (15 if name.startswith("preprocess") else 2), name
+        assert 0 <= job["delay_s"] < 15, name
         assert unix(planned[name]["runs"][0]["start"]) - unix(planned[name]["at_once"]["start"]) > 20, name
     logs = [read(path) for path in sorted(done.results.glob("energy/preprocess/*.json"))]
     assert {log["host"] for log in logs} == {"node1", "node2"}
