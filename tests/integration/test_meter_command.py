@@ -445,6 +445,44 @@ def test_an_empty_meter_id_is_no_meter_around(tmp_path, env):
     assert list((tmp_path / "locks").glob("cpu-*"))
 
 
+PART = """
+import json, os, pathlib, subprocess, sys
+own = pathlib.Path(sys.argv[1])
+elsewhere = {name: value for name, value in os.environ.items() if name != "GREENLLM_METER_ID"}
+elsewhere |= {f"GREENLLM_{name}": str(own / place) for name, place in {"PROCFS": "proc", "SYSFS": "sys"}.items()}
+elsewhere["GREENLLM_LOCKS"] = str(own / "locks")
+part = ["meter", "--part-of", os.environ["GREENLLM_METER_ID"], "--rule", "train-node", "--threads", "1", "--"]
+subprocess.run([*sys.argv[2:], *part, "sleep", "0.5"], env=elsewhere, check=True)
+"""
+
+
+def test_a_part_on_another_host_leases_there_and_its_energy_is_in_the_jobs_log(tmp_path, env):
+    other = tmp_path / "other"
+    proc = proc_tree(other / "proc")
+    (proc / "self").symlink_to("/proc/self")
+    (proc / "sys/kernel/random/boot_id").write_text("5a2a4d9e-0000-4000-8000-00000000beef\n")
+    PowercapTree(other / "sys", {"intel-rapl:0": ("package-0", lambda t: 20 * t)})
+    (tmp_path / "sys").mkdir()  # without counters
+    log, here = tmp_path / "log.json", env | {"GREENLLM_SYSFS": str(tmp_path / "sys")}
+    done = meter("--threads", 1, "--out", log, "--", sys.executable, "-c", PART, other, *GREENLLM, env=here)
+    assert (done.returncode, done.stderr) == (0, "")
+    job, part = sorted(attribute(tmp_path / "ledger").jobs, key=lambda one: one.id)
+    assert (part.parent, part.attempt.start.reserved_cpus, part.rule) == (job.id, 1, "train-node")
+    assert [path.name for path in (other / "locks").glob("cpu-*")] != []
+    assert (job.elsewhere, part.elsewhere) == ([part], [])
+    written = json.loads(log.read_text())
+    methods = [one["method"] for one in written["components"] if one["component"] == "cpu"]
+    assert methods == ["cpu-model", "rapl"]
+    summed_J = sum(one["energy_J"]["value"] for one in written["components"] if one["energy_J"])
+    assert written["energy_J"]["value"] == pytest.approx(summed_J)
+
+
+def test_what_is_no_meters_id_is_refused(env):
+    done = meter("--part-of", "../elsewhere", "--", "true", env=env)
+    assert done.returncode == 2
+    assert "--part-of ../elsewhere: expected the id of a meter, such as 2026" in done.stderr
+
+
 @pytest.mark.parametrize("command", [["meter", "--", "echo", "ran"], ["probe"]], ids=["meter", "probe"])
 @pytest.mark.parametrize(
     ("variable", "value"),

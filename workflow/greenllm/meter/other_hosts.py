@@ -49,25 +49,23 @@ def components_elsewhere(folder: Path, start: StartRecord) -> list[Component]:
 
     A parameter that differs from this host's parameter of the same name has its boot appended to its name.
     """
-    return [
-        component
-        for path in sorted(folder.glob(f"*/{start.id}.*.jsonl"))
-        if path.parent.name != start.host
-        for component in _components(path, start.parameters)
-    ]
+    found: list[Component] = []
+    for path in sorted(folder.glob(f"*/{start.id}.*.jsonl")):
+        with contextlib.suppress(OSError):
+            ledger, _ = read_ledger(path)
+            if ledger.start is not None and ledger.end is not None and ledger.start["boot_id"] != start.boot_id:
+                found += _components(ledger.start, ledger.end, start.parameters)
+    return found
 
 
-def _components(path: Path, known: Mapping[str, Parameter]) -> Iterator[Component]:
-    try:
-        ledger, _ = read_ledger(path)
-    except OSError:
-        return
-    if ledger.start is None or ledger.end is None:
-        return
-    own = {name: Parameter.from_json(one) for name, one in ledger.start["parameters"].items()}
-    suffix = f"~{ledger.start['boot_id'][:8]}"
+def _components(
+    start: Mapping[str, Any], end: Mapping[str, Any], known: Mapping[str, Parameter]
+) -> Iterator[Component]:
+    """Yield the components in an end record."""
+    own = {name: Parameter.from_json(one) for name, one in start["parameters"].items()}
+    suffix = f"~{start['boot_id'][:8]}"
     names = {name: f"{name}{suffix}" if known.get(name, one) != one else name for name, one in own.items()}
-    for part in ledger.end["components"]:
+    for part in end["components"]:
         terms = {term["parameter"]: float(term["coefficient"]) for term in part["terms"]}
         energy = None
         if part["energy_J"] is not None:

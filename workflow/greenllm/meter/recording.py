@@ -278,12 +278,14 @@ class Recording:
         return fingerprints({name: path for name, path in self._outputs.items() if path != self.options.out})
 
     def _inside(self) -> list[dict[str, Any]]:
-        """Components of the meters that ran inside this one, whose ids begin with its own."""
+        """Components of the meters that ran inside this one on this host; their ids begin with its own."""
         components: list[dict[str, Any]] = []
         with contextlib.suppress(OSError):
             for path in (self._folder / self._host).glob(f"{self.id}.*.jsonl"):
                 with contextlib.suppress(OSError):
-                    components += (read_ledger(path)[0].end or {}).get("components", [])
+                    ledger, _ = read_ledger(path)
+                    if ledger.start is not None and ledger.start["boot_id"] == self._start.boot_id:
+                        components += (ledger.end or {}).get("components", [])
         return components
 
 
