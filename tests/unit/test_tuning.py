@@ -33,7 +33,7 @@ def test_a_disturbed_probe_does_not_change_what_is_found():
 
     def probe(setting: Setting) -> Cost:
         calls.extend([setting.batch] * (setting.batch == 4))
-        return Cost((10.0 if len(calls) == 2 and setting.batch == 4 else 1.0) * (1 + abs(setting.batch - 4)), 1.0)
+        return Cost((10.0 if len(calls) == 3 and setting.batch == 4 else 1.0) * (1 + abs(setting.batch - 4)), 1.0)
 
     found = search(Space([1, 2, 4, 8], [1]), probe, probes=12)
     assert calls == [4, 4, 4]

@@ -107,7 +107,7 @@ def search(
     while len(done) < most:
         if len(done) < len(first):
             setting = first[len(done)]
-        elif costs.known and len(done) >= new:
+        elif costs.known and len(done) >= new and (costs.within(longest_s) or new == len(settings)):
             setting = _again(costs, longest_s)
         else:
             setting = _improving(space, done, costs, longest_s, seed)
@@ -155,24 +155,26 @@ def _suggested(space: Space, done: Sequence[Probe], costs: _Costs, longest_s: fl
 
     Gaussian processes model the logarithm of the energy, the bound of time and whether a setting runs (constrained
     expected improvement: Gardner and others, ICML 2014). A setting that does not run has the cost of the nearest one
-    that does, which leaves the model of the energy nearly as it is. benchmarks/tuning.py compares Optuna's TPE.
+    that does, which leaves the model of the energy nearly as it is. As long as none is within the bound, the least time
+    is searched for. benchmarks/tuning.py compares Optuna's TPE.
     """
     distributions: dict[str, BaseDistribution] = {
         knob: IntDistribution(0, len(space.values(knob)) - 1) for knob in space.turned
     }
+    within = bool(costs.within(longest_s))
     with _quiet():
         study = optuna.create_study(sampler=GPSampler(seed=seed + len(done), n_startup_trials=1))
         for one in done if costs.known else ():
             nearest = min(costs.known, key=lambda other: space.steps(other, one.setting))
             cost = one.cost or costs.typical(nearest)
             limits = {"runs": -1.0 if one.cost else 1.0}  # at most 0 where it is met
-            if longest_s < math.inf:
+            if within and longest_s < math.inf:
                 limits["time"] = math.log(cost.time_s / longest_s)
             study.add_trial(
                 create_trial(
                     params=space.places(one.setting),
                     distributions=distributions,
-                    value=math.log(cost.energy_J),
+                    value=math.log(cost.energy_J if within else cost.time_s),
                     constraints=limits,
                 )
             )
