@@ -41,13 +41,16 @@ def production_cost(
             missing.append(f"{name}: no attempt in the ledgers succeeded")
             continue
         chosen = [*_resumed_from(last, job, study, found), last]
-        energy = total_known(attempt.energy for attempt in chosen)
+        parts = [part for attempt in chosen for part in attempt.on_all_hosts]
+        energy = total_known(part.energy for part in parts)
         if energy is None:
             missing.append(f"{name}: {'; '.join(last.unknown) or 'no energy known'}")
-        elif unused := [attempt.incomparable or "" for attempt in chosen if attempt.unused]:
+        elif unused := [
+            attempt.incomparable or "" for attempt in chosen if any(part.unused for part in attempt.on_all_hosts)
+        ]:
             missing.append(f"{name}: {'; '.join(unused)}")
         energies.append(energy)
-        ids = [attempt.id for attempt in chosen]
+        ids = [part.id for part in parts]
         steps.append(ProducingStep(rule=job.rule, recipe=job.recipe, ids=ids, energy_J=interval_of(energy)))
     if study.plan.starts_from_source(experiment):
         missing.append(ELSEWHERE)
