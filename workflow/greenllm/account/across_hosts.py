@@ -38,7 +38,7 @@ def _trained(model: ModelFacts, work: str) -> ModelQuantity:
     if (attempt := model.training) is None:
         return ModelQuantity()
     amount = attempt.work.get(work)
-    if (energy := attempt.energy) is None or attempt.incomparable or not amount:
+    if (energy := attempt.energy_on_all_hosts) is None or attempt.incomparable or not amount:
         return ModelQuantity(attempt, reason=attempt.incomparable)
     estimate = energy.scaled(1 / amount)
     return ModelQuantity(attempt, Repeated(estimate, (estimate.value,)))

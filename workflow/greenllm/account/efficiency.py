@@ -66,9 +66,10 @@ def efficiency_rows(found: Sequence[JobAttempt], models: Iterable[ModelFacts]) -
 
 def _row(attempt: JobAttempt, scope: str, energy: Estimate | None, units: Mapping[str, float | None]) -> EfficiencyRow:
     energy_J = interval_of(energy)
-    known = [part for one in (attempt, *attempt.elsewhere) for part in known_of(one.components)]
-    unknown = [reason for one in (attempt, *attempt.elsewhere) for reason in one.unknown]
-    indices = {name: None if attempt.unused else efficiency_index(energy_J, amount) for name, amount in units.items()}
+    known = [part for one in attempt.on_all_hosts for part in known_of(one.components)]
+    unknown = [reason for one in attempt.on_all_hosts for reason in one.unknown]
+    unused = any(one.unused for one in attempt.on_all_hosts)
+    indices = {name: None if unused else efficiency_index(energy_J, amount) for name, amount in units.items()}
     return EfficiencyRow(
         experiment=attempt.experiment or "none",
         recipe=attempt.recipe,
@@ -80,5 +81,5 @@ def _row(attempt: JobAttempt, scope: str, energy: Estimate | None, units: Mappin
         **{f"J_per_{name}": index for name, index in indices.items()},
         method=method_of(known),
         quality=quality_of(known),
-        unknown=(attempt.incomparable if attempt.unused else "; ".join(unknown)) or None,
+        unknown=(attempt.incomparable if unused else "; ".join(unknown)) or None,
     )

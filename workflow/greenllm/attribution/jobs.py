@@ -107,9 +107,14 @@ class JobEnergy:
         return [child for child in self.children if child.attempt.boot_id != self.attempt.boot_id]
 
     @property
+    def on_all_hosts(self) -> Sequence["JobEnergy"]:
+        """The attempt itself and its meters on other hosts."""
+        return [self, *self.elsewhere]
+
+    @property
     def energy_on_all_hosts(self) -> Estimate | None:
         """Its own energy and that of its meters on other hosts (J); None where one of them is unknown."""
-        energies = [self.energy, *(part.energy_with_children for part in self.elsewhere)]
+        energies = [part.energy for part in self.on_all_hosts]
         known = [energy for energy in energies if energy is not None]
         return total(known) if len(known) == len(energies) else None
 

@@ -54,14 +54,17 @@ def production_cost(key: Key, study: Study, tried: Mapping[ChainJob, Sequence[Jo
             missing.append(f"{name}: no attempt in the ledgers succeeded")
             continue
         chosen = [*_resumed_from(last, job, study, tried[job]), last]
-        energy = total_known(attempt.energy for attempt in chosen)
+        parts = [part for attempt in chosen for part in attempt.on_all_hosts]
+        energy = total_known(part.energy for part in parts)
         if energy is None:
             missing.append(f"{name}: {'; '.join(last.unknown) or 'no energy known'}")
-        elif unused := [attempt.incomparable or "" for attempt in chosen if attempt.unused]:
+        elif unused := [
+            attempt.incomparable or "" for attempt in chosen if any(part.unused for part in attempt.on_all_hosts)
+        ]:
             missing.append(f"{name}: {'; '.join(unused)}")
         energies.append(energy)
-        ids = [attempt.id for attempt in chosen]
-        starts = [attempt.attempt.start for attempt in chosen]
+        ids = [part.id for part in parts]
+        starts = [part.attempt.start for part in parts]
         planned = next((start.planned_device for start in starts if start.planned_device), None)
         devices |= {device_of(start.gpus) or "several" for start in starts if start.gpus_requested}
         steps.append(

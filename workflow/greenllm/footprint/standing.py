@@ -80,8 +80,9 @@ class JobAttempt(JobEnergy):
         Without the CPU's or a GPU's energy the total is too low, most of all for jobs that use that device. With the
         energy of a GPU that was never used, it is too high compared with jobs that leased no GPU.
         """
-        reasons = [part for part in self.unknown if part.startswith(("cpu:", "gpu:"))]
-        reasons += [f"gpu: {gpu} was leased, but never used" for gpu in self.unused]
+        hosts = self.on_all_hosts
+        reasons = [reason for one in hosts for reason in one.unknown if reason.startswith(("cpu:", "gpu:"))]
+        reasons += [f"gpu: {gpu} was leased, but never used" for one in hosts for gpu in one.unused]
         return "; ".join(reasons) or None
 
     @property
