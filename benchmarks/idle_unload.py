@@ -19,7 +19,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -31,6 +31,7 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 import tiny_models
 
 from greenllm.attribution import Attribution, attribute
+from greenllm.ledger.energy_log import SUMMED
 from greenllm.load.memory import resident_bytes
 
 GREENLLM = [sys.executable, "-m", "greenllm"]
@@ -90,10 +91,12 @@ def serving(bundle: Path, ledger: Path, rule: str, threads: int, *options: str) 
         process.wait()
 
 
-def energy_J(found: Attribution, server: Server, *windows: tuple[float, float]) -> float:
+def energy_J(
+    found: Attribution, server: Server, *windows: tuple[float, float], components: Sequence[str] = SUMMED
+) -> float:
     """Return a server's energy in windows."""
     (job,) = (job for job in found.jobs if job.rule == server.rule)
-    energies = [found.energy_between(job.id, *window) for window in windows]
+    energies = [found.energy_between(job.id, *window, components=components) for window in windows]
     return sum(energy.value for energy in energies if energy is not None)
 
 
@@ -126,7 +129,8 @@ def main() -> int:
             reload_s = unloaded.reload_s()
             time.sleep(PERIOD_s)  # samples after the last period
         found = attribute(ledger)
-    idle_W = [energy_J(found, one, idle) / arguments.seconds for one in servers]
+    # Of memory and GPU alone: the processes sleep, so their processor time differs by chance alone.
+    idle_W = [energy_J(found, one, idle, components=("dram", "gpu")) / arguments.seconds for one in servers]
     per_request_J = [energy_J(found, one, *one.periods[1:]) / arguments.requests for one in servers]
     latency_s = [statistics.median(one.latencies_s[1:]) for one in servers]
     # Both periods are equally long; in the second, the model is in memory for a moment only.
@@ -136,7 +140,7 @@ def main() -> int:
     rows = [
         ("weights", f"{weights / 1e6:.1f} MB"),
         ("memory, kept and unloaded", f"{memory_bytes[0] / 1e6:.0f} and {memory_bytes[1] / 1e6:.0f} MB"),
-        ("idle power, kept and unloaded", f"{idle_W[0]:.4f} and {idle_W[1]:.4f} W"),
+        ("idle power of memory, kept and unloaded", f"{idle_W[0]:.4f} and {idle_W[1]:.4f} W"),
         ("a reload: energy", f"{reload_J:.3f} J"),
         ("a reload: time", f"{reload_s:.3f} s"),
         ("a request: median latency", f"{latency_s[0]:.3f} and {latency_s[1]:.3f} s"),

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from compressed_signal import CompressedSignal, read, rfc3339, two_experiments, unix
+from hardware.simulated import clean_environment
 
 ROOT = Path(__file__).parents[2]
 BIN = Path(sys.executable).parent
@@ -16,8 +17,10 @@ LOW_S = (20.0, 40.0)  # after the begin
 TARGET = ("--until", "preprocess")
 
 
-def run(*command: object) -> subprocess.CompletedProcess[str]:
-    done = subprocess.run([str(word) for word in command], cwd=ROOT, capture_output=True, text=True, timeout=400)
+def run(folder: Path, *command: object) -> subprocess.CompletedProcess[str]:
+    env = clean_environment(folder)  # with leases of its own: it waits for no other job of this machine
+    words = [str(word) for word in command]
+    done = subprocess.run(words, cwd=ROOT, env=env, capture_output=True, text=True, timeout=400)
     assert done.returncode == 0, done.stderr
     return done
 
@@ -29,14 +32,14 @@ def folder(tmp_path_factory):
     study = two_experiments(folder, max_delay="60s")
     place = ("--snakefile", ROOT / "Snakefile", "--directory", folder)
     configured = ("--configfile", study)
-    run(BIN / "snakemake", *place, *configured, "--cores", 8, *TARGET)
+    run(folder, BIN / "snakemake", *place, *configured, "--cores", 8, *TARGET)
     begin_s = time.time() + LEAD_S
     CompressedSignal(begin_s, *LOW_S).write(folder / "signal.csv")
     again = ("--forcerun", "collect", *TARGET)
-    run(BIN / "greenllm", "plan", *configured, "--begin", rfc3339(begin_s), "--", *place, *again)
+    run(folder, BIN / "greenllm", "plan", *configured, "--begin", rfc3339(begin_s), "--", *place, *again)
     assert time.time() < begin_s, "the machine is too busy for this test"
-    run(BIN / "snakemake", *place, *configured, "--cores", 8, *again)
-    run(BIN / "greenllm", "account", "--config", study, "--out", folder / "results/account")
+    run(folder, BIN / "snakemake", *place, *configured, "--cores", 8, *again)
+    run(folder, BIN / "greenllm", "account", "--config", study, "--out", folder / "results/account")
     return folder
 
 
