@@ -1,5 +1,6 @@
 """What jobs that have not ended will take, by earlier jobs of the same kind: joules and seconds, with intervals."""
 
+import functools
 import math
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -60,21 +61,55 @@ class Earlier:
 
     def energy(self, jobs: Iterable[tuple[PlannedJob, float]]) -> Expected:
         """Return the energy (J) that jobs will still take; each comes with what it took so far (J)."""
-        known = {kind: [one.energy for one in spent if one.energy is not None] for kind, spent in self.by_kind.items()}
-        return _sum(jobs, known)
+        return _sum(jobs, self._energies)
 
     def time(self, jobs: Iterable[tuple[PlannedJob, float]]) -> Expected:
         """Return the time (s) that jobs will still take one after another; each comes with what it took so far (s)."""
-        known = {kind: [Interval(*[one.duration_s] * 3) for one in spent] for kind, spent in self.by_kind.items()}
-        return _sum(jobs, known)
+        return _sum(jobs, self._times)
 
     def longest_s(self, jobs: Iterable[tuple[PlannedJob, float]]) -> float:
         """Return the longest of the times (s) that the jobs will still take, of those that are known."""
-        single = (self.time([job]).known for job in jobs)
-        return max((one.value for one in single if one is not None), default=0.0)
+        known = ((_narrowest(job, self._times), taken_s) for job, taken_s in jobs)
+        return max((self._times[kind].left(taken_s) for kind, taken_s in known if kind is not None), default=0.0)
+
+    @functools.cached_property
+    def _energies(self) -> "Mapping[PlannedJob, _Typical]":
+        known = {kind: [one.energy for one in spent if one.energy is not None] for kind, spent in self.by_kind.items()}
+        return {kind: _Typical.of(energies) for kind, energies in known.items() if energies}
+
+    @functools.cached_property
+    def _times(self) -> "Mapping[PlannedJob, _Typical]":
+        return {
+            kind: _Typical.of([Interval(*[one.duration_s] * 3) for one in spent])
+            for kind, spent in self.by_kind.items()
+        }
 
 
-def _sum(jobs: Iterable[tuple[PlannedJob, float]], known: Mapping[PlannedJob, Sequence[Interval]]) -> Expected:
+@dataclass(frozen=True)
+class _Typical:
+    """What the `number` earlier jobs of a kind took: the means of values and bounds, and the mean's half-width."""
+
+    mean: Interval
+    number: int
+    half: float
+
+    @classmethod
+    def of(cls, earlier: Sequence[Interval]) -> "_Typical":
+        values = [one.value for one in earlier]
+        mean = Interval(_mean(values), _mean([one.low for one in earlier]), _mean([one.high for one in earlier]))
+        return cls(mean, len(values), halfwidth(values))
+
+    def left(self, taken: float) -> float:
+        """Return what a job will still take that took this so far."""
+        return self.mean.value - min(taken, self.mean.value)
+
+
+def _narrowest(job: PlannedJob, known: Mapping[PlannedJob, _Typical]) -> PlannedJob | None:
+    """Return the narrowest kind of a job of which an earlier job is known."""
+    return next((kind for kind in kinds(job) if kind in known), None)
+
+
+def _sum(jobs: Iterable[tuple[PlannedJob, float]], known: Mapping[PlannedJob, _Typical]) -> Expected:
     """Return what jobs will still take: the mean of the narrowest kind of which an earlier job is known, for each.
 
     The bounds are those of a prediction: of m jobs of a kind with n earlier ones, the variance is s²·(m + m²/n), and
@@ -82,26 +117,21 @@ def _sum(jobs: Iterable[tuple[PlannedJob, float]], known: Mapping[PlannedJob, Se
     jobs. A kind with a single earlier job does not say how much jobs differ, so that there are no bounds.
     """
     numbers: Counter[PlannedJob] = Counter()
-    so_far: dict[PlannedJob, float] = {}
     unknown: Counter[str] = Counter()
+    value = below = above = variance = 0.0
     for job, taken in jobs:
-        kind = next((kind for kind in kinds(job) if known.get(kind)), None)
-        if kind is None:
+        if (kind := _narrowest(job, known)) is None:
             unknown[job.rule] += 1
             continue
         numbers[kind] += 1
-        so_far[kind] = so_far.get(kind, 0.0) + min(taken, _mean([one.value for one in known[kind]]))
+        value += known[kind].left(taken)
     if not numbers:
         return Expected(None if unknown else PartialInterval(0.0, 0.0, 0.0), unknown)
-    value = below = above = variance = 0.0
     for kind, m in numbers.items():
-        earlier = known[kind]
-        n, mean = len(earlier), _mean([one.value for one in earlier])
-        value += m * mean - so_far[kind]
-        below += m * (mean - _mean([one.low for one in earlier]))
-        above += m * (_mean([one.high for one in earlier]) - mean)
-        half = halfwidth([one.value for one in earlier])  # of the mean of n: t·s/√n
-        variance += half * half * n * (m + m * m / n)
+        own, n = known[kind], known[kind].number
+        below += m * (own.mean.value - own.mean.low)
+        above += m * (own.mean.high - own.mean.value)
+        variance += own.half * own.half * n * (m + m * m / n)  # half is that of the mean of n: t·s/√n
     if math.isinf(variance):
         return Expected(PartialInterval(value, None, None), unknown)
     deviation = math.sqrt(variance)

@@ -174,15 +174,22 @@ class Watch:
 
 
 def _spent(attempts: Sequence[WatchedAttempt]) -> Iterable[Spent]:
-    """Yield what each job took that ended well, with the meters inside it."""
+    """Yield what each job took that ended well, with the meters inside it and with its work before pauses."""
     inside: dict[str, list[Interval | None]] = {}
     for one in attempts:
         inside.setdefault(one.id.partition(".")[0], []).append(one.energy)
-    for one in attempts:
-        if one.start.parent is None and one.state == "succeeded":
-            energies = inside[one.id]
+    before: dict[PlannedJob, list[WatchedAttempt]] = {}
+    for one in sorted(attempts, key=lambda one: one.start.wall_s or 0.0):
+        if one.start.parent is not None or one.state not in ("paused", "succeeded"):
+            continue
+        stretches = before.setdefault(one.job, [])
+        stretches.append(one)
+        if one.state == "succeeded":
+            energies = [energy for stretch in stretches for energy in inside[stretch.id]]
             known = [energy for energy in energies if energy is not None]
-            yield Spent(one.job, summed(known) if len(known) == len(energies) else None, one.duration_s)
+            energy = summed(known) if len(known) == len(energies) else None
+            yield Spent(one.job, energy, sum(stretch.duration_s for stretch in stretches))
+            stretches.clear()
 
 
 def _run(
