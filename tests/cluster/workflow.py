@@ -94,9 +94,9 @@ def slurm_jobs(cluster: SlurmCluster) -> list[SlurmJob]:
     jobs = []
     for line in lines:
         number, comment, memory, limit, state, node = line.split("|")
-        days, _, clock = limit.rpartition("-")
+        days, _, clock = limit.rpartition("-")  # a job without a limit has the partition's, 1-00:00:00
         minutes = sum(int(part) * 60**power for power, part in enumerate(reversed(clock.split(":")))) // 60
-        minutes += int(days or 0) * 24 * 60
+        minutes += 24 * 60 * int(days or 0)
         memory_MB = int(memory.rstrip("GM")) * (1024 if memory.endswith("G") else 1)
         jobs.append(SlurmJob(number, comment.rpartition("wildcards_")[2], memory_MB, minutes, state, node))
     return jobs
