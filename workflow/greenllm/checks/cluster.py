@@ -79,9 +79,12 @@ def diagnose(profile: Profile, study: Config, folder: Path, most: int) -> Diagno
     usable = [node for node in used if node.is_usable]
     if not usable:
         found.faults.append(f"{profile.file}: none of the {len(used)} nodes takes jobs; ask the administrators")
-    if len(usable) > most:
-        found.facts.append(f"{len(usable) - most} of {len(usable)} nodes are not checked (--nodes {len(usable)})")
-    _check_nodes(scheduler, [node.name for node in usable[:most]], requests[0], folder, found)
+    if off := [f"{node.name} ({node.state})" for node in usable if node.saves_power]:
+        found.facts.append(f"nodes that save power until a job starts them, so they are not checked: {listed(off)}")
+    on = [node for node in usable if not node.saves_power]
+    if len(on) > most:
+        found.facts.append(f"{len(on) - most} of {len(on)} nodes are not checked (--nodes {len(on)})")
+    _check_nodes(scheduler, [node.name for node in on[:most]], requests[0], folder, found)
     return found
 
 

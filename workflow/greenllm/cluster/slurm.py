@@ -16,7 +16,10 @@ PROGRAMS = ("sbatch", "scancel", "scontrol", "sinfo", "squeue", "srun")
 # The longest wait for an answer of the controller (s): clients give up by themselves after MessageTimeout, 10 s.
 ANSWER_S = 60.0
 # States in which a node takes jobs, now or when others have ended (sinfo(1), NODE STATE CODES).
-USABLE = ("idle", "mixed", "allocated", "completing")
+USABLE = ("idle", "mixed", "allocated", "completing", "planned", "reserved")
+# Flags after the state. Power saving: powered off, powering up, about to power down, powering down. SLURM starts such a
+# node for a job. `-`: planned for a job. The others: does not respond, maintenance, reboot.
+POWER_SAVING, PLANNED = "~#!%", "-"
 GPU = re.compile(r"gpu(?::(?P<model>[^:(,]+))?:(?P<count>\d+)")
 
 
@@ -33,8 +36,13 @@ class ClusterNode:
 
     @property
     def is_usable(self) -> bool:
-        """Whether it takes jobs; a flag after the state means that it does not answer or is about to go."""
-        return self.state in USABLE
+        """Whether it takes jobs, perhaps after SLURM has powered it up."""
+        return self.state.rstrip(POWER_SAVING + PLANNED) in USABLE
+
+    @property
+    def saves_power(self) -> bool:
+        """Whether SLURM powers it down while it has no job."""
+        return self.state.endswith(tuple(POWER_SAVING))
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,85 @@
+"""`greenllm doctor` on SLURM clusters of other kinds than the tests' own: programs answer in place of SLURM's."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+import yaml
+
+from greenllm.cli import main
+
+ROOT = Path(__file__).parents[2]
+SINFO = """\
+case "$*" in
+*--version) echo slurm 24.05.0;;
+*--Node*) cat "$folder/nodes";;
+*) cat "$folder/partitions";;
+esac
+"""
+SBATCH = 'echo "$@" >> "$folder/sbatch"\n'
+# srun(1): its options, then the command, which runs here.
+SRUN = """\
+echo "$@" >> "$folder/srun"
+while case "$1" in --*) true;; *) false;; esac; do shift; done
+exec "$@"
+"""
+
+
+@dataclass
+class StandIn:
+    """A cluster of programs: its folder, and the profile that is checked."""
+
+    folder: Path
+
+    def has(self, nodes: list[str], partitions: str = "cpu*|up") -> None:
+        """Set the lines of sinfo: nodes as `name|partition|state|processors|memory (MB)|gres`."""
+        (self.folder / "nodes").write_text("".join(f"{line}\n" for line in nodes))
+        (self.folder / "partitions").write_text("".join(f"{line}\n" for line in partitions.split()))
+
+    def program(self, name: str, script: str) -> None:
+        """Write one of SLURM's programs."""
+        path = self.folder / "bin" / name
+        path.write_text(f"#!/bin/sh\nfolder='{self.folder}'\n{script}")
+        path.chmod(0o755)
+
+    def calls(self, name: str) -> list[str]:
+        """Return the options of each call of a program."""
+        path = self.folder / name
+        return path.read_text().splitlines() if path.exists() else []
+
+    def doctor(self, study: Path = ROOT / "config/tiny.yaml", **profile: object) -> int:
+        """Run the command with a profile of these keys."""
+        (self.folder / "config.yaml").write_text(yaml.safe_dump({"executor": "slurm", **profile}))
+        options = ["--profile", f"{self.folder}/config.yaml", "--configfile", f"{study}", "--folder", f"{self.folder}"]
+        return main(["doctor", *options])
+
+
+@pytest.fixture
+def cluster(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> StandIn:
+    (tmp_path / "bin").mkdir()
+    monkeypatch.setenv("PATH", f"{tmp_path}/bin", prepend=":")
+    cluster = StandIn(tmp_path)
+    for name, script in {"sinfo": SINFO, "sbatch": SBATCH, "srun": SRUN}.items():
+        cluster.program(name, script)
+    for name in ("scancel", "scontrol", "squeue"):
+        cluster.program(name, "")
+    return cluster
+
+
+@pytest.mark.parametrize("state", ["idle~", "idle#", "idle%", "mixed~", "idle!"])
+def test_nodes_that_power_saving_has_switched_off_take_jobs(cluster, capsys, state):
+    cluster.has([f"node1|cpu*|{state}|8|16000|gpu:a100:2"])
+    assert cluster.doctor() == 0
+    said = capsys.readouterr().out
+    assert f"nodes that save power until a job starts them, so they are not checked: node1 ({state})" in said
+    assert "take no jobs" not in said
+    assert cluster.calls("srun") == []  # a check wakes no node
+
+
+@pytest.mark.parametrize("state", ["idle*", "down~", "drained", "draining", "down", "idle$", "fail"])
+def test_nodes_that_take_no_jobs_are_a_fault(cluster, capsys, state):
+    cluster.has([f"node1|cpu*|{state}|8|16000|gpu:a100:2"])
+    assert cluster.doctor() == 2
+    said = capsys.readouterr()
+    assert f"nodes that take no jobs: node1 ({state})" in said.out + said.err
+    assert "none of the 1 nodes takes jobs" in said.err
