@@ -83,3 +83,26 @@ def test_nodes_that_take_no_jobs_are_a_fault(cluster, capsys, state):
     said = capsys.readouterr()
     assert f"nodes that take no jobs: node1 ({state})" in said.out + said.err
     assert "none of the 1 nodes takes jobs" in said.err
+
+
+def test_a_list_of_partitions_is_checked_one_by_one(cluster, capsys):
+    nodes = ["node1|cpu*|idle|8|16000|(null)", "node2|gpu|idle|8|16000|gpu:a100:2", "node3|big|idle|8|16000|(null)"]
+    cluster.has(nodes, "cpu*|up gpu|up big|up")
+    cluster.program("srun", 'echo "$@" >> "$folder/srun"; echo "srun: error: nodes are busy" >&2; exit 1\n')
+    assert cluster.doctor(**{"default-resources": {"slurm_partition": "gpu, cpu", "slurm_account": "mine"}}) == 0
+    assert all(call.split()[1] == "--partition=gpu,cpu" for call in cluster.calls("sbatch"))
+    # each node in its own partition, and none that the list leaves out
+    places = {(call.split()[0], call.split("--immediate=20 ")[1].split()[0]) for call in cluster.calls("srun")}
+    assert places == {("--nodelist=node1", "--partition=cpu"), ("--nodelist=node2", "--partition=gpu")}
+    capsys.readouterr()
+    assert cluster.doctor(**{"default-resources": {"slurm_partition": "gpu,cpux"}}) == 2
+    assert "slurm_partition: cpux: the cluster has no such partition; did you mean 'cpu'?" in capsys.readouterr().err
+
+
+def test_a_node_is_checked_in_the_partition_of_a_stage_that_uses_it(cluster):
+    cluster.has(["node1|cpu*|idle|8|16000|(null)", "node2|gpu|idle|8|16000|gpu:a100:2"], "cpu*|up gpu|up")
+    cluster.program("srun", 'echo "$@" >> "$folder/srun"; echo "srun: error: nodes are busy" >&2; exit 1\n')
+    on_cpu = {name: {"slurm_partition": "cpu"} for name in ("collect", "preprocess", "deploy")}
+    assert cluster.doctor(**{"default-resources": {"slurm_partition": "gpu"}, "set-resources": on_cpu}) == 0
+    places = {(call.split()[0], call.split("--immediate=20 ")[1].split()[0]) for call in cluster.calls("srun")}
+    assert places == {("--nodelist=node1", "--partition=cpu"), ("--nodelist=node2", "--partition=gpu")}

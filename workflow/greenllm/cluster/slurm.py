@@ -34,6 +34,10 @@ class ClusterNode:
     gpus: Mapping[str, int]
     partitions: list[str] = field(default_factory=list)
 
+    def partitions_among(self, names: Sequence[str]) -> list[str]:
+        """Return those of the named partitions that the node is in."""
+        return [name for name in names if name in self.partitions]
+
     @property
     def is_usable(self) -> bool:
         """Whether it takes jobs, perhaps after SLURM has powered it up."""
@@ -57,14 +61,19 @@ class SlurmCluster:
         """One line for a person."""
         return f"{_version()}: {len(self.nodes)} node(s), partitions {listed(list(self.partitions))}"
 
-    def partition_of(self, request: Request) -> str:
-        """Return the partition that a request goes to."""
-        return str(request.keys.get("slurm_partition") or next(iter(self.partitions)))
+    def partitions_of(self, request: Request) -> list[str]:
+        """Return the partitions that a request may go to: those that it names, else the default one."""
+        return _named_partitions(request) or [next(iter(self.partitions))]
 
-    def nodes_for(self, requests: Sequence[Request]) -> list[ClusterNode]:
-        """Return the nodes of the partitions that the requests go to."""
-        allowed = {self.partition_of(request) for request in requests}
-        return [node for node in self.nodes.values() if allowed.intersection(node.partitions)]
+    def nodes_for(self, requests: Sequence[Request]) -> dict[str, tuple[ClusterNode, Request]]:
+        """Return the nodes of the partitions that the requests may go to, by name, each with the first such request."""
+        found: dict[str, tuple[ClusterNode, Request]] = {}
+        for request in requests:
+            partitions = self.partitions_of(request)
+            for node in self.nodes.values():
+                if node.partitions_among(partitions):
+                    found.setdefault(node.name, (node, request))
+        return found
 
 
 def lacking(profile: Mapping[str, Any]) -> list[str]:
@@ -105,15 +114,18 @@ def faults(cluster: SlurmCluster, requests: Sequence[Request]) -> Iterator[str]:
     """Yield what is wrong with requests, by the cluster's description and by SLURM's own test of a job."""
     refused: dict[tuple[str, ...], str | None] = {}
     for request in requests:
-        partition, model = cluster.partition_of(request), request.keys.get("gpu_model")
-        if partition not in cluster.partitions:
-            known = nearest(partition, list(cluster.partitions))
-            yield f"slurm_partition: {partition}: the cluster has no such partition{known}"
+        partitions, model = cluster.partitions_of(request), request.keys.get("gpu_model")
+        if unknown := [name for name in partitions if name not in cluster.partitions]:
+            for name in unknown:
+                known = nearest(name, list(cluster.partitions))
+                yield f"slurm_partition: {name}: the cluster has no such partition{known}"
             continue
-        if not cluster.partitions[partition]:
+        partition = ",".join(partitions)
+        if not any(cluster.partitions[name] for name in partitions):
             yield f"slurm_partition: {partition}: takes no jobs now (`sinfo -s`); take another"
             continue
-        models = {model for node in cluster.nodes.values() if partition in node.partitions for model in node.gpus}
+        nodes = [node for node in cluster.nodes.values() if node.partitions_among(partitions)]
+        models = {model for node in nodes for model in node.gpus}
         if model and model not in models:
             has = nearest(str(model), sorted(models)) if models - {""} else "; its GPUs have no names"
             yield f"gpu_model: {model}: no node of partition {partition} has such a GPU{has}"
@@ -134,15 +146,21 @@ def faults(cluster: SlurmCluster, requests: Sequence[Request]) -> Iterator[str]:
             )
 
 
-def _place(request: Request) -> list[str]:
-    """Return the options of sbatch(1) that say where and for whom a request's jobs run."""
-    names = {"slurm_partition": "partition", "slurm_account": "account"}
-    return [f"--{option}={request.keys[key]}" for key, option in names.items() if request.keys.get(key)]
+def _named_partitions(request: Request) -> list[str]:
+    """Return the partitions that a request names: SLURM takes the one of a list that starts the job first."""
+    return [name.strip() for name in str(request.keys.get("slurm_partition") or "").split(",") if name.strip()]
+
+
+def _place(request: Request, partitions: Sequence[str]) -> list[str]:
+    """Return the options of sbatch(1) and srun(1) that say where and for whom a request's jobs run."""
+    options = [f"--partition={','.join(partitions)}"] if partitions else []
+    return [*options, *([f"--account={account}"] if (account := request.keys.get("slurm_account")) else [])]
 
 
 def _options(request: Request) -> list[str]:
     """Return all options of sbatch(1) for a request, as snakemake-executor-plugin-slurm writes them."""
-    options = [*_place(request), f"--cpus-per-task={request.threads}", f"--mem={request.memory_MB}"]
+    options = _place(request, _named_partitions(request))
+    options += [f"--cpus-per-task={request.threads}", f"--mem={request.memory_MB}"]
     options += [f"--time={request.minutes}", f"--nodes={request.nodes}", f"--ntasks={request.nodes}"]
     if request.gpus and request.nodes > 1 and not request.keys.get("gres"):
         options.append(f"--gres=gpu:{request.gpus}")
@@ -161,13 +179,16 @@ def _refusal(options: Sequence[str]) -> str | None:
     return shortened(lines[-1].removeprefix("allocation failure: ")) if lines else f"exit status {done.returncode}"
 
 
-def run_on(node: str, command: Sequence[str], request: Request, wait_s: float) -> subprocess.CompletedProcess[str]:
+def run_on(
+    node: ClusterNode, command: Sequence[str], request: Request, wait_s: float
+) -> subprocess.CompletedProcess[str]:
     """Run a short command on a node, in the request's partition and for its account, and return its outcome.
 
     It is given up where the node is not free within the wait.
     """
-    limits = (f"--nodelist={node}", "--nodes=1", "--ntasks=1", "--mem=500", "--time=5", "--chdir=/")
-    return _run("srun", *limits, f"--immediate={wait_s:.0f}", *_place(request), *command, timeout_s=wait_s + 300)
+    limits = (f"--nodelist={node.name}", "--nodes=1", "--ntasks=1", "--mem=500", "--time=5", "--chdir=/")
+    place = _place(request, node.partitions_among(_named_partitions(request)))
+    return _run("srun", *limits, f"--immediate={wait_s:.0f}", *place, *command, timeout_s=wait_s + 300)
 
 
 def nodes_of_job() -> list[str]:
