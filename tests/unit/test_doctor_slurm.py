@@ -106,3 +106,14 @@ def test_a_node_is_checked_in_the_partition_of_a_stage_that_uses_it(cluster):
     assert cluster.doctor(**{"default-resources": {"slurm_partition": "gpu"}, "set-resources": on_cpu}) == 0
     places = {(call.split()[0], call.split("--immediate=20 ")[1].split()[0]) for call in cluster.calls("srun")}
     assert places == {("--nodelist=node1", "--partition=cpu"), ("--nodelist=node2", "--partition=gpu")}
+
+
+def test_a_study_that_uses_no_gpu_asks_for_none(cluster, capsys, tmp_path):
+    cluster.has(["node1|cpu*|idle~|8|16000|(null)"])
+    assert cluster.doctor() == 2
+    assert "partition cpu: no node has a GPU, but measure asks for 1; " in capsys.readouterr().err
+    study = yaml.safe_load((ROOT / "config/tiny.yaml").read_text()) | {"device": "cpu"}
+    (tmp_path / "study.yaml").write_text(yaml.safe_dump(study))
+    assert cluster.doctor(tmp_path / "study.yaml") == 0
+    assert cluster.calls("sbatch") != []
+    assert not any("--gpus" in call for call in cluster.calls("sbatch"))

@@ -62,9 +62,7 @@ def diagnose(profile: Profile, study: Config, folder: Path, most: int) -> Diagno
         )
         return found
     plan = Plan(study)
-    requests = [
-        _request(scheduler, profile, stage, getattr(study.resources, stage), plan.most_nodes(stage)) for stage in STAGES
-    ]
+    requests = [_request(profile, stage, plan) for stage in STAGES]
     try:
         cluster = scheduler.describe()
     except UserError as error:
@@ -89,17 +87,18 @@ def diagnose(profile: Profile, study: Config, folder: Path, most: int) -> Diagno
     return found
 
 
-def _request(scheduler: ModuleType, profile: Profile, stage: str, needs: Needs, nodes: int) -> Request:
-    """Return a stage's request: the study's needs, where the profile does not set them for the rule."""
+def _request(profile: Profile, stage: str, plan: Plan) -> Request:
+    """Return a stage's largest request: the study's needs, where the profile does not set them for the rule."""
     own = profile.set_resources(stage)
+    needs: Needs = getattr(plan.config.resources, stage)
     return Request(
         stage=stage,
         threads=needs.threads,
         memory_MB=whole(own.get("mem_mb"), needs.memory_MB),
         minutes=whole(own.get("runtime"), needs.runtime_min),
-        gpus=whole(own.get("gpu"), needs.gpu),
+        gpus=whole(own.get("gpu"), plan.most_gpus(stage)),
         keys=profile.resources(stage),
-        nodes=nodes,
+        nodes=plan.most_nodes(stage),
     )
 
 
