@@ -117,3 +117,29 @@ def test_a_study_that_uses_no_gpu_asks_for_none(cluster, capsys, tmp_path):
     assert cluster.doctor(tmp_path / "study.yaml") == 0
     assert cluster.calls("sbatch") != []
     assert not any("--gpus" in call for call in cluster.calls("sbatch"))
+
+
+def test_slurm_is_asked_with_all_that_the_profile_asks_for(cluster):
+    cluster.has(["node1|cpu*|idle|8|16000|gpu:a100:2"])
+    cluster.program("srun", 'echo "$@" >> "$folder/srun"; echo "srun: error: nodes are busy" >&2; exit 1\n')
+    resources = {"qos": "short", "constraint": "a100&ib", "mem_mb_per_cpu": 500, "slurm_account": "mine"}
+    rule = {"measure": {"slurm_extra": "'--exclusive --comment=\"two words\"'", "qos": "long"}}
+    keys = {"slurm-reservation": "course", "default-resources": resources, "set-resources": rule}
+    assert cluster.doctor(**keys) == 0
+    expected = ["--account=mine", "--reservation=course", "--constraint=a100&ib", "--mem-per-cpu=500"]
+    calls = cluster.calls("sbatch")
+    assert all(option in call.split() for option in expected for call in calls)
+    assert not any("--mem=" in call for call in calls)
+    alone = [call for call in calls if "--exclusive --comment=two words" in call]
+    assert [("--qos=long" in call) for call in alone] == [True]
+    assert all("--qos=short" in call for call in calls if call not in alone)
+    (check,) = cluster.calls("srun")
+    assert all(option in check.split() for option in ("--account=mine", "--qos=short", "--reservation=course"))
+
+
+def test_an_option_of_sbatch_that_no_shell_can_read(cluster, capsys):
+    cluster.has(["node1|cpu*|idle|8|16000|gpu:a100:2"])
+    rule = {"measure": {"slurm_extra": "--comment='a b' --exclude='c d"}}
+    assert cluster.doctor(**{"set-resources": rule}) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "measure: slurm_extra: --comment='a b' --exclude='c d: No closing quotation; expected options" in line

@@ -99,6 +99,7 @@ def _request(profile: Profile, stage: str, plan: Plan) -> Request:
         gpus=whole(own.get("gpu"), plan.most_gpus(stage)),
         keys=profile.resources(stage),
         nodes=plan.most_nodes(stage),
+        settings=profile.keys,
     )
 
 

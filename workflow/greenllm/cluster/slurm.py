@@ -2,6 +2,7 @@
 
 import os
 import re
+import shlex
 import shutil
 import subprocess
 from collections.abc import Iterator, Mapping, Sequence
@@ -136,13 +137,17 @@ def faults(cluster: SlurmCluster, requests: Sequence[Request]) -> Iterator[str]:
                 "slurm_partition, or `device: cpu` in the study"
             )
             continue
-        options = tuple(_options(request))
+        try:
+            options = tuple(_options(request))
+        except ValueError as error:  # of shlex
+            yield f"{request.stage}: slurm_extra: {request.keys['slurm_extra']}: {error}; expected options of sbatch"
+            continue
         if options not in refused:
             refused[options] = _refusal(options)
         if refused[options]:
             yield (
                 f"{request.stage}: SLURM refuses its jobs ({' '.join(options)}): {refused[options]}; "
-                "change resources in the study, or the profile's partition or account"
+                "change resources in the study, or what the profile asks for"
             )
 
 
@@ -153,21 +158,38 @@ def _named_partitions(request: Request) -> list[str]:
 
 def _place(request: Request, partitions: Sequence[str]) -> list[str]:
     """Return the options of sbatch(1) and srun(1) that say where and for whom a request's jobs run."""
-    options = [f"--partition={','.join(partitions)}"] if partitions else []
-    return [*options, *([f"--account={account}"] if (account := request.keys.get("slurm_account")) else [])]
+    keys, settings = request.keys, request.settings
+    named = {
+        "partition": ",".join(partitions),
+        "account": keys.get("slurm_account"),
+        "qos": settings.get("slurm-qos") or keys.get("qos"),
+        "reservation": settings.get("slurm-reservation"),
+    }
+    return [f"--{option}={value}" for option, value in named.items() if value]
 
 
 def _options(request: Request) -> list[str]:
     """Return all options of sbatch(1) for a request, as snakemake-executor-plugin-slurm writes them."""
-    options = _place(request, _named_partitions(request))
-    options += [f"--cpus-per-task={request.threads}", f"--mem={request.memory_MB}"]
+    options = [*_place(request, _named_partitions(request)), f"--cpus-per-task={request.threads}", *_memory(request)]
+    if constraint := request.keys.get("constraint"):
+        options.append(f"--constraint={constraint}")
     options += [f"--time={request.minutes}", f"--nodes={request.nodes}", f"--ntasks={request.nodes}"]
     if request.gpus and request.nodes > 1 and not request.keys.get("gres"):
         options.append(f"--gres=gpu:{request.gpus}")
     elif request.gpus and request.nodes == 1:
         model = request.keys.get("gpu_model")
         options.append(f"--gpus={model}:{request.gpus}" if model else f"--gpus={request.gpus}")
-    return [*options, *([f"--gres={request.keys['gres']}"] if request.keys.get("gres") else [])]
+    if gres := request.keys.get("gres"):
+        options.append(f"--gres={gres}")
+    return [*options, *shlex.split(str(request.keys.get("slurm_extra") or ""))]
+
+
+def _memory(request: Request) -> list[str]:
+    """Return the option for the memory: for each processor if the profile asks so, none where it is an expression."""
+    each = str(request.keys.get("mem_mb_per_cpu") or "")
+    if each:
+        return [f"--mem-per-cpu={each}"] if each.isdecimal() else []
+    return [f"--mem={request.memory_MB}"]
 
 
 def _refusal(options: Sequence[str]) -> str | None:
