@@ -1,5 +1,6 @@
 """`greenllm doctor` on SLURM clusters of other kinds than the tests' own: programs answer in place of SLURM's."""
 
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -143,3 +144,37 @@ def test_an_option_of_sbatch_that_no_shell_can_read(cluster, capsys):
     assert cluster.doctor(**{"set-resources": rule}) == 2
     (line,) = capsys.readouterr().err.splitlines()
     assert "measure: slurm_extra: --comment='a b' --exclude='c d: No closing quotation; expected options" in line
+
+
+def test_a_cluster_without_a_partition_for_the_user(cluster, capsys):
+    cluster.has([], "")
+    assert cluster.doctor() == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "sinfo: lists no partition that you may use; ask the administrators" in line
+
+
+@pytest.mark.parametrize(
+    ("srun", "said"),
+    [
+        ("exit 0", "node1: the check there ran, but printed no findings; "),
+        ("echo welcome to node1", "node1: the check there ran, but printed no findings; "),
+        ("echo no module >&2; exit 1", f"node1: the environment of {sys.executable} fails there: no module; install"),
+    ],
+    ids=["silent", "only a greeting", "fails"],
+)
+def test_a_node_whose_check_has_no_findings(cluster, capsys, srun, said):
+    cluster.has(["node1|cpu*|idle|8|16000|gpu:a100:2"])
+    cluster.program("srun", srun)
+    assert cluster.doctor() == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert said in line
+
+
+def test_a_folder_that_takes_no_files(cluster, capsys):
+    cluster.has(["node1|cpu*|idle|8|16000|gpu:a100:2"])
+    cluster.doctor()
+    capsys.readouterr()
+    profile, study = f"{cluster.folder}/config.yaml", f"{ROOT}/config/tiny.yaml"
+    assert main(["doctor", "--profile", profile, "--configfile", study, "--folder", "/proc"]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "/proc: can't write to /proc" in line

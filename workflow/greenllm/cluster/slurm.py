@@ -84,8 +84,11 @@ def lacking(profile: Mapping[str, Any]) -> list[str]:
 
 
 def describe() -> SlurmCluster:
-    """Return what the cluster has. Raises UserError where the controller does not answer."""
-    return SlurmCluster(_partitions(), _nodes())
+    """Return what the cluster has. Raises UserError where the controller does not answer, or lists no partition."""
+    partitions = _partitions()
+    if not partitions:
+        raise UserError("sinfo: lists no partition that you may use; ask the administrators for access to one")
+    return SlurmCluster(partitions, _nodes())
 
 
 def _version() -> str:
