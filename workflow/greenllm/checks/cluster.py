@@ -136,6 +136,10 @@ def _check_node(scheduler: ModuleType, one: Any, request: Request, token: Path) 
     try:
         seen = NodeFindings(**json.loads(done.stdout.splitlines()[-1]))
     except (ValueError, TypeError, IndexError):
+        if done.returncode == 0:
+            return [], [
+                f"{node}: the check there ran, but printed no findings; see whether a job's output reaches this host"
+            ]
         said = shortened(done.stderr.strip().splitlines()[-1] if done.stderr.strip() else f"exit {done.returncode}")
         return [], [f"{node}: the environment of {sys.executable} fails there: {said}; install the project again"]
     return [_sensors(node, seen)], list(_node_faults(node, seen, token, began_s, ended_s))
