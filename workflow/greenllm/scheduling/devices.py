@@ -123,7 +123,7 @@ def first_free(jobs: Sequence[WorkflowJob], runs: Runs, cards: Sequence[str]) ->
 
 
 def expected_on(job: WorkflowJob, earlier: Sequence[EarlierRun], device: str) -> Expected | None:
-    """Return what a job takes on a device; None where no earlier run tells.
+    """Return what a job takes on a device; None where no earlier run is known.
 
     By runs of the job itself; else by those of its experiment and recipe with another seed; else, for each unit of
     work, by those of its recipe, if it is known how much work the job is.
