@@ -50,3 +50,13 @@ def test_the_command_refuses(tmp_path, hours, zone, policy, said):
     (line,) = done.stderr.strip().splitlines()
     assert re.search(said, line), line
     assert not (tmp_path / "results/plan").exists()
+
+
+def test_a_plan_that_could_not_be_written_is_refused_before_snakemake_is_asked(tmp_path):
+    write_signal(tmp_path, list(range(-1, 9)))
+    study = two_experiments(tmp_path, max_delay="2h")
+    command = [GREENLLM, "plan", "--configfile", study, "--out", "/proc/none/plan.json", "--", "--no-such-option"]
+    done = subprocess.run(list(map(str, command)), cwd=tmp_path, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 2
+    (line,) = done.stderr.strip().splitlines()
+    assert "/proc/none: can't write to /proc" in line

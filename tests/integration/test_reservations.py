@@ -219,6 +219,7 @@ def test_a_training_over_several_nodes_is_refused_on_one_host(tmp_path, env):
     assert run.returncode == 2
     (line,) = [line for line in run.stderr.splitlines() if "train.nodes" in line]
     assert "recipes.baseline: in experiments.support: train.nodes: 2 nodes, but this is one host; " in line
+    assert "run it by a cluster's profile" in line
     assert not (tmp_path / "results").exists()
 
 

@@ -159,9 +159,7 @@ def test_a_mistake_is_reported_once(data, tmp_path, capfd):
 def test_several_nodes_need_a_cluster(data, tmp_path, capfd, monkeypatch):
     monkeypatch.delenv("SLURM_JOB_ID", raising=False)
     alone = refused(capfd, train_command(data, tmp_path, nodes=2))
-    assert (
-        "train.nodes: 2, but this process is in no job of a cluster that has nodes; run it by profiles/slurm" in alone
-    )
+    assert "train.nodes: 2, but this process is in no job of a cluster that has nodes; run it by a cluster's " in alone
     wrong = refused(capfd, train_command(data, tmp_path, "--join", "2@127.0.0.1:1", nodes=2))
     assert "--join 2@127.0.0.1:1: expected NODE@HOST:PORT, where NODE is at least 1 and less than" in wrong
     assert not (tmp_path / "model").exists()

@@ -73,6 +73,7 @@ def test_a_training_is_tuned(tmp_path, env, data):
         (["--data", "x", "--batch", "0"], "--batch 0: expected whole numbers"),
         (["--data", "x", "--precision", "fp8"], "--precision fp8: expected of fp32,bf16"),
         (["--data", "x", "--power-limit", "300"], "--power-limit: needs GPUs"),
+        (["--data", "x", "--power-limit", "300", "--gpus", "1"], "--power-limit: this process may use no GPU here"),
         (["--data", "x", "--longest-s", "0"], "--longest-s 0: expected seconds"),
         (["--data", "x", "--probes", "0"], "--probes 0: expected at least 1"),
         (["--data", "x", "--batch", "2,2"], "--batch 2,2: expected whole numbers such as 1,2,4, each once"),
@@ -109,3 +110,26 @@ def test_power_limits_that_may_not_be_set_are_refused_before_the_first_probe(tmp
     done = tune("--data", data, "--gpus", 1, "--power-limit", "300,400", "--out", tmp_path / "out", env=environment)
     assert (done.returncode, done.stdout) == (2, "")
     assert "the driver lets only root do so" in done.stderr
+
+
+@pytest.mark.skipif(shutil.which("cc") is None, reason="needs a C compiler for the simulated NVML")
+@pytest.mark.parametrize(
+    ("count", "limit", "said"),
+    [(1, "inf", "--power-limit inf: expected watts"), (1, "nan", "expected watts"), (0, "300", "may use no GPU here")],
+)
+def test_a_power_limit_that_makes_no_sense_is_refused_while_another_job_has_the_host(
+    tmp_path, env, data, count, limit, said
+):
+    environment = env | gpu_environment(compile_nvml(tmp_path), [SimulatedGpu()] * count)
+    holding = [*GREENLLM, "meter", "--exclusive", "--ledger", tmp_path / "holds", "--", "sh", "-c", "echo holds; cat"]
+    with subprocess.Popen(holding, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as holder:
+        assert holder.stdin is not None
+        assert holder.stdout is not None
+        assert holder.stdout.readline() == "holds\n"
+        options = ["--data", data, "--gpus", 1, "--power-limit", limit, "--out", tmp_path / "out"]
+        done = subprocess.run(
+            [*GREENLLM, "tune", *map(str, options)], env=environment, capture_output=True, text=True, timeout=60
+        )
+        holder.stdin.close()
+    assert (done.returncode, done.stderr.count("\n")) == (2, 1)
+    assert said in done.stderr

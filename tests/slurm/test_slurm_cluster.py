@@ -12,19 +12,19 @@ UP_S, DOWN_S = 5.0, 10.0
 
 def test_it_is_up_and_down_in_seconds_and_leaves_nothing(cluster, tmp_path):
     """A second cluster, beside the one of the other tests."""
-    another = SlurmCluster(tmp_path / "another", size=1)
+    another = SlurmCluster(tmp_path / "another")
     began_s = time.monotonic()
     another.up()
     up_s = time.monotonic()
     pids = [pid for pid, _ in json.loads((another.folder / "daemons.json").read_text()).values()]
-    assert another.run("srun", "hostname") == "node1\n"
+    assert sorted(another.run("srun", "--nodes=2", "hostname").split()) == ["node1", "node2"]
     down_began_s = time.monotonic()
     another.down()
     assert time.monotonic() - down_began_s <= DOWN_S
     assert up_s - began_s <= UP_S
-    assert len(pids) == 4
+    assert len(pids) == 5
     assert not any(Path(f"/proc/{pid}").exists() for pid in pids)
-    assert not another.nodes[0].group.exists()
+    assert not any(node.group.exists() for node in another.nodes)
     assert cluster.run("srun", "hostname") != ""
 
 

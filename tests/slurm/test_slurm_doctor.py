@@ -50,6 +50,13 @@ def test_a_sound_cluster_has_no_fault_and_each_nodes_sensors_are_named(cluster, 
     assert [path for path in tmp_path.iterdir() if path.name.startswith(".greenllm")] == []
 
 
+def test_a_list_of_partitions_is_sound(cluster, profile, tmp_path):
+    change(profile, "default-resources", slurm_partition="gpu,cpu")
+    done = doctor(cluster, profile, tmp_path)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert all(f"{node.name}: sensors: " in done.stdout for node in cluster.nodes)
+
+
 def test_without_slurms_commands(cluster, profile, tmp_path):
     (line,) = faults(doctor(cluster, profile, tmp_path, PATH=str(tmp_path)))
     assert line.startswith("sbatch, scancel, scontrol, sinfo, squeue, srun: not on the path; ")
@@ -87,14 +94,32 @@ def test_a_controller_that_does_not_answer(cluster, profile, tmp_path):
             ["train: SLURM refuses its jobs (", "Requested node configuration is not available"],
         ),
         ("set-resources", {"train": {"gpu": 0, "gres": "gpu:3"}}, ["train: SLURM refuses its jobs (", "--gres=gpu:3"]),
+        ("set-resources", {"train": {"constraint": "ib"}}, ["train: SLURM refuses", "--constraint=ib", "feature"]),
+        ("set-resources", {"train": {"slurm_extra": "--nodelist=node9"}}, ["train: SLURM refuses", "--nodelist=node9"]),
     ],
-    ids=["no such partition", "of one stage", "no such GPU", "too much memory", "too many GPUs by gres"],
+    ids=[
+        "no such partition",
+        "of one stage",
+        "no such GPU",
+        "too much memory",
+        "too many GPUs by gres",
+        "no such feature",
+        "no such node",
+    ],
 )
 def test_what_the_cluster_has_not_is_one_line(cluster, profile, tmp_path, section, keys, expected):
     change(profile, section, **keys)
     (line,) = faults(doctor(cluster, profile, tmp_path))
     assert line.startswith(f"{profile}/config.yaml: ")
     assert all(part in line for part in expected)
+
+
+def test_a_reservation_that_the_cluster_does_not_know(cluster, profile, tmp_path):
+    with (profile / "config.yaml").open("a") as file:
+        file.write("slurm-reservation: course\n")
+    lines = faults(doctor(cluster, profile, tmp_path))
+    assert lines != []
+    assert all("SLURM refuses its jobs (" in line and "--reservation=course" in line for line in lines)
 
 
 def test_a_training_over_more_nodes_than_there_are(cluster, profile, tmp_path):

@@ -26,10 +26,13 @@ def require_writable(folder: Path) -> None:
     there = next(path for path in (folder.absolute(), *folder.absolute().parents) if os.path.lexists(path))
     if not there.is_dir():
         raise UserError(f"{folder}: {there} is no folder; name one that is, or a new one")
+    remedy = "make it writable (it may be another user's, or mounted read-only)"
     if not os.access(there, os.W_OK | os.X_OK):
-        raise UserError(
-            f"{folder}: can't write to {there}; make it writable (it may be another user's, or mounted read-only)"
-        )
+        raise UserError(f"{folder}: can't write to {there}; {remedy}")
+    try:  # some folders, such as /proc, take no files, though root has the permission
+        tempfile.TemporaryFile(dir=there).close()
+    except OSError as error:
+        raise UserError(f"{folder}: can't write to {there} ({error.strerror}); name another, or {remedy}") from None
 
 
 def require_replaceable(folder: Path, stage: str, inputs: Iterable[Path | None] = ()) -> Path:

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from greenllm import environment
 from greenllm.checks.study import check_config
-from greenllm.cluster.submission import refusal
+from greenllm.cluster.submission import over_several_nodes, refusal
 from greenllm.config.read import ConfigError, read_yaml
 from greenllm.config.section import NAME_PATTERN
 from greenllm.errors import UserError
@@ -193,27 +193,13 @@ def asked_for(leased, memory_MB, minutes):
 
 
 def over_nodes(stage, leased):
-    """Return the resources of a stage with a job over several nodes: as many nodes, each with one task of the job.
-
-    `leased` are the GPUs of each node. As `gpu` they would be those of all nodes together, shared out by the scheduler.
-    """
+    """Return the further resources of a stage with a job over several nodes; `leased` are the GPUs of each node."""
     if PLAN.most_nodes(stage) == 1:
         return {}
-
-    def nodes(wildcards):
-        return PLAN.nodes(stage, wildcards.experiment, wildcards.recipe)
-
-    def of_each_node(wildcards):
-        return leased(wildcards) if callable(leased) else leased
-
-    return {
-        "nodes": nodes,
-        "tasks": nodes,
-        "gpu": lambda wildcards: of_each_node(wildcards) if nodes(wildcards) == 1 else 0,
-        "gres": lambda wildcards: (
-            f"gpu:{of_each_node(wildcards)}" if nodes(wildcards) > 1 and of_each_node(wildcards) else ""
-        ),
-    }
+    return over_several_nodes(
+        lambda wildcards: PLAN.nodes(stage, wildcards.experiment, wildcards.recipe),
+        leased if callable(leased) else lambda wildcards: leased,
+    )
 
 
 def power(stage):

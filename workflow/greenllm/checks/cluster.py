@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import NamedTemporaryFile
 from types import ModuleType
+from typing import Any
 
 from greenllm import __version__
 from greenllm.checks.node import NodeFindings
@@ -61,9 +62,7 @@ def diagnose(profile: Profile, study: Config, folder: Path, most: int) -> Diagno
         )
         return found
     plan = Plan(study)
-    requests = [
-        _request(scheduler, profile, stage, getattr(study.resources, stage), plan.most_nodes(stage)) for stage in STAGES
-    ]
+    requests = [_request(profile, stage, plan) for stage in STAGES]
     try:
         cluster = scheduler.describe()
     except UserError as error:
@@ -73,39 +72,44 @@ def diagnose(profile: Profile, study: Config, folder: Path, most: int) -> Diagno
     found.faults += [f"{profile.file}: {fault}" for fault in dict.fromkeys(scheduler.faults(cluster, requests))]
     if found.faults:
         return found
-    used = cluster.nodes_for(requests)
-    if away := [f"{node.name} ({node.state})" for node in used if not node.is_usable]:
+    used = list(cluster.nodes_for(requests).values())
+    if away := [f"{node.name} ({node.state})" for node, _ in used if not node.is_usable]:
         found.facts.append(f"nodes that take no jobs: {listed(away)}")
-    usable = [node for node in used if node.is_usable]
+    usable = [(node, request) for node, request in used if node.is_usable]
     if not usable:
         found.faults.append(f"{profile.file}: none of the {len(used)} nodes takes jobs; ask the administrators")
-    if len(usable) > most:
-        found.facts.append(f"{len(usable) - most} of {len(usable)} nodes are not checked (--nodes {len(usable)})")
-    _check_nodes(scheduler, [node.name for node in usable[:most]], requests[0], folder, found)
+    if off := [f"{node.name} ({node.state})" for node, _ in usable if node.saves_power]:
+        found.facts.append(f"nodes that save power until a job starts them, so they are not checked: {listed(off)}")
+    on = [(node, request) for node, request in usable if not node.saves_power]
+    if len(on) > most:
+        found.facts.append(f"{len(on) - most} of {len(on)} nodes are not checked (--nodes {len(on)})")
+    _check_nodes(scheduler, on[:most], folder, found)
     return found
 
 
-def _request(scheduler: ModuleType, profile: Profile, stage: str, needs: Needs, nodes: int) -> Request:
-    """Return a stage's request: the study's needs, where the profile does not set them for the rule."""
+def _request(profile: Profile, stage: str, plan: Plan) -> Request:
+    """Return a stage's largest request: the study's needs, where the profile does not set them for the rule."""
     own = profile.set_resources(stage)
+    needs: Needs = getattr(plan.config.resources, stage)
     return Request(
         stage=stage,
         threads=needs.threads,
         memory_MB=whole(own.get("mem_mb"), needs.memory_MB),
         minutes=whole(own.get("runtime"), needs.runtime_min),
-        gpus=whole(own.get("gpu"), needs.gpu),
+        gpus=whole(own.get("gpu"), plan.most_gpus(stage)),
         keys=profile.resources(stage),
-        nodes=nodes,
+        nodes=plan.most_nodes(stage),
+        settings=profile.keys,
     )
 
 
-def _check_nodes(scheduler: ModuleType, nodes: Sequence[str], request: Request, folder: Path, found: Diagnosis) -> None:
-    """Run a job on each node, and compare what it finds with what is here."""
+def _check_nodes(scheduler: ModuleType, nodes: Sequence[tuple[Any, Request]], folder: Path, found: Diagnosis) -> None:
+    """Run a job on each node, as its request asks for, and compare what it finds with what is here."""
     if not nodes:
         return
     with NamedTemporaryFile(dir=folder, prefix=".greenllm-doctor-") as file, ThreadPoolExecutor(len(nodes)) as threads:
         token = Path(file.name)
-        checked = threads.map(lambda node: _check_node(scheduler, node, request, token), nodes)
+        checked = threads.map(lambda one: _check_node(scheduler, *one, token), nodes)
         for facts, faults in checked:
             found.facts += facts
             found.faults += faults
@@ -113,14 +117,15 @@ def _check_nodes(scheduler: ModuleType, nodes: Sequence[str], request: Request, 
             left.unlink()
 
 
-def _check_node(scheduler: ModuleType, node: str, request: Request, token: Path) -> tuple[list[str], list[str]]:
+def _check_node(scheduler: ModuleType, one: Any, request: Request, token: Path) -> tuple[list[str], list[str]]:
     """Return facts and faults of one node."""
+    node = one.name
     # Plain sh, which a node without our environment has too. PYTHONPATH leads to this package, wherever it is.
     script = f'cd "$1" || exit {NO_FOLDER}; [ -x "$2" ] || exit {NO_PYTHON}; exec "$2" -P -m greenllm.checks.node "$3"'
     package = Path(__file__).parents[2]
     command = ["env", f"PYTHONPATH={package}", "sh", "-c", script, "sh", str(token.parent), sys.executable, str(token)]
     began_s = time.time()
-    done = scheduler.run_on(node, command, request, BUSY_S)
+    done = scheduler.run_on(one, command, request, BUSY_S)
     ended_s = time.time()
     if scheduler.was_busy(done):
         return [f"{node}: busy, so its environment, clock and sensors are not checked"], []
@@ -131,6 +136,10 @@ def _check_node(scheduler: ModuleType, node: str, request: Request, token: Path)
     try:
         seen = NodeFindings(**json.loads(done.stdout.splitlines()[-1]))
     except (ValueError, TypeError, IndexError):
+        if done.returncode == 0:
+            return [], [
+                f"{node}: the check there ran, but printed no findings; see whether a job's output reaches this host"
+            ]
         said = shortened(done.stderr.strip().splitlines()[-1] if done.stderr.strip() else f"exit {done.returncode}")
         return [], [f"{node}: the environment of {sys.executable} fails there: {said}; install the project again"]
     return [_sensors(node, seen)], list(_node_faults(node, seen, token, began_s, ended_s))

@@ -49,8 +49,12 @@ def _pairs(section: Any) -> dict[str, Any]:
     """Return a section that is a mapping, or a list of `name=value` as on the command line."""
     items = section if isinstance(section, list) else []
     pairs = section.items() if isinstance(section, Mapping) else [str(item).partition("=")[::2] for item in items]
-    # Snakemake evaluates texts as Python, so a text may be in quotes of its own.
-    return {name: value.strip("'\"") if isinstance(value, str) else value for name, value in pairs}
+    return {name: _unquoted(value) if isinstance(value, str) else value for name, value in pairs}
+
+
+def _unquoted(text: str) -> str:
+    """Return a text without the quotes around it: Snakemake evaluates texts as Python, so they may be in quotes."""
+    return text[1:-1] if len(text) > 1 and text[0] == text[-1] and text[0] in "'\"" else text
 
 
 def whole(value: Any, otherwise: int) -> int:

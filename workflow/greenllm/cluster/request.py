@@ -1,7 +1,7 @@
 """What the jobs of a stage ask a cluster for."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 
@@ -9,7 +9,8 @@ from typing import Any
 class Request:
     """The request of a stage's jobs. Memory in MB, run time in minutes; threads, memory and GPUs are of each node.
 
-    `keys`: the profile's resources for the stage, by their names in the profile, such as a partition.
+    `keys`: the profile's resources for the stage, by their names in the profile, such as a partition. `settings`: the
+    profile's other keys, such as those of the executor.
     """
 
     stage: str
@@ -19,3 +20,4 @@ class Request:
     gpus: int
     keys: Mapping[str, Any]
     nodes: int = 1
+    settings: Mapping[str, Any] = field(default_factory=dict)

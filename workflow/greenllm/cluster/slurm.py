@@ -2,6 +2,7 @@
 
 import os
 import re
+import shlex
 import shutil
 import subprocess
 from collections.abc import Iterator, Mapping, Sequence
@@ -16,7 +17,10 @@ PROGRAMS = ("sbatch", "scancel", "scontrol", "sinfo", "squeue", "srun")
 # The longest wait for an answer of the controller (s): clients give up by themselves after MessageTimeout, 10 s.
 ANSWER_S = 60.0
 # States in which a node takes jobs, now or when others have ended (sinfo(1), NODE STATE CODES).
-USABLE = ("idle", "mixed", "allocated", "completing")
+USABLE = ("idle", "mixed", "allocated", "completing", "planned", "reserved")
+# Flags after the state. Power saving: powered off, powering up, about to power down, powering down. SLURM starts such a
+# node for a job. `-`: planned for a job. The others: does not respond, maintenance, reboot.
+POWER_SAVING, PLANNED = "~#!%", "-"
 GPU = re.compile(r"gpu(?::(?P<model>[^:(,]+))?:(?P<count>\d+)")
 
 
@@ -31,10 +35,19 @@ class ClusterNode:
     gpus: Mapping[str, int]
     partitions: list[str] = field(default_factory=list)
 
+    def partitions_among(self, names: Sequence[str]) -> list[str]:
+        """Return those of the named partitions that the node is in."""
+        return [name for name in names if name in self.partitions]
+
     @property
     def is_usable(self) -> bool:
-        """Whether it takes jobs; a flag after the state means that it does not answer or is about to go."""
-        return self.state in USABLE
+        """Whether it takes jobs, perhaps after SLURM has powered it up."""
+        return self.state.rstrip(POWER_SAVING + PLANNED) in USABLE
+
+    @property
+    def saves_power(self) -> bool:
+        """Whether SLURM powers it down while it has no job."""
+        return self.state.endswith(tuple(POWER_SAVING))
 
 
 @dataclass(frozen=True)
@@ -49,14 +62,19 @@ class SlurmCluster:
         """One line for a person."""
         return f"{_version()}: {len(self.nodes)} node(s), partitions {listed(list(self.partitions))}"
 
-    def partition_of(self, request: Request) -> str:
-        """Return the partition that a request goes to."""
-        return str(request.keys.get("slurm_partition") or next(iter(self.partitions)))
+    def partitions_of(self, request: Request) -> list[str]:
+        """Return the partitions that a request may go to: those that it names, else the default one."""
+        return _named_partitions(request) or [next(iter(self.partitions))]
 
-    def nodes_for(self, requests: Sequence[Request]) -> list[ClusterNode]:
-        """Return the nodes of the partitions that the requests go to."""
-        allowed = {self.partition_of(request) for request in requests}
-        return [node for node in self.nodes.values() if allowed.intersection(node.partitions)]
+    def nodes_for(self, requests: Sequence[Request]) -> dict[str, tuple[ClusterNode, Request]]:
+        """Return the nodes of the partitions that the requests may go to, by name, each with the first such request."""
+        found: dict[str, tuple[ClusterNode, Request]] = {}
+        for request in requests:
+            partitions = self.partitions_of(request)
+            for node in self.nodes.values():
+                if node.partitions_among(partitions):
+                    found.setdefault(node.name, (node, request))
+        return found
 
 
 def lacking(profile: Mapping[str, Any]) -> list[str]:
@@ -66,8 +84,11 @@ def lacking(profile: Mapping[str, Any]) -> list[str]:
 
 
 def describe() -> SlurmCluster:
-    """Return what the cluster has. Raises UserError where the controller does not answer."""
-    return SlurmCluster(_partitions(), _nodes())
+    """Return what the cluster has. Raises UserError where the controller does not answer, or lists no partition."""
+    partitions = _partitions()
+    if not partitions:
+        raise UserError("sinfo: lists no partition that you may use; ask the administrators for access to one")
+    return SlurmCluster(partitions, _nodes())
 
 
 def _version() -> str:
@@ -97,15 +118,18 @@ def faults(cluster: SlurmCluster, requests: Sequence[Request]) -> Iterator[str]:
     """Yield what is wrong with requests, by the cluster's description and by SLURM's own test of a job."""
     refused: dict[tuple[str, ...], str | None] = {}
     for request in requests:
-        partition, model = cluster.partition_of(request), request.keys.get("gpu_model")
-        if partition not in cluster.partitions:
-            known = nearest(partition, list(cluster.partitions))
-            yield f"slurm_partition: {partition}: the cluster has no such partition{known}"
+        partitions, model = cluster.partitions_of(request), request.keys.get("gpu_model")
+        if unknown := [name for name in partitions if name not in cluster.partitions]:
+            for name in unknown:
+                known = nearest(name, list(cluster.partitions))
+                yield f"slurm_partition: {name}: the cluster has no such partition{known}"
             continue
-        if not cluster.partitions[partition]:
+        partition = ",".join(partitions)
+        if not any(cluster.partitions[name] for name in partitions):
             yield f"slurm_partition: {partition}: takes no jobs now (`sinfo -s`); take another"
             continue
-        models = {model for node in cluster.nodes.values() if partition in node.partitions for model in node.gpus}
+        nodes = [node for node in cluster.nodes.values() if node.partitions_among(partitions)]
+        models = {model for node in nodes for model in node.gpus}
         if model and model not in models:
             has = nearest(str(model), sorted(models)) if models - {""} else "; its GPUs have no names"
             yield f"gpu_model: {model}: no node of partition {partition} has such a GPU{has}"
@@ -116,32 +140,59 @@ def faults(cluster: SlurmCluster, requests: Sequence[Request]) -> Iterator[str]:
                 "slurm_partition, or `device: cpu` in the study"
             )
             continue
-        options = tuple(_options(request))
+        try:
+            options = tuple(_options(request))
+        except ValueError as error:  # of shlex
+            yield f"{request.stage}: slurm_extra: {request.keys['slurm_extra']}: {error}; expected options of sbatch"
+            continue
         if options not in refused:
             refused[options] = _refusal(options)
         if refused[options]:
             yield (
                 f"{request.stage}: SLURM refuses its jobs ({' '.join(options)}): {refused[options]}; "
-                "change resources in the study, or the profile's partition or account"
+                "change resources in the study, or what the profile asks for"
             )
 
 
-def _place(request: Request) -> list[str]:
-    """Return the options of sbatch(1) that say where and for whom a request's jobs run."""
-    names = {"slurm_partition": "partition", "slurm_account": "account"}
-    return [f"--{option}={request.keys[key]}" for key, option in names.items() if request.keys.get(key)]
+def _named_partitions(request: Request) -> list[str]:
+    """Return the partitions that a request names: SLURM takes the one of a list that starts the job first."""
+    return [name.strip() for name in str(request.keys.get("slurm_partition") or "").split(",") if name.strip()]
+
+
+def _place(request: Request, partitions: Sequence[str]) -> list[str]:
+    """Return the options of sbatch(1) and srun(1) that say where and for whom a request's jobs run."""
+    keys, settings = request.keys, request.settings
+    named = {
+        "partition": ",".join(partitions),
+        "account": keys.get("slurm_account"),
+        "qos": settings.get("slurm-qos") or keys.get("qos"),
+        "reservation": settings.get("slurm-reservation"),
+    }
+    return [f"--{option}={value}" for option, value in named.items() if value]
 
 
 def _options(request: Request) -> list[str]:
     """Return all options of sbatch(1) for a request, as snakemake-executor-plugin-slurm writes them."""
-    options = [*_place(request), f"--cpus-per-task={request.threads}", f"--mem={request.memory_MB}"]
+    options = [*_place(request, _named_partitions(request)), f"--cpus-per-task={request.threads}", *_memory(request)]
+    if constraint := request.keys.get("constraint"):
+        options.append(f"--constraint={constraint}")
     options += [f"--time={request.minutes}", f"--nodes={request.nodes}", f"--ntasks={request.nodes}"]
     if request.gpus and request.nodes > 1 and not request.keys.get("gres"):
         options.append(f"--gres=gpu:{request.gpus}")
     elif request.gpus and request.nodes == 1:
         model = request.keys.get("gpu_model")
         options.append(f"--gpus={model}:{request.gpus}" if model else f"--gpus={request.gpus}")
-    return [*options, *([f"--gres={request.keys['gres']}"] if request.keys.get("gres") else [])]
+    if gres := request.keys.get("gres"):
+        options.append(f"--gres={gres}")
+    return [*options, *shlex.split(str(request.keys.get("slurm_extra") or ""))]
+
+
+def _memory(request: Request) -> list[str]:
+    """Return the option for the memory: for each processor if the profile asks so, none where it is an expression."""
+    each = str(request.keys.get("mem_mb_per_cpu") or "")
+    if each:
+        return [f"--mem-per-cpu={each}"] if each.isdecimal() else []
+    return [f"--mem={request.memory_MB}"]
 
 
 def _refusal(options: Sequence[str]) -> str | None:
@@ -153,13 +204,16 @@ def _refusal(options: Sequence[str]) -> str | None:
     return shortened(lines[-1].removeprefix("allocation failure: ")) if lines else f"exit status {done.returncode}"
 
 
-def run_on(node: str, command: Sequence[str], request: Request, wait_s: float) -> subprocess.CompletedProcess[str]:
+def run_on(
+    node: ClusterNode, command: Sequence[str], request: Request, wait_s: float
+) -> subprocess.CompletedProcess[str]:
     """Run a short command on a node, in the request's partition and for its account, and return its outcome.
 
     It is given up where the node is not free within the wait.
     """
-    limits = (f"--nodelist={node}", "--nodes=1", "--ntasks=1", "--mem=500", "--time=5", "--chdir=/")
-    return _run("srun", *limits, f"--immediate={wait_s:.0f}", *_place(request), *command, timeout_s=wait_s + 300)
+    limits = (f"--nodelist={node.name}", "--nodes=1", "--ntasks=1", "--mem=500", "--time=5", "--chdir=/")
+    place = _place(request, node.partitions_among(_named_partitions(request)))
+    return _run("srun", *limits, f"--immediate={wait_s:.0f}", *place, *command, timeout_s=wait_s + 300)
 
 
 def nodes_of_job() -> list[str]:

@@ -1,4 +1,4 @@
-"""What a scheduler is asked when a job is submitted: to start it as planned, so that it holds nothing until then."""
+"""What a scheduler is asked when a job is submitted: its nodes, and to start it as planned and hold nothing before."""
 
 import time
 from collections.abc import Callable, Mapping
@@ -38,6 +38,25 @@ def with_start(
         return " ".join(filter(None, (profiles(wildcards, **known).value, begin))) or None
 
     return options
+
+
+def over_several_nodes(
+    nodes: Callable[[Any], int], gpus: Callable[[Any], int]
+) -> dict[str, Callable[[Any], int | str]]:
+    """Return the resources of a rule whose jobs run on one node or on several, each with one task of the job.
+
+    `nodes` and `gpus` return the nodes of a job with these wildcards, and the GPUs of each. The names are those of
+    snakemake-executor-plugin-slurm, whose `gpu` is the number of GPUs of all nodes together, shared out by SLURM.
+    """
+
+    def gpu(wildcards: Any) -> int:
+        return gpus(wildcards) if nodes(wildcards) == 1 else 0
+
+    def gres(wildcards: Any) -> str:
+        of_each = gpus(wildcards)
+        return f"gpu:{of_each}" if nodes(wildcards) > 1 and of_each else ""
+
+    return {"nodes": nodes, "tasks": nodes, "gpu": gpu, "gres": gres}
 
 
 def refusal(settings: Any) -> str | None:

@@ -3,7 +3,7 @@
 import contextlib
 import os
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -44,13 +44,14 @@ def metered_elsewhere(command: Sequence[str], *, threads: int, gpus: int, device
     return [*words, "--", *command]
 
 
-def components_elsewhere(folder: Path, start: StartRecord) -> list[Component]:
-    """Return the components of a job's parts on other hosts, from the ledgers in `folder` that have ended.
+def components_elsewhere(ledgers: Iterable[Path], start: StartRecord) -> list[Component]:
+    """Return the components of a job's parts on other hosts that have ended.
 
+    `ledgers` are those of the meters inside the job, on any host: their names begin with its id and a dot.
     A parameter that differs from this host's parameter of the same name has its boot appended to its name.
     """
     found: list[Component] = []
-    for path in sorted(folder.glob(f"*/{start.id}.*.jsonl")):
+    for path in sorted(ledgers):
         with contextlib.suppress(OSError):
             ledger, _ = read_ledger(path)
             if ledger.start is not None and ledger.end is not None and ledger.start["boot_id"] != start.boot_id:

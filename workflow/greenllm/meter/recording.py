@@ -5,7 +5,7 @@ import hashlib
 import math
 import os
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -160,7 +160,8 @@ class Recording:
             self._sampler.begin_edge(ended=True)
             for row in self._sampler.watch_edge():
                 self._ledger.write(row)
-        end = self._end_record(outcome, self._power_limits.restore())
+        inside = self._inside()
+        end = self._end_record(outcome, inside, self._power_limits.restore())
         self._ledger.write(asdict(end), sync=True)
         for gpu, memory in self._sampler.memory.items():
             if memory.used is False and self._parent is None:
@@ -169,7 +170,7 @@ class Recording:
             _warn(f"{self._ledger.lost} ledger record(s) could not be written ({self._ledger.trouble})")
         if (path := self.options.out) is not None and outcome.status != "paused":  # the log is of the last attempt
             with _carrying_on(f"{path}: the energy log cannot be written, but the ledger has it all"):
-                elsewhere = components_elsewhere(self._folder, self._start)
+                elsewhere = components_elsewhere(inside, self._start)
                 write_energy_log(
                     path, self._start, end, [*self.components, *elsewhere], self._provisional.parameters, self._ledger
                 )
@@ -245,12 +246,14 @@ class Recording:
         text = "\0".join(command) if config is None else config
         return hashlib.sha256(text.encode(errors="surrogateescape")).hexdigest()
 
-    def _end_record(self, outcome: Outcome, power_limits_after_W: dict[str, float]) -> EndRecord:
+    def _end_record(
+        self, outcome: Outcome, inside: Sequence[Path], power_limits_after_W: dict[str, float]
+    ) -> EndRecord:
         ended_s, ended_wall_s = float(self._last[0] or 0.0), float(self._last[1] or 0.0)
         duration_s = ended_s - (self._start.monotonic_s or 0.0)
         with _carrying_on("the provisional energy could not be computed"):
             found = self._provisional.components(
-                self._host, duration_s, self._inside(), self._sampler.troubles, self._sampler.tick_s
+                self._host, duration_s, self._components_of(inside), self._sampler.troubles, self._sampler.tick_s
             )
             memory = self._sampler.memory
             self.components = [replace(c, used=memory[c.device].used) if c.device in memory else c for c in found]
@@ -277,15 +280,20 @@ class Recording:
             return None
         return fingerprints({name: path for name, path in self._outputs.items() if path != self.options.out})
 
-    def _inside(self) -> list[dict[str, Any]]:
-        """Components of the meters that ran inside this one on this host; their ids begin with its own."""
-        components: list[dict[str, Any]] = []
+    def _inside(self) -> list[Path]:
+        """Ledgers of the meters that ran inside this one, on any host; their ids begin with its own."""
         with contextlib.suppress(OSError):
-            for path in (self._folder / self._host).glob(f"{self.id}.*.jsonl"):
-                with contextlib.suppress(OSError):
-                    ledger, _ = read_ledger(path)
-                    if ledger.start is not None and ledger.start["boot_id"] == self._start.boot_id:
-                        components += (ledger.end or {}).get("components", [])
+            return list(self._folder.glob(f"*/{self.id}.*.jsonl"))
+        return []
+
+    def _components_of(self, inside: Iterable[Path]) -> list[dict[str, Any]]:
+        """Components of those of the meters that ran on this host."""
+        components: list[dict[str, Any]] = []
+        for path in inside:
+            with contextlib.suppress(OSError):
+                ledger, _ = read_ledger(path)
+                if ledger.start is not None and ledger.start["boot_id"] == self._start.boot_id:
+                    components += (ledger.end or {}).get("components", [])
         return components
 
 

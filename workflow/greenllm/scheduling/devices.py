@@ -1,7 +1,7 @@
 """What a job would take on each device of this host, by earlier ledgers: run time and energy on GPUs and processors."""
 
-from collections import Counter
-from collections.abc import Collection, Mapping, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from greenllm.device_choice import CPU
@@ -91,7 +91,7 @@ def modes_of(
 
     `allowed` are the devices to choose from; `fixed` are the jobs that compute in several processes, which stay.
     """
-    here = [run for run in earlier if run.host == devices.host]
+    here = RunsByJob(run for run in earlier if run.host == devices.host)
     found = {}
     for job in jobs:
         if not job.gpus or job.rule not in MAY_MOVE or not devices.cards:
@@ -99,7 +99,7 @@ def modes_of(
         if job.name in fixed or job.gpus > 1:
             found[job.name] = Modes(stays="computes on several GPUs")
             continue
-        expected = {name: expected_on(job, here, name) for name in (CPU, *devices.models)}
+        expected = {name: here.expected_on(job, name) for name in (CPU, *devices.models)}
         found[job.name] = Modes(
             {name: Mode(name, int(name != CPU), one) for name, one in expected.items() if one is not None},
             allowed,
@@ -122,28 +122,50 @@ def first_free(jobs: Sequence[WorkflowJob], runs: Runs, cards: Sequence[str]) ->
     return found
 
 
-def expected_on(job: WorkflowJob, earlier: Sequence[EarlierRun], device: str) -> Expected | None:
-    """Return what a job takes on a device; None where no earlier run tells.
+class RunsByJob:
+    """Earlier runs of one host by what they have in common with a job: a job reads these alone, not all runs."""
 
-    By runs of the job itself; else by those of its experiment and recipe with another seed; else, for each unit of
-    work, by those of its recipe, if it is known how much work the job is.
-    """
-    ran = [run for run in earlier if run.rule == job.rule]
-    there = [run for run in ran if run.device == device]
-    kind = (job.wildcards.get("experiment"), job.wildcards.get("recipe"))
-    own = [run for run in there if run.name == job.name]
-    alike = [run for run in there if run.experiment_and_recipe == kind]
-    if found := own or alike:
-        count = f"{len(found)} earlier run{'s' * (len(found) > 1)}"
-        return of_runs(found, f"{count} on {device}" if own else f"{count} on {device}, with another seed")
-    of_recipe = [run for run in there if run.experiment_and_recipe[1] == kind[1]]
-    known = [run for run in ran if run.experiment_and_recipe == kind]
-    for unit in UNITS:
-        if of_recipe and known and all(run.work.get(unit) for run in (*of_recipe, *known)):
-            work = sum(run.work[unit] for run in known) / len(known)
-            scaled = [_scaled(run, work / run.work[unit]) for run in of_recipe]
-            return of_runs(scaled, f"{unit} of {len(of_recipe)} runs of the recipe on {device}")
-    return None
+    def __init__(self, runs: Iterable[EarlierRun]) -> None:
+        self._runs: dict[tuple[str | None, ...], list[EarlierRun]] = defaultdict(list)
+        self._of_kind: dict[tuple[str, str, str | None, str | None], Expected | None] = {}
+        for run in runs:
+            kind = run.experiment_and_recipe
+            for key in (
+                ("job", run.rule, run.device, run.name),
+                ("kind", run.rule, run.device, *kind),
+                ("recipe", run.rule, run.device, kind[1]),
+                ("kind anywhere", run.rule, *kind),
+            ):
+                self._runs[key].append(run)
+
+    def expected_on(self, job: WorkflowJob, device: str) -> Expected | None:
+        """Return what a job takes on a device; None where no earlier run is known.
+
+        By runs of the job itself; else by those of its experiment and recipe with another seed; else, for each unit of
+        work, by those of its recipe, if it is known how much work the job is.
+        """
+        if own := self._runs.get(("job", job.rule, device, job.name)):
+            return of_runs(own, f"{_count(own)} on {device}")
+        kind = (job.rule, device, job.wildcards.get("experiment"), job.wildcards.get("recipe"))
+        if kind not in self._of_kind:
+            self._of_kind[kind] = self._expected_of(*kind)
+        return self._of_kind[kind]
+
+    def _expected_of(self, rule: str, device: str, experiment: str | None, recipe: str | None) -> Expected | None:
+        if alike := self._runs.get(("kind", rule, device, experiment, recipe)):
+            return of_runs(alike, f"{_count(alike)} on {device}, with another seed")
+        of_recipe = self._runs.get(("recipe", rule, device, recipe), [])
+        known = self._runs.get(("kind anywhere", rule, experiment, recipe), [])
+        for unit in UNITS:
+            if of_recipe and known and all(run.work.get(unit) for run in (*of_recipe, *known)):
+                work = sum(run.work[unit] for run in known) / len(known)
+                scaled = [_scaled(run, work / run.work[unit]) for run in of_recipe]
+                return of_runs(scaled, f"{unit} of {len(of_recipe)} runs of the recipe on {device}")
+        return None
+
+
+def _count(runs: Sequence[EarlierRun]) -> str:
+    return f"{len(runs)} earlier run{'s' * (len(runs) > 1)}"
 
 
 def _scaled(run: EarlierRun, factor: float) -> EarlierRun:

@@ -31,11 +31,13 @@ def run(arguments: argparse.Namespace) -> int:
     from greenllm.checks.profile import read_profile
     from greenllm.checks.study import check_config
     from greenllm.config.read import ConfigError, read_yaml
+    from greenllm.files import require_writable
 
     profile = read_profile(arguments.profile)
     study = check_config(read_yaml(arguments.configfile), str(arguments.configfile))
     if not arguments.folder.is_dir():
         raise ConfigError([f"--folder {arguments.folder}: no such folder; expected where the workflow will run"])
+    require_writable(arguments.folder)
     found = diagnose(profile, study, arguments.folder.absolute(), max(1, arguments.nodes))
     for fact in found.facts:
         print(fact)

@@ -54,13 +54,14 @@ def run(arguments: argparse.Namespace) -> int:
     """Write the plan, its table and its figure, and print what it is expected to save."""
     from greenllm.checks.study import check_config
     from greenllm.config.read import read_yaml
-    from greenllm.files import require_own, write_json
+    from greenllm.files import require_own, require_replaceable_file, write_json
     from greenllm.scheduling.workflow_jobs import dry_run
     from greenllm.study import layout
 
     config = check_config(read_yaml(arguments.configfile), str(arguments.configfile))
     out = arguments.out or layout.located(layout.PLAN, config.results)
     require_own(out, '"schema": "greenllm/plan/')
+    require_replaceable_file(out)
     if (reason := _no_policy(config)) is not None:
         out.unlink(missing_ok=True)  # an earlier plan would still hold jobs back
         print(f"{arguments.configfile}: {reason}: jobs start at once", file=sys.stderr)

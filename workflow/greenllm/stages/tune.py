@@ -1,6 +1,7 @@
 """`greenllm tune`: find the setting of a training or a server with the least energy, by short metered probes."""
 
 import argparse
+import math
 import os
 import signal
 import subprocess
@@ -92,12 +93,23 @@ def _check(arguments: argparse.Namespace) -> None:
         _check_serving(arguments)
     if arguments.power_limit and not arguments.gpus:
         raise UserError("--power-limit: needs GPUs whose power is limited; add --gpus N")
+    if arguments.power_limit and not _allowed_gpus():
+        raise UserError("--power-limit: this process may use no GPU here (`greenllm probe` lists them); leave it out")
     for option in ("probes", "requests", "max_tokens"):
         if getattr(arguments, option) < 1:
             raise UserError(f"--{option.replace('_', '-')} {getattr(arguments, option)}: expected at least 1")
     for option in ("seconds", "longest_s"):
         if (value := getattr(arguments, option)) is not None and not 0 < value < float("inf"):
             raise UserError(f"--{option.replace('_', '-')} {value:g}: expected seconds, a number above 0")
+
+
+def _allowed_gpus() -> int:
+    """Return the number of this host's GPUs that the meter may lease for this process."""
+    from greenllm.cluster.assignment import assigned_gpus
+    from greenllm.meter.gpus import visible
+    from greenllm.meter.sensors import nvml
+
+    return len(visible(nvml.find()[0], assigned_gpus(os.environ)))
 
 
 def _check_training(arguments: argparse.Namespace) -> None:
@@ -139,7 +151,9 @@ def _space(arguments: argparse.Namespace) -> "Space":
     batch = _list("--batch", arguments.batch, int, lambda one: one >= 1, "whole numbers such as 1,2,4")
     if not batch:
         raise UserError("--batch: expected at least one whole number")
-    limits_W = _list("--power-limit", arguments.power_limit, float, lambda one: one > 0, "watts such as 200,300")
+    limits_W = _list(
+        "--power-limit", arguments.power_limit, float, lambda one: 0 < one < math.inf, "watts such as 200,300"
+    )
     return Space(
         batch=batch,
         threads=candidates(usable_threads(arguments.threads)),

@@ -326,6 +326,10 @@ class Plan:
         experiments = self.config.experiments
         return max((self.nodes(stage, name, one) for name in experiments for one in self.recipes(name)), default=1)
 
+    def most_gpus(self, stage: str) -> int:
+        """Return the largest number of GPUs that a job of a stage asks for and can use."""
+        return max((min(one.asked, one.usable) for one in self.all_gpu_jobs() if one.stage == stage), default=0)
+
     def _processes(self, experiment: str, recipe: str) -> int:
         """Return the number of processes that make a recipe's model: each uses one GPU."""
         step = self.recipe(recipe).step

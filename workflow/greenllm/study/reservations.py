@@ -96,7 +96,7 @@ def _over_several_nodes(plan: Plan) -> Iterator[str]:
             if step is not None and (nodes := plan.nodes(step.stage, experiment, recipe)) > 1:
                 yield (
                     f"recipes.{recipe}: in experiments.{experiment}: train.nodes: {nodes} nodes, but this is one host; "
-                    f"run it on a cluster (--workflow-profile profiles/slurm), or set nodes: 1 and processes: {nodes}"
+                    f"run it by a cluster's profile (--workflow-profile), or set nodes: 1 and processes: {nodes}"
                 )
 
 

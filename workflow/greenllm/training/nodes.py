@@ -68,7 +68,7 @@ class OtherNodes:
         names = self._launcher.names() if self._launcher else []
         if len(names) < count:
             found = f"its job has {listed(names)}" if names else "this process is in no job of a cluster that has nodes"
-            raise UserError(f"train.nodes: {count}, but {found}; run it by profiles/slurm, or set train.nodes: 1")
+            raise UserError(f"train.nodes: {count}, but {found}; run it by a cluster's profile, or set train.nodes: 1")
         self._names = names[1:count]
         address = _address_towards(self._names[0])
         endpoint = f"{address}:{_free_port(address)}"

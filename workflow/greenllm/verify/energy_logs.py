@@ -68,7 +68,7 @@ def _compare_log(
     start, end = asdict(attempt.start), asdict(attempt.end)
     expected = {name: start[name] for name in OF_START} | {name: end[name] for name in OF_END}
     expected |= {"job": start["job"], "gpus": start["gpus"]}
-    elsewhere = components_elsewhere(evidence.ledger_folder, attempt.start)
+    elsewhere = components_elsewhere(evidence.ledgers_inside.get(attempt.id, ()), attempt.start)
     expected["components"] = [*end["components"], *(part.to_json() for part in elsewhere)]
     expected |= _energy(expected["components"], log.get("parameters", {}), attempt)
     found = {name: log.get(name) for name in expected}

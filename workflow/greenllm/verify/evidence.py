@@ -80,6 +80,18 @@ class Evidence:
         return [ledger.path for ledger in self.account.ledgers if ledger.path not in there]
 
     @cached_property
+    def ledgers_inside(self) -> dict[str, list[Path]]:
+        """The ledgers of the meters inside each job, by the job's id, with which their names begin."""
+        found: dict[str, list[Path]] = {}
+        for ledger in self.ledgers:
+            path = self.ledger_folder / ledger.path
+            around = path.name.removesuffix(".jsonl")
+            while "." in around:
+                around = around.rpartition(".")[0]
+                found.setdefault(around, []).append(path)
+        return found
+
+    @cached_property
     def attempts(self) -> list[Attempt]:
         """All attempts, those after the account included, each once."""
         return without_copies([one.attempt for one in self.ledgers if one.attempt], self.ledger_folder)[0]
