@@ -20,6 +20,10 @@ def plan_text(plan: SchedulePlan) -> str:
         f"Expected: {quantity(plan.cost_at_once, plan.unit)} at once, {quantity(plan.cost, plan.unit)} as planned: "
         f"saves {quantity(plan.saving, plan.unit)}{share}.",
     ]
+    if plan.starts_at_once:
+        lines.append("No schedule was found that costs less, so jobs start as they would without a plan.")
+    elif plan.saving.value < 0:
+        lines.append("It costs more, since without a plan jobs would exceed policy.power_budget_W or the deadline.")
     if not plan.signal_bounds:
         lines.append("The signal has no bounds, so the interval is that of the energies alone.")
     if not plan.cautious:

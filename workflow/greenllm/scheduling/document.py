@@ -113,7 +113,8 @@ class SchedulePlan(DocumentPart):
     begin: str
     deadline: str
     limits: Limits
-    cautious: bool  # whether run times are planned at their upper bounds
+    cautious: bool  # whether there is room for the upper bounds of run times
+    starts_at_once: bool = False  # whether no schedule was found that costs less than the starts at once
     jobs: list[JobPlan]
     cost: float
     cost_at_once: float
