@@ -168,6 +168,13 @@ def test_a_paused_training_is_expected_to_take_all_its_parts(tmp_path):
     assert run.energy_J == pytest.approx(7.2e5)
 
 
+def test_what_a_training_took_before_a_pause_is_kept_over_a_failure(tmp_path):
+    failed = ran("f", (4, 4.5), "failed", rule="train", wildcards={"recipe": "a"})
+    first, last = training((2, 3), (5, 6))
+    (run,) = earlier_runs(attribute_attempts([first, failed, last]).jobs)
+    assert (run.duration_s, run.energy_J) == (2 * HOUR_S, pytest.approx(7.2e5))
+
+
 def test_the_page_says_what_was_saved(tmp_path):
     results = tmp_path / "study"
     results.mkdir()

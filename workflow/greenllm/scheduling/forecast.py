@@ -122,8 +122,8 @@ def signal_of(policy: Policy, key: str = "signal", now_s: float | None = None) -
         return None
     found = [(path, read_series(Path(path), forecast=key == "signal")) for path in paths]
     if key == "signal" and policy.max_age is not None:
-        for path in paths:
-            _require_fresh(path, policy.max_age, time.time() if now_s is None else now_s)
+        for path, series in found:
+            _require_fresh(path, series, policy.max_age, time.time() if now_s is None else now_s)
     carbon = [(path, series) for path, series in found if series.unit == CARBON_UNIT]
     price = [(path, series) for path, series in found if series.unit != CARBON_UNIT]
     wanted = {"carbon": (1, 0), "price": (0, 1), "both": (1, 1)}[policy.objective]
@@ -148,11 +148,13 @@ def signal_of(policy: Policy, key: str = "signal", now_s: float | None = None) -
     )
 
 
-def _require_fresh(path: str, max_age: str, now_s: float) -> None:
-    written_s = Path(path).stat().st_mtime
-    if now_s - written_s > seconds_of(max_age):
+def _require_fresh(path: str, series: RecordedSeries, max_age: str, now_s: float) -> None:
+    """Raise UserError for an old forecast, by the time in the file at which it was made, else by the file's time."""
+    made_s = Path(path).stat().st_mtime if series.issued is None else series.issued
+    if now_s - made_s > seconds_of(max_age):
+        verb = "written" if series.issued is None else "made"
         raise UserError(
-            f"{path}: was written at {rfc3339(written_s)}, {(now_s - written_s) / 3600:.3g} h ago, more than "
+            f"{path}: was {verb} at {rfc3339(made_s)}, {(now_s - made_s) / 3600:.3g} h ago, more than "
             f"policy.max_age ({max_age}); get a new forecast, or set policy.max_age to null"
         )
 
