@@ -114,6 +114,18 @@ def test_the_regret_is_what_the_signal_as_it_turned_out_would_have_saved_beyond_
     assert one.regret == pytest.approx(0.05 * (200 - 10) - 15 / 3600 * 0.1 * 300, rel=0.05)
 
 
+def test_the_signal_needs_to_cover_no_more_than_the_runs(tmp_path):
+    """The plan's deadline is 8 h after its begin; the jobs are done after 6.5 h."""
+    attempts = [*training((2, 3), (5, 6)), ran("r", (6, 6.5), rule="report")]
+    one = found(tmp_path, attempts, CARBON[:7])
+    assert one.saving == pytest.approx(95 - 25)
+    assert one.best_saving == one.saving
+    with pytest.raises(UserError, match=r"recorded.csv: covers .* in policy.recorded with the values until then, and"):
+        found(tmp_path, attempts, CARBON[:6])
+    with pytest.raises(UserError, match=r"signal.csv: covers .* in policy.recorded with the values until then, and"):
+        found(tmp_path, [*training((8, 8.5), (8.8, 9.1))])
+
+
 def test_failed_attempts_count_and_jobs_that_did_not_run_are_named(tmp_path):
     failed = ran("f", (1, 2), "failed", rule="train", wildcards={"recipe": "a"})
     one = found(tmp_path, [failed, *training((8, 8.5))])
@@ -154,6 +166,13 @@ def test_a_paused_training_is_expected_to_take_all_its_parts(tmp_path):
     (run,) = earlier_runs(attribute_attempts(training((2, 3), (5, 6))).jobs)
     assert (run.name, run.duration_s) == ("train a", 2 * HOUR_S)
     assert run.energy_J == pytest.approx(7.2e5)
+
+
+def test_what_a_training_took_before_a_pause_is_kept_over_a_failure(tmp_path):
+    failed = ran("f", (4, 4.5), "failed", rule="train", wildcards={"recipe": "a"})
+    first, last = training((2, 3), (5, 6))
+    (run,) = earlier_runs(attribute_attempts([first, failed, last]).jobs)
+    assert (run.duration_s, run.energy_J) == (2 * HOUR_S, pytest.approx(7.2e5))
 
 
 def test_the_page_says_what_was_saved(tmp_path):

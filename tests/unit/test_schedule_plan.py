@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import time
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
@@ -13,6 +14,7 @@ from greenllm.cli import main
 from greenllm.config.policy import Policy
 from greenllm.errors import UserError
 from greenllm.estimate import Interval
+from greenllm.report.schedule_text import plan_text
 from greenllm.scheduling.document import Limits, SchedulePlan
 from greenllm.scheduling.expectations import EarlierRun, Expected, expected
 from greenllm.scheduling.forecast import signal_of
@@ -259,6 +261,117 @@ def test_the_command_refuses_a_mistake_in_one_line(tmp_path, capsys, section, me
     assert len(said) == 1
     assert message in said[0]
     assert not (tmp_path / "results").exists()
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("--begin", "nan"), "--begin nan: expected a time with its zone"),
+        (("--begin", "inf"), "--begin inf: expected a time with its zone"),
+        (("--begin", "1e20"), "--begin 1e20: expected a time with its zone"),
+        (("--begin", "2020-01-01T00:00Z"), "--begin 2020-01-01T00:00Z: is in the past"),
+        (("--cores", "-1"), "--cores -1: expected a whole number, 1 or more"),
+        (("--cores", "0"), "--cores 0: expected a whole number, 1 or more"),
+        (("--gpus", "-1"), "--gpus -1: expected a whole number, 0 or more"),
+    ],
+    ids=" ".join,
+)
+def test_the_command_refuses_an_option_in_one_line(tmp_path, capsys, words, message):
+    signal = write_signal(tmp_path / "signal.csv", [100] * 50, begin=datetime.now(UTC) - timedelta(hours=1))
+    file = study(tmp_path, objective="carbon", signal=str(signal))
+    assert main(["plan", "--configfile", str(file), *words]) == 2
+    (said,) = capsys.readouterr().err.strip().splitlines()
+    assert message in said
+
+
+def test_a_row_without_a_number_is_refused_by_its_number(tmp_path, capsys):
+    signal = tmp_path / "signal.csv"
+    signal.write_text("time,value (gCO2e/kWh)\n2026-12-01T06:00Z,nan\n2026-12-01T07:00Z,nan\n")
+    file = study(tmp_path, objective="carbon", signal=str(signal))
+    assert main(["plan", "--configfile", str(file)]) == 2
+    assert "signal.csv: row 2: 'nan' is no finite number" in capsys.readouterr().err
+    signal.write_text("time,value (gCO2e/kWh)\n2026-12-01T06:00Z,\n2026-12-01T07:00Z,\n")
+    assert main(["plan", "--configfile", str(file)]) == 2
+    assert "signal.csv: expected at least 2 values, got 0" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("form", ["Electricity Maps", "carbon-aware-sdk"])
+def test_the_age_of_a_forecast_is_that_of_its_making_where_the_file_has_it(tmp_path, capsys, form):
+    """The file itself is new, as after a copy."""
+    now = datetime.now(UTC)
+    made = (now - timedelta(hours=60)).isoformat()
+    hours = [(now + timedelta(hours=hour)).isoformat() for hour in range(-1, 30)]
+    answers = {
+        "Electricity Maps": {
+            "zone": "DE", "updatedAt": made, "forecast": [{"datetime": one, "carbonIntensity": 100} for one in hours],
+        },
+        "carbon-aware-sdk": [
+            {
+                "generatedAt": made, "location": "DE",
+                "forecastData": [{"location": "DE", "timestamp": one, "duration": 60, "value": 100} for one in hours],
+            }
+        ],
+    }  # fmt: skip
+    signal = tmp_path / "signal.json"
+    signal.write_text(json.dumps(answers[form]))
+    file = study(tmp_path, objective="carbon", signal=str(signal))
+    assert main(["plan", "--configfile", str(file)]) == 2
+    assert re.search(r"signal.json: was made at .*, 60 h ago, more than policy.max_age", capsys.readouterr().err)
+
+
+def test_a_failed_plan_says_that_the_earlier_one_still_holds(tmp_path, capsys):
+    signal = write_signal(tmp_path / "signal.csv", [100] * 5)
+    whole = planned(policy(signal, max_delay="2h"), {"train": (takes(1), ())}).model_dump(mode="json", by_alias=True)
+    place = tmp_path / "results/plan/plan.json"
+    place.parent.mkdir(parents=True)
+    file = study(tmp_path, objective="carbon", signal=str(signal), deadline="2020-01-01T00:00Z")
+    for hours, holds in ((1, True), (-1, False)):
+        start = datetime.now(UTC) + timedelta(hours=hours)
+        run = {"start": start.isoformat(), "end": (start + timedelta(hours=1)).isoformat()}
+        place.write_text(json.dumps({**whole, "jobs": [{**whole["jobs"][0], "runs": [run]}]}))
+        assert main(["plan", "--configfile", str(file)]) == 2
+        (said,) = capsys.readouterr().err.strip().splitlines()
+        assert "policy.deadline: 2020-01-01T00:00Z is in the past" in said
+        assert (f". The earlier plan still holds; remove {place} to start jobs at once" in said) == holds
+        assert place.is_file()
+
+
+def test_a_saving_that_is_less_than_its_interval_keeps_its_digits(tmp_path):
+    signal = write_signal(tmp_path / "signal.csv", [100] * 5)
+    one = planned(policy(signal, max_delay="2h"), {"train": (takes(1), ())})
+    unsure = one.model_copy(update={"saving": Interval(11.2, -20.0, 400.0), "cost_at_once": 18.4, "cost": 7.2})
+    assert "18.4 gCO2e at once, 7.2 gCO2e as planned: saves 11.2 gCO2e" in plain(plan_text(unsure))
+    assert re.search(r"saves 11.2 gCO2e \(−?\d+ to 400\) \(60.9 %\)", plain(plan_text(unsure)))
+    sure = one.model_copy(update={"saving": Interval(112.3, 90.0, 130.0)})
+    assert "saves 112 gCO2e (90–130)" in plain(plan_text(sure))
+
+
+def plain(text: str) -> str:
+    """Return a text with ordinary spaces."""
+    return re.sub(r"\s", " ", text)
+
+
+def test_help_names_all_that_a_plan_chooses_by(capsys):
+    with pytest.raises(SystemExit):
+        main(["plan", "--help"])
+    said = plain(capsys.readouterr().out)
+    assert re.search(r"when and on which device jobs run, by .*carbon.*price.*joules", said)
+
+
+@pytest.mark.parametrize("when", ["nan", "inf", "1e20", "99999999999999", "9999-01-01T00:00Z", "2026-12-01T02:00"])
+def test_the_meter_refuses_a_time_that_never_comes(tmp_path, capsys, monkeypatch, when):
+    monkeypatch.setenv("GREENLLM_LOCKS", str(tmp_path / "locks"))
+    words = ["--ledger", str(tmp_path / "ledger"), "--out", str(tmp_path / "log.json")]
+    assert main(["meter", *words, "--not-before", when, "--", "true"]) == 2
+    (said,) = capsys.readouterr().err.strip().splitlines()
+    assert f"--not-before {when}: expected a time with its zone" in said
+
+    run = {"start": when, "end": "2026-12-01T02:00Z"}
+    (tmp_path / "plan.json").write_text(json.dumps({"jobs": [{"rule": "train", "wildcards": {}, "runs": [run]}]}))
+    job = ["--rule", "train", "--plan", str(tmp_path / "plan.json")]
+    assert main(["meter", *words, *job, "--", "true"]) == 2
+    (said,) = capsys.readouterr().err.strip().splitlines()
+    assert "plan.json: is no plan (" in said
 
 
 def test_the_meter_waits_for_its_planned_start_without_a_lease(tmp_path, monkeypatch):

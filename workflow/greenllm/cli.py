@@ -35,7 +35,8 @@ COMMANDS = {
     "compare": ("greenllm.stages.compare", "compare the same experiment on several hosts or devices"),
     "plan": (
         "greenllm.stages.plan",
-        "plan when jobs start, by the carbon or the price of electricity (section policy)",
+        "plan when and on which device jobs run, by the carbon or the price of electricity, or by joules (section "
+        "policy)",
     ),
     "report": ("greenllm.stages.report", "make the report page, its figures and summary.json"),
     "export": ("greenllm.stages.export", "write the account in a form that others ask for, such as an ML-BOM"),

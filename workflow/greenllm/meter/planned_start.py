@@ -4,12 +4,11 @@ import json
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from pathlib import Path
 
-from greenllm.errors import UserError
+from greenllm.errors import UserError, shortened
 from greenllm.meter.console import warn
-from greenllm.timestamps import rfc3339
+from greenllm.timestamps import YEARS, read_time, rfc3339
 
 # The exit status by which a command says that it has paused and goes on when it is run again (sysexits.h, EX_TEMPFAIL).
 PAUSED = 75
@@ -31,16 +30,12 @@ class PlannedStretch:
 def unix_time(text: str, option: str) -> float:
     """Return a time (RFC 3339 with its zone, or Unix time in s) as Unix time. Raises UserError for another text."""
     try:
-        return float(text)
+        return read_time(text)
     except ValueError:
-        pass
-    try:
-        found = datetime.fromisoformat(text)
-    except ValueError:
-        found = None
-    if found is None or found.tzinfo is None:
-        raise UserError(f"{option} {text}: expected a time with its zone, such as 2026-12-01T02:00Z")
-    return found.timestamp()
+        raise UserError(
+            f"{option} {shortened(text)}: expected a time with its zone, such as 2026-12-01T02:00Z, in the years "
+            f"{YEARS.start} to {YEARS.stop - 1}"
+        ) from None
 
 
 @dataclass(frozen=True)
@@ -61,7 +56,7 @@ def planned_job(plan: Path, rule: str | None, wildcards: Mapping[str, str]) -> P
         own = next((job for job in jobs if job["rule"] == rule and job["wildcards"] == dict(wildcards)), None)
         if own is None:
             return PlannedJob()
-        times = [(unix_time(run["start"], "--plan"), unix_time(run["end"], "--plan")) for run in own["runs"]]
+        times = [(read_time(run["start"]), read_time(run["end"])) for run in own["runs"]]
         device = own.get("device")
         if device is not None and not isinstance(device, str):
             raise TypeError("device: expected a text")

@@ -3,8 +3,9 @@
 from collections import Counter
 from collections.abc import Sequence
 
+from greenllm.estimate import Interval
 from greenllm.report.language import noted, text
-from greenllm.report.numbers import percent, quantity
+from greenllm.report.numbers import bounds_text, percent, prefix_for, quantity, with_bounds
 from greenllm.scheduling.document import ScheduleOutcome, SchedulePlan
 
 OBJECTIVES = {"carbon": noted("carbon"), "price": noted("price"), "both": noted("both"), "energy": noted("energy")}
@@ -18,8 +19,12 @@ def plan_text(plan: SchedulePlan) -> str:
     lines = [
         f"{len(plan.jobs)} jobs from {plan.begin} to {plan.deadline} at the latest; {later} start later than at once.",
         f"Expected: {quantity(plan.cost_at_once, plan.unit)} at once, {quantity(plan.cost, plan.unit)} as planned: "
-        f"saves {quantity(plan.saving, plan.unit)}{share}.",
+        f"saves {_saving(plan.saving, plan.unit)}{share}.",
     ]
+    if plan.starts_at_once:
+        lines.append("No schedule was found that costs less, so jobs start as they would without a plan.")
+    elif plan.saving.value < 0:
+        lines.append("It costs more, since without a plan jobs would exceed policy.power_budget_W or the deadline.")
     if not plan.signal_bounds:
         lines.append("The signal has no bounds, so the interval is that of the energies alone.")
     if not plan.cautious:
@@ -37,6 +42,14 @@ def plan_text(plan: SchedulePlan) -> str:
     return "\n".join(lines)
 
 
+def _saving(saving: Interval, unit: str) -> str:
+    """Return a saving with its interval. Where that is wider than the saving, it has three digits."""
+    if saving.high - saving.low <= abs(saving.value):
+        return quantity(saving, unit)
+    scale, _ = prefix_for([saving.value], unit)
+    return with_bounds(quantity(saving.value, unit), bounds_text(saving, scale))
+
+
 def _named(places: Sequence[str]) -> str:
     more = f", and {len(places) - MOST_NAMED} more" if len(places) > MOST_NAMED else ""
     return "; ".join(places[:MOST_NAMED]) + more
@@ -51,7 +64,7 @@ def outcome_text(found: ScheduleOutcome) -> list[str]:
             "{saving} ({share}) were saved; expected were {expected}.",
             count=len(found.jobs), objective=text(OBJECTIVES[found.objective]), cost=quantity(found.cost, found.unit),
             at_once=quantity(found.cost_at_once, found.unit), saving=quantity(found.saving, found.unit), share=share,
-            expected=quantity(found.expected_saving, found.unit),
+            expected=_saving(found.expected_saving, found.unit),
         ),
         text(
             "With perfect knowledge of the signal, run times and energies {best} could have been saved; the regret is "
@@ -70,7 +83,7 @@ def outcome_text(found: ScheduleOutcome) -> list[str]:
                 "runs on that device: {jobs}. Weights differ between devices, and training energies of recipes on "
                 "different devices are not compared.",
                 count=len(moved),
-                saving=quantity(found.device_saving, found.unit),
+                saving=_saving(found.device_saving, found.unit),
                 jobs=_named([f"{job.name} ({job.device}, {job.device_at_once})" for job in moved]),
             )
         )

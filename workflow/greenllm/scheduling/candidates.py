@@ -1,9 +1,9 @@
 """The times at which a job may start that the solver chooses from.
 
-The cost of a start is linear between the times at which the job's start or end meets a step of the signal. So an
-optimal schedule exists in which each group of jobs that follow each other without a gap starts or ends at such a step,
-at the earliest start or at the deadline. The candidates are those times, shifted by the lengths of what comes before
-and after, and a regular grid besides.
+The cost of a start is linear between the times at which the job's start or expected end meets a step of the signal.
+So an optimal schedule exists in which each group of jobs that follow each other without a gap starts or ends at such a
+step, at the earliest start or at the deadline. The candidates are those times, shifted by the lengths of what comes
+before and after, and a regular grid besides.
 """
 
 from collections.abc import Iterator, Sequence
@@ -103,7 +103,7 @@ def _thinned(problem: Problem, activity: Activity, window: Window, share: int, f
         more = np.setdiff1d(family[(family >= window.earliest) & (family <= window.latest)], chosen)
         room = share - len(chosen)
         if len(more) > room:
-            cheap = np.argsort(problem.course.mean(more, more + max(activity.duration, 1)), kind="stable")[: room // 2]
+            cheap = np.argsort(problem.course.mean(more, more + max(activity.working, 1)), kind="stable")[: room // 2]
             evenly = np.linspace(0, len(more) - 1, room - len(cheap)).round().astype(int)
             more = more[np.unique(np.concatenate([cheap, evenly]))]
         chosen = np.concatenate([chosen, more])
@@ -116,7 +116,8 @@ def _families(activity: Activity, window: Window, deadline: int, steps: Times, g
     """Yield sets of times, the most useful first."""
     yield steps + window.earliest  # what comes before it starts at a step
     yield steps - (deadline - window.latest)  # what comes after it ends at a step
-    for length in (0, *accumulate(activity.lengths)):  # a piece starts at a step, or the last one ends there
+    # A piece starts at a step, or the last one ends there, as planned or as expected.
+    for length in dict.fromkeys((0, activity.working, *accumulate(activity.lengths))):
         yield steps - length
     yield steps + window.planned
     yield grid + window.earliest

@@ -17,11 +17,11 @@ def compacted(problem: Problem, runs: Runs) -> Runs:
         (run, *more) = found[activity.name]
         if more:
             continue
-        cost = problem.cost_of(activity, run)
+        cost = problem.cost_of(activity, [run])
         for start in _starts(problem, activity, found, run.start):
             moved = Run(start, start + run.end - run.start)
             found[activity.name] = [moved]
-            if problem.cost_of(activity, moved) <= cost + EQUAL * abs(cost) and problem.keeps_limits(found):
+            if problem.cost_of(activity, [moved]) <= cost + EQUAL * abs(cost) and problem.keeps_limits(found):
                 break
             found[activity.name] = [run]
     return found

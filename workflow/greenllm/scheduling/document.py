@@ -2,26 +2,35 @@
 
 from datetime import datetime
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
 from greenllm.device_choice import CPU
 from greenllm.documents.document import DocumentPart, validated
 from greenllm.errors import UserError
 from greenllm.estimate import Interval
 from greenllm.files import read_json
+from greenllm.timestamps import read_time
 
 PLAN_SCHEMA: Literal["greenllm/plan/1"] = "greenllm/plan/1"
 POWER = "power_W"  # the resource
 SCHEDULE_SCHEMA: Literal["greenllm/schedule/1"] = "greenllm/schedule/1"
 
 
+def _is_time(text: str) -> str:
+    read_time(text)
+    return text
+
+
+Time = Annotated[str, AfterValidator(_is_time)]  # RFC 3339
+
+
 class Stretch(DocumentPart):
     """A time in which a job runs (RFC 3339, UTC). All but a job's last one end with a pause at a checkpoint."""
 
-    start: str
-    end: str
+    start: Time
+    end: Time
 
 
 class DeviceOption(DocumentPart):
@@ -106,14 +115,15 @@ class SchedulePlan(DocumentPart):
     """A plan: when to start what. Times are RFC 3339 in UTC; costs are in `unit`: gCO2e, J, or a currency."""
 
     schema_: Literal["greenllm/plan/1"] = Field(PLAN_SCHEMA, alias="schema")
-    made: str
+    made: Time
     objective: str
     unit: str
     signal: list[SignalSource]
-    begin: str
-    deadline: str
+    begin: Time
+    deadline: Time
     limits: Limits
-    cautious: bool  # whether run times are planned at their upper bounds
+    cautious: bool  # whether there is room for the upper bounds of run times
+    starts_at_once: bool = False  # whether no schedule was found that costs less than the starts at once
     jobs: list[JobPlan]
     cost: float
     cost_at_once: float

@@ -59,7 +59,11 @@ class EarlierRun:
 
 
 def earlier_runs(jobs: Iterable[JobEnergy]) -> list[EarlierRun]:
-    """Return the jobs that succeeded and whose energy is known. What a job took before a pause is added to its end."""
+    """Return the jobs that succeeded and whose energy is known.
+
+    What a job took before its pauses is added to its end, also where an attempt failed between: the next one goes on
+    from the checkpoint.
+    """
     before: dict[str, EarlierRun] = {}
     found = []
     for job in jobs:
@@ -78,11 +82,13 @@ def earlier_runs(jobs: Iterable[JobEnergy]) -> list[EarlierRun]:
             device_of(job.attempt.start.gpus),
             {unit: float(amount) for unit, amount in job.work.items() if isinstance(amount, int | float)},
         )
+        if job.status not in ("paused", "succeeded"):
+            continue
         if (paused := before.pop(run.name, None)) is not None:
             run = _joined(paused, run)
         if job.status == "paused":
             before[run.name] = run
-        elif job.status == "succeeded":
+        else:
             found.append(run)
     return found
 

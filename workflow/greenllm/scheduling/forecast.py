@@ -1,5 +1,6 @@
 """The signal of a policy: carbon, price or both over time, from files in the formats of recorded series."""
 
+import math
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -34,6 +35,37 @@ class SignalFile:
         """Whether it is carbon intensity; otherwise a price."""
         return self.series.unit == CARBON_UNIT
 
+    def known_until(self, begin_s: float) -> float:
+        """Return until when there are values from a time on without a gap (Unix time, s)."""
+        until = begin_s
+        for start, end in zip(self.series.times, self.series.ends, strict=True):
+            if start <= until < end:
+                until = end
+        return until
+
+
+@dataclass(frozen=True)
+class Covering:
+    """Words for times that a signal does not cover: what happens then, and what mends it at the begin and the end."""
+
+    starting: str
+    ending: str
+    during: str
+    begin: str
+    end: str
+
+
+MAY_RUN = Covering(
+    "jobs may start at", "jobs may run until", "when jobs may run",
+    "get a forecast from then on, or correct the time zone of its times",
+    "get a longer forecast, or set an earlier policy.deadline or a shorter policy.max_delay",
+)  # fmt: skip
+RAN = Covering(
+    "jobs started at", "jobs ran until (or would have without the plan)", "when jobs ran",
+    "name a file in policy.recorded with the values from then on, and run `greenllm account` again",
+    "name a file in policy.recorded with the values until then, and run `greenllm account` again",
+)  # fmt: skip
+
 
 @dataclass(frozen=True)
 class Signal:
@@ -42,11 +74,18 @@ class Signal:
     unit: str
     files: Sequence[SignalFile]
 
-    def course(self, begin_s: float, end_s: float) -> Course:
-        """Return the costs between two times (Unix time, s). Raises UserError where the files do not cover them all."""
+    def course(self, begin_s: float, end_s: float, times: "Covering | None" = None) -> Course:
+        """Return the costs between two times (Unix time, s), by default those at which planned jobs may run.
+
+        Raises UserError, with the remedies of `times`, where the files do not cover them all.
+        """
         for file in self.files:
-            _require_covered(file, begin_s, end_s)
+            _require_covered(file, begin_s, end_s, times or MAY_RUN)
         return self._course([file.series.values for file in self.files], begin_s, end_s)
+
+    def known_until(self, begin_s: float) -> float:
+        """Return until when all files have values from a time on without a gap (Unix time, s); inf without files."""
+        return min((file.known_until(begin_s) for file in self.files), default=math.inf)
 
     def bounds(self, begin_s: float, end_s: float) -> tuple[Course, Course] | None:
         """Return the courses of the 95 % bounds; None if a file has none."""
@@ -83,8 +122,8 @@ def signal_of(policy: Policy, key: str = "signal", now_s: float | None = None) -
         return None
     found = [(path, read_series(Path(path), forecast=key == "signal")) for path in paths]
     if key == "signal" and policy.max_age is not None:
-        for path in paths:
-            _require_fresh(path, policy.max_age, time.time() if now_s is None else now_s)
+        for path, series in found:
+            _require_fresh(path, series, policy.max_age, time.time() if now_s is None else now_s)
     carbon = [(path, series) for path, series in found if series.unit == CARBON_UNIT]
     price = [(path, series) for path, series in found if series.unit != CARBON_UNIT]
     wanted = {"carbon": (1, 0), "price": (0, 1), "both": (1, 1)}[policy.objective]
@@ -109,32 +148,28 @@ def signal_of(policy: Policy, key: str = "signal", now_s: float | None = None) -
     )
 
 
-def _require_fresh(path: str, max_age: str, now_s: float) -> None:
-    written_s = Path(path).stat().st_mtime
-    if now_s - written_s > seconds_of(max_age):
+def _require_fresh(path: str, series: RecordedSeries, max_age: str, now_s: float) -> None:
+    """Raise UserError for an old forecast, by the time in the file at which it was made, else by the file's time."""
+    made_s = Path(path).stat().st_mtime if series.issued is None else series.issued
+    if now_s - made_s > seconds_of(max_age):
+        verb = "written" if series.issued is None else "made"
         raise UserError(
-            f"{path}: was written at {rfc3339(written_s)}, {(now_s - written_s) / 3600:.3g} h ago, more than "
+            f"{path}: was {verb} at {rfc3339(made_s)}, {(now_s - made_s) / 3600:.3g} h ago, more than "
             f"policy.max_age ({max_age}); get a new forecast, or set policy.max_age to null"
         )
 
 
-def _require_covered(file: SignalFile, begin_s: float, end_s: float) -> None:
+def _require_covered(file: SignalFile, begin_s: float, end_s: float, times: Covering) -> None:
     """Raise UserError unless a file has values for all of a time."""
     series = file.series
     covers = f"covers {rfc3339(series.times[0])} to {rfc3339(series.ends[-1])}"
     if series.times[0] > begin_s or series.ends[-1] <= begin_s:
-        raise UserError(
-            f"{file.path}: {covers} (UTC), but jobs may start at {rfc3339(begin_s)}; get a forecast from then on, or "
-            "correct the time zone of its times"
-        )
+        raise UserError(f"{file.path}: {covers} (UTC), but {times.starting} {rfc3339(begin_s)}; {times.begin}")
     if series.ends[-1] < end_s - 1e-3:
-        raise UserError(
-            f"{file.path}: {covers} (UTC), but jobs may run until {rfc3339(end_s)}; get a longer forecast, or set an "
-            "earlier policy.deadline or a shorter policy.max_delay"
-        )
+        raise UserError(f"{file.path}: {covers} (UTC), but {times.ending} {rfc3339(end_s)}; {times.end}")
     for end, following in zip(series.ends, series.times[1:], strict=False):
         if following > end and following > begin_s and end < end_s:
             raise UserError(
-                f"{file.path}: has no values from {rfc3339(end)} to {rfc3339(following)} (UTC), when jobs may run; "
+                f"{file.path}: has no values from {rfc3339(end)} to {rfc3339(following)} (UTC), {times.during}; "
                 "fill the gap"
             )

@@ -1,5 +1,6 @@
 """What a plan saved: the ledgers' energies times the signal, against the same jobs started at once."""
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -11,7 +12,7 @@ from greenllm.estimate import Interval
 from greenllm.ledger.records import device_of
 from greenllm.scheduling.at_once import at_once, makespan
 from greenllm.scheduling.document import POWER, JobPlan, ScheduledJob, ScheduleOutcome, SchedulePlan
-from greenllm.scheduling.forecast import Signal, signal_of
+from greenllm.scheduling.forecast import RAN, Signal, signal_of
 from greenllm.scheduling.planner import RESUME_S, energy_cost, mean_rate, sources, stretch
 from greenllm.scheduling.problem import MS, Activity, Course, Problem, Run
 from greenllm.scheduling.solver import cheapest
@@ -82,7 +83,9 @@ def outcome(plan: SchedulePlan, jobs: Iterable[JobEnergy], signal: Signal, *, re
     """Return what a plan saved.
 
     `jobs` are all attempts of the ledgers; those after the plan was made count, also the failed ones. `recorded` says
-    that the signal is as it turned out. Raises UserError where none of the jobs ran, or the signal does not cover them.
+    that the signal is as it turned out. The best saving is that until the deadline, or the end of the signal if it ends
+    before. Raises UserError where none of the jobs ran, or where the signal does not cover the times at which they ran
+    or would have run at once.
     """
     begin_s = _unix(plan.begin)
     ran, running = _ran(plan, jobs, begin_s)
@@ -91,10 +94,13 @@ def outcome(plan: SchedulePlan, jobs: Iterable[JobEnergy], signal: Signal, *, re
     ended = max(run.end for one in ran.values() for run, _ in one.attempts)
     deadline = round((_unix(plan.deadline) - begin_s) * MS)
     earliest = min(0, *(run.start for one in ran.values() for run, _ in one.attempts))
-    course = _shifted(signal.course(begin_s + earliest / MS, begin_s + max(ended, deadline) / MS), earliest)
     activities = [one.activity(set(ran)) for one in ran.values()]
     limits = {name: limit for name, limit in plan.limits.resources().items() if name != POWER}
     plain = at_once(activities, limits)
+    needed = max(ended, makespan(plain))
+    known_s = signal.known_until(begin_s + earliest / MS)
+    horizon = max(needed, math.floor(min(deadline, (known_s - begin_s) * MS)))
+    course = _shifted(signal.course(begin_s + earliest / MS, begin_s + horizon / MS, RAN), earliest)
     rows = []
     for name, one in ran.items():
         first = stretch(one.attempts[0][0], begin_s)
@@ -115,8 +121,7 @@ def outcome(plan: SchedulePlan, jobs: Iterable[JobEnergy], signal: Signal, *, re
         )
     cost, cost_at_once = sum(row.cost for row in rows), sum(row.cost_at_once for row in rows)
     saving = cost_at_once - cost
-    known = Problem(activities, course, max(deadline, ended, makespan(plain)), limits)
-    best = max(cost_at_once - cheapest(known).cost, saving)
+    best = max(cost_at_once - cheapest(Problem(activities, course, horizon, limits)).cost, saving)
     return ScheduleOutcome(
         objective=plan.objective,
         unit=plan.unit,

@@ -6,6 +6,7 @@ import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 
 from greenllm.config.policy import Policy, seconds_of
@@ -26,13 +27,14 @@ from greenllm.scheduling.document import (
 )
 from greenllm.scheduling.expectations import Expected
 from greenllm.scheduling.forecast import Signal
-from greenllm.scheduling.problem import MS, Activity, Course, Problem, Run, Runs
+from greenllm.scheduling.problem import MS, Activity, Course, Problem, Run, Runs, lasting_as
 from greenllm.scheduling.solver import cheapest, shifted
 from greenllm.scheduling.workflow_jobs import WorkflowJob
 from greenllm.timestamps import rfc3339
 
 # What a training needs to go on after a pause: start Python, load libraries, data and the checkpoint.
 RESUME_S = 15.0
+ROUNDING = 1e-6  # of a cost: times are whole milliseconds
 DEFAULT_DELAY = "24h"
 
 
@@ -72,7 +74,10 @@ class Planned:
         return self.chosen[name].expected if name in self.chosen else self.without_choice(name)
 
     def activities(self, *, cautious: bool) -> list[Activity]:
-        """Return the jobs as activities, with their expected run times or, if cautious, the upper bounds of these."""
+        """Return the jobs as activities, with room for their expected run times or, if cautious, the upper bounds.
+
+        Both cost what is expected.
+        """
         return [self._activity(job, cautious) for job in self.jobs]
 
     def _activity(self, job: WorkflowJob, cautious: bool) -> Activity:
@@ -85,18 +90,20 @@ class Planned:
         return Activity(
             job.name,
             math.ceil(duration_s * MS),
-            power_W=expected.energy_J.value / duration_s if duration_s > 0 else 0.0,
+            power_W=expected.power_W,
             after=job.after,
             uses=uses,
             pieces=pieces,
             resume=round(RESUME_S * MS) if pieces > 1 else 0,
+            expected=math.ceil(expected.duration_s.value * MS),
         )
 
 
 def plan(planned: Planned, policy: Policy, signal: Signal, limits: Limits, begin_s: float) -> SchedulePlan:
     """Return the plan that costs least by the signal, with all jobs done by the policy's deadline.
 
-    Times are planned with the upper bounds of run times where the deadline allows that, so that jobs start as planned.
+    There is room for the upper bounds of run times where the deadline allows that, so that jobs start as planned. Costs
+    are those of the expected run times. Where the starts at once cost less than any schedule found, they are the plan.
     Raises UserError where the deadline can't be met, the power budget is too small, or the signal does not cover all.
     """
     shared = limits.resources()
@@ -106,6 +113,7 @@ def plan(planned: Planned, policy: Policy, signal: Signal, limits: Limits, begin
     latest_s = deadline_of(policy, begin_s, makespan(plain) / MS, signal)
     deadline = math.floor((latest_s - begin_s) * MS)
     course = signal.course(begin_s, latest_s)
+    unchosen = replace(planned, chosen={})
     planned = _with_devices(planned, course, deadline, shared)
     _require_power(planned, policy)
     activities = planned.activities(cautious=False)
@@ -119,7 +127,16 @@ def plan(planned: Planned, policy: Policy, signal: Signal, limits: Limits, begin
             f"{rfc3339(latest_s)}; set a later policy.deadline, a longer max_delay, or a larger power_budget_W"
         )
     found = cheapest(Problem(used, course, deadline, shared))
-    return _written(planned, policy, signal, limits, begin_s, latest_s, cautious, found.runs, plain, course, found.gap)
+    write = partial(
+        _written, policy=policy, signal=signal, limits=limits, begin_s=begin_s, latest_s=latest_s, cautious=cautious,
+        plain=plain, course=course, gap=found.gap,
+    )  # fmt: skip
+    best = write(planned, runs=found.runs)
+    without = Problem(unchosen.activities(cautious=False), course, deadline, shared)
+    dearer = best.cost - best.cost_at_once > ROUNDING * abs(best.cost_at_once)
+    if dearer and makespan(plain) <= deadline and without.keeps_limits(plain):
+        return write(unchosen, runs=plain).model_copy(update={"starts_at_once": True})
+    return best
 
 
 def _with_devices(planned: Planned, course: Course, deadline: int, limits: Mapping[str, float]) -> Planned:
@@ -291,19 +308,6 @@ def mean_rate(runs: Sequence[Run], course: Course) -> float:
 def energy_cost(energy_J: float, runs: Sequence[Run], course: Course) -> float:
     """Return what an energy costs that is spread evenly over runs."""
     return energy_J * mean_rate(runs, course)
-
-
-def lasting_as(runs: Sequence[Run], duration: int) -> list[Run]:
-    """Return planned runs with the length (ms) that is expected, where they were planned with its upper bound."""
-    found: list[Run] = []
-    left = duration
-    for number, run in enumerate(runs):
-        last = number == len(runs) - 1
-        length = left if last else min(left, run.end - run.start)
-        if length > 0 or not found:
-            found.append(replace(run, end=run.start + max(length, 0)))
-        left -= length
-    return found
 
 
 def stretch(run: Run, begin_s: float) -> Stretch:

@@ -6,7 +6,7 @@ those of project scheduling with limited resources (Brucker et al. 1999, Europea
 
 import itertools
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 import numpy as np
@@ -48,7 +48,8 @@ class Activity:
     """A job to schedule: it lasts `duration` ms and takes `power_W` meanwhile, after the activities in `after`.
 
     `uses` is what it takes of each resource. With `pieces` above 1 it may pause between equal pieces (at checkpoints);
-    to go on it then needs `resume` ms more.
+    to go on it then needs `resume` ms more. `expected` is the part of `duration` that it is expected to need (ms; None:
+    all of it): the rest is room for a longer run, and costs nothing.
     """
 
     name: str
@@ -58,6 +59,16 @@ class Activity:
     uses: Mapping[str, float] = field(default_factory=dict)
     pieces: int = 1
     resume: int = 0
+    expected: int | None = None
+
+    @property
+    def working(self) -> int:
+        """How long it is expected to run (ms), without pauses."""
+        return self.duration if self.expected is None else min(self.expected, self.duration)
+
+    def as_expected(self, runs: Sequence["Run"]) -> "list[Run]":
+        """Return its runs in a schedule, without the room at their end."""
+        return lasting_as(runs, self.working + self.resume * (len(runs) - 1))
 
     @property
     def lengths(self) -> list[int]:
@@ -72,6 +83,19 @@ class Run:
 
     start: int
     end: int
+
+
+def lasting_as(runs: Sequence[Run], duration: int) -> list[Run]:
+    """Return the runs cut to a length in all (ms); what is longer is room at the end of the last ones."""
+    found: list[Run] = []
+    left = duration
+    for number, run in enumerate(runs):
+        last = number == len(runs) - 1
+        length = left if last else min(left, run.end - run.start)
+        if length > 0 or not found:
+            found.append(replace(run, end=run.start + max(length, 0)))
+        left -= length
+    return found
 
 
 Runs = Mapping[str, Sequence[Run]]  # by activity, in order of time: several where it pauses
@@ -92,12 +116,18 @@ class Problem:
         return {activity.name: activity for activity in self.activities}
 
     def cost(self, runs: Runs) -> float:
-        """Return the cost of a schedule: the sum of each run's energy times the signal's mean over it."""
-        return sum(self.cost_of(self.by_name[name], run) for name, own in runs.items() for run in own)
+        """Return the cost of a schedule: the sum of each run's energy times the signal's mean over it.
 
-    def cost_of(self, activity: Activity, run: Run) -> float:
-        """Return the cost of one run of an activity."""
-        return activity.power_W * (run.end - run.start) / MS * float(self.course.mean(run.start, run.end))
+        Runs count as long as they are expected to last.
+        """
+        return sum(self.cost_of(self.by_name[name], own) for name, own in runs.items())
+
+    def cost_of(self, activity: Activity, runs: Sequence[Run]) -> float:
+        """Return the cost of an activity's runs."""
+        return sum(
+            activity.power_W * (run.end - run.start) / MS * float(self.course.mean(run.start, run.end))
+            for run in activity.as_expected(runs)
+        )
 
     def keeps_limits(self, runs: Runs) -> bool:
         """Return whether a schedule keeps the limits of resources; a job alone may need more than there is."""

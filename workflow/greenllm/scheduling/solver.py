@@ -77,7 +77,12 @@ def _compact(problem: Problem, best: Solution, bound: float) -> Solution:
 
 def shifted(problem: Problem, runs: Runs) -> Solution:
     """Return a schedule moved as a whole to where it costs least, keeping the deadline."""
-    own = [(run, problem.by_name[name].power_W) for name, found in runs.items() for run in found]
+    own = [
+        (run, activity.power_W)
+        for name, found in runs.items()
+        for activity in (problem.by_name[name],)
+        for run in activity.as_expected(found)
+    ]
     starts, ends = (np.array([getattr(run, bound) for run, _ in own]) for bound in ("start", "end"))
     joules = np.array([power_W for _, power_W in own]) * (ends - starts) / MS
     room = problem.deadline - makespan(runs)
@@ -117,11 +122,15 @@ def _solved(problem: Problem, most_candidates: int, time_limit_s: float, *, fine
 
 @dataclass(frozen=True)
 class _Piece:
-    """A part of an activity that does not pause: its activity and length (ms), and the pieces directly before it."""
+    """A part of an activity that does not pause: its activity and length (ms), and the pieces directly before it.
+
+    `working` is how much of the length the activity is expected to need (ms).
+    """
 
     activity: int
     number: int
     length: int
+    working: int
     before: tuple[int, ...]
 
 
@@ -132,7 +141,8 @@ def _pieces(problem: Problem) -> Iterator[tuple[_Piece, int]]:
     for index, activity in enumerate(problem.activities):
         before, offset = tuple(last[name] for name in activity.after), 0
         for number, length in enumerate(activity.lengths):
-            yield _Piece(index, number, length, before), offset
+            working = min(max(activity.working - offset, 0), length)
+            yield _Piece(index, number, length, working, before), offset
             before, offset, place = (place,), offset + length, place + 1
         last[activity.name] = place - 1
 
@@ -182,7 +192,7 @@ class _Program:
         for place, piece in enumerate(self.pieces):
             activity = self.problem.activities[piece.activity]
             block = self.started[place]
-            own = self._cost(activity.power_W, block.times, block.times + piece.length)
+            own = self._cost(activity.power_W, block.times, block.times + piece.working)
             own += EARLIER * np.abs(own).mean() * block.times / self.problem.deadline
             costs[block.first : block.first + len(own)] += _of_steps(own)
             if (resumed := self.resumed.get(place)) is not None:

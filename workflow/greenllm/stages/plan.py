@@ -54,10 +54,12 @@ def run(arguments: argparse.Namespace) -> int:
     """Write the plan, its table and its figure, and print what it is expected to save."""
     from greenllm.checks.study import check_config
     from greenllm.config.read import read_yaml
+    from greenllm.errors import UserError
     from greenllm.files import require_own, require_replaceable_file, write_json
     from greenllm.scheduling.workflow_jobs import dry_run
     from greenllm.study import layout
 
+    _require_counts(arguments)
     config = check_config(read_yaml(arguments.configfile), str(arguments.configfile))
     out = arguments.out or layout.located(layout.PLAN, config.results)
     require_own(out, '"schema": "greenllm/plan/')
@@ -66,19 +68,42 @@ def run(arguments: argparse.Namespace) -> int:
         out.unlink(missing_ok=True)  # an earlier plan would still hold jobs back
         print(f"{arguments.configfile}: {reason}: jobs start at once", file=sys.stderr)
         return 0
-    begin_s, signal = _signal(arguments, config)
-    allowed = _devices(arguments, config)
-    words = arguments.words[1:] if arguments.words[:1] == ["--"] else arguments.words
-    jobs = dry_run(["--configfile", str(arguments.configfile), *_room(arguments), *words])
-    if not jobs:  # an earlier plan stays: the account says what it saved
-        print(f"{arguments.configfile}: all results are there: no job to plan", file=sys.stderr)
-        return 0
-    found = _plan(arguments, config, jobs, signal, begin_s, allowed)
+    try:
+        begin_s, signal = _signal(arguments, config)
+        allowed = _devices(arguments, config)
+        words = arguments.words[1:] if arguments.words[:1] == ["--"] else arguments.words
+        jobs = dry_run(["--configfile", str(arguments.configfile), *_room(arguments), *words])
+        if not jobs:  # an earlier plan stays: the account says what it saved
+            print(f"{arguments.configfile}: all results are there: no job to plan", file=sys.stderr)
+            return 0
+        found = _plan(arguments, config, jobs, signal, begin_s, allowed)
+    except UserError as error:
+        raise UserError(f"{error}{_of_earlier_plan(config)}") from None
     write_json(out, found.model_dump(mode="json", by_alias=True))
     _show(found, signal, begin_s, out)
     options = _cluster_options(found) if arguments.cluster else _local_options(found)
     print(f"{out}: jobs that wait for their start {options}", file=sys.stderr)
     return 0
+
+
+def _require_counts(arguments: argparse.Namespace) -> None:
+    """Raise UserError for a number of processors or GPUs that no host has."""
+    from greenllm.errors import UserError
+
+    for option, count, least in (("--cores", arguments.cores, 1), ("--gpus", arguments.gpus, 0)):
+        if count is not None and count < least:
+            raise UserError(f"{option} {count}: expected a whole number, {least} or more")
+
+
+def _of_earlier_plan(config: "Config") -> str:
+    """Return a sentence about an earlier plan that is still in force; empty if there is none."""
+    from greenllm.scheduling.starts import PlannedStarts
+    from greenllm.study import layout
+
+    earlier = PlannedStarts.of_study(config)
+    if not earlier.to_come and earlier.fault is None:
+        return ""
+    return f". The earlier plan still holds; remove {layout.located(layout.PLAN, config.results)} to start jobs at once"
 
 
 def _no_policy(config: "Config") -> str | None:
@@ -97,11 +122,15 @@ def _room(arguments: argparse.Namespace) -> list[str]:
 
 def _signal(arguments: argparse.Namespace, config: "Config") -> "tuple[float, Signal]":
     """Return the earliest start (Unix time, s) and the signal, checked before Snakemake is asked for the jobs."""
+    from greenllm.errors import UserError
     from greenllm.meter.planned_start import unix_time
     from greenllm.scheduling.forecast import signal_of
     from greenllm.scheduling.planner import require_future
 
-    begin_s = time.time() if arguments.begin is None else unix_time(arguments.begin, "--begin")
+    now_s = time.time()
+    begin_s = now_s if arguments.begin is None else unix_time(arguments.begin, "--begin")
+    if begin_s < now_s:
+        raise UserError(f"--begin {arguments.begin}: is in the past; name a later time, or leave it out to start now")
     if config.policy.deadline is not None:
         require_future(config.policy.deadline, begin_s)
     signal = signal_of(config.policy)

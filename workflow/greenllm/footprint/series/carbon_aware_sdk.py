@@ -1,7 +1,7 @@
 """The Green Software Foundation's carbon-aware-sdk: a list of location, time, rating and duration; or its forecast.
 
 A forecast (`/emissions/forecasts/current`) is a list of objects with `forecastData`: location, timestamp, duration in
-minutes, and value.
+minutes, and value; `generatedAt` is when it was made.
 """
 
 import re
@@ -40,7 +40,21 @@ def of_json(found: Any, path: Path) -> RecordedSeries:
     if len(places) > 1:
         raise UserError(f"{path}: has {len(places)} locations; expected one: take the file apart")
     place = next(iter(places), None)
-    return series_of(steps, path, unit=CARBON_UNIT, place=None if place is None else str(place), source=SOURCE)
+    return series_of(
+        steps,
+        path,
+        unit=CARBON_UNIT,
+        place=None if place is None else str(place),
+        source=SOURCE,
+        issued=_issued(found, path),
+    )
+
+
+def _issued(found: Any, path: Path) -> float | None:
+    """Return when a forecast was made (Unix time, s), the first of several; None where the file does not say it."""
+    rows = [_plain(row) for row in found if isinstance(row, dict)] if isinstance(found, list) else []
+    times = [str(row["generatedat"]) for row in rows if row.get("generatedat") is not None]
+    return min((Clock(None).read(one, f"{path}: generatedAt") for one in times), default=None)
 
 
 def _rows(found: Any) -> list[Any]:

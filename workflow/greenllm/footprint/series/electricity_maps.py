@@ -66,4 +66,6 @@ def of_json(found: Any, path: Path) -> RecordedSeries:
             )
         )
     source = ", ".join((SOURCE, *sorted(kinds)))
-    return series_of(steps, path, unit=CARBON_UNIT, place=str(found["zone"]), source=source)
+    updated = found.get("updatedAt")
+    issued = None if updated is None else Clock(None).read(str(updated), f"{path}: updatedAt")
+    return series_of(steps, path, unit=CARBON_UNIT, place=str(found["zone"]), source=source, issued=issued)

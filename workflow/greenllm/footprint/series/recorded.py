@@ -15,6 +15,7 @@ class RecordedSeries:
     Value i holds from `times[i]` to `ends[i]` (Unix time in s, UTC). Steps are in order and do not overlap. `lows` and
     `highs` are bounds of the values, or None. `bridged` counts single missing steps that were filled with the mean of
     their neighbours, `repeated` steps that were there twice with the same value.
+    `issued` is when a forecast was made (Unix time in s), None where the file does not say it.
     """
 
     times: Sequence[float]
@@ -25,6 +26,7 @@ class RecordedSeries:
     unit: str
     place: str | None
     source: str
+    issued: float | None = None
     bridged: int = 0
     repeated: int = 0
 

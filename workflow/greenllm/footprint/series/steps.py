@@ -104,7 +104,7 @@ class Clock:
 
 def number_of(text: str | float | None, where: str) -> float | None:
     """Return a cell's number; None if it is empty. Raises UserError, which starts with `where`, if it is no number."""
-    if text is None or (isinstance(text, str) and text.strip().casefold() in ("", "null", "na", "nan")):
+    if text is None or (isinstance(text, str) and text.strip().casefold() in ("", "null", "na")):
         return None
     try:
         value = float(text)
@@ -115,8 +115,10 @@ def number_of(text: str | float | None, where: str) -> float | None:
     return value
 
 
-def series_of(steps: Iterable[TimeStep], path: Path, *, unit: str, place: str | None, source: str) -> RecordedSeries:
-    """Return the series of a file's steps (their values in `unit`, see `unit_of`).
+def series_of(
+    steps: Iterable[TimeStep], path: Path, *, unit: str, place: str | None, source: str, issued: float | None = None
+) -> RecordedSeries:
+    """Return the series of a file's steps (their values in `unit`, see `unit_of`; issued at a Unix time, s).
 
     Steps are put in order of time. A single missing step is bridged by the mean of its neighbours and counted; longer
     gaps stay unknown. A step ends where the file says, else the usual length after its start, and where the next one
@@ -130,8 +132,8 @@ def series_of(steps: Iterable[TimeStep], path: Path, *, unit: str, place: str | 
     once, repeated = _without_repeats(in_order, path)
     if (
         unit == CARBON_UNIT
-        and once
-        and all(step.value is None or step.value < KINDS["grid carbon"].least for step in once)
+        and (values := [step.value for step in once if step.value is not None])
+        and max(values) < KINDS["grid carbon"].least
     ):
         raise UserError(f"{path}: no value reaches 1 {CARBON_UNIT}; are they in kgCO2e/kWh? Correct the unit")
     known = [step for step in once if step.value is not None]
@@ -148,6 +150,7 @@ def series_of(steps: Iterable[TimeStep], path: Path, *, unit: str, place: str | 
         unit=unit,
         place=place,
         source=source,
+        issued=issued,
         bridged=bridged,
         repeated=repeated,
     )
