@@ -109,7 +109,7 @@ def _check_nodes(scheduler: ModuleType, nodes: Sequence[tuple[Any, Request]], fo
         return
     with NamedTemporaryFile(dir=folder, prefix=".greenllm-doctor-") as file, ThreadPoolExecutor(len(nodes)) as threads:
         token = Path(file.name)
-        checked = threads.map(lambda one: _check_node(scheduler, *one, token), nodes)
+        checked = threads.map(lambda one: _check_node(scheduler, one[0], one[1], token), nodes)
         for facts, faults in checked:
             found.facts += facts
             found.faults += faults
