@@ -340,8 +340,8 @@ def test_a_saving_that_is_less_than_its_interval_keeps_its_digits(tmp_path):
     signal = write_signal(tmp_path / "signal.csv", [100] * 5)
     one = planned(policy(signal, max_delay="2h"), {"train": (takes(1), ())})
     unsure = one.model_copy(update={"saving": Interval(11.2, -20.0, 400.0), "cost_at_once": 18.4, "cost": 7.2})
-    assert "18.4 gCO2e at once, 7.2 gCO2e as planned: saves 11.2 gCO2e" in plain(plan_text(unsure))
-    assert re.search(r"saves 11.2 gCO2e \(−?\d+ to 400\) \(60.9 %\)", plain(plan_text(unsure)))
+    assert "18.4 gCO2e at once, 7.20 gCO2e as planned: saves 11.2 gCO2e" in plain(plan_text(unsure))
+    assert re.search(r"saves 11.2 gCO2e \(0 to 400\) \(60.9 %\)", plain(plan_text(unsure)))
     sure = one.model_copy(update={"saving": Interval(112.3, 90.0, 130.0)})
     assert "saves 112 gCO2e (90–130)" in plain(plan_text(sure))
 
@@ -383,5 +383,5 @@ def test_the_meter_waits_for_its_planned_start_without_a_lease(tmp_path, monkeyp
     assert main(["meter", *words]) == 0
     log = json.loads(out.read_text())
     assert 0 <= datetime.fromisoformat(log["started"]).timestamp() - start_s < 2
-    assert 0 < log["held_s"] <= 1.5
+    assert 0 < log["held_s"] < 2
     assert log["waited_s"] < log["held_s"]
