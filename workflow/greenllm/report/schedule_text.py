@@ -43,11 +43,7 @@ def plan_text(plan: SchedulePlan) -> str:
 
 
 def _saving(saving: Interval, unit: str) -> str:
-<<<<<<< HEAD
-    """Return a saving with its interval. Where that is wider than the saving, it has three digits."""
-=======
     """Return a saving with its interval. Where that is wider than the saving, it has three digits, as costs have."""
->>>>>>> fixplan
     if saving.high - saving.low <= abs(saving.value):
         return quantity(saving, unit)
     scale, _ = prefix_for([saving.value], unit)
