@@ -150,9 +150,12 @@ def test_a_training_that_fails_on_one_node_and_then_loses_it_resumes_from_its_ch
     assert workflow.wait() == 0, workflow.log
     found = attribute(workflow.folder / RESULTS / "ledger")
     each = [(one.host, one.status, one.waste) for pair in trainings(found) for one in pair]
+    # Of the second attempt SLURM ends the first node, unless that notices the lost one before.
+    ended = each[2][1]
+    assert ended in ("killed", "failed")
     assert each == [
         ("node1", "failed", "failed"), ("node2", "lost", "lost"),
-        ("node1", "killed", "killed"), ("node2", "lost", "lost"),
+        ("node1", ended, ended), ("node2", "lost", "lost"),
         ("node1", "succeeded", None), ("node2", "succeeded", None),
     ]  # fmt: skip
     assert all(known(one.energy).value > 0 for pair in trainings(found) for one in pair)
