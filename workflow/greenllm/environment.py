@@ -9,8 +9,8 @@ from pathlib import Path
 SAFE_PATH = "PYTHONSAFEPATH"
 
 
-def set_for_jobs(interval_s: float) -> None:
-    """Set what every job of this invocation of the workflow needs.
+def set_for_jobs(interval_s: float) -> str:
+    """Set what every job of this invocation of the workflow needs, and return the invocation's id.
 
     The running interpreter is first on PATH, so that an unactivated .venv is enough. A rule's conda environment puts
     its interpreter before it, and finds the package through PYTHONPATH. `interval_s` is the time between two readings
@@ -23,4 +23,4 @@ def set_for_jobs(interval_s: float) -> None:
     os.environ["PYTHONPATH"] = os.pathsep.join([here, *inherited])
     os.environ[SAFE_PATH] = "1"
     os.environ["GREENLLM_METER_INTERVAL_S"] = str(interval_s)
-    os.environ.setdefault("GREENLLM_RUN_ID", str(uuid.uuid4()))
+    return os.environ.setdefault("GREENLLM_RUN_ID", str(uuid.uuid4()))

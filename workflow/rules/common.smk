@@ -80,7 +80,7 @@ def begun():
     planned = [PlannedJob.of(job.rule.name, job.wildcards_dict) for job in jobs]
     folder = layout.located(layout.RUNS, STUDY.results)
     try:
-        return RunFile(folder, os.environ["GREENLLM_RUN_ID"], host_name(), boot_id(), planned)
+        return RunFile(folder, RUN_ID, host_name(), boot_id(), planned)
     except OSError as error:
         print(f"{folder}: {error.strerror}: `greenllm watch` will not know which jobs wait", file=sys.stderr)
 
@@ -126,7 +126,7 @@ shell.prefix(
     "set -euo pipefail; "  # Snakemake's own prefix, which this one replaces
     'meter() {{ {METER:q} meter --ledger {LEDGER:q} --device {STUDY.device} {PLAN_OPTION} "$@"; }}; '
 )
-environment.set_for_jobs(STUDY.meter.interval_s)
+RUN_ID = environment.set_for_jobs(STUDY.meter.interval_s)
 
 
 def metered(rule, command, wildcards=(), inputs="{input:q}", threads="{threads}", options=""):
