@@ -3,19 +3,15 @@
 import json
 import logging
 import sys
-from typing import Any
 
 from snakemake.logging import get_event
-from snakemake_interface_logger_plugins.base import LogHandlerBase
 from snakemake_interface_logger_plugins.common import LogEvent
 
+from snakemake_logger_plugin_greenllm import LogHandler as ConsoleHandler
 
-class LogHandler(LogHandlerBase, logging.Handler):
+
+class LogHandler(ConsoleHandler):
     """Write a line for each job that would run."""
-
-    def __init__(self, common_settings: Any, settings: Any) -> None:
-        logging.Handler.__init__(self)
-        LogHandlerBase.__init__(self, common_settings, settings)
 
     def emit(self, record: logging.LogRecord) -> None:
         """Write a job, or an error."""
@@ -35,26 +31,6 @@ class LogHandler(LogHandlerBase, logging.Handler):
             print(record.getMessage(), file=sys.stderr)
 
     @property
-    def writes_to_stream(self) -> bool:
-        """Take the place of Snakemake's console."""
-        return True
-
-    @property
-    def writes_to_file(self) -> bool:
-        """Write no file."""
-        return False
-
-    @property
     def has_filter(self) -> bool:
-        """Filter here."""
+        """Filter here, whatever `--quiet` is."""
         return True
-
-    @property
-    def has_formatter(self) -> bool:
-        """Format here."""
-        return True
-
-    @property
-    def needs_rulegraph(self) -> bool:
-        """Need no rule graph."""
-        return False
