@@ -14,7 +14,7 @@ from greenllm.device_choice import CPU
 from greenllm.errors import UserError
 from greenllm.scheduling.at_once import at_once, makespan
 from greenllm.scheduling.devices import HostDevices, modes_of
-from greenllm.scheduling.document import JobPlan, Limits, SchedulePlan
+from greenllm.scheduling.document import JobPlan, SchedulePlan, SharedLimits
 from greenllm.scheduling.expectations import EarlierRun, expected
 from greenllm.scheduling.forecast import signal_of
 from greenllm.scheduling.planner import Planned, plan
@@ -49,7 +49,7 @@ def planned(
     chosen = policy or Policy(objective="energy", max_delay="1h")
     signal = signal_of(chosen)
     assert signal is not None
-    shared = Limits(cores=4, gpus=len(host.cards), models=host.models, **limits)
+    shared = SharedLimits(cores=4, gpus=len(host.cards), models=host.models, **limits)
     return plan(
         Planned(jobs, expected(jobs, earlier), {}, modes=modes, cards=host.cards), chosen, signal, shared, BEGIN_S
     )

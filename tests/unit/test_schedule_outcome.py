@@ -18,7 +18,7 @@ from greenllm.errors import UserError
 from greenllm.estimate import Interval
 from greenllm.report.page import write_report
 from greenllm.report.schedule_text import outcome_text
-from greenllm.scheduling.document import Limits, ScheduleOutcome, SchedulePlan
+from greenllm.scheduling.document import ScheduleOutcome, SchedulePlan, SharedLimits
 from greenllm.scheduling.expectations import Expected, earlier_runs
 from greenllm.scheduling.forecast import signal_of
 from greenllm.scheduling.outcome import outcome
@@ -58,7 +58,7 @@ def made(folder: Path) -> SchedulePlan:
     chosen = policy(folder, CARBON)
     signal = signal_of(chosen)
     assert signal is not None
-    found = plan(Planned(jobs, expected, {"train a": 2}), chosen, signal, Limits(cores=4.0), CLOCK_s)
+    found = plan(Planned(jobs, expected, {"train a": 2}), chosen, signal, SharedLimits(cores=4.0), CLOCK_s)
     return found.model_copy(update={"made": found.begin})
 
 

@@ -15,7 +15,7 @@ from greenllm.config.policy import Policy
 from greenllm.errors import UserError
 from greenllm.estimate import Interval
 from greenllm.report.schedule_text import plan_text
-from greenllm.scheduling.document import Limits, SchedulePlan
+from greenllm.scheduling.document import SchedulePlan, SharedLimits
 from greenllm.scheduling.expectations import EarlierRun, Expected, expected
 from greenllm.scheduling.forecast import signal_of
 from greenllm.scheduling.planner import Planned, plan
@@ -53,7 +53,7 @@ def takes(hours: float, power_W: float = 100.0, spread: float = 0.0) -> Expected
 def planned(
     policy: Policy,
     jobs: Mapping[str, tuple[Expected, tuple[str, ...]]],
-    limits: Limits | None = None,
+    limits: SharedLimits | None = None,
     handover_s: float = 0.0,
 ) -> SchedulePlan:
     found = Planned(
@@ -64,7 +64,7 @@ def planned(
     )
     signal = signal_of(policy, now_s=BEGIN_S)
     assert signal is not None
-    return plan(found, policy, signal, limits or Limits(), BEGIN_S)
+    return plan(found, policy, signal, limits or SharedLimits(), BEGIN_S)
 
 
 def policy(signal: Path | list[Path], **keys: object) -> Policy:
@@ -114,7 +114,7 @@ def test_a_price_and_both_together_decide_as_well(tmp_path):
 
 def test_a_power_budget_keeps_jobs_apart(tmp_path):
     signal = write_signal(tmp_path / "signal.csv", [500, 100, 200, 500])
-    limits = Limits(power_W=150.0)
+    limits = SharedLimits(power_W=150.0)
     found = planned(
         policy(signal, max_delay="3h", power_budget_W=150), {"one": (takes(1), ()), "two": (takes(1), ())}, limits
     )
@@ -171,7 +171,7 @@ def test_on_a_cluster_a_job_starts_after_the_end_of_those_before_it_was_noticed(
 def test_a_signal_or_policy_that_does_not_fit_is_refused(tmp_path, values, keys, message):
     signal = write_signal(tmp_path / "signal.csv", values)
     with pytest.raises(UserError, match=message):
-        planned(policy(signal, **keys), {"train": (takes(1), ())}, Limits(power_W=keys.get("power_budget_W")))
+        planned(policy(signal, **keys), {"train": (takes(1), ())}, SharedLimits(power_W=keys.get("power_budget_W")))
 
 
 def test_a_signal_of_another_time_zone_is_read_right_or_refused(tmp_path):

@@ -22,7 +22,7 @@ from greenllm.errors import UserError
 from greenllm.files import require_writable
 from greenllm.ledger.run_file import PlannedJob, RunFile
 from greenllm.meter.host import boot_id, host_name
-from greenllm.scheduling.starts import PlannedStarts
+from greenllm.scheduling.starts import StartTimes
 from greenllm.study import layout
 from greenllm.study.expected_power import PowerBudget
 from greenllm.study.plan import Plan
@@ -55,7 +55,7 @@ for line in RESERVATIONS.lines:
 
 
 # When jobs are to start, if `greenllm plan` has made a plan.
-STARTS = PlannedStarts.of_study(STUDY) if STARTS_JOBS else PlannedStarts()
+STARTS = StartTimes.of_study(STUDY) if STARTS_JOBS else StartTimes()
 
 # A budget for the power of all running jobs, which Snakemake's scheduler keeps: `--resources power_W=…`, else
 # `policy.power_budget_W`. Without one, no job names its power, and no ledger is read here. A plan keeps the policy's

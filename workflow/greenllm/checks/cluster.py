@@ -1,4 +1,4 @@
-"""What is wrong with a cluster, found before a job is submitted: one line for each fault, that says how to mend it.
+"""Checks of a cluster before a job is submitted: one line for each fault, with how to mend it.
 
 What is asked in the scheduler's own words is in the room `cluster`; the check of a node is the same for all.
 """
@@ -18,7 +18,7 @@ from greenllm import __version__
 from greenllm.checks.node import NodeFindings
 from greenllm.checks.profile import STAGES, Profile, whole
 from greenllm.cluster import slurm
-from greenllm.cluster.request import Request
+from greenllm.cluster.request import ResourceRequest
 from greenllm.config.models import Needs
 from greenllm.errors import UserError, listed, shortened
 from greenllm.study.models import Config
@@ -87,11 +87,11 @@ def diagnose(profile: Profile, study: Config, folder: Path, most: int) -> Diagno
     return found
 
 
-def _request(profile: Profile, stage: str, plan: Plan) -> Request:
+def _request(profile: Profile, stage: str, plan: Plan) -> ResourceRequest:
     """Return a stage's largest request: the study's needs, where the profile does not set them for the rule."""
     own = profile.set_resources(stage)
     needs: Needs = getattr(plan.config.resources, stage)
-    return Request(
+    return ResourceRequest(
         stage=stage,
         threads=needs.threads,
         memory_MB=whole(own.get("mem_mb"), needs.memory_MB),
@@ -103,7 +103,9 @@ def _request(profile: Profile, stage: str, plan: Plan) -> Request:
     )
 
 
-def _check_nodes(scheduler: ModuleType, nodes: Sequence[tuple[Any, Request]], folder: Path, found: Diagnosis) -> None:
+def _check_nodes(
+    scheduler: ModuleType, nodes: Sequence[tuple[Any, ResourceRequest]], folder: Path, found: Diagnosis
+) -> None:
     """Run a job on each node, as its request asks for, and compare what it finds with what is here."""
     if not nodes:
         return
@@ -117,7 +119,7 @@ def _check_nodes(scheduler: ModuleType, nodes: Sequence[tuple[Any, Request]], fo
             left.unlink()
 
 
-def _check_node(scheduler: ModuleType, one: Any, request: Request, token: Path) -> tuple[list[str], list[str]]:
+def _check_node(scheduler: ModuleType, one: Any, request: ResourceRequest, token: Path) -> tuple[list[str], list[str]]:
     """Return facts and faults of one node."""
     node = one.name
     # Plain sh, which a node without our environment has too. PYTHONPATH leads to this package, wherever it is.

@@ -6,7 +6,7 @@ from typing import Any
 
 
 @dataclass(frozen=True)
-class Request:
+class ResourceRequest:
     """The request of a stage's jobs. Memory in MB, run time in minutes; threads, memory and GPUs are of each node.
 
     `keys`: the profile's resources for the stage, by their names in the profile, such as a partition. `settings`: the

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from greenllm.cluster.request import Request
+from greenllm.cluster.request import ResourceRequest
 from greenllm.config.read import nearest
 from greenllm.errors import UserError, listed, shortened
 
@@ -62,13 +62,13 @@ class SlurmCluster:
         """One line for a person."""
         return f"{_version()}: {len(self.nodes)} node(s), partitions {listed(list(self.partitions))}"
 
-    def partitions_of(self, request: Request) -> list[str]:
+    def partitions_of(self, request: ResourceRequest) -> list[str]:
         """Return the partitions that a request may go to: those that it names, else the default one."""
         return _named_partitions(request) or [next(iter(self.partitions))]
 
-    def nodes_for(self, requests: Sequence[Request]) -> dict[str, tuple[ClusterNode, Request]]:
+    def nodes_for(self, requests: Sequence[ResourceRequest]) -> dict[str, tuple[ClusterNode, ResourceRequest]]:
         """Return the nodes of the partitions that the requests may go to, by name, each with the first such request."""
-        found: dict[str, tuple[ClusterNode, Request]] = {}
+        found: dict[str, tuple[ClusterNode, ResourceRequest]] = {}
         for request in requests:
             partitions = self.partitions_of(request)
             for node in self.nodes.values():
@@ -114,7 +114,7 @@ def _partitions() -> dict[str, bool]:
     return {name.rstrip("*"): state == "up" for name, state in rows}
 
 
-def faults(cluster: SlurmCluster, requests: Sequence[Request]) -> Iterator[str]:
+def faults(cluster: SlurmCluster, requests: Sequence[ResourceRequest]) -> Iterator[str]:
     """Yield what is wrong with requests, by the cluster's description and by SLURM's own test of a job."""
     refused: dict[tuple[str, ...], str | None] = {}
     for request in requests:
@@ -154,12 +154,12 @@ def faults(cluster: SlurmCluster, requests: Sequence[Request]) -> Iterator[str]:
             )
 
 
-def _named_partitions(request: Request) -> list[str]:
+def _named_partitions(request: ResourceRequest) -> list[str]:
     """Return the partitions that a request names: SLURM takes the one of a list that starts the job first."""
     return [name.strip() for name in str(request.keys.get("slurm_partition") or "").split(",") if name.strip()]
 
 
-def _place(request: Request, partitions: Sequence[str]) -> list[str]:
+def _place(request: ResourceRequest, partitions: Sequence[str]) -> list[str]:
     """Return the options of sbatch(1) and srun(1) that say where and for whom a request's jobs run."""
     keys, settings = request.keys, request.settings
     named = {
@@ -171,7 +171,7 @@ def _place(request: Request, partitions: Sequence[str]) -> list[str]:
     return [f"--{option}={value}" for option, value in named.items() if value]
 
 
-def _options(request: Request) -> list[str]:
+def _options(request: ResourceRequest) -> list[str]:
     """Return all options of sbatch(1) for a request, as snakemake-executor-plugin-slurm writes them."""
     options = [*_place(request, _named_partitions(request)), f"--cpus-per-task={request.threads}", *_memory(request)]
     if constraint := request.keys.get("constraint"):
@@ -187,7 +187,7 @@ def _options(request: Request) -> list[str]:
     return [*options, *shlex.split(str(request.keys.get("slurm_extra") or ""))]
 
 
-def _memory(request: Request) -> list[str]:
+def _memory(request: ResourceRequest) -> list[str]:
     """Return the option for the memory: for each processor if the profile asks so, none where it is an expression."""
     each = str(request.keys.get("mem_mb_per_cpu") or "")
     if each:
@@ -205,7 +205,7 @@ def _refusal(options: Sequence[str]) -> str | None:
 
 
 def run_on(
-    node: ClusterNode, command: Sequence[str], request: Request, wait_s: float
+    node: ClusterNode, command: Sequence[str], request: ResourceRequest, wait_s: float
 ) -> subprocess.CompletedProcess[str]:
     """Run a short command on a node, in the request's partition and for its account, and return its outcome.
 

@@ -24,6 +24,9 @@ TREE_MEMORY, HOST_MEMORY = MEMORY_COLUMNS = ("tree.memory_B", "host.memory_B")
 # get an fsync every second.
 SYNC_INTERVAL_S = 30.0
 
+# An end record is in the last bytes of its file, unless the job has thousands of outputs.
+TAIL_B = 64 * 1024
+
 
 def counter_columns(component: str, device: str) -> tuple[str, str]:
     """Return the names of a counter's two columns: the time of the reading (CLOCK_MONOTONIC, s), and the reading."""
@@ -184,6 +187,23 @@ def read_ledger(path: Path) -> tuple[Ledger, bytes]:
     ledger = parse_ledger(path, content)
     ledger.locked = locked
     return ledger, content
+
+
+def first_and_last_line(path: Path) -> tuple[bytes, bytes]:
+    """Return the first and the last line of a ledger file without reading the samples between.
+
+    The last one is empty if there is no other than the first. Raises OSError where the file is unreadable.
+    """
+    length = TAIL_B
+    with path.open("rb") as file:
+        first = file.readline()
+        size = file.seek(0, os.SEEK_END)
+        while True:
+            begin = file.seek(max(len(first), size - length))
+            tail = file.read().rstrip(b"\n")
+            if begin == len(first) or b"\n" in tail:
+                return first, tail.rpartition(b"\n")[2]
+            length *= 4  # the outputs of a job may be thousands
 
 
 def ledger_paths(folder: Path) -> Iterator[Path]:

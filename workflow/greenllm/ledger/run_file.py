@@ -31,7 +31,7 @@ class PlannedJob(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Run:
+class WorkflowRun:
     """One invocation of a workflow. `started_s` and `ended_s` are Unix times; `succeeded` is None until it has ended.
 
     `locked`: the process that began it still holds its lock, as far as this host can see.
@@ -81,13 +81,13 @@ class RunFile:
             line = line[os.write(self._descriptor, line) :]
 
 
-def read_runs(folder: Path) -> Iterator[Run]:
+def read_runs(folder: Path) -> Iterator[WorkflowRun]:
     """Yield the runs whose files are in a folder, in order of their starts; a file that is damaged is left out."""
     runs = [run for path in folder.glob("*.jsonl") if (run := _read(path)) is not None]
     yield from sorted(runs, key=lambda run: run.started_s)
 
 
-def _read(path: Path) -> Run | None:
+def _read(path: Path) -> WorkflowRun | None:
     try:
         with path.open("rb") as file:
             locked = _is_locked(file.fileno())
@@ -95,7 +95,7 @@ def _read(path: Path) -> Run | None:
         starts = [record for record in records if record["record"] == "start" and record["schema"] == SCHEMA]
         last = starts[-1]
         ends = [record for record in records[records.index(last) :] if record["record"] == "end"]
-        return Run(
+        return WorkflowRun(
             run_id=str(last["run_id"]),
             host=str(last["host"]),
             boot_id=str(last["boot_id"]),

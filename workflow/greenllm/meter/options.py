@@ -13,7 +13,7 @@ from greenllm.errors import UserError
 from greenllm.files import held, is_written_into
 from greenllm.key_values import key_values
 from greenllm.meter.cgroups import check
-from greenllm.meter.planned_start import PlannedJob, PlannedStretch, planned_job, unix_time
+from greenllm.meter.planned_start import PlannedExecution, PlannedStretch, planned_job, unix_time
 
 # The characters of a meter's id, which names its ledger.
 METER_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9.-]*")
@@ -76,18 +76,18 @@ class Options:
         if self.out is not None:  # whether it can be written is seen at the end: the job is not to stop for it
             is_written_into(self.out)
 
-    def planned(self) -> PlannedJob:
+    def planned(self) -> PlannedExecution:
         """Return when and where the command is to run; without stretches: at once. Raises UserError if it is no plan.
 
         A cluster's scheduler has allocated a job's devices already, and a pause would keep them.
         """
         if self.not_before_s is not None:
-            return PlannedJob([PlannedStretch(self.not_before_s)])
+            return PlannedExecution([PlannedStretch(self.not_before_s)])
         if self.plan is None:
-            return PlannedJob()
+            return PlannedExecution()
         found = planned_job(self.plan, self.rule, self.wildcards)
         if scheduler_of(os.environ) is not None:
-            return PlannedJob([PlannedStretch(one.start_s) for one in found.stretches[:1]])
+            return PlannedExecution([PlannedStretch(one.start_s) for one in found.stretches[:1]])
         return found
 
     def placed(self, device: str | None) -> "Options":

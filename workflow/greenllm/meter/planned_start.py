@@ -39,14 +39,14 @@ def unix_time(text: str, option: str) -> float:
 
 
 @dataclass(frozen=True)
-class PlannedJob:
+class PlannedExecution:
     """When a job is to run, and on which device: `cpu`, or GPUs of this model; None: where it would run anyway."""
 
     stretches: Sequence[PlannedStretch] = ()
     device: str | None = None
 
 
-def planned_job(plan: Path, rule: str | None, wildcards: Mapping[str, str]) -> PlannedJob:
+def planned_job(plan: Path, rule: str | None, wildcards: Mapping[str, str]) -> PlannedExecution:
     """Return what a plan of `greenllm plan` has for a job: nothing where there is no plan, or it lacks the job.
 
     Raises UserError if the file is not such a plan.
@@ -55,20 +55,20 @@ def planned_job(plan: Path, rule: str | None, wildcards: Mapping[str, str]) -> P
         jobs = json.loads(plan.read_text(encoding="utf-8"))["jobs"]
         own = next((job for job in jobs if job["rule"] == rule and job["wildcards"] == dict(wildcards)), None)
         if own is None:
-            return PlannedJob()
+            return PlannedExecution()
         times = [(read_time(run["start"]), read_time(run["end"])) for run in own["runs"]]
         device = own.get("device")
         if device is not None and not isinstance(device, str):
             raise TypeError("device: expected a text")
     except FileNotFoundError:
-        return PlannedJob()
+        return PlannedExecution()
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise UserError(f"{plan}: is no plan ({error}); run `greenllm plan` again, or remove the file") from None
     stretches = [
         PlannedStretch(start_s, end_s if number < len(times) - 1 else None)
         for number, (start_s, end_s) in enumerate(times)
     ]
-    return PlannedJob(stretches, device)
+    return PlannedExecution(stretches, device)
 
 
 def wait_until(start_s: float) -> float:

@@ -4,7 +4,7 @@ import heapq
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 
-from greenllm.scheduling.problem import Activity, Run, Runs
+from greenllm.scheduling.problem import Activity, ActivityRun, Runs
 
 Uses = tuple[float, ...]  # of each limited resource, in the order of the limits
 
@@ -58,12 +58,12 @@ def at_once(activities: Sequence[Activity], limits: Mapping[str, float]) -> Runs
             behind[name].append(place)
         if not missing[place]:
             ready.add(place, uses[place])
-    runs: dict[str, Sequence[Run]] = {}
+    runs: dict[str, Sequence[ActivityRun]] = {}
     running: list[tuple[int, int]] = []
     time = 0
     while True:
         while (first := ready.take()) is not None:
-            run = Run(time, time + activities[first].duration)
+            run = ActivityRun(time, time + activities[first].duration)
             runs[activities[first].name] = [run]
             heapq.heappush(running, (run.end, first))
         if not running:

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from greenllm.scheduling.problem import Activity, Problem, Run, Runs
+from greenllm.scheduling.problem import Activity, ActivityRun, Problem, Runs
 
 MOST_ACTIVITIES = 300  # of more, the schedule stays as it is: each start is tried against all limits
 EQUAL = 1e-9  # of a cost
@@ -19,7 +19,7 @@ def compacted(problem: Problem, runs: Runs) -> Runs:
             continue
         cost = problem.cost_of(activity, [run])
         for start in _starts(problem, activity, found, run.start):
-            moved = Run(start, start + run.end - run.start)
+            moved = ActivityRun(start, start + run.end - run.start)
             found[activity.name] = [moved]
             if problem.cost_of(activity, [moved]) <= cost + EQUAL * abs(cost) and problem.keeps_limits(found):
                 break

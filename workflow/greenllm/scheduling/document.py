@@ -26,7 +26,7 @@ def _is_time(text: str) -> str:
 Time = Annotated[str, AfterValidator(_is_time)]  # RFC 3339
 
 
-class Stretch(DocumentPart):
+class TimeSpan(DocumentPart):
     """A time in which a job runs (RFC 3339, UTC). All but a job's last one end with a pause at a checkpoint."""
 
     start: Time
@@ -55,8 +55,8 @@ class JobPlan(DocumentPart):
     after: list[str]
     threads: int
     gpus: int
-    runs: list[Stretch]
-    at_once: Stretch  # when it would run without a policy
+    runs: list[TimeSpan]
+    at_once: TimeSpan  # when it would run without a policy
     duration_s: Interval
     energy_J: Interval
     source: str  # of run time and energy
@@ -91,7 +91,7 @@ class SignalSource(DocumentPart):
     unit: str
 
 
-class Limits(DocumentPart):
+class SharedLimits(DocumentPart):
     """What jobs that run at once share; None is unlimited. `models` are the GPUs of each model, where one is chosen."""
 
     cores: float | None = None
@@ -121,7 +121,7 @@ class SchedulePlan(DocumentPart):
     signal: list[SignalSource]
     begin: Time
     deadline: Time
-    limits: Limits
+    limits: SharedLimits
     cautious: bool  # whether there is room for the upper bounds of run times
     starts_at_once: bool = False  # whether no schedule was found that costs less than the starts at once
     jobs: list[JobPlan]
@@ -153,8 +153,8 @@ class ScheduledJob(DocumentPart):
 
     name: str
     planned: str
-    runs: list[Stretch]
-    at_once: Stretch
+    runs: list[TimeSpan]
+    at_once: TimeSpan
     delay_s: float  # of its first start, behind the plan
     energy_J: float
     cost: float

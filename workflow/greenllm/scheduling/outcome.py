@@ -14,7 +14,7 @@ from greenllm.scheduling.at_once import at_once, makespan
 from greenllm.scheduling.document import POWER, JobPlan, ScheduledJob, ScheduleOutcome, SchedulePlan
 from greenllm.scheduling.forecast import RAN, Signal, signal_of
 from greenllm.scheduling.planner import RESUME_S, energy_cost, mean_rate, sources, stretch
-from greenllm.scheduling.problem import MS, Activity, Course, Problem, Run
+from greenllm.scheduling.problem import MS, Activity, ActivityRun, Course, Problem
 from greenllm.scheduling.solver import cheapest
 from greenllm.scheduling.workflow_jobs import name_of
 from greenllm.study import layout
@@ -26,7 +26,7 @@ class _Ran:
     """A planned job that ran: its attempts with their energies (J); times in ms from the plan's begin."""
 
     plan: JobPlan
-    attempts: Sequence[tuple[Run, float]]
+    attempts: Sequence[tuple[ActivityRun, float]]
     device: str | None
 
     @property
@@ -128,7 +128,7 @@ def outcome(plan: SchedulePlan, jobs: Iterable[JobEnergy], signal: Signal, *, re
         signal=sources(signal),
         recorded=recorded,
         deadline=plan.deadline,
-        ended=stretch(Run(0, ended), begin_s).end,
+        ended=stretch(ActivityRun(0, ended), begin_s).end,
         late_s=max(0.0, (ended - deadline) / MS),
         jobs=rows,
         not_run=_not_run(plan, set(ran), running),
@@ -144,7 +144,7 @@ def outcome(plan: SchedulePlan, jobs: Iterable[JobEnergy], signal: Signal, *, re
 
 def _ran(plan: SchedulePlan, jobs: Iterable[JobEnergy], begin_s: float) -> tuple[Mapping[str, _Ran], set[str]]:
     """Return the planned jobs that ran since the plan was made, in the plan's order, and the names of those running."""
-    attempts: dict[str, list[tuple[Run, float]]] = {}
+    attempts: dict[str, list[tuple[ActivityRun, float]]] = {}
     devices: dict[str, str | None] = {}
     running: set[str] = set()
     for job in jobs:
@@ -159,7 +159,7 @@ def _ran(plan: SchedulePlan, jobs: Iterable[JobEnergy], begin_s: float) -> tuple
         start, end = (round((_unix(time) - begin_s) * MS) for time in (job.started, job.ended))
         device = device_of(job.attempt.start.gpus)
         devices[name] = device if devices.setdefault(name, device) == device else None
-        attempts.setdefault(name, []).append((Run(start, end), energy.value))
+        attempts.setdefault(name, []).append((ActivityRun(start, end), energy.value))
     return {
         job.name: _Ran(job, attempts[job.name], devices[job.name]) for job in plan.jobs if job.name in attempts
     }, running

@@ -19,15 +19,15 @@ from greenllm.scheduling.document import (
     POWER,
     DeviceOption,
     JobPlan,
-    Limits,
     SchedulePlan,
+    SharedLimits,
     SignalSource,
-    Stretch,
+    TimeSpan,
     of_model,
 )
 from greenllm.scheduling.expectations import Expected
 from greenllm.scheduling.forecast import Signal
-from greenllm.scheduling.problem import MS, Activity, Course, Problem, Run, Runs, lasting_as
+from greenllm.scheduling.problem import MS, Activity, ActivityRun, Course, Problem, Runs, lasting_as
 from greenllm.scheduling.solver import cheapest, shifted
 from greenllm.scheduling.workflow_jobs import WorkflowJob
 from greenllm.timestamps import rfc3339
@@ -99,7 +99,7 @@ class Planned:
         )
 
 
-def plan(planned: Planned, policy: Policy, signal: Signal, limits: Limits, begin_s: float) -> SchedulePlan:
+def plan(planned: Planned, policy: Policy, signal: Signal, limits: SharedLimits, begin_s: float) -> SchedulePlan:
     """Return the plan that costs least by the signal, with all jobs done by the policy's deadline.
 
     There is room for the upper bounds of run times where the deadline allows that, so that jobs start as planned. Costs
@@ -190,9 +190,18 @@ def _require_power(planned: Planned, policy: Policy) -> None:
 
 
 def _written(
-    planned: Planned, policy: Policy, signal: Signal, limits: Limits, begin_s: float, latest_s: float, cautious: bool,
-    runs: Runs, plain: Runs, course: Course, gap: float,
-) -> SchedulePlan:  # fmt: skip
+    planned: Planned,
+    policy: Policy,
+    signal: Signal,
+    limits: SharedLimits,
+    begin_s: float,
+    latest_s: float,
+    cautious: bool,
+    runs: Runs,
+    plain: Runs,
+    course: Course,
+    gap: float,
+) -> SchedulePlan:
     rows = []
     moved: list[tuple[Moved, Moved]] = []
     for job in planned.jobs:
@@ -259,7 +268,7 @@ class Moved:
     """A job's runs, and what it takes in them."""
 
     expected: Expected
-    runs: Sequence[Run]
+    runs: Sequence[ActivityRun]
 
     def costs(self, course: Course) -> tuple[float, float, float]:
         """Return the cost of the energy, of its lower and of its upper bound."""
@@ -297,7 +306,7 @@ def _saving(moved: Iterable[tuple[Moved, Moved]], course: Course, bounds: tuple[
     return Interval(value, value - math.hypot(energy_low, signal_half), value + math.hypot(energy_high, signal_half))
 
 
-def mean_rate(runs: Sequence[Run], course: Course) -> float:
+def mean_rate(runs: Sequence[ActivityRun], course: Course) -> float:
     """Return the mean of the signal over runs, weighted by time; of a run without length its value there."""
     total = sum(run.end - run.start for run in runs)
     if total <= 0:
@@ -305,14 +314,14 @@ def mean_rate(runs: Sequence[Run], course: Course) -> float:
     return sum(float(course.mean(run.start, run.end)) * (run.end - run.start) for run in runs) / total
 
 
-def energy_cost(energy_J: float, runs: Sequence[Run], course: Course) -> float:
+def energy_cost(energy_J: float, runs: Sequence[ActivityRun], course: Course) -> float:
     """Return what an energy costs that is spread evenly over runs."""
     return energy_J * mean_rate(runs, course)
 
 
-def stretch(run: Run, begin_s: float) -> Stretch:
+def stretch(run: ActivityRun, begin_s: float) -> TimeSpan:
     """Return a run as plan.json has it."""
-    return Stretch(start=rfc3339(begin_s + run.start / MS), end=rfc3339(begin_s + run.end / MS))
+    return TimeSpan(start=rfc3339(begin_s + run.start / MS), end=rfc3339(begin_s + run.end / MS))
 
 
 def sources(signal: Signal) -> list[SignalSource]:

@@ -66,7 +66,7 @@ class Activity:
         """How long it is expected to run (ms), without pauses."""
         return self.duration if self.expected is None else min(self.expected, self.duration)
 
-    def as_expected(self, runs: Sequence["Run"]) -> "list[Run]":
+    def as_expected(self, runs: Sequence["ActivityRun"]) -> "list[ActivityRun]":
         """Return its runs in a schedule, without the room at their end."""
         return lasting_as(runs, self.working + self.resume * (len(runs) - 1))
 
@@ -78,16 +78,16 @@ class Activity:
 
 
 @dataclass(frozen=True)
-class Run:
+class ActivityRun:
     """A stretch of time in which an activity runs (ms)."""
 
     start: int
     end: int
 
 
-def lasting_as(runs: Sequence[Run], duration: int) -> list[Run]:
+def lasting_as(runs: Sequence[ActivityRun], duration: int) -> list[ActivityRun]:
     """Return the runs cut to a length in all (ms); what is longer is room at the end of the last ones."""
-    found: list[Run] = []
+    found: list[ActivityRun] = []
     left = duration
     for number, run in enumerate(runs):
         last = number == len(runs) - 1
@@ -98,7 +98,7 @@ def lasting_as(runs: Sequence[Run], duration: int) -> list[Run]:
     return found
 
 
-Runs = Mapping[str, Sequence[Run]]  # by activity, in order of time: several where it pauses
+Runs = Mapping[str, Sequence[ActivityRun]]  # by activity, in order of time: several where it pauses
 
 
 @dataclass(frozen=True)
@@ -122,7 +122,7 @@ class Problem:
         """
         return sum(self.cost_of(self.by_name[name], own) for name, own in runs.items())
 
-    def cost_of(self, activity: Activity, runs: Sequence[Run]) -> float:
+    def cost_of(self, activity: Activity, runs: Sequence[ActivityRun]) -> float:
         """Return the cost of an activity's runs."""
         return sum(
             activity.power_W * (run.end - run.start) / MS * float(self.course.mean(run.start, run.end))

@@ -19,7 +19,7 @@ from greenllm.scheduling.at_once import at_once, makespan
 from greenllm.scheduling.candidates import GRID_STEPS, candidates, windows
 from greenllm.scheduling.compacting import compacted
 from greenllm.scheduling.ordering import ordered_as
-from greenllm.scheduling.problem import MS, Activity, Problem, Run, Runs, Times
+from greenllm.scheduling.problem import MS, Activity, ActivityRun, Problem, Runs, Times
 
 MOST_CANDIDATES = 12_000  # of all pieces together, if each has few at least: some seconds of solving
 # With limits of resources, which make the program much harder.
@@ -92,7 +92,7 @@ def shifted(problem: Problem, runs: Runs) -> Solution:
         for shift in shifts[(shifts >= 0) & (shifts <= room)]
     }
     by = min(costs, key=lambda shift: (costs[shift], shift))
-    moved = {name: [Run(run.start + by, run.end + by) for run in found] for name, found in runs.items()}
+    moved = {name: [ActivityRun(run.start + by, run.end + by) for run in found] for name, found in runs.items()}
     return Solution(moved, problem.cost(moved), -np.inf)
 
 
@@ -297,16 +297,16 @@ class _Program:
 
     def runs(self, solution: npt.NDArray[np.float64]) -> Runs:
         """Return the schedule of a solution; pieces that follow without a pause are one run."""
-        found: dict[str, list[Run]] = defaultdict(list)
+        found: dict[str, list[ActivityRun]] = defaultdict(list)
         for place, piece in enumerate(self.pieces):
             activity, block = self.problem.activities[piece.activity], self.started[place]
             start = int(block.times[_first(solution, block)])
             end = start + piece.length
             own = found[activity.name]
             if own and own[-1].end == start:
-                own[-1] = Run(own[-1].start, end)
+                own[-1] = ActivityRun(own[-1].start, end)
             else:
-                own.append(Run(start - (activity.resume if piece.number else 0), end))
+                own.append(ActivityRun(start - (activity.resume if piece.number else 0), end))
         return found
 
 

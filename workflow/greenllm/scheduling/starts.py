@@ -13,14 +13,14 @@ from greenllm.study.models import Config
 
 
 @dataclass(frozen=True)
-class PlannedStarts:
+class StartTimes:
     """When jobs are to start (Unix time, s), by their names. `fault`: why the plan can't be read, if it can't."""
 
     by_name: Mapping[str, float] = field(default_factory=dict)
     fault: str | None = None
 
     @classmethod
-    def of_study(cls, config: Config) -> "PlannedStarts":
+    def of_study(cls, config: Config) -> "StartTimes":
         """Return the starts of a study's plan; none without a policy or a plan."""
         path = layout.located(layout.PLAN, Path(config.results))
         if config.policy.objective is None or not path.is_file():

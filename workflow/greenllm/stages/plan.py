@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from greenllm.config.models import Training
     from greenllm.scheduling.devices import HostDevices
-    from greenllm.scheduling.document import JobPlan, Limits, SchedulePlan
+    from greenllm.scheduling.document import JobPlan, SchedulePlan, SharedLimits
     from greenllm.scheduling.expectations import EarlierRun
     from greenllm.scheduling.forecast import Signal
     from greenllm.scheduling.workflow_jobs import WorkflowJob
@@ -97,10 +97,10 @@ def _require_counts(arguments: argparse.Namespace) -> None:
 
 def _of_earlier_plan(config: "Config") -> str:
     """Return a sentence about an earlier plan that is still in force; empty if there is none."""
-    from greenllm.scheduling.starts import PlannedStarts
+    from greenllm.scheduling.starts import StartTimes
     from greenllm.study import layout
 
-    earlier = PlannedStarts.of_study(config)
+    earlier = StartTimes.of_study(config)
     if not earlier.to_come and earlier.fault is None:
         return ""
     return f". The earlier plan still holds; remove {layout.located(layout.PLAN, config.results)} to start jobs at once"
@@ -152,9 +152,14 @@ def _plan(
     from greenllm.scheduling.planner import Planned, plan
 
     earlier = _earlier(arguments, config)
-    modes = modes_of(jobs, earlier, _host(), allowed, _parallel(config, jobs)) if allowed else {}
-    pieces = {} if arguments.cluster else _pieces(config, jobs)
-    cards = _host().cards if modes else ()
+    trainings = _trainings(config, jobs)
+    parallel = {name for name, settings in trainings.items() if settings.all_processes > 1}
+    host = _host()
+    modes = modes_of(jobs, earlier, host, allowed, parallel) if allowed else {}
+    pieces = {}
+    if config.policy.interrupt and not arguments.cluster:  # there is a checkpoint at each validation
+        pieces = {name: settings.evaluations for name, settings in trainings.items() if name not in parallel}
+    cards = host.cards if modes else ()
     planned = Planned(jobs, expected(jobs, earlier), pieces, _handover_s(arguments), modes=modes, cards=cards)
     return plan(planned, config.policy, signal, _limits(arguments, config, allowed), begin_s)
 
@@ -185,12 +190,8 @@ def _host() -> "HostDevices":
     return HostDevices(host_name(), [gpu.name for gpu in visible(nvml.find()[0], assigned_gpus(os.environ))])
 
 
-def _parallel(config: "Config", jobs: "list[WorkflowJob]") -> "set[str]":
-    """Return the names of the jobs that compute in several processes."""
-    return {name for name, settings in _trainings(config, jobs).items() if settings.all_processes > 1}
-
-
 def _trainings(config: "Config", jobs: "list[WorkflowJob]") -> "dict[str, Training]":
+    """Return the settings of the trainings among the jobs, by the job's name."""
     from greenllm.study.plan import Plan
 
     study = Plan(config)
@@ -226,26 +227,18 @@ def _earlier(arguments: argparse.Namespace, config: "Config") -> "list[EarlierRu
     return found
 
 
-def _pieces(config: "Config", jobs: "list[WorkflowJob]") -> "dict[str, int]":
-    """Return into how many pieces each training that may pause is divided: there is a checkpoint at each validation."""
-    if not config.policy.interrupt:
-        return {}
-    trainings = _trainings(config, jobs)
-    return {name: settings.evaluations for name, settings in trainings.items() if settings.all_processes == 1}
-
-
-def _limits(arguments: argparse.Namespace, config: "Config", allowed: "list[str]") -> "Limits":
+def _limits(arguments: argparse.Namespace, config: "Config", allowed: "list[str]") -> "SharedLimits":
     from greenllm.meter.leases import usable_cpus
     from greenllm.meter.sensors import nvml
-    from greenllm.scheduling.document import Limits
+    from greenllm.scheduling.document import SharedLimits
 
     power_W = config.policy.power_budget_W
     if arguments.cluster:
-        return Limits(power_W=power_W)
+        return SharedLimits(power_W=power_W)
     gpus = len(nvml.find()[0]) if arguments.gpus is None else arguments.gpus
     cores = len(usable_cpus()) if arguments.cores is None else arguments.cores
     models = _host().models if allowed else {}
-    return Limits(cores=float(cores), gpus=float(gpus) if gpus else None, power_W=power_W, models=models)
+    return SharedLimits(cores=float(cores), gpus=float(gpus) if gpus else None, power_W=power_W, models=models)
 
 
 def _show(found: "SchedulePlan", signal: "Signal", begin_s: float, out: Path) -> None:

@@ -192,10 +192,10 @@ def _require_power_limits(space: "Space") -> None:
 
 
 def _workload(arguments: argparse.Namespace) -> "Workload":
-    from greenllm.tuning.probes import Serving, Training
+    from greenllm.tuning.probes import ServingWorkload, TrainingWorkload
 
     if arguments.data is not None:
-        return Training(
+        return TrainingWorkload(
             data=arguments.data,
             settings=arguments.settings,
             model=arguments.model,
@@ -204,7 +204,7 @@ def _workload(arguments: argparse.Namespace) -> "Workload":
             device=arguments.device,
             least_s=arguments.seconds,
         )
-    return Serving(
+    return ServingWorkload(
         bundle=arguments.bundle,
         predictions=arguments.predictions,
         max_tokens=arguments.max_tokens,

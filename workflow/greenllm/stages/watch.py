@@ -39,10 +39,10 @@ def run(arguments: argparse.Namespace) -> int:
     import time
 
     from greenllm.printing import print_json
-    from greenllm.watch.frame import Watch
+    from greenllm.watch.frame import ResultsWatch
     from greenllm.watch.text import frame_text
 
-    watch = Watch(arguments.results)
+    watch = ResultsWatch(arguments.results)
     while True:
         frame = watch.frame()
         if arguments.json and arguments.once:

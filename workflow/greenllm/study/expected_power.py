@@ -6,7 +6,6 @@ Snakemake hands it out as the resource `power_W`, so that the running jobs toget
 import contextlib
 import json
 import math
-import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,13 +14,10 @@ from typing import Any
 from greenllm.config.models import Needs
 from greenllm.errors import UserError
 from greenllm.ledger.energy_log import SUMMED
-from greenllm.ledger.file import ledger_paths
+from greenllm.ledger.file import first_and_last_line, ledger_paths
 from greenllm.meter.sensors import nvml
 from greenllm.study.modelled_power import Reserved, modelled_power
 from greenllm.study.plan import Plan
-
-# The end record of a ledger is read from its end; it is this long at most (bytes).
-LONGEST_END = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -134,14 +130,14 @@ def _jobs(plan: Plan) -> Iterator[tuple[str, dict[str, str]]]:
 
 def _records(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
     """Return the start and the end record of a ledger; empty where one is missing or damaged."""
+    try:
+        lines = first_and_last_line(path)
+    except OSError:
+        return {}, {}
     found: list[dict[str, Any]] = []
-    with contextlib.suppress(OSError), path.open("rb") as file:
-        lines = [file.readline()]
-        file.seek(max(0, os.fstat(file.fileno()).st_size - LONGEST_END))
-        lines.append(file.read().rstrip(b"\n").rpartition(b"\n")[2])
-        for line, kind in zip(lines, ("start", "end"), strict=True):
-            record: Any = None
-            with contextlib.suppress(ValueError):
-                record = json.loads(line)
-            found.append(record if isinstance(record, dict) and record.get("record") == kind else {})
-    return (found[0], found[1]) if len(found) == 2 else ({}, {})
+    for line, kind in zip(lines, ("start", "end"), strict=True):
+        record: Any = None
+        with contextlib.suppress(ValueError):
+            record = json.loads(line)
+        found.append(record if isinstance(record, dict) and record.get("record") == kind else {})
+    return found[0], found[1]

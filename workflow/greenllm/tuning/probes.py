@@ -56,7 +56,7 @@ class Workload(Protocol):
 
 
 @dataclass(frozen=True)
-class Training:
+class TrainingWorkload:
     """A training: J per sample. `settings` and `model` are JSON or YAML, as `greenllm train` reads them."""
 
     data: Path
@@ -83,7 +83,7 @@ class Training:
 
 
 @dataclass(frozen=True)
-class Serving:
+class ServingWorkload:
     """An engine that answers `batch` requests together: J per request. The time of a request is its batch's."""
 
     bundle: Path

@@ -3,7 +3,6 @@
 import contextlib
 import json
 import math
-import os
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -18,15 +17,13 @@ from greenllm.attribution.records import DamagedRecordError, end_record, start_r
 from greenllm.errors import UserError
 from greenllm.estimate import Interval
 from greenllm.ledger.energy_log import SUMMED
-from greenllm.ledger.file import ledger_paths
+from greenllm.ledger.file import first_and_last_line, ledger_paths
 from greenllm.ledger.records import EndRecord, StartRecord, Status
 from greenllm.ledger.run_file import PlannedJob
 from greenllm.meter.host import boot_id
 
 State = Status | Literal["running", "silent", "lost"]
 
-# An end record is in the last bytes of its file, unless the job has thousands of outputs.
-TAIL_B = 64 * 1024
 # A meter that has written nothing for this time (s), and for this number of its intervals, is silent.
 SILENT_S, SILENT_INTERVALS = 30.0, 5
 # Clocks of a file server and of a host may differ by this much (s).
@@ -105,10 +102,7 @@ class LedgerFolder:
 def _ended(path: Path) -> WatchedAttempt | None:
     """Return a ledger's attempt from its first and last lines; None if it has not ended, or cannot be read so."""
     try:
-        with path.open("rb") as file:
-            first = file.readline()
-            file.seek(max(len(first), file.seek(0, os.SEEK_END) - TAIL_B))
-            last = file.read().rstrip(b"\n").rpartition(b"\n")[2]
+        first, last = first_and_last_line(path)
         if not last.startswith(b"{") or not first.startswith(b"{"):
             return None
         start, end = start_record(json.loads(first)), end_record(json.loads(last))
@@ -121,7 +115,7 @@ def _ended(path: Path) -> WatchedAttempt | None:
 
 def _unended(attempt: Attempt, here: str) -> WatchedAttempt:
     start = attempt.start
-    if attempt.end is not None:  # it has ended since, or its end record is longer than `TAIL_B`
+    if attempt.end is not None:  # it has ended since
         state: State = attempt.end.status
         energy = _energy(attempt.end)
         seen_s = attempt.end.wall_s or 0.0

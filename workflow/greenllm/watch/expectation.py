@@ -12,7 +12,7 @@ from greenllm.ledger.run_file import PlannedJob
 from greenllm.statistics import halfwidth
 
 
-class Spent(NamedTuple):
+class EarlierJob(NamedTuple):
     """What one earlier job took: energy (J, None if it is unknown) and time (s)."""
 
     job: PlannedJob
@@ -20,7 +20,7 @@ class Spent(NamedTuple):
     duration_s: float
 
 
-class Expected(NamedTuple):
+class Remaining(NamedTuple):
     """What jobs will take in sum; `unknown`: the number of jobs, by rule, of which no earlier job says anything."""
 
     known: PartialInterval | None
@@ -48,22 +48,22 @@ def kinds(job: PlannedJob) -> list[PlannedJob]:
 class Earlier:
     """What earlier jobs took, by kind."""
 
-    by_kind: Mapping[PlannedJob, Sequence[Spent]]
+    by_kind: Mapping[PlannedJob, Sequence[EarlierJob]]
 
     @classmethod
-    def of(cls, spent: Iterable[Spent]) -> "Earlier":
+    def of(cls, spent: Iterable[EarlierJob]) -> "Earlier":
         """Sort what earlier jobs took by their kinds."""
-        by_kind: dict[PlannedJob, list[Spent]] = {}
+        by_kind: dict[PlannedJob, list[EarlierJob]] = {}
         for one in spent:
             for kind in dict.fromkeys(kinds(one.job)):
                 by_kind.setdefault(kind, []).append(one)
         return cls(by_kind)
 
-    def energy(self, jobs: Iterable[tuple[PlannedJob, float]]) -> Expected:
+    def energy(self, jobs: Iterable[tuple[PlannedJob, float]]) -> Remaining:
         """Return the energy (J) that jobs will still take; each comes with what it took so far (J)."""
         return _sum(jobs, self._energies)
 
-    def time(self, jobs: Iterable[tuple[PlannedJob, float]]) -> Expected:
+    def time(self, jobs: Iterable[tuple[PlannedJob, float]]) -> Remaining:
         """Return the time (s) that jobs will still take one after another; each comes with what it took so far (s)."""
         return _sum(jobs, self._times)
 
@@ -109,7 +109,7 @@ def _narrowest(job: PlannedJob, known: Mapping[PlannedJob, _Typical]) -> Planned
     return next((kind for kind in kinds(job) if kind in known), None)
 
 
-def _sum(jobs: Iterable[tuple[PlannedJob, float]], known: Mapping[PlannedJob, _Typical]) -> Expected:
+def _sum(jobs: Iterable[tuple[PlannedJob, float]], known: Mapping[PlannedJob, _Typical]) -> Remaining:
     """Return what jobs will still take: the mean of the narrowest kind of which an earlier job is known, for each.
 
     The bounds are those of a prediction: of m jobs of a kind with n earlier ones, the variance is s²·(m + m²/n), and
@@ -126,17 +126,17 @@ def _sum(jobs: Iterable[tuple[PlannedJob, float]], known: Mapping[PlannedJob, _T
         numbers[kind] += 1
         value += known[kind].left(taken)
     if not numbers:
-        return Expected(None if unknown else PartialInterval(0.0, 0.0, 0.0), unknown)
+        return Remaining(None if unknown else PartialInterval(0.0, 0.0, 0.0), unknown)
     for kind, m in numbers.items():
         own, n = known[kind], known[kind].number
         below += m * (own.mean.value - own.mean.low)
         above += m * (own.mean.high - own.mean.value)
         variance += own.half * own.half * n * (m + m * m / n)  # half is that of the mean of n: t·s/√n
     if math.isinf(variance):
-        return Expected(PartialInterval(value, None, None), unknown)
+        return Remaining(PartialInterval(value, None, None), unknown)
     deviation = math.sqrt(variance)
     low, high = value - math.hypot(deviation, below), value + math.hypot(deviation, above)
-    return Expected(PartialInterval(value, max(0.0, low), high), unknown)
+    return Remaining(PartialInterval(value, max(0.0, low), high), unknown)
 
 
 def _mean(values: Sequence[float]) -> float:

@@ -13,12 +13,12 @@ from greenllm.attribution.result import Attribution
 from greenllm.errors import UserError
 from greenllm.estimate import Estimate, Interval, PartialInterval
 from greenllm.ledger.energy_log import SUMMED
-from greenllm.ledger.run_file import PlannedJob, Run, read_runs
+from greenllm.ledger.run_file import PlannedJob, WorkflowRun, read_runs
 from greenllm.meter.host import boot_id
 from greenllm.study import layout
 from greenllm.timestamps import rfc3339
 from greenllm.watch.attempts import LedgerFolder, WatchedAttempt, summed
-from greenllm.watch.expectation import Earlier, Expected, Spent
+from greenllm.watch.expectation import Earlier, EarlierJob, Remaining
 
 SCHEMA = "greenllm/watch/1"
 # Power is the mean over this time (s) before a host's last sample.
@@ -69,8 +69,8 @@ class WatchedRun:
     energy: Interval
     unknown: int
     open: Sequence[OpenAttempt]
-    energy_left: Expected | None
-    time_left: Expected | None
+    energy_left: Remaining | None
+    time_left: Remaining | None
 
     @property
     def total(self) -> int | None:
@@ -142,7 +142,7 @@ class Frame:
         }
 
 
-class Watch:
+class ResultsWatch:
     """Looks at a results folder again and again."""
 
     def __init__(self, results: Path) -> None:
@@ -173,7 +173,7 @@ class Watch:
         return Frame(self.results, time.time(), shown, [host for host in hosts if host.jobs])
 
 
-def _spent(attempts: Sequence[WatchedAttempt]) -> Iterable[Spent]:
+def _spent(attempts: Sequence[WatchedAttempt]) -> Iterable[EarlierJob]:
     """Yield what each job took that ended well, with the meters inside it and with its work before pauses."""
     inside: dict[str, list[Interval | None]] = {}
     for one in attempts:
@@ -188,12 +188,12 @@ def _spent(attempts: Sequence[WatchedAttempt]) -> Iterable[Spent]:
             energies = [energy for stretch in stretches for energy in inside[stretch.id]]
             known = [energy for energy in energies if energy is not None]
             energy = summed(known) if len(known) == len(energies) else None
-            yield Spent(one.job, energy, sum(stretch.duration_s for stretch in stretches))
+            yield EarlierJob(one.job, energy, sum(stretch.duration_s for stretch in stretches))
             stretches.clear()
 
 
 def _run(
-    run_id: str, run: Run | None, attempts: Sequence[WatchedAttempt], energies: Attribution, earlier: Earlier
+    run_id: str, run: WorkflowRun | None, attempts: Sequence[WatchedAttempt], energies: Attribution, earlier: Earlier
 ) -> WatchedRun:
     """Return what one invocation's attempts and its run file say."""
     unended = [_open(one, energies) for one in attempts if one.state in ("running", "silent", "lost")]
@@ -227,7 +227,7 @@ def _is_inside(one: OpenAttempt, other: OpenAttempt) -> bool:
     return one.attempt.id.partition(".")[0] == other.attempt.id
 
 
-def _states(attempts: Sequence[WatchedAttempt], run: Run | None) -> dict[PlannedJob, JobState]:
+def _states(attempts: Sequence[WatchedAttempt], run: WorkflowRun | None) -> dict[PlannedJob, JobState]:
     """Return the state of each job: that of its newest attempt, `waiting` without one or while it is paused."""
     states: dict[PlannedJob, JobState] = dict.fromkeys(run.jobs if run else (), "waiting")
     shown: dict[str, JobState] = {"succeeded": "done", "running": "running", "silent": "silent", "paused": "waiting"}
@@ -236,7 +236,7 @@ def _states(attempts: Sequence[WatchedAttempt], run: Run | None) -> dict[Planned
     return states
 
 
-def _goes_on(run: Run | None, attempts: Sequence[WatchedAttempt]) -> bool:
+def _goes_on(run: WorkflowRun | None, attempts: Sequence[WatchedAttempt]) -> bool:
     """Whether a workflow still runs: its lock is held or, as far as another host can know, it has not said its end."""
     if any(one.state == "running" for one in attempts):
         return True
@@ -245,12 +245,12 @@ def _goes_on(run: Run | None, attempts: Sequence[WatchedAttempt]) -> bool:
     return run.locked or run.boot_id != boot_id()
 
 
-def _started_s(run: Run | None, attempts: Sequence[WatchedAttempt]) -> float:
+def _started_s(run: WorkflowRun | None, attempts: Sequence[WatchedAttempt]) -> float:
     """Return when a run began (Unix time, s)."""
     return min([*([run.started_s] if run else []), *(one.start.wall_s or one.seen_s for one in attempts)])
 
 
-def _ended_s(run: Run | None, attempts: Sequence[WatchedAttempt]) -> float | None:
+def _ended_s(run: WorkflowRun | None, attempts: Sequence[WatchedAttempt]) -> float | None:
     """Return when a run was seen last (Unix time, s)."""
     seen = [one.seen_s for one in attempts]
     return max([*seen, *([run.ended_s] if run and run.ended_s else [])], default=None)
@@ -273,7 +273,7 @@ def _open(attempt: WatchedAttempt, energies: Attribution) -> OpenAttempt:
 
 def _time_left(
     earlier: Earlier, jobs: Sequence[tuple[PlannedJob, float]], attempts: Sequence[WatchedAttempt]
-) -> Expected:
+) -> Remaining:
     """Return the time until the jobs are done (s), if as many run at once as so far, and no less than the longest.
 
     Which job waits for which other is not considered: where jobs wait for each other, it takes longer.
@@ -285,7 +285,7 @@ def _time_left(
     least_s = earlier.longest_s(jobs)
     value, low, high = (None if one is None else max(least_s, one / at_once) for one in one_by_one.known)
     low = None if low is None or one_by_one.known.low is None else one_by_one.known.low / at_once
-    return Expected(PartialInterval(value or 0.0, low, high), one_by_one.unknown)
+    return Remaining(PartialInterval(value or 0.0, low, high), one_by_one.unknown)
 
 
 def _at_once(attempts: Sequence[WatchedAttempt]) -> float:

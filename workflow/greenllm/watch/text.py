@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from greenllm.report.names import moment
 from greenllm.report.numbers import quantity
 from greenllm.timestamps import rfc3339
-from greenllm.watch.expectation import Expected
+from greenllm.watch.expectation import Remaining
 from greenllm.watch.frame import Frame, OpenAttempt, WatchedHost, WatchedRun
 
 
@@ -45,7 +45,7 @@ def _run(run: WatchedRun, now_s: float) -> Iterator[str]:
         yield f"  left     {_expected(run.energy_left, 'J')}; {_expected(run.time_left, 's')}"
 
 
-def _expected(expected: Expected | None, unit: str) -> str:
+def _expected(expected: Remaining | None, unit: str) -> str:
     """Return what is left with its interval, and of which jobs that is unknown."""
     what = "energy" if unit == "J" else "time"
     if expected is None:

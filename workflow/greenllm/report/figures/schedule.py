@@ -14,7 +14,7 @@ from greenllm.footprint.formulas import J_PER_kWh
 from greenllm.report.figures import style
 from greenllm.report.figures.drawing import Drawing, write
 from greenllm.report.language import text
-from greenllm.scheduling.document import SchedulePlan, Stretch
+from greenllm.scheduling.document import SchedulePlan, TimeSpan
 from greenllm.scheduling.problem import MS, Course
 
 MOST_JOBS = 60  # that have a row; of more, those with the most energy
@@ -71,7 +71,7 @@ def _with_unit(course: Course) -> Sequence[float]:
     return rates
 
 
-def _bar(run: Stretch) -> tuple[float, float]:
+def _bar(run: TimeSpan) -> tuple[float, float]:
     return _day(run.start), max(_day(run.end) - _day(run.start), 1e-6)
 
 
