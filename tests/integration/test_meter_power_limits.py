@@ -99,13 +99,18 @@ def test_after_a_killed_meter_the_limit_stays_until_its_job_ends_and_the_next_me
     assert meter("--", *SHOW, env=gpus).stderr == ""
 
 
-def test_a_limit_after_that_of_a_killed_job_restores_the_one_before_both(gpus):
+def kill_a_job_that_set_300_W(gpus: dict[str, str]) -> None:
+    """Start a job that limits the first GPU, and kill it with its meter: the limit stays."""
     running = start(
         "--gpus", 1, "--power-limit", 300, "--", "sh", "-c", "echo ready; sleep 60", env=gpus, process_group=0
     )
     assert running.stdout.readline() == "ready\n"
     os.killpg(running.pid, signal.SIGKILL)
     running.wait(timeout=10)
+
+
+def test_a_limit_after_that_of_a_killed_job_restores_the_one_before_both(gpus):
+    kill_a_job_that_set_300_W(gpus)
     assert limits(gpus) == [300, 700]
     after = meter("--gpus", 2, "--power-limit", 400, "--wait", 30, "--", *SHOW, env=gpus)
     assert after.stdout == "400 400\n"
@@ -201,12 +206,7 @@ def test_a_record_of_an_earlier_boot_changes_nothing(tmp_path, gpus):
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="giving a file away needs root")
 def test_a_record_that_another_user_wrote_is_not_believed(tmp_path, gpus):
-    running = start(
-        "--gpus", 1, "--power-limit", 300, "--", "sh", "-c", "echo ready; sleep 60", env=gpus, process_group=0
-    )
-    assert running.stdout.readline() == "ready\n"
-    os.killpg(running.pid, signal.SIGKILL)
-    running.wait(timeout=10)
+    kill_a_job_that_set_300_W(gpus)
     os.chown(tmp_path / "locks" / f"power-limit-{gpu_uuid(0)}", 12345, -1)
     assert meter("--", "true", env=gpus).returncode == 0
     assert limits(gpus) == [300, 700]
@@ -216,12 +216,7 @@ def test_a_record_that_another_user_wrote_is_not_believed(tmp_path, gpus):
 
 
 def test_a_next_meter_without_the_right_names_the_command_that_restores(gpus):
-    running = start(
-        "--gpus", 1, "--power-limit", 300, "--", "sh", "-c", "echo ready; sleep 60", env=gpus, process_group=0
-    )
-    assert running.stdout.readline() == "ready\n"
-    os.killpg(running.pid, signal.SIGKILL)
-    running.wait(timeout=10)
+    kill_a_job_that_set_300_W(gpus)
     without = gpus | {"SIMULATED_GPUS": ";".join(f"{gpu},may_set_limit=0" for gpu in gpus["SIMULATED_GPUS"].split(";"))}
     done = meter("--", "echo", "ran", env=without)
     assert (done.returncode, done.stdout) == (0, "ran\n")

@@ -1,11 +1,14 @@
 """`greenllm doctor`: what would make jobs fail is found before one is submitted, one line each."""
 
+import contextlib
 import shutil
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import yaml
+from cluster.node import Node
 from cluster.slurm import SlurmCluster
 from cluster.workflow import ROOT
 from hardware.simulated import clean_environment, clock_environment
@@ -131,35 +134,36 @@ def test_a_training_over_more_nodes_than_there_are(cluster, profile, tmp_path):
     assert "--nodes=3" in line
 
 
+@contextlib.contextmanager
+def empty_on(cluster: SlurmCluster, node: Node, folder: Path) -> Iterator[None]:
+    """Mount an empty folder over one, on a single node."""
+    cluster.run_inside(node, "mount", "-t", "tmpfs", "none", str(folder))
+    try:
+        yield
+    finally:
+        cluster.run_inside(node, "umount", str(folder))
+
+
 def test_a_folder_that_one_node_cannot_see(cluster, profile, tmp_path):
     node = cluster.nodes[1]
-    cluster.run_inside(node, "mount", "-t", "tmpfs", "none", str(tmp_path))
-    try:
+    with empty_on(cluster, node, tmp_path):
         (line,) = faults(doctor(cluster, profile, tmp_path))
-    finally:
-        cluster.run_inside(node, "umount", str(tmp_path))
     assert line.startswith(f"{node.name}: {tmp_path} there is not the folder of this host")
 
 
 def test_a_folder_that_one_node_lacks(cluster, profile, tmp_path):
     node, folder = cluster.nodes[0], tmp_path / "shared"
     folder.mkdir()
-    cluster.run_inside(node, "mount", "-t", "tmpfs", "none", str(tmp_path))
-    try:
+    with empty_on(cluster, node, tmp_path):
         (line,) = faults(doctor(cluster, profile, folder))
-    finally:
-        cluster.run_inside(node, "umount", str(tmp_path))
     assert line.startswith(f"{node.name}: cannot enter {folder}; ")
 
 
 def test_an_environment_that_one_node_lacks(cluster, profile, tmp_path):
     node = cluster.nodes[1]
     programs = Path(GREENLLM[0]).parent
-    cluster.run_inside(node, "mount", "-t", "tmpfs", "none", str(programs))
-    try:
+    with empty_on(cluster, node, programs):
         (line,) = faults(doctor(cluster, profile, tmp_path))
-    finally:
-        cluster.run_inside(node, "umount", str(programs))
     assert line.startswith(f"{node.name}: has no {GREENLLM[0]}; ")
 
 

@@ -11,6 +11,7 @@ from simulated_study import GPU, GPU_GAIN, MODELLED, PARAMETERS, Simulation, con
 from greenllm.account.account import account
 from greenllm.attribution import attribute
 from greenllm.cli import main
+from greenllm.study.models import Config
 from greenllm.study.results import read_study
 
 ALONE, MOVED = "baseline-cpu", "baseline-onnxruntime"
@@ -30,6 +31,11 @@ def studied(results: Path, on_cpu: list[str], seconds: dict[str, float] | None =
             study.compress("support", recipe, 1)
         study.evaluate("support", recipe, 1, 0.9, 2000)
     study.measure("support", 1, seconds, on_cpu=on_cpu)
+    return reported(asked, results)
+
+
+def reported(asked: Config, results: Path) -> dict[str, Any]:
+    """Return the summary of a study's report."""
     found = account(read_study(asked, results), attribute(results / "ledger"), {})
     (results / "account").mkdir()
     (results / "account/account.json").write_text(json.dumps(found.to_json(), allow_nan=False))
@@ -118,12 +124,7 @@ def trained(results: Path, devices: dict[str, tuple[str, bool]]) -> dict[str, An
         study.evaluate("support", recipe, 1, 0.9)
     study.measure("support", 1, {"baseline": 26, "long": 5})
     placed(results, devices)
-    found = account(read_study(asked, results), attribute(results / "ledger"), {})
-    (results / "account").mkdir()
-    (results / "account/account.json").write_text(json.dumps(found.to_json(), allow_nan=False))
-    assert main(["report", "--account", str(results / "account/account.json"), "--out", str(results / "report")]) == 0
-    summary: dict[str, Any] = json.loads((results / "report/summary.json").read_text())
-    return summary
+    return reported(asked, results)
 
 
 @pytest.mark.parametrize("baseline_too", [True, False])
