@@ -10,10 +10,11 @@ from pathlib import Path
 
 from greenllm.device_choice import DEVICE_CHOICES
 from greenllm.engines import Completion, Engine, Prompt, load_engine
-from greenllm.errors import UserError, quoted
+from greenllm.errors import UserError
 from greenllm.load.prompts import PromptRow, read_prompts
 from greenllm.load.rounds import Stopwatch
 from greenllm.load.thread_probe import ProbedRound, ProbeOrder
+from greenllm.orders import read_order
 from greenllm.work import write_work
 
 
@@ -76,13 +77,7 @@ class _Probe:
 
 
 def _order(line: str) -> ProbeOrder:
-    try:
-        order = ProbeOrder(**json.loads(line))
-        if min(order.threads, order.requests, order.together) >= 1 and order.start >= 0:
-            return order
-    except (ValueError, TypeError):
-        pass
-    raise UserError(
-        f"standard input: {quoted(line.strip())} is not an order; expected JSON such as "
-        '{"threads": 2, "requests": 10}, each number at least 1'
-    )
+    def is_valid(order: ProbeOrder) -> bool:
+        return min(order.threads, order.requests, order.together) >= 1 and order.start >= 0
+
+    return read_order(line, ProbeOrder, is_valid, '{"threads": 2, "requests": 10}, each number at least 1')

@@ -12,7 +12,7 @@ from typing import Any
 from greenllm.config.models import Model, Training
 from greenllm.config.read import read_settings
 from greenllm.device_choice import DEVICE_CHOICES, DeviceChoice
-from greenllm.errors import UserError, quoted
+from greenllm.orders import read_order
 from greenllm.work import write_work
 
 
@@ -92,13 +92,5 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _order(line: str) -> TrainingOrder:
-    try:
-        order = TrainingOrder(**json.loads(line))
-        if min(order.batch, order.threads) >= 1:
-            return order
-    except (ValueError, TypeError):
-        pass
-    raise UserError(
-        f"standard input: {quoted(line.strip())} is not an order; expected JSON such as "
-        '{"batch": 8, "threads": 2, "precision": "fp32", "least_s": 1, "meters": []}'
-    )
+    example = '{"batch": 8, "threads": 2, "precision": "fp32", "least_s": 1, "meters": []}'
+    return read_order(line, TrainingOrder, lambda order: min(order.batch, order.threads) >= 1, example)
