@@ -9,9 +9,11 @@ from collections import deque
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
 
-from greenllm.engines import Completion, Engine
+from greenllm.engines import Completion, Engine, OnToken
 from greenllm.errors import UserError
+from greenllm.serving.energy_sampling import EnergySampling
 from greenllm.serving.idle_unloading import IdleUnloading
+from greenllm.serving.request_energy import RequestEnergy
 
 
 class QueueFull(Exception):  # noqa: N818
@@ -33,6 +35,7 @@ class QueuedRequest:
     loop: asyncio.AbstractEventLoop
     received: "asyncio.Queue[str | Completion | EngineFailed]" = field(default_factory=asyncio.Queue)
     cancelled: bool = False
+    energy: RequestEnergy | None = None
 
     def deliver(self, update: "str | Completion | EngineFailed") -> None:
         """Pass new text, the completion or a failure to the event loop. Called by the engine's thread."""
@@ -74,18 +77,28 @@ class Batcher:
     A batch starts as soon as the engine is free. It takes the requests that wait then, up to `batch` of them: a lone
     request never waits for others. An engine that is unloaded is loaded again first, while its requests wait.
 
+    With `energy`, each request's energy is recorded before its answer is delivered.
+
     The event loop runs meanwhile. But ONNX Runtime GenAI holds Python's lock while it computes a token, so with that
     engine the loop runs between two tokens only.
     """
 
     def __init__(
-        self, engine: Engine, unloading: IdleUnloading, *, batch: int, queue: int, on_batch: Callable[[int], None]
+        self,
+        engine: Engine,
+        unloading: IdleUnloading,
+        *,
+        batch: int,
+        queue: int,
+        on_batch: Callable[[int], None],
+        energy: EnergySampling | None = None,
     ) -> None:
         self._engine = engine
         self._unloading = unloading
         self._batch = batch
         self._queue = queue
         self._on_batch = on_batch
+        self._energy = energy
         self._waiting: deque[QueuedRequest] = deque()
         self._changed = threading.Condition()
         self._closing = False
@@ -151,12 +164,22 @@ class Batcher:
             if batch[index].streaming:
                 batch[index].deliver(piece)
 
-        completions = self._engine.generate(
-            [request.prompt for request in batch],
-            [request.max_tokens for request in batch],
-            on_token if any(request.streaming for request in batch) else None,
-            lambda index: batch[index].cancelled,
-            confidence=any(request.confidence for request in batch),
-        )
-        for request, completion in zip(batch, completions, strict=True):
+        for request, completion in zip(batch, self._completions(batch, on_token), strict=True):
             request.deliver(completion)
+
+    def _completions(self, batch: list[QueuedRequest], on_token: OnToken) -> list[Completion]:
+        completions: list[Completion] = []
+        if self._energy is not None:
+            self._energy.begin_batch()
+        try:
+            completions = self._engine.generate(
+                [request.prompt for request in batch],
+                [request.max_tokens for request in batch],
+                on_token if any(request.streaming for request in batch) else None,
+                lambda index: batch[index].cancelled,
+                confidence=any(request.confidence for request in batch),
+            )
+        finally:
+            if self._energy is not None:
+                self._energy.end_batch(batch, completions)
+        return completions

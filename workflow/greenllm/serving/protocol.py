@@ -176,6 +176,11 @@ class ResponseBody:
         }
         self._first = True
 
+    @property
+    def id(self) -> str:
+        """The answer's id."""
+        return str(self._head["id"])
+
     def whole(self, completion: Completion) -> dict[str, Any]:
         """Return the answer in one piece."""
         content = (

@@ -1,0 +1,93 @@
+"""The thread that samples the host's energy while the server runs, and what each answer's energy is found to be."""
+
+import threading
+import time
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+from greenllm.engines import Completion
+from greenllm.meter.own_energy import OwnEnergy
+from greenllm.serving.metrics import EnergyMetrics
+from greenllm.serving.request_energy import EnergySharing, RequestEnergy
+
+# For how long (s) the energy of an answer can be asked for, and of how many answers at most.
+KEPT_S, MOST_KEPT = 600.0, 100_000
+
+
+class Answered(Protocol):
+    """A request that has been answered; `energy` is None until its energy is recorded."""
+
+    energy: RequestEnergy | None
+
+
+class EnergySampling:
+    """Samples the energy of this process, and shares it among the requests that its engine answers.
+
+    The process counts as a job that reserved `threads` processors and uses `gpus` GPUs. `metrics` shows the sums.
+    """
+
+    def __init__(self, threads: int, gpus: int, metrics: EnergyMetrics) -> None:
+        """Take the first sample. Raises UserError where $GREENLLM_METER_INTERVAL_S is bad."""
+        self._energy = OwnEnergy(threads, gpus)
+        self._sharing = EnergySharing(metrics.count)
+        self._kept: dict[str, tuple[float, RequestEnergy]] = {}
+        self._ending = threading.Event()
+        self._energy.begin()
+        self._thread = threading.Thread(target=self._watch, name="energy", daemon=True)
+        self._thread.start()
+
+    def close(self) -> None:
+        """Take the last sample and end the thread."""
+        self._ending.set()
+        self._thread.join()
+        self._sharing.add(self._energy.sample())
+        self._energy.close()
+
+    def begin_batch(self) -> None:
+        """The engine begins to answer requests. Called by its thread."""
+        self._sharing.begin_batch(time.monotonic())
+
+    def end_batch(self, requests: Sequence[Answered], completions: Sequence[Completion]) -> None:
+        """The requests of the batch are answered; without completions the engine failed. Called by its thread."""
+        if completions:
+            energies = [RequestEnergy(one.prompt_tokens, one.tokens) for one in completions]
+        else:
+            energies = [RequestEnergy(0, 0) for _ in requests]
+        for request, energy in zip(requests, energies, strict=True):
+            request.energy = energy
+        self._sharing.end_batch(time.monotonic(), energies)
+
+    def keep(self, answer_id: str, energy: RequestEnergy) -> None:
+        """Keep an answer's energy for `KEPT_S` seconds, so that it can be asked for."""
+        now_s = time.monotonic()
+        self._kept[answer_id] = now_s, energy
+        while len(self._kept) > MOST_KEPT or next(iter(self._kept.values()))[0] < now_s - KEPT_S:
+            del self._kept[next(iter(self._kept))]
+
+    def of(self, answer_id: str) -> dict[str, Any] | None:
+        """Return an answer's energy as JSON; None where it is not kept, or not any more."""
+        kept_s, energy = self._kept.get(answer_id, (0.0, None))
+        return self.described(energy) if energy is not None and kept_s >= time.monotonic() - KEPT_S else None
+
+    def described(self, energy: RequestEnergy) -> dict[str, Any]:
+        """Return a request's energy (J) with its bounds, its quality, and its part of the idle energy, as JSON.
+
+        The idle energy so far is split in proportion to the energies of the requests so far.
+        """
+        found, requests_J = energy.energy_J, self._sharing.requests_J
+        idle_J = found.value * self._sharing.idle_J / requests_J if found is not None and requests_J > 0 else None
+        return {
+            "value_J": None if found is None else round(found.value, 6),
+            "low_J": None if found is None else round(found.low, 6),
+            "high_J": None if found is None else round(found.high, 6),
+            "idle_J": None if idle_J is None else round(idle_J, 6),
+            "quality": "unknown" if found is None else energy.quality,
+            "provisional": not energy.is_settled,
+            "reason": energy.reason,
+        }
+
+    def _watch(self) -> None:
+        while not self._ending.wait(self._energy.wait_s):
+            if (growth := self._energy.watch()) is not None:
+                self._sharing.add(growth)
+                self._sharing.find_costs()
