@@ -104,6 +104,7 @@ class EnergySharing:
         self._running_since_s: float | None = None
         self._last: EnergyGrowth | None = None
         self._powers_W: deque[Interval] = deque(maxlen=RECENT)
+        self._power_W: Interval | None = None  # the latest, between the least and the most of the recent ones
         self._works: deque[IntervalWork] = deque(maxlen=REMEMBERED)
         self._new_works = 0
 
@@ -129,7 +130,9 @@ class EnergySharing:
             self._last = growth
             span_s = growth.end_s - growth.begin_s
             if growth.energy_J is not None and span_s > 0:
-                self._powers_W.append(_scaled(growth.energy_J, 1 / span_s))
+                self._powers_W.append(latest_W := _scaled(growth.energy_J, 1 / span_s))
+                least_W, most_W = min(one.low for one in self._powers_W), max(one.high for one in self._powers_W)
+                self._power_W = Interval(latest_W.value, least_W, most_W)
             self._unshared.append(growth)
             self._share()
 
@@ -144,16 +147,14 @@ class EnergySharing:
 
     def _extrapolate(self, batch: AnsweredBatch) -> None:
         """Estimate the energy of a batch since the last interval's end, by that interval's power."""
-        if self._last is None or not self._powers_W:
+        if self._last is None or self._power_W is None:
             for request in batch.requests:
                 request.open_J, request.quality = None, "unknown"
                 request.reason = self._last.reason if self._last else "the first sampling interval is not over"
             return
         open_s = max(0.0, batch.end_s - max(batch.begin_s, self._last.end_s))
-        low_W, high_W = min(one.low for one in self._powers_W), max(one.high for one in self._powers_W)
-        latest = Interval(self._powers_W[-1].value * open_s, low_W * open_s, high_W * open_s)
         for request, part in zip(batch.requests, batch.parts(self.costs), strict=True):
-            request.open_J = _scaled(latest, part)
+            request.open_J = _scaled(self._power_W, open_s * part)
             request.quality, request.reason = self._last.quality, self._last.reason
 
     def _share(self) -> None:
