@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from greenllm.documents.model_source import Quantization
 from greenllm.errors import UserError, reason
+from greenllm.model_folder.inspection import read_config
 from greenllm.model_folder.weights import make_readable
 
 if TYPE_CHECKING:
@@ -67,42 +68,45 @@ def write_outline(model: GgufModel, folder: Path) -> None:
     place: dict[str, Any] = {"gguf_file": model.path.name, "local_files_only": True}
     try:
         config = AutoConfig.from_pretrained(model.path.parent, **place)
-        tokenizer = AutoTokenizer.from_pretrained(model.path.parent, **place)
+        tokenizer = AutoTokenizer.from_pretrained(model.path.parent, config=config, **place)
     except (OSError, ValueError, LookupError, TypeError, NotImplementedError) as error:
         raise UserError(
             f"{model.path}: transformers can't read a GGUF model of the architecture {model.architecture!r} "
             f"({reason(error)}); use the model that the file was made from (a folder or hub id)"
         ) from None
     config.architectures = [MODEL_FOR_CAUSAL_LM_MAPPING_NAMES.get(config.model_type, config.model_type)]
-    _plain(config).save_pretrained(folder)
+    if hasattr(config, "quantization_config"):  # transformers would look for the GGUF file
+        del config.quantization_config
+    config.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
 
 
 def write_weights(model: GgufModel, folder: Path) -> None:
-    """Write a GGUF model's weights into a folder, dequantised, in fp32 (safetensors), with its configuration."""
+    """Write a GGUF model's weights, dequantised, in fp32 (safetensors), into the folder with its outline.
+
+    Raises UserError if the file's tensors are not those of its architecture.
+    """
     import torch
     from transformers import AutoModelForCausalLM
 
     try:
+        # The configuration is at hand: reading the file for it again takes seconds.
         loaded = AutoModelForCausalLM.from_pretrained(
-            model.path.parent, gguf_file=model.path.name, dtype=torch.float32, local_files_only=True
+            model.path.parent,
+            config=read_config(folder),
+            gguf_file=model.path.name,
+            dtype=torch.float32,
+            local_files_only=True,
         )
     except (OSError, ValueError, RuntimeError, LookupError, NotImplementedError) as error:
         raise UserError(f"{model.path}: cannot be loaded: {reason(error)}") from None
     # transformers refuses to save a model that was loaded from GGUF, so its weights move to a fresh one, uncopied.
     with torch.device("meta"):
-        fresh = AutoModelForCausalLM.from_config(_plain(loaded.config), dtype=torch.float32)
+        fresh = AutoModelForCausalLM.from_config(read_config(folder), dtype=torch.float32)
     fresh.load_state_dict(loaded.state_dict(), assign=True)
     fresh.tie_weights()
     fresh.save_pretrained(folder)
     make_readable(folder)
-
-
-def _plain(config: Any) -> Any:
-    """Return a configuration without the note that the weights come from GGUF: transformers would look for the file."""
-    if hasattr(config, "quantization_config"):
-        del config.quantization_config
-    return config
 
 
 def _value(reader: "GGUFReader", key: str) -> Any:
