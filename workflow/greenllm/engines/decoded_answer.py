@@ -115,9 +115,7 @@ class DecodedAnswer:
         return scored_token(self._text, token, logits, alternatives, begins=self._pieces.length)
 
 
-def scored_token(
-    text: Text, token: int, logits: NDArray[np.float32], alternatives: int, *, begins: int
-) -> ScoredToken:
+def scored_token(text: Text, token: int, logits: NDArray[np.float32], alternatives: int, *, begins: int) -> ScoredToken:
     """Return a token with its score by the logits of shape (vocabulary,), and this number of most likely tokens."""
     scored = score(logits, token, alternatives)
     return ScoredToken(
