@@ -53,6 +53,7 @@ def evaluate(
 def _prediction(example: Example, completion: Completion, scored: Likelihood | None) -> dict[str, Any]:
     """Return a line of the predictions."""
     answered = asdict(completion)
+    answered.pop("scored")
     line = {**example.columns, "prediction": answered.pop("text"), **answered}
     if scored is not None:
         line |= {"nats": scored.nats, "scored_tokens": scored.tokens, "scored_bytes": scored.bytes}
