@@ -73,8 +73,9 @@ def metered(int8: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Me
 
 
 def ask(client: httpx.Client, number: int) -> dict[str, Any]:
-    """Send a request, every third one as a stream; return its answer, or a stream's last chunk."""
+    """Send a request, some as a stream or for three answers; return its answer, or a stream's last chunk."""
     body: dict[str, Any] = {"prompt": PROMPTS[number % len(PROMPTS)], "max_tokens": 1 + number * 7 % 40}
+    body |= {"n": 3, "temperature": 1, "seed": 1} if number % 10 == 0 else {}
     if number % 3:
         answer: dict[str, Any] = client.post("/v1/completions", json=body).json()
         return answer
@@ -85,7 +86,7 @@ def ask(client: httpx.Client, number: int) -> dict[str, Any]:
 
 
 def test_answers_and_idle_time_together_are_what_the_counters_counted(metered: Metered) -> None:
-    answers = []
+    answers: list[dict[str, Any]] = []
     for concurrency in CONCURRENCIES:
         with ThreadPoolExecutor(concurrency) as pool:
             numbers = range(len(answers), len(answers) + REQUESTS // len(CONCURRENCIES))

@@ -8,7 +8,7 @@ from typing import Any, Protocol
 from greenllm.engines import Completion
 from greenllm.meter.own_energy import OwnEnergy
 from greenllm.serving.metrics import EnergyMetrics
-from greenllm.serving.request_energy import EnergySharing, RequestEnergy
+from greenllm.serving.request_energy import EnergySharing, RequestEnergy, energy_of
 
 # For how long (s) the energy of an answer can be asked for, and of how many answers at most.
 KEPT_S, MOST_KEPT = 600.0, 100_000
@@ -30,7 +30,7 @@ class EnergySampling:
         """Take the first sample. Raises UserError where $GREENLLM_METER_INTERVAL_S is bad."""
         self._energy = OwnEnergy(threads, gpus)
         self._sharing = EnergySharing(metrics.count)
-        self._kept: dict[str, tuple[float, RequestEnergy]] = {}
+        self._kept: dict[str, tuple[float, Sequence[RequestEnergy]]] = {}
         self._ending = threading.Event()
         self._energy.begin()
         self._thread = threading.Thread(target=self._watch, name="energy", daemon=True)
@@ -57,33 +57,34 @@ class EnergySampling:
             request.energy = energy
         self._sharing.end_batch(time.monotonic(), energies)
 
-    def keep(self, answer_id: str, energy: RequestEnergy) -> None:
-        """Keep an answer's energy for `KEPT_S` seconds, so that it can be asked for."""
+    def keep(self, request_id: str, answers: Sequence[RequestEnergy]) -> None:
+        """Keep the energy of a request's answers for `KEPT_S` seconds, so that it can be asked for."""
         now_s = time.monotonic()
-        self._kept[answer_id] = now_s, energy
+        self._kept[request_id] = now_s, answers
         while len(self._kept) > MOST_KEPT or next(iter(self._kept.values()))[0] < now_s - KEPT_S:
             del self._kept[next(iter(self._kept))]
 
-    def of(self, answer_id: str) -> dict[str, Any] | None:
-        """Return an answer's energy as JSON; None where it is not kept, or not any more."""
-        kept_s, energy = self._kept.get(answer_id, (0.0, None))
-        return self.described(energy) if energy is not None and kept_s >= time.monotonic() - KEPT_S else None
+    def of(self, request_id: str) -> dict[str, Any] | None:
+        """Return a request's energy as JSON; None where it is not kept, or not any more."""
+        kept_s, answers = self._kept.get(request_id, (0.0, ()))
+        return self.described(answers) if answers and kept_s >= time.monotonic() - KEPT_S else None
 
-    def described(self, energy: RequestEnergy) -> dict[str, Any]:
-        """Return a request's energy (J) with its bounds, its quality, and its part of the idle energy, as JSON.
+    def described(self, answers: Sequence[RequestEnergy]) -> dict[str, Any]:
+        """Return the energy (J) of a request's answers, its bounds and quality, and its part of the idle energy.
 
         The idle energy so far is split in proportion to the energies of the requests so far.
         """
-        found, requests_J = energy.energy_J, self._sharing.requests_J
+        found, requests_J = energy_of(answers), self._sharing.requests_J
         idle_J = found.value * self._sharing.idle_J / requests_J if found is not None and requests_J > 0 else None
+        qualities = {one.quality for one in answers}
         return {
             "value_J": None if found is None else round(found.value, 6),
             "low_J": None if found is None else round(found.low, 6),
             "high_J": None if found is None else round(found.high, 6),
             "idle_J": None if idle_J is None else round(idle_J, 6),
-            "quality": "unknown" if found is None else energy.quality,
-            "provisional": not energy.is_settled,
-            "reason": energy.reason,
+            "quality": "unknown" if found is None else "modelled" if "modelled" in qualities else "measured",
+            "provisional": not all(one.is_settled for one in answers),
+            "reason": next((one.reason for one in answers if one.reason is not None), None),
         }
 
     def _watch(self) -> None:

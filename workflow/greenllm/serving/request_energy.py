@@ -11,6 +11,7 @@ import threading
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import reduce
 
 from greenllm.estimate import Interval
 from greenllm.meter.own_energy import EnergyGrowth
@@ -25,7 +26,7 @@ RECENT = 60
 
 @dataclass(eq=False)
 class RequestEnergy:
-    """One request's tokens, and its energy so far.
+    """One answer's tokens, and its energy so far.
 
     `counted_J` comes from intervals that are over, `open_J` is extrapolated for the one that is not; None: unknown,
     with a `reason`. `is_settled`: there is no open part any more.
@@ -192,6 +193,13 @@ class EnergySharing:
             self.requests_J += (1 - idle) * energy_J
             self.idle_J += idle * energy_J
             self.on_shared(SharedInterval(growth, 1 - idle, idle))
+
+
+def energy_of(answers: Sequence[RequestEnergy]) -> Interval | None:
+    """Return the energy of a request with several answers; None where a part of it is unknown."""
+    found = [one.energy_J for one in answers]
+    known = [energy_J for energy_J in found if energy_J is not None]
+    return reduce(_sum, known) if known and len(known) == len(found) else None
 
 
 def _sum(one: Interval, other: Interval) -> Interval:
