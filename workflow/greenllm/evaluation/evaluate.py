@@ -2,7 +2,7 @@
 
 import itertools
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -10,8 +10,8 @@ from typing import Any
 from greenllm.config.models import Evaluation
 from greenllm.device_choice import DeviceChoice
 from greenllm.documents.evaluation import EvaluationReport
-from greenllm.engines import Completion, Engine, Likelihood, load_engine
-from greenllm.evaluation.answering import answer, flops_of, likelihoods
+from greenllm.engines import Completion, ContinuationLikelihood, Engine, Likelihood, load_engine
+from greenllm.evaluation.answering import answer, choice_likelihoods, flops_of, likelihoods
 from greenllm.evaluation.examples import Example, read_examples, whole_texts
 from greenllm.meter.threads import usable_threads
 from greenllm.tasks.answer_quality import quality_of
@@ -43,19 +43,28 @@ def evaluate(
     scored: list[Likelihood] = []
     if task.scores_texts:
         scored = likelihoods(engine, examples, whole_texts(examples, data), batch=settings.batch, source=source)
+    chosen = choice_likelihoods(engine, examples, batch=settings.batch) if task.chooses else []
     completions = answer(engine, examples, batch=settings.batch, max_tokens=settings.max_tokens, source=source)
-    predictions = [_prediction(*parts) for parts in itertools.zip_longest(examples, completions, scored)]
+    predictions = [_prediction(*parts) for parts in itertools.zip_longest(examples, completions, scored, chosen)]
     quality = quality_of(task, predictions, settings.threshold, settings.bootstrap, seed)
     result = _result(engine, task, settings, seed, completions, quality)
-    return Evaluated(result, predictions, flops_of(model, completions, scored))
+    flops = flops_of(model, completions, scored, [choice for choices in chosen for choice in choices])
+    return Evaluated(result, predictions, flops)
 
 
-def _prediction(example: Example, completion: Completion, scored: Likelihood | None) -> dict[str, Any]:
+def _prediction(
+    example: Example,
+    completion: Completion,
+    scored: Likelihood | None,
+    choices: Sequence[ContinuationLikelihood] | None,
+) -> dict[str, Any]:
     """Return a line of the predictions."""
     answered = asdict(completion)
     line = {**example.columns, "prediction": answered.pop("text"), **answered}
     if scored is not None:
         line |= {"nats": scored.nats, "scored_tokens": scored.tokens, "scored_bytes": scored.bytes}
+    if choices is not None:
+        line |= {"choice_nats": [choice.nats for choice in choices]}
     return line
 
 
