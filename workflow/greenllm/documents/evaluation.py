@@ -24,6 +24,15 @@ class HandedOver(DocumentPart):
     metrics: dict[str, Interval]
 
 
+class AnswerExtraction(DocumentPart):
+    """The steps that found the answers in the generated texts; `missing`: how many texts had none."""
+
+    after: str | None = None
+    first_line: bool = False
+    pattern: str | None = None
+    missing: int
+
+
 class ModelQuality(DocumentPart):
     """A model's quality on the test split; `finish`: how many answers came to an end, and how many were cut off."""
 
@@ -52,3 +61,4 @@ class EvaluationReport(ModelQuality, Document):
     chance: Number | None = None
     tokens: int
     prompt_tokens: int
+    extraction: AnswerExtraction | None = None
