@@ -139,8 +139,7 @@ def _work(one: MeasuredRound, caches: bool) -> list[float]:
 
 
 def _least_squares(work: Array, energy_J: Array) -> Array:
-    found: Array = np.linalg.lstsq(work, energy_J, rcond=None)[0]
-    return found
+    return np.asarray(np.linalg.lstsq(work, energy_J, rcond=None)[0], dtype=np.float64)
 
 
 def _range(values: Array) -> TokenRange:
