@@ -41,7 +41,10 @@ def test_default_file_and_schema_are_those_of_the_models():
     assert (ROOT / "config/schema.json").read_text() == schema(), "run `make config`"
     written = yaml.safe_load(default_yaml())
     assert check_config(written, "config.yaml") == DEFAULT
-    assert [name for name in DEFAULT.recipes if name not in written["recipes"]] == ["baseline-onnxruntime"]
+    assert [name for name in DEFAULT.recipes if name not in written["recipes"]] == [
+        "baseline-onnxruntime",
+        "original-onnxruntime",
+    ]
 
 
 def test_an_override_takes_what_training_takes():
