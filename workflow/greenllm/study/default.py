@@ -1,4 +1,4 @@
-"""The study of `config/config.yaml`: two models trained from scratch and a pretrained one, some minutes on two cores."""
+"""The study of `config/config.yaml`: two models trained from scratch and a pretrained one, minutes on two cores."""
 
 from greenllm.config.models import (
     Decision,
