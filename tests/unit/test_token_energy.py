@@ -102,7 +102,7 @@ def test_what_cannot_be_told_apart_is_unknown_with_the_reason(tmp_path: Path) ->
     unreported = [one.model_copy(update={"prompt_tokens": None}) for one in point.written.rounds]
     for unknown, reason in (
         (measured(tmp_path, chance, alike=True), ALIKE),
-        (measured(tmp_path, chance, starts=2), "it has 8 rounds; at least 9 are needed"),
+        (measured(tmp_path, chance, starts=2), "at least 9 rounds are needed, and there were 8"),
         (replace(point, rounds=()), "the energy of its rounds is unknown"),
         (
             replace(point, written=point.written.model_copy(update={"rounds": unreported})),

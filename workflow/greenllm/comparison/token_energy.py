@@ -65,7 +65,7 @@ def token_energy(points: Mapping[int, PointEnergy]) -> TokenEnergy:
     rounds = _rounds(points)
     every = sorted(set(rounds.starts))
     if len(every) < LEAST_STARTS:
-        raise TokenEnergyUnknown(f"its server was started {len(every)} times; at least {LEAST_STARTS} are needed")
+        raise TokenEnergyUnknown(f"at least {LEAST_STARTS} starts are needed, and there were {len(every)}")
     kept = [np.array([start != one for start in rounds.starts]) for one in every]
     without = np.array([_least_squares(rounds.work[keep], rounds.energy_J[keep]) for keep in kept])
     deviations = without - without.mean(axis=0)
@@ -125,7 +125,7 @@ def _rounds(points: Mapping[int, PointEnergy]) -> _Rounds:
     columns = ["requests", "prompt", *(["cached"] if caches else []), "generated"]
     work = np.array([_work(one, caches) for _, one, _ in placed], dtype=np.float64)
     if len(work) < ROUNDS_EACH * len(columns):
-        raise TokenEnergyUnknown(f"it has {len(work)} rounds; at least {ROUNDS_EACH * len(columns)} are needed")
+        raise TokenEnergyUnknown(f"at least {ROUNDS_EACH * len(columns)} rounds are needed, and there were {len(work)}")
     size = np.linalg.norm(work, axis=0)
     if not size.all() or np.linalg.cond(work / size) > MOST_COLLINEAR:
         raise TokenEnergyUnknown(ALIKE)
