@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from greenllm.checks.files import init_problem
 from greenllm.checks.recipes import has_start
 from greenllm.checks.refusals import refusals
-from greenllm.config.models import Decision, Deployment, EmbeddedData, Experiment, GraphData, Model
+from greenllm.config.models import Decision, Deployment, EmbeddedData, Evaluation, Experiment, GraphData, Model
 from greenllm.config.read import nearest
 from greenllm.load.server_command import server_words
 from greenllm.model_folder.addresses import is_endpoint
@@ -24,6 +24,7 @@ def experiment_problems(config: Config) -> list[str]:
         for problem in (
             *_recipes(experiment, config.recipes),
             *_task(experiment, plan.decision(name)),
+            *_evaluation(experiment, plan.evaluation(name)),
             *(f"model.{problem}" for problem in _model(experiment.model)),
             *_deployment(plan.deployment(name)),
             *_repeated(experiment, plan.deployment(name)),
@@ -61,6 +62,13 @@ def _task(experiment: Experiment, decision: Decision) -> Iterator[str]:
         yield from refusals(task.check, data)
     if task is not None:
         yield from (f"decision.{problem}" for problem in refusals(task.check_decision, decision))
+
+
+def _evaluation(experiment: Experiment, evaluation: Evaluation) -> Iterator[str]:
+    """Yield the keys of an evaluation that the task has no use for."""
+    task = TASKS.get(experiment.task)
+    if evaluation.extract is not None and task is not None and task.scores_texts:
+        yield f"evaluate.extract: the task {task.name} scores texts, not answers; leave it out"
 
 
 def _model(model: Model) -> Iterator[str]:

@@ -24,6 +24,15 @@ class HandedOver(DocumentPart):
     metrics: dict[str, Interval]
 
 
+class AnswerExtraction(DocumentPart):
+    """The steps that found the answers in the generated texts; `missing`: how many texts had none."""
+
+    after: str | None = None
+    first_line: bool = False
+    pattern: str | None = None
+    missing: int
+
+
 class ModelQuality(DocumentPart):
     """A model's quality on the test split; `finish`: how many answers came to an end, and how many were cut off."""
 
@@ -48,3 +57,4 @@ class EvaluationReport(ModelQuality, Document):
     seed: int
     tokens: int
     prompt_tokens: int
+    extraction: AnswerExtraction | None = None

@@ -7,12 +7,16 @@ from babel.dates import format_datetime
 from greenllm.report.language import current, noted, text
 
 # Metrics that are shares of something or out of a hundred: their differences are reported in points.
-_POINTS = {"accuracy": 100.0, "macro_f1": 100.0, "exact_match": 100.0, "f1": 100.0, "chrf": 1.0}
+_POINTS = {"accuracy": 100.0, "macro_f1": 100.0, "exact_match": 100.0, "f1": 100.0, "chrf": 1.0,
+           "squad_exact_match": 100.0, "squad_f1": 100.0, "contains": 100.0}  # fmt: skip
 _METRICS = {
     "accuracy": noted("accuracy"),
     "macro_f1": noted("macro-F1"),
     "exact_match": noted("exact match"),
     "f1": noted("token F1"),
+    "squad_exact_match": noted("exact match (SQuAD)"),
+    "squad_f1": noted("token F1 (SQuAD)"),
+    "contains": noted("answer contains the reference"),
     "chrf": noted("chrF"),
     "bits_per_byte": noted("bits per byte"),
     "perplexity": noted("perplexity"),

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from greenllm.config.models import Decision, EmbeddedData
 from greenllm.errors import UserError
+from greenllm.tasks import squad
 
 # Smallest and largest value of a metric.
 RANGES: Mapping[str, tuple[float, float]] = {
@@ -19,6 +20,7 @@ RANGES: Mapping[str, tuple[float, float]] = {
     "accuracy": (0, 1),
     "macro_f1": (0, 1),
     "f1": (0, 1),
+    **dict.fromkeys(squad.METRICS, (0, 1)),
     "chrf": (0, 100),
     "bits_per_byte": (0, math.inf),
 }
@@ -58,6 +60,7 @@ class Task(ABC):
     primary: ClassVar[str] = "exact_match"  # name of the metric that recipes are compared by
     metrics: ClassVar[Mapping[str, str]] = {  # name → unit and direction
         "exact_match": "share of answers exactly right (0 to 1, higher is better)",
+        **squad.METRICS,
     }
     higher_is_better: ClassVar[bool] = True  # of the primary metric
     ranges: ClassVar[Mapping[str, tuple[float, float]]] = RANGES  # metrics not in it are unbounded
@@ -107,7 +110,7 @@ class Task(ABC):
 
     def score(self, answers: Sequence[Answer]) -> dict[str, float]:
         """Return each metric over all answers."""
-        return {"exact_match": float(exactly_right(answers).mean())}
+        return {name: float(values.mean()) for name, values in _scores(answers).items()}
 
     def chance(self, answers: Sequence[Answer]) -> float:
         """Return the primary metric of a model that ignores its input: the commonest completion is its every answer."""
@@ -116,7 +119,11 @@ class Task(ABC):
 
     def sums(self, answers: Sequence[Answer]) -> dict[str, Sums]:
         """Return each metric as a sum over the answers, equal to `score` on any resample of them."""
-        return {"exact_match": mean_of(exactly_right(answers))}
+        return {name: mean_of(values) for name, values in _scores(answers).items()}
+
+
+def _scores(answers: Sequence[Answer]) -> dict[str, NDArray[np.float64]]:
+    return {"exact_match": exactly_right(answers), **squad.squad_scores(answers)}
 
 
 def exactly_right(answers: Sequence[Answer]) -> NDArray[np.float64]:
