@@ -48,6 +48,7 @@ from greenllm.load.processes import run_under_meter
 from greenllm.load.rounds import Answered
 from greenllm.load.side_by_side import PlacedRound, SideBySideMeasurement
 from greenllm.load.thread_probe import candidates
+from greenllm.meter.slots import THREAD_VARIABLES
 from greenllm.meter.threads import usable_threads
 from greenllm.model_folder.addresses import PACKAGE, is_packaged
 from greenllm.model_folder.manifest import Manifest
@@ -65,6 +66,7 @@ RECIPES = {
 }
 ENGINES = (REFERENCE, *RECIPES, THEIRS, SERVE_OF_TRANSFORMERS)
 READY_s = 120.0
+# Every server has our server's environment: threads that wait don't spin, also where others use the processors.
 # Nothing but the port and the model's name differs between two starts of a server.
 SERVE = "sh {model}/serve {port} {name}"
 
@@ -83,8 +85,9 @@ class Engine:
         bundle = folder / f"{self.name.replace(' ', '-')}-{threads}"
         bundle.mkdir(parents=True, exist_ok=True)
         words = [*self.command, *(word for option in self.threads_options for word in (option, str(threads)))]
-        script = f'export OMP_NUM_THREADS={threads} HF_HUB_OFFLINE=1\nexec {shlex.join(words)} --port "$1"\n'
-        (bundle / "serve").write_text(script)
+        variables = [*(f"{name}={threads}" for name in THREAD_VARIABLES), "OMP_WAIT_POLICY=PASSIVE", "HF_HUB_OFFLINE=1"]
+        script = f'export {" ".join(variables)}\nexec {shlex.join(words)} --port "$1"\n'
+        (bundle / "serve").write_text(script, encoding="utf-8")
         Manifest(engine="openai-endpoint", precision=None, name=self.served_name).write(bundle)
         return Contender(f"{self.name}, {threads}", self.name, bundle, prompts, "cpu", sys.executable)
 

@@ -27,21 +27,19 @@ def test_servers_are_compared_and_one_that_takes_less_than_ours_is_named(tmp_pat
     gguf.touch()
     command = [sys.executable, str(BENCHMARK), "--model", str(model), "--gguf", str(gguf), "--out", str(out), *SHORT]
     command += ["--llama-cpp", str(python_with_llama_cpp(tmp_path))]
-    command += ["--only", "transformers fp32", "ONNX Runtime int8", "llama.cpp Q4_1"]
+    command += ["--only", "ONNX Runtime int8", "llama.cpp Q4_1"]
     environment = clean_environment(tmp_path, OMP_NUM_THREADS="1")
     done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300)
     assert done.returncode == 1, done.stderr  # the stand-in computes nothing
     assert "MISSED" in done.stdout
     assert "Less processor time than our int8 and int4: llama.cpp Q4_1" in done.stdout
     rows = {row["engine"]: row for row in json.loads((out / "engines.json").read_text())["rows"]}
-    assert rows.keys() == {"transformers fp32", "ONNX Runtime int8", "llama.cpp Q4_1"}
+    assert rows.keys() == {"ONNX Runtime int8", "llama.cpp Q4_1"}
     for row in rows.values():
         assert len(row["starts"]) == 2
         assert all(start["energy_J"] > 0 and start["cpu_s"] >= 0 for start in row["starts"])
         assert row["texts"]
-    least = {name: min(start["cpu_s"] for start in row["starts"]) for name, row in rows.items()}
-    assert least["ONNX Runtime int8"] > 0
-    assert least["llama.cpp Q4_1"] < least["transformers fp32"]
+    assert all(start["cpu_s"] > 0 for start in rows["ONNX Runtime int8"]["starts"])
 
 
 def test_a_file_that_is_not_there_is_refused_in_one_line(tmp_path: Path) -> None:
