@@ -131,6 +131,22 @@ def test_each_kind_of_example_has_its_own_metrics(folder, tmp_path):
         assert quality["metrics"]["accuracy"]["value"] == pytest.approx(right / 25)
 
 
+def test_the_extracted_answer_is_scored_and_the_generated_text_kept(folder, tmp_path):
+    assert evaluate(folder, tmp_path / "whole") == 0
+    _, whole = read(tmp_path / "whole")
+    steps = {"pattern": "[LE](.)"}
+    assert evaluate(folder, tmp_path, extract=steps) == 0
+    metrics, predictions = read(tmp_path)
+    assert [line["generated"] for line in predictions] == [line["prediction"] for line in whole]
+    answers = {"RED": "D", "BLUE": "U", "GREEN": "E", "WHITE": ""}
+    known = [line for line in predictions if line["generated"] in answers]
+    assert all(line["prediction"] == answers[line["generated"]] for line in known)
+    assert known
+    assert metrics["metrics"]["accuracy"]["value"] == 0
+    missing = sum(not line["prediction"] for line in predictions)
+    assert metrics["extraction"] == {"after": None, "first_line": False, **steps, "missing": missing}
+
+
 def test_only_the_first_rows(folder, tmp_path):
     assert evaluate(folder, tmp_path, rows=7) == 0
     metrics, predictions = read(tmp_path)

@@ -13,7 +13,7 @@ import yaml
 from tiny_models import make_fp32
 
 import greenllm
-from greenllm.tasks import TASKS
+from greenllm.tasks import TASKS, Task
 
 PACKAGE = Path(greenllm.__file__).parent
 DOCS = Path(__file__).parents[2] / "docs"
@@ -59,7 +59,7 @@ def test_a_file_and_a_few_lines_of_configuration_are_a_task(tmp_path, package):
 
     evaluated = json.loads((tmp_path / "evaluation.json").read_text())
     assert (evaluated["task"], evaluated["examples"]) == ("roman-numerals", 20)
-    assert set(evaluated["metrics"]) == {"exact_match"}
+    assert set(evaluated["metrics"]) == set(Task.metrics)
     lines = [json.loads(line) for line in (tmp_path / "predictions.jsonl").read_text().splitlines()]
     assert all(
         re.fullmatch(r"\d+\n", line["prompt"]) and re.fullmatch("[MDCLXVI]+", line["completion"]) for line in lines

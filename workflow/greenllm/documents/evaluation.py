@@ -24,6 +24,15 @@ class HandedOver(DocumentPart):
     metrics: dict[str, Interval]
 
 
+class AnswerExtraction(DocumentPart):
+    """The steps that found the answers in the generated texts; `missing`: how many texts had none."""
+
+    after: str | None = None
+    first_line: bool = False
+    pattern: str | None = None
+    missing: int
+
+
 class ModelQuality(DocumentPart):
     """A model's quality on the test split; `finish`: how many answers came to an end, and how many were cut off."""
 
@@ -37,7 +46,10 @@ class ModelQuality(DocumentPart):
 
 
 class EvaluationReport(ModelQuality, Document):
-    """An evaluation, as it is in its file; `seed` is that of the bootstrap."""
+    """An evaluation, as it is in its file; `seed` is that of the bootstrap.
+
+    `chance`: the primary metric of a model that ignores its input, as the control; None in files of earlier versions.
+    """
 
     stage: ClassVar[str] = "evaluate"
     schema_name: ClassVar[str] = "greenllm/evaluation/1"
@@ -46,5 +58,7 @@ class EvaluationReport(ModelQuality, Document):
     engine: str
     precision: str | None
     seed: int
+    chance: Number | None = None
     tokens: int
     prompt_tokens: int
+    extraction: AnswerExtraction | None = None

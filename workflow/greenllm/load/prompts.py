@@ -17,7 +17,7 @@ class PromptRow:
     prompt_ids: list[int] | None = None
     """Token ids of the prompt, if a chat template made it or it spells special tokens."""
     prediction: str | None = None
-    """The answer that evaluate got."""
+    """The text that the model generated for evaluate."""
 
 
 def read_prompts(path: Path) -> list[PromptRow]:
@@ -31,7 +31,8 @@ def read_prompts(path: Path) -> list[PromptRow]:
     for number, line in enumerate(lines, 1):
         try:
             row = json.loads(line)
-            rows.append(PromptRow(str(row["id"]), str(row["prompt"]), row.get("prompt_ids"), row.get("prediction")))
+            generated = row.get("generated", row.get("prediction"))
+            rows.append(PromptRow(str(row["id"]), str(row["prompt"]), row.get("prompt_ids"), generated))
         except (ValueError, KeyError, TypeError, AttributeError):
             raise UserError(f"{path}: line {number}: expected a JSON object with the keys id and prompt") from None
     if not rows:

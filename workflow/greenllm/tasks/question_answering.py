@@ -18,6 +18,7 @@ from greenllm.graph.cldr_phrasings import CLDR_PHRASINGS, LANGUAGES
 from greenllm.graph.phrasings import phrasings_of
 from greenllm.graph.triples import Graph
 from greenllm.graph.words import WORD
+from greenllm.tasks import squad
 from greenllm.tasks.task import Answer, DataOrigin, Sums, Task, mean_of
 
 
@@ -28,6 +29,7 @@ class QuestionAnswering(Task):
     metrics: ClassVar = {
         "exact_match": "share of answers with exactly the right members, in any order (0 to 1, higher is better)",
         "f1": "mean F1 score of an answer's words (0 to 1, higher is better)",
+        **squad.METRICS,
     }
     subsets: ClassVar = {
         holding_out.SEEN: "entities and phrasings known from training, in a combination that is not",
@@ -41,28 +43,33 @@ class QuestionAnswering(Task):
         near_duplicates=False,
     )
 
-    def rows(self, settings: EmbeddedData) -> Iterator[dict[str, str]]:
-        """Make questions about territories, currencies and languages, in English and `settings.languages`."""
+    def rows(self, settings: EmbeddedData, choices: int | None = None) -> Iterator[dict[str, str]]:
+        """Make questions about territories, currencies and languages, in English and `settings.languages`.
+
+        `choices` is the number of answers to choose from (None: the answer is free).
+        """
         languages = _languages(settings.languages)
         graph = cldr_graph(languages)
         phrasings = {path: {code: of[code] for code in languages} for path, of in CLDR_PHRASINGS.items()}
         cities = city_names(graph, languages)
-        return questions.questions(graph, phrasings, cities, languages, rows=settings.rows, seed=settings.seed)
+        return questions.questions(
+            graph, phrasings, cities, languages, rows=settings.rows, seed=settings.seed, choices=choices
+        )
 
     def check(self, settings: EmbeddedData) -> None:
         """Raise UserError if the embedded questions lack one of the languages."""
         _languages(settings.languages)
 
-    def rows_about(self, graph: Graph, settings: GraphData) -> Iterator[dict[str, str]]:
-        """Make questions about a graph of any subject."""
+    def rows_about(self, graph: Graph, settings: GraphData, choices: int | None = None) -> Iterator[dict[str, str]]:
+        """Make questions about a graph of any subject; `choices` as in `rows`."""
         graph, unknown = questions.leave_out(graph, settings.languages, settings.seed)
         phrasings = phrasings_of(graph, settings.languages)
         return questions.questions(
-            graph, phrasings, unknown, settings.languages, rows=settings.rows, seed=settings.seed
+            graph, phrasings, unknown, settings.languages, rows=settings.rows, seed=settings.seed, choices=choices
         )
 
     def score(self, answers: Sequence[Answer]) -> dict[str, float]:
-        """Return exact match and F1 as in SQuAD (Rajpurkar et al. 2016), for answers that may be lists."""
+        """Return exact match and F1 for answers that may be lists, and SQuAD's own metrics."""
         return {name: float(values.mean()) for name, values in _scores(answers).items()}
 
     def sums(self, answers: Sequence[Answer]) -> dict[str, Sums]:
@@ -75,6 +82,7 @@ def _scores(answers: Sequence[Answer]) -> dict[str, NDArray[np.float64]]:
     return {
         "exact_match": np.array([_members(right) == _members(given) for right, given in pairs], dtype=np.float64),
         "f1": np.array([_f1(_words(right), _words(given)) for right, given in pairs]),
+        **squad.squad_scores(answers),
     }
 
 

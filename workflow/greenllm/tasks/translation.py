@@ -23,7 +23,7 @@ from babel.units import format_unit
 
 from greenllm.config.models import EmbeddedData
 from greenllm.errors import UserError
-from greenllm.tasks.task import Answer, DataOrigin, Sums, Task
+from greenllm.tasks.task import Answer, DataOrigin, Sums, Task, exactly_right, mean_of
 
 CURRENCIES = ("USD", "EUR", "CNY", "JPY", "GBP", "CHF")
 UNITS = ("length-kilometer", "length-meter", "mass-kilogram", "volume-liter", "duration-hour", "duration-day")
@@ -126,7 +126,8 @@ class Translation(Task):
         """Return the share of exact matches and sacrebleu's corpus chrF."""
         from sacrebleu.metrics import CHRF
 
-        return {**super().score(answers), "chrf": float(CHRF().corpus_score(*_texts(answers)).score)}
+        chrf = float(CHRF().corpus_score(*_texts(answers)).score)
+        return {"exact_match": float(exactly_right(answers).mean()), "chrf": chrf}
 
     def sums(self, answers: Sequence[Answer]) -> dict[str, Sums]:
         """Return exact matches, and chrF's n-gram counts of each answer."""
@@ -135,7 +136,7 @@ class Translation(Task):
         chrf = CHRF()
         counts = [_ngram_counts(answer["prediction"], answer["completion"]) for answer in answers]
         return {
-            **super().sums(answers),
+            "exact_match": mean_of(exactly_right(answers)),
             "chrf": Sums(
                 np.array(counts, dtype=np.float64),
                 lambda sums: np.array([chrf._compute_score_from_stats(list(row)).score for row in sums]),

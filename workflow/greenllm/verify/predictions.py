@@ -4,6 +4,7 @@ import json
 
 from greenllm.documents.verification import CheckOutcome
 from greenllm.errors import UserError
+from greenllm.evaluation.extraction import described, extracted
 from greenllm.study import layout
 from greenllm.study.results import Key
 from greenllm.tasks import TASKS
@@ -41,14 +42,19 @@ def _compare(check: Check, evidence: Evidence, key: Key) -> None:
     complete = [{"confidence": None, **row} for row in rows]
     quality = quality_of(TASKS[report.task], complete, settings.threshold, report.bootstrap, report.seed)
     finish = [row.get("finish_reason") for row in rows]
+    steps, generated = settings.extract, [str(row.get("generated")) for row in rows]
     expected = quality | {
         "examples": len(rows),
         "tokens": sum(row.get("tokens") or 0 for row in rows),
         "prompt_tokens": sum(row.get("prompt_tokens") or 0 for row in rows),
         "finish": {name: finish.count(name) for name in ("stop", "length")},
+        "extraction": None if steps is None else described(steps, generated).model_dump(),
     }
     found = report.model_dump()
     given = {name: value for name, value in expected.items() if found.get(name) not in (None, {})}
     check.count(values(given))
     for one in differences(json.loads(json.dumps(given)), {name: found[name] for name in given}):
         check.find(f"{place}: {one.place}", one.what, one.expected, one.found)
+    for row, text in zip(rows, generated, strict=True):
+        if steps is not None and (answer := extracted(text, steps) or "") != row["prediction"]:
+            check.find(f"{place}: row {row['id']}", "isn't the answer in the generated text", answer, row["prediction"])
