@@ -10,10 +10,12 @@ import pytest
 from prepared_data import rows, train_command, write_prepared
 
 from greenllm.cli import main
+from greenllm.comparison.quality import paired_difference
 from greenllm.config.models import Evaluation
 from greenllm.documents.evaluation import EvaluationReport
 from greenllm.evaluation.evaluate import evaluate as evaluate_model
 from greenllm.tasks import TASKS
+from greenllm.tasks.bootstrap import scores_with_intervals
 
 
 @pytest.fixture(scope="module")
@@ -178,3 +180,30 @@ def test_what_cannot_be_evaluated_is_named(folder, tmp_path, capfd):
     pyarrow.parquet.write_table(long, data / "test.parquet")
     assert "row test-1: the prompt has 41 tokens, and the model's context of 32 tokens" in refused()
     assert not (tmp_path / "metrics.json").exists()
+
+
+def test_sampled_answers_are_the_same_in_each_run_and_count_by_row(folder, tmp_path):
+    sampling = {"temperature": 1.5, "top_p": 0.95, "draws": 3, "seed": 7}
+    for out, batch in (("first", 32), ("second", 5)):
+        (tmp_path / out).mkdir()
+        assert evaluate(folder, tmp_path / out, rows=20, sampling=sampling, batch=batch) == 0
+    metrics, predictions = read(tmp_path / "first")
+    assert [line["prediction"] for line in predictions] == [line["prediction"] for line in read(tmp_path / "second")[1]]
+    assert metrics["sampling"] == sampling
+    assert (metrics["examples"], len(predictions)) == (20, 60)
+    assert len({line["sampling"]["seed"] for line in predictions}) == 60
+    by_row = {}
+    for line in predictions:
+        by_row.setdefault(line["id"], []).append(line["prediction"] == line["completion"])
+    assert any(len(set(right)) == 2 for right in by_row.values())  # the draws of a row differ
+    accuracy = metrics["metrics"]["accuracy"]
+    assert accuracy["value"] == pytest.approx(statistics.mean(map(statistics.mean, by_row.values())))
+    # The interval is that of 20 rows, not of 60 independent answers.
+    assert scores_with_intervals(TASKS["customer-service"], predictions, 200, 0)["accuracy"] == accuracy
+    alone = [{**line, "id": str(number), "draw": 0} for number, line in enumerate(predictions)]
+    narrow = scores_with_intervals(TASKS["customer-service"], alone, 2000, 0)["accuracy"]
+    wide = scores_with_intervals(TASKS["customer-service"], predictions, 2000, 0)["accuracy"]
+    assert wide["high"] - wide["low"] > narrow["high"] - narrow["low"]
+    greedy = paired_difference(TASKS["customer-service"], "accuracy", [predictions], [predictions])
+    assert greedy is not None
+    assert (greedy.value, greedy.p_value) == (0, 1)
