@@ -16,7 +16,8 @@ def drawn(examples: Sequence[Example], sampling: Sampling | None) -> tuple[list[
     """
     if sampling is None:
         return list(examples), [GREEDY] * len(examples)
-    asked, decodings = [], []
+    asked: list[Example] = []
+    decodings: list[Decoding] = []
     for number, example in enumerate(examples):
         for draw in range(sampling.draws):
             seed = sampling.seed + number * sampling.draws + draw
