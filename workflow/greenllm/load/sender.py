@@ -96,7 +96,7 @@ class Sender:
         endpoint = self.endpoint
         # The ids of a prompt in a chat template: its text would not contain the template's special tokens.
         prompt = row.prompt if endpoint.chat else row.prompt_ids or row.prompt
-        body = endpoint.body(prompt, self._max_tokens, stream=True)
+        body = endpoint.body(prompt, self._max_tokens, stream=True, **row.sampling)
         try:
             async with self._session.post(endpoint.url + endpoint.path, json=body) as response:
                 if response.status != 200:
