@@ -10,10 +10,12 @@ import pytest
 from prepared_data import rows, train_command, write_prepared
 
 from greenllm.cli import main
+from greenllm.comparison.quality import paired_difference
 from greenllm.config.models import Evaluation
 from greenllm.documents.evaluation import EvaluationReport
 from greenllm.evaluation.evaluate import evaluate as evaluate_model
 from greenllm.tasks import TASKS
+from greenllm.tasks.bootstrap import scores_with_intervals
 
 
 @pytest.fixture(scope="module")
@@ -178,3 +180,31 @@ def test_what_cannot_be_evaluated_is_named(folder, tmp_path, capfd):
     pyarrow.parquet.write_table(long, data / "test.parquet")
     assert "row test-1: the prompt has 41 tokens, and the model's context of 32 tokens" in refused()
     assert not (tmp_path / "metrics.json").exists()
+
+
+def test_sampled_answers_are_the_same_in_each_run_and_count_by_row(folder, tmp_path):
+    sampling = {"temperature": 1.5, "top_p": 0.95, "draws": 3, "seed": 7}
+    for out, batch in (("first", 32), ("second", 5)):
+        (tmp_path / out).mkdir()
+        assert evaluate(folder, tmp_path / out, rows=20, sampling=sampling, batch=batch) == 0
+    metrics, predictions = read(tmp_path / "first")
+    assert [line["prediction"] for line in predictions] == [line["prediction"] for line in read(tmp_path / "second")[1]]
+    assert metrics["sampling"] == sampling
+    assert (metrics["examples"], len(predictions)) == (20, 60)
+    assert len({line["sampling"]["seed"] for line in predictions}) == 60
+    by_row = {}
+    for line in predictions:
+        by_row.setdefault(line["id"], []).append(line["prediction"] == line["completion"])
+    assert any(len(set(right)) == 2 for right in by_row.values())  # the draws of a row differ
+    accuracy = metrics["metrics"]["accuracy"]
+    assert accuracy["value"] == pytest.approx(statistics.mean(map(statistics.mean, by_row.values())))
+    # Draws that are all alike say no more than one answer to each row: the interval is as wide.
+    once = [{"id": str(row), "draw": 0, "completion": "a", "prediction": "ab"[row % 2]} for row in range(20)]
+    thrice = [{**line, "draw": draw} for line in once for draw in range(3)]
+    task = TASKS["customer-service"]
+    assert (
+        scores_with_intervals(task, thrice, 200, 0)["accuracy"] == scores_with_intervals(task, once, 200, 0)["accuracy"]
+    )
+    same = paired_difference(task, "accuracy", [predictions], [predictions])
+    assert same is not None
+    assert (same.value, same.p_value) == (0, 1)

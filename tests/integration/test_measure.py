@@ -15,6 +15,7 @@ from deploying import GREENLLM, of_this_test, until_loaded
 from tiny_models import CONTEXT, PROMPTS
 
 from greenllm.engines import load_engine
+from greenllm.engines.decoding_choice import Decoding
 
 
 def server_of(tmp_path: Path) -> dict[str, Any]:
@@ -100,6 +101,27 @@ def test_rounds_have_the_least_duration(
     windows = [round["window"] for round in point["rounds"]]
     assert [window["monotonic_end_s"] - window["monotonic_start_s"] >= 0.3 for window in windows] == [True, True]
     assert point["requests"] > 4  # more than the least number, because those are answered sooner
+
+
+def test_sampled_answers_are_those_of_the_same_seeds(
+    deploy: Callable[..., subprocess.CompletedProcess[str]],
+    int8: Path,
+    tmp_path: Path,
+) -> None:
+    sampling = [{"temperature": 1.0, "top_p": 0.9, "seed": seed} for seed in range(2)]
+    engine = load_engine(int8, threads=1)
+    rows = [
+        {"id": prompt, "prompt": prompt, "completion": "", "prediction": answer.text, "draw": draw, "sampling": how}
+        for draw, how in enumerate(sampling)
+        for prompt, answer in zip(
+            PROMPTS, engine.generate(PROMPTS, 6, decodings=[Decoding(**how)] * len(PROMPTS)), strict=True
+        )
+    ]
+    assert {row["prediction"] for row in rows[:8]} != {row["prediction"] for row in rows[8:]}
+    done = deploy(int8, rows=rows, rounds=1, requests=len(rows))
+    assert done.returncode == 0, done.stderr
+    agreement = server_of(tmp_path)["agreement"]
+    assert (agreement["share"], agreement["compared"]) == (1, len(rows))
 
 
 def test_answers_that_differ_from_evaluates_make_the_server_missing(

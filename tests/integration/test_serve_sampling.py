@@ -119,7 +119,12 @@ def test_several_prompts_and_answers_come_in_their_order(client: openai.OpenAI) 
     assert together.usage is not None
     assert together.usage.prompt_tokens == sum(one.usage.prompt_tokens for one in single if one.usage)
     assert together.usage.completion_tokens == 32
-    chunks = list(client.completions.create(prompt=PROMPTS[:2], n=2, stream=True, **SAMPLED))
+    options: Any = {"include_usage": True, "continuous_usage_stats": True}
+    *chunks, last = client.completions.create(prompt=PROMPTS[:2], n=2, stream=True, stream_options=options, **SAMPLED)
+    assert last.usage == together.usage
+    counts = [chunk.usage for chunk in chunks if chunk.usage]
+    assert [count.completion_tokens for count in counts] == sorted(count.completion_tokens for count in counts)
+    assert counts[-1] == together.usage
     texts, ends = dict.fromkeys(range(4), ""), []
     for choice in (choice for chunk in chunks for choice in chunk.choices):
         texts[choice.index] += choice.text

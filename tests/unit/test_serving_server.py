@@ -606,6 +606,7 @@ def test_a_model_is_found_by_its_name(serve: Callable[..., Server]) -> None:
     [
         (rb'{"prompt": "x \ud83d"}', 422, "prompt: half of a surrogate pair"),
         (rb'{"prompt": ["x \udc00"]}', 422, "prompt.0: half of a surrogate pair"),
+        (rb'{"prompt": "x", "stop": ["\ud83d"]}', 422, "stop.0: half of a surrogate pair"),
         (rb'{"prompt": "x", "user": "\ud83d"}', 422, "user: half of a surrogate pair"),
         (rb'{"prompt": "x", "metadata": {"\ud83d": "a"}}', 422, "metadata: half of a surrogate pair"),
         (rb'{"prompt": "x", "metadata": {"a": "\ud83d"}}', 422, "metadata.a: half of a surrogate pair"),

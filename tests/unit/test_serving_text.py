@@ -71,6 +71,13 @@ def test_padding_and_truncation_that_training_left_behind_are_not_applied(tmp_pa
     assert len(text.prompt_ids("abcdef")) == 6
 
 
+def test_a_template_may_mark_what_the_assistant_says(tmp_path: Path) -> None:
+    write_tokenizer(tmp_path)
+    template = "{% for m in messages %}{% generation %}{{ m.content }}{% endgeneration %}!{% endfor %}"
+    (tmp_path / "chat_template.jinja").write_text(template)
+    assert Text(tmp_path).chat_prompt(CHAT) == "Hello!"
+
+
 @pytest.mark.parametrize("named", [False, True])
 def test_a_chat_template_makes_the_prompt_that_transformers_makes(tmp_path: Path, named: bool) -> None:
     from transformers import AutoTokenizer
@@ -90,7 +97,12 @@ def test_a_chat_template_makes_the_prompt_that_transformers_makes(tmp_path: Path
 
 @pytest.mark.parametrize(
     "template",
-    ["{{ raise_exception('roles must alternate') }}", "{{ messages.__class__.__mro__ }}", "{{ messages[3].content }}"],
+    [
+        "{{ raise_exception('roles must alternate') }}",
+        "{{ messages.__class__.__mro__ }}",
+        "{{ messages[3].content }}",
+        "{% for message in messages %}",
+    ],
 )
 def test_a_template_that_refuses_or_reaches_too_far_is_a_prompt_error(tmp_path: Path, template: str) -> None:
     write_tokenizer(tmp_path)

@@ -18,6 +18,7 @@ from scipy import stats
 from greenllm.estimate import Interval
 from greenllm.tasks import Task
 from greenllm.tasks.bootstrap import CHUNK, resamples, with_imagined
+from greenllm.tasks.draws import by_row
 from greenllm.tasks.task import Sums
 
 SAMPLES = 2000  # bootstrap samples, and permutations, for each figure
@@ -64,7 +65,7 @@ def quality(task: Task, metric: str, recipe: Sequence[Answers]) -> Uncertain | N
     """Return a metric's mean over the seeds' predictions; None where there are none."""
     if (tables := _common(recipe)) is None:
         return None
-    return _uncertain(*_bootstrapped([task.sums(answers)[metric] for answers in tables], [1] * len(tables)))
+    return _uncertain(*_bootstrapped([_sums(task, metric, answers) for answers in tables], [1] * len(tables)))
 
 
 def paired_difference(
@@ -85,17 +86,24 @@ def paired_difference(
         raise ValueError(f"{len(baseline)} and {len(recipe)} seeds; expected the same seeds on both sides")
     if (tables := _common([*baseline, *recipe])) is None:
         return None
-    sums, seeds = [task.sums(answers)[metric] for answers in tables], len(baseline)
+    sums, seeds = [_sums(task, metric, answers) for answers in tables], len(baseline)
     values, drawn = _bootstrapped(sums, [1] * seeds + [0] * seeds)
     found = _uncertain(values[seeds:] - values[:seeds], drawn[seeds:] - drawn[:seeds])
     return replace(found, p_value=_permutation_p(*sums) if seeds == 1 else _t_p(found))
 
 
 def _common(predictions: Sequence[Answers]) -> list[list[Mapping[str, Any]]] | None:
-    """Return the answers to the examples that all predictions have, in one order."""
-    tables = [{str(row["id"]): row for row in rows} for rows in predictions]
+    """Return the answers to the examples that all predictions have, in one order, all draws of an example."""
+    tables: list[dict[str, list[Mapping[str, Any]]]] = [{} for _ in predictions]
+    for table, rows in zip(tables, predictions, strict=True):
+        for row in rows:
+            table.setdefault(str(row["id"]), []).append(row)
     examples = sorted(set.intersection(*(set(table) for table in tables))) if tables else []
-    return [[table[example] for example in examples] for table in tables] if examples else None
+    return [[row for example in examples for row in table[example]] for table in tables] if examples else None
+
+
+def _sums(task: Task, metric: str, answers: Answers) -> Sums:
+    return by_row(task.sums(answers), answers)[metric]
 
 
 def _bootstrapped(sums: Sequence[Sums], imagined: Sequence[int]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

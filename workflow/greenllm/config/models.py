@@ -248,6 +248,17 @@ class Extraction(Strict):
         return self
 
 
+class Sampling(Strict):
+    """How answers are sampled."""
+
+    temperature: float = Field(gt=0, le=2, description="Divides the logits; lower values make likely tokens likelier.")
+    top_p: float = Field(
+        1, ge=0, le=1, description="Only the most likely tokens that together have this probability are sampled."
+    )
+    draws: int = Field(4, ge=1, description="Answers to each row; a metric is the mean over them.")
+    seed: int = Field(0, ge=0, description="Seed of the first answer; each other answer has the next one.")
+
+
 class Evaluation(Strict):
     """How quality is measured."""
 
@@ -256,6 +267,9 @@ class Evaluation(Strict):
     )
     batch: int = Field(32, ge=1, description="Prompts answered in one batch.")
     max_tokens: int = Field(64, ge=1, description="Largest length of an answer, in tokens.")
+    sampling: Sampling | None = Field(
+        None, description="Sampled answers, also from the deployed server under load; null: greedy decoding."
+    )
     bootstrap: int = Field(1000, ge=100, description="Bootstrap samples for each 95 % interval.")
     threshold: Share = Field(0.5, description="Answers with a confidence below this are handed over to a person.")
     extract: Extraction | None = Field(

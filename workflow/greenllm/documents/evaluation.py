@@ -33,6 +33,15 @@ class AnswerExtraction(DocumentPart):
     missing: int
 
 
+class SampledAnswers(DocumentPart):
+    """How answers were sampled, and how many to each row; see `evaluate.sampling`."""
+
+    temperature: Number
+    top_p: Number
+    draws: int
+    seed: int
+
+
 class ModelQuality(DocumentPart):
     """A model's quality on the test split; `finish`: how many answers came to an end, and how many were cut off."""
 
@@ -62,3 +71,4 @@ class EvaluationReport(ModelQuality, Document):
     tokens: int
     prompt_tokens: int
     extraction: AnswerExtraction | None = None
+    sampling: SampledAnswers | None = None

@@ -111,8 +111,8 @@ class Engine(Protocol):
 
         An answer ends at the model's end token, before a stop string, at its limit, or when the context is full.
         `on_token(i, text)` is called with each new piece of answer i, in whole characters; the pieces joined are the
-        answer. A piece is a `ScoredText` where log probabilities are requested. When `cancelled(i)` becomes true,
-        nobody waits for answer i any longer, and it is cut short.
+        answer. A piece may be a `ScoredText`, and is one where log probabilities are requested. When `cancelled(i)`
+        becomes true, nobody waits for answer i any longer, and it is cut short.
         With `confidence`, each completion has one. That takes a little time and changes no answer.
 
         Raises `PromptTooLong` if a prompt fills the context, `PromptError` if it is empty.

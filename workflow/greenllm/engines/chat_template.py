@@ -1,20 +1,16 @@
 """Chat templates: messages as the kind of prompt that an instruct model was trained on."""
 
 import functools
-import json
 import re
 import secrets
 from collections.abc import Mapping, Sequence
-from datetime import datetime
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 import jinja2
-from jinja2.sandbox import ImmutableSandboxedEnvironment
 from tokenizers import Tokenizer
 
 from greenllm.engines import Prompt, PromptError
-from greenllm.errors import UserError
 from greenllm.tokens import SETTINGS, as_added_token, read_settings_file, read_tokenizer, special_token_settings
 
 PRIVATE = 0x100000  # Unicode's last private use area: 65,534 characters that normalisation and case changes leave alone
@@ -25,7 +21,6 @@ class ChatTemplate:
     """The chat template of a model folder. Its own special tokens become ids; those in the messages are only text."""
 
     def __init__(self, folder: Path) -> None:
-        """Raises UserError if the template is not valid."""
         settings = read_settings_file(folder / SETTINGS)
         self._folder = folder
         self._special = special_token_settings(settings)
@@ -34,14 +29,16 @@ class ChatTemplate:
     def prompt(self, messages: Sequence[Mapping[str, str]]) -> Prompt:
         """Return the prompt that the template makes of `messages` (role and content), as text and as token ids.
 
-        Raises PromptError if there is no template, or it refuses the messages.
+        Raises PromptError if there is no template, it is not valid, or it refuses the messages.
         """
         if self._template is None:
             raise PromptError("this model has no chat template; send the prompt to /v1/completions instead")
         tokens = self._tokens
         contents = [{**message, "content": tokens.protected(message["content"])} for message in messages]
         try:
-            written = self._template.render(messages=contents, add_generation_prompt=True, **self._special)
+            written = _rendered(self._template, contents, add_generation_prompt=True, **self._special)
+        except jinja2.TemplateSyntaxError as error:
+            raise PromptError(f"the model's chat template is not a valid Jinja template: {error}") from None
         except Exception as error:  # a template is foreign code and may raise anything
             reason = tokens.plain(str(error))
             raise PromptError(f"the model's chat template refuses these messages: {reason}") from None
@@ -101,27 +98,22 @@ class _Marks:
         return self._mark.sub(lambda match: self._texts.get(match[0], match[0]), text)
 
 
-def _template(folder: Path, settings: Mapping[str, Any]) -> jinja2.Template | None:
-    """Compile a folder's chat template: `chat_template.jinja`, or the key in `tokenizer_config.json`."""
+def _template(folder: Path, settings: Mapping[str, Any]) -> str | None:
+    """Return a folder's chat template: `chat_template.jinja`, or the key in `tokenizer_config.json`."""
     file = folder / "chat_template.jinja"
     source = file.read_text(encoding="utf-8") if file.is_file() else settings.get("chat_template")
     if isinstance(source, list):  # several named templates
         source = next((item.get("template") for item in source if item.get("name") == "default"), None)
-    if not isinstance(source, str):
-        return None
-    # Sandboxed, because a template may come from anywhere. White space, extension and functions are those that
-    # Hugging Face's templates expect (huggingface.co/docs/transformers/chat_templating_writing).
-    environment = ImmutableSandboxedEnvironment(
-        trim_blocks=True, lstrip_blocks=True, extensions=["jinja2.ext.loopcontrols"]
-    )
-    environment.globals["raise_exception"] = _refuse
-    environment.globals["strftime_now"] = lambda form: datetime.now().strftime(form)
-    environment.filters["tojson"] = lambda value, indent=None: json.dumps(value, ensure_ascii=False, indent=indent)
-    try:
-        return environment.from_string(source)
-    except jinja2.TemplateError as error:
-        raise UserError(f"{folder}: the chat template is not a valid Jinja template: {error}") from None
+    return source if isinstance(source, str) else None
 
 
-def _refuse(message: str) -> NoReturn:
-    raise PromptError(message)
+def _rendered(template: str, messages: Sequence[Mapping[str, str]], **settings: Any) -> str:
+    """Return what a template makes of messages, by the function of transformers for which templates are written.
+
+    It runs the template in a sandbox, and keeps it compiled.
+    """
+    # Imported with the first chat: its import takes longer than the whole start of a small model.
+    from transformers.utils.chat_template_utils import render_jinja_template
+
+    (written,), _ = render_jinja_template([list(messages)], chat_template=template, **settings)
+    return str(written)

@@ -53,7 +53,7 @@ class DecodedAnswer:
         logits: NDArray[np.float32] | None,
         cancelled: bool,
         streamed: bool,
-    ) -> str:
+    ) -> ScoredText | None:
         """Add a token, of this log p (nats) and chosen by these logits; return the text to show, if it is streamed."""
         if log_probability is not None:
             self._log_probability = (self._log_probability or 0.0) + log_probability
@@ -67,13 +67,13 @@ class DecodedAnswer:
             piece = self._pieces.add(token)
         self.ended = self._end_token or cancelled or self.left == 0
         if not streamed and self._stop is None:
-            return ""
+            return None
         if self.ended:
             piece += self._pieces.rest()
         if self._stop is not None:
             piece = self._until_stop(self._stop, piece)
         self._length += len(piece)
-        return piece if self.decoding.alternatives is None else self._with_tokens(piece)
+        return ScoredText(piece, self._new_tokens(), len(self.ids) + self._end_token)
 
     def completion(self, prompt_tokens: int) -> Completion:
         """Return the whole answer."""
@@ -96,11 +96,12 @@ class DecodedAnswer:
         self._shown.append(piece)
         return piece
 
-    def _with_tokens(self, piece: str) -> str:
-        """Return a piece of text with the tokens that began it and are not reported yet."""
+    def _new_tokens(self) -> list[ScoredToken]:
+        """Return the scored tokens that began in the text so far and are not reported yet."""
+        if not self._scored:
+            return []
         first, self._reported = self._reported, self._within(self._length)
-        tokens = self._scored[first : self._reported]
-        return ScoredText(piece, tokens) if tokens else piece
+        return self._scored[first : self._reported]
 
     def _within(self, length: int) -> int:
         """Return the number of scored tokens that began in a text's first `length` characters.

@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from greenllm.engines import Cancelled, Completion, OnToken
 from greenllm.engines.decoded_answer import DecodedAnswer
-from greenllm.engines.decoding_choice import GREEDY, Decoding, ScoredText
+from greenllm.engines.decoding_choice import GREEDY, Decoding
 from greenllm.engines.text import Text
 
 
@@ -79,7 +79,7 @@ class Batch:
             )
             if answer.ended:
                 self.going.remove(index)
-            if self._on_token is not None and (piece or isinstance(piece, ScoredText)):
+            if self._on_token is not None and piece is not None and (piece or piece.tokens):
                 self._on_token(index, piece)
 
     def completions(self) -> list[Completion]:

@@ -64,12 +64,16 @@ class ScoredPrompt:
 
 
 class ScoredText(str):
-    """New text of an answer, and the tokens that it is made of."""
+    """New text of an answer, and the tokens that it is made of.
+
+    `tokens` is empty unless log probabilities are requested. `generated` is the number of tokens of the answer so far.
+    """
 
     tokens: tuple[ScoredToken, ...]
+    generated: int
 
-    def __new__(cls, text: str, tokens: Iterable[ScoredToken]) -> Self:
+    def __new__(cls, text: str, tokens: Iterable[ScoredToken] = (), generated: int = 0) -> Self:
         """Join a text and its tokens. A token inside a character has no text yet."""
         scored = super().__new__(cls, text)
-        scored.tokens = tuple(tokens)
+        scored.tokens, scored.generated = tuple(tokens), generated
         return scored

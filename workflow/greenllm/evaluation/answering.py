@@ -10,18 +10,27 @@ from tqdm import tqdm
 
 from greenllm.data.prompt_lengths import require_shorter
 from greenllm.engines import Completion, ContinuationLikelihood, Engine, Likelihood, ScoresTexts
+from greenllm.engines.decoding_choice import Decoding
 from greenllm.errors import UserError
 from greenllm.evaluation.examples import Example
 from greenllm.model_folder.manifest import FILE, read_manifest
 
+Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 
 def answer(
-    engine: Engine, examples: Sequence[Example], *, batch: int, max_tokens: int, source: Path
+    engine: Engine,
+    examples: Sequence[Example],
+    decodings: Sequence[Decoding],
+    *,
+    batch: int,
+    max_tokens: int,
+    source: Path,
 ) -> list[Completion]:
     """Return the engine's answers to the examples of the file `source`, in their order, with confidences.
 
+    Each is decoded as its own one of `decodings` says.
     Raises UserError if a prompt leaves no room for an answer in the model's context.
     """
     prompts = [example.engine_prompt for example in examples]
@@ -29,12 +38,13 @@ def answer(
     require_shorter(lengths, [example.id for example in examples], engine.context, str(source))
     with tqdm(total=len(prompts), unit="row", mininterval=5) as progress:
 
-        def generate(some: list[str]) -> list[Completion]:
-            completions = engine.generate(some, max_tokens, confidence=True)
+        def generate(some: list[tuple[str, Decoding]]) -> list[Completion]:
+            some_prompts, some_decodings = zip(*some, strict=True)
+            completions = engine.generate(some_prompts, max_tokens, confidence=True, decodings=some_decodings)
             progress.update(len(some))
             return completions
 
-        return _longest_first(prompts, lengths, batch, generate)
+        return _longest_first(list(zip(prompts, decodings, strict=True)), lengths, batch, generate)
 
 
 def likelihoods(
@@ -115,12 +125,12 @@ def _divided(found: Sequence[Result], counts: Sequence[int]) -> Iterator[list[Re
 
 
 def _longest_first(
-    texts: Sequence[str], lengths: Sequence[int], batch: int, function: Callable[[list[str]], list[Result]]
+    items: Sequence[Item], lengths: Sequence[int], batch: int, function: Callable[[list[Item]], list[Result]]
 ) -> list[Result]:
-    """Apply a function to batches of texts of similar length, so that they have little padding; keep the order."""
-    order = sorted(range(len(texts)), key=lambda index: -lengths[index])
+    """Apply a function to batches of items of similar length, so that they have little padding; keep the order."""
+    order = sorted(range(len(items)), key=lambda index: -lengths[index])
     found: dict[int, Result] = {}
     for start in range(0, len(order), batch):
         some = order[start : start + batch]
-        found |= zip(some, function([texts[index] for index in some]), strict=True)
-    return [found[index] for index in range(len(texts))]
+        found |= zip(some, function([items[index] for index in some]), strict=True)
+    return [found[index] for index in range(len(items))]

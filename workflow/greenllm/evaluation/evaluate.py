@@ -9,10 +9,11 @@ from typing import Any
 
 from greenllm.config.models import Evaluation, Extraction
 from greenllm.device_choice import DeviceChoice
-from greenllm.documents.evaluation import EvaluationReport
+from greenllm.documents.evaluation import EvaluationReport, SampledAnswers
 from greenllm.engines import Completion, ContinuationLikelihood, Engine, Likelihood, load_engine
 from greenllm.errors import UserError
 from greenllm.evaluation.answering import answer, choice_likelihoods, flops_of, likelihoods
+from greenllm.evaluation.draws import drawn
 from greenllm.evaluation.examples import Example, read_examples, whole_texts
 from greenllm.evaluation.extraction import described, extracted
 from greenllm.meter.threads import usable_threads
@@ -39,6 +40,8 @@ def evaluate(
     """
     if settings.extract is not None and (task.scores_texts or task.chooses):
         raise UserError(f"evaluate.extract: the task {task.name} scores given texts, not answers; leave it out")
+    if settings.sampling is not None and (task.scores_texts or task.chooses):
+        raise UserError(f"evaluate.sampling: the task {task.name} scores given texts, not answers; leave it out")
     threads = usable_threads(threads)
     examples = read_examples(data, model, settings.rows)
     os.environ["OMP_NUM_THREADS"] = str(threads)  # the libraries read it once, when they are imported
@@ -48,12 +51,14 @@ def evaluate(
     if task.scores_texts:
         scored = likelihoods(engine, examples, whole_texts(examples, data), batch=settings.batch, source=source)
     chosen = choice_likelihoods(engine, examples, batch=settings.batch) if task.chooses else []
-    completions = answer(engine, examples, batch=settings.batch, max_tokens=settings.max_tokens, source=source)
+    asked, decodings = drawn(examples, settings.sampling)
+    limits = {"batch": settings.batch, "max_tokens": settings.max_tokens}
+    completions = answer(engine, asked, decodings, **limits, source=source)
     predictions = [
-        _prediction(*parts, settings.extract) for parts in itertools.zip_longest(examples, completions, scored, chosen)
+        _prediction(*parts, settings.extract) for parts in itertools.zip_longest(asked, completions, scored, chosen)
     ]
     quality = quality_of(task, predictions, settings.threshold, settings.bootstrap, seed)
-    result = _result(engine, task, settings, seed, completions, quality)
+    result = _result(engine, task, settings, seed, len(examples), completions, quality)
     flops = flops_of(model, completions, scored, [choice for choices in chosen for choice in choices])
     return Evaluated(result, predictions, flops)
 
@@ -83,6 +88,7 @@ def _result(
     task: Task,
     settings: Evaluation,
     seed: int,
+    examples: int,
     completions: list[Completion],
     quality: Mapping[str, Any],
 ) -> EvaluationReport:
@@ -93,7 +99,7 @@ def _result(
         task=task.name,
         engine=engine.name,
         precision=engine.precision,
-        examples=len(completions),
+        examples=examples,
         seed=seed,
         primary=task.primary,
         **quality,
@@ -102,4 +108,5 @@ def _result(
         prompt_tokens=sum(completion.prompt_tokens for completion in completions),
         finish={"stop": finish.count("stop"), "length": finish.count("length")},
         **extraction,
+        sampling=None if settings.sampling is None else SampledAnswers(**settings.sampling.model_dump()),
     )

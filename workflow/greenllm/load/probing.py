@@ -10,6 +10,7 @@ from pathlib import Path
 
 from greenllm.device_choice import DEVICE_CHOICES
 from greenllm.engines import Completion, Engine, Prompt, load_engine
+from greenllm.engines.decoding_choice import Decoding
 from greenllm.errors import UserError
 from greenllm.load.prompts import PromptRow, read_prompts
 from greenllm.load.rounds import Stopwatch
@@ -57,18 +58,24 @@ class _Probe:
         self.requests = self.tokens = 0
         self._engine, self._threads, self._max_tokens = engine, threads, max_tokens
         self._prompts = [Prompt(row.prompt, row.prompt_ids) if row.prompt_ids else row.prompt for row in rows]
+        self._decodings = [Decoding(**row.sampling) for row in rows]
 
     def round(self, order: ProbeOrder) -> ProbedRound:
         """Answer a round, all of its prompts at least once."""
         if order.threads != self._threads:
             self._engine.use_threads(order.threads)
             self._threads = order.threads
-        prompts = [self._prompts[(order.start + number) % len(self._prompts)] for number in range(order.requests)]
+        asked = [(order.start + number) % len(self._prompts) for number in range(order.requests)]
         answers: list[Completion] = []
         stopwatch, begun_s, cpu_s = Stopwatch(), time.monotonic(), time.process_time()
         while not answers or time.monotonic() - begun_s < order.least_s:
-            for first in range(0, len(prompts), order.together):
-                answers += self._engine.generate(prompts[first : first + order.together], self._max_tokens)
+            for first in range(0, len(asked), order.together):
+                some = asked[first : first + order.together]
+                answers += self._engine.generate(
+                    [self._prompts[row] for row in some],
+                    self._max_tokens,
+                    decodings=[self._decodings[row] for row in some],
+                )
         cpu_s = time.process_time() - cpu_s
         window = stopwatch.stop()
         self.requests += len(answers)

@@ -1,11 +1,14 @@
 """The prompts of a load: the rows of evaluate's predictions."""
 
 import json
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 from greenllm.errors import UserError
+
+SAMPLING = ("temperature", "top_p", "seed")
 
 
 @dataclass(frozen=True)
@@ -18,6 +21,8 @@ class PromptRow:
     """Token ids of the prompt, if a chat template made it or it spells special tokens."""
     prediction: str | None = None
     """The text that the model generated for evaluate."""
+    sampling: Mapping[str, Any] = field(default_factory=dict)
+    """`temperature`, `top_p` and `seed` of the answer; empty: greedy decoding."""
 
 
 def read_prompts(path: Path) -> list[PromptRow]:
@@ -32,7 +37,10 @@ def read_prompts(path: Path) -> list[PromptRow]:
         try:
             row = json.loads(line)
             generated = row.get("generated", row.get("prediction"))
-            rows.append(PromptRow(str(row["id"]), str(row["prompt"]), row.get("prompt_ids"), generated))
+            sampling = {key: row["sampling"][key] for key in SAMPLING} if row.get("sampling") else {}
+            # Each answer to a row is a request of its own.
+            id = f"{row['id']}, draw {row['draw']}" if sampling else str(row["id"])
+            rows.append(PromptRow(id, str(row["prompt"]), row.get("prompt_ids"), generated, sampling))
         except (ValueError, KeyError, TypeError, AttributeError):
             raise UserError(f"{path}: line {number}: expected a JSON object with the keys id and prompt") from None
     if not rows:

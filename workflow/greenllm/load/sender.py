@@ -96,7 +96,7 @@ class Sender:
         endpoint = self.endpoint
         # The ids of a prompt in a chat template: its text would not contain the template's special tokens.
         prompt = row.prompt if endpoint.chat else row.prompt_ids or row.prompt
-        body = endpoint.body(prompt, self._max_tokens, stream=True)
+        body = endpoint.body(prompt, self._max_tokens, stream=True, **row.sampling)
         try:
             async with self._session.post(endpoint.url + endpoint.path, json=body) as response:
                 if response.status != 200:
@@ -123,7 +123,8 @@ def _read(answer: Answered, stream: bytes) -> None:
                 _add(answer, json.loads(event))
     except (ValueError, KeyError, TypeError, AttributeError):
         answer.error = "not a valid OpenAI stream"
-    if events[-1:] != ["[DONE]"] and answer.error is None:
+    # `transformers serve` sends no [DONE]; its last event has the reason for which the answer ended.
+    if events[-1:] != ["[DONE]"] and answer.finish_reason is None and answer.error is None:
         answer.error = "the stream ended before the answer did"
 
 

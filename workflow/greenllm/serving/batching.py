@@ -98,9 +98,9 @@ class Answers:
 
 
 def _joined(pieces: Sequence[str]) -> str:
-    text = "".join(pieces)
-    tokens = [token for piece in pieces if isinstance(piece, ScoredText) for token in piece.tokens]
-    return ScoredText(text, tokens) if tokens else text
+    scored = [piece for piece in pieces if isinstance(piece, ScoredText)]
+    tokens = [token for piece in scored for token in piece.tokens]
+    return ScoredText("".join(pieces), tokens, scored[-1].generated if scored else 0)
 
 
 class Batcher:

@@ -17,7 +17,9 @@ def with_prompt(prompt: ScoredPrompt, completion: Completion) -> Completion:
 
 def after_prompt(prompt: ScoredPrompt, piece: str) -> str:
     """Return a piece of an answer; its tokens begin where they do in the text with the prompt before it."""
-    return ScoredText(piece, _moved(piece.tokens, len(prompt.text))) if isinstance(piece, ScoredText) else piece
+    if not isinstance(piece, ScoredText):
+        return piece
+    return ScoredText(piece, _moved(piece.tokens, len(prompt.text)), piece.generated)
 
 
 def _moved(tokens: Iterable[ScoredToken], by: int) -> tuple[ScoredToken, ...]:

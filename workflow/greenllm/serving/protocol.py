@@ -91,6 +91,8 @@ class StreamOptions(Asked):
     """What a stream contains besides the text."""
 
     include_usage: bool | None = None
+    continuous_usage_stats: bool | None = None
+    """With `include_usage`: token counts in each chunk; not in OpenAI's interface, but benchmarks send it."""
     include_obfuscation: Nothing = None
 
 
@@ -130,6 +132,12 @@ class Request(Asked):
     @classmethod
     def _false(cls, value: object) -> object:
         return False if value is None else value
+
+    @property
+    def counts_each_chunk(self) -> bool:
+        """Whether each chunk of a stream has token counts."""
+        options = self.stream_options
+        return options is not None and bool(options.include_usage and options.continuous_usage_stats)
 
     @property
     def alternatives(self) -> int | None:

@@ -28,6 +28,7 @@ class ResponseBody:
             "model": model,
         }
         self._begun: set[int] = set()
+        self._generated: dict[int, int] = {}
 
     @property
     def id(self) -> str:
@@ -46,13 +47,19 @@ class ResponseBody:
             role = {} if index in self._begun else {"role": "assistant"}
             content = {"delta": role | ({"content": piece} if piece else {})}
         self._begun.add(index)
-        logprobs = self._logprobs(piece.tokens) if isinstance(piece, ScoredText) else None
+        logprobs = self._logprobs(piece.tokens) if isinstance(piece, ScoredText) and piece.tokens else None
         choice = {"index": index, **content, "finish_reason": finish_reason, "logprobs": logprobs}
         return {**self._head, "object": self._chunk, "choices": [choice]}
 
     def usage_chunk(self, completions: Sequence[Completion]) -> dict[str, Any]:
         """Return a stream's last chunk, with the token counts and no text."""
         return {**self._head, "object": self._chunk, "choices": [], "usage": self._usage(completions)}
+
+    def count(self, piece: str, prompt_tokens: int, index: int = 0) -> dict[str, int]:
+        """Return the token counts so far, with those of a piece of answer `index`."""
+        if isinstance(piece, ScoredText):
+            self._generated[index] = max(piece.generated, self._generated.get(index, 0))
+        return _counts(prompt_tokens, sum(self._generated.values()))
 
     def _choice(self, index: int, completion: Completion) -> dict[str, Any]:
         content: dict[str, Any] = {"text": completion.text}
@@ -66,13 +73,7 @@ class ResponseBody:
         return sum(completion.prompt_tokens for completion in completions[:: self._choices])
 
     def _usage(self, completions: Sequence[Completion]) -> dict[str, int]:
-        prompt_tokens = self.prompt_tokens(completions)
-        tokens = sum(completion.tokens for completion in completions)
-        return {
-            "prompt_tokens": prompt_tokens,
-            "completion_tokens": tokens,
-            "total_tokens": prompt_tokens + tokens,
-        }
+        return _counts(self.prompt_tokens(completions), sum(completion.tokens for completion in completions))
 
     def _logprobs(self, tokens: Sequence[ScoredToken]) -> dict[str, Any]:
         if self._chat:
@@ -87,6 +88,10 @@ class ResponseBody:
     @property
     def _chunk(self) -> str:
         return "chat.completion.chunk" if self._chat else self._object
+
+
+def _counts(prompt_tokens: int, tokens: int) -> dict[str, int]:
+    return {"prompt_tokens": prompt_tokens, "completion_tokens": tokens, "total_tokens": prompt_tokens + tokens}
 
 
 def _described(token: ScoredToken) -> dict[str, Any]:

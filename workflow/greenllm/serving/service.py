@@ -45,6 +45,15 @@ class Exchange:
     answers: Answers
     began_s: float
     energy: EnergySampling | None
+    prompt_tokens: int | None
+    """Tokens of all prompts, if the client asks for token counts in each chunk of a stream."""
+
+    def chunk(self, piece: str, index: int) -> dict[str, Any]:
+        """Return the next chunk of a stream, with new text of answer `index`."""
+        chunk = self.body.chunk(piece, index=index)
+        if self.prompt_tokens is not None:
+            chunk["usage"] = self.body.count(piece, self.prompt_tokens, index)
+        return chunk
 
     def last_events(self, completions: Sequence[Completion]) -> bytes:
         """Return the end of a stream: the token counts if requested, and [DONE]."""
@@ -179,7 +188,10 @@ class Service:
             answers = self._batcher.submit(questions, streaming=streaming)
         except QueueFull:
             raise Refused(429, "the queue is full; try again later", code="queue_full") from None
-        return Exchange(request, body, answers, began_s, self._energy)
+        prompt_tokens = None
+        if streaming and request.counts_each_chunk:
+            prompt_tokens = sum(self._engine.count_tokens(one.prompt) for one in questions[:: request.n or 1])
+        return Exchange(request, body, answers, began_s, self._energy, prompt_tokens)
 
     async def _answered(self, http: HttpRequest, exchange: Exchange) -> Response:
         return self.streamed(exchange) if exchange.request.stream else await self.whole(http, exchange)
@@ -242,10 +254,10 @@ class Service:
                     completions[index] = update
                     finished = len(completions) == len(exchange.answers.requests)
                     if finished:
-                        self._count(list(completions.values()), exchange)
+                        self._count([completions[one] for one in sorted(completions)], exchange)
                     yield event(exchange.body.chunk("", update.finish_reason, index))
                 else:
-                    yield event(exchange.body.chunk(update, index=index))
+                    yield event(exchange.chunk(update, index))
             yield exchange.last_events([completions[index] for index in sorted(completions)])
         except EngineFailed:
             finished = True

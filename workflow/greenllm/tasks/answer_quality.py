@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from greenllm.tasks.bootstrap import intervals, scores_with_intervals
+from greenllm.tasks.draws import by_row
 from greenllm.tasks.task import Answer, Task, mean_of
 
 
@@ -33,7 +34,7 @@ def quality_of(task: Task, answers: Sequence[Answer], threshold: float, samples:
         return quality
     sure = np.array([answer["confidence"] >= threshold for answer in answers])
     kept = [answer for answer, keep in zip(answers, sure, strict=True) if keep]
-    bounds = intervals({"coverage": mean_of(sure.astype(np.float64))}, samples, seed)["coverage"]
+    bounds = intervals(by_row({"coverage": mean_of(sure.astype(np.float64))}, answers), samples, seed)["coverage"]
     quality["hand_over"] = {
         "threshold": threshold,
         "coverage": {"value": float(sure.mean()), **bounds},

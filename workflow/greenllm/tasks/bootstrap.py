@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from greenllm.tasks.draws import by_row
 from greenllm.tasks.task import Answer, Sums, Task
 
 CHUNK = 100  # bootstrap samples whose weights are held in memory at once
@@ -31,7 +32,7 @@ def scores_with_intervals(
     """
     if not answers:
         raise ValueError("no answers; expected at least one")
-    bounds = intervals(task.sums(answers), samples, seed)
+    bounds = intervals(by_row(task.sums(answers), answers), samples, seed)
     return {name: {"value": value, **bounds[name]} for name, value in task.score(answers).items()}
 
 

@@ -44,7 +44,7 @@ def _compare(check: Check, evidence: Evidence, key: Key) -> None:
     finish = [row.get("finish_reason") for row in rows]
     steps, generated = settings.extract, [str(row.get("generated")) for row in rows]
     expected = quality | {
-        "examples": len(rows),
+        "examples": len(rows) if settings.sampling is None else len(rows) // settings.sampling.draws,
         "tokens": sum(row.get("tokens") or 0 for row in rows),
         "prompt_tokens": sum(row.get("prompt_tokens") or 0 for row in rows),
         "finish": {name: finish.count(name) for name in ("stop", "length")},
