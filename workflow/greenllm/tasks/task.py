@@ -77,6 +77,8 @@ class Task(ABC):
     scores_texts: ClassVar[bool] = False
     # Whether quality is the likelihood of given choices: rows then have `choices`, and predictions `choice_nats`.
     chooses: ClassVar[bool] = False
+    # Whether lm-evaluation-harness asks and scores: predictions then have `score`, `chance` and `metrics`.
+    by_harness: ClassVar[bool] = False
 
     @abstractmethod
     def rows(self, settings: EmbeddedData) -> Iterator[dict[str, str]]:
