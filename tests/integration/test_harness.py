@@ -13,8 +13,6 @@ from greenllm.checks.study import check_config
 from greenllm.cli import main
 from greenllm.config.read import ConfigError
 
-pytest.importorskip("lm_eval", reason="harness: lm_eval is not installed")
-
 CHOICE = """
 task: {name}
 dataset_path: json
@@ -73,8 +71,9 @@ def tasks(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(autouse=True, scope="module")
-def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Any:
-    """No network, and a cache of its own."""
+def harness(tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """The harness without a network, and with a cache of its own."""
+    pytest.importorskip("lm_eval", reason="harness: lm_eval is not installed (make harness)")
     with pytest.MonkeyPatch.context() as patch:
         import datasets
 
