@@ -119,7 +119,31 @@ class GraphData(DataSection):
         return {"file": self.file}
 
 
-Data = Annotated[EmbeddedData | FileData | UrlData | HubData | GraphData, Field(discriminator="source")]
+class HarnessData(DataSection):
+    """Tasks of EleutherAI's lm-evaluation-harness, with their own data; for the task harness."""
+
+    source: Literal["harness"]
+    tasks: list[str] = Field(
+        min_length=1, description="Names of the tasks or groups, as `lm_eval ls tasks` lists them."
+    )
+    num_fewshot: int | None = Field(
+        None, ge=0, description="Solved examples before each question; null: as the task says."
+    )
+    limit: int | None = Field(None, ge=1, description="Number of examples of each task, from the first; null: all.")
+    include_path: UserPath | None = Field(
+        None, description="Folder with task files of your own; relative to data_folder."
+    )
+    metric: str | None = Field(
+        None, description="The metric that recipes are compared by; null: the first one of each task."
+    )
+
+    @property
+    def files(self) -> dict[str, str]:
+        """The folder with task files."""
+        return {} if self.include_path is None else {"include_path": self.include_path}
+
+
+Data = Annotated[EmbeddedData | FileData | UrlData | HubData | GraphData | HarnessData, Field(discriminator="source")]
 
 
 class TokenizerSettings(Strict):

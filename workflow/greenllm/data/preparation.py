@@ -18,6 +18,8 @@ from greenllm.data.splitting import hold_out
 from greenllm.data.tables import read_table, write_table
 from greenllm.data.tokenizer import copy_tokenizer, save_tokenizer, train_tokenizer
 from greenllm.documents.card import BadRow, DataCard
+from greenllm.documents.harness import FILE as HARNESS
+from greenllm.documents.harness import HarnessSelection
 from greenllm.documents.preparation import (
     Leaks,
     PreparationReport,
@@ -50,11 +52,13 @@ def prepare(
     *,
     context: int | None = None,
     evaluated_rows: int | None = None,
+    system: str | None = None,
 ) -> PreparationReport:
     """Write `out`/{train,validation,test}.parquet, tokenizer/ and report.json; return the report.
 
     `data` is what `collect` wrote, `model` the folder whose tokenizer is used (None: one is trained), `chat` puts a
-    prompt into the model's chat template, `context` is the model's longest sequence in tokens (None: unknown).
+    prompt into the model's chat template, after the message `system`, `context` is the model's longest sequence in
+    tokens (None: unknown).
     Raises UserError if too many rows are bad, no row is left to train or to test on, or a prompt among the first
     `evaluated_rows` of the test split (None: all) leaves no room for an answer.
     """
@@ -71,9 +75,9 @@ def prepare(
     collected = card.rows + card.bad_row_count
     _check_share_of_bad_rows(bad, bad_count, collected, settings.most_bad_rows)
     near = settings.near_duplicate if card.near_duplicates else None
-    unique, duplicates = _without_duplicates(usable["train"])
+    unique, duplicates = _without_duplicates(usable.get("train", []))
     splits, leaks = _split(unique, usable.get("test"), task, settings, near)
-    for name in ("train", "test"):
+    for name in _parts(data) if task.by_harness else ("train", "test"):
         if not splits[name]:
             raise UserError(f"{data}: no rows are left for {name} after cleaning; expected more rows")
     if chat is not None:
@@ -86,7 +90,10 @@ def prepare(
             choices = ("choices",) if task.chooses else ()
             ids = () if chat is None else ("prompt_ids",)
             write_table(folder / f"{name}.parquet", (*COLUMNS, *subset, *choices, *ids), rows)
-        if replies := task.replies if card.source == "embedded" else _replies(usable["train"], files["train"]):
+        if task.by_harness:
+            selection = HarnessSelection.read(data / HARNESS, "expected a folder that `greenllm collect` wrote")
+            selection.extended(chat=chat is not None, system=system).write(folder / HARNESS)
+        elif replies := task.replies if card.source == "embedded" else _replies(usable["train"], files["train"]):
             write_json(folder / "replies.json", {"hand_over": task.hand_over, "replies": replies})
         tokenizer = _tokenizer(model, splits["train"], settings.tokenizer, folder / "tokenizer")
         if context is not None:
@@ -125,7 +132,8 @@ def _split(
         kept, held = hold_out([row["group"] for row in rest], settings.test_share, settings.seed, "test")
         rest, test = [rest[index] for index in kept], [rest[index] for index in held]
     rest, leaked_test = _without_leaks(rest, test, near, task.compares)
-    kept, held = hold_out([row["group"] for row in rest], settings.validation_share, settings.seed, "validation")
+    validation_share = settings.validation_share if rest else 0
+    kept, held = hold_out([row["group"] for row in rest], validation_share, settings.seed, "validation")
     train, validation = [rest[index] for index in kept], [rest[index] for index in held]
     # Here the held-out side loses rows: validation only monitors the training.
     validation, leaked_validation = _without_leaks(validation, train, near, task.compares)
@@ -154,7 +162,8 @@ def _tokenizer(model: Path | None, train: Sequence[Row], settings: TokenizerSett
 
 
 def _parts(data: Path) -> list[str]:
-    return ["train", "test"] if (data / "test.parquet").exists() else ["train"]
+    found = [part for part in ("train", "test") if (data / f"{part}.parquet").exists()]
+    return found or ["train"]
 
 
 def _usable(

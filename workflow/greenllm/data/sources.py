@@ -2,16 +2,18 @@
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Protocol
 
 from greenllm import __version__
-from greenllm.config.models import EmbeddedData, FileData, GraphData, HubData, Mapped, UrlData
+from greenllm.config.models import EmbeddedData, FileData, GraphData, HarnessData, HubData, Mapped, UrlData
 from greenllm.data import formats, hub
 from greenllm.data.arrow_rows import rows_of
 from greenllm.data.download import download
 from greenllm.data.raw_rows import OPTIONAL, Raw, check_columns, mapped
 from greenllm.documents.card import BadRow
+from greenllm.documents.harness import HarnessSelection
 from greenllm.errors import UserError, quoted, reason
 from greenllm.files import sha256_of
 from greenllm.graph.reading import read_graph
@@ -54,6 +56,8 @@ def open_source(task: Task, settings: Any, base: Path, downloads: Path) -> Sourc
             return Hub(task, settings)
         case GraphData():
             return Questions(task, settings, base)
+        case HarnessData():
+            return HarnessTasks(task, settings, base)
         case _:
             raise TypeError(f"no source for {type(settings).__name__}")
 
@@ -103,6 +107,40 @@ class Questions:
     def parts(self) -> Iterator[Part]:
         """Yield the questions for training, then those for testing."""
         return _made_parts(self._settings.file, self._task.rows_about(self._graph, self._settings))
+
+
+class HarnessTasks:
+    """Tasks of lm-evaluation-harness, with their own data: all rows are test rows."""
+
+    def __init__(self, task: Task, settings: HarnessData, base: Path) -> None:
+        from greenllm.harness.loading import load_tasks
+
+        if not task.by_harness:
+            raise UserError(f"data.source: harness is only for the task harness, not for {task.name}")
+        folder = None if settings.include_path is None else (base / Path(settings.include_path).expanduser()).absolute()
+        if folder is not None and not folder.is_dir():
+            raise UserError(f"data.include_path: no folder {str(folder)!r}; expected one with task files")
+        self._settings = settings
+        self._tasks = load_tasks(settings.tasks, settings.num_fewshot, folder)
+        self.card: dict[str, Any] = {
+            "origin": "tasks of lm-evaluation-harness",
+            "generator": f"lm_eval {version('lm_eval')}",
+            "licence": None,
+            "near_duplicates": task.origin.near_duplicates,
+            "settings": settings.model_dump(),
+        }
+        self.selection = HarnessSelection(
+            tasks=settings.tasks,
+            num_fewshot=settings.num_fewshot,
+            include_path=None if folder is None else str(folder),
+            metric=settings.metric,
+        )
+
+    def parts(self) -> Iterator[Part]:
+        """Yield the documents of all tasks as test rows."""
+        from greenllm.harness.questions import questions
+
+        return _made_parts("harness", questions(self._tasks, self._settings.limit))
 
 
 class Files:

@@ -57,6 +57,7 @@ def run(arguments: argparse.Namespace) -> int:
         chat,
         context=_context(arguments),
         evaluated_rows=arguments.evaluated_rows or None,
+        system=arguments.system,
     )
     splits = report.splits.values()
     write_work(

@@ -77,6 +77,8 @@ class Task(ABC):
     scores_texts: ClassVar[bool] = False
     # Whether quality is the likelihood of given choices: rows then have `choices`, and predictions `choice_nats`.
     chooses: ClassVar[bool] = False
+    # Whether lm-evaluation-harness asks and scores: predictions then have `score`, `chance` and `metrics`.
+    by_harness: ClassVar[bool] = False
 
     @abstractmethod
     def rows(self, settings: EmbeddedData) -> Iterator[dict[str, str]]:
@@ -88,6 +90,11 @@ class Task(ABC):
 
     def check(self, settings: EmbeddedData) -> None:  # noqa: B027
         """Raise UserError, which names the key, if no rows can be made from these settings."""
+
+    @property
+    def scores_answers(self) -> bool:
+        """Whether quality is that of generated answers; else extraction and sampling don't apply."""
+        return not (self.scores_texts or self.chooses or self.by_harness)
 
     @property
     def range(self) -> tuple[float, float]:
