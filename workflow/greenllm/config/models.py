@@ -34,6 +34,12 @@ class EmbeddedData(DataSection):
     )
 
 
+ColumnName = Literal[
+    "prompt", "completion", "text", "messages", "conversations", "instruction", "input", "output", "system",
+    "group", "subset", "reply",
+]  # fmt: skip
+
+
 class Mapped(DataSection):
     """How the file and columns of a data set are read."""
 
@@ -45,7 +51,7 @@ class Mapped(DataSection):
         pattern=r'^[^"\r\n]$',
         description="CSV: the character between two cells; null detects comma, semicolon, tab or bar from the header.",
     )
-    columns: dict[Literal["prompt", "completion", "text", "group", "subset", "reply"], str] = Field(
+    columns: dict[ColumnName, str] = Field(
         default_factory=dict,
         description="Our column → the file's. Rows of one `group` stay in one split, a `subset` is reported "
         "separately, and `reply` is the text that answers a chat when the model answers with this completion.",
@@ -139,6 +145,11 @@ class Preprocessing(Strict):
         0.9, description="Drop training rows at least this similar (Jaccard, word or character 3-grams) to a test row."
     )
     seed: int = Field(0, ge=0, description="Seed of the split.")
+    long_rows: Literal["cut", "drop", "refuse"] = Field(
+        "cut",
+        description="Rows longer than the model's context: training cuts them at their beginning; or they are dropped, "
+        "test rows without room for an answer too; or the preparation stops.",
+    )
     tokenizer: TokenizerSettings = TokenizerSettings()
 
 
@@ -178,7 +189,11 @@ class Training(Strict):
     schedule: Literal["one-cycle", "cosine", "linear", "constant"] = Field("one-cycle")
     warmup_share: Share = Field(0.1, description="Share of the steps during which the learning rate rises.")
     weight_decay: float = Field(0.01, ge=0)
-    prompt_weight: Share = Field(0.2, description="Weight of the prompt's loss; the completion's has weight 1.")
+    prompt_weight: Share = Field(
+        0.2,
+        description="Weight of the prompt's loss; the completion's has weight 1. Of a conversation (task chat) the "
+        "assistant's turns alone are learned: all others have weight 0.",
+    )
     precision: Literal["auto", "fp32", "bf16"] = Field(
         "auto", description="`auto` is bf16 if the processor or GPU supports it, else fp32."
     )

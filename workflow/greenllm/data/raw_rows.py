@@ -53,7 +53,7 @@ def mapped(
                     if ours in OPTIONAL:
                         picked[ours] = _text_or_nothing(raw.values.get(theirs), theirs, encoding)
                     else:
-                        picked[ours] = _text(_value(raw.values, theirs), theirs, encoding)
+                        picked[ours] = text_of(_value(raw.values, theirs), theirs, encoding)
                 except ValueError as error:
                     problem = str(error)
         yield picked if problem is None else BadRow(file, raw.row, problem)
@@ -92,7 +92,8 @@ def _value(values: Mapping[str, Any], name: str) -> Any:
         return values[name]
     if chat := next((key for key in CHATS if isinstance(values.get(key), list)), None):
         raise ValueError(
-            f"no {name!r}, but a chat ({chat!r}); chats are not read: write prompts and answers into separate columns"
+            f"no {name!r}, but a chat ({chat!r}), which the task chat reads: use it, or write prompts and answers into "
+            "separate columns"
         )
     raise ValueError(f"no {name!r} (it has {listed(list(values)) or 'nothing'}); see data.columns")
 
@@ -100,11 +101,11 @@ def _value(values: Mapping[str, Any], name: str) -> Any:
 def _text_or_nothing(value: Any, name: str, encoding: str) -> str:
     if value is None or (isinstance(value, float) and math.isnan(value)):
         return ""
-    text = _text(value, name, encoding)
+    text = text_of(value, name, encoding)
     return text if text.strip() else ""
 
 
-def _text(value: Any, name: str, encoding: str) -> str:
+def text_of(value: Any, name: str, encoding: str) -> str:
     """Return a cell as text; raise ValueError, with the reason, if it is missing or can't be text.
 
     - Null is missing, and so is NaN, by which pandas marks missing values.

@@ -9,7 +9,7 @@ import pyarrow.parquet as pq
 
 from greenllm.errors import UserError, reason
 
-NUMBERS = {"row": pa.int64(), "prompt_ids": pa.list_(pa.int32())}
+NUMBERS = {"row": pa.int64(), **dict.fromkeys(("prompt_ids", "ids", "turns"), pa.list_(pa.int32()))}
 BATCH = 10_000  # rows held in memory while writing
 
 

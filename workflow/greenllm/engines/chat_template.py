@@ -5,6 +5,7 @@ import json
 import re
 import secrets
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Any, NoReturn
@@ -19,6 +20,14 @@ from greenllm.tokens import SETTINGS, as_added_token, read_settings_file, read_t
 
 PRIVATE = 0x100000  # Unicode's last private use area: 65,534 characters that normalisation and case changes leave alone
 MARK_LENGTH = 8  # such characters, drawn at random: 128 bits
+
+
+@dataclass(frozen=True)
+class ConversationTokens:
+    """A whole conversation as token ids; `turns` are the spans (start, end) of the assistant's turns in them."""
+
+    ids: list[int]
+    turns: list[tuple[int, int]]
 
 
 class ChatTemplate:
@@ -36,16 +45,43 @@ class ChatTemplate:
 
         Raises PromptError if there is no template, or it refuses the messages.
         """
-        if self._template is None:
-            raise PromptError("this model has no chat template; send the prompt to /v1/completions instead")
         tokens = self._tokens
         contents = [{**message, "content": tokens.protected(message["content"])} for message in messages]
-        try:
-            written = self._template.render(messages=contents, add_generation_prompt=True, **self._special)
-        except Exception as error:  # a template is foreign code and may raise anything
-            reason = tokens.plain(str(error))
-            raise PromptError(f"the model's chat template refuses these messages: {reason}") from None
+        written = self._written(contents, prompted=True)
         return Prompt(tokens.plain(written), tokens.encode(written))
+
+    def _written(self, messages: Sequence[Mapping[str, str]], *, prompted: bool) -> str:
+        """Return what the template writes; with `prompted`, up to where the assistant's next turn begins."""
+        if self._template is None:
+            raise PromptError("this model has no chat template; send the prompt to /v1/completions instead")
+        try:
+            return self._template.render(messages=messages, add_generation_prompt=prompted, **self._special)
+        except Exception as error:  # a template is foreign code and may raise anything
+            reason = self._tokens.plain(str(error))
+            raise PromptError(f"the model's chat template refuses these messages: {reason}") from None
+
+    def conversation(self, messages: Sequence[Mapping[str, str]]) -> ConversationTokens:
+        """Return a whole conversation, with all that the template writes.
+
+        A turn of the assistant is what the template adds after the prompt for it: its content and, in most templates,
+        an end token. Raises PromptError if the template refuses the messages, or writes a turn in another way once
+        others follow.
+        """
+        tokens = self._tokens
+        contents = [{**message, "content": tokens.protected(message["content"])} for message in messages]
+        whole, turns = self._written(contents, prompted=False), []
+        for number, message in enumerate(messages):
+            if message["role"] == "assistant":
+                before = self._written(contents[:number], prompted=True)
+                after = self._written(contents[: number + 1], prompted=False)
+                if not (after.startswith(before) and whole.startswith(after)):
+                    raise PromptError(
+                        f"the model's chat template writes message {number + 1} of a conversation in another way once "
+                        "others follow, so the assistant's turns can't be found in it; use a model whose template "
+                        "doesn't"
+                    )
+                turns.append((len(before), len(after)))
+        return tokens.encode_spans(whole, turns)
 
     @functools.cached_property
     def _tokens(self) -> "_TemplateTokens":
@@ -79,8 +115,23 @@ class _TemplateTokens:
 
     def encode(self, written: str) -> list[int]:
         """Return the token ids of a template's output, with those that the tokenizer itself adds around a text."""
-        marked = self._protected.restored(self._special.put(written))
-        return [self._ids.get(id, id) for id in self._tokenizer.encode(marked).ids]
+        return [self._ids.get(id, id) for id in self._tokenizer.encode(self._marked(written)).ids]
+
+    def encode_spans(self, written: str, spans: Sequence[tuple[int, int]]) -> ConversationTokens:
+        """Return the token ids of a template's output, and its `spans` (in characters) as spans of tokens."""
+        encoding = self._tokenizer.encode(self._marked(written))
+        found = []
+        for span in spans:
+            start, end = (len(self._marked(written[:place])) for place in span)
+            # A token that is not of the text, such as one that begins it, has no characters.
+            inside = [
+                index for index, (one, other) in enumerate(encoding.offsets) if other > one and start <= one < end
+            ]
+            found.append((inside[0], inside[-1] + 1) if inside else (0, 0))
+        return ConversationTokens([self._ids.get(id, id) for id in encoding.ids], found)
+
+    def _marked(self, written: str) -> str:
+        return self._protected.restored(self._special.put(written))
 
 
 class _Marks:

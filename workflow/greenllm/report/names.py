@@ -32,7 +32,7 @@ WORDS = (
     noted("collect_model"), noted("preprocess"), noted("train"), noted("compress"), noted("evaluate"), noted("deploy"),
     noted("measure"), noted("probe"), noted("serve"), noted("load"), noted("account"), noted("total"),
     noted("total, at least"), noted("customer-service"), noted("question-answering"), noted("translation"),
-    noted("language-modelling"), noted("seen"), noted("held out"), noted("allocated"), noted("active"),
+    noted("chat"), noted("language-modelling"), noted("seen"), noted("held out"), noted("allocated"), noted("active"),
     noted("request"), noted("token"), noted("training token"), noted("FLOP"), noted("billion parameter"), noted("cost"),
     noted("all others, and several together"), noted("what readings left open"), noted("spread between repetitions"),
     noted(
