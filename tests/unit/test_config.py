@@ -293,6 +293,14 @@ def test_pins_cover_what_the_project_asks_for_and_conda_has_the_same():
     assert set(conda) <= pins
 
 
+def test_packages_with_weights_have_a_version_and_a_reason_and_are_never_dependencies():
+    lines = [line for line in (ROOT / "envs/weights.txt").read_text().splitlines() if line and line[0] != "#"]
+    assert all(re.fullmatch(r"[\w.-]+==[\w.]+  # .+", line) for line in lines)
+    names = {_name(line.split("==")[0]) for line in lines}
+    pinned = (ROOT / "envs/constraints.txt").read_text().splitlines()
+    assert names.isdisjoint(_name(line.split("==")[0]) for line in pinned)
+
+
 def _name(package: str) -> str:
     return re.sub(r"[-_.]+", "-", package.split("[")[0]).lower()
 

@@ -17,6 +17,7 @@ import pytest
 import uvicorn
 
 from greenllm.engines import Completion, PromptError
+from greenllm.engines.decoding_choice import Decoding
 from greenllm.errors import UserError
 from greenllm.serving.app import make_app
 from greenllm.serving.limits import Limits
@@ -37,6 +38,7 @@ class Parrot:
         self.free.set()
         self.busy = threading.Semaphore(0)  # released whenever a batch begins
         self.batches: list[list[str]] = []
+        self.decodings: list[Decoding] = []
         self.separator: str | None = None  # of words; None: white space
         self.pause_after: str | None = None  # wait for `free` after this word, instead of before the first
 
@@ -47,7 +49,9 @@ class Parrot:
         on_token: Callable[[int, str], None] | None = None,
         cancelled: Callable[[int], bool] | None = None,
         confidence: bool = False,
+        decodings: Sequence[Decoding] | None = None,
     ) -> list[Completion]:
+        self.decodings += decodings or []
         self.batches.append(list(prompts))
         self.busy.release()
         if self.pause_after is None:
@@ -431,17 +435,25 @@ def test_a_body_at_the_limit_is_taken(serve: Callable[..., Server]) -> None:
         ({"prompt": "word " * 15, "max_tokens": 6}, 422, "15 tokens and 6 more"),
         ({"prompt": " "}, 422, "empty"),
         ({}, 422, "prompt: Field required"),
-        ({"prompt": ["one", "two"]}, 422, "one prompt"),
+        ({"prompt": []}, 422, "prompt: is an empty list"),
+        ({"prompt": ["one", ""]}, 422, "empty"),
         ({"prompt": 5}, 422, "prompt"),
         ({"prompt": "a", "max_tokens": 0}, 422, "max_tokens"),
         ({"prompt": "a", "max_tokens": 9}, 422, "at most 8"),
         ({"prompt": "a", "model": "gpt-5"}, 404, "gpt-5"),
-        ({"prompt": "a", "temperature": 0.7}, 422, "temperature: only 0"),
-        ({"prompt": "a", "n": 2}, 422, "n: only 1"),
-        ({"prompt": "a", "best_of": 2}, 422, "best_of: only 1"),
-        ({"prompt": "a", "stop": ["."]}, 422, "stop: not supported"),
-        ({"prompt": "a", "logprobs": 0}, 422, "logprobs: not supported"),
-        ({"prompt": "a", "echo": True}, 422, "echo: not supported"),
+        ({"prompt": "a", "temperature": 3}, 422, "temperature: expected a number from 0 to 2"),
+        ({"prompt": "a", "temperature": -0.1}, 422, "temperature: expected a number from 0 to 2"),
+        ({"prompt": "a", "top_p": 1.5}, 422, "top_p: expected a number from 0 to 1"),
+        ({"prompt": "a", "n": 0}, 422, "n: expected an integer from 1 to 128"),
+        ({"prompt": ["a"] * 100, "n": 100}, 422, "10000 answers are asked for"),
+        ({"prompt": "a", "n": 3, "best_of": 2}, 422, "best_of: only the number of `n`"),
+        ({"prompt": "a", "stop": ["."] * 100}, 422, "stop: 100 stop strings; expected at most 4"),
+        ({"prompt": "a", "stop": ["."] * 3 + [""]}, 422, "stop: a stop string is empty"),
+        ({"prompt": "a", "stop": 5}, 422, "stop"),
+        ({"prompt": "a", "logprobs": 6}, 422, "logprobs: expected an integer from 0 to 5"),
+        ({"prompt": "a", "logprobs": True}, 422, "logprobs: expected an integer from 0 to 5"),
+        ({"prompt": "a", "logprobs": 0}, 422, "logprobs: log probabilities can't be computed by the engine parrot"),
+        ({"prompt": [1, 2], "echo": True}, 422, "can't be computed by the engine parrot"),
         ({"prompt": "a", "frobnicate": 1}, 422, "frobnicate"),
         ([], 422, "body"),
     ],
@@ -463,6 +475,9 @@ def test_what_cannot_be_answered_is_refused_with_the_reason(
         ({"messages": [{"role": "user", "content": [{"type": "image_url", "image_url": {}}]}]}, "messages"),
         ({"messages": [{"role": "assistant", "content": "a"}]}, "the user's"),
         ({"messages": [{"role": "user", "content": "a"}], "logprobs": True}, "logprobs"),
+        ({"messages": [{"role": "user", "content": "a"}], "logprobs": 2}, "logprobs"),
+        ({"messages": [{"role": "user", "content": "a"}], "logprobs": True, "top_logprobs": 21}, "0 to 20"),
+        ({"messages": [{"role": "user", "content": "a"}], "max_tokens": 0}, "max_tokens"),
         ({"messages": [{"role": "user", "content": "a"}], "tools": [{"type": "function"}]}, "tools"),
     ],
 )

@@ -51,12 +51,13 @@ rule collect_model:
         settings=lambda wildcards: settings(
             PLAN.experiment(wildcards.experiment).model, include=PLAN.source_keys(wildcards.experiment)
         ),
+        engines=engine_options,
     message:
         "collect the model of {wildcards.experiment}"
     shell:
         metered(
             "collect_model",
-            "python -m greenllm collect-model --settings {params.settings:q} --out {output.model:q}",
+            "python -m greenllm collect-model --settings {params.settings:q} {params.engines} --out {output.model:q}",
             wildcards=("experiment",),
             inputs="",
         )

@@ -381,6 +381,11 @@ def chat_options(wildcards):
     return "--chat" if model.system is None else f"--chat --system {shlex.quote(model.system)}"
 
 
+def engine_options(wildcards):
+    """Return the options that name the engines which are to run the experiment's source model."""
+    return " ".join(f"--engine {engine}" for engine in PLAN.engines_of_source(wildcards.experiment))
+
+
 def context_option(wildcards):
     """Return the option for the longest context (tokens) of the experiment's models, if it is known."""
     if source_model(wildcards):

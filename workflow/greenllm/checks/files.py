@@ -4,8 +4,12 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
+from greenllm.checks.refusals import refusals
 from greenllm.config.models import Data, HubData, Model
-from greenllm.model_folder.addresses import is_endpoint, model_problem
+from greenllm.data.gguf_model import SUFFIX
+from greenllm.data.model_use import ModelUse, require_usable
+from greenllm.data.packaged_model import find_packaged
+from greenllm.model_folder.addresses import is_endpoint, is_packaged, model_problem
 from greenllm.study.models import Config
 from greenllm.study.plan import Plan, python_of
 
@@ -19,6 +23,23 @@ def file_problems(config: Config) -> list[str]:
     for name, experiment in config.experiments.items():
         problems += [f"experiments.{name}.data.{problem}" for problem in _data(experiment.data, config)]
         problems += [f"experiments.{name}.model.{problem}" for problem in _model(experiment.model, config)]
+    return problems
+
+
+def use_problems(config: Config) -> list[str]:
+    """Return why a study can't use the models in folders here, each with its key; its recipes are valid.
+
+    A GGUF file is checked when it is collected: reading it takes seconds.
+    """
+    plan = Plan(config)
+    problems = []
+    for name, experiment in config.experiments.items():
+        init = experiment.model.init
+        folder = Path(init).expanduser()
+        if is_local(init) and (folder / "config.json").is_file():
+            use = ModelUse(chat=experiment.model.chat, engines=plan.engines_of_source(name))
+            found = refusals(require_usable, init, folder, use)
+            problems += [f"experiments.{name}.model.init: {problem}" for problem in found]
     return problems
 
 
@@ -60,13 +81,19 @@ def _data(data: Data, config: Config) -> Iterator[str]:
 
 
 def _model(model: Model, config: Config) -> Iterator[str]:
-    """Yield why a model's folder can't be used, and a missing revision of a model at the hub."""
+    """Yield why a model's folder, file or package can't be used, and a missing revision of a model at the hub."""
     init = model.init
-    if is_local(init):
+    if is_packaged(init):
+        yield from (f"init: {problem}" for problem in refusals(find_packaged, init, model.revision))
+    elif is_local(init):
+        path = Path(init).expanduser()
         if made := _made_around(Path(init), config):
             yield f"init: {init!r} is in {made}"
-        if not Path(init, "config.json").expanduser().is_file():
-            yield f"init: no config.json in {init!r}; expected a model folder"
+        if path.suffix == SUFFIX and not path.is_dir():
+            if not path.is_file():
+                yield f"init: no GGUF file {init!r}"
+        elif not (path / "config.json").is_file():
+            yield f"init: no config.json in {init!r}; expected a model folder, or a GGUF file"
     elif init != "scratch" and not is_endpoint(init) and model.revision is None and not init_problem(model):
         yield f"revision: is missing; expected a commit or tag of {init!r}"
 
@@ -81,10 +108,11 @@ def _made_around(path: Path, config: Config) -> str | None:
 
 
 def is_local(init: str) -> bool:
-    """Return whether `model.init` names a folder (it exists, or is written as a path), not a hub id."""
-    return init != "scratch" and (init.startswith((".", "/", "~")) or Path(init).exists())
+    """Return whether `model.init` names a folder or a GGUF file (it exists, or is written as a path), not a hub id."""
+    return init != "scratch" and (init.startswith((".", "/", "~")) or init.endswith(SUFFIX) or Path(init).exists())
 
 
 def init_problem(model: Model) -> str | None:
-    """Return what is wrong with an init that is neither a folder nor a hub id; None if nothing is."""
-    return None if model.init == "scratch" or is_local(model.init) else model_problem(model.init)
+    """Return what is wrong with an init that is no folder, file, package or hub id; None if nothing is."""
+    elsewhere = model.init == "scratch" or is_packaged(model.init) or is_local(model.init)
+    return None if elsewhere else model_problem(model.init)

@@ -158,8 +158,8 @@ class Model(Strict):
 
     init: UserPath = Field(
         "scratch",
-        description="`scratch`, a local folder, a Hugging Face model id, or the address of an OpenAI endpoint that "
-        "is running, such as http://127.0.0.1:8000/v1.",
+        description="`scratch`, a local folder, a GGUF file, `package:NAME` (weights that a Python package ships), a "
+        "Hugging Face model id, or the address of an OpenAI endpoint that is running, such as http://127.0.0.1:8000/v1.",
     )
     size: Literal["tiny", "small", "base"] = Field(
         "tiny", description="From scratch: about 1 (tiny), 4 (small) or 20 (base) million parameters."
@@ -167,7 +167,7 @@ class Model(Strict):
     context: int = Field(
         256, ge=16, description="From scratch: largest length of prompt and completion together, in tokens."
     )
-    revision: str | None = Field(None, description="Hub: the model's commit or tag.")
+    revision: str | None = Field(None, description="Hub: the model's commit or tag. Package: its version.")
     chat: bool = Field(False, description="Put each prompt into the model's chat template, as instruct models need.")
     system: str | None = Field(None, description="With `chat`: the system message before each prompt.")
     served_name: str | None = Field(

@@ -1,15 +1,22 @@
-"""A model that is trained already, from a local folder or the Hugging Face hub: safetensors, never pickled weights."""
+"""A model that is trained already, from a folder, a GGUF file, a Python package or the Hugging Face hub.
+
+Weights are read from safetensors or GGUF, never from pickled files.
+"""
 
 import shutil
+from dataclasses import dataclass
 from fnmatch import fnmatch
 from pathlib import Path
 
 from greenllm.config.models import Model
 from greenllm.data import hub
+from greenllm.data.gguf_model import SUFFIX, read_gguf, write_outline, write_weights
+from greenllm.data.model_use import ModelUse, require_usable
+from greenllm.data.packaged_model import find_packaged
 from greenllm.documents.model_source import ModelSource, SourceFile
 from greenllm.errors import UserError
 from greenllm.files import read_json, replacing_folder, require_replaceable, sha256_of
-from greenllm.model_folder.addresses import address_problem, model_problem, with_version
+from greenllm.model_folder.addresses import address_problem, is_packaged, model_problem, with_version
 from greenllm.model_folder.endpoint import Endpoint, served_names
 from greenllm.model_folder.inspection import manifest_of
 from greenllm.model_folder.manifest import FILE, Manifest
@@ -18,40 +25,74 @@ from greenllm.paths import expanded
 STAGE = "collect-model"
 SOURCE = "source.json"
 # Weights, settings and tokenizer. Python files stay out: code that comes with a model is never run.
-PATTERNS = ("*.safetensors", "*.json", "*.jinja", "*.model", "merges.txt", "vocab.txt")
+WEIGHTS = "*.safetensors"
+PATTERNS = (WEIGHTS, "*.json", "*.jinja", "*.model", "merges.txt", "vocab.txt")
 # Weights once more in another layout.
 LEFT_OUT = ("*/*", "consolidated*.safetensors")
 
 
-def collect_model(init: str, revision: str | None, out: Path) -> None:
-    """Copy the model `init` (folder, or hub id at `revision`) to `out`, with its origin in source.json.
+@dataclass(frozen=True)
+class _Found:
+    """A model on this machine: a folder or a GGUF file. `revision` is the commit at the hub, or a package's version."""
 
-    What is known of the model is written to `out`/greenllm.json, unless the model brings that file.
+    path: Path
+    revision: str | None = None
+    licence: str | None = None
 
-    Raises UserError if there is no such folder or id, no network, no config.json and safetensors in it, or if it is
-    not a causal language model.
+
+def collect_model(init: str, revision: str | None, out: Path, use: ModelUse) -> None:
+    """Write the model `init` to `out` as safetensors, with its origin in source.json.
+
+    `init` is a folder, a GGUF file, `package:NAME`, or a hub id; `revision` is the commit at the hub or the package's
+    version. What is known of the model is written to `out`/greenllm.json, unless the model brings that file.
+
+    Raises UserError if there is no such model, no network, no config.json and safetensors in it, if it is not a causal
+    language model, or if it can't be used as `use` says; the latter before weights are fetched.
     """
-    folder = expanded(Path(init))
-    require_replaceable(out, STAGE, [folder] if folder.exists() else [])
-    licence = None
-    if folder.is_dir():
-        revision = None
-    elif problem := model_problem(init):
-        raise UserError(f"model.init: {problem}")
-    elif folder.exists() or init.startswith((".", "/", "~")) or init.count("/") > 1:
-        raise UserError(f"{init}: no such model folder; expected a folder with config.json, or a hub id (OWNER/NAME)")
-    else:
-        folder, revision, licence = _download(init, revision)
-    names = sorted(path.name for path in folder.iterdir() if path.is_file() and _wanted(path.name))
-    _check(init, folder, names)
+    named = expanded(Path(init))
+    require_replaceable(out, STAGE, [named] if named.exists() else [])
+    found = _find(init, named, revision, use)
     with replacing_folder(out, STAGE) as copy:
-        for name in names:
-            shutil.copyfile(folder / name, copy / name)
+        if found.path.is_dir():
+            names, licence, quantization = _copy(init, found.path, copy, use), found.licence, None
+        else:
+            gguf = read_gguf(found.path)
+            write_outline(gguf, copy)
+            require_usable(init, copy, use)
+            write_weights(gguf, copy)
+            names = sorted(path.name for path in copy.iterdir())
+            licence, quantization = found.licence or gguf.licence, gguf.quantization
         files = {name: SourceFile(bytes=(copy / name).stat().st_size, sha256=sha256_of(copy / name)) for name in names}
-        source = ModelSource(id=init, revision=revision, licence=licence, files=files)
+        source = ModelSource(id=init, revision=found.revision, licence=licence, quantization=quantization, files=files)
         source.write(copy / SOURCE)
         if FILE not in names:
             manifest_of(copy).write(copy)
+
+
+def _find(init: str, named: Path, revision: str | None, use: ModelUse) -> _Found:
+    """Return where the model `init` is; one at the hub is downloaded. `named` is `init` as a path."""
+    if is_packaged(init):
+        packaged = find_packaged(init, revision)
+        return _Found(packaged.path, packaged.version, packaged.licence)
+    if named.is_dir() or (named.is_file() and named.suffix == SUFFIX):
+        return _Found(named)
+    if init.endswith(SUFFIX):
+        raise UserError(f"{init}: no such GGUF file")
+    if problem := model_problem(init):
+        raise UserError(f"model.init: {problem}")
+    if named.exists() or init.startswith((".", "/", "~")) or init.count("/") > 1:
+        raise UserError(f"{init}: no such model folder; expected a folder with config.json, or a hub id (OWNER/NAME)")
+    return _download(init, revision, use)
+
+
+def _copy(init: str, folder: Path, copy: Path, use: ModelUse) -> list[str]:
+    """Copy a model's files from a folder; return their names."""
+    names = sorted(path.name for path in folder.iterdir() if path.is_file() and _wanted(path.name))
+    _check(init, folder, names)
+    require_usable(init, folder, use)
+    for name in names:
+        shutil.copyfile(folder / name, copy / name)
+    return names
 
 
 def note_endpoint(model: Model, out: Path) -> None:
@@ -87,8 +128,8 @@ def _wanted(name: str) -> bool:
     return any(fnmatch(name, pattern) for pattern in PATTERNS) and not any(fnmatch(name, other) for other in LEFT_OUT)
 
 
-def _download(id: str, revision: str | None) -> tuple[Path, str | None, str | None]:
-    """Return the folder of a model from the hub, its revision and its licence."""
+def _download(id: str, revision: str | None, use: ModelUse) -> _Found:
+    """Return a model from the hub: first its small files, then, if these can be used, its weights."""
     from huggingface_hub import HfApi, snapshot_download
     from huggingface_hub.errors import OfflineModeIsEnabled
 
@@ -97,18 +138,26 @@ def _download(id: str, revision: str | None) -> tuple[Path, str | None, str | No
         try:
             info = HfApi().model_info(id, revision=revision, timeout=20)
             names = [file.rfilename for file in info.siblings or []]
+            if not any(map(_wanted, names)) and (gguf := [name for name in names if name.endswith(SUFFIX)]):
+                raise UserError(f"{id}: holds GGUF files; download one, such as {gguf[0]}, and name its path")
             _check(id, None, [name for name in names if _wanted(name)])
             revision = info.sha or revision
             licence = hub.licence(info.card_data)
         except OfflineModeIsEnabled:
             pass  # the local cache is enough
+        small = [pattern for pattern in PATTERNS if pattern != WEIGHTS]
+        place = snapshot_download(id, revision=revision, allow_patterns=small, ignore_patterns=list(LEFT_OUT))
+        if Path(place, "config.json").is_file():
+            require_usable(id, Path(place), use)
         place = snapshot_download(id, revision=revision, allow_patterns=list(PATTERNS), ignore_patterns=list(LEFT_OUT))
-        return Path(place), revision, licence
+        return _Found(Path(place), revision, licence)
 
 
 def _check(init: str, folder: Path | None, names: list[str]) -> None:
     """Raise UserError if the files are not a model; in a folder, the shards that an index names are checked, too."""
     if "config.json" not in names:
+        if folder is not None and (gguf := sorted(folder.glob(f"*{SUFFIX}"))):
+            raise UserError(f"{init}: no config.json; to use a GGUF file in it, name that: {gguf[0]}")
         raise UserError(f"{init}: no config.json; expected a folder as transformers' save_pretrained writes it")
     if not any(name.endswith(".safetensors") for name in names):
         raise UserError(

@@ -12,8 +12,19 @@ class SourceFile(WrittenPart):
     sha256: str
 
 
+class Quantization(WrittenPart):
+    """How weights were stored before they were dequantised: the format, and the number of tensors of each type."""
+
+    format: str
+    tensors: dict[str, int]
+
+
 class ModelSource(Document):
-    """The origin of a model (folder or hub id), its revision at the hub, its licence, its files by name."""
+    """The origin of a model: folder, GGUF file, package or hub id; its licence; its files by name.
+
+    `revision` is the commit at the hub, or the package's version. `quantization` is what the weights went through
+    before they came here, where that is known: a GGUF file names it.
+    """
 
     stage: ClassVar[str] = "collect-model"
     schema_name: ClassVar[str] = "greenllm/model-card/1"
@@ -21,4 +32,5 @@ class ModelSource(Document):
     id: str
     revision: str | None
     licence: str | None
+    quantization: Quantization | None = None
     files: dict[str, SourceFile]

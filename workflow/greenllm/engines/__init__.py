@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, Literal, Protocol, Self, runtime_checkable
 
 from greenllm.device_choice import DeviceChoice
+from greenllm.engines.decoding_choice import Decoding, ScoredPrompt, ScoredToken
 from greenllm.errors import UserError
 from greenllm.model_folder.manifest import EngineName, Manifest, read_manifest
 
@@ -46,7 +47,8 @@ class Completion:
 
     `tokens` includes the end token if there is one (`finish_reason` "stop"). "length" means that the requested limit
     or the model's context was reached. `confidence` is the probability (0 to 1) that the model assigns to all tokens
-    of the answer, including the end token: exp of the sum of their log p; None if not requested.
+    of the answer, including the end token: exp of the sum of their log p; None if not requested. `scored` are the
+    answer's tokens with their log probabilities, without the end token; None if not requested.
     """
 
     text: str
@@ -54,6 +56,7 @@ class Completion:
     prompt_tokens: int
     finish_reason: Literal["stop", "length"]
     confidence: float | None = None
+    scored: tuple[ScoredToken, ...] | None = None
 
 
 @dataclass(frozen=True)
@@ -67,7 +70,7 @@ class Likelihood:
 
 
 class Engine(Protocol):
-    """A loaded model. Decoding is greedy, so a prompt has one answer, whatever it is batched with."""
+    """A loaded model. A prompt and its decoding have one answer, whatever it is batched with."""
 
     name: str
     """The engine's name in `greenllm.json`."""
@@ -88,14 +91,18 @@ class Engine(Protocol):
         on_token: OnToken | None = None,
         cancelled: Cancelled | None = None,
         confidence: bool = False,
+        decodings: Sequence[Decoding] | None = None,
     ) -> list[Completion]:
         """Answer `prompts` together, in their order, with at most `max_tokens` tokens each.
 
+        Each answer is decoded as its own one of `decodings` says; without them all are decoded greedily.
+
         A `Prompt` is read by its token ids. In any other text, special tokens are only text.
 
-        An answer ends at the model's end token, at its limit, or when the context is full.
+        An answer ends at the model's end token, before a stop string, at its limit, or when the context is full.
         `on_token(i, text)` is called with each new piece of answer i, in whole characters; the pieces joined are the
-        answer. When `cancelled(i)` becomes true, nobody waits for answer i any longer, and it is cut short.
+        answer. A piece is a `ScoredText` where log probabilities are requested. When `cancelled(i)` becomes true,
+        nobody waits for answer i any longer, and it is cut short.
         With `confidence`, each completion has one. That takes a little time and changes no answer.
 
         Raises `PromptTooLong` if a prompt fills the context, `PromptError` if it is empty.
@@ -132,6 +139,18 @@ class ScoresTexts(Protocol):
         The first token is not scored. If the tokenizer adds the model's begin token, that is the first, and all
         characters are scored. A text longer than the context is scored in windows that overlap by one token: each
         token but the first is scored once, given those before it in its window. No end token is added or scored.
+        """
+        ...
+
+
+@runtime_checkable
+class ScoresTokens(Protocol):
+    """An engine that reports the log probability of each token, of answers (`Decoding.alternatives`) and of prompts."""
+
+    def score_tokens(self, prompts: Sequence[str], alternatives: int) -> list[ScoredPrompt]:
+        """Return each prompt with its tokens' log probabilities, and this number of most likely tokens for each.
+
+        Raises `PromptError` if a prompt is empty or longer than the context.
         """
         ...
 

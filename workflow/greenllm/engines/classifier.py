@@ -9,6 +9,9 @@ from greenllm.classifier import Framework, load_network
 from greenllm.classifier.images import grey_values, images_of
 from greenllm.device_choice import DeviceChoice
 from greenllm.engines import Cancelled, Completion, OnToken, PromptError
+from greenllm.engines.decoding_choice import GREEDY, Decoding
+from greenllm.engines.stop_strings import StopStrings
+from greenllm.engines.token_choice import TokenChoice
 from greenllm.errors import UserError
 from greenllm.model_folder.manifest import Manifest
 
@@ -60,15 +63,18 @@ class ClassifierEngine:
         on_token: OnToken | None = None,
         cancelled: Cancelled | None = None,
         confidence: bool = False,
+        decodings: Sequence[Decoding] | None = None,
     ) -> list[Completion]:
-        """Answer `prompts` together; see `Engine.generate`."""
+        """Answer `prompts` together; see `Engine.generate`. It reports no log probabilities."""
         lengths = [self.count_tokens(prompt) for prompt in prompts]
         logits = self._network.logits(images_of(prompts)).astype(np.float64)
         completions = []
         for index, (length, row) in enumerate(zip(lengths, logits, strict=True)):
-            text = str(int(row.argmax()))
+            decoding = decodings[index] if decodings else GREEDY
+            digit = TokenChoice(decoding, end=()).choose(row)
+            text = StopStrings(decoding.stop).add(str(digit))
             if on_token is not None:
                 on_token(index, text)
-            sure = float(1 / np.exp(row - row.max()).sum()) if confidence else None
+            sure = float(np.exp(row[digit] - row.max()) / np.exp(row - row.max()).sum()) if confidence else None
             completions.append(Completion(text, 1, length, "stop", sure))
         return completions

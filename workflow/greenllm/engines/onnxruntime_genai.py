@@ -12,6 +12,8 @@ from numpy.typing import NDArray
 from greenllm.device_choice import DeviceChoice
 from greenllm.engines import Cancelled, Completion, Likelihood, OnToken, Prompt
 from greenllm.engines.decoding import Batch
+from greenllm.engines.decoding_choice import Decoding, ScoredPrompt
+from greenllm.engines.scored_prompts import scored_prompts
 from greenllm.engines.scoring import likelihoods
 from greenllm.engines.text import Text, token_ids
 from greenllm.errors import UserError
@@ -92,10 +94,11 @@ class OnnxRuntimeGenAI:
         on_token: OnToken | None = None,
         cancelled: Cancelled | None = None,
         confidence: bool = False,
+        decodings: Sequence[Decoding] | None = None,
     ) -> list[Completion]:
         """Answer `prompts` together; see `Engine.generate`."""
         rows = self.text.prompts_within(prompts, self.context)
-        batch = Batch(self.text, rows, max_tokens, self.context, self._end, on_token, cancelled)
+        batch = Batch(self.text, rows, max_tokens, self.context, self._end, on_token, cancelled, decodings)
         while batch.going:
             self._decode(batch, confidence)
         return batch.completions()
@@ -110,11 +113,14 @@ class OnnxRuntimeGenAI:
         padded = _padded([batch.ids(index) for index in indices])
         generator = self._reading(padded, max_length=min(padded.shape[1] + batch.left(), self.context))
         while not generator.is_done() and not set(indices).isdisjoint(batch.going):
-            logits = generator.get_logits() if confidence else None  # those of each row's next token
+            # The logits of each row's next token.
+            logits = generator.get_logits()[:, -1] if confidence or batch.needs_logits else None
+            if logits is not None and batch.needs_logits:
+                generator.set_logits(_only(batch.choose(indices, logits), logits.shape))
             generator.generate_next_token()
             tokens = generator.get_next_tokens()
-            probabilities = None if logits is None else _log_probabilities(logits[:, -1], tokens).tolist()
-            batch.add(indices, tokens.tolist(), probabilities)
+            probabilities = _log_probabilities(logits, tokens).tolist() if confidence and logits is not None else None
+            batch.add(indices, tokens.tolist(), probabilities, logits)
 
     def _reading(self, padded: NDArray[np.int32], max_length: int) -> onnxruntime_genai.Generator:
         """Return a generator that has read rows of token ids, with room for `max_length` tokens or more."""
@@ -146,6 +152,16 @@ class OnnxRuntimeGenAI:
         """Return the likelihood of each text; see `ScoresTexts.score`."""
         return likelihoods(texts, self.text, self.context, self._nats, most_together=MOST_TOGETHER)
 
+    def score_tokens(self, prompts: Sequence[str], alternatives: int) -> list[ScoredPrompt]:
+        """Return each prompt with its tokens' log probabilities; see `ScoresTokens.score_tokens`."""
+        return scored_prompts(prompts, self.text, self.context, self._logits, alternatives)
+
+    def _logits(self, row: list[int]) -> NDArray[np.float32]:
+        """Return the logits after each token of a row, of shape (tokens, vocabulary)."""
+        generator = self._reading(_padded([row]), max_length=len(row))
+        logits: NDArray[np.float32] = generator.get_output("logits")[0].astype(np.float32, copy=False)
+        return logits
+
     def _nats(self, rows: list[list[int]]) -> list[float]:
         """Return -log p of all tokens of each row but the first."""
         padded = _padded(rows)
@@ -153,6 +169,13 @@ class OnnxRuntimeGenAI:
         logits = self._reading(padded, max_length=padded.shape[1]).get_output("logits")[:, :-1]
         found = _log_probabilities(logits.astype(np.float32, copy=False), padded[:, 1:])
         return [-float(line[: len(row) - 1].sum(dtype=np.float64)) for line, row in zip(found, rows, strict=True)]
+
+
+def _only(tokens: Sequence[int], shape: tuple[int, ...]) -> NDArray[np.float32]:
+    """Return logits of shape (rows, 1, vocabulary) by which each row's next token is the one of `tokens`."""
+    logits = np.full((shape[0], 1, shape[1]), np.finfo(np.float32).min, dtype=np.float32)
+    logits[np.arange(shape[0]), 0, tokens] = 0
+    return logits
 
 
 def _padded(rows: Sequence[Sequence[int]]) -> NDArray[np.int32]:

@@ -8,6 +8,7 @@ from pathlib import Path
 import httpx
 
 from greenllm.engines import Cancelled, Completion, OnToken, PromptError
+from greenllm.engines.decoding_choice import GREEDY, Decoding
 from greenllm.errors import UserError
 from greenllm.model_folder.endpoint import text_of
 from greenllm.model_folder.manifest import FILE, Manifest
@@ -17,7 +18,7 @@ TIMEOUT_s = 300
 
 
 class OpenAIEndpoint:
-    """An endpoint, asked for greedy answers. Prompts given together are sent together."""
+    """An endpoint. Prompts given together are sent together."""
 
     name = "openai-endpoint"
     precision = None
@@ -49,19 +50,28 @@ class OpenAIEndpoint:
         on_token: OnToken | None = None,
         cancelled: Cancelled | None = None,
         confidence: bool = False,
+        decodings: Sequence[Decoding] | None = None,
     ) -> list[Completion]:
-        """Answer `prompts`; see `Engine.generate`. Answers arrive whole, and without a confidence.
+        """Answer `prompts`; see `Engine.generate`. Answers arrive whole, without confidence or log probabilities.
 
         Raises UserError if the endpoint can't be reached or refuses a prompt.
         """
         limits = [max_tokens] * len(prompts) if isinstance(max_tokens, int) else max_tokens
         with ThreadPoolExecutor(max(1, len(prompts))) as threads:
-            return list(threads.map(self._ask, prompts, limits))
+            return list(threads.map(self._ask, prompts, limits, decodings or [GREEDY] * len(prompts)))
 
-    def _ask(self, prompt: str, max_tokens: int) -> Completion:
+    def _ask(self, prompt: str, max_tokens: int, decoding: Decoding) -> Completion:
         endpoint = self._endpoint
+        body = endpoint.body(
+            prompt,
+            max_tokens,
+            temperature=decoding.temperature,
+            top_p=decoding.top_p,
+            seed=decoding.seed,
+            stop=decoding.stop,
+        )
         try:
-            response = self._client.post(endpoint.url + endpoint.path, json=endpoint.body(prompt, max_tokens))
+            response = self._client.post(endpoint.url + endpoint.path, json=body)
         except httpx.HTTPError as error:
             raise endpoint.unreachable(error) from None
         if response.status_code != 200:

@@ -15,6 +15,7 @@ from greenllm.tokens import SETTINGS, read_settings_file, read_tokenizer, specia
 
 MOST_IDS = 2**32  # tokenizers keeps ids in 32 bits
 RECENT = 32  # prompts whose token ids are cached
+MOST_TEXTS = 4096  # tokens whose texts are cached
 
 
 class Text:
@@ -28,6 +29,8 @@ class Text:
         self._template = ChatTemplate(folder)
         # The server counts a prompt's tokens before it queues the prompt; the engine needs the same ids later.
         self._prompt_ids = functools.lru_cache(maxsize=RECENT)(self._encode)
+        self.token_text = functools.lru_cache(maxsize=MOST_TEXTS)(self._token_text)
+        """Returns the text of a token by its id: that of a special token, "\ufffd" for a part of a character."""
 
     def token(self, name: str) -> str | None:
         """Return the text of the special token called `name` ("eos_token", "bos_token"…), None if there is none."""
@@ -74,6 +77,16 @@ class Text:
         """Return the text of `ids`, without special tokens."""
         return str(self.tokenizer.decode([id for id in ids if id not in self.special], skip_special_tokens=False))
 
+    def _token_text(self, id: int) -> str:
+        # Some tokenizers leave out a text's first space, so the token is not the first.
+        before = self._letter
+        start = str(self.tokenizer.decode(before, skip_special_tokens=False))
+        return str(self.tokenizer.decode([*before, id], skip_special_tokens=False)).removeprefix(start)
+
+    @functools.cached_property
+    def _letter(self) -> list[int]:
+        return list(self.tokenizer.encode("a", add_special_tokens=False).ids[-1:])
+
     def chat_prompt(self, messages: Sequence[Mapping[str, str]]) -> Prompt:
         """Return the prompt that the chat template makes of `messages`; see `Engine.chat_prompt`."""
         return self._template.prompt(messages)
@@ -110,6 +123,11 @@ class Detokenizer:
         piece = self._stream.step(self._text.tokenizer, token) or ""
         self._shown += piece
         return piece
+
+    @property
+    def length(self) -> int:
+        """Length of the text that the tokens have completed, in characters."""
+        return len(self._shown)
 
     def rest(self) -> str:
         """Return the text that no token completed, as in an answer that was cut inside a character."""

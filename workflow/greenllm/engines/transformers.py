@@ -10,7 +10,9 @@ from typing import Any
 # threads than cores. OpenMP reads this when it is loaded, so it is set before torch is imported.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from safetensors import SafetensorError
 from torch.nn.utils.rnn import pad_sequence
 from transformers import AutoModelForCausalLM, DynamicCache
@@ -20,6 +22,8 @@ from greenllm.accelerator import uses_gpu
 from greenllm.device_choice import DeviceChoice
 from greenllm.engines import Cancelled, Completion, Likelihood, OnToken, Prompt
 from greenllm.engines.decoding import Batch
+from greenllm.engines.decoding_choice import Decoding, ScoredPrompt
+from greenllm.engines.scored_prompts import scored_prompts
 from greenllm.engines.scoring import likelihoods
 from greenllm.engines.text import Text, token_ids
 from greenllm.errors import UserError
@@ -106,10 +110,11 @@ class Transformers:
         on_token: OnToken | None = None,
         cancelled: Cancelled | None = None,
         confidence: bool = False,
+        decodings: Sequence[Decoding] | None = None,
     ) -> list[Completion]:
         """Answer `prompts` together; see `Engine.generate`."""
         rows = self.text.prompts_within(prompts, self.context)
-        batch = Batch(self.text, rows, max_tokens, self.context, self._end, on_token, cancelled)
+        batch = Batch(self.text, rows, max_tokens, self.context, self._end, on_token, cancelled, decodings)
         if not rows:
             return []
         longest = max(map(len, rows))
@@ -132,9 +137,13 @@ class Transformers:
                 logits_to_keep=1,
             )
             logits = output.logits[:, -1]
-            ids = logits.argmax(dim=-1, keepdim=True)
+            read = logits.float().cpu().numpy() if batch.needs_logits else None
+            if read is None:
+                ids = logits.argmax(dim=-1, keepdim=True)
+            else:
+                ids = torch.tensor(batch.choose(range(len(rows)), read), device=self.device)[:, None]
             probabilities = _log_probabilities(logits, ids[:, 0]).tolist() if confidence else None
-            batch.add(range(len(rows)), ids[:, 0].tolist(), probabilities)
+            batch.add(range(len(rows)), ids[:, 0].tolist(), probabilities, read)
             if not batch.going:
                 return batch.completions()
             positions = positions[:, -1:] + 1
@@ -143,6 +152,17 @@ class Transformers:
     def score(self, texts: Sequence[str]) -> list[Likelihood]:
         """Return the likelihood of each text; see `ScoresTexts.score`."""
         return likelihoods(texts, self.text, self.context, self._nats, most_together=MOST_SCORED)
+
+    def score_tokens(self, prompts: Sequence[str], alternatives: int) -> list[ScoredPrompt]:
+        """Return each prompt with its tokens' log probabilities; see `ScoresTokens.score_tokens`."""
+        return scored_prompts(prompts, self.text, self.context, self._logits, alternatives)
+
+    @torch.inference_mode()
+    def _logits(self, row: list[int]) -> NDArray[np.float32]:
+        """Return the logits after each token of a row, of shape (tokens, vocabulary)."""
+        ids = torch.tensor([row], device=self.device)
+        logits: NDArray[np.float32] = self._model(input_ids=ids, use_cache=False).logits[0].float().cpu().numpy()
+        return logits
 
     @torch.inference_mode()
     def _nats(self, rows: list[list[int]]) -> list[float]:

@@ -61,6 +61,7 @@ def _prediction(
 ) -> dict[str, Any]:
     """Return a line of the predictions: with extraction, `prediction` is the answer in the text `generated`."""
     answered = asdict(completion)
+    answered.pop("scored")
     text = answered.pop("text")
     found = {"prediction": text} if steps is None else {"prediction": extracted(text, steps) or "", "generated": text}
     line = {**example.columns, **found, **answered}

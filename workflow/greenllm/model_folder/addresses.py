@@ -1,10 +1,11 @@
-"""Addresses of OpenAI endpoints, and what only looks like one, recognised before anybody is asked."""
+"""What `model.init` names: an OpenAI endpoint's address, a package, or what only looks like one."""
 
 import ipaddress
 import re
 from urllib.parse import SplitResult, urlsplit
 
 EXAMPLE = "http://127.0.0.1:8000/v1"
+PACKAGE = "package:"  # before the name of a Python package that ships weights
 HUB = {"huggingface.co", "www.huggingface.co", "hf.co"}
 SCHEME = re.compile(r"([a-z][a-z0-9+.-]*)://", re.IGNORECASE)
 # http:/host, http:host, https//host, http/host
@@ -20,6 +21,11 @@ NO_ID = re.compile(r"[:\\\s]|^[^/]+\.[a-z]{2,}$", re.IGNORECASE)  # also a host'
 def is_endpoint(address: str) -> bool:
     """Say whether `model.init` is the address of an OpenAI endpoint."""
     return address.lower().startswith(("http://", "https://"))
+
+
+def is_packaged(init: str) -> bool:
+    """Say whether `model.init` names a Python package that ships weights."""
+    return init.startswith(PACKAGE)
 
 
 def with_version(url: str) -> str:

@@ -2,6 +2,7 @@
 
 import json
 import os
+from collections.abc import Sequence
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict
@@ -57,12 +58,26 @@ class Endpoint(BaseModel):
             )
         return UserError(f"{self.url}: {error_of(status, content)}{remedy}")
 
-    def body(self, prompt: str | list[int], max_tokens: int | None, *, stream: bool = False) -> dict[str, Any]:
-        """Return the body of a request: greedy decoding; `max_tokens` None leaves the limit to the server.
+    def body(
+        self,
+        prompt: str | list[int],
+        max_tokens: int | None,
+        *,
+        stream: bool = False,
+        temperature: float = 0,
+        top_p: float = 1,
+        seed: int | None = None,
+        stop: Sequence[str] = (),
+    ) -> dict[str, Any]:
+        """Return the body of a request; `max_tokens` None leaves the limit to the server.
 
-        The prompt is a text or, not with `chat`, its token ids.
+        The prompt is a text or, not with `chat`, its token ids. With temperature 0, the default, decoding is greedy.
         """
-        body: dict[str, Any] = {"temperature": 0}
+        body: dict[str, Any] = {"temperature": temperature}
+        if temperature:
+            body |= {"top_p": top_p, "seed": seed}
+        if stop:
+            body["stop"] = list(stop)
         if self.served_name is not None:
             body["model"] = self.served_name
         if self.chat:

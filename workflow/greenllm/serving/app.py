@@ -47,7 +47,7 @@ def make_app(
     app = FastAPI(
         title="GreenLLM",
         version=__version__,
-        description="OpenAI-compatible. Decoding is greedy: `temperature` may be absent or 0, and both mean 0.",
+        description="OpenAI-compatible. Without `temperature`, or with 0, decoding is greedy.",
         lifespan=lifespan,
     )
     app.add_middleware(CountRequests, metrics=service.metrics)

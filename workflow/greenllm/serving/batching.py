@@ -6,11 +6,13 @@ import sys
 import threading
 import traceback
 from collections import deque
-from collections.abc import AsyncIterator, Callable
-from dataclasses import dataclass, field
+from collections.abc import AsyncIterator, Callable, Sequence
+from dataclasses import dataclass
 
-from greenllm.engines import Completion, Engine
+from greenllm.engines import Completion, Engine, Prompt, ScoresTokens
+from greenllm.engines.decoding_choice import GREEDY, Decoding, ScoredPrompt, ScoredText
 from greenllm.errors import UserError
+from greenllm.serving.echo import after_prompt, with_prompt
 from greenllm.serving.idle_unloading import IdleUnloading
 
 
@@ -22,50 +24,80 @@ class EngineFailed(Exception):  # noqa: N818
     """The engine could not answer. The reason is in the server's log."""
 
 
-@dataclass(eq=False)
-class QueuedRequest:
-    """A request in the queue, and its answer as the engine generates it."""
+@dataclass(frozen=True)
+class Question:
+    """What the engine is asked for: one answer to a prompt, of at most `max_tokens` tokens, or none (0)."""
 
     prompt: str
     max_tokens: int
-    streaming: bool
-    confidence: bool
-    loop: asyncio.AbstractEventLoop
-    received: "asyncio.Queue[str | Completion | EngineFailed]" = field(default_factory=asyncio.Queue)
+    decoding: Decoding = GREEDY
+    confidence: bool = False
+    echo: bool = False
+    """Whether the answer begins with the prompt."""
+
+
+Update = str | Completion | EngineFailed
+
+
+@dataclass(eq=False)
+class QueuedRequest:
+    """One question in the queue; its answer is delivered as the engine generates it."""
+
+    index: int
+    question: Question
+    answers: "Answers"
+    echoed: ScoredPrompt | None = None
     cancelled: bool = False
 
-    def deliver(self, update: "str | Completion | EngineFailed") -> None:
+    def deliver(self, update: Update) -> None:
         """Pass new text, the completion or a failure to the event loop. Called by the engine's thread."""
         with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits
-            self.loop.call_soon_threadsafe(self.received.put_nowait, update)
+            self.answers.loop.call_soon_threadsafe(self.answers.received.put_nowait, (self.index, update))
 
-    async def updates(self) -> AsyncIterator[str | Completion]:
-        """Yield new text (if streaming), and last the completion; may raise EngineFailed.
 
-        All text that is there is yielded as one piece, so that a slow client does not slow down a fast engine.
+class Answers:
+    """The answers to the questions of one client's request, which may be decoded in several batches."""
+
+    def __init__(self, questions: Sequence[Question], *, streaming: bool) -> None:
+        self.streaming = streaming
+        self.loop = asyncio.get_running_loop()
+        self.received: asyncio.Queue[tuple[int, Update]] = asyncio.Queue()
+        self.requests = [QueuedRequest(index, question, self) for index, question in enumerate(questions)]
+
+    async def updates(self) -> AsyncIterator[tuple[int, str | Completion]]:
+        """Yield new text of each answer (if streaming) and last its completion, with its index; may raise EngineFailed.
+
+        All text of an answer that is there is yielded as one piece, so that a slow client does not slow down a fast
+        engine.
         """
-        while True:
-            update = await self.received.get()
-            text = ""
-            while isinstance(update, str):
-                text += update
-                if self.received.empty():
-                    break
-                update = self.received.get_nowait()
-            if text:
-                yield text
-            if isinstance(update, EngineFailed):
-                raise update
-            if isinstance(update, Completion):
-                yield update
-                return
+        left = len(self.requests)
+        while left:
+            updates = [await self.received.get()]
+            while not self.received.empty():
+                updates.append(self.received.get_nowait())
+            pieces: dict[int, list[str]] = {}
+            for index, update in updates:
+                if isinstance(update, str):
+                    pieces.setdefault(index, []).append(update)
+            for index, some in pieces.items():
+                yield index, _joined(some)
+            for index, update in updates:
+                if isinstance(update, EngineFailed):
+                    raise update
+                if isinstance(update, Completion):
+                    left -= 1
+                    yield index, update
 
-    async def completion(self) -> Completion:
-        """Return the whole answer; may raise EngineFailed."""
-        async for update in self.updates():
-            if isinstance(update, Completion):
-                return update
-        raise EngineFailed
+    async def completions(self) -> list[Completion]:
+        """Return the whole answers, in the order of the questions; may raise EngineFailed."""
+        found = {index: update async for index, update in self.updates() if isinstance(update, Completion)}
+        return [found[request.index] for request in self.requests]
+
+
+def _joined(pieces: Sequence[str]) -> str:
+    text = "".join(pieces)
+    tokens = [token for piece in pieces if isinstance(piece, ScoredText) for token in piece.tokens]
+    return ScoredText(text, tokens) if tokens else text
 
 
 class Batcher:
@@ -96,21 +128,23 @@ class Batcher:
         """Return the number of requests that wait for the engine."""
         return len(self._waiting)
 
-    def submit(self, prompt: str, max_tokens: int, *, streaming: bool, confidence: bool = False) -> QueuedRequest:
-        """Queue a request of the running event loop; raise QueueFull if as many wait as the queue holds."""
-        request = QueuedRequest(prompt, max_tokens, streaming, confidence, asyncio.get_running_loop())
+    def submit(self, questions: Sequence[Question], *, streaming: bool) -> Answers:
+        """Queue all questions of one request; raise QueueFull if the queue has no room for them."""
+        answers = Answers(questions, streaming=streaming)
         with self._changed:
-            if len(self._waiting) >= self._queue:
+            if len(self._waiting) + len(questions) > self._queue:
                 raise QueueFull
-            self._waiting.append(request)
+            self._waiting += answers.requests
             self._changed.notify()
-        return request
+        return answers
 
-    def cancel(self, request: QueuedRequest) -> None:
-        """Drop a request that nobody waits for: remove it from the queue, or cut its answer short."""
-        request.cancelled = True
-        with self._changed, contextlib.suppress(ValueError):
-            self._waiting.remove(request)
+    def cancel(self, answers: Answers) -> None:
+        """Drop answers that nobody waits for: remove them from the queue, or cut them short."""
+        with self._changed:
+            for request in answers.requests:
+                request.cancelled = True
+                with contextlib.suppress(ValueError):
+                    self._waiting.remove(request)
 
     def close(self) -> None:
         """Answer the requests in the queue, then end the thread."""
@@ -147,16 +181,45 @@ class Batcher:
             return [self._waiting.popleft() for _ in range(min(self._batch, len(self._waiting)))]
 
     def _answer(self, batch: list[QueuedRequest]) -> None:
-        def on_token(index: int, piece: str) -> None:
-            if batch[index].streaming:
-                batch[index].deliver(piece)
+        for request in batch:
+            if request.question.echo:
+                request.echoed = self._echo(request.question)
+                if request.answers.streaming:
+                    request.deliver(ScoredText(request.echoed.text, request.echoed.tokens))
+            if not request.question.max_tokens:
+                prompt_tokens = self._engine.count_tokens(request.question.prompt)
+                scored = None if request.question.decoding.alternatives is None else ()
+                self._complete(request, Completion("", 0, prompt_tokens, "length", scored=scored))
+        self._generate([request for request in batch if request.question.max_tokens])
 
+    def _generate(self, batch: list[QueuedRequest]) -> None:
+        if not batch:
+            return
+
+        def on_token(index: int, piece: str) -> None:
+            request = batch[index]
+            if request.answers.streaming:
+                request.deliver(piece if request.echoed is None else after_prompt(request.echoed, piece))
+
+        questions = [request.question for request in batch]
         completions = self._engine.generate(
-            [request.prompt for request in batch],
-            [request.max_tokens for request in batch],
-            on_token if any(request.streaming for request in batch) else None,
+            [question.prompt for question in questions],
+            [question.max_tokens for question in questions],
+            on_token if any(request.answers.streaming for request in batch) else None,
             lambda index: batch[index].cancelled,
-            confidence=any(request.confidence for request in batch),
+            confidence=any(question.confidence for question in questions),
+            decodings=[question.decoding for question in questions],
         )
         for request, completion in zip(batch, completions, strict=True):
-            request.deliver(completion)
+            self._complete(request, completion)
+
+    def _complete(self, request: QueuedRequest, completion: Completion) -> None:
+        request.deliver(completion if request.echoed is None else with_prompt(request.echoed, completion))
+
+    def _echo(self, question: Question) -> ScoredPrompt:
+        alternatives = question.decoding.alternatives
+        if alternatives is None and not isinstance(question.prompt, Prompt):
+            return ScoredPrompt(question.prompt, ())
+        assert isinstance(self._engine, ScoresTokens)
+        (scored,) = self._engine.score_tokens([question.prompt], alternatives or 0)
+        return scored if alternatives is not None else ScoredPrompt(scored.text, ())

@@ -38,7 +38,7 @@ def answer_limit(engine: Engine, prompt: str, asked: int | None, limits: Limits)
     room = engine.context - tokens
     if tokens == 0:
         raise Refused(422, "the prompt is empty; expected at least one token", code="empty_prompt")
-    if room < (asked or 1):
+    if room < (1 if asked is None else asked):
         wanted = f" and {asked} more are asked for" if asked else ""
         raise Refused(
             422,
@@ -48,7 +48,7 @@ def answer_limit(engine: Engine, prompt: str, asked: int | None, limits: Limits)
         )
     if asked and asked > limits.max_tokens:
         raise Refused(422, f"this server answers with at most {limits.max_tokens} tokens", param="max_tokens")
-    return asked or min(limits.max_tokens, room)
+    return min(limits.max_tokens, room) if asked is None else asked
 
 
 async def read_within(http: HttpRequest, most_bytes: int) -> bytes:

@@ -1,19 +1,32 @@
-"""The part of OpenAI's HTTP interface that the server supports: requests, responses and errors.
+"""The part of OpenAI's HTTP interface that the server supports: requests and errors.
 
-Decoding is always greedy, so `temperature` may be absent or 0. A request for anything else is refused with a message
-instead of being ignored (platform.openai.com/docs/api-reference). A field that is null, or has the value by which it
-asks for nothing, counts as absent.
+What the server can't do is refused with a message instead of being ignored (platform.openai.com/docs/api-reference). A
+field that is null, or has the value by which it asks for nothing, counts as absent.
 """
 
 import json
-import time
-import uuid
-from collections.abc import Mapping
+import secrets
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StrictInt, field_validator, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    StrictInt,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 
-from greenllm.engines import Completion, Prompt
+from greenllm.engines import Prompt
+from greenllm.engines.decoding_choice import Decoding
+
+# The limits of OpenAI's interface.
+MOST_STOPS = 4
+MOST_CHOICES = 128
 
 
 def _only(*values: object, because: str = "") -> AfterValidator:
@@ -33,6 +46,28 @@ def _nothing(value: object) -> object:
     if value in (None, "", [], {}) or value is False:
         return value
     raise ValueError("not supported by this server; leave it out")
+
+
+def _number(low: int, high: int, *, whole: bool = False, because: str = "") -> BeforeValidator:
+    """Return the check of a field that is null or a number from `low` to `high`."""
+    kind = "an integer" if whole else "a number"
+
+    def check(value: object) -> object:
+        right = isinstance(value, int if whole else (int, float)) and not isinstance(value, bool)
+        if value is None or (right and low <= value <= high):  # type: ignore[operator] # it is a number
+            return value
+        raise ValueError(f"expected {kind} from {low} to {high}{because}")
+
+    return BeforeValidator(check)
+
+
+def _stops(value: str | list[str] | None) -> list[str]:
+    stops = [value] if isinstance(value, str) and value else list(value or [])
+    if len(stops) > MOST_STOPS:
+        raise ValueError(f"{len(stops)} stop strings; expected at most {MOST_STOPS}")
+    if "" in stops:
+        raise ValueError("a stop string is empty; leave it out")
+    return stops
 
 
 Nothing = Annotated[Any, AfterValidator(_nothing)]
@@ -66,10 +101,19 @@ class Request(Asked):
     max_tokens: int | None = Field(None, ge=1)
     stream: bool = False
     stream_options: StreamOptions | None = None
-    temperature: Annotated[Any, _only(0, because=" (greedy decoding)")] = None
-    # No effect on greedy decoding, or on anything here.
-    top_p: float | None = None
+    temperature: Annotated[
+        Annotated[float, Field(ge=0, le=2)] | None, _number(0, 2, because=" (0, the default: greedy)")
+    ] = None
+    """Absent or 0: greedy decoding."""
+    top_p: Annotated[Annotated[float, Field(ge=0, le=1)] | None, _number(0, 1)] = None
     seed: int | None = None
+    """The same seed gives the same answer. Without it the server draws one."""
+    n: Annotated[Annotated[int, Field(ge=1, le=MOST_CHOICES)] | None, _number(1, MOST_CHOICES, whole=True)] = None
+    """Number of answers to each prompt. They are sampled with the seeds `seed`, `seed` + 1 and so on."""
+    stop: Annotated[str | list[str] | None, AfterValidator(_stops)] = None
+    ignore_eos: bool | None = None
+    """Never end by the model's end token; not in OpenAI's interface, but benchmarks send it."""
+    # No effect here.
     user: str | None = None
     safety_identifier: str | None = None
     prompt_cache_key: str | None = None
@@ -77,9 +121,6 @@ class Request(Asked):
     metadata: dict[str, str] | None = None
     store: bool | None = None
     # Not supported: only the values that ask for nothing are accepted.
-    n: Annotated[Any, _only(1, because=", because greedy decoding has one answer")] = None
-    stop: Nothing = None
-    logprobs: Nothing = None
     presence_penalty: Annotated[Any, _only(0)] = None
     frequency_penalty: Annotated[Any, _only(0)] = None
     logit_bias: Nothing = None
@@ -90,26 +131,89 @@ class Request(Asked):
     def _false(cls, value: object) -> object:
         return False if value is None else value
 
+    @property
+    def alternatives(self) -> int | None:
+        """Number of most likely tokens to report with each token; None: no log probabilities."""
+        raise NotImplementedError
+
+    def decodings(self) -> list[Decoding]:
+        """Return how each of the `n` answers to a prompt is decoded."""
+        seed = secrets.randbits(63) if self.seed is None else self.seed
+        return [
+            Decoding(
+                temperature=self.temperature or 0.0,
+                top_p=1.0 if self.top_p is None else self.top_p,
+                seed=seed + choice,
+                stop=tuple(self.stop or ()),
+                alternatives=self.alternatives,
+                ignore_end=bool(self.ignore_eos),
+            )
+            for choice in range(self.n or 1)
+        ]
+
 
 class CompletionRequest(Request):
     """The body of POST /v1/completions."""
 
     prompt: str | list[StrictInt] | list[str] | list[list[StrictInt]]
-    """A text or token ids, or a list of one of these. Only ids can name special tokens."""
-    best_of: Annotated[Any, _only(1, because=", because greedy decoding has one answer")] = None
-    echo: Nothing = None
+    """A text or token ids, or a list of these. Only ids can name special tokens."""
+    max_tokens: int | None = Field(None, ge=0)
+    """0 only with `echo`: nothing is generated."""
+    best_of: Annotated[Any, _number(1, MOST_CHOICES, whole=True)] = None
+    """Only the number of `n`: all answers are returned."""
+    logprobs: Annotated[int | Literal[False] | None, Field(ge=0, le=5)] = None
+    """Log probabilities of the tokens, and of this number of most likely ones."""
+    echo: bool | None = Field(None, validate_default=True)
+    """Return the prompt before the answer, with its log probabilities if `logprobs` asks for them."""
     suffix: Nothing = None
 
     @field_validator("prompt")
     @classmethod
-    def _one_prompt(cls, value: str | list[Any]) -> str:
-        if isinstance(value, str):
-            return value
-        if value and isinstance(value[0], int):
-            return Prompt("", value)
-        if len(value) != 1:
-            raise ValueError("expected one prompt per request; the server batches requests by itself")
-        return value[0] if isinstance(value[0], str) else Prompt("", value[0])
+    def _some(cls, value: str | list[Any]) -> str | list[Any]:
+        if value == []:
+            raise ValueError("is an empty list; expected a text, token ids, or a list of these")
+        return value
+
+    @field_validator("logprobs", mode="before")
+    @classmethod
+    def _count(cls, value: object) -> object:
+        if value is None or value is False:
+            return None
+        if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= 5:
+            raise ValueError("expected an integer from 0 to 5: the number of most likely tokens to report")
+        return value
+
+    @field_validator("best_of")
+    @classmethod
+    def _of_n(cls, value: int | None, info: ValidationInfo) -> int | None:
+        if value not in (None, info.data.get("n") or 1):
+            raise ValueError("only the number of `n` is supported; ask for `n` answers and choose among them")
+        return value
+
+    @field_validator("echo")
+    @classmethod
+    def _with_something(cls, value: bool | None, info: ValidationInfo) -> bool | None:
+        if info.data.get("max_tokens") == 0 and not value:
+            raise ValueError("max_tokens: 0 is only for `echo: true`; ask for at least 1")
+        return value
+
+    @property
+    def prompts(self) -> Sequence[str]:
+        """The prompts, each a text or a `Prompt` of token ids."""
+        if isinstance(self.prompt, str):
+            return [self.prompt]
+        if isinstance(self.prompt[0], int):
+            return [_read(self.prompt)]
+        return [_read(one) for one in self.prompt]
+
+    @property
+    def alternatives(self) -> int | None:
+        """Number of most likely tokens to report with each token; None: no log probabilities."""
+        return None if self.logprobs is None else int(self.logprobs)
+
+
+def _read(prompt: Any) -> str:
+    return prompt if isinstance(prompt, str) else Prompt("", prompt)
 
 
 class TextPart(Asked):
@@ -125,6 +229,7 @@ class Message(Asked):
     role: Literal["system", "developer", "user", "assistant"]
     content: str | list[TextPart]
     name: str | None = None  # chat templates don't use it
+    type: Annotated[Any, _only("text", "message")] = None  # some clients add it
     # Not supported, as above. An earlier answer in a request has some of them, empty.
     tool_calls: Nothing = None
     function_call: Nothing = None
@@ -146,8 +251,11 @@ class ChatRequest(Request):
 
     messages: list[Message] = Field(min_length=1)
     max_completion_tokens: int | None = Field(None, ge=1)
+    logprobs: bool | None = None
+    """Log probabilities of the answer's tokens."""
+    top_logprobs: Annotated[Annotated[int, Field(ge=0, le=20)] | None, _number(0, 20, whole=True)] = None
+    """With `logprobs`: also those of this number of most likely tokens."""
     # Not supported, as above.
-    top_logprobs: Annotated[Any, _only(0)] = None
     response_format: Annotated[Any, _only({"type": "text"})] = None
     modalities: Annotated[Any, _only(["text"])] = None
     audio: Nothing = None
@@ -162,53 +270,17 @@ class ChatRequest(Request):
     function_call: Annotated[Any, _only("none", "auto")] = None
     parallel_tool_calls: bool | None = None
 
-
-class ResponseBody:
-    """The JSON objects of one response, of either kind: whole, or chunk by chunk."""
-
-    def __init__(self, kind: Literal["text_completion", "chat.completion"], model: str) -> None:
-        self._chat = kind == "chat.completion"
-        self._object = kind
-        self._head = {
-            "id": f"{'chatcmpl' if self._chat else 'cmpl'}-{uuid.uuid4().hex}",
-            "created": int(time.time()),
-            "model": model,
-        }
-        self._first = True
-
-    def whole(self, completion: Completion) -> dict[str, Any]:
-        """Return the answer in one piece."""
-        content = (
-            {"message": {"role": "assistant", "content": completion.text}} if self._chat else {"text": completion.text}
-        )
-        choice = {"index": 0, **content, "finish_reason": completion.finish_reason, "logprobs": None}
-        return {**self._head, "object": self._object, "choices": [choice], "usage": usage(completion)}
-
-    def chunk(self, piece: str, finish_reason: str | None = None) -> dict[str, Any]:
-        """Return the next chunk of a stream: new text, or the reason why the answer ended."""
-        content: dict[str, Any] = {"text": piece}
-        if self._chat:
-            content = {"delta": ({"role": "assistant"} if self._first else {}) | ({"content": piece} if piece else {})}
-        self._first = False
-        choice = {"index": 0, **content, "finish_reason": finish_reason, "logprobs": None}
-        return {**self._head, "object": self._chunk, "choices": [choice]}
-
-    def usage_chunk(self, completion: Completion) -> dict[str, Any]:
-        """Return a stream's last chunk, with the token counts and no text."""
-        return {**self._head, "object": self._chunk, "choices": [], "usage": usage(completion)}
+    @field_validator("top_logprobs")
+    @classmethod
+    def _with_logprobs(cls, value: int | None, info: ValidationInfo) -> int | None:
+        if value and not info.data.get("logprobs"):
+            raise ValueError("needs `logprobs: true`")
+        return value
 
     @property
-    def _chunk(self) -> str:
-        return "chat.completion.chunk" if self._chat else self._object
-
-
-def usage(completion: Completion) -> dict[str, int]:
-    """Return the token counts of an answer."""
-    return {
-        "prompt_tokens": completion.prompt_tokens,
-        "completion_tokens": completion.tokens,
-        "total_tokens": completion.prompt_tokens + completion.tokens,
-    }
+    def alternatives(self) -> int | None:
+        """Number of most likely tokens to report with each token; None: no log probabilities."""
+        return (self.top_logprobs or 0) if self.logprobs else None
 
 
 def error(

@@ -3,7 +3,7 @@
 import asyncio
 import dataclasses
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,14 +11,15 @@ from typing import Any
 from fastapi import Request as HttpRequest
 from fastapi.responses import JSONResponse, Response, StreamingResponse
 
-from greenllm.engines import Completion, Engine, PromptError
+from greenllm.engines import Completion, Engine, Prompt, PromptError, ScoresTokens
 from greenllm.serving import protocol
-from greenllm.serving.batching import Batcher, EngineFailed, QueuedRequest, QueueFull
+from greenllm.serving.batching import Answers, Batcher, EngineFailed, Question, QueueFull
 from greenllm.serving.event_stream import MEDIA_TYPE, event
 from greenllm.serving.idle_unloading import IdleUnloading
 from greenllm.serving.limits import Limits, answer_limit
 from greenllm.serving.metrics import Metrics
 from greenllm.serving.refusals import CLIENT_GONE, ENGINE_FAILED, Refused
+from greenllm.serving.response_body import ResponseBody
 from greenllm.serving.scripted_replies import Replies
 
 NOT_STORED = {"Cache-Control": "no-cache"}
@@ -35,19 +36,19 @@ class Served:
 
 @dataclass(frozen=True)
 class Exchange:
-    """One request that waits for its answer."""
+    """One request that waits for its answers."""
 
     request: protocol.Request
-    body: protocol.ResponseBody
-    queued: QueuedRequest
+    body: ResponseBody
+    answers: Answers
     began_s: float
 
-    def last_events(self, completion: Completion, more: dict[str, Any]) -> bytes:
-        """Return the end of a stream: the reason why the answer ended, the token counts if requested, and [DONE]."""
-        last = [event(self.body.chunk("", completion.finish_reason) | more)]
+    def last_events(self, completions: Sequence[Completion]) -> bytes:
+        """Return the end of a stream: the token counts if requested, and [DONE]."""
+        last = [b"data: [DONE]\n\n"]
         if self.request.stream_options and self.request.stream_options.include_usage:
-            last.append(event(self.body.usage_chunk(completion)))
-        return b"".join([*last, b"data: [DONE]\n\n"])
+            last.insert(0, event(self.body.usage_chunk(completions)))
+        return b"".join(last)
 
 
 class Service:
@@ -95,12 +96,24 @@ class Service:
         return {"status": "ok", "model": self._name, "loaded": self._unloading.loaded, **described}
 
     async def complete(self, http: HttpRequest, request: protocol.CompletionRequest) -> Response:
-        """Answer a plain prompt."""
+        """Answer plain prompts."""
         self.check_model(request.model)
-        assert isinstance(request.prompt, str)
-        body = protocol.ResponseBody("text_completion", self._name)
-        exchange = self.submit(request, body, request.prompt, request.max_tokens)
-        return self.streamed(exchange) if request.stream else await self.whole(http, exchange)
+        decodings = request.decodings()
+        self._check_scores(
+            request, echoed_ids=bool(request.echo) and any(isinstance(one, Prompt) for one in request.prompts)
+        )
+        questions = [
+            Question(
+                prompt,
+                answer_limit(self._engine, prompt, request.max_tokens, self._limits),
+                decoding,
+                echo=bool(request.echo),
+            )
+            for prompt in request.prompts
+            for decoding in decodings
+        ]
+        body = ResponseBody("text_completion", self._name, choices=len(decodings), alternatives=request.alternatives)
+        return await self._answered(http, self.submit(request, body, questions, streaming=request.stream))
 
     async def chat(self, http: HttpRequest, request: protocol.ChatRequest) -> Response:
         """Answer the messages of a chat."""
@@ -109,103 +122,134 @@ class Service:
             prompt = self._engine.chat_prompt([message.plain() for message in request.messages])
         except PromptError as error:
             raise Refused(422, str(error), param="messages") from None
-        body = protocol.ResponseBody("chat.completion", self._name)
         if self._replies is not None:
-            # The client's limit is meant for the reply; it must not cut the intent that the model names.
-            exchange = self.submit(request, body, prompt, None, scripted=True)
-            return await self.scripted(http, exchange, self._replies)
-        exchange = self.submit(request, body, prompt, request.max_completion_tokens or request.max_tokens)
-        return self.streamed(exchange) if request.stream else await self.whole(http, exchange)
+            return await self.scripted(http, request, prompt, self._replies)
+        self._check_scores(request)
+        limit = answer_limit(self._engine, prompt, request.max_completion_tokens or request.max_tokens, self._limits)
+        questions = [Question(prompt, limit, decoding) for decoding in request.decodings()]
+        body = ResponseBody("chat.completion", self._name, choices=len(questions), alternatives=request.alternatives)
+        return await self._answered(http, self.submit(request, body, questions, streaming=request.stream))
 
     def submit(
-        self,
-        request: protocol.Request,
-        body: protocol.ResponseBody,
-        prompt: str,
-        asked: int | None,
-        *,
-        scripted: bool = False,
+        self, request: protocol.Request, body: ResponseBody, questions: Sequence[Question], *, streaming: bool
     ) -> Exchange:
-        """Queue a prompt, for at most `asked` tokens; raise `Refused` if a limit is exceeded or the queue is full."""
+        """Queue the questions of a request; raise `Refused` if they are too many or the queue is full."""
+        if len(questions) > self._limits.queue:
+            message = (
+                f"{len(questions)} answers are asked for; this server's queue holds {self._limits.queue}; ask for fewer"
+            )
+            raise Refused(422, message, param="n")
         began_s = time.perf_counter()
-        max_tokens = answer_limit(self._engine, prompt, asked, self._limits)
-        streaming = request.stream and not scripted
         try:
-            queued = self._batcher.submit(prompt, max_tokens, streaming=streaming, confidence=scripted)
+            answers = self._batcher.submit(questions, streaming=streaming)
         except QueueFull:
             raise Refused(429, "the queue is full; try again later", code="queue_full") from None
-        return Exchange(request, body, queued, began_s)
+        return Exchange(request, body, answers, began_s)
+
+    async def _answered(self, http: HttpRequest, exchange: Exchange) -> Response:
+        return self.streamed(exchange) if exchange.request.stream else await self.whole(http, exchange)
+
+    def _check_scores(self, request: protocol.Request, *, echoed_ids: bool = False) -> None:
+        """Raise `Refused` if log probabilities, or the text of token ids, are asked for and the engine has none."""
+        if isinstance(self._engine, ScoresTokens) or not (echoed_ids or request.alternatives is not None):
+            return
+        what = "echo: the text of token ids" if request.alternatives is None else "logprobs: log probabilities"
+        raise Refused(422, f"{what} can't be computed by the engine {self._engine.name}; leave it out")
 
     async def whole(self, http: HttpRequest, exchange: Exchange) -> Response:
         """Answer in one piece."""
-        completion = await self._completion(http, exchange)
-        if completion is None:
+        completions = await self._completions(http, exchange)
+        if completions is None:
             return Response(status_code=CLIENT_GONE)
-        return JSONResponse(exchange.body.whole(completion))
+        return JSONResponse(exchange.body.whole(completions))
 
-    async def scripted(self, http: HttpRequest, exchange: Exchange, replies: Replies) -> Response:
-        """Answer by a scripted reply. It depends on the model's complete answer, so a stream has it in one piece."""
-        completion = await self._completion(http, exchange)
-        if completion is None:
+    async def scripted(
+        self, http: HttpRequest, request: protocol.ChatRequest, prompt: str, replies: Replies
+    ) -> Response:
+        """Answer by a scripted reply. It depends on the model's complete answer, so a stream has it in one piece.
+
+        The intent is decoded greedily, whatever the client's temperature: a reply does not depend on chance. The
+        client's limit is meant for the reply; it must not cut the intent.
+        """
+        for field, asked in (("n", (request.n or 1) > 1), ("stop", request.stop), ("logprobs", request.logprobs)):
+            if asked:
+                raise Refused(
+                    422, f"{field}: chats get scripted replies here, which have none; leave it out", param=field
+                )
+        limit = answer_limit(self._engine, prompt, None, self._limits)
+        body = ResponseBody("chat.completion", self._name)
+        exchange = self.submit(request, body, [Question(prompt, limit, confidence=True)], streaming=False)
+        completions = await self._completions(http, exchange)
+        if completions is None:
             return Response(status_code=CLIENT_GONE)
-        reply = replies.to(completion)
-        shown = dataclasses.replace(completion, text=reply.text, finish_reason="stop")
+        reply = replies.to(completions[0])
+        shown = dataclasses.replace(completions[0], text=reply.text, finish_reason="stop")
         reason = {"greenllm": reply.described()}  # beside OpenAI's own fields
-        if not exchange.request.stream:
-            return JSONResponse(exchange.body.whole(shown) | reason)
+        if not request.stream:
+            return JSONResponse(body.whole([shown]) | reason)
         self.metrics.first_token_s.observe(time.perf_counter() - exchange.began_s)
-        content = event(exchange.body.chunk(shown.text)) + exchange.last_events(shown, reason)
-        return Response(content, media_type=MEDIA_TYPE, headers=NOT_STORED)
+        content = event(body.chunk(shown.text)) + event(body.chunk("", shown.finish_reason) | reason)
+        return Response(content + exchange.last_events([shown]), media_type=MEDIA_TYPE, headers=NOT_STORED)
 
     def streamed(self, exchange: Exchange) -> Response:
         """Answer as a stream of server-sent events, each with the text that is new."""
         return StreamingResponse(self._events(exchange), media_type=MEDIA_TYPE, headers=NOT_STORED)
 
     async def _events(self, exchange: Exchange) -> AsyncIterator[bytes]:
+        completions: dict[int, Completion] = {}
         first, finished = True, False
         try:
-            async for update in exchange.queued.updates():
+            async for index, update in exchange.answers.updates():
                 if first:
                     self.metrics.first_token_s.observe(time.perf_counter() - exchange.began_s)
                     first = False
-                if isinstance(update, str):
-                    yield event(exchange.body.chunk(update))
-                    continue
-                finished = True
-                self._count(update, exchange)
-                yield exchange.last_events(update, {})
+                if isinstance(update, Completion):
+                    completions[index] = update
+                    finished = len(completions) == len(exchange.answers.requests)
+                    if finished:
+                        self._count(list(completions.values()), exchange)
+                    yield event(exchange.body.chunk("", update.finish_reason, index))
+                else:
+                    yield event(exchange.body.chunk(update, index=index))
+            yield exchange.last_events([completions[index] for index in sorted(completions)])
         except EngineFailed:
             finished = True
+            self._batcher.cancel(exchange.answers)
             yield event(ENGINE_FAILED)
         finally:
             if not finished:
                 self._drop(exchange)
 
-    async def _completion(self, http: HttpRequest, exchange: Exchange) -> Completion | None:
-        """Return the model's answer, or None as soon as the client disconnects."""
-        answer = asyncio.ensure_future(exchange.queued.completion())
+    async def _completions(self, http: HttpRequest, exchange: Exchange) -> list[Completion] | None:
+        """Return the model's answers, or None as soon as the client disconnects."""
+        answers = asyncio.ensure_future(exchange.answers.completions())
         gone = asyncio.ensure_future(_disconnected(http))
         try:
-            await asyncio.wait({answer, gone}, return_when=asyncio.FIRST_COMPLETED)
-            if answer.done():
-                self._count(answer.result(), exchange)
-                return answer.result()
+            await asyncio.wait({answers, gone}, return_when=asyncio.FIRST_COMPLETED)
+            if answers.done():
+                self._count(answers.result(), exchange)
+                return answers.result()
             self._drop(exchange)
             return None
+        except EngineFailed:
+            self._batcher.cancel(exchange.answers)
+            raise
         finally:
-            answer.cancel()
+            answers.cancel()
             gone.cancel()
 
-    def _count(self, completion: Completion, exchange: Exchange) -> None:
+    def _count(self, completions: Sequence[Completion], exchange: Exchange) -> None:
+        tokens = sum(completion.tokens for completion in completions)
+        prompt_tokens = exchange.body.prompt_tokens(completions)
         self._served.requests += 1
-        self._served.tokens += completion.tokens
-        self._served.prompt_tokens += completion.prompt_tokens
-        self.metrics.completion_tokens.inc(completion.tokens)
-        self.metrics.prompt_tokens.inc(completion.prompt_tokens)
+        self._served.tokens += tokens
+        self._served.prompt_tokens += prompt_tokens
+        self.metrics.completion_tokens.inc(tokens)
+        self.metrics.prompt_tokens.inc(prompt_tokens)
         self.metrics.latency_s.observe(time.perf_counter() - exchange.began_s)
 
     def _drop(self, exchange: Exchange) -> None:
-        self._batcher.cancel(exchange.queued)
+        self._batcher.cancel(exchange.answers)
         self.metrics.dropped.inc()
 
 

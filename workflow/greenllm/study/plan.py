@@ -13,6 +13,7 @@ from greenllm.config.models import Decision, Deployment, Evaluation, Experiment,
 from greenllm.config.read import ConfigError, nearest
 from greenllm.config.section import overridden
 from greenllm.model_folder.addresses import is_endpoint
+from greenllm.model_folder.manifest import EngineName
 from greenllm.study import layout
 from greenllm.study.controls import Control, ancestors, device_control, engine_alone, engine_control, is_on_cpu, moves
 from greenllm.study.models import Config, Recipe
@@ -244,7 +245,20 @@ class Plan:
         """Return the keys of the experiment's `model` that are needed to fetch its source or to ask its endpoint."""
         if self.runs_elsewhere(experiment):
             return {"init", "served_name", "chat", "system", "key_variable", "cgroup"}
-        return {"init", "revision"}
+        return {"init", "revision", "chat"}
+
+    def engines_of_source(self, experiment: str) -> tuple[EngineName, ...]:
+        """Return the engines, beside transformers, that run the model that the experiment starts from.
+
+        A recipe that reads another model as well, as a distilled one does, makes a network of its own.
+        """
+        if not self.starts_from_source(experiment) or self.runs_elsewhere(experiment):
+            return ()
+        for name in self.recipes(experiment):
+            steps = [self.recipe(one).step for one in self.lineage(name)]
+            if engine_alone(self.recipe(name)) and not any(step is not None and step.others for step in steps):
+                return ("onnxruntime-genai",)
+        return ()
 
     def made_folders(self) -> Iterator[Path]:
         """Yield the folders that the study replaces, with all their content."""
