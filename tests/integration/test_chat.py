@@ -248,7 +248,7 @@ def test_conversations_longer_than_the_context_are_reported_before_training(tmp_
     assert (len(rows.rows), rows.truncated) == ((121, 1) if decision == "cut" else (120, 0))
     if decision == "cut":
         (cut,) = [row for row in rows.rows if len(row) == 128]
-        ((start, end),) = cut.turns
+        ((start, end),) = cut.turns or ()
         assert tokenizer.decode(cut.ids[start:end], skip_special_tokens=False) == "red<eos>\n"
 
 

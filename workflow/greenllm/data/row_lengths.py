@@ -8,7 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 from tokenizers import Tokenizer
 
-ENCODED = 1000  # rows held as tokens at once: they take a hundred times the memory of a text
+from greenllm.data.pieces import pieces
+
+ENCODED = 200_000  # characters held as tokens at once
 
 
 @dataclass(frozen=True)
@@ -44,8 +46,23 @@ class RowLengths:
 
 
 def _lengths(rows: Sequence[Mapping[str, Any]], column: str, tokenizer: Tokenizer) -> NDArray[np.int64]:
-    found: list[int] = []
-    for start in range(0, len(rows), ENCODED):
-        texts = [row[column] for row in rows[start : start + ENCODED]]
-        found += map(len, tokenizer.encode_batch_fast(texts, add_special_tokens=False))
-    return np.array(found, dtype=np.int64)
+    """Return the lengths of a column's texts; a very long one is read in pieces, which may add a token for each cut."""
+    found = np.zeros(len(rows), dtype=np.int64)
+    held: list[tuple[int, str]] = []
+    characters = 0
+    for index, row in enumerate(rows):
+        for piece in pieces(row[column]):
+            held.append((index, piece))
+            characters += len(piece)
+            if characters >= ENCODED:
+                _add(found, held, tokenizer)
+                held, characters = [], 0
+    _add(found, held, tokenizer)
+    return found
+
+
+def _add(found: NDArray[np.int64], held: Sequence[tuple[int, str]], tokenizer: Tokenizer) -> None:
+    """Add the number of tokens of each piece to that of its row."""
+    encoded = tokenizer.encode_batch_fast([piece for _, piece in held], add_special_tokens=False)
+    for (index, _), tokens in zip(held, encoded, strict=True):
+        found[index] += len(tokens)
