@@ -141,11 +141,11 @@ def test_a_broken_graph_is_reported_in_one_line_and_leaves_nothing(tmp_path, gre
     assert [path.name for path in tmp_path.iterdir()] == ["firms.tsv"]
 
 
-def test_a_graph_is_for_question_answering_alone(tmp_path, greenllm):
+def test_a_graph_is_for_questions_alone(tmp_path, greenllm):
     (tmp_path / "firms.tsv").write_text("\n".join(LINES))
     status, said = greenllm.collect({"source": "graph", "file": "firms.tsv"}, task="translation")
     assert (status, len(said.splitlines())) == (2, 1)
-    assert "question-answering, not for translation" in said
+    assert "graph is only for the tasks question-answering, multiple-choice, not for translation" in said
 
 
 def test_the_users_rows_with_their_columns_named(tmp_path, greenllm):

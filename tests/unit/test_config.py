@@ -176,6 +176,10 @@ def test_an_entry_twice_in_a_list_is_refused(field, value):
         ({"task": "translation", "data": {"source": "embedded", "languages": ["en"]}}, "'en' is English"),
         ({"task": "question-answering", "data": {"source": "embedded", "languages": ["es"]}}, "not in 'es'"),
         ({"data": {"source": "embedded", "languages": ["zh", "zh"]}}, "data.languages: 'zh' is listed 2 times"),
+        (
+            {"task": "multiple-choice", "model": {"init": "http://127.0.0.1:8000/v1"}},
+            "which an endpoint does not report",
+        ),
         ({"deploy": {"concurrency": [4, 4]}}, "deploy.concurrency: 4 is listed 2 times"),
         ({"deploy": {"starts": 1, "narrow": 0.05}}, "support.deploy.starts: 1 start shows no spread"),
         ({"deploy": {"rounds": 1, "narrow": 0.05}}, "support.deploy.starts: 1 start shows no spread"),

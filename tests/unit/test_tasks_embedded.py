@@ -35,7 +35,7 @@ def test_equal_translation_prompts_are_of_one_group():
 
 
 @pytest.mark.parametrize(
-    "task", [task for task in TASKS.values() if "prompt" in task.columns], ids=lambda task: task.name
+    "task", [task for task in TASKS.values() if "completion" in task.columns], ids=lambda task: task.name
 )
 def test_a_prompt_is_one_line_that_ends_in_a_line_break(task):
     assert task.prompt({"prompt": " two\r\nlines\u202fhere "}) == "two lines here\n"
@@ -128,3 +128,20 @@ def test_the_language_models_corpus_holds_documents_whole_under_one_group():
     encoder = "\n".join(row["text"] for row in rows if row["group"] == "docstrings:json.encoder")
     assert " ".join(str(json.JSONEncoder.__doc__).split()) in " ".join(encoder.split())
     assert any(row["group"] == "topics:assert" and "AssertionError" in row["text"] for row in rows)
+
+
+def test_choices_are_answers_of_one_relation_and_one_of_them_is_right():
+    task = TASKS["multiple-choice"]
+    rows = list(task.rows(EmbeddedData(source="embedded", rows=1500, languages=["en"])))
+    regions = {row["completion"] for row in rows if row["group"].endswith(": region")}
+    assert len(regions) > 10
+    places = []
+    for row in rows:
+        choices = task.choices(row)
+        assert len(choices) == 4
+        assert task.completion(row) == row["completion"]
+        if row["group"].endswith(": region") and row["split"] == "test":
+            assert len(regions & {*choices}) >= 3
+        places.append(int(row["answer"]))
+    assert all(250 < places.count(place) < 500 for place in range(4))
+    assert not [row for row in rows if row["subset"] == "outside the graph"]

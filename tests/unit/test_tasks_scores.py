@@ -24,6 +24,8 @@ def answers(references, predictions):
             "nats": 1.0 + len(b),
             "scored_tokens": 2 + len(a),
             "scored_bytes": 2 + len(a.encode()),
+            "choices": [f"not {a}", a],
+            "choice_nats": [2.0, 1.0 if a == b else 3.0],
         }
         for a, b in zip(references, predictions, strict=True)
     ]
@@ -51,6 +53,14 @@ def test_language_modelling_counts_each_byte_and_each_token_alike():
         {"nats": 4 * math.log(2), "scored_tokens": 1, "scored_bytes": 4},
     ]
     assert TASKS["language-modelling"].score(likely) == pytest.approx({"bits_per_byte": 12 / 16, "perplexity": 2**3})
+
+
+def test_a_choice_is_right_by_its_likelihood_or_by_that_per_byte():
+    choices = {"completion": "Euro", "choices": ["Dollar", "Euro", "Mexican Peso"]}
+    task = TASKS["multiple-choice"]
+    scored = [choices | {"choice_nats": nats} for nats in ([5, 4, 6], [3, 4, 9], [9, 2, 3])]
+    assert task.score(scored) == pytest.approx({"accuracy": 2 / 3, "accuracy_by_length": 0})
+    assert task.chance([*scored, {"choices": ["yes", "no"]}]) == pytest.approx((1 + 1 / 2) / 4)
 
 
 def test_chance_is_what_is_reached_without_the_input():

@@ -12,7 +12,8 @@ from greenllm.load.server_command import server_words
 from greenllm.model_folder.addresses import is_endpoint
 from greenllm.study.models import Config, Recipe
 from greenllm.study.plan import Plan
-from greenllm.tasks import TASKS
+from greenllm.tasks import TASKS, graph_tasks
+from greenllm.tasks.task import AsksGraphs
 
 
 def experiment_problems(config: Config) -> list[str]:
@@ -56,10 +57,12 @@ def _task(experiment: Experiment, decision: Decision) -> Iterator[str]:
     data, task = experiment.data, TASKS.get(experiment.task)
     if task is None:
         yield f"task: {experiment.task!r} is not one of the choices{nearest(experiment.task, sorted(TASKS))}"
-    if isinstance(data, GraphData) and experiment.task != "question-answering":
-        yield "data.source: graph is only for the task question-answering"
+    if isinstance(data, GraphData) and task is not None and not isinstance(task, AsksGraphs):
+        yield f"data.source: graph is only for the tasks {graph_tasks()}"
     if isinstance(data, EmbeddedData) and task is not None:
         yield from refusals(task.check, data)
+    if task is not None and (task.scores_texts or task.chooses) and is_endpoint(experiment.model.init):
+        yield f"task: {task.name} needs the likelihood of given texts, which an endpoint does not report"
     if task is not None:
         yield from (f"decision.{problem}" for problem in refusals(task.check_decision, decision))
 
@@ -67,7 +70,7 @@ def _task(experiment: Experiment, decision: Decision) -> Iterator[str]:
 def _evaluation(experiment: Experiment, evaluation: Evaluation) -> Iterator[str]:
     """Yield the keys of an evaluation that the task has no use for."""
     task = TASKS.get(experiment.task)
-    if evaluation.extract is not None and task is not None and task.scores_texts:
+    if evaluation.extract is not None and task is not None and (task.scores_texts or task.chooses):
         yield f"evaluate.extract: the task {task.name} scores texts, not answers; leave it out"
 
 

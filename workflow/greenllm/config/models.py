@@ -35,8 +35,8 @@ class EmbeddedData(DataSection):
 
 
 ColumnName = Literal[
-    "prompt", "completion", "text", "messages", "conversations", "instruction", "input", "output", "system",
-    "group", "subset", "reply",
+    "prompt", "completion", "text", "choices", "answer", "messages", "conversations", "instruction", "input", "output",
+    "system", "group", "subset", "reply",
 ]  # fmt: skip
 
 
@@ -53,8 +53,9 @@ class Mapped(DataSection):
     )
     columns: dict[ColumnName, str] = Field(
         default_factory=dict,
-        description="Our column → the file's. Rows of one `group` stay in one split, a `subset` is reported "
-        "separately, and `reply` is the text that answers a chat when the model answers with this completion.",
+        description="Our column → the file's. `choices` is a list of texts (in CSV, as JSON), `answer` the number "
+        "of the right one, counted from 0, or its letter. Rows of one `group` stay in one split, a `subset` is "
+        "reported separately, and `reply` answers a chat when the model answers with this completion.",
     )
     encoding: str = Field("utf-8", description="Text encoding of the file.")
     licence: str | None = Field(None, description="Licence of the data, for the data card.")
@@ -101,7 +102,7 @@ class HubData(Mapped):
 
 
 class GraphData(DataSection):
-    """Question answering: your own knowledge graph. Questions and answers are generated from its triples."""
+    """Question answering, multiple choice: your own knowledge graph. The questions are generated from its triples."""
 
     source: Literal["graph"]
     file: UserPath = Field(description="N-Triples, Turtle, or TSV of subject, predicate and object.")

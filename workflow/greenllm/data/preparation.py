@@ -1,6 +1,7 @@
 """Prepare a collected data set: clean it, split it without leaks, make its tokenizer, report the counts."""
 
 import itertools
+import json
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from functools import partial
@@ -189,8 +190,9 @@ def _render(row: Row, chat: "PromptTemplate") -> None:
 
 def _columns(rows: Sequence[Row], task: Task, chat: "PromptTemplate | None") -> tuple[str, ...]:
     subset = ("subset",) if any("subset" in row for row in rows) else ()
+    choices = ("choices",) if task.chooses else ()
     ids = () if chat is None else ("prompt_ids",)
-    return (*COLUMNS, *subset, *ids, *(("ids", "turns") if task.conversations else ()))
+    return (*COLUMNS, *subset, *choices, *ids, *(("ids", "turns") if task.conversations else ()))
 
 
 def _tokenizer(model: Path | None, train: Sequence[Row], settings: TokenizerSettings, folder: Path) -> Tokenizer:
@@ -214,7 +216,7 @@ def _usable(
     bad: list[BadRow],
     changes: Counter[str],
 ) -> list[Row]:
-    """Return the rows in the task's format; those left without a prompt or a completion are added to `bad`."""
+    """Return the rows in the task's format; those that the task can't use, such as empty ones, are added to `bad`."""
     usable = []
     for row in rows:
         try:
@@ -227,11 +229,17 @@ def _usable(
             reason = f"the {' and the '.join(empty)} {'is' if len(empty) == 1 else 'are'} empty"
             bad.append(BadRow(file, row["row"], reason))
             continue
+        try:
+            written = {"prompt": task.prompt(texts), "completion": task.completion(texts)}
+            choices = {"choices": json.dumps(task.choices(texts), ensure_ascii=False)} if task.chooses else {}
+        except ValueError as error:
+            bad.append(BadRow(file, row["row"], str(error)))
+            continue
         usable.append(
             {
                 "id": f"{part}-{row['row']}",
-                "prompt": task.prompt(texts),
-                "completion": task.completion(texts),
+                **written,
+                **choices,
                 "group": row.get("group") or normalised(task.subject(texts)),
                 **({"messages": texts["messages"]} if task.conversations else {}),
                 **{name: row[name] for name in ("subset", "reply") if row.get(name)},

@@ -1,6 +1,7 @@
 """Rows read from a source: usable ones as text, and bad ones with the reason."""
 
 import datetime
+import json
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -11,6 +12,7 @@ from greenllm.documents.card import BadRow
 from greenllm.errors import UserError, listed, quoted
 
 OPTIONAL = ("group", "subset", "reply")  # columns that are read only if data.columns names them; may be empty
+LISTS = ("choices",)  # columns of several texts; in a file of text, such as CSV, a list as JSON
 CHATS = ("messages", "conversations")  # columns in which chats are published, a list of turns each
 BAD_BYTES = "bytes that are not {}; save the file as UTF-8 or name its encoding, as in data.encoding: latin-1"
 
@@ -52,6 +54,8 @@ def mapped(
                 try:
                     if ours in OPTIONAL:
                         picked[ours] = _text_or_nothing(raw.values.get(theirs), theirs, encoding)
+                    elif ours in LISTS:
+                        picked[ours] = _texts(_value(raw.values, theirs), theirs, encoding)
                     else:
                         picked[ours] = text_of(_value(raw.values, theirs), theirs, encoding)
                 except ValueError as error:
@@ -103,6 +107,16 @@ def _text_or_nothing(value: Any, name: str, encoding: str) -> str:
         return ""
     text = text_of(value, name, encoding)
     return text if text.strip() else ""
+
+
+def _texts(value: Any, name: str, encoding: str) -> str:
+    """Return a list of texts as JSON; a text is left as it is. Raises ValueError, as `text_of` does."""
+    if not isinstance(value, list):
+        return text_of(value, name, encoding)
+    texts = [
+        str(item) if type(item) is int else text_of(item, f"{name}[{i}]", encoding) for i, item in enumerate(value)
+    ]
+    return json.dumps(texts, ensure_ascii=False)
 
 
 def text_of(value: Any, name: str, encoding: str) -> str:

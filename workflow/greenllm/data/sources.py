@@ -16,8 +16,8 @@ from greenllm.documents.card import BadRow
 from greenllm.errors import UserError, quoted, reason
 from greenllm.files import sha256_of
 from greenllm.graph.reading import read_graph
-from greenllm.tasks import Task
-from greenllm.tasks.question_answering import QuestionAnswering
+from greenllm.tasks import Task, graph_tasks
+from greenllm.tasks.task import AsksGraphs
 
 
 @dataclass(frozen=True)
@@ -82,9 +82,10 @@ class Questions:
     """Questions about the user's knowledge graph."""
 
     def __init__(self, task: Task, settings: GraphData, base: Path) -> None:
-        if not isinstance(task, QuestionAnswering):
-            raise UserError(f"data.source: graph is for the task {QuestionAnswering.name}, not for {task.name}")
-        self._task, self._settings = task, settings
+        if not isinstance(task, AsksGraphs):
+            raise UserError(f"data.source: graph is only for the tasks {graph_tasks()}, not for {task.name}")
+        self._task: AsksGraphs = task
+        self._settings = settings
         path = base / Path(settings.file).expanduser()
         self._graph = read_graph(path, settings.file, settings.format, settings.languages)
         self.card: dict[str, Any] = {

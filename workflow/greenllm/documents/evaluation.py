@@ -46,7 +46,10 @@ class ModelQuality(DocumentPart):
 
 
 class EvaluationReport(ModelQuality, Document):
-    """An evaluation, as it is in its file; `seed` is that of the bootstrap."""
+    """An evaluation, as it is in its file; `seed` is that of the bootstrap.
+
+    `chance`: the primary metric of a model that ignores its input, as the control; None in files of earlier versions.
+    """
 
     stage: ClassVar[str] = "evaluate"
     schema_name: ClassVar[str] = "greenllm/evaluation/1"
@@ -55,6 +58,7 @@ class EvaluationReport(ModelQuality, Document):
     engine: str
     precision: str | None
     seed: int
+    chance: Number | None = None
     tokens: int
     prompt_tokens: int
     extraction: AnswerExtraction | None = None

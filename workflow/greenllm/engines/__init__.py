@@ -69,6 +69,16 @@ class Likelihood:
     """Length of the scored characters in UTF-8."""
 
 
+@dataclass(frozen=True)
+class ContinuationLikelihood(Likelihood):
+    """How likely a model finds a continuation after its context; `tokens` and `bytes` are the continuation's."""
+
+    greedy: bool
+    """Whether each of its tokens is the most probable one, so that greedy decoding would generate it."""
+    context_tokens: int
+    """Tokens of the context that the model read."""
+
+
 class Engine(Protocol):
     """A loaded model. A prompt and its decoding have one answer, whatever it is batched with."""
 
@@ -131,7 +141,7 @@ class Engine(Protocol):
 
 @runtime_checkable
 class ScoresTexts(Protocol):
-    """An engine that can also compute the likelihood of a given text."""
+    """An engine that can also compute the likelihood of a given text, or of its end."""
 
     def score(self, texts: Sequence[str]) -> list[Likelihood]:
         """Return the likelihood of each text: of every token but the first, given all tokens before it.
@@ -139,6 +149,19 @@ class ScoresTexts(Protocol):
         The first token is not scored. If the tokenizer adds the model's begin token, that is the first, and all
         characters are scored. A text longer than the context is scored in windows that overlap by one token: each
         token but the first is scored once, given those before it in its window. No end token is added or scored.
+        """
+        ...
+
+    def loglikelihoods(self, pairs: Sequence[tuple[str, str]]) -> list[ContinuationLikelihood]:
+        """Return, for each pair of a context and its continuation, the likelihood of the continuation's tokens.
+
+        A pair is encoded as one text, after white space at the end of the context has moved to the continuation, as
+        in EleutherAI's lm-evaluation-harness. A context that is a `Prompt` is read by its token ids; the continuation
+        is then encoded by itself, or read by its ids as well. If both together exceed the context length, the
+        beginning of the context is cut off.
+
+        Raises `PromptError` if the context or the continuation has no token, `PromptTooLong` if the continuation alone
+        fills the context length.
         """
         ...
 

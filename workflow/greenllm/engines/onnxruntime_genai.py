@@ -10,7 +10,8 @@ import onnxruntime_genai
 from numpy.typing import NDArray
 
 from greenllm.device_choice import DeviceChoice
-from greenllm.engines import Cancelled, Completion, Likelihood, OnToken, Prompt
+from greenllm.engines import Cancelled, Completion, ContinuationLikelihood, Likelihood, OnToken, Prompt
+from greenllm.engines.continuations import ScoredEnd, loglikelihoods
 from greenllm.engines.decoding import Batch
 from greenllm.engines.decoding_choice import Decoding, ScoredPrompt
 from greenllm.engines.scored_prompts import scored_prompts
@@ -164,11 +165,31 @@ class OnnxRuntimeGenAI:
 
     def _nats(self, rows: list[list[int]]) -> list[float]:
         """Return -log p of all tokens of each row but the first."""
+        logits, padded = self._all_logits(rows)
+        found = _log_probabilities(logits, padded[:, 1:])
+        return [-float(line[: len(row) - 1].sum(dtype=np.float64)) for line, row in zip(found, rows, strict=True)]
+
+    def loglikelihoods(self, pairs: Sequence[tuple[str, str]]) -> list[ContinuationLikelihood]:
+        """Return the likelihood of each continuation; see `ScoresTexts.loglikelihoods`."""
+        return loglikelihoods(pairs, self.text, self.context, self._score_ends, most_together=MOST_TOGETHER)
+
+    def _score_ends(self, rows: list[list[int]], firsts: list[int]) -> list[ScoredEnd]:
+        """Score the tokens of each row from its index in `firsts` on."""
+        logits, padded = self._all_logits(rows)
+        ends = []
+        for line, ids, row, first in zip(logits, padded, rows, firsts, strict=True):
+            given, wanted = line[first - 1 : len(row) - 1], ids[first : len(row)]
+            nats = -float(_log_probabilities(given, wanted).sum(dtype=np.float64))
+            ends.append(ScoredEnd(nats, bool((given.argmax(axis=-1) == wanted).all())))
+        return ends
+
+    def _all_logits(self, rows: list[list[int]]) -> tuple[NDArray[np.float32], NDArray[np.int32]]:
+        """Return the logits that predict each token but the first, and the padded rows of token ids."""
         padded = _padded(rows)
         # The logits of all positions, unlike get_logits, which returns those of each row's last.
-        logits = self._reading(padded, max_length=padded.shape[1]).get_output("logits")[:, :-1]
-        found = _log_probabilities(logits.astype(np.float32, copy=False), padded[:, 1:])
-        return [-float(line[: len(row) - 1].sum(dtype=np.float64)) for line, row in zip(found, rows, strict=True)]
+        read = np.ascontiguousarray(padded[:, :-1])
+        logits = self._reading(read, max_length=read.shape[1]).get_output("logits")
+        return logits.astype(np.float32, copy=False), padded
 
 
 def _only(tokens: Sequence[int], shape: tuple[int, ...]) -> NDArray[np.float32]:

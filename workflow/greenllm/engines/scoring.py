@@ -2,12 +2,24 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Protocol, TypeVar
 
 from greenllm.engines import Likelihood, Prompt
 from greenllm.engines.text import Text
 
 # Most logits computed at once: 64 MB in fp32.
 MOST_LOGITS = 2**24
+
+
+class Row(Protocol):
+    """Token ids that a model reads together."""
+
+    @property
+    def ids(self) -> list[int]:
+        """The token ids."""
+
+
+AnyRow = TypeVar("AnyRow", bound=Row)
 
 
 @dataclass(frozen=True)
@@ -33,7 +45,7 @@ def likelihoods(
     windows = [window for index, ids in enumerate(rows) for window in _windows(index, ids, context)]
     windows.sort(key=lambda window: -len(window.ids))
     totals = [0.0] * len(texts)
-    for batch in _batches(windows, text.tokenizer.get_vocab_size(), most_together):
+    for batch in batches(windows, text.tokenizer.get_vocab_size(), most_together):
         for window, found in zip(batch, nats([window.ids for window in batch]), strict=True):
             totals[window.text] += found
     return [
@@ -61,11 +73,11 @@ def _windows(index: int, ids: list[int], context: int) -> Iterator[ContextWindow
         yield ContextWindow(index, ids[start : start + context])
 
 
-def _batches(windows: Sequence[ContextWindow], vocabulary: int, most: int) -> Iterator[Sequence[ContextWindow]]:
-    """Divide windows, longest first, into batches whose logits fit in memory."""
+def batches(rows: Sequence[AnyRow], vocabulary: int, most: int) -> Iterator[Sequence[AnyRow]]:
+    """Divide rows, longest first, into batches of at most `most` rows whose logits fit in memory."""
     start = 0
-    while start < len(windows):
-        fitting = MOST_LOGITS // (len(windows[start].ids) * vocabulary)
+    while start < len(rows):
+        fitting = MOST_LOGITS // (len(rows[start].ids) * vocabulary)
         stop = start + min(max(1, fitting), most)
-        yield windows[start:stop]
+        yield rows[start:stop]
         start = stop

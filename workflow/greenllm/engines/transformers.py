@@ -20,7 +20,8 @@ from transformers.utils import logging
 
 from greenllm.accelerator import uses_gpu
 from greenllm.device_choice import DeviceChoice
-from greenllm.engines import Cancelled, Completion, Likelihood, OnToken, Prompt
+from greenllm.engines import Cancelled, Completion, ContinuationLikelihood, Likelihood, OnToken, Prompt
+from greenllm.engines.continuations import ScoredEnd, loglikelihoods
 from greenllm.engines.decoding import Batch
 from greenllm.engines.decoding_choice import Decoding, ScoredPrompt
 from greenllm.engines.scored_prompts import scored_prompts
@@ -171,6 +172,26 @@ class Transformers:
         logits = self._model(input_ids=ids[:, :-1], use_cache=False).logits
         found = _log_probabilities(logits, ids[:, 1:]).double().cpu()
         return [-float(line[: len(row) - 1].sum()) for line, row in zip(found, rows, strict=True)]
+
+    def loglikelihoods(self, pairs: Sequence[tuple[str, str]]) -> list[ContinuationLikelihood]:
+        """Return the likelihood of each continuation; see `ScoresTexts.loglikelihoods`."""
+        return loglikelihoods(pairs, self.text, self.context, self._score_ends, most_together=MOST_SCORED)
+
+    @torch.inference_mode()
+    def _score_ends(self, rows: list[list[int]], firsts: list[int]) -> list[ScoredEnd]:
+        """Score the tokens of each row from its index in `firsts` on. No token attends to the padding on the right."""
+        ids = pad_sequence([torch.tensor(row) for row in rows], batch_first=True).to(self.device)
+        earliest = min(firsts)
+        # The logits before `earliest` are not needed: those at one index predict the token at the next.
+        kept = ids.shape[1] - earliest
+        logits = self._model(input_ids=ids[:, :-1], use_cache=False, logits_to_keep=kept).logits
+        ends = []
+        for line, row, first in zip(logits, rows, firsts, strict=True):
+            given = line[first - earliest : len(row) - earliest].float()
+            wanted = torch.tensor(row[first:], device=self.device)
+            nats = -float(_log_probabilities(given, wanted).double().sum())
+            ends.append(ScoredEnd(nats, bool((given.argmax(dim=-1) == wanted).all())))
+        return ends
 
 
 def _log_probabilities(logits: torch.Tensor, ids: torch.Tensor) -> torch.Tensor:

@@ -1,14 +1,15 @@
 """How an engine answers the examples, how likely it finds their texts, and how many operations that takes."""
 
+import itertools
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TypeVar
 
 from tqdm import tqdm
 
 from greenllm.data.prompt_lengths import require_shorter
-from greenllm.engines import Completion, Engine, Likelihood, ScoresTexts
+from greenllm.engines import Completion, ContinuationLikelihood, Engine, Likelihood, ScoresTexts
 from greenllm.errors import UserError
 from greenllm.evaluation.examples import Example
 from greenllm.model_folder.manifest import FILE, read_manifest
@@ -59,8 +60,34 @@ def likelihoods(
     return found
 
 
-def flops_of(model: Path, completions: Sequence[Completion], scored: Sequence[Likelihood]) -> float | None:
-    """Return the operations of all answers and scored texts, each as one pass over its tokens; None if unknown.
+def choice_likelihoods(
+    engine: Engine, examples: Sequence[Example], *, batch: int
+) -> list[list[ContinuationLikelihood]]:
+    """Return the likelihood of each choice of each example after its prompt, `batch` choices at a time.
+
+    Raises UserError if the engine computes none, or an example has no choices.
+    """
+    if not isinstance(engine, ScoresTexts):
+        raise UserError(
+            f"the engine {engine.name} cannot compute the likelihood of a given answer; evaluate another task on it"
+        )
+    found: list[ContinuationLikelihood] = []
+    pairs = [(example.engine_prompt, choice) for example in examples for choice in example.choices or ()]
+    with tqdm(total=len(pairs), unit="choice", mininterval=5) as progress:
+        for start in range(0, len(pairs), batch):
+            some = pairs[start : start + batch]
+            found += engine.loglikelihoods(some)
+            progress.update(len(some))
+    return list(_divided(found, [len(example.choices or ()) for example in examples]))
+
+
+def flops_of(
+    model: Path,
+    completions: Sequence[Completion],
+    scored: Sequence[Likelihood],
+    choices: Sequence[ContinuationLikelihood],
+) -> float | None:
+    """Return the operations of all answers, texts and choices, each as one pass over its tokens; None if unknown.
 
     The key-value cache avoids that earlier tokens are computed again, so an answer takes one pass.
     """
@@ -73,9 +100,18 @@ def flops_of(model: Path, completions: Sequence[Completion], scored: Sequence[Li
         flops = counted.forward if counted else None
     if flops is None:
         return None
-    # The last token of an answer, or of a scored text, is not read.
+    # The last token of an answer, of a scored text or of a choice is not read.
     read = [completion.prompt_tokens + completion.tokens - 1 for completion in completions]
-    return sum(map(flops.of, [*read, *(likelihood.tokens for likelihood in scored)]))
+    read += [likelihood.tokens for likelihood in scored]
+    read += [choice.context_tokens + choice.tokens - 1 for choice in choices]
+    return sum(map(flops.of, read))
+
+
+def _divided(found: Sequence[Result], counts: Sequence[int]) -> Iterator[list[Result]]:
+    """Yield consecutive parts of these lengths."""
+    rest = iter(found)
+    for count in counts:
+        yield list(itertools.islice(rest, count))
 
 
 def _longest_first(

@@ -2,7 +2,7 @@
 
 import itertools
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -10,9 +10,9 @@ from typing import Any
 from greenllm.config.models import Evaluation, Extraction
 from greenllm.device_choice import DeviceChoice
 from greenllm.documents.evaluation import EvaluationReport
-from greenllm.engines import Completion, Engine, Likelihood, load_engine
+from greenllm.engines import Completion, ContinuationLikelihood, Engine, Likelihood, load_engine
 from greenllm.errors import UserError
-from greenllm.evaluation.answering import answer, flops_of, likelihoods
+from greenllm.evaluation.answering import answer, choice_likelihoods, flops_of, likelihoods
 from greenllm.evaluation.examples import Example, read_examples, whole_texts
 from greenllm.evaluation.extraction import described, extracted
 from greenllm.meter.threads import usable_threads
@@ -37,8 +37,8 @@ def evaluate(
 
     `seed` is that of the bootstrap. Raises UserError if the model, the data and the task don't fit together.
     """
-    if settings.extract is not None and task.scores_texts:
-        raise UserError(f"evaluate.extract: the task {task.name} scores texts, not answers; leave it out")
+    if settings.extract is not None and (task.scores_texts or task.chooses):
+        raise UserError(f"evaluate.extract: the task {task.name} scores given texts, not answers; leave it out")
     threads = usable_threads(threads)
     examples = read_examples(data, model, settings.rows)
     os.environ["OMP_NUM_THREADS"] = str(threads)  # the libraries read it once, when they are imported
@@ -47,17 +47,23 @@ def evaluate(
     scored: list[Likelihood] = []
     if task.scores_texts:
         scored = likelihoods(engine, examples, whole_texts(examples, data), batch=settings.batch, source=source)
+    chosen = choice_likelihoods(engine, examples, batch=settings.batch) if task.chooses else []
     completions = answer(engine, examples, batch=settings.batch, max_tokens=settings.max_tokens, source=source)
     predictions = [
-        _prediction(*parts, settings.extract) for parts in itertools.zip_longest(examples, completions, scored)
+        _prediction(*parts, settings.extract) for parts in itertools.zip_longest(examples, completions, scored, chosen)
     ]
     quality = quality_of(task, predictions, settings.threshold, settings.bootstrap, seed)
     result = _result(engine, task, settings, seed, completions, quality)
-    return Evaluated(result, predictions, flops_of(model, completions, scored))
+    flops = flops_of(model, completions, scored, [choice for choices in chosen for choice in choices])
+    return Evaluated(result, predictions, flops)
 
 
 def _prediction(
-    example: Example, completion: Completion, scored: Likelihood | None, steps: Extraction | None
+    example: Example,
+    completion: Completion,
+    scored: Likelihood | None,
+    choices: Sequence[ContinuationLikelihood] | None,
+    steps: Extraction | None,
 ) -> dict[str, Any]:
     """Return a line of the predictions: with extraction, `prediction` is the answer in the text `generated`."""
     answered = asdict(completion)
@@ -67,6 +73,8 @@ def _prediction(
     line = {**example.columns, **found, **answered}
     if scored is not None:
         line |= {"nats": scored.nats, "scored_tokens": scored.tokens, "scored_bytes": scored.bytes}
+    if choices is not None:
+        line |= {"choice_nats": [choice.nats for choice in choices]}
     return line
 
 

@@ -1,5 +1,6 @@
 """The examples of the test split, and the prompts and texts that an engine gets."""
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,8 +21,10 @@ class Example:
     completion: str
     prompt_ids: list[int] | None
     """Token ids of the prompt, if a chat template made it."""
+    choices: list[str] | None
+    """The answers to choose from, if the task has some."""
     columns: Mapping[str, Any]
-    """The row as it is in the predictions: these columns, and perhaps its `subset`."""
+    """The row as it is in the predictions: these columns, and its `subset` if it has one."""
 
     @property
     def engine_prompt(self) -> str:
@@ -42,7 +45,7 @@ def read_examples(data: Path, model: Path, most: int | None) -> list[Example]:
         raise UserError(f"{path}: no such file; expected the folder that `greenllm preprocess` wrote")
     known = pyarrow.parquet.read_schema(path).names
     with_ids = "prompt_ids" in known and read_manifest(model).endpoint is None
-    columns = ["id", "prompt", "completion", *(["subset"] if "subset" in known else [])]
+    columns = ["id", "prompt", "completion", *(name for name in ("subset", "choices") if name in known)]
     columns += ["prompt_ids"] if with_ids else []
     rows = pyarrow.parquet.read_table(path, columns=columns).slice(0, most).to_pylist()
     if not rows:
@@ -52,7 +55,11 @@ def read_examples(data: Path, model: Path, most: int | None) -> list[Example]:
             f"{data}: its prompts are in the chat template of a model with another tokenizer than {model} has; "
             f"preprocess the data with `--chat --model {model}`"
         )
-    return [Example(row["id"], row["prompt"], row["completion"], row.get("prompt_ids"), row) for row in rows]
+    rows = [row | {"choices": json.loads(row["choices"])} if "choices" in row else row for row in rows]
+    return [
+        Example(row["id"], row["prompt"], row["completion"], row.get("prompt_ids"), row.get("choices"), row)
+        for row in rows
+    ]
 
 
 def whole_texts(examples: Sequence[Example], data: Path) -> list[str]:

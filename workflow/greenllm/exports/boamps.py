@@ -35,6 +35,7 @@ FAMILIES = {
     "question-answering": "question answering",
     "translation": "translation",
     "language-modelling": "text generation",
+    "multiple-choice": "question answering",
     "digits": "image classification",
 }  # of a task that is not in it: its name
 COMPONENTS = {"dram": "ram"}

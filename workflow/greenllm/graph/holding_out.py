@@ -92,12 +92,12 @@ def pools_of(
         alike = _alike(tested, path, topics)
         for topic in topics:
             if topic.entity in held_out:
-                if _fits(tested, topic.reach(tested, path)):
+                if fits(tested, topic.reach(tested, path)):
                     new[path].append(topic)
             elif topic.entity in known:
                 split = _draw_split(rng)
                 answer = topic.reach(graphs[split], path)
-                if _fits(graphs[split], answer):
+                if fits(graphs[split], answer):
                     answered[split][path].append(topic)
                 elif answer is not None and not answer and len(path) == 1 and topic in alike:
                     lacking[split][path].append(topic)
@@ -138,7 +138,7 @@ def _steps(graph: Graph, topic: Topic) -> Collection[Hop]:
     return graph.around(topic.entity or "").keys()
 
 
-def _fits(graph: Graph, answer: Sequence[str] | None) -> bool:
+def fits(graph: Graph, answer: Sequence[str] | None) -> bool:
     """Return whether there is an answer, short enough for the facts to show all of it."""
     return (
         answer is not None

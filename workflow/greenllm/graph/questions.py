@@ -7,10 +7,12 @@ combination of an entity and a path is both trained and tested, in any words.
 Some questions can't be answered from the graph: they ask about a name that it lacks, or for a fact that it lacks.
 """
 
+import json
 import random
 from collections.abc import Iterator, Mapping, Sequence
 
 from greenllm.errors import UserError
+from greenllm.graph.answers import Answers
 from greenllm.graph.facts import facts_text, joined
 from greenllm.graph.holding_out import (
     HELD_OUT,
@@ -29,6 +31,7 @@ from greenllm.graph.phrasings import Phrasings
 from greenllm.graph.triples import Graph, Path
 
 NOT_IN_GRAPH = "not in the graph"
+CHOICES = 4  # of a question with choices; fewer if the graph has fewer answers of that relation
 
 TEST_SHARE = 0.12  # of the questions
 OUTSIDE_SHARE = 0.1  # of the training questions
@@ -46,6 +49,7 @@ def questions(
     *,
     rows: int,
     seed: int,
+    choices: int | None = None,
 ) -> Iterator[Row]:
     """Make up to `rows` different questions, fewer if the graph has no more; the same seed makes the same questions.
 
@@ -56,6 +60,8 @@ def questions(
         languages: the languages of questions and answers, drawn evenly.
         rows: largest number of questions.
         seed: seed of all that is drawn and held out.
+        choices: number of answers to choose from (None: the answer is free). The others are answers to the same
+            question about other entities; then each question has its answer in the graph.
 
     A row's `linked` (`yes` or `no`) says whether its question was linked to the right entity, or rightly to no entity;
     `ambiguous` says whether several entities have that name.
@@ -73,7 +79,10 @@ def questions(
             f"data.file: too little to ask about with something held out ({len(graph.triples)} triples between "
             f"{len(graph.entities)} entities); expected some dozens of entities that have the same relations"
         )
+    if choices is not None:
+        pools = {split: {kind: of for kind, of in kinds.items() if kind != OUTSIDE} for split, kinds in pools.items()}
     writers = {"train": _Writer(without, languages), "test": _Writer(graph, languages)}
+    answers = {split: Answers(writer.graph, topics, languages) for split, writer in writers.items()}
     trained, tested = split_phrasings(phrasings, seed)
     known: set[str] = set()
     repeats = 0
@@ -86,7 +95,11 @@ def questions(
         phrasing = rng.choice((tested if subset == PHRASINGS else trained)[path, languages[language]])
         row = writers[split].row(topic, path, phrasing, language) | {"split": split, "subset": subset}
         repeats += 1
-        if row["prompt"] not in known:
+        offered: list[str] = []
+        if choices is not None:
+            offered = answers[split].beside(topic, path, language, choices, rng)
+            row |= {"choices": json.dumps(offered, ensure_ascii=False), "answer": str(offered.index(row["completion"]))}
+        if row["prompt"] not in known and (choices is None or len(offered) > 1):
             repeats = 0
             known.add(row["prompt"])
             yield row

@@ -7,10 +7,11 @@ from babel.dates import format_datetime
 from greenllm.report.language import current, noted, text
 
 # Metrics that are shares of something or out of a hundred: their differences are reported in points.
-_POINTS = {"accuracy": 100.0, "macro_f1": 100.0, "exact_match": 100.0, "f1": 100.0, "chrf": 1.0,
-           "squad_exact_match": 100.0, "squad_f1": 100.0, "contains": 100.0}  # fmt: skip
+_POINTS = {"accuracy": 100.0, "accuracy_by_length": 100.0, "macro_f1": 100.0, "exact_match": 100.0, "f1": 100.0,
+           "squad_exact_match": 100.0, "squad_f1": 100.0, "contains": 100.0, "chrf": 1.0}  # fmt: skip
 _METRICS = {
     "accuracy": noted("accuracy"),
+    "accuracy_by_length": noted("accuracy by length"),
     "macro_f1": noted("macro-F1"),
     "exact_match": noted("exact match"),
     "f1": noted("token F1"),
@@ -32,7 +33,8 @@ WORDS = (
     noted("collect_model"), noted("preprocess"), noted("train"), noted("compress"), noted("evaluate"), noted("deploy"),
     noted("measure"), noted("probe"), noted("serve"), noted("load"), noted("account"), noted("total"),
     noted("total, at least"), noted("customer-service"), noted("question-answering"), noted("translation"),
-    noted("chat"), noted("language-modelling"), noted("seen"), noted("held out"), noted("allocated"), noted("active"),
+    noted("chat"), noted("language-modelling"), noted("multiple-choice"), noted("seen"), noted("held out"),
+    noted("allocated"), noted("active"),
     noted("request"), noted("token"), noted("training token"), noted("FLOP"), noted("billion parameter"), noted("cost"),
     noted("all others, and several together"), noted("what readings left open"), noted("spread between repetitions"),
     noted(

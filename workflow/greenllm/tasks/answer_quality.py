@@ -10,11 +10,12 @@ from greenllm.tasks.task import Answer, Task, mean_of
 
 
 def quality_of(task: Task, answers: Sequence[Answer], threshold: float, samples: int, seed: int) -> dict[str, Any]:
-    """Return `metrics`, `subsets` and `hand_over` of the predictions, each figure with its 95 % interval.
+    """Return `metrics`, `subsets` and `hand_over` of the predictions, each figure with its 95 % interval, and `chance`.
 
     `subsets` has the metrics of each kind of example. `hand_over` is about the answers that remain if those with a
     confidence below `threshold` go to a person: their share (`coverage`) and their metrics. It is None if the engine
-    reports no confidence, or if the task scores texts instead of answers.
+    reports no confidence, or if the task scores texts or choices instead of answers. `chance` is the primary metric of
+    a model that ignores its input.
     """
 
     def metrics(some: Sequence[Answer]) -> dict[str, dict[str, float]]:
@@ -26,8 +27,9 @@ def quality_of(task: Task, answers: Sequence[Answer], threshold: float, samples:
         "metrics": metrics(answers),
         "subsets": {kind: {"examples": len(some), "metrics": metrics(some)} for kind, some in by_kind.items()},
         "hand_over": None,
+        "chance": task.chance(answers),
     }
-    if task.scores_texts or any(answer["confidence"] is None for answer in answers):
+    if task.scores_texts or task.chooses or any(answer["confidence"] is None for answer in answers):
         return quality
     sure = np.array([answer["confidence"] >= threshold for answer in answers])
     kept = [answer for answer, keep in zip(answers, sure, strict=True) if keep]

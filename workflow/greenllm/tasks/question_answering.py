@@ -43,24 +43,29 @@ class QuestionAnswering(Task):
         near_duplicates=False,
     )
 
-    def rows(self, settings: EmbeddedData) -> Iterator[dict[str, str]]:
-        """Make questions about territories, currencies and languages, in English and `settings.languages`."""
+    def rows(self, settings: EmbeddedData, choices: int | None = None) -> Iterator[dict[str, str]]:
+        """Make questions about territories, currencies and languages, in English and `settings.languages`.
+
+        `choices` is the number of answers to choose from (None: the answer is free).
+        """
         languages = _languages(settings.languages)
         graph = cldr_graph(languages)
         phrasings = {path: {code: of[code] for code in languages} for path, of in CLDR_PHRASINGS.items()}
         cities = city_names(graph, languages)
-        return questions.questions(graph, phrasings, cities, languages, rows=settings.rows, seed=settings.seed)
+        return questions.questions(
+            graph, phrasings, cities, languages, rows=settings.rows, seed=settings.seed, choices=choices
+        )
 
     def check(self, settings: EmbeddedData) -> None:
         """Raise UserError if the embedded questions lack one of the languages."""
         _languages(settings.languages)
 
-    def rows_about(self, graph: Graph, settings: GraphData) -> Iterator[dict[str, str]]:
-        """Make questions about a graph of any subject."""
+    def rows_about(self, graph: Graph, settings: GraphData, choices: int | None = None) -> Iterator[dict[str, str]]:
+        """Make questions about a graph of any subject; `choices` as in `rows`."""
         graph, unknown = questions.leave_out(graph, settings.languages, settings.seed)
         phrasings = phrasings_of(graph, settings.languages)
         return questions.questions(
-            graph, phrasings, unknown, settings.languages, rows=settings.rows, seed=settings.seed
+            graph, phrasings, unknown, settings.languages, rows=settings.rows, seed=settings.seed, choices=choices
         )
 
     def score(self, answers: Sequence[Answer]) -> dict[str, float]:

@@ -5,19 +5,21 @@ from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
 
-from greenllm.config.models import Decision, EmbeddedData
+from greenllm.config.models import Decision, EmbeddedData, GraphData
 from greenllm.errors import UserError
+from greenllm.graph.triples import Graph
 from greenllm.tasks import squad
 
 # Smallest and largest value of a metric.
 RANGES: Mapping[str, tuple[float, float]] = {
     "exact_match": (0, 1),
     "accuracy": (0, 1),
+    "accuracy_by_length": (0, 1),
     "macro_f1": (0, 1),
     "f1": (0, 1),
     **dict.fromkeys(squad.METRICS, (0, 1)),
@@ -75,6 +77,8 @@ class Task(ABC):
     conversations: ClassVar[bool] = False
     # Whether quality is the likelihood of the texts, not of answers: predictions then have `nats`.
     scores_texts: ClassVar[bool] = False
+    # Whether quality is the likelihood of given choices: rows then have `choices`, and predictions `choice_nats`.
+    chooses: ClassVar[bool] = False
 
     @abstractmethod
     def rows(self, settings: EmbeddedData) -> Iterator[dict[str, str]]:
@@ -118,6 +122,13 @@ class Task(ABC):
         """Return the right answer as one line."""
         return one_line(row["completion"])
 
+    def choices(self, row: Mapping[str, str]) -> list[str]:
+        """Return the answers to choose from, the right one among them; none if the answer is free.
+
+        Raises ValueError, with the reason, if the row has no usable ones.
+        """
+        return []
+
     def score(self, answers: Sequence[Answer]) -> dict[str, float]:
         """Return each metric over all answers."""
         return {name: float(values.mean()) for name, values in _scores(answers).items()}
@@ -134,6 +145,15 @@ class Task(ABC):
 
 def _scores(answers: Sequence[Answer]) -> dict[str, NDArray[np.float64]]:
     return {"exact_match": exactly_right(answers), **squad.squad_scores(answers)}
+
+
+@runtime_checkable
+class AsksGraphs(Protocol):
+    """A task that makes its rows from a knowledge graph of any subject."""
+
+    def rows_about(self, graph: Graph, settings: GraphData) -> Iterator[dict[str, str]]:
+        """Make rows about a graph. Raises UserError if it is too small."""
+        ...
 
 
 def exactly_right(answers: Sequence[Answer]) -> NDArray[np.float64]:
