@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import shutil
 from pathlib import Path
 
 import pyarrow
@@ -272,4 +273,18 @@ def test_the_template_must_keep_turns_and_the_task_needs_one(tmp_path, prepared,
     assert main([*command, *out, "--model", str(forgetful), "--chat"]) == 2
     said = capsys.readouterr().err
     assert said.count("\n") == 1
-    assert "the assistant's turns can't be found" in said
+    assert "the assistant's turn, message 2, can't be found" in said
+
+
+def test_a_template_may_write_only_the_last_turn_with_its_reasoning(tmp_path, prepared):
+    thinking = make_fp32(tmp_path / "model")
+    last = "{% if m.role == 'assistant' and loop.last %}(thought){% endif %}{{ m.content }}"
+    (thinking / "chat_template.jinja").write_text(TEMPLATE.replace("{{ m.content }}", last))
+    shutil.copytree(prepared / "collected", tmp_path / "collected")
+    assert prepare(tmp_path, thinking) == 0
+    tokenizer = Tokenizer.from_file(str(thinking / "tokenizer.json"))
+    for row in pq.read_table(tmp_path / "prepared/train.parquet").slice(0, 5).to_pylist():
+        said = turns(int(row["id"].rpartition("-")[2]) - 1)
+        spans = zip(row["turns"][::2], row["turns"][1::2], strict=True)
+        learned = [tokenizer.decode(row["ids"][start:end], skip_special_tokens=False) for start, end in spans]
+        assert learned == [f"{said[1][1]}<eos>", f"(thought){said[3][1]}<eos>\n"]

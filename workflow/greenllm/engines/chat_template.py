@@ -64,24 +64,30 @@ class ChatTemplate:
         """Return a whole conversation, with all that the template writes.
 
         A turn of the assistant is what the template adds after the prompt for it: its content and, in most templates,
-        an end token. Raises PromptError if the template refuses the messages, or writes a turn in another way once
-        others follow.
+        an end token. Raises PromptError if the template refuses the messages, or a turn can't be found in what it
+        writes.
         """
         tokens = self._tokens
         contents = [{**message, "content": tokens.protected(message["content"])} for message in messages]
-        whole, turns = self._written(contents, prompted=False), []
-        for number, message in enumerate(messages):
-            if message["role"] == "assistant":
-                before = self._written(contents[:number], prompted=True)
-                after = self._written(contents[: number + 1], prompted=False)
-                if not (after.startswith(before) and whole.startswith(after)):
-                    raise PromptError(
-                        f"the model's chat template writes message {number + 1} of a conversation in another way once "
-                        "others follow, so the assistant's turns can't be found in it; use a model whose template "
-                        "doesn't"
-                    )
-                turns.append((len(before), len(after)))
-        return tokens.encode_spans(whole, turns)
+        whole = self._written(contents, prompted=False)
+        said = [number for number, message in enumerate(messages) if message["role"] == "assistant"]
+        return tokens.encode_spans(whole, [self._turn(whole, contents, number) for number in said])
+
+    def _turn(self, whole: str, messages: Sequence[Mapping[str, str]], number: int) -> tuple[int, int]:
+        """Return the span of a message of the assistant in the characters of the whole conversation."""
+        before = self._written(messages[:number], prompted=True)
+        after = self._written(messages[: number + 1], prompted=False)
+        if after.startswith(before) and whole.startswith(after):
+            return len(before), len(after)
+        # Some templates write a turn in another way once others follow, as without its empty reasoning.
+        through = before + messages[number]["content"]
+        end = self._tokens.special_end(whole, len(through)) if whole.startswith(through) else None
+        if end is None:
+            raise PromptError(
+                f"the assistant's turn, message {number + 1}, can't be found in the conversation that the model's chat "
+                "template writes; use a model whose template writes each turn after the prompt for it"
+            )
+        return len(before), end
 
     @functools.cached_property
     def _tokens(self) -> "_TemplateTokens":
@@ -108,6 +114,10 @@ class _TemplateTokens:
     def protected(self, content: str) -> str:
         """Return a message's content with marks in place of the special tokens that it spells."""
         return self._protected.put(content)
+
+    def special_end(self, written: str, place: int) -> int | None:
+        """Return where the special token ends that begins at a place of a template's output; None if none does."""
+        return self._special.end(written, place)
 
     def plain(self, written: str) -> str:
         """Return a template's output without marks."""
@@ -144,6 +154,10 @@ class _Marks:
         self._texts = {mark: text for text, mark in self.of.items()}
         self._text = re.compile("|".join(map(re.escape, sorted(texts, key=len, reverse=True))) or r"(?!)")
         self._mark = re.compile(f"{start}.")
+
+    def end(self, text: str, place: int) -> int | None:
+        match = self._text.match(text, place)
+        return None if match is None else match.end()
 
     def put(self, text: str) -> str:
         return self._text.sub(lambda match: self.of[match[0]], text)
