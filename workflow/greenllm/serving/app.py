@@ -30,14 +30,16 @@ def make_app(
     *,
     folder: Path = Path(),
     unload_after_s: float | None = None,
+    energy_threads: int | None = None,
 ) -> FastAPI:
     """Return the application that serves `engine` under the model name `name`, and counts its work in `served`.
 
     With `replies`, a chat is answered by the reply to the intent that the model names, if it is confident enough. With
     `unload_after_s`, the model of `folder` is unloaded after that time without requests, and loaded by the next one.
+    With `energy_threads`, each answer has its energy, counted as that of a job that reserved so many processors.
     Raises UserError if the engine can't do so.
     """
-    service = Service(engine, name, limits, served, replies, folder, unload_after_s)
+    service = Service(engine, name, limits, served, replies, folder, unload_after_s, energy_threads)
 
     @contextlib.asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
@@ -70,6 +72,10 @@ def make_app(
     async def model(asked: str) -> dict[str, Any]:
         service.check_model(asked)
         return service.model()
+
+    @app.get("/v1/energy/{answer}")
+    async def energy(answer: str) -> dict[str, Any]:
+        return service.energy(answer)
 
     @app.get("/health")
     async def health() -> dict[str, Any]:

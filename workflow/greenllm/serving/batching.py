@@ -13,7 +13,9 @@ from greenllm.engines import Completion, Engine, Prompt, ScoresTokens
 from greenllm.engines.decoding_choice import GREEDY, Decoding, ScoredPrompt, ScoredText
 from greenllm.errors import UserError
 from greenllm.serving.echo import after_prompt, with_prompt
+from greenllm.serving.energy_sampling import EnergySampling
 from greenllm.serving.idle_unloading import IdleUnloading
+from greenllm.serving.request_energy import RequestEnergy
 
 
 class QueueFull(Exception):  # noqa: N818
@@ -48,6 +50,7 @@ class QueuedRequest:
     answers: "Answers"
     echoed: ScoredPrompt | None = None
     cancelled: bool = False
+    energy: RequestEnergy | None = None
 
     def deliver(self, update: Update) -> None:
         """Pass new text, the completion or a failure to the event loop. Called by the engine's thread."""
@@ -106,18 +109,28 @@ class Batcher:
     A batch starts as soon as the engine is free. It takes the requests that wait then, up to `batch` of them: a lone
     request never waits for others. An engine that is unloaded is loaded again first, while its requests wait.
 
+    With `energy`, each request's energy is recorded before its answer is delivered.
+
     The event loop runs meanwhile. But ONNX Runtime GenAI holds Python's lock while it computes a token, so with that
     engine the loop runs between two tokens only.
     """
 
     def __init__(
-        self, engine: Engine, unloading: IdleUnloading, *, batch: int, queue: int, on_batch: Callable[[int], None]
+        self,
+        engine: Engine,
+        unloading: IdleUnloading,
+        *,
+        batch: int,
+        queue: int,
+        on_batch: Callable[[int], None],
+        energy: EnergySampling | None = None,
     ) -> None:
         self._engine = engine
         self._unloading = unloading
         self._batch = batch
         self._queue = queue
         self._on_batch = on_batch
+        self._energy = energy
         self._waiting: deque[QueuedRequest] = deque()
         self._changed = threading.Condition()
         self._closing = False
@@ -181,20 +194,34 @@ class Batcher:
             return [self._waiting.popleft() for _ in range(min(self._batch, len(self._waiting)))]
 
     def _answer(self, batch: list[QueuedRequest]) -> None:
+        completions: list[Completion] = []
+        if self._energy is not None:
+            self._energy.begin_batch()
+        try:
+            completions = self._completions(batch)
+        finally:
+            if self._energy is not None:
+                self._energy.end_batch(batch, completions)
+        for request, completion in zip(batch, completions, strict=True):
+            request.deliver(completion if request.echoed is None else with_prompt(request.echoed, completion))
+
+    def _completions(self, batch: list[QueuedRequest]) -> list[Completion]:
+        """Return the answers in the order of the batch; one for which no token is asked has only its prompt."""
         for request in batch:
             if request.question.echo:
                 request.echoed = self._echo(request.question)
                 if request.answers.streaming:
                     request.deliver(ScoredText(request.echoed.text, request.echoed.tokens))
-            if not request.question.max_tokens:
-                prompt_tokens = self._engine.count_tokens(request.question.prompt)
-                scored = None if request.question.decoding.alternatives is None else ()
-                self._complete(request, Completion("", 0, prompt_tokens, "length", scored=scored))
-        self._generate([request for request in batch if request.question.max_tokens])
+        generated = iter(self._generated([request for request in batch if request.question.max_tokens]))
+        return [next(generated) if one.question.max_tokens else self._empty(one.question) for one in batch]
 
-    def _generate(self, batch: list[QueuedRequest]) -> None:
+    def _empty(self, question: Question) -> Completion:
+        scored = None if question.decoding.alternatives is None else ()
+        return Completion("", 0, self._engine.count_tokens(question.prompt), "length", scored=scored)
+
+    def _generated(self, batch: list[QueuedRequest]) -> list[Completion]:
         if not batch:
-            return
+            return []
 
         def on_token(index: int, piece: str) -> None:
             request = batch[index]
@@ -202,7 +229,7 @@ class Batcher:
                 request.deliver(piece if request.echoed is None else after_prompt(request.echoed, piece))
 
         questions = [request.question for request in batch]
-        completions = self._engine.generate(
+        return self._engine.generate(
             [question.prompt for question in questions],
             [question.max_tokens for question in questions],
             on_token if any(request.answers.streaming for request in batch) else None,
@@ -210,11 +237,6 @@ class Batcher:
             confidence=any(question.confidence for question in questions),
             decodings=[question.decoding for question in questions],
         )
-        for request, completion in zip(batch, completions, strict=True):
-            self._complete(request, completion)
-
-    def _complete(self, request: QueuedRequest, completion: Completion) -> None:
-        request.deliver(completion if request.echoed is None else with_prompt(request.echoed, completion))
 
     def _echo(self, question: Question) -> ScoredPrompt:
         alternatives = question.decoding.alternatives

@@ -37,6 +37,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add("--until-eof", action="store_true", help="also stop when standard input ends, as when the caller dies")
     help = "unload the model after this time without a request; the next one waits until it is loaded (default: never)"
     add("--unload-after", type=float, metavar="SECONDS", help=help)
+    help = "count the energy (J) of each answer: usage.energy, GET /v1/energy/ID, /metrics (default: off)"
+    add("--energy", action="store_true", help=help)
     help = "largest request body (default: 1048576)"
     add("--max-body", type=int, default=1024 * 1024, metavar="BYTES", help=help)
 
@@ -99,6 +101,7 @@ def _serve(arguments: argparse.Namespace, listener: socket.socket) -> None:
         read_replies(arguments.folder),
         folder=arguments.folder,
         unload_after_s=arguments.unload_after,
+        energy_threads=threads if arguments.energy else None,
     )
     host, port = listener.getsockname()[:2]
     url = f"http://{f'[{host}]' if ':' in host else host}:{port}"

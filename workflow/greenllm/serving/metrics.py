@@ -5,6 +5,8 @@ from collections.abc import Callable
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from greenllm.serving.request_energy import SharedInterval
+
 SECONDS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 30, 60)
 
 
@@ -35,9 +37,32 @@ class Metrics:
         self.load_s = Histogram("greenllm_load_duration_seconds", text, buckets=SECONDS, registry=registry)
         Gauge("greenllm_waiting_requests", "Requests in the queue.", registry=registry).set_function(waiting)
 
+    def of_energy(self) -> "EnergyMetrics":
+        """Add the server's energy."""
+        return EnergyMetrics(self._registry)
+
     def text(self) -> bytes:
         """Return all metrics in Prometheus' text format."""
         return generate_latest(self._registry)
+
+
+class EnergyMetrics:
+    """The energy of one server: of its answers, and idle. Both together are what its meter counted."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        names = ["component", "use"]
+        text = "The server's energy, by component (gpu, cpu, dram) and use: requests, or idle."
+        self._own_J = Counter("greenllm_energy_joules", text, names, registry=registry)
+        text = "What the same sensors counted of the whole host meanwhile, by component."
+        self._host_J = Counter("greenllm_host_energy_joules", text, names[:1], registry=registry)
+
+    def count(self, shared: SharedInterval) -> None:
+        """Add an interval whose energy is shared."""
+        for component, energy_J in shared.growth.components_J.items():
+            self._own_J.labels(component, "requests").inc(energy_J * shared.requests)
+            self._own_J.labels(component, "idle").inc(energy_J * shared.idle)
+        for component, energy_J in shared.growth.host_J.items():
+            self._host_J.labels(component).inc(energy_J)
 
 
 class CountRequests:

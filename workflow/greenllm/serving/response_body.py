@@ -29,6 +29,11 @@ class ResponseBody:
         }
         self._begun: set[int] = set()
 
+    @property
+    def id(self) -> str:
+        """The answer's id."""
+        return str(self._head["id"])
+
     def whole(self, completions: Sequence[Completion]) -> dict[str, Any]:
         """Return all answers in one piece."""
         choices = [self._choice(index, completion) for index, completion in enumerate(completions)]

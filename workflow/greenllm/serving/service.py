@@ -14,11 +14,13 @@ from fastapi.responses import JSONResponse, Response, StreamingResponse
 from greenllm.engines import Completion, Engine, Prompt, PromptError, ScoresTokens
 from greenllm.serving import protocol
 from greenllm.serving.batching import Answers, Batcher, EngineFailed, Question, QueueFull
+from greenllm.serving.energy_sampling import KEPT_S, EnergySampling
 from greenllm.serving.event_stream import MEDIA_TYPE, event
 from greenllm.serving.idle_unloading import IdleUnloading
 from greenllm.serving.limits import Limits, answer_limit
 from greenllm.serving.metrics import Metrics
 from greenllm.serving.refusals import CLIENT_GONE, ENGINE_FAILED, Refused
+from greenllm.serving.request_energy import RequestEnergy
 from greenllm.serving.response_body import ResponseBody
 from greenllm.serving.scripted_replies import Replies
 
@@ -42,20 +44,33 @@ class Exchange:
     body: ResponseBody
     answers: Answers
     began_s: float
+    energy: EnergySampling | None
 
     def last_events(self, completions: Sequence[Completion]) -> bytes:
         """Return the end of a stream: the token counts if requested, and [DONE]."""
         last = [b"data: [DONE]\n\n"]
         if self.request.stream_options and self.request.stream_options.include_usage:
-            last.insert(0, event(self.body.usage_chunk(completions)))
+            last.insert(0, event(self.with_energy(self.body.usage_chunk(completions))))
         return b"".join(last)
+
+    @property
+    def energies(self) -> list[RequestEnergy]:
+        """The energy of each answer; empty where the server does not count it."""
+        return [request.energy for request in self.answers.requests if request.energy is not None]
+
+    def with_energy(self, content: dict[str, Any]) -> dict[str, Any]:
+        """Return an answer, or a chunk of one, with the energy beside its token counts, where the server counts it."""
+        if self.energy is not None:
+            content["usage"]["energy"] = self.energy.described(self.energies)
+        return content
 
 
 class Service:
     """Answers requests by one engine, under one model name, and counts the work in `served`.
 
     With `replies`, a chat is answered by the reply to the intent that the model names. With `unload_after_s`, the model
-    of `folder` is unloaded after that time without requests. Raises UserError if the engine can't do so.
+    of `folder` is unloaded after that time without requests. With `energy_threads`, it counts the energy of its
+    answers, as a job that reserved so many processors. Raises UserError if the engine can't do so.
     """
 
     def __init__(
@@ -67,17 +82,28 @@ class Service:
         replies: Replies | None,
         folder: Path,
         unload_after_s: float | None,
+        energy_threads: int | None = None,
     ) -> None:
         self.metrics = Metrics(lambda: self._batcher.waiting())
         self._unloading = IdleUnloading(engine, folder, unload_after_s, self.metrics)
         self._engine, self._name, self._limits, self._served, self._replies = engine, name, limits, served, replies
+        self._energy = (
+            None if energy_threads is None else EnergySampling(energy_threads, engine.gpus, self.metrics.of_energy())
+        )
         self._batcher = Batcher(
-            engine, self._unloading, batch=limits.batch, queue=limits.queue, on_batch=self.metrics.batch.observe
+            engine,
+            self._unloading,
+            batch=limits.batch,
+            queue=limits.queue,
+            on_batch=self.metrics.batch.observe,
+            energy=self._energy,
         )
 
     async def close(self) -> None:
         """Answer the requests in the queue, then stop the engine's thread."""
         await asyncio.to_thread(self._batcher.close)
+        if self._energy is not None:
+            await asyncio.to_thread(self._energy.close)
 
     def check_model(self, asked: str | None) -> None:
         """Raise `Refused` if a request is for another model."""
@@ -94,6 +120,15 @@ class Service:
         engine = self._engine
         described = {"engine": engine.name, "precision": engine.precision, "gpus": engine.gpus}
         return {"status": "ok", "model": self._name, "loaded": self._unloading.loaded, **described}
+
+    def energy(self, answer: str) -> dict[str, Any]:
+        """Return the energy of an answer, by its id; raise `Refused` where it is unknown."""
+        if self._energy is None:
+            raise Refused(404, "this server does not count energy; start it with --energy", code="energy_off")
+        if (found := self._energy.of(answer)) is None:
+            message = f"no energy of an answer {answer!r} here; it is kept for {KEPT_S / 60:g} minutes"
+            raise Refused(404, message, code="answer_not_found")
+        return {"id": answer, "object": "energy", **found}
 
     async def complete(self, http: HttpRequest, request: protocol.CompletionRequest) -> Response:
         """Answer plain prompts."""
@@ -144,7 +179,7 @@ class Service:
             answers = self._batcher.submit(questions, streaming=streaming)
         except QueueFull:
             raise Refused(429, "the queue is full; try again later", code="queue_full") from None
-        return Exchange(request, body, answers, began_s)
+        return Exchange(request, body, answers, began_s, self._energy)
 
     async def _answered(self, http: HttpRequest, exchange: Exchange) -> Response:
         return self.streamed(exchange) if exchange.request.stream else await self.whole(http, exchange)
@@ -161,7 +196,7 @@ class Service:
         completions = await self._completions(http, exchange)
         if completions is None:
             return Response(status_code=CLIENT_GONE)
-        return JSONResponse(exchange.body.whole(completions))
+        return JSONResponse(exchange.with_energy(exchange.body.whole(completions)))
 
     async def scripted(
         self, http: HttpRequest, request: protocol.ChatRequest, prompt: str, replies: Replies
@@ -186,7 +221,7 @@ class Service:
         shown = dataclasses.replace(completions[0], text=reply.text, finish_reason="stop")
         reason = {"greenllm": reply.described()}  # beside OpenAI's own fields
         if not request.stream:
-            return JSONResponse(body.whole([shown]) | reason)
+            return JSONResponse(exchange.with_energy(body.whole([shown])) | reason)
         self.metrics.first_token_s.observe(time.perf_counter() - exchange.began_s)
         content = event(body.chunk(shown.text)) + event(body.chunk("", shown.finish_reason) | reason)
         return Response(content + exchange.last_events([shown]), media_type=MEDIA_TYPE, headers=NOT_STORED)
@@ -247,6 +282,8 @@ class Service:
         self.metrics.completion_tokens.inc(tokens)
         self.metrics.prompt_tokens.inc(prompt_tokens)
         self.metrics.latency_s.observe(time.perf_counter() - exchange.began_s)
+        if self._energy is not None:
+            self._energy.keep(exchange.body.id, exchange.energies)
 
     def _drop(self, exchange: Exchange) -> None:
         self._batcher.cancel(exchange.answers)

