@@ -83,6 +83,13 @@ def test_a_stream_may_begin_with_a_byte_order_mark(tmp_path: Path) -> None:
     assert load(tmp_path, [b"\xef\xbb\xbf" + stream("\n").encode()])["text"] == TEXT
 
 
+def test_a_stream_may_end_with_the_reason_of_its_end(tmp_path: Path) -> None:
+    """As that of `transformers serve`, which sends no [DONE]."""
+    last = json.dumps({"choices": [{"text": "", "finish_reason": "length"}], "usage": USAGE})
+    answer = load(tmp_path, [f"data: {chunk(TEXT)}\n\ndata: {last}\n\n".encode()])
+    assert (answer["text"], answer["error"], answer["tokens"]) == (TEXT, None, 3)
+
+
 def test_a_stream_that_ends_before_its_answer_is_an_error(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert load(tmp_path, [f"data: {chunk(TEXT)}\n\n".encode()]) == {"status": 2}
     assert "ended before the answer did" in capsys.readouterr().err

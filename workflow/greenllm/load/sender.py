@@ -123,7 +123,8 @@ def _read(answer: Answered, stream: bytes) -> None:
                 _add(answer, json.loads(event))
     except (ValueError, KeyError, TypeError, AttributeError):
         answer.error = "not a valid OpenAI stream"
-    if events[-1:] != ["[DONE]"] and answer.error is None:
+    # `transformers serve` sends no [DONE]; its last event has the reason for which the answer ended.
+    if events[-1:] != ["[DONE]"] and answer.finish_reason is None and answer.error is None:
         answer.error = "the stream ended before the answer did"
 
 

