@@ -35,7 +35,7 @@ def experiment_problems(config: Config) -> list[str]:
             *_recipes(experiment, config.recipes),
             *_task(experiment, plan.decision(name)),
             *_evaluation(experiment, plan.evaluation(name)),
-            *(f"model.{problem}" for problem in _model(experiment.model)),
+            *(f"model.{problem}" for problem in (*_model(experiment.model), *_conversations(experiment))),
             *_deployment(plan.deployment(name)),
             *_repeated(experiment, plan.deployment(name)),
         )
@@ -99,6 +99,19 @@ def _model(model: Model) -> Iterator[str]:
         for key in ("served_name", "key_variable", "cgroup"):
             if getattr(model, key) is not None:
                 yield f"{key}: is used only with an endpoint, but init is {model.init!r}"
+
+
+def _conversations(experiment: Experiment) -> Iterator[str]:
+    """Yield why the model can't hold the task's conversations."""
+    task, model = TASKS.get(experiment.task), experiment.model
+    if task is None or not task.conversations or init_problem(model):
+        return
+    if is_endpoint(model.init):
+        yield f"init: the task {task.name} asks with several turns, which endpoints don't get; expected a model"
+    elif model.init == "scratch":
+        yield f"init: the task {task.name} needs a chat template, which scratch has not; name an instruct model"
+    elif not model.chat:
+        yield f"chat: the task {task.name} needs the model's chat template; write chat: true"
 
 
 def _deployment(deployment: Deployment) -> Iterator[str]:

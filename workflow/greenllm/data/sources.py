@@ -10,6 +10,7 @@ from greenllm import __version__
 from greenllm.config.models import EmbeddedData, FileData, GraphData, HarnessData, HubData, Mapped, UrlData
 from greenllm.data import formats, hub
 from greenllm.data.arrow_rows import rows_of
+from greenllm.data.conversations import ConversationForm, as_messages, form_of
 from greenllm.data.download import download
 from greenllm.data.raw_rows import OPTIONAL, Raw, check_columns, mapped
 from greenllm.documents.card import BadRow
@@ -147,23 +148,23 @@ class Files:
     """Files on this machine."""
 
     def __init__(self, task: Task, settings: FileData, base: Path) -> None:
-        self._settings, self._base = settings, base
-        self._columns = _columns(task, settings)
+        self._task, self._settings, self._base = task, settings, base
+        _columns(task, settings)  # wrong names are reported before any file is read
         self.card: dict[str, Any] = {"origin": settings.origin or "local files", "licence": settings.licence}
 
     def parts(self) -> Iterator[Part]:
         """Yield a part per file."""
         for name, file in (("train", self._settings.train), ("test", self._settings.test)):
             if file is not None:
-                yield _file_part(name, file, self._base / Path(file).expanduser(), self._settings, self._columns)
+                yield _file_part(name, file, self._base / Path(file).expanduser(), self._task, self._settings)
 
 
 class Urls:
     """Files to download, each with its expected SHA-256."""
 
     def __init__(self, task: Task, settings: UrlData, downloads: Path) -> None:
-        self._settings, self._downloads = settings, downloads
-        self._columns = _columns(task, settings)
+        self._task, self._settings, self._downloads = task, settings, downloads
+        _columns(task, settings)  # wrong names are reported before any file is downloaded
         self.card: dict[str, Any] = {"origin": settings.origin or settings.train.url, "licence": settings.licence}
 
     def parts(self) -> Iterator[Part]:
@@ -171,7 +172,7 @@ class Urls:
         for name, file in (("train", self._settings.train), ("test", self._settings.test)):
             if file is not None:
                 path = download(file.url, file.sha256, self._downloads)
-                yield _file_part(name, file.url, path, self._settings, self._columns)
+                yield _file_part(name, file.url, path, self._task, self._settings)
 
 
 class Hub:
@@ -181,8 +182,7 @@ class Hub:
         from huggingface_hub import HfApi
         from huggingface_hub.errors import OfflineModeIsEnabled
 
-        self._settings = settings
-        self._columns = _columns(task, settings)
+        self._task, self._settings = task, settings
         licence, revision = settings.licence, settings.revision
         # The hub is asked first, since without a network `datasets` retries for half a minute.
         with hub.one_line_errors("data set", settings.id, settings.revision):
@@ -207,8 +207,9 @@ class Hub:
             if split is not None:
                 file = f"{self._settings.id}[{split}]"
                 data = self._load(split)
-                check_columns(file, data.column_names, self._columns)
-                rows = mapped(_hub_rows(data, self._columns), file, self._columns, "utf-8")
+                columns, form = _read_columns(self._task, self._settings, data.column_names, file)
+                check_columns(file, data.column_names, columns)
+                rows = _mapped(_hub_rows(data, columns), file, columns, "utf-8", form)
                 yield Part(name, file, rows, {"bytes": data.info.size_in_bytes})
 
     def _load(self, split: str) -> Any:
@@ -257,10 +258,36 @@ def _linking(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     return {"linking": {"right": share, "ambiguous": ambiguous}} if linked else {}
 
 
-def _file_part(name: str, file: str, path: Path, settings: Mapped, columns: Mapping[str, str]) -> Part:
-    table = formats.read(path, file, settings.format, settings.encoding, columns, settings.separator)
+def _file_part(name: str, file: str, path: Path, task: Task, settings: Mapped) -> Part:
+    how = (settings.format, settings.encoding)
+    names = formats.column_names(path, file, *how, settings.separator) if task.conversations else []
+    columns, form = _read_columns(task, settings, names, file)
+    table = formats.read(path, file, *how, columns, settings.separator)
     facts = {"sha256": sha256_of(path), "bytes": path.stat().st_size, **table.facts}
-    return Part(name, file, mapped(table, file, columns, settings.encoding), facts)
+    return Part(name, file, _mapped(table, file, columns, settings.encoding, form), facts)
+
+
+def _read_columns(
+    task: Task, settings: Mapped, names: Sequence[str], file: str
+) -> tuple[dict[str, str], ConversationForm | None]:
+    """Return our column → the file's, of the columns to read, and the form of its conversations if the task has some.
+
+    `names` are those of the file's columns.
+    """
+    columns = _columns(task, settings)
+    if not task.conversations:
+        return columns, None
+    form = form_of(names, {str(ours): theirs for ours, theirs in settings.columns.items()}, file, settings.encoding)
+    return {**form.columns, **{ours: theirs for ours, theirs in columns.items() if ours in OPTIONAL}}, form
+
+
+def _mapped(
+    raws: Iterable[Raw], file: str, columns: Mapping[str, str], encoding: str, form: ConversationForm | None
+) -> Iterator[dict[str, Any] | BadRow]:
+    if form is None:
+        return mapped(raws, file, columns, encoding)
+    beside = {ours: theirs for ours, theirs in columns.items() if ours in OPTIONAL}
+    return mapped(as_messages(raws, form), file, {"messages": "messages", **beside}, encoding)
 
 
 def _columns(task: Task, settings: Mapped) -> dict[str, str]:
