@@ -192,7 +192,7 @@ def test_sampled_answers_are_the_same_in_each_run_and_count_by_row(folder, tmp_p
     assert metrics["sampling"] == sampling
     assert (metrics["examples"], len(predictions)) == (20, 60)
     assert len({line["sampling"]["seed"] for line in predictions}) == 60
-    by_row = {}
+    by_row: dict[str, list[bool]] = {}
     for line in predictions:
         by_row.setdefault(line["id"], []).append(line["prediction"] == line["completion"])
     assert any(len(set(right)) == 2 for right in by_row.values())  # the draws of a row differ

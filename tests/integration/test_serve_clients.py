@@ -30,7 +30,7 @@ def answer(fp32: Path) -> str:
 def test_langchain_chats_streams_and_samples(url: str, answer: str) -> None:
     from langchain_openai import ChatOpenAI
 
-    chat = ChatOpenAI(base_url=url, api_key="none", model="tiny", max_tokens=8, max_retries=0)  # type: ignore[call-arg, arg-type]
+    chat = ChatOpenAI(base_url=url, api_key="none", model="tiny", max_tokens=8, max_retries=0)
     told = chat.invoke(TEXTS[0])
     assert told.content == answer
     assert told.usage_metadata is not None
