@@ -294,13 +294,15 @@ class Simulation:
         failed: Mapping[str, str] | None = None,
         twin: float | None = None,
         on_cpu: Sequence[str] = (),
+        lengths: Sequence[tuple[int, int]] = ((14, 4),),
     ) -> str:
         """Measure servers side by side: all are idle, then each is busy for its `seconds` in all, in turn.
 
         Each answers 1,000 requests at each concurrency. At a concurrency of c they take 1 / sqrt(c) of the time.
         Rounds differ in length by about 1 %, and are divided among the `starts`. `failed` has the reason of each server
         that failed. With `twin`, a second server of the first recipe is busy for this time. Where the host has a GPU,
-        servers compute there, but for those `on_cpu`.
+        servers compute there, but for those `on_cpu`. The requests of a round have `lengths`, tokens in and out, in
+        turn; a token out takes ten times as long as one in.
         """
         names: dict[str, Any] = {"experiment": experiment, "seed": seed}
         first = next(iter(seconds))
@@ -316,7 +318,7 @@ class Simulation:
         for many in concurrency:
             for block in range(rounds):
                 for name, lasting in busy_s.items():
-                    weights = _weights(name, rounds)
+                    weights = _weights(name, rounds, lengths)
                     length = lasting * shares[many] * weights[block] / sum(weights)
                     turns[name].setdefault(many, []).append((block, start, start + length))
                     start += length
@@ -359,7 +361,8 @@ class Simulation:
                     points=[]
                     if name in (failed or {})
                     else [
-                        self.point(many, spans, served[name], rounds // starts) for many, spans in turns[name].items()
+                        self.point(many, spans, served[name], rounds // starts, lengths)
+                        for many, spans in turns[name].items()
                     ],
                     model_bytes=5_100_000 if name != "int8" else 2_300_000,
                     memory_bytes=310_000_000 if name != "int8" else 120_000_000,
@@ -382,7 +385,14 @@ class Simulation:
             boot_id=f"boot-{self.host}",
         )
 
-    def point(self, concurrency: int, spans: Sequence[tuple[int, float, float]], serve_id: str, each: int) -> LoadPoint:
+    def point(
+        self,
+        concurrency: int,
+        spans: Sequence[tuple[int, float, float]],
+        serve_id: str,
+        each: int,
+        lengths: Sequence[tuple[int, int]],
+    ) -> LoadPoint:
         """Return the measurement of 1,000 requests at one concurrency.
 
         `spans`: block, start and end of each round; `each`: the rounds of each start of the server.
@@ -404,8 +414,8 @@ class Simulation:
                     block=block,
                     serve_id=serve_id,
                     answered=1000 // rounds,
-                    completion_tokens=4000 // rounds,
-                    prompt_tokens=14000 // rounds,
+                    completion_tokens=lengths[block % len(lengths)][1] * (1000 // rounds),
+                    prompt_tokens=lengths[block % len(lengths)][0] * (1000 // rounds),
                 )
                 for block, start_s, end_s in spans
             ],
@@ -415,10 +425,12 @@ class Simulation:
         )
 
 
-def _weights(name: str, rounds: int) -> list[float]:
+def _weights(name: str, rounds: int, lengths: Sequence[tuple[int, int]]) -> list[float]:
     """Return how long a server's rounds last, relative to each other."""
     chance = random.Random(name)
-    return [chance.gauss(1, 0.01) for _ in range(rounds)]
+    work = [lengths[block % len(lengths)] for block in range(rounds)]
+    mean = sum(prompt + 10 * generated for prompt, generated in work) / rounds
+    return [chance.gauss(1, 0.01) * (prompt + 10 * generated) / mean for prompt, generated in work]
 
 
 def whole_study(results: Path, seeds: list[int] | None = None, measured: bool = False) -> Simulation:

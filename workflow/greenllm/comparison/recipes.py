@@ -20,11 +20,13 @@ from greenllm.comparison.rows import (
     Qualifies,
     Quality,
     RecipeRow,
+    TokenEnergy,
     Twin,
     Verdict,
 )
 from greenllm.comparison.served import Serving
 from greenllm.comparison.spread import Repeated
+from greenllm.comparison.token_energy import TokenEnergyUnknown, token_energy
 from greenllm.documents.evaluation import HandedOver, ModelQuality
 from greenllm.estimate import Estimate, Interval, total
 from greenllm.study.results import Key, Study
@@ -216,6 +218,7 @@ class Comparison:
         factor = None if same else self.request.times_less(self.baseline, recipe)
         raw = self.request.verdict(self.baseline, recipe)
         accelerator = self.measured("accelerator_per_request").mean(recipe)
+        by_token, no_token_energy = self._token_energy(recipe)
         return RecipeRow(
             recipe=recipe,
             is_baseline=same,
@@ -255,7 +258,20 @@ class Comparison:
             reason=_first(serving.reason for serving in servings) if servings else self._why_not_served(recipe),
             qualifies=qualifies,
             on_front=on_front,
+            token_energy=by_token,
+            token_energy_reason=no_token_energy,
         )
+
+    def _token_energy(self, recipe: str) -> tuple[TokenEnergy | None, str | None]:
+        """Return what a token of a recipe takes, or why that is unknown."""
+        models = self.models[recipe].items()
+        points = {seed: model.serving.compared for seed, model in models if model.serving is not None}
+        if not points:
+            return None, None
+        try:
+            return token_energy(points), None
+        except TokenEnergyUnknown as unknown:
+            return None, str(unknown)
 
     def _break_even(self, recipe: str) -> BreakEven | None:
         return break_even(self.request, self.produce, self.baseline, recipe)

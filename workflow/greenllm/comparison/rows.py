@@ -49,6 +49,35 @@ class EnergySpread(AccountPart):
     note: str
 
 
+class TokenRange(AccountPart):
+    """The shortest and the longest mean length of a measured round, in tokens for each request."""
+
+    low: Number
+    high: Number
+
+
+class TokenEnergy(AccountPart):
+    """What a request, an input token and an output token take of a recipe's server, by regression over its rounds.
+
+    `coefficients_J` belong to the `columns` of work ("requests", "prompt": input tokens that were not cached, "cached",
+    "generated": output tokens). `covariance_J2` and `freedom` are those of the spread between starts, `sensors` are the
+    sensors' 95 % bounds, relative to the value. Beyond `prompt_tokens` and `generated_tokens` for
+    each request, the measured lengths, it is an extrapolation.
+    """
+
+    request_J: Interval
+    prompt_token_J: Interval
+    cached_prompt_token_J: Interval | None
+    generated_token_J: Interval
+    columns: list[str]
+    coefficients_J: list[Number]
+    covariance_J2: list[list[Number]]
+    freedom: int
+    sensors: tuple[Number, Number]
+    prompt_tokens: TokenRange
+    generated_tokens: TokenRange
+
+
 class CurvePoint(AccountPart):
     """A recipe's energy and speed at one concurrency (requests in flight)."""
 
@@ -132,6 +161,8 @@ class RecipeRow(AccountPart):
     parts: list[Factor] = Field(default_factory=list)
     verdict_as_measured: Verdict | None = None  # before the twin withholds it
     threads: ThreadChoice | None = None
+    token_energy: TokenEnergy | None = None
+    token_energy_reason: str | None = None  # why it is unknown
 
 
 class Advice(AccountPart):

@@ -43,6 +43,8 @@ class IdleTime(WrittenPart):
 class MeasuredRound(WrittenPart):
     """One round of requests; `serve_id` is the id of the attempt that served it, None for a server elsewhere.
 
+    `cached_prompt_tokens` are those of the `prompt_tokens` that the server did not compute anew; None: it reports none.
+
     Servers are started several times, and sent rounds after each `start`. Where all are loaded at once, the rounds of a
     `block` were sent one after the other, one to each server; otherwise those of one start have the same block.
     """
@@ -55,6 +57,7 @@ class MeasuredRound(WrittenPart):
     failed: int = 0
     completion_tokens: int | None
     prompt_tokens: int | None = None
+    cached_prompt_tokens: int | None = None
     energy_J: Interval | None = None
 
 

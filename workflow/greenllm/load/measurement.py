@@ -20,7 +20,7 @@ from greenllm.load.measurement_job import Contender, MeasurementJob
 from greenllm.load.per_unit import energy_per_unit
 from greenllm.load.prompts import read_prompts
 from greenllm.load.side_by_side import Concurrency, Measured, PlacedRound, SideBySideMeasurement
-from greenllm.load.summary import summary_of
+from greenllm.load.summary import sum_known, summary_of
 from greenllm.serving.bundle import model_bytes
 
 UNKNOWN = "the sensors were not read within the window, or there are none"
@@ -141,6 +141,7 @@ def _point(
                 failed=own.failed,
                 completion_tokens=own.completion_tokens,
                 prompt_tokens=own.prompt_tokens,
+                cached_prompt_tokens=sum_known(answer.cached_prompt_tokens for answer in one.sent.answered),
                 energy_J=interval_of(spent),
             )
             for one, own, spent in zip(placed, by_round, energies, strict=True)

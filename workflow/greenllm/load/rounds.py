@@ -34,6 +34,7 @@ class Answered:
     text: str = ""
     tokens: int | None = None
     prompt_tokens: int | None = None
+    cached_prompt_tokens: int | None = None
     finish_reason: str | None = None
     latency_s: float | None = None
     time_to_first_token_s: float | None = None

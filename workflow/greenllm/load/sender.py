@@ -137,3 +137,4 @@ def _add(answer: Answered, event: Mapping[str, Any]) -> None:
     if usage := event.get("usage"):
         answer.tokens = usage["completion_tokens"]
         answer.prompt_tokens = usage["prompt_tokens"]
+        answer.cached_prompt_tokens = (usage.get("prompt_tokens_details") or {}).get("cached_tokens")

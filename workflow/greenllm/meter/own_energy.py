@@ -1,6 +1,7 @@
 """The energy of this very process, with its threads and descendants, from sample to sample, while it runs."""
 
 import contextlib
+import math
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -13,7 +14,7 @@ from greenllm.meter.discovery import find_sensors
 from greenllm.meter.gpus import visible
 from greenllm.meter.host import host_name, processor_count
 from greenllm.meter.pace import Pace
-from greenllm.meter.provisional import Provisional
+from greenllm.meter.provisional import Provisional, renewal_J
 from greenllm.meter.sampler import Row, Sampler
 from greenllm.meter.sensors import nvml
 
@@ -108,18 +109,24 @@ class OwnEnergy:
             self._host, self._last_s - self._began_s, (), self._sampler.troubles, self._sampler.tick_s
         )
         before, self._counts = self._counts, self._counted(components)
+        components_J = _grown_each(before.components_J, self._counts.components_J)
         unknown = [one for one in components if one.energy is None and one.component in SUMMED]
         known = [one for one in components if one.energy is not None and one.component in SUMMED]
         reasons = [f"{one.component} {one.device}: {one.reason}" for one in unknown]
         return EnergyGrowth(
             then_s,
             self._last_s,
-            _grown(before.energy_J, self._counts.energy_J),
-            _grown_each(before.components_J, self._counts.components_J),
+            _grown(before.energy_J, self._counts.energy_J, self._lag(components_J, self._last_s - then_s)),
+            components_J,
             _grown_each(before.host_J, self._counts.host_J),
             "modelled" if any(one.quality != "measured" for one in known) else "measured",
             "; ".join(reasons) or None,
         )
+
+    def _lag(self, components_J: Mapping[str, float], span_s: float) -> float:
+        """Return the uncertainty of an interval's energy (J) from GPUs whose counters are renewed now and then."""
+        period_s = max(self._sampler.tick_s.values(), default=0.0)
+        return renewal_J(period_s, components_J.get("gpu", 0.0) / span_s) if span_s > 0 else 0.0
 
     def close(self) -> None:
         """Close the sensors."""
@@ -148,14 +155,14 @@ class OwnEnergy:
         return _Counts(None if energy is None else energy.interval(), own, host)
 
 
-def _grown(before: Interval | None, now: Interval | None) -> Interval | None:
-    """Return the growth of an energy; its bounds are as wide, relative to it, as those of the whole."""
+def _grown(before: Interval | None, now: Interval | None, lag_J: float) -> Interval | None:
+    """Return the growth of an energy; its bounds are as wide, relative to it, as those of the whole, and by the lag."""
     if now is None:
         return None
     grown_J = now.value - (before.value if before is not None else 0.0)
-    if now.value <= 0:
-        return Interval(grown_J, grown_J, grown_J)
-    return Interval(grown_J, grown_J * now.low / now.value, grown_J * now.high / now.value)
+    relative = (now.low / now.value, now.high / now.value) if now.value > 0 else (1.0, 1.0)
+    below_J, above_J = (math.hypot(grown_J * (bound - 1), lag_J) for bound in relative)
+    return Interval(grown_J, max(0.0, grown_J - below_J), grown_J + above_J)
 
 
 def _grown_each(before: Mapping[str, float], now: Mapping[str, float]) -> dict[str, float]:

@@ -213,8 +213,8 @@ class Provisional:
     def _unseen_J(self, i: int, tick_s: Mapping[str, float]) -> float:
         """The uncertainty (J, 95 %) from sensors that are renewed at intervals.
 
-        A counter lags by up to a period at both ends of the job (the sum of two errors that are uniform within ±h is
-        within ±1.55 h). A gauge's changes happened anywhere between two windows, at worst all at the same end.
+        A counter lags at both ends of the job (`renewal_J`). A gauge's changes happened anywhere between two windows,
+        at worst all at the same end.
         """
         sensor, gauge = self._sensors[i], self._sensors[i].gauge
         if gauge is not None:
@@ -223,7 +223,7 @@ class Provisional:
             return math.hypot(self._changed_W[i] * gauge.refresh_s * (1 - gauge.window_part) / 2, lag_J, lag_J)
         if (period_s := tick_s.get(sensor.device)) is None or not (known_s := self._covered_s(i)):
             return 0.0
-        return 1.55 * period_s / 2 * sum(self._counted[i].values()) / known_s
+        return renewal_J(period_s, sum(self._counted[i].values()) / known_s)
 
     def components(
         self,
@@ -304,6 +304,14 @@ class Provisional:
     def parameters(self) -> dict[str, Parameter]:
         """The parameters of the components."""
         return {name: p for sensor in self._sensors for name, p in sensor.parameters.items()} | self._unseen
+
+
+def renewal_J(period_s: float, power_W: float) -> float:
+    """Return the uncertainty (J, 95 %) of what a counter counted that is renewed once in a period.
+
+    It lags by up to a period at both ends: the sum of two errors that are uniform within ±h is within ±1.55 h.
+    """
+    return 1.55 * period_s / 2 * power_W
 
 
 def _part(own: float, in_use: float, reserved: float, whole: float) -> float:

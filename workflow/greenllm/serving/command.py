@@ -88,11 +88,14 @@ def _serve(arguments: argparse.Namespace, listener: socket.socket) -> None:
     from greenllm.serving.scripted_replies import read_replies
     from greenllm.serving.service import Served
 
+    manifest = read_manifest(arguments.folder)
+    if arguments.energy and manifest.endpoint is not None:
+        raise UserError(f"--energy: {arguments.folder} is computed by another server, which is not metered here")
     threads = usable_threads(arguments.threads or len(usable_cpus()))
     engine = load_engine(arguments.folder, threads=threads, device=arguments.device)
     limits = Limits(arguments.batch, arguments.queue, arguments.max_tokens, arguments.max_body)
     served = Served()
-    name = arguments.name or read_manifest(arguments.folder).name or arguments.folder.resolve().name
+    name = arguments.name or manifest.name or arguments.folder.resolve().name
     app = make_app(
         engine,
         name,

@@ -1,7 +1,14 @@
 """`greenllm recommend`: decide which recipe to deploy, from an existing results folder; no job runs."""
 
 import argparse
+from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from greenllm.account.document import ExperimentAccount
+    from greenllm.comparison.rows import RecipeRow
+    from greenllm.estimate import Interval
 
 ASKED = ("quality", "worse_by", "confidence", "requests")  # options that are keys of the section `decision`
 
@@ -16,6 +23,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--confidence", type=float, metavar="C", help="how sure that must be (0.95: 95 %%, one-sided)")
     parser.add_argument("--requests", type=int, metavar="N", help="expected requests, to share the energy of training")
+    help = "also say what so many requests of this length would take: input tokens (with --requests, --tokens-out)"
+    parser.add_argument("--tokens-in", type=int, metavar="N", help=help)
+    parser.add_argument("--tokens-out", type=int, metavar="N", help="output tokens of each of those requests")
     parser.add_argument("--json", action="store_true", help="print all that was decided (energies in joules)")
 
 
@@ -25,6 +35,7 @@ def run(arguments: argparse.Namespace) -> int:
     from greenllm.printing import print_json
     from greenllm.report.findings import findings
 
+    _check_lengths(arguments)
     asked = {key: value for key in ASKED if (value := getattr(arguments, key)) is not None}
     experiments = read_results_folder(arguments.results, asked).account().experiments
     chosen = _chosen(arguments, list(experiments))
@@ -32,7 +43,11 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.json:
         print_json(
             {
-                name: {**experiments[name].recommendation.model_dump(), "sentence": found[name].sentence}
+                name: {
+                    **experiments[name].recommendation.model_dump(),
+                    "sentence": found[name].sentence,
+                    **_requests_json(arguments, experiments[name]),
+                }
                 for name in chosen
             }
         )
@@ -42,7 +57,67 @@ def run(arguments: argparse.Namespace) -> int:
         unsteady = None if experiments[name].comparison.steady else one.twin
         said = (one.sentence, one.nothing_to_compare, unsteady, one.note)
         print(f"{name}: {' '.join(part for part in said if part)}")
+        for line in _requests_lines(arguments, experiments[name]):
+            print(f"  {line}")
     return 0
+
+
+def _check_lengths(arguments: argparse.Namespace) -> None:
+    """Raise UserError if one of the lengths, or the number of requests, is missing or not positive."""
+    from greenllm.errors import UserError
+
+    lengths = {"--tokens-in": arguments.tokens_in, "--tokens-out": arguments.tokens_out}
+    if all(tokens is None for tokens in lengths.values()):
+        return
+    for option, value in {**lengths, "--requests": arguments.requests}.items():
+        if value is None:
+            raise UserError(f"{option}: missing; expected --requests N --tokens-in N --tokens-out N together")
+        if value < 1:
+            raise UserError(f"{option} {value}: expected at least 1")
+
+
+def _requests(arguments: argparse.Namespace, row: "RecipeRow") -> "Interval | None":
+    """Return what the requests that are asked for would take of a recipe (J); None where that is unknown."""
+    from greenllm.comparison.token_energy import energy_of_requests
+
+    if row.token_energy is None:
+        return None
+    return energy_of_requests(row.token_energy, arguments.requests, arguments.tokens_in, arguments.tokens_out)
+
+
+def _requests_json(arguments: argparse.Namespace, experiment: "ExperimentAccount") -> dict[str, Any]:
+    from greenllm.comparison.token_energy import extrapolates
+    from greenllm.estimate import Interval
+
+    if arguments.tokens_in is None:
+        return {}
+    found = {}
+    for row in experiment.comparison.recipes:
+        energy_J, by_token = _requests(arguments, row), row.token_energy
+        found[row.recipe] = {
+            "energy_J": energy_J.to_json() if isinstance(energy_J, Interval) else None,
+            "extrapolates": by_token and bool(extrapolates(by_token, arguments.tokens_in, arguments.tokens_out)),
+            "reason": row.token_energy_reason or (row.reason if by_token is None else None),
+        }
+    return {"requests_of_this_length": found}
+
+
+def _requests_lines(arguments: argparse.Namespace, experiment: "ExperimentAccount") -> Iterator[str]:
+    """Yield a line for each recipe: what the requests that are asked for would take."""
+    from greenllm.comparison.token_energy import extrapolates
+    from greenllm.report.numbers import quantity
+
+    if arguments.tokens_in is None:
+        return
+    asked = f"{arguments.requests:,} requests of {arguments.tokens_in} tokens in and {arguments.tokens_out} out"
+    for row in experiment.comparison.recipes:
+        energy_J = _requests(arguments, row)
+        if energy_J is None or row.token_energy is None:
+            yield f"{row.recipe}: {asked}: unknown, {row.token_energy_reason or row.reason or 'it was not measured'}"
+            continue
+        beyond = extrapolates(row.token_energy, arguments.tokens_in, arguments.tokens_out)
+        caution = f"; extrapolated, since {' and '.join(beyond)} were measured" if beyond else ""
+        yield f"{row.recipe}: {asked} take {quantity(energy_J, 'J', ' to ')}{caution}"
 
 
 def _chosen(arguments: argparse.Namespace, known: list[str]) -> list[str]:

@@ -11,6 +11,11 @@ from greenllm.report.names import metric_name
 from greenllm.report.table import Column, Table
 from greenllm.report.tables.shared import RECIPE, UNKNOWN, ComparedRow, evaluations, recipes
 
+REGRESSION = noted(
+    "least squares of the rounds' energies over their requests, input tokens and output tokens; interval: the spread "
+    "between starts (jackknife) and the sensors' error"
+)
+
 
 class ComparisonRow(ComparedRow):
     """A row of the table."""
@@ -66,7 +71,7 @@ def comparison(account: Account) -> Table:
     rows = recipes(account, ComparisonRow)
     notes = dict.fromkeys(spread_text(row.energy_spread) for row in rows if row.energy_spread)
     ledgers, made = Ledgers(account), _made(account)
-    measured = ("sensors", "policy")
+    measured, by_token = ("sensors", "policy"), any(row.token_energy for row in rows)
     return Table(
         "comparison",
         "Recipes compared: quality, the server's energy per request and token, speed and cost to produce",
@@ -86,6 +91,18 @@ def comparison(account: Account) -> Table:
             Column(
                 "energy_per_token_J", "Per token", "J", "interval", UNKNOWN, factors=measured,
                 formula=noted("energy of the server in its measured rounds / tokens answered; mean over seeds"),
+            ),
+            Column(
+                "prompt_token_J", "Per input token", "J", "interval", if_known=True, factors=measured,
+                field="token_energy.prompt_token_J", formula=REGRESSION,
+            ),
+            Column(
+                "cached_prompt_token_J", "Per cached input token", "J", "interval", if_known=True, factors=measured,
+                field="token_energy.cached_prompt_token_J", formula=REGRESSION,
+            ),
+            Column(
+                "generated_token_J", "Per output token", "J", "interval", if_known=True, factors=measured,
+                field="token_energy.generated_token_J", formula=REGRESSION,
             ),
             Column("energy_quality", "Energy is", absent=UNKNOWN, words=True),
             Column(
@@ -117,6 +134,15 @@ def comparison(account: Account) -> Table:
                 "made the model. Intervals are 95 %."
             ),
             *([text("Intervals of energy: {notes}.", notes="; ".join(notes))] if notes else []),
+            *([text("Per input and output token: {regression}.", regression=text(REGRESSION))] if by_token else []),
+            *(
+                text(
+                    "Per input and output token of {recipe}: unknown, {reason}.",
+                    recipe=row.recipe, reason=text(row.token_energy_reason),
+                )
+                for row in rows
+                if row.token_energy_reason and by_token
+            ),
             *(
                 text(
                     "To produce {recipe}: not compared with the baseline, as a plan put their jobs on different "
