@@ -213,8 +213,8 @@ def test_a_metric_that_a_task_lacks_is_named(
         ({"data": {"source": "harness", "tasks": ["no_such_task_here"]}}, "data.tasks: lm_eval has no task"),
     ],
 )
-def test_a_study_is_checked_before_anything_runs(fp32: Path, change: dict[str, object], said: str) -> None:
-    data = {"source": "harness", "tasks": ["arc_easy"]}
+def test_a_study_is_checked_before_anything_runs(fp32: Path, tasks: Path, change: dict[str, object], said: str) -> None:
+    data = {"source": "harness", "tasks": ["own_choice"], "include_path": str(tasks)}
     experiment = {"task": "harness", "data": data, "model": {"init": str(fp32)}, "recipes": ["original"]}
     recipes: dict[str, object] = {"original": {}, "trained": {"train": {}}}
     check_config({"experiments": {"one": experiment}, "recipes": recipes}, "study.yaml")
