@@ -75,16 +75,21 @@ class EnergySampling:
         The idle energy so far is split in proportion to the energies of the requests so far.
         """
         found, requests_J = energy_of(answers), self._sharing.requests_J
-        idle_J = found.value * self._sharing.idle_J / requests_J if found is not None and requests_J > 0 else None
-        qualities = {one.quality for one in answers}
-        return {
-            "value_J": None if found is None else round(found.value, 6),
-            "low_J": None if found is None else round(found.low, 6),
-            "high_J": None if found is None else round(found.high, 6),
-            "idle_J": None if idle_J is None else round(idle_J, 6),
-            "quality": "unknown" if found is None else "modelled" if "modelled" in qualities else "measured",
-            "provisional": not all(one.is_settled for one in answers),
+        described = {
+            "quality": "unknown",
+            "provisional": not all([one.is_settled for one in answers]),
             "reason": next((one.reason for one in answers if one.reason is not None), None),
+        }
+        if found is None:
+            return {"value_J": None, "low_J": None, "high_J": None, "idle_J": None, **described}
+        value_J, low_J, high_J = found
+        return {
+            "value_J": round(value_J, 6),
+            "low_J": round(low_J, 6),
+            "high_J": round(high_J, 6),
+            "idle_J": round(value_J * self._sharing.idle_J / requests_J, 6) if requests_J > 0 else None,
+            **described,
+            "quality": "modelled" if "modelled" in [one.quality for one in answers] else "measured",
         }
 
     def _watch(self) -> None:

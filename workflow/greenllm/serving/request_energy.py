@@ -12,6 +12,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import reduce
+from typing import NamedTuple
 
 from greenllm.estimate import Interval
 from greenllm.meter.own_energy import EnergyGrowth
@@ -24,7 +25,7 @@ REMEMBERED, ANEW_AFTER = 600, 30
 RECENT = 60
 
 
-@dataclass(eq=False)
+@dataclass(eq=False, slots=True)
 class RequestEnergy:
     """One answer's tokens, and its energy so far.
 
@@ -57,8 +58,7 @@ class RequestEnergy:
         self.quality = growth.quality if self.quality != "modelled" else self.quality
 
 
-@dataclass(frozen=True)
-class AnsweredBatch:
+class AnsweredBatch(NamedTuple):
     """The requests that the engine answered together, from begin to end (CLOCK_MONOTONIC, s)."""
 
     begin_s: float
@@ -72,6 +72,8 @@ class AnsweredBatch:
 
     def parts(self, costs: TokenCosts) -> list[float]:
         """Return the part of each request in the batch's energy; they are equal where nothing was computed."""
+        if len(self.requests) == 1:
+            return [1.0]
         work = [costs.of(one.prompt_tokens, one.generated_tokens) for one in self.requests]
         whole = sum(work)
         return [one / whole for one in work] if whole > 0 else [1 / len(work)] * len(work)
@@ -121,7 +123,8 @@ class EnergySharing:
             self._running_since_s = None
             batch = AnsweredBatch(begin_s, now_s, requests)
             self._batches.append(batch)
-            self._share()
+            if self._unshared:
+                self._share()
             if self._batches:
                 self._extrapolate(batch)
 
@@ -197,6 +200,8 @@ class EnergySharing:
 
 def energy_of(answers: Sequence[RequestEnergy]) -> Interval | None:
     """Return the energy of a request with several answers; None where a part of it is unknown."""
+    if len(answers) == 1:
+        return answers[0].energy_J
     found = [one.energy_J for one in answers]
     known = [energy_J for energy_J in found if energy_J is not None]
     return reduce(_sum, known) if known and len(known) == len(found) else None
