@@ -6,7 +6,7 @@ INSTALLED := .venv/installed
 # Cores that this process may use, not those of the whole machine.
 CORES ?= $(shell nproc)
 
-.PHONY: run test test-slurm quick check docs install gpu vllm tensorflow config
+.PHONY: run test test-slurm quick check docs install gpu vllm harness tensorflow config
 
 run: $(INSTALLED)
 	$(BIN)/snakemake --cores $(CORES)
@@ -40,6 +40,10 @@ install: $(INSTALLED)
 # What config/gpu.yaml needs as well: torchao, and vLLM in a separate environment.
 gpu: $(INSTALLED)
 	$(BIN)/pip install --quiet --constraint envs/constraints.txt --editable '.[gpu]'
+
+# What `task: harness` needs as well: lm-evaluation-harness.
+harness: $(INSTALLED)
+	$(BIN)/pip install --quiet --constraint envs/constraints.txt --editable '.[harness]'
 
 vllm: .venv-vllm/installed
 

@@ -108,7 +108,7 @@ def test_sampled_answers_are_those_of_the_same_seeds(
     int8: Path,
     tmp_path: Path,
 ) -> None:
-    sampling = [{"temperature": 1.0, "top_p": 0.9, "seed": seed} for seed in range(2)]
+    sampling: list[dict[str, Any]] = [{"temperature": 1.0, "top_p": 0.9, "seed": seed} for seed in range(2)]
     engine = load_engine(int8, threads=1)
     rows = [
         {"id": prompt, "prompt": prompt, "completion": "", "prediction": answer.text, "draw": draw, "sampling": how}

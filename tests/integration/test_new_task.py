@@ -69,5 +69,6 @@ def test_a_file_and_a_few_lines_of_configuration_are_a_task(tmp_path, package):
 
 
 def test_each_task_has_its_row_in_the_table():
-    rows = re.findall(r"^\| `([\w-]+)` \|", (DOCS / "reference/tasks.md").read_text(), re.MULTILINE)
+    table, _, _ = (DOCS / "reference/tasks.md").read_text().partition("\n## ")
+    rows = re.findall(r"^\| `([\w-]+)` \|", table, re.MULTILINE)
     assert sorted(rows) == sorted(TASKS)

@@ -14,6 +14,7 @@ FLOORS = [
     {"ledger", "config", "documents", "graph", "classifier", "model_folder"},
     {"cluster"},
     {"meter", "tasks", "engines"},
+    {"harness"},
     {"attribution", "data"},
     {"training", "evaluation"},
     {"compression", "serving"},

@@ -167,6 +167,11 @@ def test_an_entry_twice_in_a_list_is_refused(field, value):
         ({"model": {"init": "owner/name"}}, "model.revision: is missing"),
         ({"model": {"init": "./nowhere"}}, "model.init: no config.json in './nowhere'"),
         ({"model": {"chat": True}}, "model.chat: a model from scratch has no chat template"),
+        ({"task": "chat"}, "model.init: the task chat needs a chat template, which scratch has not"),
+        (
+            {"task": "language-modelling", "evaluate": {"extract": {"first_line": True}}},
+            "support.evaluate.extract: the task language-modelling scores given texts, not answers",
+        ),
         ({"model": {"system": "Be brief."}}, "model.system: is used only with chat: true"),
         ({"model": {"cgroup": "own.slice"}}, "model.cgroup: is used only with an endpoint, but init is 'scratch'"),
         ({"deploy": {"concurrency": [1, 4], "rate_per_s": 2}}, "support.deploy.concurrency: several values"),

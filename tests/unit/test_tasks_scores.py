@@ -26,6 +26,8 @@ def answers(references, predictions):
             "scored_bytes": 2 + len(a.encode()),
             "choices": [f"not {a}", a],
             "choice_nats": [2.0, 1.0 if a == b else 3.0],
+            "score": float(len(b)),
+            "metrics": {"acc": float(a == b), **({"f1": 0.5} if a == b else {})},
         }
         for a, b in zip(references, predictions, strict=True)
     ]

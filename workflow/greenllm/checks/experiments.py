@@ -6,7 +6,16 @@ from collections.abc import Iterator, Mapping
 from greenllm.checks.files import init_problem
 from greenllm.checks.recipes import has_start
 from greenllm.checks.refusals import refusals
-from greenllm.config.models import Decision, Deployment, EmbeddedData, Evaluation, Experiment, GraphData, Model
+from greenllm.config.models import (
+    Decision,
+    Deployment,
+    EmbeddedData,
+    Evaluation,
+    Experiment,
+    GraphData,
+    HarnessData,
+    Model,
+)
 from greenllm.config.read import nearest
 from greenllm.load.server_command import server_words
 from greenllm.model_folder.addresses import is_endpoint
@@ -26,7 +35,7 @@ def experiment_problems(config: Config) -> list[str]:
             *_recipes(experiment, config.recipes),
             *_task(experiment, plan.decision(name)),
             *_evaluation(experiment, plan.evaluation(name)),
-            *(f"model.{problem}" for problem in _model(experiment.model)),
+            *(f"model.{problem}" for problem in (*_model(experiment.model), *_conversations(experiment))),
             *_deployment(plan.deployment(name)),
             *_repeated(experiment, plan.deployment(name)),
         )
@@ -59,9 +68,11 @@ def _task(experiment: Experiment, decision: Decision) -> Iterator[str]:
         yield f"task: {experiment.task!r} is not one of the choices{nearest(experiment.task, sorted(TASKS))}"
     if isinstance(data, GraphData) and task is not None and not isinstance(task, AsksGraphs):
         yield f"data.source: graph is only for the tasks {graph_tasks()}"
-    if isinstance(data, EmbeddedData) and task is not None:
+    if task is not None and isinstance(data, HarnessData) != task.by_harness:
+        yield "data.source: harness is for the task harness alone, which has no other source"
+    elif isinstance(data, EmbeddedData) and task is not None:
         yield from refusals(task.check, data)
-    if task is not None and (task.scores_texts or task.chooses) and is_endpoint(experiment.model.init):
+    if task is not None and not task.scores_answers and is_endpoint(experiment.model.init):
         yield f"task: {task.name} needs the likelihood of given texts, which an endpoint does not report"
     if task is not None:
         yield from (f"decision.{problem}" for problem in refusals(task.check_decision, decision))
@@ -70,8 +81,9 @@ def _task(experiment: Experiment, decision: Decision) -> Iterator[str]:
 def _evaluation(experiment: Experiment, evaluation: Evaluation) -> Iterator[str]:
     """Yield the keys of an evaluation that the task has no use for."""
     task = TASKS.get(experiment.task)
-    if evaluation.extract is not None and task is not None and (task.scores_texts or task.chooses):
-        yield f"evaluate.extract: the task {task.name} scores texts, not answers; leave it out"
+    for key in ("extract", "sampling"):
+        if getattr(evaluation, key) is not None and task is not None and not task.scores_answers:
+            yield f"evaluate.{key}: the task {task.name} scores given texts, not answers; leave it out"
 
 
 def _model(model: Model) -> Iterator[str]:
@@ -87,6 +99,19 @@ def _model(model: Model) -> Iterator[str]:
         for key in ("served_name", "key_variable", "cgroup"):
             if getattr(model, key) is not None:
                 yield f"{key}: is used only with an endpoint, but init is {model.init!r}"
+
+
+def _conversations(experiment: Experiment) -> Iterator[str]:
+    """Yield why the model can't hold the task's conversations."""
+    task, model = TASKS.get(experiment.task), experiment.model
+    if task is None or not task.conversations or init_problem(model):
+        return
+    if is_endpoint(model.init):
+        yield f"init: the task {task.name} asks with several turns, which endpoints don't get; expected a model"
+    elif model.init == "scratch":
+        yield f"init: the task {task.name} needs a chat template, which scratch has not; name an instruct model"
+    elif not model.chat:
+        yield f"chat: the task {task.name} needs the model's chat template; write chat: true"
 
 
 def _deployment(deployment: Deployment) -> Iterator[str]:

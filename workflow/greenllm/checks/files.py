@@ -71,7 +71,10 @@ def _data(data: Data, config: Config) -> Iterator[str]:
         path = Path(config.data_folder, value)
         if made := _made_around(path, config):
             yield f"{field}: {str(path)!r} is in {made}"
-        if not path.is_file():
+        if field == "include_path":
+            if not path.expanduser().is_dir():
+                yield f"{field}: no folder {str(path)!r}; expected one with task files, from data_folder"
+        elif not path.is_file():
             yield (
                 f"{field}: no file {str(path)!r}; expected a path from data_folder ({config.data_folder!r}), which "
                 "--config data_folder=… sets"

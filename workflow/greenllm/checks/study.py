@@ -6,6 +6,7 @@ from typing import Any
 
 from greenllm.checks.experiments import experiment_problems
 from greenllm.checks.files import file_problems, use_problems
+from greenllm.checks.harness import harness_problems
 from greenllm.checks.recipes import process_problems, recipe_problems, step_problems
 from greenllm.checks.recovery import readable_study
 from greenllm.checks.refusals import refusals
@@ -31,7 +32,7 @@ def check_config(values: Mapping[str, Any], source: str, gpu_limit: int | None =
     recipes, experiments = recipe_problems(config), experiment_problems(config)
     found = [*recipes, *experiments, *process_problems(config), *file_problems(config), *_site(config)]
     if not recipes and not experiments:  # a chain of recipes may be endless otherwise
-        found += [*step_problems(config), *use_problems(config)]
+        found += [*step_problems(config), *use_problems(config), *harness_problems(config)]
     found += _gpus(config, gpu_limit)
     problems = [*problems, *(f"{source}: {problem}" for problem in found)]
     if problems:

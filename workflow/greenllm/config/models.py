@@ -34,6 +34,12 @@ class EmbeddedData(DataSection):
     )
 
 
+ColumnName = Literal[
+    "prompt", "completion", "text", "choices", "answer", "messages", "conversations", "instruction", "input", "output",
+    "system", "group", "subset", "reply",
+]  # fmt: skip
+
+
 class Mapped(DataSection):
     """How the file and columns of a data set are read."""
 
@@ -45,13 +51,11 @@ class Mapped(DataSection):
         pattern=r'^[^"\r\n]$',
         description="CSV: the character between two cells; null detects comma, semicolon, tab or bar from the header.",
     )
-    columns: dict[Literal["prompt", "completion", "text", "choices", "answer", "group", "subset", "reply"], str] = (
-        Field(
-            default_factory=dict,
-            description="Our column → the file's. `choices` is a list of texts (in CSV, as JSON), `answer` the number "
-            "of the right one, counted from 0, or its letter. Rows of one `group` stay in one split, a `subset` is "
-            "reported separately, and `reply` answers a chat when the model answers with this completion.",
-        )
+    columns: dict[ColumnName, str] = Field(
+        default_factory=dict,
+        description="Our column → the file's. `choices` is a list of texts (in CSV, as JSON), `answer` the number "
+        "of the right one, counted from 0, or its letter. Rows of one `group` stay in one split, a `subset` is "
+        "reported separately, and `reply` answers a chat when the model answers with this completion.",
     )
     encoding: str = Field("utf-8", description="Text encoding of the file.")
     licence: str | None = Field(None, description="Licence of the data, for the data card.")
@@ -119,7 +123,31 @@ class GraphData(DataSection):
         return {"file": self.file}
 
 
-Data = Annotated[EmbeddedData | FileData | UrlData | HubData | GraphData, Field(discriminator="source")]
+class HarnessData(DataSection):
+    """Tasks of EleutherAI's lm-evaluation-harness, with their own data; for the task harness."""
+
+    source: Literal["harness"]
+    tasks: list[str] = Field(
+        min_length=1, description="Names of the tasks or groups, as `lm_eval ls tasks` lists them."
+    )
+    num_fewshot: int | None = Field(
+        None, ge=0, description="Solved examples before each question; null: as the task says."
+    )
+    limit: int | None = Field(None, ge=1, description="Number of examples of each task, from the first; null: all.")
+    include_path: UserPath | None = Field(
+        None, description="Folder with task files of your own; relative to data_folder."
+    )
+    metric: str | None = Field(
+        None, description="The metric that recipes are compared by; null: the first one of each task."
+    )
+
+    @property
+    def files(self) -> dict[str, str]:
+        """The folder with task files."""
+        return {} if self.include_path is None else {"include_path": self.include_path}
+
+
+Data = Annotated[EmbeddedData | FileData | UrlData | HubData | GraphData | HarnessData, Field(discriminator="source")]
 
 
 class TokenizerSettings(Strict):
@@ -142,6 +170,11 @@ class Preprocessing(Strict):
         0.9, description="Drop training rows at least this similar (Jaccard, word or character 3-grams) to a test row."
     )
     seed: int = Field(0, ge=0, description="Seed of the split.")
+    long_rows: Literal["cut", "drop", "refuse"] = Field(
+        "cut",
+        description="Rows longer than the model's context: training cuts them at their beginning; or they are dropped, "
+        "test rows without room for an answer too; or the preparation stops.",
+    )
     tokenizer: TokenizerSettings = TokenizerSettings()
 
 
@@ -181,7 +214,11 @@ class Training(Strict):
     schedule: Literal["one-cycle", "cosine", "linear", "constant"] = Field("one-cycle")
     warmup_share: Share = Field(0.1, description="Share of the steps during which the learning rate rises.")
     weight_decay: float = Field(0.01, ge=0)
-    prompt_weight: Share = Field(0.2, description="Weight of the prompt's loss; the completion's has weight 1.")
+    prompt_weight: Share = Field(
+        0.2,
+        description="Weight of the prompt's loss; the completion's has weight 1. Of a conversation (task chat) the "
+        "assistant's turns alone are learned: all others have weight 0.",
+    )
     precision: Literal["auto", "fp32", "bf16"] = Field(
         "auto", description="`auto` is bf16 if the processor or GPU supports it, else fp32."
     )

@@ -1,36 +1,69 @@
-"""Prompts in a model's chat template, the form on which instruct models were trained."""
+"""Prompts and conversations in a model's chat template, the form on which instruct models were trained."""
 
-from collections.abc import Callable
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from greenllm.engines import Prompt, PromptError
 from greenllm.engines.text import Text
 from greenllm.errors import UserError
+from greenllm.tasks.conversation import Message
 
 
-def chat_template(model: Path, system: str | None) -> Callable[[str], Prompt]:
-    """Return a function that puts a prompt into a model's chat template, as the user's message after `system`.
+@dataclass(frozen=True)
+class RenderedConversation:
+    """A conversation as a chat template writes it: whole, and up to the assistant's last turn."""
 
-    Only the ids of its result hold the template's special tokens; its text merely spells them. If template and
+    prompt: Prompt
+    ids: list[int]
+    turns: list[tuple[int, int]]
+    """Spans (start, end) of the assistant's turns in `ids`."""
+
+
+class PromptTemplate:
+    """A model's chat template, with the system message that precedes each prompt (None: no message).
+
+    Only the ids of its results hold the template's special tokens; their texts merely spell them. If template and
     tokenizer both begin a text with the same token, the template's is left out.
-    Raises UserError if the model has no chat template, or its template refuses these messages.
     """
-    text = Text(model)
-    before = [] if system is None else [{"role": "system", "content": system}]
 
-    def whole(prompt: str) -> Prompt:
+    def __init__(self, model: Path, system: str | None) -> None:
+        """Raises UserError if the model has no chat template, or its template refuses a message."""
+        self._model = model
+        self._text = Text(model)
+        self._system = [] if system is None else [Message("system", system)]
+        # The beginning of a text depends only on template and tokenizer, so one prompt shows it for all.
+        probe = self._whole([Message("user", "x")], "")
+        doubled = len(self._text.prompt_ids(probe)) < len(probe.ids)
+        self._first = (self._text.token("bos_token") or "") if doubled else ""
+
+    def prompt(self, text: str) -> Prompt:
+        """Return a prompt as the user's message; raise UserError if the template refuses it."""
+        return self._trimmed(self._whole([Message("user", text.rstrip("\n"))], ""))
+
+    def conversation(self, messages: Sequence[Message], row: str) -> RenderedConversation:
+        """Return a conversation; a system message of its own replaces that of all.
+
+        Raises UserError, which names the `row`, if the template refuses it or doesn't keep its turns apart.
+        """
+        prompt = self._trimmed(self._whole(messages[:-1], row))
         try:
-            return text.chat_prompt([*before, {"role": "user", "content": prompt.rstrip("\n")}])
+            found = self._text.conversation([asdict(message) for message in self._with_system(messages)])
         except PromptError as error:
-            raise UserError(f"model.chat: {model}: {error}") from None
+            raise self._refused(row, error) from None
+        return RenderedConversation(prompt, found.ids, found.turns)
 
-    # The beginning of a text depends only on template and tokenizer, so one prompt shows it for all.
-    probe = whole("x")
-    doubled = len(text.prompt_ids(probe)) < len(probe.ids)
-    first = (text.token("bos_token") or "") if doubled else ""
+    def _whole(self, messages: Sequence[Message], row: str) -> Prompt:
+        try:
+            return self._text.chat_prompt([asdict(message) for message in self._with_system(messages)])
+        except PromptError as error:
+            raise self._refused(row, error) from None
 
-    def chat(prompt: str) -> Prompt:
-        written = whole(prompt)
-        return Prompt(written.removeprefix(first), text.prompt_ids(written))
+    def _trimmed(self, whole: Prompt) -> Prompt:
+        return Prompt(whole.removeprefix(self._first), self._text.prompt_ids(whole))
 
-    return chat
+    def _with_system(self, messages: Sequence[Message]) -> list[Message]:
+        return [*messages] if messages[0].role == "system" else [*self._system, *messages]
+
+    def _refused(self, row: str, error: PromptError) -> UserError:
+        return UserError(f"model.chat: {self._model}: {f'row {row}: ' if row else ''}{error}")

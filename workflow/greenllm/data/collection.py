@@ -9,9 +9,10 @@ from tqdm import tqdm
 
 from greenllm.config.models import Data, Mapped
 from greenllm.data.raw_rows import OPTIONAL
-from greenllm.data.sources import Part, open_source
+from greenllm.data.sources import HarnessTasks, Part, open_source
 from greenllm.data.tables import write_table
 from greenllm.documents.card import BadRow, CardFile, DataCard
+from greenllm.documents.harness import FILE as HARNESS
 from greenllm.errors import UserError
 from greenllm.files import SHOWN_CHARACTERS, replacing_folder, require_replaceable
 from greenllm.tasks import Task
@@ -57,6 +58,8 @@ def collect(task: Task, settings: Data, base: Path, out: Path) -> DataCard:
             bad_rows=bad[:NAMED],
         )
         card.write(folder / "card.json")
+        if isinstance(source, HarnessTasks):
+            source.selection.write(folder / HARNESS)
     for row in bad[:SHOWN]:
         print(row, file=sys.stderr)
     if len(bad) > SHOWN:
@@ -76,7 +79,7 @@ def _kept(rows: Iterable[dict[str, Any] | BadRow], bad: list[BadRow]) -> Iterato
 def _columns(task: Task, settings: Data) -> tuple[str, ...]:
     if isinstance(settings, Mapped):
         return ("row", *task.columns, *(name for name in OPTIONAL if name in settings.columns))
-    return ("row", *task.columns, "group", *(("subset",) if task.subsets else ()))
+    return ("row", *task.columns, "group", *(("subset",) if task.subsets or task.by_harness else ()))
 
 
 def _unusable(part: Part, bad: list[BadRow], task: Task) -> str:

@@ -28,6 +28,13 @@ def find_separator(file: TextFile, columns: Mapping[str, str], usual: str) -> st
     return max(headers, key=lambda separator: len(headers[separator]))
 
 
+def header_of(file: TextFile, separator: str | None) -> list[str]:
+    """Return the cells of the header; without a separator, by the one that the file declares or that yields most."""
+    found = separator or _declared(file)
+    headers = [_header(file, one) for one in ((found,) if found else SEPARATORS)]
+    return max(headers, key=len)
+
+
 def read_separated(file: TextFile, columns: Mapping[str, str], separator: str) -> Iterator[Raw]:
     """Yield the rows; raise UserError if the header lacks a column, or a quote is never closed."""
     csv.field_size_limit(LONGEST_CELL)

@@ -1,5 +1,6 @@
 """Reads files of rows: finds the format by name and content, and yields row by row."""
 
+import contextlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,7 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from greenllm.data.arrow_rows import rows_of
-from greenllm.data.csv_rows import find_separator, read_separated
+from greenllm.data.csv_rows import find_separator, header_of, read_separated
 from greenllm.data.json_rows import read_json_rows
 from greenllm.data.raw_rows import Raw, check_columns
 from greenllm.data.text_files import TextFile, text_file
@@ -48,20 +49,7 @@ def read(
     The file must have `columns` (ours → the file's). A CSV file's `separator` is found by them if it is None.
     Raises UserError if the whole file is unusable, also during reading; a single bad row is yielded with its problem.
     """
-    if not path.exists():
-        raise UserError(f"{name}: no such file; expected a file of rows (relative paths start at data_folder)")
-    if not path.is_file():
-        raise UserError(f"{name}: not a file; expected a file of rows")
-    if not first_bytes(path, name):
-        raise UserError(f"{name}: the file is empty; expected rows of {' and '.join(columns.values())}")
-    if format == "auto":
-        known = ending(name) or ending_inside(path, name)
-        if known not in ENDINGS:
-            raise UserError(
-                f"{name}: unknown ending {known or Path(name).suffix!r}; name the format, as in data.format: jsonl "
-                "(or json, csv, parquet, text)"
-            )
-        format = ENDINGS[known]
+    format = _format(path, name, format, " and ".join(columns.values()))
     packed = packing(path)
     facts = {} if packed is None else {"packing": packed}
     match format:
@@ -83,6 +71,45 @@ def read(
             return FileRows(_lines(file, header), {**facts, "header": HEADER} if header else facts)
 
 
+def column_names(path: Path, name: str, format: str, encoding: str, separator: str | None = None) -> list[str]:
+    """Return the names of a file's columns; of JSON, the keys of its first row. The parameters are those of `read`.
+
+    Raises UserError if the whole file is unusable.
+    """
+    format = _format(path, name, format, "conversations")
+    match format:
+        case "parquet":
+            with _parquet_file(path, name) as table:
+                return list(table.schema_arrow.names)
+        case "csv":
+            file = text_file(path, name, encoding, "the header")
+            return header_of(file, separator or ("\t" if ending(name) == ".tsv" else None))
+        case "json" | "jsonl":
+            rows = read_json_rows(text_file(path, name, encoding, "the first line"), {"messages": "messages"})
+            return next((list(row.values) for row in rows if row.problem is None), [])
+        case _:
+            return [HEADER]
+
+
+def _format(path: Path, name: str, format: str, expected: str) -> str:
+    """Return the format of a file, by its ending if it is `auto`; raise UserError if there is none, or no content."""
+    if not path.exists():
+        raise UserError(f"{name}: no such file; expected a file of rows (relative paths start at data_folder)")
+    if not path.is_file():
+        raise UserError(f"{name}: not a file; expected a file of rows")
+    if not first_bytes(path, name):
+        raise UserError(f"{name}: the file is empty; expected rows of {expected}")
+    if format != "auto":
+        return format
+    known = ending(name) or ending_inside(path, name)
+    if known not in ENDINGS:
+        raise UserError(
+            f"{name}: unknown ending {known or Path(name).suffix!r}; name the format, as in data.format: jsonl "
+            "(or json, csv, parquet, text)"
+        )
+    return ENDINGS[known]
+
+
 def _has_header(file: TextFile) -> bool:
     with file.opened(newline="\n") as lines:
         return lines.readline(16).strip().strip('"').casefold() == HEADER
@@ -96,15 +123,22 @@ def _lines(file: TextFile, header: bool) -> Iterator[Raw]:
 
 
 def _parquet(path: Path, name: str, columns: Mapping[str, str]) -> Iterator[Raw]:
+    with _parquet_file(path, name) as file:
+        check_columns(name, file.schema_arrow.names, columns)
+        number = 0
+        for batch in file.iter_batches(batch_size=BATCH, columns=list(dict.fromkeys(columns.values()))):
+            for values in rows_of(batch):
+                number += 1
+                yield Raw(number, values)
+
+
+@contextlib.contextmanager
+def _parquet_file(path: Path, name: str) -> Iterator[pq.ParquetFile]:
+    """Open a Parquet file; raise UserError if it can't be read, also while it is read."""
     try:
         with opened(path, name) as packed:
             source = path if packing(path) is None else pa.BufferReader(packed.read())
             with pq.ParquetFile(source) as file:
-                check_columns(name, file.schema_arrow.names, columns)
-                number = 0
-                for batch in file.iter_batches(batch_size=BATCH, columns=list(dict.fromkeys(columns.values()))):
-                    for values in rows_of(batch):
-                        number += 1
-                        yield Raw(number, values)
+                yield file
     except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
         raise UserError(f"{name}: not a readable Parquet file ({reason(error)})") from None

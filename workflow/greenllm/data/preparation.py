@@ -3,9 +3,10 @@
 import itertools
 import json
 from collections import Counter, defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from tokenizers import Tokenizer
@@ -13,11 +14,15 @@ from tokenizers import Tokenizer
 from greenllm.config.models import Preprocessing, TokenizerSettings
 from greenllm.data.cleaning import clean, normalised
 from greenllm.data.leakage import leaking
+from greenllm.data.long_rows import beyond_context, report_long_rows
 from greenllm.data.prompt_lengths import require_shorter
+from greenllm.data.row_lengths import RowLengths
 from greenllm.data.splitting import hold_out
 from greenllm.data.tables import read_table, write_table
 from greenllm.data.tokenizer import copy_tokenizer, save_tokenizer, train_tokenizer
 from greenllm.documents.card import BadRow, DataCard
+from greenllm.documents.harness import FILE as HARNESS
+from greenllm.documents.harness import HarnessSelection
 from greenllm.documents.preparation import (
     Leaks,
     PreparationReport,
@@ -26,16 +31,18 @@ from greenllm.documents.preparation import (
     SplitCounts,
     TokenCounts,
 )
-from greenllm.engines import Prompt
 from greenllm.errors import UserError, quoted
 from greenllm.files import replacing_folder, require_replaceable, write_json
 from greenllm.tasks import Task
+from greenllm.tasks.conversation import from_json
+
+if TYPE_CHECKING:
+    from greenllm.data.chat import PromptTemplate
 
 STAGE = "preprocess"
 COLUMNS = ("id", "prompt", "completion", "group")
 SHOWN = 3  # reasons in the message about too many bad rows, each with its first row
 NAMED = 1000  # bad rows that the report lists
-ENCODED = 1000  # rows held as tokens at once: they take a hundred times the memory of a text
 
 Row = dict[str, Any]
 
@@ -46,19 +53,31 @@ def prepare(
     data: Path,
     model: Path | None,
     out: Path,
-    chat: Callable[[str], Prompt] | None = None,
+    chat: "PromptTemplate | None" = None,
     *,
     context: int | None = None,
     evaluated_rows: int | None = None,
+    system: str | None = None,
 ) -> PreparationReport:
     """Write `out`/{train,validation,test}.parquet, tokenizer/ and report.json; return the report.
 
-    `data` is what `collect` wrote, `model` the folder whose tokenizer is used (None: one is trained), `chat` puts a
-    prompt into the model's chat template, `context` is the model's longest sequence in tokens (None: unknown).
-    Raises UserError if too many rows are bad, no row is left to train or to test on, or a prompt among the first
-    `evaluated_rows` of the test split (None: all) leaves no room for an answer.
+    `data` is what `collect` wrote, `model` the folder whose tokenizer is used (None: one is trained), `chat` is the
+    model's chat template for prompts, with the message `system`, `context` is the model's longest sequence in tokens
+    (None: unknown).
+    Raises UserError if too many rows are bad, no row is left to train or to test on, a prompt among the first
+    `evaluated_rows` of the test split (None: all) leaves no room for an answer, rows are longer than the context and
+    `settings` refuse that, or conversations have no chat template.
     """
     require_replaceable(out, STAGE, [data, model])
+    if context is None and settings.long_rows != "cut":
+        raise UserError(
+            f"preprocess.long_rows: {settings.long_rows} needs the model's context, which is unknown; expected cut, or "
+            "--context TOKENS"
+        )
+    if task.conversations and chat is None:
+        raise UserError(
+            f"the task {task.name} needs a model's chat template; add --chat and --model (model.chat: true)"
+        )
     card = DataCard.read(data / "card.json", "expected a folder that `greenllm collect` wrote")
     files = {file.part: file.file for file in card.files}
     bad = list(card.bad_rows)
@@ -71,26 +90,33 @@ def prepare(
     collected = card.rows + card.bad_row_count
     _check_share_of_bad_rows(bad, bad_count, collected, settings.most_bad_rows)
     near = settings.near_duplicate if card.near_duplicates else None
-    unique, duplicates = _without_duplicates(usable["train"])
+    unique, duplicates = _without_duplicates(usable.get("train", []))
     splits, leaks = _split(unique, usable.get("test"), task, settings, near)
-    for name in ("train", "test"):
-        if not splits[name]:
-            raise UserError(f"{data}: no rows are left for {name} after cleaning; expected more rows")
+    needed = _parts(data) if task.by_harness else ["train", "test"]
+    _require_rows(splits, needed, f"{data}: no rows are left for {{}} after cleaning")
     if chat is not None:
         for row in itertools.chain(*splits.values()):
-            prompt = chat(row["prompt"])
-            row |= {"prompt": str(prompt), "prompt_ids": list(prompt.ids)}
+            _render(row, chat)
     with replacing_folder(out, STAGE) as folder:
-        for name, rows in splits.items():
-            subset = ("subset",) if any("subset" in row for row in rows) else ()
-            choices = ("choices",) if task.chooses else ()
-            ids = () if chat is None else ("prompt_ids",)
-            write_table(folder / f"{name}.parquet", (*COLUMNS, *subset, *choices, *ids), rows)
-        if replies := task.replies if card.source == "embedded" else _replies(usable["train"], files["train"]):
-            write_json(folder / "replies.json", {"hand_over": task.hand_over, "replies": replies})
         tokenizer = _tokenizer(model, splits["train"], settings.tokenizer, folder / "tokenizer")
+        lengths = {name: RowLengths.of(rows, tokenizer) for name, rows in splits.items()}
+        long = None
         if context is not None:
-            _require_room(splits["test"][:evaluated_rows], tokenizer, context, data)
+            found = beyond_context(lengths, context)
+            long = report_long_rows(splits, lengths, found, context, settings.long_rows, str(data))
+            if settings.long_rows == "drop":
+                splits, lengths = _dropped(splits, lengths, found)
+                _require_rows(
+                    splits, needed, f"{data}: no rows are left for {{}} that fit the context of {context} tokens"
+                )
+            _require_room(splits["test"][:evaluated_rows], lengths["test"], context, data)
+        for name, rows in splits.items():
+            write_table(folder / f"{name}.parquet", _columns(rows, task, chat), rows)
+        if task.by_harness:
+            selection = HarnessSelection.read(data / HARNESS, "expected a folder that `greenllm collect` wrote")
+            selection.extended(chat=chat is not None, system=system).write(folder / HARNESS)
+        elif replies := task.replies if card.source == "embedded" else _replies(usable["train"], files["train"]):
+            write_json(folder / "replies.json", {"hand_over": task.hand_over, "replies": replies})
         report = PreparationReport(
             task=task.name,
             rows=RowCounts(
@@ -102,12 +128,13 @@ def prepare(
             bad_rows=bad[:NAMED],
             cleaned={name: changes[name] for name in ("composed", "invisible_characters", "trimmed")},
             leaks=leaks,
+            **({} if long is None else {"long_rows": long}),
             tokenizer=PreparedTokenizer(
                 origin="trained" if model is None else "model",
                 kind=settings.tokenizer.kind if model is None else None,
                 vocabulary=tokenizer.get_vocab_size(),
             ),
-            splits={name: _described(rows, tokenizer) for name, rows in splits.items()},
+            splits={name: _described(rows, lengths[name]) for name, rows in splits.items()},
         )
         report.write(folder / "report.json")
     return report
@@ -125,7 +152,8 @@ def _split(
         kept, held = hold_out([row["group"] for row in rest], settings.test_share, settings.seed, "test")
         rest, test = [rest[index] for index in kept], [rest[index] for index in held]
     rest, leaked_test = _without_leaks(rest, test, near, task.compares)
-    kept, held = hold_out([row["group"] for row in rest], settings.validation_share, settings.seed, "validation")
+    validation_share = settings.validation_share if rest else 0
+    kept, held = hold_out([row["group"] for row in rest], validation_share, settings.seed, "validation")
     train, validation = [rest[index] for index in kept], [rest[index] for index in held]
     # Here the held-out side loses rows: validation only monitors the training.
     validation, leaked_validation = _without_leaks(validation, train, near, task.compares)
@@ -137,11 +165,45 @@ def _split(
     return {"train": train, "validation": validation, "test": _shuffled(test, settings.seed)}, leaks
 
 
-def _require_room(rows: Sequence[Row], tokenizer: Tokenizer, context: int, data: Path) -> None:
+def _require_rows(splits: Mapping[str, Sequence[Row]], needed: Sequence[str], message: str) -> None:
+    for name in needed:
+        if not splits[name]:
+            raise UserError(f"{message.format(name)}; expected more rows")
+
+
+def _require_room(rows: Sequence[Row], lengths: RowLengths, context: int, data: Path) -> None:
     """Raise UserError if a prompt leaves no room for an answer in `context` tokens."""
-    around = tokenizer.num_special_tokens_to_add(is_pair=False)
-    lengths = [int(length) + around for length in _prompt_lengths(rows, tokenizer)]
-    require_shorter(lengths, [row["id"] for row in rows], context, str(data))
+    prompts = [int(length) + lengths.around for length in lengths.prompts[: len(rows)]]
+    require_shorter(prompts, [row["id"] for row in rows], context, str(data))
+
+
+def _dropped(
+    splits: Mapping[str, list[Row]], lengths: Mapping[str, RowLengths], long: Mapping[str, Sequence[int]]
+) -> tuple[dict[str, list[Row]], dict[str, RowLengths]]:
+    """Return the splits and their lengths without the rows that are too long."""
+    kept = {name: sorted(set(range(len(rows))) - set(long[name])) for name, rows in splits.items()}
+    return (
+        {name: [rows[index] for index in kept[name]] for name, rows in splits.items()},
+        {name: of.take(kept[name]) for name, of in lengths.items()},
+    )
+
+
+def _render(row: Row, chat: "PromptTemplate") -> None:
+    """Put a row's prompt, or its whole conversation, into the chat template."""
+    if (messages := row.pop("messages", None)) is None:
+        prompt = chat.prompt(row["prompt"])
+    else:
+        conversation = chat.conversation(from_json(messages), row["id"])
+        prompt = conversation.prompt
+        row |= {"ids": conversation.ids, "turns": [place for turn in conversation.turns for place in turn]}
+    row |= {"prompt": str(prompt), "prompt_ids": list(prompt.ids)}
+
+
+def _columns(rows: Sequence[Row], task: Task, chat: "PromptTemplate | None") -> tuple[str, ...]:
+    subset = ("subset",) if any("subset" in row for row in rows) else ()
+    choices = ("choices",) if task.chooses else ()
+    ids = () if chat is None else ("prompt_ids",)
+    return (*COLUMNS, *subset, *choices, *ids, *(("ids", "turns") if task.conversations else ()))
 
 
 def _tokenizer(model: Path | None, train: Sequence[Row], settings: TokenizerSettings, folder: Path) -> Tokenizer:
@@ -154,7 +216,8 @@ def _tokenizer(model: Path | None, train: Sequence[Row], settings: TokenizerSett
 
 
 def _parts(data: Path) -> list[str]:
-    return ["train", "test"] if (data / "test.parquet").exists() else ["train"]
+    found = [part for part in ("train", "test") if (data / f"{part}.parquet").exists()]
+    return found or ["train"]
 
 
 def _usable(
@@ -168,7 +231,11 @@ def _usable(
     """Return the rows in the task's format; those that the task can't use, such as empty ones, are added to `bad`."""
     usable = []
     for row in rows:
-        texts = {name: clean(row[name], changes) for name in task.columns}
+        try:
+            texts = task.cleaned(row, partial(clean, counts=changes))
+        except ValueError as error:
+            bad.append(BadRow(file, row["row"], str(error)))
+            continue
         empty = [name for name, text in texts.items() if not text]
         if empty:
             reason = f"the {' and the '.join(empty)} {'is' if len(empty) == 1 else 'are'} empty"
@@ -185,7 +252,8 @@ def _usable(
                 "id": f"{part}-{row['row']}",
                 **written,
                 **choices,
-                "group": row.get("group") or normalised(texts[task.columns[0]]),
+                "group": row.get("group") or normalised(task.subject(texts)),
+                **({"messages": texts["messages"]} if task.conversations else {}),
                 **{name: row[name] for name in ("subset", "reply") if row.get(name)},
             }
         )
@@ -252,38 +320,19 @@ def _shuffled(rows: Sequence[Row], seed: int) -> list[Row]:
     return [rows[index] for index in np.random.default_rng(seed).permutation(len(rows))]
 
 
-def _lengths(rows: Sequence[Row], column: str, tokenizer: Tokenizer) -> Any:
-    """Return the lengths of a column's texts in tokens, without those that the tokenizer adds around a text."""
-    found: list[int] = []
-    for start in range(0, len(rows), ENCODED):
-        texts = [row[column] for row in rows[start : start + ENCODED]]
-        found += map(len, tokenizer.encode_batch_fast(texts, add_special_tokens=False))
-    return np.array(found)
-
-
-def _prompt_lengths(rows: Sequence[Row], tokenizer: Tokenizer) -> Any:
-    """Return the lengths of the prompts, as `_lengths` does."""
-    if rows and "prompt_ids" in rows[0]:
-        around = tokenizer.num_special_tokens_to_add(is_pair=False)
-        return np.array([len(row["prompt_ids"]) - around for row in rows])
-    return _lengths(rows, "prompt", tokenizer)
-
-
-def _described(rows: Sequence[Row], tokenizer: Tokenizer) -> SplitCounts:
+def _described(rows: Sequence[Row], lengths: RowLengths) -> SplitCounts:
     """Return the number of rows and groups, and their lengths in tokens (with the end token)."""
     if not rows:
         return SplitCounts(rows=0, groups=0, tokens=None)
 
-    prompts, completions = _prompt_lengths(rows, tokenizer), _lengths(rows, "completion", tokenizer)
-    totals = prompts + completions + 1
     percentiles = {
         name: {f"p{share}": int(np.percentile(values, share, method="higher")) for share in (50, 95, 99)}
         | {"longest": int(values.max())}
-        for name, values in (("prompt", prompts), ("completion", completions), ("row", totals))
+        for name, values in (("prompt", lengths.prompts), ("completion", lengths.completions), ("row", lengths.rows))
     }
     return SplitCounts(
         rows=len(rows),
         groups=len({row["group"] for row in rows}),
         completions=len({row["completion"] for row in rows}),
-        tokens=TokenCounts(sum=int(totals.sum()), **percentiles),
+        tokens=TokenCounts(sum=int(lengths.rows.sum()), **percentiles),
     )

@@ -57,7 +57,7 @@ def mapped(
                     elif ours in LISTS:
                         picked[ours] = _texts(_value(raw.values, theirs), theirs, encoding)
                     else:
-                        picked[ours] = _text(_value(raw.values, theirs), theirs, encoding)
+                        picked[ours] = text_of(_value(raw.values, theirs), theirs, encoding)
                 except ValueError as error:
                     problem = str(error)
         yield picked if problem is None else BadRow(file, raw.row, problem)
@@ -96,7 +96,8 @@ def _value(values: Mapping[str, Any], name: str) -> Any:
         return values[name]
     if chat := next((key for key in CHATS if isinstance(values.get(key), list)), None):
         raise ValueError(
-            f"no {name!r}, but a chat ({chat!r}); chats are not read: write prompts and answers into separate columns"
+            f"no {name!r}, but a chat ({chat!r}), which the task chat reads: use it, or write prompts and answers into "
+            "separate columns"
         )
     raise ValueError(f"no {name!r} (it has {listed(list(values)) or 'nothing'}); see data.columns")
 
@@ -104,19 +105,21 @@ def _value(values: Mapping[str, Any], name: str) -> Any:
 def _text_or_nothing(value: Any, name: str, encoding: str) -> str:
     if value is None or (isinstance(value, float) and math.isnan(value)):
         return ""
-    text = _text(value, name, encoding)
+    text = text_of(value, name, encoding)
     return text if text.strip() else ""
 
 
 def _texts(value: Any, name: str, encoding: str) -> str:
-    """Return a list of texts as JSON; a text is left as it is. Raises ValueError, as `_text` does."""
+    """Return a list of texts as JSON; a text is left as it is. Raises ValueError, as `text_of` does."""
     if not isinstance(value, list):
-        return _text(value, name, encoding)
-    texts = [str(item) if type(item) is int else _text(item, f"{name}[{i}]", encoding) for i, item in enumerate(value)]
+        return text_of(value, name, encoding)
+    texts = [
+        str(item) if type(item) is int else text_of(item, f"{name}[{i}]", encoding) for i, item in enumerate(value)
+    ]
     return json.dumps(texts, ensure_ascii=False)
 
 
-def _text(value: Any, name: str, encoding: str) -> str:
+def text_of(value: Any, name: str, encoding: str) -> str:
     """Return a cell as text; raise ValueError, with the reason, if it is missing or can't be text.
 
     - Null is missing, and so is NaN, by which pandas marks missing values.

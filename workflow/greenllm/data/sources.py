@@ -2,16 +2,19 @@
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Protocol
 
 from greenllm import __version__
-from greenllm.config.models import EmbeddedData, FileData, GraphData, HubData, Mapped, UrlData
+from greenllm.config.models import EmbeddedData, FileData, GraphData, HarnessData, HubData, Mapped, UrlData
 from greenllm.data import formats, hub
 from greenllm.data.arrow_rows import rows_of
+from greenllm.data.conversations import ConversationForm, as_messages, form_of
 from greenllm.data.download import download
 from greenllm.data.raw_rows import OPTIONAL, Raw, check_columns, mapped
 from greenllm.documents.card import BadRow
+from greenllm.documents.harness import HarnessSelection
 from greenllm.errors import UserError, quoted, reason
 from greenllm.files import sha256_of
 from greenllm.graph.reading import read_graph
@@ -54,6 +57,8 @@ def open_source(task: Task, settings: Any, base: Path, downloads: Path) -> Sourc
             return Hub(task, settings)
         case GraphData():
             return Questions(task, settings, base)
+        case HarnessData():
+            return HarnessTasks(task, settings, base)
         case _:
             raise TypeError(f"no source for {type(settings).__name__}")
 
@@ -105,27 +110,61 @@ class Questions:
         return _made_parts(self._settings.file, self._task.rows_about(self._graph, self._settings))
 
 
+class HarnessTasks:
+    """Tasks of lm-evaluation-harness, with their own data: all rows are test rows."""
+
+    def __init__(self, task: Task, settings: HarnessData, base: Path) -> None:
+        from greenllm.harness.loading import load_tasks
+
+        if not task.by_harness:
+            raise UserError(f"data.source: harness is only for the task harness, not for {task.name}")
+        folder = None if settings.include_path is None else (base / Path(settings.include_path).expanduser()).absolute()
+        if folder is not None and not folder.is_dir():
+            raise UserError(f"data.include_path: no folder {str(folder)!r}; expected one with task files")
+        self._settings = settings
+        self._tasks = load_tasks(settings.tasks, settings.num_fewshot, folder)
+        self.card: dict[str, Any] = {
+            "origin": "tasks of lm-evaluation-harness",
+            "generator": f"lm_eval {version('lm_eval')}",
+            "licence": None,
+            "near_duplicates": task.origin.near_duplicates,
+            "settings": settings.model_dump(),
+        }
+        self.selection = HarnessSelection(
+            tasks=settings.tasks,
+            num_fewshot=settings.num_fewshot,
+            include_path=None if folder is None else str(folder),
+            metric=settings.metric,
+        )
+
+    def parts(self) -> Iterator[Part]:
+        """Yield the documents of all tasks as test rows."""
+        from greenllm.harness.questions import questions
+
+        return _made_parts("harness", questions(self._tasks, self._settings.limit))
+
+
 class Files:
     """Files on this machine."""
 
     def __init__(self, task: Task, settings: FileData, base: Path) -> None:
-        self._settings, self._base = settings, base
-        self._columns = _columns(task, settings)
+        self._task, self._settings, self._base = task, settings, base
+        _columns(task, settings)  # wrong names are reported before any file is read
         self.card: dict[str, Any] = {"origin": settings.origin or "local files", "licence": settings.licence}
 
     def parts(self) -> Iterator[Part]:
         """Yield a part per file."""
         for name, file in (("train", self._settings.train), ("test", self._settings.test)):
             if file is not None:
-                yield _file_part(name, file, self._base / Path(file).expanduser(), self._settings, self._columns)
+                yield _file_part(name, file, self._base / Path(file).expanduser(), self._task, self._settings)
 
 
 class Urls:
     """Files to download, each with its expected SHA-256."""
 
     def __init__(self, task: Task, settings: UrlData, downloads: Path) -> None:
-        self._settings, self._downloads = settings, downloads
-        self._columns = _columns(task, settings)
+        self._task, self._settings, self._downloads = task, settings, downloads
+        _columns(task, settings)  # wrong names are reported before any file is downloaded
         self.card: dict[str, Any] = {"origin": settings.origin or settings.train.url, "licence": settings.licence}
 
     def parts(self) -> Iterator[Part]:
@@ -133,7 +172,7 @@ class Urls:
         for name, file in (("train", self._settings.train), ("test", self._settings.test)):
             if file is not None:
                 path = download(file.url, file.sha256, self._downloads)
-                yield _file_part(name, file.url, path, self._settings, self._columns)
+                yield _file_part(name, file.url, path, self._task, self._settings)
 
 
 class Hub:
@@ -143,8 +182,7 @@ class Hub:
         from huggingface_hub import HfApi
         from huggingface_hub.errors import OfflineModeIsEnabled
 
-        self._settings = settings
-        self._columns = _columns(task, settings)
+        self._task, self._settings = task, settings
         licence, revision = settings.licence, settings.revision
         # The hub is asked first, since without a network `datasets` retries for half a minute.
         with hub.one_line_errors("data set", settings.id, settings.revision):
@@ -169,8 +207,9 @@ class Hub:
             if split is not None:
                 file = f"{self._settings.id}[{split}]"
                 data = self._load(split)
-                check_columns(file, data.column_names, self._columns)
-                rows = mapped(_hub_rows(data, self._columns), file, self._columns, "utf-8")
+                columns, form = _read_columns(self._task, self._settings, data.column_names, file)
+                check_columns(file, data.column_names, columns)
+                rows = _mapped(_hub_rows(data, columns), file, columns, "utf-8", form)
                 yield Part(name, file, rows, {"bytes": data.info.size_in_bytes})
 
     def _load(self, split: str) -> Any:
@@ -219,10 +258,36 @@ def _linking(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     return {"linking": {"right": share, "ambiguous": ambiguous}} if linked else {}
 
 
-def _file_part(name: str, file: str, path: Path, settings: Mapped, columns: Mapping[str, str]) -> Part:
-    table = formats.read(path, file, settings.format, settings.encoding, columns, settings.separator)
+def _file_part(name: str, file: str, path: Path, task: Task, settings: Mapped) -> Part:
+    how = (settings.format, settings.encoding)
+    names = formats.column_names(path, file, *how, settings.separator) if task.conversations else []
+    columns, form = _read_columns(task, settings, names, file)
+    table = formats.read(path, file, *how, columns, settings.separator)
     facts = {"sha256": sha256_of(path), "bytes": path.stat().st_size, **table.facts}
-    return Part(name, file, mapped(table, file, columns, settings.encoding), facts)
+    return Part(name, file, _mapped(table, file, columns, settings.encoding, form), facts)
+
+
+def _read_columns(
+    task: Task, settings: Mapped, names: Sequence[str], file: str
+) -> tuple[dict[str, str], ConversationForm | None]:
+    """Return our column → the file's, of the columns to read, and the form of its conversations if the task has some.
+
+    `names` are those of the file's columns.
+    """
+    columns = _columns(task, settings)
+    if not task.conversations:
+        return columns, None
+    form = form_of(names, {str(ours): theirs for ours, theirs in settings.columns.items()}, file, settings.encoding)
+    return {**form.columns, **{ours: theirs for ours, theirs in columns.items() if ours in OPTIONAL}}, form
+
+
+def _mapped(
+    raws: Iterable[Raw], file: str, columns: Mapping[str, str], encoding: str, form: ConversationForm | None
+) -> Iterator[dict[str, Any] | BadRow]:
+    if form is None:
+        return mapped(raws, file, columns, encoding)
+    beside = {ours: theirs for ours, theirs in columns.items() if ours in OPTIONAL}
+    return mapped(as_messages(raws, form), file, {"messages": "messages", **beside}, encoding)
 
 
 def _columns(task: Task, settings: Mapped) -> dict[str, str]:

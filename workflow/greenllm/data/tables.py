@@ -9,7 +9,7 @@ import pyarrow.parquet as pq
 
 from greenllm.errors import UserError, reason
 
-NUMBERS = {"row": pa.int64(), "prompt_ids": pa.list_(pa.int32())}
+NUMBERS = {"row": pa.int64(), **dict.fromkeys(("prompt_ids", "ids", "turns"), pa.list_(pa.int32()))}
 BATCH = 10_000  # rows held in memory while writing
 
 
@@ -30,7 +30,8 @@ def write_table(path: Path, columns: Sequence[str], rows: Iterable[Mapping[str, 
 def read_table(path: Path) -> list[dict[str, Any]]:
     """Return the rows of a table; raise UserError if it can't be read."""
     try:
-        rows: list[dict[str, Any]] = pq.read_table(path).to_pylist()
+        with pq.ParquetFile(path) as file:  # `pq.read_table` imports Arrow's data sets, which take 30 MB
+            rows: list[dict[str, Any]] = file.read().to_pylist()
     except FileNotFoundError:
         raise UserError(f"{path}: no such file; expected what `greenllm collect` writes") from None
     except (pa.ArrowException, OSError) as error:

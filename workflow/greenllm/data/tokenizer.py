@@ -8,6 +8,7 @@ from pathlib import Path
 from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
 
 from greenllm.config.models import TokenizerSettings
+from greenllm.data.pieces import pieces
 from greenllm.errors import UserError
 from greenllm.tokens import FILE, SETTINGS, read_tokenizer, spelling_special_tokens
 
@@ -56,7 +57,7 @@ def _bpe(texts: Iterable[str], vocabulary: int, lowercase: bool) -> Tokenizer:
         initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
         show_progress=False,
     )
-    tokenizer.train_from_iterator(texts, trainer)
+    tokenizer.train_from_iterator((piece for text in texts for piece in pieces(text)), trainer)
     return tokenizer
 
 

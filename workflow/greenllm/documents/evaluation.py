@@ -58,6 +58,7 @@ class EvaluationReport(ModelQuality, Document):
     """An evaluation, as it is in its file; `seed` is that of the bootstrap.
 
     `chance`: the primary metric of a model that ignores its input, as the control; None in files of earlier versions.
+    `harness`: task → metric → value as lm-evaluation-harness computes it over the evaluated examples.
     """
 
     stage: ClassVar[str] = "evaluate"
@@ -68,6 +69,7 @@ class EvaluationReport(ModelQuality, Document):
     precision: str | None
     seed: int
     chance: Number | None = None
+    harness: dict[str, dict[str, Number]] = Field(default_factory=dict)
     tokens: int
     prompt_tokens: int
     extraction: AnswerExtraction | None = None

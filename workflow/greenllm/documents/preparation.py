@@ -51,6 +51,18 @@ class SplitCounts(WrittenPart):
     tokens: TokenCounts | None
 
 
+class LongRows(WrittenPart):
+    """Rows that are longer than the model's context (of the test split: that leave no room for an answer), by split.
+
+    `decision`: training cuts them (`cut`), or they were dropped (`drop`).
+    """
+
+    context: int
+    decision: str
+    count: dict[str, int]
+    rows: dict[str, list[str]]
+
+
 class PreparationReport(Document):
     """The report of a preparation."""
 
@@ -63,5 +75,6 @@ class PreparationReport(Document):
     bad_rows: list[BadRow] = Field(default_factory=list)
     cleaned: dict[str, int] = Field(default_factory=dict)
     leaks: Leaks | None = None
+    long_rows: LongRows | None = None
     tokenizer: PreparedTokenizer | None = None
     splits: dict[str, SplitCounts] = Field(default_factory=dict)

@@ -4,6 +4,7 @@ import functools
 import re
 import secrets
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,14 @@ from greenllm.tokens import SETTINGS, as_added_token, read_settings_file, read_t
 
 PRIVATE = 0x100000  # Unicode's last private use area: 65,534 characters that normalisation and case changes leave alone
 MARK_LENGTH = 8  # such characters, drawn at random: 128 bits
+
+
+@dataclass(frozen=True)
+class ConversationTokens:
+    """A whole conversation as token ids; `turns` are the spans (start, end) of the assistant's turns in them."""
+
+    ids: list[int]
+    turns: list[tuple[int, int]]
 
 
 class ChatTemplate:
@@ -31,18 +40,51 @@ class ChatTemplate:
 
         Raises PromptError if there is no template, it is not valid, or it refuses the messages.
         """
-        if self._template is None:
-            raise PromptError("this model has no chat template; send the prompt to /v1/completions instead")
         tokens = self._tokens
         contents = [{**message, "content": tokens.protected(message["content"])} for message in messages]
+        written = self._written(contents, prompted=True)
+        return Prompt(tokens.plain(written), tokens.encode(written))
+
+    def _written(self, messages: Sequence[Mapping[str, str]], *, prompted: bool) -> str:
+        """Return what the template writes; with `prompted`, up to where the assistant's next turn begins."""
+        if self._template is None:
+            raise PromptError("this model has no chat template; send the prompt to /v1/completions instead")
         try:
-            written = _rendered(self._template, contents, add_generation_prompt=True, **self._special)
+            return _rendered(self._template, messages, add_generation_prompt=prompted, **self._special)
         except jinja2.TemplateSyntaxError as error:
             raise PromptError(f"the model's chat template is not a valid Jinja template: {error}") from None
         except Exception as error:  # a template is foreign code and may raise anything
-            reason = tokens.plain(str(error))
+            reason = self._tokens.plain(str(error))
             raise PromptError(f"the model's chat template refuses these messages: {reason}") from None
-        return Prompt(tokens.plain(written), tokens.encode(written))
+
+    def conversation(self, messages: Sequence[Mapping[str, str]]) -> ConversationTokens:
+        """Return a whole conversation, with all that the template writes.
+
+        A turn of the assistant is what the template adds after the prompt for it: its content and, in most templates,
+        an end token. Raises PromptError if the template refuses the messages, or a turn can't be found in what it
+        writes.
+        """
+        tokens = self._tokens
+        contents = [{**message, "content": tokens.protected(message["content"])} for message in messages]
+        whole = self._written(contents, prompted=False)
+        said = [number for number, message in enumerate(messages) if message["role"] == "assistant"]
+        return tokens.encode_spans(whole, [self._turn(whole, contents, number) for number in said])
+
+    def _turn(self, whole: str, messages: Sequence[Mapping[str, str]], number: int) -> tuple[int, int]:
+        """Return the span of a message of the assistant in the characters of the whole conversation."""
+        before = self._written(messages[:number], prompted=True)
+        after = self._written(messages[: number + 1], prompted=False)
+        if after.startswith(before) and whole.startswith(after):
+            return len(before), len(after)
+        # Some templates write a turn in another way once others follow, as without its empty reasoning.
+        through = before + messages[number]["content"]
+        end = self._tokens.special_end(whole, len(through)) if whole.startswith(through) else None
+        if end is None:
+            raise PromptError(
+                f"the assistant's turn, message {number + 1}, can't be found in the conversation that the model's chat "
+                "template writes; use a model whose template writes each turn after the prompt for it"
+            )
+        return len(before), end
 
     @functools.cached_property
     def _tokens(self) -> "_TemplateTokens":
@@ -70,14 +112,33 @@ class _TemplateTokens:
         """Return a message's content with marks in place of the special tokens that it spells."""
         return self._protected.put(content)
 
+    def special_end(self, written: str, place: int) -> int | None:
+        """Return where the special token ends that begins at a place of a template's output; None if none does."""
+        return self._special.end(written, place)
+
     def plain(self, written: str) -> str:
         """Return a template's output without marks."""
         return self._protected.restored(written)
 
     def encode(self, written: str) -> list[int]:
         """Return the token ids of a template's output, with those that the tokenizer itself adds around a text."""
-        marked = self._protected.restored(self._special.put(written))
-        return [self._ids.get(id, id) for id in self._tokenizer.encode(marked).ids]
+        return [self._ids.get(id, id) for id in self._tokenizer.encode(self._marked(written)).ids]
+
+    def encode_spans(self, written: str, spans: Sequence[tuple[int, int]]) -> ConversationTokens:
+        """Return the token ids of a template's output, and its `spans` (in characters) as spans of tokens."""
+        encoding = self._tokenizer.encode(self._marked(written))
+        found = []
+        for span in spans:
+            start, end = (len(self._marked(written[:place])) for place in span)
+            # A token that is not of the text, such as one that begins it, has no characters.
+            inside = [
+                index for index, (one, other) in enumerate(encoding.offsets) if other > one and start <= one < end
+            ]
+            found.append((inside[0], inside[-1] + 1) if inside else (0, 0))
+        return ConversationTokens([self._ids.get(id, id) for id in encoding.ids], found)
+
+    def _marked(self, written: str) -> str:
+        return self._protected.restored(self._special.put(written))
 
 
 class _Marks:
@@ -90,6 +151,10 @@ class _Marks:
         self._texts = {mark: text for text, mark in self.of.items()}
         self._text = re.compile("|".join(map(re.escape, sorted(texts, key=len, reverse=True))) or r"(?!)")
         self._mark = re.compile(f"{start}.")
+
+    def end(self, text: str, place: int) -> int | None:
+        match = self._text.match(text, place)
+        return None if match is None else match.end()
 
     def put(self, text: str) -> str:
         return self._text.sub(lambda match: self.of[match[0]], text)

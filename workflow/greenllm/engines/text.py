@@ -10,7 +10,7 @@ from pathlib import Path
 from tokenizers.decoders import DecodeStream
 
 from greenllm.engines import Prompt, PromptError, PromptTooLong
-from greenllm.engines.chat_template import ChatTemplate
+from greenllm.engines.chat_template import ChatTemplate, ConversationTokens
 from greenllm.tokens import SETTINGS, read_settings_file, read_tokenizer, special_token_settings, special_tokens
 
 MOST_IDS = 2**32  # tokenizers keeps ids in 32 bits
@@ -90,6 +90,20 @@ class Text:
     def chat_prompt(self, messages: Sequence[Mapping[str, str]]) -> Prompt:
         """Return the prompt that the chat template makes of `messages`; see `Engine.chat_prompt`."""
         return self._template.prompt(messages)
+
+    def conversation(self, messages: Sequence[Mapping[str, str]]) -> ConversationTokens:
+        """Return a whole conversation as the chat template writes it; the assistant's last turn has an end token.
+
+        Raises PromptError as `ChatTemplate.conversation` does.
+        """
+        found = self._template.conversation(messages)
+        ids = self._without_doubled_start(found.ids)
+        removed = len(found.ids) - len(ids)
+        turns = [(start - removed, end - removed) for start, end in found.turns]
+        start, end = turns[-1]
+        if not self.special.intersection(ids[start:end]) and (eos := self.token_id("eos_token")) is not None:
+            ids, turns[-1] = [*ids[:end], eos, *ids[end:]], (start, end + 1)
+        return ConversationTokens(ids, turns)
 
 
 class Detokenizer:

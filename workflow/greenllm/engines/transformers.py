@@ -181,15 +181,14 @@ class Transformers:
     def _score_ends(self, rows: list[list[int]], firsts: list[int]) -> list[ScoredEnd]:
         """Score the tokens of each row from its index in `firsts` on. No token attends to the padding on the right."""
         ids = pad_sequence([torch.tensor(row) for row in rows], batch_first=True).to(self.device)
-        earliest = min(firsts)
-        # The logits before `earliest` are not needed: those at one index predict the token at the next.
-        kept = ids.shape[1] - earliest
-        logits = self._model(input_ids=ids[:, :-1], use_cache=False, logits_to_keep=kept).logits
+        # All logits, though only the last ones are needed: a product of another shape is rounded otherwise.
+        logits = self._model(input_ids=ids[:, :-1], use_cache=False).logits
         ends = []
         for line, row, first in zip(logits, rows, firsts, strict=True):
-            given = line[first - earliest : len(row) - earliest].float()
+            # In double precision: rounded logarithms would add up to 1e-6 nats over some tokens.
+            given = line[first - 1 : len(row) - 1].double()
             wanted = torch.tensor(row[first:], device=self.device)
-            nats = -float(_log_probabilities(given, wanted).double().sum())
+            nats = -float(given.log_softmax(dim=-1).gather(-1, wanted[:, None]).sum())
             ends.append(ScoredEnd(nats, bool((given.argmax(dim=-1) == wanted).all())))
         return ends
 

@@ -91,13 +91,8 @@ def choice_likelihoods(
     return list(_divided(found, [len(example.choices or ()) for example in examples]))
 
 
-def flops_of(
-    model: Path,
-    completions: Sequence[Completion],
-    scored: Sequence[Likelihood],
-    choices: Sequence[ContinuationLikelihood],
-) -> float | None:
-    """Return the operations of all answers, texts and choices, each as one pass over its tokens; None if unknown.
+def flops_of(model: Path, completions: Sequence[Completion], passes: Sequence[int]) -> float | None:
+    """Return the operations of all answers and of further `passes` (their lengths in tokens); None if unknown.
 
     The key-value cache avoids that earlier tokens are computed again, so an answer takes one pass.
     """
@@ -110,11 +105,9 @@ def flops_of(
         flops = counted.forward if counted else None
     if flops is None:
         return None
-    # The last token of an answer, of a scored text or of a choice is not read.
+    # The last token of an answer is not read.
     read = [completion.prompt_tokens + completion.tokens - 1 for completion in completions]
-    read += [likelihood.tokens for likelihood in scored]
-    read += [choice.context_tokens + choice.tokens - 1 for choice in choices]
-    return sum(map(flops.of, read))
+    return sum(map(flops.of, [*read, *passes]))
 
 
 def _divided(found: Sequence[Result], counts: Sequence[int]) -> Iterator[list[Result]]:

@@ -1,8 +1,7 @@
 """Evaluates a model: answers, scores and operations."""
 
-import itertools
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -10,12 +9,13 @@ from typing import Any
 from greenllm.config.models import Evaluation, Extraction
 from greenllm.device_choice import DeviceChoice
 from greenllm.documents.evaluation import EvaluationReport, SampledAnswers
-from greenllm.engines import Completion, ContinuationLikelihood, Engine, Likelihood, load_engine
+from greenllm.engines import Completion, Engine, load_engine
 from greenllm.errors import UserError
-from greenllm.evaluation.answering import answer, choice_likelihoods, flops_of, likelihoods
+from greenllm.evaluation.answering import answer, flops_of
 from greenllm.evaluation.draws import drawn
-from greenllm.evaluation.examples import Example, read_examples, whole_texts
+from greenllm.evaluation.examples import Example, read_examples
 from greenllm.evaluation.extraction import described, extracted
+from greenllm.evaluation.scores import scores_of
 from greenllm.meter.threads import usable_threads
 from greenllm.tasks.answer_quality import quality_of
 from greenllm.tasks.task import Task
@@ -38,49 +38,33 @@ def evaluate(
 
     `seed` is that of the bootstrap. Raises UserError if the model, the data and the task don't fit together.
     """
-    if settings.extract is not None and (task.scores_texts or task.chooses):
-        raise UserError(f"evaluate.extract: the task {task.name} scores given texts, not answers; leave it out")
-    if settings.sampling is not None and (task.scores_texts or task.chooses):
-        raise UserError(f"evaluate.sampling: the task {task.name} scores given texts, not answers; leave it out")
+    for key in ("extract", "sampling"):
+        if getattr(settings, key) is not None and not task.scores_answers:
+            raise UserError(f"evaluate.{key}: the task {task.name} scores given texts, not answers; leave it out")
     threads = usable_threads(threads)
     examples = read_examples(data, model, settings.rows)
     os.environ["OMP_NUM_THREADS"] = str(threads)  # the libraries read it once, when they are imported
     engine = load_engine(model, threads=threads, device=device)
-    source = data / "test.parquet"
-    scored: list[Likelihood] = []
-    if task.scores_texts:
-        scored = likelihoods(engine, examples, whole_texts(examples, data), batch=settings.batch, source=source)
-    chosen = choice_likelihoods(engine, examples, batch=settings.batch) if task.chooses else []
     asked, decodings = drawn(examples, settings.sampling)
+    scores = scores_of(task, engine, asked, model, data, settings)
     limits = {"batch": settings.batch, "max_tokens": settings.max_tokens}
-    completions = answer(engine, asked, decodings, **limits, source=source)
+    completions = answer(engine, asked, decodings, **limits, source=data / "test.parquet")
     predictions = [
-        _prediction(*parts, settings.extract) for parts in itertools.zip_longest(asked, completions, scored, chosen)
+        {**_prediction(example, completion, settings.extract), **line}
+        for example, completion, line in zip(asked, completions, scores.lines, strict=True)
     ]
     quality = quality_of(task, predictions, settings.threshold, settings.bootstrap, seed)
-    result = _result(engine, task, settings, seed, len(examples), completions, quality)
-    flops = flops_of(model, completions, scored, [choice for choices in chosen for choice in choices])
-    return Evaluated(result, predictions, flops)
+    result = _result(engine, task, settings, seed, len(examples), completions, {**quality, **scores.report})
+    return Evaluated(result, predictions, flops_of(model, completions, scores.passes))
 
 
-def _prediction(
-    example: Example,
-    completion: Completion,
-    scored: Likelihood | None,
-    choices: Sequence[ContinuationLikelihood] | None,
-    steps: Extraction | None,
-) -> dict[str, Any]:
-    """Return a line of the predictions: with extraction, `prediction` is the answer in the text `generated`."""
+def _prediction(example: Example, completion: Completion, steps: Extraction | None) -> dict[str, Any]:
+    """Return an answer as in the predictions: with extraction, `prediction` is the answer in the text `generated`."""
     answered = asdict(completion)
     answered.pop("scored")
     text = answered.pop("text")
     found = {"prediction": text} if steps is None else {"prediction": extracted(text, steps) or "", "generated": text}
-    line = {**example.columns, **found, **answered}
-    if scored is not None:
-        line |= {"nats": scored.nats, "scored_tokens": scored.tokens, "scored_bytes": scored.bytes}
-    if choices is not None:
-        line |= {"choice_nats": [choice.nats for choice in choices]}
-    return line
+    return {**example.columns, **found, **answered}
 
 
 def _result(

@@ -12,6 +12,7 @@ _POINTS = {"accuracy": 100.0, "accuracy_by_length": 100.0, "macro_f1": 100.0, "e
 _METRICS = {
     "accuracy": noted("accuracy"),
     "accuracy_by_length": noted("accuracy by length"),
+    "score": noted("score"),
     "macro_f1": noted("macro-F1"),
     "exact_match": noted("exact match"),
     "f1": noted("token F1"),
@@ -33,7 +34,8 @@ WORDS = (
     noted("collect_model"), noted("preprocess"), noted("train"), noted("compress"), noted("evaluate"), noted("deploy"),
     noted("measure"), noted("probe"), noted("serve"), noted("load"), noted("account"), noted("total"),
     noted("total, at least"), noted("customer-service"), noted("question-answering"), noted("translation"),
-    noted("language-modelling"), noted("multiple-choice"), noted("seen"), noted("held out"),
+    noted("chat"), noted("language-modelling"), noted("multiple-choice"), noted("harness"), noted("seen"),
+    noted("held out"),
     noted("allocated"), noted("active"),
     noted("request"), noted("token"), noted("training token"), noted("FLOP"), noted("billion parameter"), noted("cost"),
     noted("all others, and several together"), noted("what readings left open"), noted("spread between repetitions"),

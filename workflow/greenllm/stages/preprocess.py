@@ -1,16 +1,18 @@
 """`greenllm preprocess`: clean and split a data set, train its tokenizer."""
 
 import argparse
-from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from greenllm.config.models import Preprocessing
 from greenllm.config.read import read_settings
 from greenllm.data.preparation import prepare
-from greenllm.engines import Prompt
 from greenllm.errors import UserError
 from greenllm.tasks import TASKS
 from greenllm.work import write_work
+
+if TYPE_CHECKING:
+    from greenllm.data.chat import PromptTemplate
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -57,6 +59,7 @@ def run(arguments: argparse.Namespace) -> int:
         chat,
         context=_context(arguments),
         evaluated_rows=arguments.evaluated_rows or None,
+        system=arguments.system,
     )
     splits = report.splits.values()
     write_work(
@@ -79,11 +82,11 @@ def _context(arguments: argparse.Namespace) -> int | None:
     return int(given)
 
 
-def _chat(arguments: argparse.Namespace) -> Callable[[str], Prompt] | None:
+def _chat(arguments: argparse.Namespace) -> "PromptTemplate | None":
     if not arguments.chat:
         return None
     if arguments.model is None:
         raise UserError("--chat: needs --model, which has the chat template")
-    from greenllm.data.chat import chat_template
+    from greenllm.data.chat import PromptTemplate
 
-    return chat_template(arguments.model, arguments.system)
+    return PromptTemplate(arguments.model, arguments.system)

@@ -30,7 +30,7 @@ def quality_of(task: Task, answers: Sequence[Answer], threshold: float, samples:
         "hand_over": None,
         "chance": task.chance(answers),
     }
-    if task.scores_texts or task.chooses or any(answer["confidence"] is None for answer in answers):
+    if not task.scores_answers or any(answer["confidence"] is None for answer in answers):
         return quality
     sure = np.array([answer["confidence"] >= threshold for answer in answers])
     kept = [answer for answer, keep in zip(answers, sure, strict=True) if keep]

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 
 from greenllm.tasks.task import Answer, Sums
 
@@ -17,10 +18,13 @@ def by_row(sums: Mapping[str, Sums], answers: Sequence[Answer]) -> Mapping[str, 
         return sums
     rows = {row: place for place, row in enumerate(dict.fromkeys(str(answer["id"]) for answer in answers))}
     places = np.array([rows[str(answer["id"])] for answer in answers])
-    draws = np.bincount(places)
-    averaged = {}
-    for name, metric in sums.items():
-        total = np.zeros((len(rows), metric.per_example.shape[1]))
-        np.add.at(total, places, metric.per_example)
-        averaged[name] = Sums(total / draws[:, None], metric.score)
-    return averaged
+    draws = len(answers) / len(rows)
+    return {name: _averaged(metric, places, draws) for name, metric in sums.items()}
+
+
+def _averaged(metric: Sums, places: NDArray[np.intp], draws: float) -> Sums:
+    """Return a metric's sums with the mean over each row's draws; `places` is the row of each answer."""
+    total = np.zeros((places.max() + 1, metric.per_example.shape[1]))
+    np.add.at(total, places, metric.per_example)
+    # A metric's score expects sums over all answers.
+    return Sums(total / draws, lambda sums: metric.score(sums * draws))

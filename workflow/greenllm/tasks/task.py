@@ -73,10 +73,14 @@ class Task(ABC):
     # The chat reply for each completion (intent) of the embedded data, and the reply when a person takes over.
     replies: ClassVar[Mapping[str, str]] = {}
     hand_over: ClassVar[str] = "A person will answer you."
+    # Whether rows are conversations (`messages`), which the model's chat template renders whole.
+    conversations: ClassVar[bool] = False
     # Whether quality is the likelihood of the texts, not of answers: predictions then have `nats`.
     scores_texts: ClassVar[bool] = False
     # Whether quality is the likelihood of given choices: rows then have `choices`, and predictions `choice_nats`.
     chooses: ClassVar[bool] = False
+    # Whether lm-evaluation-harness asks and scores: predictions then have `score`, `chance` and `metrics`.
+    by_harness: ClassVar[bool] = False
 
     @abstractmethod
     def rows(self, settings: EmbeddedData) -> Iterator[dict[str, str]]:
@@ -88,6 +92,11 @@ class Task(ABC):
 
     def check(self, settings: EmbeddedData) -> None:  # noqa: B027
         """Raise UserError, which names the key, if no rows can be made from these settings."""
+
+    @property
+    def scores_answers(self) -> bool:
+        """Whether quality is that of generated answers; else extraction and sampling don't apply."""
+        return not (self.scores_texts or self.chooses or self.by_harness)
 
     @property
     def range(self) -> tuple[float, float]:
@@ -103,6 +112,14 @@ class Task(ABC):
             raise UserError(f"quality: {decision.quality:g} can't be reached: {span}{at_least}")
         if decision.worse_by is not None and not decision.worse_by <= most - least:
             raise UserError(f"worse_by: {decision.worse_by:g} is more than the whole range: {span}")
+
+    def cleaned(self, row: Mapping[str, str], clean: Callable[[str], str]) -> dict[str, str]:
+        """Return the row's `columns`, each text cleaned; raise ValueError, with the reason, if it is unusable then."""
+        return {name: clean(row[name]) for name in self.columns}
+
+    def subject(self, texts: Mapping[str, str]) -> str:
+        """Return the text by which cleaned rows without a group are held out together: rows of equal words."""
+        return texts[self.columns[0]]
 
     def prompt(self, row: Mapping[str, str]) -> str:
         """Return the model's input: one line with its line break."""

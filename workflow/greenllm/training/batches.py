@@ -15,13 +15,25 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Row:
-    """One row as token ids: the prompt, the completion and the end token."""
+    """One row as token ids: the prompt, the completion and the end token.
+
+    Of a conversation, `turns` are the spans (start, end) of the assistant's turns: only these are learned. The prompt
+    is then what precedes the first of them.
+    """
 
     ids: list[int]
     prompt_length: int
+    turns: tuple[tuple[int, int], ...] | None = None
 
     def __len__(self) -> int:
         return len(self.ids)
+
+    def weight(self, prompt_weight: float) -> float:
+        """Return the sum of the weights of the row's targets; the first token is not one."""
+        if self.turns is not None:
+            return float(sum(end - max(start, 1) for start, end in self.turns))
+        asked = max(self.prompt_length - 1, 0)
+        return prompt_weight * asked + len(self) - 1 - asked
 
 
 @dataclass(frozen=True)
@@ -33,7 +45,7 @@ class Rows:
 
 
 def read_rows(path: Path, tokenizer: "Tokenizer", *, eos_id: int, context: int) -> Rows:
-    """Read the prompts and completions of a Parquet file as tokens; prompt ids in the file are taken as they are.
+    """Read the rows of a Parquet file as tokens; the ids of prompts and conversations in it are taken as they are.
 
     A row longer than `context` tokens is cut at the beginning of its prompt, which is farthest from the answer. If the
     completion alone is too long, it is cut at its end; one prompt token is kept if there was one.
@@ -47,6 +59,8 @@ def read_rows(path: Path, tokenizer: "Tokenizer", *, eos_id: int, context: int) 
     known = pyarrow.parquet.read_schema(path).names
     if missing := [name for name in ("prompt", "completion") if name not in known]:
         raise UserError(f"{path}: column {missing[0]} is missing; expected what `greenllm preprocess` writes")
+    if "turns" in known:
+        return _conversations(path, context)
     asked = "prompt_ids" if "prompt_ids" in known else "prompt"  # from a chat template
     table = pyarrow.parquet.read_table(path, columns=[asked, "completion"])
     prompts = table[asked].to_pylist()
@@ -60,6 +74,23 @@ def read_rows(path: Path, tokenizer: "Tokenizer", *, eos_id: int, context: int) 
             answer = answer[: context - min(len(question), 1)]
             question = question[len(question) + len(answer) - context :]
         rows.append(Row(question + answer, len(question)))
+    return Rows(rows, truncated)
+
+
+def _conversations(path: Path, context: int) -> Rows:
+    """Read whole conversations; a long one is cut as other rows are, the assistant's last turn being the completion."""
+    import pyarrow.parquet
+
+    table = pyarrow.parquet.read_table(path, columns=["ids", "turns"])
+    rows, truncated = [], 0
+    for ids, places in zip(table["ids"].to_pylist(), table["turns"].to_pylist(), strict=True):
+        turns = list(zip(places[::2], places[1::2], strict=True))
+        start = max(0, min(len(ids) - context, turns[-1][0] - 1))
+        truncated += len(ids) > context
+        ids = ids[start : start + context]
+        within = [(max(first - start, 0), min(end - start, len(ids))) for first, end in turns if end > start]
+        kept = tuple((first, end) for first, end in within if first < end)
+        rows.append(Row(ids, kept[0][0], kept))
     return Rows(rows, truncated)
 
 
@@ -126,6 +157,11 @@ class Collator:
         prompts = torch.tensor([row.prompt_length for row in own])
         position = torch.arange(1, ids.shape[1])  # of the targets
         weights = torch.where(position < prompts[:, None], self.prompt_weight, 1.0)
+        for number, row in enumerate(own):
+            if row.turns is not None:
+                weights[number] = 0
+                for start, end in row.turns:
+                    weights[number, max(start - 1, 0) : end - 1] = 1
         return {
             "input_ids": ids[:, :-1].contiguous(),
             "targets": ids[:, 1:].contiguous(),
@@ -135,6 +171,4 @@ class Collator:
 
     def _weight(self, rows: Sequence[Row]) -> float:
         """Return the sum of the weights of all targets in the rows."""
-        asked = sum(max(row.prompt_length - 1, 0) for row in rows)
-        answered = sum(len(row) - 1 for row in rows) - asked
-        return self.prompt_weight * asked + answered
+        return sum(row.weight(self.prompt_weight) for row in rows)
