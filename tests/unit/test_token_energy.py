@@ -11,6 +11,7 @@ from narrowing import known
 from simulated_study import Simulation, config
 
 from greenllm.account.account import account
+from greenllm.account.results_folder import read_results_folder
 from greenllm.attribution import attribute
 from greenllm.cli import main
 from greenllm.comparison.served import PointEnergy
@@ -24,6 +25,7 @@ from greenllm.comparison.token_energy import (
 from greenllm.documents.measurement import MeasuredRound
 from greenllm.estimate import Estimate, Parameter
 from greenllm.files import write_json
+from greenllm.report.tables.comparison import comparison
 from greenllm.study.results import read_study
 
 REQUEST_J, PROMPT_J, CACHED_J, GENERATED_J = 0.5, 0.02, 0.002, 0.3
@@ -114,6 +116,16 @@ def test_what_cannot_be_told_apart_is_unknown_with_the_reason(tmp_path: Path) ->
         assert str(raised.value) == reason
 
 
+def test_requests_that_would_take_less_than_nothing_are_unknown(tmp_path: Path) -> None:
+    found = token_energy({1: measured(tmp_path, random.Random(2))})
+    below = found.model_copy(update={"coefficients_J": [-3.0, PROMPT_J, GENERATED_J]})
+    with pytest.raises(TokenEnergyUnknown, match="the extrapolation is below 0"):
+        energy_of_requests(below, 9, 5, 2)
+    covariance = [[100.0, 0.0, 0.0], *found.covariance_J2[1:]]
+    asked = energy_of_requests(found.model_copy(update={"covariance_J2": covariance}), 9, 5, 2)
+    assert asked.low == 0 < asked.value < asked.high
+
+
 def study_of(results: Path, lengths: list[tuple[int, int]]) -> Simulation:
     study = Simulation(results, config(["baseline", "int8"]))
     study.prepare("support")
@@ -157,6 +169,10 @@ def test_the_account_has_it_and_recommend_says_what_requests_would_take(
 def test_requests_of_one_length_say_why_it_is_unknown(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     study = study_of(tmp_path / "results", [(14, 4)])
     assert stored(study)["int8"]["token_energy_reason"] == ALIKE
+    (note,) = (
+        note for note in comparison(read_results_folder(study.results).account()).notes if "output token" in note
+    )
+    assert note == f"Per input and output token: unknown, {ALIKE}."
     assert main(["recommend", str(study.results), "--requests", "9", "--tokens-in", "5", "--tokens-out", "2"]) == 0
     assert f"int8: 9 requests of 5 tokens in and 2 out: unknown, {ALIKE}" in capsys.readouterr().out
     assert main(["recommend", str(study.results), "--tokens-in", "5", "--tokens-out", "2"]) == 2

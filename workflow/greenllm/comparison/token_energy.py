@@ -25,6 +25,7 @@ Array = npt.NDArray[np.float64]
 # Coefficients need this many rounds each, and this many starts. The columns of work, scaled to length 1, may have this
 # condition number at most: rounds of one length have no bound, since they can't tell requests from tokens.
 ROUNDS_EACH, LEAST_STARTS, MOST_COLLINEAR = 3, 3, 100.0
+BELOW_0 = "the extrapolation is below 0"
 ALIKE = "the prompts and answers of its rounds are too much alike in length to tell what a token takes"
 
 
@@ -94,10 +95,16 @@ def token_energy(points: Mapping[int, PointEnergy]) -> TokenEnergy:
 
 
 def energy_of_requests(found: TokenEnergy, requests: int, prompt_tokens: float, generated_tokens: float) -> Interval:
-    """Return what requests of this length take (J), with 95 % bounds; no prompt token is cached."""
+    """Return what requests of this length take (J), with 95 % bounds; no prompt token is cached.
+
+    Raises TokenEnergyUnknown where the coefficients would have them take less than nothing.
+    """
     amounts = {"requests": 1.0, "prompt": prompt_tokens, "cached": 0.0, "generated": generated_tokens}
     fit = _Fit(np.array(found.coefficients_J), np.array(found.covariance_J2), found.freedom, found.sensors)
-    return Interval(*(max(0.0, bound) for bound in fit.energy_J([requests * amounts[name] for name in found.columns])))
+    value, low, high = fit.energy_J([requests * amounts[name] for name in found.columns])
+    if value < 0:
+        raise TokenEnergyUnknown(BELOW_0)
+    return Interval(value, max(0.0, low), high)
 
 
 def extrapolates(found: TokenEnergy, prompt_tokens: float, generated_tokens: float) -> list[str]:

@@ -76,28 +76,31 @@ def _check_lengths(arguments: argparse.Namespace) -> None:
             raise UserError(f"{option} {value}: expected at least 1")
 
 
-def _requests(arguments: argparse.Namespace, row: "RecipeRow") -> "Interval | None":
-    """Return what the requests that are asked for would take of a recipe (J); None where that is unknown."""
-    from greenllm.comparison.token_energy import energy_of_requests
+def _requests(arguments: argparse.Namespace, row: "RecipeRow") -> "tuple[Interval | None, str | None]":
+    """Return what the requests that are asked for would take of a recipe (J), or None and why that is unknown."""
+    from greenllm.comparison.token_energy import TokenEnergyUnknown, energy_of_requests
 
     if row.token_energy is None:
-        return None
-    return energy_of_requests(row.token_energy, arguments.requests, arguments.tokens_in, arguments.tokens_out)
+        return None, row.token_energy_reason or row.reason
+    try:
+        lengths = arguments.requests, arguments.tokens_in, arguments.tokens_out
+        return energy_of_requests(row.token_energy, *lengths), None
+    except TokenEnergyUnknown as unknown:
+        return None, str(unknown)
 
 
 def _requests_json(arguments: argparse.Namespace, experiment: "ExperimentAccount") -> dict[str, Any]:
     from greenllm.comparison.token_energy import extrapolates
-    from greenllm.estimate import Interval
 
     if arguments.tokens_in is None:
         return {}
     found = {}
     for row in experiment.comparison.recipes:
-        energy_J, by_token = _requests(arguments, row), row.token_energy
+        (energy_J, reason), by_token = _requests(arguments, row), row.token_energy
         found[row.recipe] = {
-            "energy_J": energy_J.to_json() if isinstance(energy_J, Interval) else None,
+            "energy_J": None if energy_J is None else energy_J.to_json(),
             "extrapolates": by_token and bool(extrapolates(by_token, arguments.tokens_in, arguments.tokens_out)),
-            "reason": row.token_energy_reason or (row.reason if by_token is None else None),
+            "reason": reason,
         }
     return {"requests_of_this_length": found}
 
@@ -111,9 +114,9 @@ def _requests_lines(arguments: argparse.Namespace, experiment: "ExperimentAccoun
         return
     asked = f"{arguments.requests:,} requests of {arguments.tokens_in} tokens in and {arguments.tokens_out} out"
     for row in experiment.comparison.recipes:
-        energy_J = _requests(arguments, row)
+        energy_J, reason = _requests(arguments, row)
         if energy_J is None or row.token_energy is None:
-            yield f"{row.recipe}: {asked}: unknown, {row.token_energy_reason or row.reason or 'it was not measured'}"
+            yield f"{row.recipe}: {asked}: unknown, {reason or 'it was not measured'}"
             continue
         beyond = extrapolates(row.token_energy, arguments.tokens_in, arguments.tokens_out)
         caution = f"; extrapolated, since {' and '.join(beyond)} were measured" if beyond else ""

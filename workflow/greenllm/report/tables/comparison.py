@@ -1,6 +1,7 @@
 """The recipes side by side: quality, energy, speed and cost to produce."""
 
 from collections import defaultdict
+from collections.abc import Iterator, Sequence
 
 from greenllm.account.document import Account
 from greenllm.estimate import Interval
@@ -71,7 +72,7 @@ def comparison(account: Account) -> Table:
     rows = recipes(account, ComparisonRow)
     notes = dict.fromkeys(spread_text(row.energy_spread) for row in rows if row.energy_spread)
     ledgers, made = Ledgers(account), _made(account)
-    measured, by_token = ("sensors", "policy"), any(row.token_energy for row in rows)
+    measured = ("sensors", "policy")
     return Table(
         "comparison",
         "Recipes compared: quality, the server's energy per request and token, speed and cost to produce",
@@ -134,15 +135,7 @@ def comparison(account: Account) -> Table:
                 "made the model. Intervals are 95 %."
             ),
             *([text("Intervals of energy: {notes}.", notes="; ".join(notes))] if notes else []),
-            *([text("Per input and output token: {regression}.", regression=text(REGRESSION))] if by_token else []),
-            *(
-                text(
-                    "Per input and output token of {recipe}: unknown, {reason}.",
-                    recipe=row.recipe, reason=text(row.token_energy_reason),
-                )
-                for row in rows
-                if row.token_energy_reason and by_token
-            ),
+            *_by_token(rows),
             *(
                 text(
                     "To produce {recipe}: not compared with the baseline, as a plan put their jobs on different "
@@ -162,6 +155,25 @@ def comparison(account: Account) -> Table:
             "cost_to_produce_J": lambda row: ledgers.of(made[row.experiment, row.recipe]),
         },
     )  # fmt: skip
+
+
+def _by_token(rows: Sequence[ComparisonRow]) -> Iterator[str]:
+    """Yield how the energy per input and output token was found, and why it is unknown where it is."""
+    if is_known := any(row.token_energy for row in rows):
+        yield text("Per input and output token: {regression}.", regression=text(REGRESSION))
+    unknown: dict[str, list[str]] = {}
+    for row in rows:
+        if row.token_energy_reason:
+            unknown.setdefault(row.token_energy_reason, []).append(row.recipe)
+    if len(unknown) == 1 and not is_known:
+        yield text("Per input and output token: unknown, {reason}.", reason=text(*unknown))
+        return
+    for reason, named in unknown.items():
+        yield text(
+            "Per input and output token of {recipe}: unknown, {reason}.",
+            recipe=listed(list(dict.fromkeys(named))),
+            reason=text(reason),
+        )
 
 
 def _made(account: Account) -> dict[tuple[str, str], list[str]]:
