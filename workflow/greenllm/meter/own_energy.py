@@ -37,13 +37,21 @@ class EnergyGrowth:
     reason: str | None
 
 
+Device = tuple[str, str]  # component and device
+
+LATE = "could not be read at the interval's begin, so its energy since then is unknown"
+
+
 @dataclass(frozen=True)
 class _Counts:
-    """What was counted since the start."""
+    """What was counted since the start (J): of the process, of the host, and of both by device where it is known.
+
+    `energy_J` is the sum of the process's devices, None where none of them is known.
+    """
 
     energy_J: Interval | None
-    components_J: Mapping[str, float]
-    host_J: Mapping[str, float]
+    own_J: Mapping[Device, float]
+    host_J: Mapping[Device, float]
 
 
 class OwnEnergy:
@@ -77,7 +85,7 @@ class OwnEnergy:
             memory_B=self._sampler.host_memory_B,
         )
         self._host = host_name()
-        self._counts = _Counts(None, {}, {})
+        self._counts: _Counts | None = None  # at the last sample
 
     def begin(self) -> None:
         """Take the first sample."""
@@ -109,16 +117,24 @@ class OwnEnergy:
             self._host, self._last_s - self._began_s, (), self._sampler.troubles, self._sampler.tick_s
         )
         before, self._counts = self._counts, self._counted(components)
-        components_J = _grown_each(before.components_J, self._counts.components_J)
-        unknown = [one for one in components if one.energy is None and one.component in SUMMED]
-        known = [one for one in components if one.energy is not None and one.component in SUMMED]
-        reasons = [f"{one.component} {one.device}: {one.reason}" for one in unknown]
+        own_J = _grown(None if before is None else before.own_J, self._counts.own_J)
+        host_J = _grown(None if before is None else before.host_J, self._counts.host_J)
+        summed_up = [one for one in components if one.component in SUMMED]
+        known = [one for one in summed_up if (one.component, one.device) in own_J]
+        unknown = [one for one in summed_up if (one.component, one.device) not in own_J]
+        components_J = _by_component(own_J)
+        energy_J = None
+        # As attribution: without its GPU's, a job's energy is unknown.
+        if known and self._counts.energy_J is not None and all(one.component != "gpu" for one in unknown):
+            lag_J = self._lag(components_J, self._last_s - then_s)
+            energy_J = _with_bounds(sum(own_J.values()), self._counts.energy_J, lag_J)
+        reasons = [f"{one.component} {one.device}: {one.reason if one.energy is None else LATE}" for one in unknown]
         return EnergyGrowth(
             then_s,
             self._last_s,
-            _grown(before.energy_J, self._counts.energy_J, self._lag(components_J, self._last_s - then_s)),
+            energy_J,
             components_J,
-            _grown_each(before.host_J, self._counts.host_J),
+            _by_component(host_J),
             "modelled" if any(one.quality != "measured" for one in known) else "measured",
             "; ".join(reasons) or None,
         )
@@ -139,31 +155,35 @@ class OwnEnergy:
         return float(rows[-1][0] or 0.0)
 
     def _counted(self, components: list[Component]) -> _Counts:
-        own: dict[str, float] = {}
-        host: dict[str, float] = {}
-        counted = self._provisional.counted()
-        for one in components:
-            if one.component not in SUMMED:
-                continue
-            if one.energy is None:
-                if one.component == "gpu":  # as attribution: without its GPU's, a job's energy is unknown
-                    return _Counts(None, own, host)
-                continue
-            own[one.component] = own.get(one.component, 0.0) + one.energy.value
-            host[one.component] = host.get(one.component, 0.0) + counted[one.component, one.device].value
-        energy = summed(components)
-        return _Counts(None if energy is None else energy.interval(), own, host)
+        known = {
+            (one.component, one.device): one.energy.value
+            for one in components
+            if one.component in SUMMED and one.energy is not None
+        }
+        counted, energy = self._provisional.counted(), summed(components)
+        host_J = {device: counted[device].value for device in known}
+        return _Counts(None if energy is None else energy.interval(), known, host_J)
 
 
-def _grown(before: Interval | None, now: Interval | None, lag_J: float) -> Interval | None:
-    """Return the growth of an energy; its bounds are as wide, relative to it, as those of the whole, and by the lag."""
-    if now is None:
-        return None
-    grown_J = now.value - (before.value if before is not None else 0.0)
-    relative = (now.low / now.value, now.high / now.value) if now.value > 0 else (1.0, 1.0)
+def _grown(before_J: Mapping[Device, float] | None, now_J: Mapping[Device, float]) -> dict[Device, float]:
+    """Return by how much each device's energy has grown, of those that were known before; all, if there is no before.
+
+    A device that was not known before may have counted for longer than this interval.
+    """
+    if before_J is None:
+        return dict(now_J)
+    return {device: energy_J - before_J[device] for device, energy_J in now_J.items() if device in before_J}
+
+
+def _by_component(devices_J: Mapping[Device, float]) -> dict[str, float]:
+    found: dict[str, float] = {}
+    for (component, _), energy_J in devices_J.items():
+        found[component] = found.get(component, 0.0) + energy_J
+    return found
+
+
+def _with_bounds(grown_J: float, whole_J: Interval, lag_J: float) -> Interval:
+    """Return a growth with bounds: as wide, relative to it, as those of the energy since the start, and by the lag."""
+    relative = (whole_J.low / whole_J.value, whole_J.high / whole_J.value) if whole_J.value > 0 else (1.0, 1.0)
     below_J, above_J = (math.hypot(grown_J * (bound - 1), lag_J) for bound in relative)
     return Interval(grown_J, max(0.0, grown_J - below_J), grown_J + above_J)
-
-
-def _grown_each(before: Mapping[str, float], now: Mapping[str, float]) -> dict[str, float]:
-    return {name: energy_J - before.get(name, 0.0) for name, energy_J in now.items()}
