@@ -3,16 +3,24 @@
 import itertools
 import math
 import random
+import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 
 import pytest
+from hardware.simulated import PowercapTree, clean_environment, proc_tree
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from narrowing import known
+from prometheus_client import CollectorRegistry
 
+from greenllm.engines import Completion
 from greenllm.estimate import Interval
 from greenllm.meter.own_energy import EnergyGrowth
+from greenllm.serving.energy_sampling import STOPPED, EnergySampling
+from greenllm.serving.metrics import EnergyMetrics
 from greenllm.serving.request_energy import EnergySharing, RequestEnergy, SharedInterval
 from greenllm.serving.token_costs import GENERATED_TO_PROMPT, IntervalWork, TokenCosts, found_costs
 
@@ -116,12 +124,62 @@ def test_a_batch_that_ended_while_an_interval_was_being_added_is_not_counted_twi
     assert not request.is_settled
 
 
-def test_what_cannot_be_read_is_unknown() -> None:
+@pytest.mark.parametrize("energies_J", [[None], [None, 20.0], [20.0, None], [None, 20.0, 20.0]])
+def test_what_cannot_be_read_is_unknown(energies_J: list[float | None]) -> None:
     sharing, request = EnergySharing(), RequestEnergy(1, 1)
     sharing.begin_batch(0.1)
-    sharing.end_batch(0.2, [request])
-    sharing.add(growth(0, 1, None))
+    for number, energy_J in enumerate(energies_J[:-1]):
+        sharing.add(growth(number, number + 1, energy_J))
+    sharing.end_batch(len(energies_J) - 0.8, [request])
+    if energies_J[0] is None and len(energies_J) > 1:
+        assert (request.energy_J, request.reason, request.is_settled) == (None, "cpu: closed", False)
+    sharing.add(growth(len(energies_J) - 1, len(energies_J), energies_J[-1]))
     assert (request.energy_J, request.reason, request.is_settled) == (None, "cpu: closed", True)
+
+
+class Broken(EnergyMetrics):
+    """Metrics that fail when they count energy of this use."""
+
+    def __init__(self, use: str) -> None:
+        super().__init__(CollectorRegistry())
+        self.use = use
+
+    def count(self, shared: SharedInterval) -> None:
+        if getattr(shared, self.use) > 0:
+            raise ValueError("a counter cannot go back")
+
+
+@dataclass
+class Asked:
+    energy: RequestEnergy | None = None
+
+
+@pytest.mark.parametrize("use", ["idle", "requests"])
+def test_a_failure_is_reported_once_and_requests_go_on_without_their_energy(
+    use: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Idle energy is shared by the thread that samples; that of requests by the engine's, when a batch has ended."""
+    tree = PowercapTree(tmp_path / "sys", {"intel-rapl:0": ("package-0", lambda now_s: 40 * now_s)})
+    own = {"GREENLLM_SYSFS": str(tmp_path / "sys"), "GREENLLM_PROCFS": str(proc_tree(tmp_path / "proc", cpus=1))}
+    for name, value in clean_environment(tmp_path, GREENLLM_METER_INTERVAL_S="0.05", **own).items():
+        if name.startswith(("GREENLLM_", "XDG_")):
+            monkeypatch.setenv(name, value)
+    with tree.running():
+        sampling = EnergySampling(1, 0, Broken(use))
+        for _ in range(2):
+            asked, deadline_s = Asked(), time.monotonic() + 30
+            sampling.begin_batch()
+            time.sleep(0.2)  # some intervals
+            sampling.end_batch([asked], [Completion("a", 1, 1, "stop")])
+            while not known(asked.energy).is_settled:
+                assert time.monotonic() < deadline_s
+                time.sleep(0.01)
+            described = sampling.described([known(asked.energy)])
+            assert (described["value_J"], described["reason"]) == (None, STOPPED)
+        sampling.close()
+    said = capsys.readouterr().err
+    assert said.count("greenllm serve: counting energy failed; it is unknown from now on") == 1
+    assert said.count("a counter cannot go back") == 1
 
 
 def intervals(count: int, prompt: tuple[int, int], generated: tuple[int, int], idle: bool) -> list[IntervalWork]:

@@ -1,7 +1,9 @@
 """The thread that samples the host's energy while the server runs, and what each answer's energy is found to be."""
 
+import sys
 import threading
 import time
+import traceback
 from collections.abc import Sequence
 from typing import Any, Protocol
 
@@ -12,6 +14,8 @@ from greenllm.serving.request_energy import EnergySharing, RequestEnergy, energy
 
 # For how long (s) the energy of an answer can be asked for, and of how many answers at most.
 KEPT_S, MOST_KEPT = 600.0, 100_000
+
+STOPPED = "the server had to stop counting energy; see its log"
 
 
 class Answered(Protocol):
@@ -40,7 +44,10 @@ class EnergySampling:
         """Take the last sample and end the thread."""
         self._ending.set()
         self._thread.join()
-        self._sharing.add(self._energy.sample())
+        try:
+            self._sharing.add(self._energy.sample())
+        except Exception:
+            self._stop()
         self._energy.close()
 
     def begin_batch(self) -> None:
@@ -55,7 +62,10 @@ class EnergySampling:
             energies = [RequestEnergy(0, 0) for _ in requests]
         for request, energy in zip(requests, energies, strict=True):
             request.energy = energy
-        self._sharing.end_batch(time.monotonic(), energies)
+        try:
+            self._sharing.end_batch(time.monotonic(), energies)
+        except Exception:  # the answers are there: they are delivered without their energy
+            self._stop()
 
     def keep(self, request_id: str, answers: Sequence[RequestEnergy]) -> None:
         """Keep the energy of a request's answers for `KEPT_S` seconds, so that it can be asked for."""
@@ -93,7 +103,17 @@ class EnergySampling:
         }
 
     def _watch(self) -> None:
-        while not self._ending.wait(self._energy.wait_s):
-            if (growth := self._energy.watch()) is not None:
-                self._sharing.add(growth)
-                self._sharing.find_costs()
+        try:
+            while not self._ending.wait(self._energy.wait_s):
+                if (growth := self._energy.watch()) is not None:
+                    self._sharing.add(growth)
+                    self._sharing.find_costs()
+        except Exception:
+            self._stop()
+
+    def _stop(self) -> None:
+        """Report the error that is being handled, once; no energy is known from now on."""
+        if self._sharing.stop(STOPPED):
+            print("greenllm serve: counting energy failed; it is unknown from now on:", file=sys.stderr)
+            traceback.print_exc()
+            self._ending.set()

@@ -30,7 +30,7 @@ class RequestEnergy:
     """One answer's tokens, and its energy so far.
 
     `counted_J` comes from intervals that are over, `open_J` is extrapolated for the one that is not; None: unknown,
-    with a `reason`. `is_settled`: there is no open part any more.
+    with a reason of its own. `is_settled`: there is no open part any more.
     """
 
     prompt_tokens: int
@@ -39,7 +39,13 @@ class RequestEnergy:
     open_J: Interval | None = ZERO
     is_settled: bool = False
     quality: str = "unknown"
-    reason: str | None = None
+    counted_reason: str | None = None
+    open_reason: str | None = None
+
+    @property
+    def reason(self) -> str | None:
+        """Why the energy, or a part of it, is unknown; the first reason, if there were several."""
+        return self.counted_reason or self.open_reason
 
     @property
     def energy_J(self) -> Interval | None:
@@ -50,12 +56,21 @@ class RequestEnergy:
 
     def add(self, growth: EnergyGrowth, part: float) -> None:
         """Add a part (0 to 1) of an interval's energy."""
-        self.reason = growth.reason
+        self.counted_reason = self.counted_reason or growth.reason
         if growth.energy_J is None or self.counted_J is None:
             self.counted_J = None
             return
         self.counted_J = _sum(self.counted_J, _scaled(growth.energy_J, part))
         self.quality = growth.quality if self.quality != "modelled" else self.quality
+
+    def settle(self) -> None:
+        """The last interval of it is over."""
+        self.open_J, self.open_reason, self.is_settled = ZERO, None, True
+
+    def lose(self, reason: str) -> None:
+        """Its energy will not be known."""
+        self.counted_J, self.counted_reason = None, self.counted_reason or reason
+        self.settle()
 
 
 class AnsweredBatch(NamedTuple):
@@ -110,6 +125,7 @@ class EnergySharing:
         self._power_W: Interval | None = None  # the latest, between the least and the most of the recent ones
         self._works: deque[IntervalWork] = deque(maxlen=REMEMBERED)
         self._new_works = 0
+        self._stopped: str | None = None  # why no energy is shared any more
 
     def begin_batch(self, now_s: float) -> None:
         """The engine begins to answer requests. Batches follow each other; intervals that are over ended before."""
@@ -121,6 +137,9 @@ class EnergySharing:
         with self._lock:
             begin_s = self._running_since_s if self._running_since_s is not None else now_s
             self._running_since_s = None
+            if self._stopped is not None:
+                _lose(requests, self._stopped)
+                return
             batch = AnsweredBatch(begin_s, now_s, requests)
             self._batches.append(batch)
             if self._unshared:
@@ -131,6 +150,8 @@ class EnergySharing:
     def add(self, growth: EnergyGrowth) -> None:
         """Take in an interval that is over."""
         with self._lock:
+            if self._stopped is not None:
+                return
             self._last = growth
             span_s = growth.end_s - growth.begin_s
             if growth.energy_J is not None and span_s > 0:
@@ -139,6 +160,21 @@ class EnergySharing:
                 self._power_W = Interval(latest_W.value, least_W, most_W)
             self._unshared.append(growth)
             self._share()
+
+    def stop(self, reason: str) -> bool:
+        """Share no more energy: that of later requests, and of those not settled, is unknown.
+
+        Return False if it had stopped before.
+        """
+        with self._lock:
+            if self._stopped is not None:
+                return False
+            self._stopped = reason
+            for batch in self._batches:
+                _lose(batch.requests, reason)
+            self._batches.clear()
+            self._unshared.clear()
+            return True
 
     def find_costs(self) -> None:
         """Find anew what tokens cost, if enough intervals have passed since the last time."""
@@ -154,12 +190,12 @@ class EnergySharing:
         if self._last is None or self._power_W is None:
             for request in batch.requests:
                 request.open_J, request.quality = None, "unknown"
-                request.reason = self._last.reason if self._last else "the first sampling interval is not over"
+                request.open_reason = self._last.reason if self._last else "the first sampling interval is not over"
             return
         open_s = max(0.0, batch.end_s - max(batch.begin_s, self._last.end_s))
         for request, part in zip(batch.requests, batch.parts(self.costs), strict=True):
             request.open_J = _scaled(self._power_W, open_s * part)
-            request.quality, request.reason = self._last.quality, self._last.reason
+            request.quality, request.open_reason = self._last.quality, self._last.reason
 
     def _share(self) -> None:
         """Share the intervals in which no batch is running still."""
@@ -171,7 +207,7 @@ class EnergySharing:
             self._share_one(growth)
             while self._batches and self._batches[0].end_s <= growth.end_s:
                 for request in self._batches.popleft().requests:
-                    request.open_J, request.is_settled = ZERO, True
+                    request.settle()
             if self._batches:  # it ended while this interval was being added
                 self._extrapolate(self._batches[0])
 
@@ -205,6 +241,11 @@ def energy_of(answers: Sequence[RequestEnergy]) -> Interval | None:
     found = [one.energy_J for one in answers]
     known = [energy_J for energy_J in found if energy_J is not None]
     return reduce(_sum, known) if known and len(known) == len(found) else None
+
+
+def _lose(requests: Sequence[RequestEnergy], reason: str) -> None:
+    for request in requests:
+        request.lose(reason)
 
 
 def _sum(one: Interval, other: Interval) -> Interval:
