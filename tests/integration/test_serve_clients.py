@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 from serving_fixtures import serving
 from tiny_models import CONTEXT, PROMPTS, TEXTS
@@ -57,6 +58,33 @@ def test_llm_prompts_a_model_of_its_extra_models(url: str, answer: str, tmp_path
         command = [sys.executable, "-m", "llm", "prompt", *options]
         done = subprocess.run(command, capture_output=True, text=True, env=environment)
         assert done.stdout.strip() == said.strip(), done.stderr
+
+
+@pytest.mark.parametrize(
+    ("path", "asked"),
+    [
+        ("completions", {"max_tokens": 12, "prompt": PROMPTS[0]}),
+        (
+            "chat/completions",
+            {
+                "max_completion_tokens": 12,
+                "messages": [{"role": "user", "content": [{"type": "text", "text": TEXTS[0]}]}],
+            },
+        ),
+    ],
+)
+def test_guidellms_recorded_requests_are_answered(url: str, path: str, asked: dict[str, object]) -> None:
+    """What guidellm 0.8.1 sends. It needs as many tokens as it asks for, and their counts in each chunk."""
+    options = {"include_usage": True, "continuous_usage_stats": True}
+    body = {"model": "tiny", "stream": True, "stream_options": options, "ignore_eos": True, **asked}
+    response = httpx.post(f"{url}/{path}", json=body, timeout=60, trust_env=False)
+    *chunks, done = [line.removeprefix("data: ") for line in response.text.splitlines() if line]
+    assert done == "[DONE]"
+    counts = [json.loads(chunk)["usage"]["completion_tokens"] for chunk in chunks]
+    assert counts == sorted(counts)
+    assert counts[-1] == 12
+    ends = [choice["finish_reason"] for chunk in chunks for choice in json.loads(chunk)["choices"]]
+    assert [end for end in ends if end] == ["length"]
 
 
 @pytest.fixture(scope="module")

@@ -22,8 +22,10 @@ LOGITS = np.log(np.array([0.5, 0.1, 0.3, 0.1], dtype=np.float32))
         (1, 0, [1, 0, 0, 0]),
         (0.5, 1, [25 / 36, 1 / 36, 9 / 36, 1 / 36]),  # p² normalised
         (1e-300, 1, [1, 0, 0, 0]),
+        (1e-320, 1, [1, 0, 0, 0]),
     ],
 )
+@pytest.mark.filterwarnings("error")
 def test_tokens_are_sampled_as_often_as_their_probability_says(
     temperature: float, top_p: float, expected: list[float]
 ) -> None:

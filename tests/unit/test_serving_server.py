@@ -438,7 +438,7 @@ def test_a_body_at_the_limit_is_taken(serve: Callable[..., Server]) -> None:
         ({"prompt": []}, 422, "prompt: is an empty list"),
         ({"prompt": ["one", ""]}, 422, "empty"),
         ({"prompt": 5}, 422, "prompt"),
-        ({"prompt": "a", "max_tokens": 0}, 422, "max_tokens"),
+        ({"prompt": "a", "max_tokens": 0}, 422, "max_tokens: 0 is only for `echo: true`; ask for at least 1"),
         ({"prompt": "a", "max_tokens": 9}, 422, "at most 8"),
         ({"prompt": "a", "model": "gpt-5"}, 404, "gpt-5"),
         ({"prompt": "a", "temperature": 3}, 422, "temperature: expected a number from 0 to 2"),
@@ -472,7 +472,14 @@ def test_what_cannot_be_answered_is_refused_with_the_reason(
         ({"messages": []}, "messages"),
         ({"messages": [{"role": "robot", "content": "a"}]}, "role"),
         ({"messages": [{"role": "user"}]}, "content"),
-        ({"messages": [{"role": "user", "content": [{"type": "image_url", "image_url": {}}]}]}, "messages"),
+        (
+            {"messages": [{"role": "user", "content": [{"type": "image_url", "image_url": {}}]}]},
+            'messages.0.content: parts of type "image_url" are not supported; send text',
+        ),
+        (
+            {"messages": [{"role": "assistant", "content": None}, {"role": "user", "content": "a"}]},
+            "messages.0.content: is null; this server knows no tool calls and no refusals; send text",
+        ),
         ({"messages": [{"role": "assistant", "content": "a"}]}, "the user's"),
         ({"messages": [{"role": "user", "content": "a"}], "logprobs": True}, "logprobs"),
         ({"messages": [{"role": "user", "content": "a"}], "logprobs": 2}, "logprobs"),
@@ -561,6 +568,10 @@ def test_fields_that_ask_for_nothing_are_no_errors(serve: Callable[..., Server])
         ("stream", "yes, please"),
         ("what_nobody_knows", 0),
         ("temperature", "hot"),
+        ("seed", True),
+        ("seed", "7"),
+        ("max_tokens", "7"),
+        ("store", "true"),
     ],
 )
 def test_fields_that_ask_for_what_it_cannot_do_are_named(
@@ -571,6 +582,22 @@ def test_fields_that_ask_for_what_it_cannot_do_are_named(
     assert field in refusal(response, 422)
     assert response.json()["error"]["param"] == field
     assert server.engine.batches == []
+
+
+@pytest.mark.parametrize(
+    ("body", "param"),
+    [
+        ({"prompt": ["a"] * 300}, "prompt"),
+        ({"prompt": ["a"] * 3, "n": 100}, "n"),
+        ({"prompt": "a", "max_tokens": 0}, "max_tokens"),
+    ],
+)
+def test_the_field_that_asks_for_too_much_is_named(
+    serve: Callable[..., Server], body: dict[str, object], param: str
+) -> None:
+    response = serve().client.post("/v1/completions", json=body)
+    assert refusal(response, 422)
+    assert response.json()["error"]["param"] == param
 
 
 def test_the_openai_client_may_send_all_that_it_knows(serve: Callable[..., Server]) -> None:

@@ -42,7 +42,8 @@ def sampled(logits: NDArray[np.float32], temperature: float, top_p: float, unifo
     With `top_p` < 1 only the nucleus is sampled: the smallest set of most likely tokens that together have at least
     this probability (Holtzman et al., 2020, arXiv:1904.09751).
     """
-    weights = np.exp((logits.astype(np.float64) - float(logits.max())) / temperature)
+    with np.errstate(over="ignore"):  # the logits of unlikely tokens go to minus infinity at a temperature near 0
+        weights = np.exp((logits.astype(np.float64) - float(logits.max())) / temperature)
     weights /= weights.sum()
     ids = None
     if top_p < 1:

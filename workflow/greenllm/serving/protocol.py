@@ -15,6 +15,7 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     Field,
+    StrictBool,
     StrictInt,
     ValidationInfo,
     field_validator,
@@ -90,8 +91,8 @@ class Asked(BaseModel):
 class StreamOptions(Asked):
     """What a stream contains besides the text."""
 
-    include_usage: bool | None = None
-    continuous_usage_stats: bool | None = None
+    include_usage: StrictBool | None = None
+    continuous_usage_stats: StrictBool | None = None
     """With `include_usage`: token counts in each chunk; not in OpenAI's interface, but benchmarks send it."""
     include_obfuscation: Nothing = None
 
@@ -100,20 +101,20 @@ class Request(Asked):
     """The fields that both kinds of request share."""
 
     model: str | None = None
-    max_tokens: int | None = Field(None, ge=1)
-    stream: bool = False
+    max_tokens: StrictInt | None = Field(None, ge=1)
+    stream: StrictBool = False
     stream_options: StreamOptions | None = None
     temperature: Annotated[
         Annotated[float, Field(ge=0, le=2)] | None, _number(0, 2, because=" (0, the default: greedy)")
     ] = None
     """Absent or 0: greedy decoding."""
     top_p: Annotated[Annotated[float, Field(ge=0, le=1)] | None, _number(0, 1)] = None
-    seed: int | None = None
+    seed: StrictInt | None = None
     """The same seed gives the same answer. Without it the server draws one."""
     n: Annotated[Annotated[int, Field(ge=1, le=MOST_CHOICES)] | None, _number(1, MOST_CHOICES, whole=True)] = None
     """Number of answers to each prompt. They are sampled with the seeds `seed`, `seed` + 1 and so on."""
     stop: Annotated[str | list[str] | None, AfterValidator(_stops)] = None
-    ignore_eos: bool | None = None
+    ignore_eos: StrictBool | None = None
     """Never end by the model's end token; not in OpenAI's interface, but benchmarks send it."""
     # No effect here.
     user: str | None = None
@@ -121,7 +122,7 @@ class Request(Asked):
     prompt_cache_key: str | None = None
     prompt_cache_retention: str | None = None
     metadata: dict[str, str] | None = None
-    store: bool | None = None
+    store: StrictBool | None = None
     # Not supported: only the values that ask for nothing are accepted.
     presence_penalty: Annotated[Any, _only(0)] = None
     frequency_penalty: Annotated[Any, _only(0)] = None
@@ -165,13 +166,13 @@ class CompletionRequest(Request):
 
     prompt: str | list[StrictInt] | list[str] | list[list[StrictInt]]
     """A text or token ids, or a list of these. Only ids can name special tokens."""
-    max_tokens: int | None = Field(None, ge=0)
+    max_tokens: StrictInt | None = Field(None, ge=0)
     """0 only with `echo`: nothing is generated."""
     best_of: Annotated[Any, _number(1, MOST_CHOICES, whole=True)] = None
     """Only the number of `n`: all answers are returned."""
     logprobs: Annotated[int | Literal[False] | None, Field(ge=0, le=5)] = None
     """Log probabilities of the tokens, and of this number of most likely ones."""
-    echo: bool | None = Field(None, validate_default=True)
+    echo: StrictBool | None = None
     """Return the prompt before the answer, with its log probabilities if `logprobs` asks for them."""
     suffix: Nothing = None
 
@@ -196,13 +197,6 @@ class CompletionRequest(Request):
     def _of_n(cls, value: int | None, info: ValidationInfo) -> int | None:
         if value not in (None, info.data.get("n") or 1):
             raise ValueError("only the number of `n` is supported; ask for `n` answers and choose among them")
-        return value
-
-    @field_validator("echo")
-    @classmethod
-    def _with_something(cls, value: bool | None, info: ValidationInfo) -> bool | None:
-        if info.data.get("max_tokens") == 0 and not value:
-            raise ValueError("max_tokens: 0 is only for `echo: true`; ask for at least 1")
         return value
 
     @property
@@ -245,6 +239,17 @@ class Message(Asked):
     audio: Nothing = None
     annotations: Nothing = None
 
+    @field_validator("content", mode="before")
+    @classmethod
+    def _text(cls, value: object) -> object:
+        if value is None:
+            raise ValueError("is null; this server knows no tool calls and no refusals; send text")
+        for part in value if isinstance(value, list) else []:
+            if isinstance(part, dict) and part.get("type") != "text":
+                kind = json.dumps(part.get("type"))[:60]
+                raise ValueError(f"parts of type {kind} are not supported; send text")
+        return value
+
     def plain(self) -> dict[str, str]:
         """Return role and content, as a chat template expects them."""
         content = self.content
@@ -258,8 +263,8 @@ class ChatRequest(Request):
     """The body of POST /v1/chat/completions."""
 
     messages: list[Message] = Field(min_length=1)
-    max_completion_tokens: int | None = Field(None, ge=1)
-    logprobs: bool | None = None
+    max_completion_tokens: StrictInt | None = Field(None, ge=1)
+    logprobs: StrictBool | None = None
     """Log probabilities of the answer's tokens."""
     top_logprobs: Annotated[Annotated[int, Field(ge=0, le=20)] | None, _number(0, 20, whole=True)] = None
     """With `logprobs`: also those of this number of most likely tokens."""
@@ -276,7 +281,7 @@ class ChatRequest(Request):
     # Without tools these have no effect.
     tool_choice: Annotated[Any, _only("none", "auto")] = None
     function_call: Annotated[Any, _only("none", "auto")] = None
-    parallel_tool_calls: bool | None = None
+    parallel_tool_calls: StrictBool | None = None
 
     @field_validator("top_logprobs")
     @classmethod

@@ -142,6 +142,8 @@ class Service:
     async def complete(self, http: HttpRequest, request: protocol.CompletionRequest) -> Response:
         """Answer plain prompts."""
         self.check_model(request.model)
+        if request.max_tokens == 0 and not request.echo:
+            raise Refused(422, "max_tokens: 0 is only for `echo: true`; ask for at least 1", param="max_tokens")
         decodings = request.decodings()
         self._check_scores(
             request, echoed_ids=bool(request.echo) and any(isinstance(one, Prompt) for one in request.prompts)
@@ -182,7 +184,7 @@ class Service:
             message = (
                 f"{len(questions)} answers are asked for; this server's queue holds {self._limits.queue}; ask for fewer"
             )
-            raise Refused(422, message, param="n")
+            raise Refused(422, message, param="n" if (request.n or 1) > 1 else "prompt")
         began_s = time.perf_counter()
         try:
             answers = self._batcher.submit(questions, streaming=streaming)
