@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 # A generated token costs as much as this number of prompt tokens, until the server has found it out itself. A prompt's
-# tokens are computed together, generated ones one by one. Measured on 2026-11-29: 17 of SmolLM2-135M (PyTorch, fp32,
-# one core of an AMD EPYC of the 4th generation), one answer at a time; less where answers are generated together.
-GENERATED_TO_PROMPT = 10.0
+# tokens are computed together, generated ones one by one. Measured on 2026-11-29 of SmolLM2-135M (PyTorch, fp32, one
+# core of an AMD EPYC of the 4th generation), one answer at a time; less where answers are generated together.
+GENERATED_TO_PROMPT = 17.0
 
 # The intervals that a regression needs, and how well the columns must be told apart: the condition number of the
 # matrix of scaled columns (Belsley, Kuh, Welsch 1980: collinear from about 30 on).
