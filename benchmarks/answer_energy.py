@@ -6,8 +6,8 @@
 Two servers of one model run side by side, one of them with --energy. They are loaded in turn, in pairs of short blocks
 whose order alternates, so that other work of the machine affects both alike. Two processes of one program differ in
 speed for as long as they run, so both are started several times: a start's figure is the median of its pairs' ratios,
-and the cost is the mean over the starts, with its 95 % interval. Target: at most 1 % of the requests/s. Exit status 1
-if it is missed.
+and the cost is the mean over the starts, with its 95 % interval. Target: at most 1 % of the requests/s. It is met or
+missed if the whole interval is; otherwise more starts, or a quieter machine, are needed. Exit status 0 if it is met.
 """
 
 import argparse
@@ -76,6 +76,13 @@ def serving(bundle: Path, *options: str) -> Iterator[Server]:
         process.wait()
 
 
+def verdict_of(cost_percent: float, half_percent: float) -> str:
+    """Return whether a cost is within the target, by its 95 % interval."""
+    if cost_percent + half_percent <= MOST_percent:
+        return "met"
+    return "MISSED" if cost_percent - half_percent > MOST_percent else "not resolvable"
+
+
 def pairs_of(servers: list[Server], concurrency: int, arguments: argparse.Namespace) -> list[list[tuple[float, float]]]:
     """Return the time and CPU time of a request without and with energy, for each pair of blocks."""
     pairs = []
@@ -111,21 +118,21 @@ def main() -> int:
                 }
                 for many, starts in measured.items():
                     starts.append(pairs_of([started[one] for one in options], many, arguments))
-    rows, met = [], []
+    rows, verdicts = [], []
     for many, starts in measured.items():
         for kind, what in enumerate(("time of a request", "its CPU time")):
             ratios = [[100 * (on[kind] / off[kind] - 1) for off, on in pairs] for pairs in starts]
             costs = [statistics.median(own) for own in ratios]
             medians = [statistics.median(pair[n][kind] for pairs in starts for pair in pairs) * 1000 for n in (0, 1)]
-            cost, target, verdict = statistics.mean(costs), "", ""
+            cost, half, target, verdict = statistics.mean(costs), halfwidth(costs), "", ""
             if kind == 0:
-                met.append(cost <= MOST_percent)
-                target, verdict = f"at most {MOST_percent:g} %", "met" if met[-1] else "MISSED"
+                target, verdict = f"at most {MOST_percent:g} %", verdict_of(cost, half)
+                verdicts.append(verdict)
             shown = [f"{median:.3f} ms" for median in medians]
-            rows.append([many, what, *shown, f"{cost:+.2f} ± {halfwidth(costs):.2f} %", target, verdict])
+            rows.append([many, what, *shown, f"{cost:+.2f} ± {half:.2f} %", target, verdict])
     print(tabulate(rows, ["concurrency", "what", "off", "on", "cost", "target", ""], tablefmt="github"))
-    print(f"\n{sum(met)} of {len(met)} targets met")
-    return 0 if all(met) else 1
+    print(f"\n{verdicts.count('met')} of {len(verdicts)} targets met")
+    return 0 if set(verdicts) == {"met"} else 1
 
 
 if __name__ == "__main__":
