@@ -39,7 +39,7 @@ def test_every_logits_have_a_sample_of_the_nucleus(values: list[float], top_p: f
     logits = np.array(values, dtype=np.float32)
     token = sampled(logits, 1.0, top_p, min(uniform, 0.999999))
     weights = np.exp(logits.astype(float) - logits.max())
-    more_likely = weights[logits > logits[token]].sum() / weights.sum()
+    more_likely = weights[weights > weights[token]].sum() / weights.sum()
     assert more_likely <= top_p + 1e-9
 
 
