@@ -170,7 +170,7 @@ def test_an_entry_twice_in_a_list_is_refused(field, value):
         ({"task": "chat"}, "model.init: the task chat needs a chat template, which scratch has not"),
         (
             {"task": "language-modelling", "evaluate": {"extract": {"first_line": True}}},
-            "support.evaluate.extract: the task language-modelling scores given texts, not answers",
+            "support.evaluate.extract: the task language-modelling scores no answers to extract or sample",
         ),
         ({"model": {"system": "Be brief."}}, "model.system: is used only with chat: true"),
         ({"model": {"cgroup": "own.slice"}}, "model.cgroup: is used only with an endpoint, but init is 'scratch'"),
