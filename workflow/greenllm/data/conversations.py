@@ -14,8 +14,8 @@ BESIDE = ("system", "input")  # columns that a form may have, too
 ROLES: Mapping[str, Role] = {
     "human": "user",
     "gpt": "assistant",
-    "developer": "system",
     **{role: role for role in get_args(Role)},
+    "developer": "system",  # OpenAI's newer name of it
 }
 TOOL_ROLES = ("tool", "function", "function_call", "observation")
 TOOL_KEYS = ("tool_calls", "function_call")

@@ -45,8 +45,7 @@ class RowLengths:
     def take(self, indices: Sequence[int]) -> Self:
         """Return the lengths of some rows."""
         some = np.array(indices, dtype=np.int64)
-        kept = (of[some] for of in (self.prompts, self.completions, self.rows, self.choices))
-        return type(self)(*kept, self.around)
+        return type(self)(self.prompts[some], self.completions[some], self.rows[some], self.choices[some], self.around)
 
 
 def _longest_choices(rows: Sequence[Mapping[str, Any]], tokenizer: Tokenizer) -> NDArray[np.int64]:

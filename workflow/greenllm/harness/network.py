@@ -9,9 +9,8 @@ def only_the_cache_without_network() -> Iterator[None]:
     """Read data sets from the local cache alone if the Hugging Face hub can't be reached."""
     import datasets
     import httpx2  # huggingface_hub's HTTP client
-    from huggingface_hub import constants
+    from huggingface_hub import constants, get_session
     from huggingface_hub.errors import OfflineModeIsEnabled
-    from huggingface_hub.utils import get_session
 
     before = constants.HF_HUB_OFFLINE, datasets.config.HF_HUB_OFFLINE
     try:
