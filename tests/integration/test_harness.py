@@ -99,7 +99,9 @@ def harness(tmp_path_factory: pytest.TempPathFactory) -> Any:
         patch.setattr(datasets.config, "HF_HUB_OFFLINE", True)
         patch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
         logging.getLogger("lm_eval").setLevel(logging.ERROR)
+        datasets.disable_progress_bars()
         yield
+        datasets.enable_progress_bars()
 
 
 @pytest.fixture(scope="module")
