@@ -1,4 +1,4 @@
-"""Architectures that an engine can run, by the class name in a model's config.json; engines not named run any."""
+"""Architectures by the class name in a model's config.json: those that transformers has, and those of an engine."""
 
 from collections.abc import Mapping
 
@@ -37,7 +37,45 @@ KNOWN: Mapping[EngineName, frozenset[str]] = {
     )
 }
 
+# Of the architectures that a GGUF file may name, those that transformers reads, as its own causal language models; a
+# test compares the two.
+OF_GGUF: Mapping[str, str] = {
+    "bloom": "BloomForCausalLM",
+    "falcon": "FalconForCausalLM",
+    "gemma2": "Gemma2ForCausalLM",
+    "gemma3": "Gemma3ForCausalLM",
+    "gemma4": "Gemma4ForCausalLM",
+    "gpt-oss": "GptOssForCausalLM",
+    "gpt2": "GPT2LMHeadModel",
+    "lfm2": "Lfm2ForCausalLM",
+    "llama": "LlamaForCausalLM",
+    "mamba": "MambaForCausalLM",
+    "minimax-m2": "MiniMaxM2ForCausalLM",
+    "mistral": "MistralForCausalLM",
+    "nemotron": "NemotronForCausalLM",
+    "phi3": "Phi3ForCausalLM",
+    "qwen2": "Qwen2ForCausalLM",
+    "qwen2moe": "Qwen2MoeForCausalLM",
+    "qwen3": "Qwen3ForCausalLM",
+    "qwen3moe": "Qwen3MoeForCausalLM",
+    "stablelm": "StableLmForCausalLM",
+    "starcoder2": "Starcoder2ForCausalLM",
+}
+
+
+def causal_architecture(model_type: str) -> str | None:
+    """Return the architecture of transformers' causal language models of a type such as llama; None if it has none."""
+    from transformers.models.auto.configuration_auto import CONFIG_MAPPING_NAMES
+    from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES as CAUSAL
+
+    config = CONFIG_MAPPING_NAMES.get(model_type)
+    if config is None:
+        return None
+    # transformers chooses by the configuration's class, which several types may share.
+    alike = (other for other, name in CONFIG_MAPPING_NAMES.items() if name == config)
+    return next((CAUSAL[name] for name in (model_type, *alike) if name in CAUSAL), None)
+
 
 def runs(engine: EngineName, architecture: str) -> bool:
-    """Return whether an engine can run models of an architecture, such as LlamaForCausalLM."""
+    """Return whether an engine can run models of an architecture, such as LlamaForCausalLM; one not named runs any."""
     return engine not in KNOWN or architecture in KNOWN[engine]
