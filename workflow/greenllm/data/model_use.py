@@ -9,7 +9,7 @@ from pydantic import BaseModel
 from greenllm.config.read import validate
 from greenllm.data.gguf_model import read_gguf
 from greenllm.data.model_files import REMEDY
-from greenllm.engines.architectures import OF_GGUF, causal_architecture, runs
+from greenllm.engines.architectures import causal_architecture, gguf_architecture, runs
 from greenllm.errors import UserError
 from greenllm.files import read_json
 from greenllm.model_folder.manifest import EngineName
@@ -74,7 +74,7 @@ def _require_usable_folder(init: str, folder: Path, use: ModelUse) -> None:
 
 def _require_usable_gguf(init: str, file: Path, use: ModelUse) -> None:
     model = read_gguf(file)
-    architecture = OF_GGUF.get(model.architecture)
+    architecture = gguf_architecture(model.architecture)
     if architecture is None:
         raise UserError(
             f"{file}: transformers can't read a GGUF model of the architecture {model.architecture!r}; "
