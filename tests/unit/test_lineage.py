@@ -14,6 +14,7 @@ from narrowing import known
 
 from greenllm.attribution import Attempt, attribute_attempts
 from greenllm.attribution.command import as_tables
+from greenllm.footprint.standing import attempts
 
 HOUR_s = 3600.0
 BUSY = Host(cpus=1, busy_s=lambda t: 1.0 * t, counters={"package-0": lambda t: 10e6 * np.asarray(t)})  # 10 W
@@ -402,3 +403,20 @@ def test_the_meters_own_ledgers_follow_a_copy_to_another_place(tmp_path):
     made = {artefact["path"]: artefact for artefact in result["artefacts"]}
     assert made["copy"]["lineage"] == [job["id"] for job in result["jobs"]]
     assert made["copy"]["unknown"] == []
+
+
+def test_a_server_of_a_recipe_that_was_left_out_since_belongs_to_the_earlier_measurement():
+    def measured(number: int, config: str, *recipes: str) -> list[Attempt]:
+        of, start_s = {"experiment": "e"}, 10.0 * number
+        whole = job(f"m{number}", start_s, start_s + 9, rule="measure", wildcards=of, config_hash=config)
+        servers = [
+            job(f"m{number}.{recipe}", start_s + 1 + place, start_s + 2 + place, rule="serve", parent=f"m{number}",
+                wildcards=of | {"recipe": recipe}, config_hash=config)
+            for place, recipe in enumerate(recipes)
+        ]  # fmt: skip
+        return [whole, *servers]
+
+    found = attribute_attempts([*measured(0, "two", "int8", "int4"), *measured(1, "one", "int8")]).jobs
+    assert {one.id: one.standing for one in attempts(found)} == {
+        "m0": "earlier", "m0.int8": "earlier", "m0.int4": "earlier", "m1": "current", "m1.int8": "current",
+    }  # fmt: skip

@@ -110,17 +110,22 @@ def method_of(parts: Sequence[Component]) -> str:
 def attempts(jobs: Sequence[JobEnergy]) -> list[JobAttempt]:
     """Return all attempts of an attribution (`Attribution.jobs`), in its order: by their start."""
     last = {_key(job): job for job in jobs if job.status == "succeeded"}
+    by_id = {job.id: job for job in jobs}
 
     def standing(job: JobEnergy) -> str:
         """Return an attempt's standing; "current" is the last successful attempt at a job, unless it was wasted.
 
-        Those beside it inside one attempt are current as well, such as the visits of a server.
+        Those beside it inside one attempt are current as well, such as the visits of a server. What ran inside an
+        earlier attempt is earlier, also if nothing did the same again, as where a recipe was left out since.
 
         "Last" means last in the attribution's order, since a wall clock may have been set back.
         """
         if job.waste or job.status != "succeeded":
             return job.waste or job.status
         newest = last[_key(job)]
+        around = None if job.parent is None else by_id.get(job.parent)
+        if around is not None and standing(around) == "earlier":
+            return "earlier"
         beside = job.parent is not None and job.parent == newest.parent
         return "current" if beside or newest.id == job.id else "earlier"
 

