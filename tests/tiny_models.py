@@ -1,5 +1,6 @@
 """Model folders of a few hundred kilobytes with random weights: all that serving needs to be tested or timed."""
 
+import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -56,4 +57,18 @@ def compress(parent: Path, folder: Path, recipe: str, *options: str) -> Path:
 
     command = ["compress", "--recipe", recipe, "--from", str(parent), "--out", str(folder), "--device", "cpu"]
     assert main([*command, *options]) == 0
+    return folder
+
+
+def without_finite_weights(model: Path, folder: Path) -> Path:
+    """Copy a model folder; the weights of its last norm are not numbers, as after training that diverged."""
+    import torch
+    from safetensors.torch import load_file, save_file
+
+    shutil.copytree(model, folder)
+    path = folder / "model.safetensors"
+    weights = load_file(path)
+    name = next(name for name in weights if name.endswith("model.norm.weight"))
+    path.unlink()  # the weights may still be read from it
+    save_file(weights | {name: torch.full_like(weights[name], float("nan"))}, path, {"format": "pt"})
     return folder

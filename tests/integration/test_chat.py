@@ -276,6 +276,22 @@ def test_the_template_must_keep_turns_and_the_task_needs_one(tmp_path, prepared,
     assert "the assistant's turn, message 2, can't be found" in said
 
 
+def test_a_conversation_that_the_template_refuses_is_a_bad_row(tmp_path, model, capsys):
+    shutil.copytree(model, tmp_path / "model")
+    refusal = "{% if 'forbidden' in messages[0].content %}{{ raise_exception('not this') }}{% endif %}"
+    (tmp_path / "model/chat_template.jinja").write_text(refusal + TEMPLATE)
+    refused = [("user", "forbidden"), ("assistant", "no")]
+    instructed = [("developer", "speak"), ("user", "who?"), ("assistant", "me")]
+    (tmp_path / "a.jsonl").write_text(jsonl([openai(said) for said in [*ROWS, refused, instructed]]))
+    assert collect(tmp_path, "a.jsonl") == 0
+    assert prepare(tmp_path, tmp_path / "model", most_bad_rows=0.1) == 0
+    (bad,) = json.loads((tmp_path / "prepared/report.json").read_text())["bad_rows"]
+    assert bad["row"] == 121
+    assert "refuses these messages: not this" in bad["reason"]
+    prepared = whole(tmp_path, Tokenizer.from_file(str(model / "tokenizer.json")))
+    assert any(text.startswith("[system]speak") for text in prepared)
+
+
 def test_a_template_may_write_only_the_last_turn_with_its_reasoning(tmp_path, prepared):
     thinking = make_fp32(tmp_path / "model")
     last = "{% if m.role == 'assistant' and loop.last %}(thought){% endif %}{{ m.content }}"

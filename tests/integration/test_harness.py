@@ -7,46 +7,64 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tiny_models import CONTEXT, TEXTS
+from tiny_models import CONTEXT, TEXTS, without_finite_weights
 
 from greenllm.checks.study import check_config
 from greenllm.cli import main
 from greenllm.config.read import ConfigError
 
-CHOICE = """
+HEAD = """
 task: {name}
 dataset_path: json
 dataset_kwargs: {{data_files: {{test: {data}}}}}
 test_split: test
+"""
+CHOICE = """
 output_type: multiple_choice
-doc_to_text: "{{{{question}}}}\\nAnswer:"
-doc_to_choice: "{{{{choices}}}}"
+doc_to_text: "{{question}}\\nAnswer:"
+doc_to_choice: "{{choices}}"
 doc_to_target: gold
-metric_list: [{{metric: acc}}, {{metric: acc_norm}}]
+metric_list: [{metric: acc}, {metric: acc_norm}]
+"""
+SENTENCES = """
+output_type: multiple_choice
+doc_to_text: ""
+doc_to_choice: "{{[question, question + ' and so it is']}}"
+doc_to_target: 0
+metric_list: [{metric: acc}, {metric: acc_mutual_info}]
+"""
+LAST_WORD = """
+output_type: loglikelihood
+doc_to_text: "{{question}}"
+doc_to_target: "{{' ' + choices[gold]}}"
+metric_list: [{metric: perplexity}, {metric: acc}]
 """
 ROLLING = """
-task: {name}
-dataset_path: json
-dataset_kwargs: {{data_files: {{test: {data}}}}}
-test_split: test
 output_type: loglikelihood_rolling
 doc_to_text: ""
-doc_to_target: "{{{{passage}}}}"
-metric_list: [{{metric: word_perplexity}}, {{metric: bits_per_byte}}]
+doc_to_target: "{{passage}}"
+metric_list: [{metric: word_perplexity}, {metric: bits_per_byte}]
 """
 GENERATED = """
-task: {name}
-dataset_path: json
-dataset_kwargs: {{data_files: {{test: {data}}}}}
-test_split: test
 output_type: generate_until
-doc_to_text: "{{{{question}}}}"
-doc_to_target: "{{{{choices[gold]}}}}"
-generation_kwargs: {{until: [".", "\\n\\n"], max_gen_toks: 12}}
-metric_list: [{{metric: exact_match}}]
+doc_to_text: "{{question}}"
+doc_to_target: "{{choices[gold]}}"
+generation_kwargs: {until: [".", "\\n\\n"], max_gen_toks: 12}
+metric_list: [{metric: exact_match}]
 """
+SAMPLED = GENERATED.replace("12}", "12, do_sample: true, temperature: 1.0}") + "repeats: 3\n"
+BEAMS = GENERATED.replace("12}", "12, num_beams: 4}")
 TASK = ["--task", "harness"]
-KINDS = {"own_choice": CHOICE, "own_rolling": ROLLING, "own_generated": GENERATED}
+COMPARED = ("own_choice", "own_rolling", "own_generated")
+KINDS = {
+    "own_choice": CHOICE,
+    "own_rolling": ROLLING,
+    "own_generated": GENERATED,
+    "own_sentences": SENTENCES,
+    "own_last_word": LAST_WORD,
+    "own_sampled": SAMPLED,
+    "own_beams": BEAMS,
+}
 DOCUMENTS = 20
 
 
@@ -66,7 +84,7 @@ def tasks(tmp_path_factory: pytest.TempPathFactory) -> Path:
     data = folder / "own.jsonl"
     data.write_text("".join(json.dumps(row) + "\n" for row in rows))
     for name, text in KINDS.items():
-        (folder / f"{name}.yaml").write_text(text.format(name=name, data=data))
+        (folder / f"{name}.yaml").write_text(HEAD.format(name=name, data=data) + text)
     return folder
 
 
@@ -81,7 +99,9 @@ def harness(tmp_path_factory: pytest.TempPathFactory) -> Any:
         patch.setattr(datasets.config, "HF_HUB_OFFLINE", True)
         patch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
         logging.getLogger("lm_eval").setLevel(logging.ERROR)
+        datasets.disable_progress_bars()
         yield
+        datasets.enable_progress_bars()
 
 
 @pytest.fixture(scope="module")
@@ -97,10 +117,11 @@ def samples(fp32: Path, tasks: Path) -> dict[str, dict[str, Any]]:
     engine = load_engine(fp32, threads=1, device="cpu")
     ours, batched = (EngineModel(engine, fp32, batch=batch) for batch in (1, 8))
     # Sums in single precision, its default, would themselves be rounded by more than 1e-6.
-    theirs = HFLM(pretrained=str(fp32), device="cpu", dtype="float32", softmax_dtype="float64", max_length=CONTEXT)
+    theirs = HFLM(pretrained=str(fp32), device="cpu", dtype="float32", softmax_dtype="float64")
+    assert theirs.max_length == CONTEXT
     return {
         name: simple_evaluate(
-            model=model, tasks=list(KINDS), task_manager=TaskManager(include_path=str(tasks)), bootstrap_iters=0
+            model=model, tasks=list(COMPARED), task_manager=TaskManager(include_path=str(tasks)), bootstrap_iters=0
         )["samples"]
         for name, model in (("ours", ours), ("batched", batched), ("theirs", theirs))
     }
@@ -108,7 +129,7 @@ def samples(fp32: Path, tasks: Path) -> dict[str, dict[str, Any]]:
 
 # A batch with rows of other lengths is computed in another order, so single precision rounds it otherwise.
 @pytest.mark.parametrize(("name", "absolute", "relative"), [("ours", 1e-6, 0.0), ("batched", 0.0, 1e-6)])
-@pytest.mark.parametrize("task", KINDS)
+@pytest.mark.parametrize("task", COMPARED)
 def test_each_example_equals_that_of_the_hf_model(
     samples: dict[str, dict[str, Any]], task: str, name: str, absolute: float, relative: float
 ) -> None:
@@ -122,6 +143,28 @@ def test_each_example_equals_that_of_the_hf_model(
             assert given == expected
     if task == "own_generated":
         assert any(own["resps"][0][0] for own in ours)
+
+
+def test_each_copy_of_a_sampled_request_is_another_sample(fp32: Path, tasks: Path) -> None:
+    from lm_eval import simple_evaluate
+    from lm_eval.tasks import TaskManager
+
+    from greenllm.engines import load_engine
+    from greenllm.harness.engine_model import EngineModel
+
+    manager = TaskManager(include_path=str(tasks), include_defaults=False)
+    model = EngineModel(load_engine(fp32, threads=1, device="cpu"), fp32, batch=8)
+    first, second = (
+        [
+            sample["resps"][0]
+            for sample in simple_evaluate(model=model, tasks=["own_sampled"], task_manager=manager, limit=4)["samples"][
+                "own_sampled"
+            ]
+        ]
+        for _ in range(2)
+    )
+    assert first == second
+    assert all(len({*answers}) > 1 for answers in first)
 
 
 def data_of(tasks: Path, *names: str, **keys: object) -> str:
@@ -147,26 +190,37 @@ def read(folder: Path) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     return json.loads((folder / "metrics.json").read_text()), [json.loads(line) for line in lines]
 
 
-def test_an_experiment_has_the_harness_figures_and_each_example(tmp_path: Path, model: Path, tasks: Path) -> None:
-    assert prepare(tmp_path, model, data_of(tasks, *KINDS, num_fewshot=0)) == 0
-    assert evaluate(tmp_path, model) == 0
+@pytest.mark.parametrize(
+    ("names", "primary", "chance"),
+    [
+        (("own_choice", "own_last_word"), "acc", {"own_choice": 1 / 3, "own_last_word": 0}),
+        (("own_sentences",), "acc", {"own_sentences": 1 / 2}),
+        (("own_rolling",), "bits_per_byte", {"own_rolling": -8}),
+        (("own_generated",), "exact_match", {"own_generated": 0}),
+    ],
+)
+def test_an_experiment_has_the_harness_figures_and_each_example(
+    tmp_path: Path, fp32: Path, tasks: Path, names: tuple[str, ...], primary: str, chance: dict[str, float]
+) -> None:
+    assert prepare(tmp_path, fp32, data_of(tasks, *names, num_fewshot=0)) == 0
+    assert evaluate(tmp_path, fp32) == 0
     report, lines = read(tmp_path)
-    assert report["examples"] == len(lines) == 3 * DOCUMENTS
-    assert set(report["harness"]) == set(report["subsets"]) == set(KINDS)
-    by_task = {name: [line for line in lines if line["subset"] == name] for name in KINDS}
-    for name, metric in (("own_choice", "acc"), ("own_choice", "acc_norm"), ("own_generated", "exact_match")):
-        found = report["subsets"][name]["metrics"][metric]["value"]
-        assert found == pytest.approx(report["harness"][name][metric])
-        assert found == pytest.approx(sum(line["metrics"][metric] for line in by_task[name]) / DOCUMENTS)
-    for line in by_task["own_rolling"]:
-        assert line["score"] == -line["metrics"]["bits_per_byte"] < 0
-        assert line["chance"] == -8
-    assert all(line["chance"] == pytest.approx(1 / 3) for line in by_task["own_choice"])
+    assert report["examples"] == len(lines) == len(names) * DOCUMENTS
+    assert set(report["harness"]) == set(names)
+    for name in names:
+        of_task = [line for line in lines if line["subset"] == name]
+        assert all(line["chance"] == pytest.approx(chance[name]) for line in of_task)
+        assert all("perplexity" not in line["metrics"] for line in of_task)  # of one document it is log p
+        sign = -1 if primary == "bits_per_byte" else 1
+        assert all(line["score"] == sign * line["metrics"][primary] for line in of_task)
+        if primary != "bits_per_byte":
+            found = sum(line["metrics"][primary] for line in of_task) / DOCUMENTS
+            assert found == pytest.approx(report["harness"][name][primary])
     score = report["metrics"]["score"]
     assert report["primary"] == "score"
     assert score["value"] == pytest.approx(sum(line["score"] for line in lines) / len(lines))
-    assert score["low"] < score["value"] < score["high"]
-    assert all(line["tokens"] == 4 for line in lines)  # deploy compares the answers
+    assert score["low"] <= score["value"] <= score["high"]
+    assert all(line["tokens"] == 4 and line["prompt"] for line in lines)  # deploy compares the answers
 
 
 def test_a_part_of_the_examples_and_a_metric_of_ones_own(tmp_path: Path, fp32: Path, tasks: Path) -> None:
@@ -184,25 +238,45 @@ def test_a_part_of_the_examples_and_a_metric_of_ones_own(tmp_path: Path, fp32: P
         ({"tasks": ["own_choise"]}, "lm_eval has no task 'own_choise'; did you mean 'own_choice'?"),
         ({"tasks": ["own_remote"]}, "own_remote: its data can't be loaded"),
         ({"tasks": ["own_choice"], "include_path": "nowhere"}, "no folder"),
+        ({"tasks": ["own_choice"], "metric": "f1"}, "data.metric: f1: own_choice has no such metric"),
+        ({"tasks": ["own_last_word"], "metric": "perplexity"}, "expected one of acc"),
+        ({"tasks": ["own_beams"]}, "data.tasks: own_beams: generation_kwargs: num_beams: the engines do not have it"),
+        (
+            {"tasks": ["own_choice", "own_rolling"]},
+            "data.metric: the tasks' first metrics differ (acc of own_choice, bits_per_byte of own_rolling)",
+        ),
     ],
 )
-def test_what_the_harness_cannot_load_is_one_line(
-    tmp_path: Path, fp32: Path, tasks: Path, capfd: pytest.CaptureFixture[str], keys: dict[str, object], said: str
+def test_what_cannot_be_run_is_one_line_before_anything_is_computed(
+    tmp_path: Path,
+    fp32: Path,
+    tasks: Path,
+    capfd: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    keys: dict[str, object],
+    said: str,
 ) -> None:
-    remote = CHOICE.format(name="own_remote", data="x").replace("dataset_path: json", "dataset_path: nobody/nowhere")
-    (tasks / "own_remote.yaml").write_text(re.sub("dataset_kwargs.*\n", "", remote))
+    import datasets
+
+    # Not told that there is no network: it finds out.
+    monkeypatch.setattr(datasets.config, "HF_HUB_OFFLINE", False)
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", False)
+    monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", "http://127.0.0.1:9")
+    remote = HEAD.format(name="own_remote", data="x").replace("dataset_path: json", "dataset_path: nobody/nowhere")
+    (tasks / "own_remote.yaml").write_text(re.sub("dataset_kwargs.*\n", "", remote) + CHOICE)
     assert prepare(tmp_path, fp32, json.dumps(json.loads(data_of(tasks)) | keys)) == 2
-    lines = [line for line in capfd.readouterr().err.splitlines() if line.startswith("greenllm")]
-    assert len(lines) == 1
-    assert said in lines[0]
+    (line,) = capfd.readouterr().err.splitlines()
+    assert line.startswith("greenllm")
+    assert said in line
 
 
-def test_a_metric_that_a_task_lacks_is_named(
+def test_a_model_without_finite_likelihoods_has_no_figure(
     tmp_path: Path, fp32: Path, tasks: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    assert prepare(tmp_path, fp32, data_of(tasks, "own_choice", metric="f1")) == 0
-    assert evaluate(tmp_path, fp32) == 2
-    assert "data.metric: f1: own_choice has no such metric" in capfd.readouterr().err
+    broken = without_finite_weights(fp32, tmp_path / "broken")
+    assert prepare(tmp_path, broken, data_of(tasks, "own_choice", limit=2)) == 0
+    assert evaluate(tmp_path, broken) == 2
+    assert "likelihood is not finite for 6 of 6 requests of the harness" in capfd.readouterr().err
 
 
 @pytest.mark.parametrize(

@@ -4,8 +4,9 @@ import json
 from pathlib import Path
 from typing import Any
 
+import pyarrow.parquet as pq
 import pytest
-from tiny_models import CONTEXT, PROMPTS, TEXTS
+from tiny_models import CONTEXT, PROMPTS, TEXTS, without_finite_weights
 from tokenizers import Tokenizer
 
 from greenllm.cli import main
@@ -75,12 +76,13 @@ def test_a_context_that_is_too_long_loses_its_beginning(model: Path) -> None:
         engine.loglikelihoods([("x", "")])
 
 
-def prepare(folder: Path, file: str, model: Path, **columns: str) -> int:
-    data = {"source": "file", "train": file, "columns": columns}
+def prepare(folder: Path, file: str, model: Path, *more: str, **columns: str) -> int:
+    test = {"test": "test.jsonl"} if (folder / "test.jsonl").exists() else {}
+    data = {"source": "file", "train": file, "columns": columns, **test}
     collect = ["collect", *TASK, "--settings", json.dumps(data), "--base", str(folder)]
     assert main([*collect, "--out", str(folder / "collected")]) == 0
     preprocess = ["preprocess", *TASK, "--settings", '{"near_duplicate": 1}', "--model", str(model)]
-    return main([*preprocess, "--data", str(folder / "collected"), "--out", str(folder / "data")])
+    return main([*preprocess, "--data", str(folder / "collected"), "--out", str(folder / "data"), *more])
 
 
 def evaluate(folder: Path, model: Path) -> int:
@@ -116,7 +118,7 @@ def test_quality_is_the_share_of_right_choices_among_the_likeliest(tmp_path: Pat
 
 
 def test_a_csv_file_has_its_choices_as_json(tmp_path: Path, fp32: Path) -> None:
-    rows = [f'question {number},"[""yes"", ""no"", ""{number}""]",{number % 3}' for number in range(60)]
+    rows = [f'question {number},"[""yes"", ""no"", ""{number}""]",{number % 3}.0' for number in range(60)]
     (tmp_path / "own.csv").write_text("\n".join(["prompt,choices,answer", *rows]) + "\n")
     assert prepare(tmp_path, "own.csv", fp32) == 0
     assert evaluate(tmp_path, fp32) == 0
@@ -161,3 +163,42 @@ def test_an_endpoint_reports_no_likelihoods(tmp_path: Path, fp32: Path, capfd: p
     (endpoint / "greenllm.json").write_text(json.dumps(manifest))
     assert evaluate(tmp_path, endpoint) == 2
     assert "the engine openai-endpoint cannot compute the likelihood of a given answer" in capfd.readouterr().err
+
+
+def test_what_cannot_be_scored_is_one_line(tmp_path: Path, fp32: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "own.jsonl").write_text("".join(json.dumps(question(number)) + "\n" for number in range(60)))
+    assert prepare(tmp_path, "own.jsonl", fp32, prompt="question", choices="options", answer="key") == 0
+    assert evaluate(tmp_path, without_finite_weights(fp32, tmp_path / "broken")) == 2
+    assert "likelihood is not finite" in capfd.readouterr().err
+    table = pq.read_table(tmp_path / "data/test.parquet")
+    long = json.dumps([" ".join(TEXTS * 8), "the card"])
+    changed = table.set_column(table.schema.get_field_index("choices"), "choices", [[long] * len(table)])
+    pq.write_table(changed, tmp_path / "data/test.parquet")
+    assert evaluate(tmp_path, fp32) == 2
+    said = capfd.readouterr().err
+    assert f"test.parquet: row {table['id'][0]}: the continuation has" in said
+    pq.write_table(table.drop_columns("choices"), tmp_path / "data/test.parquet")
+    assert evaluate(tmp_path, fp32) == 2
+    assert "test.parquet: it has no choices; expected data prepared for a task with choices" in capfd.readouterr().err
+
+
+def test_a_prompt_that_leaves_no_room_for_a_choice_is_reported(
+    tmp_path: Path, fp32: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    rows = [
+        {"prompt": f"question {number}", "choices": ["yes", "card " * (60 if number == 7 else 3)], "answer": 0}
+        for number in range(20)
+    ]
+    (tmp_path / "test.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    (tmp_path / "own.jsonl").write_text(
+        "".join(json.dumps({"prompt": f"ask {n}", "choices": ["yes", "no"], "answer": 0}) + "\n" for n in range(20))
+    )
+    assert prepare(tmp_path, "own.jsonl", fp32, "--context", "40") == 0
+    assert "1 of 20 rows to test on are longer" in capfd.readouterr().err
+
+
+def test_rows_with_other_choices_are_no_duplicates(tmp_path: Path, fp32: Path) -> None:
+    rows = [{"prompt": f"question {n}", "choices": ["yes", other], "answer": 0} for n in range(30) for other in "abb"]
+    (tmp_path / "own.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    assert prepare(tmp_path, "own.jsonl", fp32) == 0
+    assert json.loads((tmp_path / "data/report.json").read_text())["rows"]["duplicates_dropped"] == 30

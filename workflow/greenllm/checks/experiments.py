@@ -81,9 +81,8 @@ def _task(experiment: Experiment, decision: Decision) -> Iterator[str]:
 def _evaluation(experiment: Experiment, evaluation: Evaluation) -> Iterator[str]:
     """Yield the keys of an evaluation that the task has no use for."""
     task = TASKS.get(experiment.task)
-    for key in ("extract", "sampling"):
-        if getattr(evaluation, key) is not None and task is not None and not task.scores_answers:
-            yield f"evaluate.{key}: the task {task.name} scores given texts, not answers; leave it out"
+    if task is not None:
+        yield from refusals(task.check_evaluation, evaluation)
 
 
 def _model(model: Model) -> Iterator[str]:

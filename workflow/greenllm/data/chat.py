@@ -29,41 +29,34 @@ class PromptTemplate:
 
     def __init__(self, model: Path, system: str | None) -> None:
         """Raises UserError if the model has no chat template, or its template refuses a message."""
-        self._model = model
         self._text = Text(model)
         self._system = [] if system is None else [Message("system", system)]
         # The beginning of a text depends only on template and tokenizer, so one prompt shows it for all.
-        probe = self._whole([Message("user", "x")], "")
+        try:
+            probe = self._whole([Message("user", "x")])
+        except PromptError as error:
+            raise UserError(f"model.chat: {model}: {error}") from None
         doubled = len(self._text.prompt_ids(probe)) < len(probe.ids)
         self._first = (self._text.token("bos_token") or "") if doubled else ""
 
     def prompt(self, text: str) -> Prompt:
-        """Return a prompt as the user's message; raise UserError if the template refuses it."""
-        return self._trimmed(self._whole([Message("user", text.rstrip("\n"))], ""))
+        """Return a prompt as the user's message; raise PromptError if the template refuses it."""
+        return self._trimmed(self._whole([Message("user", text.rstrip("\n"))]))
 
-    def conversation(self, messages: Sequence[Message], row: str) -> RenderedConversation:
+    def conversation(self, messages: Sequence[Message]) -> RenderedConversation:
         """Return a conversation; a system message of its own replaces that of all.
 
-        Raises UserError, which names the `row`, if the template refuses it or doesn't keep its turns apart.
+        Raises PromptError if the template refuses it or doesn't keep its turns apart.
         """
-        prompt = self._trimmed(self._whole(messages[:-1], row))
-        try:
-            found = self._text.conversation([asdict(message) for message in self._with_system(messages)])
-        except PromptError as error:
-            raise self._refused(row, error) from None
+        prompt = self._trimmed(self._whole(messages[:-1]))
+        found = self._text.conversation([asdict(message) for message in self._with_system(messages)])
         return RenderedConversation(prompt, found.ids, found.turns)
 
-    def _whole(self, messages: Sequence[Message], row: str) -> Prompt:
-        try:
-            return self._text.chat_prompt([asdict(message) for message in self._with_system(messages)])
-        except PromptError as error:
-            raise self._refused(row, error) from None
+    def _whole(self, messages: Sequence[Message]) -> Prompt:
+        return self._text.chat_prompt([asdict(message) for message in self._with_system(messages)])
 
     def _trimmed(self, whole: Prompt) -> Prompt:
         return Prompt(whole.removeprefix(self._first), self._text.prompt_ids(whole))
 
     def _with_system(self, messages: Sequence[Message]) -> list[Message]:
         return [*messages] if messages[0].role == "system" else [*self._system, *messages]
-
-    def _refused(self, row: str, error: PromptError) -> UserError:
-        return UserError(f"model.chat: {self._model}: {f'row {row}: ' if row else ''}{error}")

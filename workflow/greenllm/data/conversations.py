@@ -11,7 +11,12 @@ from greenllm.tasks.conversation import Message, Role, as_json
 # Columns of each form: those that it needs; the first one names it.
 FORMS = (("messages",), ("conversations",), ("instruction", "output"), ("prompt", "completion"))
 BESIDE = ("system", "input")  # columns that a form may have, too
-ROLES: Mapping[str, Role] = {"human": "user", "gpt": "assistant", **{role: role for role in get_args(Role)}}
+ROLES: Mapping[str, Role] = {
+    "human": "user",
+    "gpt": "assistant",
+    **{role: role for role in get_args(Role)},
+    "developer": "system",  # OpenAI's newer name of it
+}
 TOOL_ROLES = ("tool", "function", "function_call", "observation")
 TOOL_KEYS = ("tool_calls", "function_call")
 IMAGE_KEYS = ("image", "images")

@@ -4,6 +4,8 @@ import sys
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
+import numpy as np
+
 from greenllm.data.row_lengths import RowLengths
 from greenllm.documents.preparation import LongRows
 from greenllm.errors import UserError
@@ -17,19 +19,20 @@ SAID = {
     "drop": "dropped (preprocess.long_rows: drop)",
     "refuse": "shorten them, or cut or drop them: preprocess.long_rows",
 }
+CHOICES_SAID = "a choice is scored after the prompt's end, without its beginning (preprocess.long_rows: cut)"
 
 
 def beyond_context(lengths: Mapping[str, RowLengths], context: int) -> dict[str, list[int]]:
     """Return the indices of the rows of each split that are too long for a context in tokens.
 
-    A row to train or validate on must fit whole; a prompt of the test split must leave room for a token of an answer.
+    A row to train or validate on must fit whole; a prompt of the test split must leave room for a token of an answer,
+    and for its longest choice, whose last token is only predicted.
     """
+    needed = {
+        name: of.prompts + np.maximum(1, of.choices - 1) if name == "test" else of.rows for name, of in lengths.items()
+    }
     return {
-        name: [
-            index
-            for index, length in enumerate(of.prompts + 1 if name == "test" else of.rows)
-            if length + of.around > context
-        ]
+        name: [index for index, length in enumerate(needed[name]) if length + of.around > context]
         for name, of in lengths.items()
     }
 
@@ -50,14 +53,18 @@ def report_long_rows(
         if not indices:
             continue
         of = lengths[name]
-        longest = max(indices, key=lambda index: int(of.rows[index]))
+        tokens = of.rows + np.maximum(0, of.choices - of.completions)
+        longest = max(indices, key=lambda index: int(tokens[index]))
         line = (
             f"{data}: {len(indices):,} of {len(splits[name]):,} rows to {SPLITS[name]} are longer than the model's "
-            f"context of {context} tokens (row {splits[name][longest]['id']}: {of.rows[longest] + of.around} tokens)"
+            f"context of {context} tokens (row {splits[name][longest]['id']}: {tokens[longest] + of.around} tokens)"
         )
         if decision == "refuse":
             raise UserError(f"{line}; {SAID[decision]}")
-        if decision == "drop" or name != "test":  # a test prompt is never cut
+        if decision == "cut" and name == "test":
+            if of.choices.any():
+                print(f"{line}; {CHOICES_SAID}", file=sys.stderr)
+        else:
             print(f"{line}; {SAID[decision]}", file=sys.stderr)
     return LongRows(
         context=context,

@@ -31,6 +31,7 @@ from greenllm.documents.preparation import (
     SplitCounts,
     TokenCounts,
 )
+from greenllm.engines import PromptError
 from greenllm.errors import UserError, quoted
 from greenllm.files import replacing_folder, require_replaceable, write_json
 from greenllm.tasks import Task
@@ -83,7 +84,7 @@ def prepare(
     bad = list(card.bad_rows)
     changes: Counter[str] = Counter()
     usable = {
-        name: _usable(task, name, read_table(data / f"{name}.parquet"), files[name], bad, changes)
+        name: _usable(task, name, read_table(data / f"{name}.parquet"), files[name], bad, changes, chat)
         for name in _parts(data)
     }
     bad_count = card.bad_row_count + len(bad) - len(card.bad_rows)
@@ -94,9 +95,8 @@ def prepare(
     splits, leaks = _split(unique, usable.get("test"), task, settings, near)
     needed = _parts(data) if task.by_harness else ["train", "test"]
     _require_rows(splits, needed, f"{data}: no rows are left for {{}} after cleaning")
-    if chat is not None:
-        for row in itertools.chain(*splits.values()):
-            _render(row, chat)
+    for row in itertools.chain(*splits.values()):
+        row |= row.pop("rendered")  # leaks and duplicates are found without the template's text
     with replacing_folder(out, STAGE) as folder:
         tokenizer = _tokenizer(model, splits["train"], settings.tokenizer, folder / "tokenizer")
         lengths = {name: RowLengths.of(rows, tokenizer) for name, rows in splits.items()}
@@ -188,15 +188,18 @@ def _dropped(
     )
 
 
-def _render(row: Row, chat: "PromptTemplate") -> None:
-    """Put a row's prompt, or its whole conversation, into the chat template."""
-    if (messages := row.pop("messages", None)) is None:
+def _rendered(row: Row, chat: "PromptTemplate") -> Row:
+    """Return the columns of a row's prompt, or of its whole conversation, in the chat template.
+
+    Raises PromptError if the template refuses it.
+    """
+    if "messages" not in row:
         prompt = chat.prompt(row["prompt"])
-    else:
-        conversation = chat.conversation(from_json(messages), row["id"])
-        prompt = conversation.prompt
-        row |= {"ids": conversation.ids, "turns": [place for turn in conversation.turns for place in turn]}
-    row |= {"prompt": str(prompt), "prompt_ids": list(prompt.ids)}
+        return {"prompt": str(prompt), "prompt_ids": list(prompt.ids)}
+    conversation = chat.conversation(from_json(row["messages"]))
+    prompt = conversation.prompt
+    turns = [place for turn in conversation.turns for place in turn]
+    return {"prompt": str(prompt), "prompt_ids": list(prompt.ids), "ids": conversation.ids, "turns": turns}
 
 
 def _columns(rows: Sequence[Row], task: Task, chat: "PromptTemplate | None") -> tuple[str, ...]:
@@ -227,8 +230,12 @@ def _usable(
     file: str,
     bad: list[BadRow],
     changes: Counter[str],
+    chat: "PromptTemplate | None",
 ) -> list[Row]:
-    """Return the rows in the task's format; those that the task can't use, such as empty ones, are added to `bad`."""
+    """Return the rows in the task's format; those that the task can't use, such as empty ones, are added to `bad`.
+
+    What the chat template makes of a row is in its `rendered`.
+    """
     usable = []
     for row in rows:
         try:
@@ -237,14 +244,16 @@ def _usable(
             bad.append(BadRow(file, row["row"], str(error)))
             continue
         empty = [name for name, text in texts.items() if not text]
-        if empty:
+        if empty and not task.by_harness:  # some of the harness's tasks have no right answer as text
             reason = f"the {' and the '.join(empty)} {'is' if len(empty) == 1 else 'are'} empty"
             bad.append(BadRow(file, row["row"], reason))
             continue
         try:
             written = {"prompt": task.prompt(texts), "completion": task.completion(texts)}
             choices = {"choices": json.dumps(task.choices(texts), ensure_ascii=False)} if task.chooses else {}
-        except ValueError as error:
+            conversation = {"messages": texts["messages"]} if task.conversations else {}
+            rendered = {} if chat is None else _rendered({**written, **conversation}, chat)
+        except (ValueError, PromptError) as error:
             bad.append(BadRow(file, row["row"], str(error)))
             continue
         usable.append(
@@ -253,8 +262,8 @@ def _usable(
                 **written,
                 **choices,
                 "group": row.get("group") or normalised(task.subject(texts)),
-                **({"messages": texts["messages"]} if task.conversations else {}),
                 **{name: row[name] for name in ("subset", "reply") if row.get(name)},
+                "rendered": rendered,
             }
         )
     return usable
@@ -289,9 +298,14 @@ def _check_share_of_bad_rows(bad: Sequence[BadRow], count: int, rows: int, most:
 
 
 def _without_duplicates(rows: Sequence[Row]) -> tuple[list[Row], int]:
-    first = {(row["prompt"], row["completion"]): row for row in reversed(rows)}
-    kept = [row for row in rows if first[row["prompt"], row["completion"]] is row]
+    first = {_content(row): row for row in reversed(rows)}
+    kept = [row for row in rows if first[_content(row)] is row]
     return kept, len(rows) - len(kept)
+
+
+def _content(row: Row) -> tuple[str, ...]:
+    """Return what two equal rows have in common: of rows with choices, these too."""
+    return row["prompt"], row["completion"], row.get("choices", "")
 
 
 def _contradictory(rows: Sequence[Row]) -> int:

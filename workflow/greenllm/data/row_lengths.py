@@ -1,5 +1,6 @@
 """The lengths of prepared rows in tokens."""
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Self
@@ -21,6 +22,8 @@ class RowLengths:
     completions: NDArray[np.int64]
     rows: NDArray[np.int64]
     """Prompt, completion and end token; of a conversation, all that the chat template writes."""
+    choices: NDArray[np.int64]
+    """The longest of the choices; 0 where there are none."""
     around: int
     """Number of tokens that the tokenizer adds around a text."""
 
@@ -37,12 +40,21 @@ class RowLengths:
             whole = np.array([len(row["ids"]) - around for row in rows], dtype=np.int64)
         else:
             whole = prompts + completions + 1
-        return cls(prompts, completions, whole, around)
+        return cls(prompts, completions, whole, _longest_choices(rows, tokenizer), around)
 
     def take(self, indices: Sequence[int]) -> Self:
         """Return the lengths of some rows."""
         some = np.array(indices, dtype=np.int64)
-        return type(self)(self.prompts[some], self.completions[some], self.rows[some], self.around)
+        return type(self)(self.prompts[some], self.completions[some], self.rows[some], self.choices[some], self.around)
+
+
+def _longest_choices(rows: Sequence[Mapping[str, Any]], tokenizer: Tokenizer) -> NDArray[np.int64]:
+    """Return the length of each row's longest choice; `choices` is a list of texts as JSON."""
+    given = [json.loads(row["choices"]) if "choices" in row else [] for row in rows]
+    lengths = _lengths([{"choice": choice} for choices in given for choice in choices], "choice", tokenizer)
+    ends = np.cumsum([len(choices) for choices in given])
+    parts = (lengths[end - len(choices) : end] for choices, end in zip(given, ends, strict=True))
+    return np.array([part.max(initial=0) for part in parts], dtype=np.int64)
 
 
 def _lengths(rows: Sequence[Mapping[str, Any]], column: str, tokenizer: Tokenizer) -> NDArray[np.int64]:

@@ -114,15 +114,19 @@ class HarnessTasks:
     """Tasks of lm-evaluation-harness, with their own data: all rows are test rows."""
 
     def __init__(self, task: Task, settings: HarnessData, base: Path) -> None:
-        from greenllm.harness.loading import load_tasks
+        from greenllm.harness.loading import load_tasks, require_harness
 
         if not task.by_harness:
             raise UserError(f"data.source: harness is only for the task harness, not for {task.name}")
+        require_harness()
+        from greenllm.harness.metrics import check_tasks
+
         folder = None if settings.include_path is None else (base / Path(settings.include_path).expanduser()).absolute()
         if folder is not None and not folder.is_dir():
             raise UserError(f"data.include_path: no folder {str(folder)!r}; expected one with task files")
         self._settings = settings
         self._tasks = load_tasks(settings.tasks, settings.num_fewshot, folder)
+        check_tasks(self._tasks, settings.metric)
         self.card: dict[str, Any] = {
             "origin": "tasks of lm-evaluation-harness",
             "generator": f"lm_eval {version('lm_eval')}",

@@ -1,7 +1,6 @@
 """How an engine answers the examples, how likely it finds their texts, and how many operations that takes."""
 
 import itertools
-import math
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TypeVar
@@ -9,8 +8,9 @@ from typing import TypeVar
 from tqdm import tqdm
 
 from greenllm.data.prompt_lengths import require_shorter
-from greenllm.engines import Completion, ContinuationLikelihood, Engine, Likelihood, ScoresTexts
+from greenllm.engines import Completion, ContinuationLikelihood, Engine, Likelihood, PromptError, ScoresTexts
 from greenllm.engines.decoding_choice import Decoding
+from greenllm.engines.finite import require_finite
 from greenllm.errors import UserError
 from greenllm.evaluation.examples import Example
 from greenllm.model_folder.manifest import FILE, read_manifest
@@ -61,33 +61,36 @@ def likelihoods(
     found = _longest_first(texts, [len(text) for text in texts], batch, engine.score)
     if not any(likelihood.tokens for likelihood in found):
         raise UserError(f"{source}: no text of two tokens or more; expected texts that a model can continue")
-    bad = [row.id for row, likelihood in zip(examples, found, strict=True) if not math.isfinite(likelihood.nats)]
-    if bad:
-        raise UserError(
-            f"the model's likelihood is not finite for {len(bad)} of {len(examples)} texts of {source} (row {min(bad)} "
-            "…): its weights or activations are not finite; train it again with a lower learning rate, or in fp32"
-        )
+    require_finite([one.nats for one in found], _rows(examples), f"texts of {source}")
     return found
 
 
 def choice_likelihoods(
-    engine: Engine, examples: Sequence[Example], *, batch: int
+    engine: Engine, examples: Sequence[Example], *, batch: int, source: Path
 ) -> list[list[ContinuationLikelihood]]:
     """Return the likelihood of each choice of each example after its prompt, `batch` choices at a time.
 
-    Raises UserError if the engine computes none, or an example has no choices.
+    Raises UserError if the engine computes none, an example of the file `source` has no choices or one that can't be
+    scored, or a likelihood is not finite.
     """
     if not isinstance(engine, ScoresTexts):
         raise UserError(
             f"the engine {engine.name} cannot compute the likelihood of a given answer; evaluate another task on it"
         )
+    if any(example.choices is None for example in examples):
+        raise UserError(f"{source}: it has no choices; expected data prepared for a task with choices")
     found: list[ContinuationLikelihood] = []
-    pairs = [(example.engine_prompt, choice) for example in examples for choice in example.choices or ()]
+    pairs = [(example, choice) for example in examples for choice in example.choices or ()]
     with tqdm(total=len(pairs), unit="choice", mininterval=5) as progress:
         for start in range(0, len(pairs), batch):
             some = pairs[start : start + batch]
-            found += engine.loglikelihoods(some)
+            try:
+                found += engine.loglikelihoods([(example.engine_prompt, choice) for example, choice in some])
+            except PromptError:
+                _require_scorable(engine, some, source)
+                raise
             progress.update(len(some))
+    require_finite([one.nats for one in found], _rows([example for example, _ in pairs]), f"choices of {source}")
     return list(_divided(found, [len(example.choices or ()) for example in examples]))
 
 
@@ -108,6 +111,19 @@ def flops_of(model: Path, completions: Sequence[Completion], passes: Sequence[in
     # The last token of an answer is not read.
     read = [completion.prompt_tokens + completion.tokens - 1 for completion in completions]
     return sum(map(flops.of, [*read, *passes]))
+
+
+def _rows(examples: Sequence[Example]) -> list[str]:
+    return [f"row {example.id}" for example in examples]
+
+
+def _require_scorable(engine: ScoresTexts, pairs: Sequence[tuple[Example, str]], source: Path) -> None:
+    """Raise UserError, which names the row, for the first choice that the engine can't score."""
+    for example, choice in pairs:
+        try:
+            engine.loglikelihoods([(example.engine_prompt, choice)])
+        except PromptError as error:
+            raise UserError(f"{source}: row {example.id}: {error}") from None
 
 
 def _divided(found: Sequence[Result], counts: Sequence[int]) -> Iterator[list[Result]]:

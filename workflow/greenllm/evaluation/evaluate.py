@@ -10,7 +10,6 @@ from greenllm.config.models import Evaluation, Extraction
 from greenllm.device_choice import DeviceChoice
 from greenllm.documents.evaluation import EvaluationReport, SampledAnswers
 from greenllm.engines import Completion, Engine, load_engine
-from greenllm.errors import UserError
 from greenllm.evaluation.answering import answer, flops_of
 from greenllm.evaluation.draws import drawn
 from greenllm.evaluation.examples import Example, read_examples
@@ -38,9 +37,7 @@ def evaluate(
 
     `seed` is that of the bootstrap. Raises UserError if the model, the data and the task don't fit together.
     """
-    for key in ("extract", "sampling"):
-        if getattr(settings, key) is not None and not task.scores_answers:
-            raise UserError(f"evaluate.{key}: the task {task.name} scores given texts, not answers; leave it out")
+    task.check_evaluation(settings)
     threads = usable_threads(threads)
     examples = read_examples(data, model, settings.rows)
     os.environ["OMP_NUM_THREADS"] = str(threads)  # the libraries read it once, when they are imported

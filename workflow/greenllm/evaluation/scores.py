@@ -38,7 +38,7 @@ def scores_of(
         lines = [{"nats": one.nats, "scored_tokens": one.tokens, "scored_bytes": one.bytes} for one in scored]
         return Scores(lines, [one.tokens for one in scored])
     if task.chooses:
-        chosen = choice_likelihoods(engine, examples, batch=settings.batch)
+        chosen = choice_likelihoods(engine, examples, batch=settings.batch, source=data / "test.parquet")
         passes = [choice.context_tokens + choice.tokens - 1 for choices in chosen for choice in choices]
         return Scores([{"choice_nats": [choice.nats for choice in choices]} for choices in chosen], passes)
     if task.by_harness:

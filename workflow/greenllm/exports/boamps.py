@@ -35,6 +35,8 @@ FAMILIES = {
     "question-answering": "question answering",
     "translation": "translation",
     "language-modelling": "text generation",
+    "chat": "text generation",
+    "harness": "text generation",
     "multiple-choice": "question answering",
     "digits": "image classification",
 }  # of a task that is not in it: its name

@@ -1,18 +1,20 @@
 """An engine as a model of lm-evaluation-harness: its tasks run on the weights and numerics that will be deployed."""
 
+from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from lm_eval.api.model import TemplateLM
-from lm_eval.models.utils import handle_stop_sequences, normalize_gen_kwargs
 from lm_eval.utils import get_rolling_token_windows, make_disjoint_window
 from tqdm import tqdm
 from transformers import AutoTokenizer
 
 from greenllm.engines import Engine, Prompt, ScoresTexts
-from greenllm.engines.decoding_choice import Decoding
+from greenllm.engines.finite import require_finite
 from greenllm.errors import UserError
+from greenllm.harness.decoding import decoding_of
 
 
 class EngineModel(TemplateLM):  # type: ignore[misc]  # lm_eval has no types
@@ -92,64 +94,54 @@ class EngineModel(TemplateLM):  # type: ignore[misc]  # lm_eval has no types
     def generate_until(self, requests: Sequence[Any], disable_tqdm: bool = False) -> list[str]:
         """Return each answer up to a stop text, decoded greedily or as the task says.
 
+        lm_eval asks for several samples with copies of one request, so a copy's number is its seed.
         Raises UserError if a task decodes in a way that the engines do not have, or leaves no room for a prompt.
         """
-        asked = [(*request.args, index) for index, request in enumerate(requests)]
-        prepared = [(self._context(text, options), self._options(options), index) for text, options, index in asked]
+        end, copies = self.tokenizer.decode(self.eot_token_id), Counter[int]()
+        prepared = []
+        for index, request in enumerate(requests):
+            text, options = request.args
+            decoding, limit = decoding_of(options, end)
+            prepared.append((self._context(text, limit), replace(decoding, seed=copies[id(request)]), limit, index))
+            copies[id(request)] += 1
         prepared.sort(key=lambda one: -len(one[0]))
         answers: dict[int, str] = {}
         for start in tqdm(range(0, len(prepared), self._batch), disable=disable_tqdm, unit="batch", mininterval=5):
             some = prepared[start : start + self._batch]
-            prompts = [Prompt(self.tokenizer.decode(ids), ids) for ids, _, _ in some]
-            limits = [limit for _, (_, limit), _ in some]
-            completions = self._engine.generate(prompts, limits, decodings=[how for _, (how, _), _ in some])
-            for (ids, (how, _), index), completion in zip(some, completions, strict=True):
+            prompts = [Prompt(self.tokenizer.decode(ids), ids) for ids, _, _, _ in some]
+            limits = [limit for _, _, limit, _ in some]
+            completions = self._engine.generate(prompts, limits, decodings=[how for _, how, _, _ in some])
+            for (ids, how, _, index), completion in zip(some, completions, strict=True):
                 answers[index] = _before(completion.text, how.stop)
                 self.passes.append(len(ids) + completion.tokens - 1)
         return [answers[index] for index in range(len(requests))]
 
-    def _context(self, text: str, options: dict[str, Any]) -> list[int]:
-        """Return a prompt's token ids; the beginning of a long one is cut off, so that the answer has room."""
-        most = self._engine.context - self._limit(options)
+    def _context(self, text: str, limit: int) -> list[int]:
+        """Return a prompt's token ids; the beginning of a long one is cut off, so that `limit` tokens have room."""
+        most = self._engine.context - limit
         if most < 1:
             raise UserError(
-                f"the task asks for answers of {self._limit(options)} tokens, and the model's context has "
-                f"{self._engine.context}; set max_gen_toks in the task's generation_kwargs"
+                f"the task asks for answers of {limit} tokens, and the model's context has {self._engine.context}; "
+                "set max_gen_toks in the task's generation_kwargs"
             )
         return self.tok_encode(text)[-most:]
-
-    def _limit(self, options: dict[str, Any]) -> int:
-        return int(normalize_gen_kwargs(options, MOST_GENERATED)["max_gen_toks"])
-
-    def _options(self, options: dict[str, Any]) -> tuple[Decoding, int]:
-        """Return how an answer is decoded, and its largest length in tokens."""
-        given: dict[str, Any] = dict(normalize_gen_kwargs(options, MOST_GENERATED))
-        limit, sampled = int(given.pop("max_gen_toks")), bool(given.pop("do_sample", False))
-        stop = handle_stop_sequences(given.pop("until", None), eos=self.tokenizer.decode(self.eot_token_id))
-        temperature, top_p = float(given.pop("temperature", 0.0)), float(given.pop("top_p", 1.0))
-        if unknown := [name for name, value in given.items() if value is not None]:
-            raise UserError(
-                f"generation_kwargs: {', '.join(unknown)}: the engines do not have it; expected until, max_gen_toks, "
-                "do_sample, temperature, top_p"
-            )
-        if not sampled:
-            return Decoding(stop=tuple(filter(None, stop))), limit
-        return Decoding(temperature=temperature or 1.0, top_p=top_p, stop=tuple(filter(None, stop))), limit
 
     def _loglikelihood_tokens(
         self, requests: Sequence[tuple[tuple[str, str], list[int], list[int]]], disable_tqdm: bool = False, **_: Any
     ) -> list[tuple[float, bool]]:
-        """Return log p (nats) of each continuation, and whether greedy decoding would generate it."""
+        """Return log p (nats) of each continuation, and whether greedy decoding would generate it.
+
+        Raises UserError if a likelihood is not finite.
+        """
         pairs = [(Prompt("", before), Prompt("", after)) for _, before, after in requests]
         scored: list[tuple[float, bool]] = []
         for start in tqdm(range(0, len(pairs), self._batch), disable=disable_tqdm, unit="batch", mininterval=5):
             for found in self._scoring.loglikelihoods(pairs[start : start + self._batch]):
                 scored.append((-found.nats, found.greedy))
                 self.passes.append(found.context_tokens + found.tokens - 1)
+        names = [f"request {number}" for number in range(1, len(scored) + 1)]
+        require_finite([nats for nats, _ in scored], names, "requests of the harness")
         return scored
-
-
-MOST_GENERATED = 256  # tokens, where a task says nothing: lm_eval's default
 
 
 def _before(text: str, stop: Sequence[str]) -> str:

@@ -1,5 +1,6 @@
 """Tasks of lm-evaluation-harness by name; what can't be loaded is refused in one line."""
 
+import contextlib
 import importlib.util
 import logging
 from collections.abc import Sequence
@@ -8,6 +9,7 @@ from typing import Any
 
 from greenllm.config.read import nearest
 from greenllm.errors import UserError, quoted, reason
+from greenllm.harness.network import only_the_cache_without_network
 
 
 def require_harness() -> None:
@@ -41,14 +43,16 @@ def load_tasks(names: Sequence[str], num_fewshot: int | None, include_path: Path
     if problem := unknown_task(names, include_path):
         raise UserError(f"data.{problem}")
     tasks: dict[str, Any] = {}
-    for name in names:
-        try:
-            tasks |= manager.load([name])["tasks"]
-        except Exception as error:  # a task's file is foreign code, and its data may be anywhere
-            raise UserError(
-                f"data.tasks: {name}: its data can't be loaded ({reason(error)[:300]}); data on the Hugging Face hub "
-                "need a network once, or files named in a task of your own (data.include_path)"
-            ) from None
+    remote = not all(_has_local_data(manager.task_index[name]) for name in names)
+    with only_the_cache_without_network() if remote else contextlib.nullcontext():
+        for name in names:
+            try:
+                tasks |= manager.load([name])["tasks"]
+            except Exception as error:  # a task's file is foreign code, and its data may be anywhere
+                raise UserError(
+                    f"data.tasks: {name}: its data can't be loaded ({reason(error)[:300]}); data on the Hugging Face "
+                    "hub need a network once, or files named in a task of your own (data.include_path)"
+                ) from None
     for task in tasks.values():
         # As lm_eval itself does: a task that fixes 0 examples keeps them.
         if task.get_config("num_fewshot") is None or (num_fewshot is not None and task.get_config("num_fewshot") != 0):
@@ -58,6 +62,16 @@ def load_tasks(names: Sequence[str], num_fewshot: int | None, include_path: Path
 
 
 FEWSHOT_SEED = 1234  # lm_eval's own default
+FILE_KINDS = ("json", "csv", "parquet", "arrow", "text")  # a task's dataset_path that is no data set on the hub
+
+
+def _has_local_data(entry: Any) -> bool:
+    """Return whether a task's file names data on this machine; of a group it is unknown."""
+    from lm_eval.tasks._yaml_loader import load_yaml
+
+    if entry.yaml_path is None:
+        return False
+    return load_yaml(entry.yaml_path, resolve_func=False).get("dataset_path") in FILE_KINDS
 
 
 def _manager(names: Sequence[str], include_path: Path | None) -> Any:

@@ -11,8 +11,8 @@ PLACE = "/"  # between the task's name and the document's number, in a row's gro
 def questions(tasks: dict[str, Any], limit: int | None) -> Iterator[dict[str, str]]:
     """Yield a row for each of the first `limit` documents of each task (None: all).
 
-    The prompt is the first request's context, with its solved examples. A text that is only scored is divided into a
-    beginning and its rest. The `group` names the task and the document.
+    The prompt is the first request's context, with its solved examples. A text that is only scored, and an answer that
+    no context precedes, are divided into a beginning and its rest. The `group` names the task and the document.
     """
     for name, task in tasks.items():
         task.build_all_requests(limit=limit)
@@ -32,11 +32,12 @@ def place_of(group: str) -> tuple[str, int]:
 
 
 def _row(task: Any, request: Any) -> dict[str, str]:
-    if request.request_type == "loglikelihood_rolling":
-        text = {"text": str(request.args[0])}
-        halves = LanguageModelling()
-        return {"prompt": halves.prompt(text), "completion": halves.completion(text)}
-    return {"prompt": str(request.args[0]), "completion": _right_answer(task, request)}
+    given = str(request.args[0])
+    if request.request_type != "loglikelihood_rolling" and given.strip():
+        return {"prompt": given, "completion": _right_answer(task, request)}
+    text = {"text": given if given.strip() else _right_answer(task, request)}
+    halves = LanguageModelling()
+    return {"prompt": halves.prompt(text), "completion": halves.completion(text)}
 
 
 def _right_answer(task: Any, request: Any) -> str:

@@ -1,8 +1,7 @@
 """What a model reaches on harness tasks: each document's metrics, and the tasks' own figures over all documents."""
 
-import math
 import numbers
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,12 +9,18 @@ from typing import Any
 
 from greenllm.documents.harness import HarnessSelection
 from greenllm.engines import Engine
-from greenllm.errors import UserError, listed
+from greenllm.errors import UserError
 from greenllm.harness.engine_model import EngineModel
 from greenllm.harness.loading import load_tasks
-
-# A metric of texts whose value for one document is a pair, log p (nats) and bytes.
-BITS_PER_BYTE = "bits_per_byte"
+from greenllm.harness.metrics import (
+    BITS_PER_BYTE,
+    check_tasks,
+    higher_is_better,
+    named,
+    numbers_of,
+    primary_metric,
+    require_one_metric,
+)
 
 
 @dataclass(frozen=True)
@@ -44,8 +49,8 @@ def evaluate_tasks(
 ) -> HarnessResult:
     """Evaluate the documents at `places` (task's name, document's number) on an engine, `batch` requests at a time.
 
-    Raises UserError if a task or its data can't be had, the engine can't compute what it needs, or it has no metric
-    with a number for each document.
+    Raises UserError if a task or its data can't be had, the engine can't compute what it needs, or the tasks have no
+    common metric with a number for each document.
     """
     from lm_eval.evaluator import evaluate
 
@@ -58,6 +63,7 @@ def evaluate_tasks(
         chosen[name].append(number)
     for numbers_of_task in chosen.values():
         numbers_of_task.sort()
+    check_tasks({name: tasks[name] for name in chosen}, selection.metric)
     adapter = EngineModel(engine, model, batch=batch)
     found: Any = evaluate(
         adapter,
@@ -68,54 +74,46 @@ def evaluate_tasks(
         apply_chat_template=selection.chat,
         fewshot_as_multiturn=selection.chat,
     )
-    documents = {
-        (name, number): _result(name, tasks[name], choices, metrics, selection.metric)
-        for name in chosen
-        for choices in [_share_of_one_choice(tasks[name])]
-        for number, metrics in _metrics_by_document(found["samples"][name]).items()
-    }
+    documents: dict[tuple[str, int], DocumentResult] = {}
+    primaries: dict[str, str] = {}
+    for name in chosen:
+        by_number = {
+            number: numbers_of(tasks[name], metrics)
+            for number, metrics in _metrics_by_document(found["samples"][name]).items()
+        }
+        primaries[name] = primary_metric(name, _common(list(by_number.values())), selection.metric)
+        chance = _chance(tasks[name], primaries[name])
+        sign = 1 if higher_is_better(tasks[name], primaries[name]) else -1
+        documents |= {
+            (name, number): DocumentResult(sign * known[primaries[name]], chance, known)
+            for number, known in by_number.items()
+        }
+    require_one_metric(primaries)
     figures = {name: _numbers(found["results"][name]) for name in chosen}
     return HarnessResult([documents[place] for place in places], figures, adapter.passes)
 
 
 def _metrics_by_document(samples: Sequence[Mapping[str, Any]]) -> dict[int, dict[str, Any]]:
-    """Return each document's metrics; one of a filter of answers is named after it, as `exact_match,flexible`."""
     found: defaultdict[int, dict[str, Any]] = defaultdict(dict)
     for sample in samples:
-        of_filter = "" if sample["filter"] == "none" else f",{sample['filter']}"
-        found[sample["doc_id"]] |= {f"{name}{of_filter}": sample[name] for name in sample["metrics"]}
+        found[sample["doc_id"]] |= {named(name, sample["filter"]): sample[name] for name in sample["metrics"]}
     return dict(found)
 
 
-def _result(name: str, task: Any, by_choice: float, metrics: Mapping[str, Any], wanted: str | None) -> DocumentResult:
-    known = {metric: number for metric, value in metrics.items() if (number := _number(metric, value)) is not None}
-    primary = next(iter(known), None) if wanted is None else wanted
-    if primary not in known:
-        raise UserError(
-            f"data.metric: {wanted}: {name} has no such metric with a number for each example; expected one of "
-            f"{listed(list(known)) or 'another task, since it has none'}"
-        )
-    higher = primary != BITS_PER_BYTE and task.higher_is_better().get(primary.partition(",")[0], True)
-    sign = 1 if higher else -1
-    chance = -8.0 if primary == BITS_PER_BYTE else by_choice if primary.startswith("acc") else 0.0
-    return DocumentResult(sign * known[primary], chance, known)
+def _common(documents: Sequence[Mapping[str, float]]) -> list[str]:
+    """Return the metrics that all of a task's documents have."""
+    return [metric for metric in documents[0] if all(metric in known for known in documents)]
 
 
-def _number(metric: str, value: Any) -> float | None:
-    """Return a metric of one document as a number; None if only a value over all documents makes sense."""
-    if isinstance(value, numbers.Real):
-        return float(value)
-    if metric == BITS_PER_BYTE and isinstance(value, tuple | list) and len(value) == 2:
-        return -float(value[0]) / float(value[1]) / math.log(2)
-    return None
-
-
-def _share_of_one_choice(task: Any) -> float:
-    """Return the mean of 1 over the number of choices; 0 if the answer is free."""
-    if task.OUTPUT_TYPE != "multiple_choice":
+def _chance(task: Any, metric: str) -> float:
+    """Return what a model that ignores its input reaches: the mean of 1 over the number of choices; 0 if free."""
+    if metric == BITS_PER_BYTE:
+        return -8.0
+    if task.OUTPUT_TYPE != "multiple_choice" or not metric.startswith("acc"):
         return 0.0
-    counts = Counter(request.doc_id for request in task.instances)
-    return sum(1 / count for count in counts.values()) / len(counts)
+    # Requests are no measure of it: some metrics also ask for each choice without its question.
+    choices = {request.doc_id: len(task.doc_to_choice(request.doc)) for request in task.instances}
+    return sum(1 / count for count in choices.values()) / len(choices)
 
 
 def _numbers(results: Mapping[str, Any]) -> dict[str, float]:

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from greenllm.config.models import EmbeddedData, GraphData
 from greenllm.errors import quoted
+from greenllm.graph.holding_out import OUTSIDE
 from greenllm.graph.questions import CHOICES
 from greenllm.graph.triples import Graph
 from greenllm.tasks.question_answering import QuestionAnswering
@@ -32,7 +33,9 @@ class MultipleChoice(Task):
     }
     chooses = True
     columns = ("prompt", "choices", "answer")
-    subsets: ClassVar = QuestionAnswering.subsets
+    subsets: ClassVar = {  # without `outside the graph`: its right answer is no choice
+        kind: meaning for kind, meaning in QuestionAnswering.subsets.items() if kind != OUTSIDE
+    }
     origin = QuestionAnswering.origin
 
     def __init__(self) -> None:
@@ -58,7 +61,8 @@ class MultipleChoice(Task):
         """Return the right choice. Raises ValueError if `answer` names none."""
         choices, answer = self.choices(row), row["answer"].strip()
         letters = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"[: len(choices)]
-        index = letters.find(answer) if re.fullmatch("[A-Z]", answer) else int(answer) if answer.isdecimal() else -1
+        number = re.fullmatch(r"(\d+)(?:\.0+)?", answer)  # some tools write whole numbers as 1.0
+        index = letters.find(answer) if re.fullmatch("[A-Z]", answer) else int(number[1]) if number else -1
         if not 0 <= index < len(choices):
             raise ValueError(
                 f"the answer is {quoted(answer)}; expected the number of one of the {len(choices)} choices, counted "

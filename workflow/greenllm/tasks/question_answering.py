@@ -81,7 +81,7 @@ def _scores(answers: Sequence[Answer]) -> dict[str, NDArray[np.float64]]:
     pairs = [(answer["completion"], answer["prediction"]) for answer in answers]
     return {
         "exact_match": np.array([_members(right) == _members(given) for right, given in pairs], dtype=np.float64),
-        "f1": np.array([_f1(_words(right), _words(given)) for right, given in pairs]),
+        "f1": np.array([squad.word_f1(_words(right), _words(given)) for right, given in pairs]),
         **squad.squad_scores(answers),
     }
 
@@ -94,13 +94,6 @@ def _words(text: str) -> list[str]:
 def _members(text: str) -> Counter[str]:
     """Return the members of an answer that is a list, independent of their order."""
     return Counter(member for part in re.split(r"[,、，]", text) if (member := " ".join(_words(part))))
-
-
-def _f1(right: Sequence[str], given: Sequence[str]) -> float:
-    if not right or not given:
-        return float(right == given)
-    both = (Counter(right) & Counter(given)).total()
-    return 2 * both / (len(right) + len(given))
 
 
 def _languages(beside_english: Sequence[str]) -> list[str]:

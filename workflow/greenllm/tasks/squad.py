@@ -26,22 +26,22 @@ _PUNCTUATION = str.maketrans("", "", string.punctuation)
 _ARTICLE = re.compile(r"\b(?:a|an|the)\b")
 
 
-def normalised(text: str) -> str:
+def squad_normalised(text: str) -> str:
     """Return `text` in lower case without ASCII punctuation and English articles, one blank between words."""
     return " ".join(_ARTICLE.sub(" ", text.lower().translate(_PUNCTUATION)).split())
 
 
 def squad_scores(answers: Sequence[Mapping[str, Any]]) -> dict[str, NDArray[np.float64]]:
     """Return each metric of `METRICS` for each answer (`completion` is the reference), between 0 and 1."""
-    pairs = [(normalised(answer["completion"]), normalised(answer["prediction"])) for answer in answers]
+    pairs = [(squad_normalised(answer["completion"]), squad_normalised(answer["prediction"])) for answer in answers]
     return {
         "squad_exact_match": np.array([right == given for right, given in pairs], dtype=np.float64),
-        "squad_f1": np.array([_f1(right.split(), given.split()) for right, given in pairs], dtype=np.float64),
+        "squad_f1": np.array([word_f1(right.split(), given.split()) for right, given in pairs], dtype=np.float64),
         "contains": np.array([_contains(right, given) for right, given in pairs], dtype=np.float64),
     }
 
 
-def _f1(right: Sequence[str], given: Sequence[str]) -> float:
+def word_f1(right: Sequence[str], given: Sequence[str]) -> float:
     """Return the harmonic mean of precision and recall of the words; without words, both must have none."""
     if not right or not given:
         return float(right == given)

@@ -10,7 +10,7 @@ from typing import Any, ClassVar, Protocol, runtime_checkable
 import numpy as np
 from numpy.typing import NDArray
 
-from greenllm.config.models import Decision, EmbeddedData, GraphData
+from greenllm.config.models import Decision, EmbeddedData, Evaluation, GraphData
 from greenllm.errors import UserError
 from greenllm.graph.triples import Graph
 from greenllm.tasks import squad
@@ -97,6 +97,14 @@ class Task(ABC):
     def scores_answers(self) -> bool:
         """Whether quality is that of generated answers; else extraction and sampling don't apply."""
         return not (self.scores_texts or self.chooses or self.by_harness)
+
+    def check_evaluation(self, evaluation: Evaluation) -> None:
+        """Raise UserError, which names the keys, if the task has no use for keys of `evaluate`."""
+        given = [f"evaluate.{key}" for key in ("extract", "sampling") if getattr(evaluation, key) is not None]
+        if given and not self.scores_answers:
+            raise UserError(
+                f"{', '.join(given)}: the task {self.name} scores no answers to extract or sample; leave it out"
+            )
 
     @property
     def range(self) -> tuple[float, float]:

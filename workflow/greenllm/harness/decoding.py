@@ -1,0 +1,32 @@
+"""How the engines decode the answers of a task that generates: its `generation_kwargs`."""
+
+from typing import Any
+
+from lm_eval.models.utils import handle_stop_sequences, normalize_gen_kwargs
+
+from greenllm.engines.decoding_choice import Decoding
+from greenllm.errors import UserError, reason
+
+MOST_GENERATED = 256  # tokens, where a task says nothing: lm_eval's default
+
+
+def decoding_of(options: dict[str, Any], end: str | None) -> tuple[Decoding, int]:
+    """Return how an answer is decoded, and its largest length in tokens; `end` is the end token as text.
+
+    Raises UserError if the engines can't decode so.
+    """
+    try:
+        given: dict[str, Any] = dict(normalize_gen_kwargs(options, MOST_GENERATED))
+        limit, sampled = int(given.pop("max_gen_toks")), bool(given.pop("do_sample", False))
+        stop = tuple(filter(None, handle_stop_sequences(given.pop("until", None), eos=end)))
+        temperature, top_p = float(given.pop("temperature", 0.0)), float(given.pop("top_p", 1.0))
+    except (TypeError, ValueError) as error:
+        raise UserError(f"generation_kwargs: {reason(error)}") from None
+    if unknown := [name for name, value in given.items() if value is not None]:
+        raise UserError(
+            f"generation_kwargs: {', '.join(unknown)}: the engines do not have it; expected until, max_gen_toks, "
+            "do_sample, temperature, top_p"
+        )
+    if not sampled:
+        return Decoding(stop=stop), limit
+    return Decoding(temperature=temperature or 1.0, top_p=top_p, stop=stop), limit
