@@ -6,10 +6,12 @@ import os
 import subprocess
 import sys
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from fake_hub import COMMIT, fake_hub
+from safetensors.numpy import save
 
 from greenllm.model_folder.manifest import read_manifest
 
@@ -64,9 +66,10 @@ CONFIG = {
     "num_hidden_layers": 1,
     "num_attention_heads": 2,
 }
+WEIGHTS = save({"weight": np.zeros(2)})
 MODEL = {
     "config.json": json.dumps(CONFIG).encode(),
-    "model.safetensors": b"weights",
+    "model.safetensors": WEIGHTS,
     "tokenizer.json": b"{}",
     "pytorch_model.bin": b"pickled",
     "modeling_own.py": b"code",
@@ -227,7 +230,7 @@ def test_what_is_in_the_cache_needs_no_network(hub, greenllm, tmp_path):
     offline = {"HF_HOME": cache, "HF_HUB_OFFLINE": "1"}
     result = greenllm("collect-model", "--settings", settings, "--out", tmp_path / "again", **offline)
     assert result.returncode == 0, result.stderr
-    assert (tmp_path / "again" / "model.safetensors").read_bytes() == b"weights"
+    assert (tmp_path / "again" / "model.safetensors").read_bytes() == WEIGHTS
     assert len(hub[1]) == asked
 
 
@@ -268,7 +271,7 @@ def test_a_local_folder_is_copied_and_its_shards_are_checked(greenllm, tmp_path)
         (folder / name).write_bytes(MODEL[name])
     result = greenllm("collect-model", "--settings", f"init: {folder}", "--out", tmp_path / "out")
     assert result.returncode == 0, result.stderr
-    assert (tmp_path / "out" / "model.safetensors").read_bytes() == b"weights"
+    assert (tmp_path / "out" / "model.safetensors").read_bytes() == WEIGHTS
     assert not (tmp_path / "out" / "pytorch_model.bin").exists()
     (folder / "model.safetensors.index.json").write_text('{"weight_map": {"a": "model-00002-of-00002.safetensors"}}')
     result = greenllm("collect-model", "--settings", f"init: {folder}", "--out", tmp_path / "again")

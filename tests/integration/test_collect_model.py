@@ -12,6 +12,7 @@ from tiny_gguf import make_gguf
 from tiny_models import PROMPTS, compress
 
 from greenllm.cli import main
+from greenllm.data.gguf_model import read_gguf
 from greenllm.engines import load_engine
 from greenllm.model_folder.manifest import read_manifest
 
@@ -34,7 +35,7 @@ def test_a_gguf_file_becomes_the_model_that_it_was_made_of(fp32: Path, tmp_path:
 
 
 def test_the_card_says_which_quantisation_the_weights_went_through(fp32: Path, tmp_path: Path) -> None:
-    file = make_gguf(fp32, tmp_path / "model.gguf", quantization="Q8_0")
+    file = make_gguf(fp32, tmp_path / "model.GGUF", quantization="Q8_0")
     assert collect(tmp_path / "out", file) == 0
     card = json.loads((tmp_path / "out/source.json").read_text())
     weights = load_file(tmp_path / "out/model.safetensors")
@@ -45,6 +46,19 @@ def test_the_card_says_which_quantisation_the_weights_went_through(fp32: Path, t
     for name, weight in load_file(fp32 / "model.safetensors").items():
         # Q8_0: whole numbers up to 127, times a scale for each 32 weights.
         assert np.abs(weight - weights[name]).max() <= np.abs(weight).max() / 127
+
+
+def test_where_a_gguf_file_does_not_name_its_quantisation_its_tensors_do(fp32: Path, tmp_path: Path) -> None:
+    from gguf import LlamaFileType
+
+    file = make_gguf(fp32, tmp_path / "model.gguf", quantization="Q8_0")
+    named, guessed = (
+        b"general.file_type" + b"".join(number.to_bytes(4, "little") for number in (4, kind))  # 4: uint32
+        for kind in (LlamaFileType.MOSTLY_Q8_0, LlamaFileType.GUESSED)
+    )
+    assert named in file.read_bytes()
+    file.write_bytes(file.read_bytes().replace(named, guessed))
+    assert read_gguf(file).quantization.format == "Q8_0"
 
 
 def cut(file: Path) -> None:
@@ -59,6 +73,14 @@ def renamed_architecture(file: Path) -> None:
     file.write_bytes(file.read_bytes().replace(b"llama", b"abcde"))
 
 
+def of_mamba(file: Path) -> None:
+    file.write_bytes(file.read_bytes().replace(b"llama", b"mamba"))
+
+
+def without_chat_template(file: Path) -> None:
+    file.write_bytes(file.read_bytes().replace(b"tokenizer.chat_template", b"tokenizer.talk_template"))
+
+
 def emptied(file: Path) -> None:
     file.write_bytes(b"")
 
@@ -70,6 +92,8 @@ def emptied(file: Path) -> None:
         (cut_in_the_header, "is no whole GGUF file"),
         (emptied, "is no whole GGUF file"),
         (renamed_architecture, "can't read a GGUF model of the architecture 'abcde'"),
+        (of_mamba, "onnxruntime-genai does not know the architecture MambaForCausalLM"),
+        (without_chat_template, "has no chat template"),
     ],
 )
 def test_a_gguf_file_that_cannot_be_read_is_reported_in_one_line(
@@ -81,7 +105,7 @@ def test_a_gguf_file_that_cannot_be_read_is_reported_in_one_line(
 ) -> None:
     file = make_gguf(fp32, tmp_path / "model.gguf")
     spoil(file)
-    assert collect(tmp_path / "out", file) == 2
+    assert collect(tmp_path / "out", file, "--engine", "onnxruntime-genai", chat=True) == 2
     assert message in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
 
@@ -162,7 +186,21 @@ def test_weights_in_shards_as_bf16_and_tied_are_run_by_both_engines(fp32: Path, 
             {},
             "does not know the architecture",
         ),
+        (
+            {"architectures": None, "model_type": "gpt2"},
+            ["--engine", "onnxruntime-genai"],
+            {},
+            "does not know the architecture GPT2LMHeadModel",
+        ),
+        (
+            {"architectures": ["FooForCausalLM"], "model_type": "foonet"},
+            [],
+            {},
+            "config.json: foonet is no causal language model that transformers knows",
+        ),
+        ({"model_type": None}, [], {}, "config.json: model_type: "),
         ({"quantization_config": {"quant_method": "gptq"}}, [], {}, "its weights are quantised already (gptq)"),
+        ({"quantization_config": "gptq"}, [], {}, "config.json: quantization_config: "),
         ({}, [], {"chat": True}, "has no chat template"),
     ],
 )
@@ -183,7 +221,51 @@ def test_a_model_that_the_study_cannot_use_is_refused(
     (folder / "config.json").write_text(json.dumps({**config, **change}))
     (folder / "tokenizer_config.json").write_text('{"eos_token": "<eos>"}')
     assert collect(tmp_path / "out", folder, *options, **settings) == 2
-    assert message in capsys.readouterr().err
+    (line,) = capsys.readouterr().err.splitlines()
+    assert message in line
+    assert not (tmp_path / "out").exists()
+
+
+def without_its_end(folder: Path) -> str:
+    file = folder / "model.safetensors"
+    file.write_bytes(file.read_bytes()[:-1])
+    return "model.safetensors: is no whole safetensors file"
+
+
+def with_a_list_as_index(folder: Path) -> str:
+    (folder / "model.safetensors.index.json").write_text('{"weight_map": ["model.safetensors"]}')
+    return "model.safetensors.index.json: weight_map: input should be a valid dictionary"
+
+
+@pytest.mark.parametrize("spoil", [without_its_end, with_a_list_as_index])
+def test_weights_that_are_not_whole_are_refused_in_one_line(
+    fp32: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], spoil: Callable[[Path], str]
+) -> None:
+    folder = tmp_path / "model"
+    folder.mkdir()
+    for file in fp32.iterdir():
+        (folder / file.name).write_bytes(file.read_bytes())
+    message = spoil(folder)
+    assert collect(tmp_path / "out", folder) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert message in line
+    assert not (tmp_path / "out").exists()
+
+
+def test_the_architectures_of_gguf_are_those_of_transformers() -> None:
+    from transformers.modeling_gguf_pytorch_utils import GGUF_SUPPORTED_ARCHITECTURES
+    from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
+
+    from greenllm.engines.architectures import COMMON, IN_GGUF, causal_architecture, gguf_architecture
+
+    assert COMMON.items() <= MODEL_FOR_CAUSAL_LM_MAPPING_NAMES.items()
+    # transformers has gemma3 and gemma4 as names of GGUF, too, but qwen2_moe where GGUF has qwen2moe.
+    read = {kind.removesuffix("_text") for kind in COMMON}
+    others = {"general", "tokenizer", "t5", "umt5", "deci"}  # no architectures, or no causal language models
+    assert read == set(GGUF_SUPPORTED_ARCHITECTURES) - others
+    assert all(gguf_architecture(name) for name in IN_GGUF)
+    assert causal_architecture("granite") == "GraniteForCausalLM"
+    assert causal_architecture("t5") is None
 
 
 def test_the_architectures_of_onnxruntime_are_those_of_its_builder() -> None:

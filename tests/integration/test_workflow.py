@@ -7,7 +7,9 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
 import pytest
+from safetensors.numpy import save
 
 ROOT = Path(__file__).parents[2]
 SNAKEMAKE = Path(sys.executable).parent / "snakemake"
@@ -62,7 +64,8 @@ def test_the_two_named_targets_are_there(tmp_path, study):
 def test_a_trained_model_needs_no_training(tmp_path, study):
     model = tmp_path / "model"
     model.mkdir()
-    (model / "config.json").write_text("{}")
+    (model / "config.json").write_text('{"model_type": "llama"}')
+    (model / "model.safetensors").write_bytes(save({"weight": np.zeros(2)}))
     study["experiments"]["support"].update(model={"init": str(model)}, recipes=["original", "small"])
     study["recipes"] = {"original": {}, "small": {"from": "original", "quantize": "int8"}}
     plan = snakemake(tmp_path, study, "--dry-run", "--quiet", "rules")

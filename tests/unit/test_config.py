@@ -6,8 +6,11 @@ import tomllib
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import yaml
+from gguf import GGUFWriter
+from safetensors.numpy import save
 
 from greenllm.checks.study import check_config
 from greenllm.cli import main
@@ -337,6 +340,15 @@ def test_an_endpoint_is_used_unchanged(capsys, tmp_path):
     assert problem.startswith("experiments.one.recipes: 'int8' makes a model, but model.init is an endpoint")
 
 
+def write_gguf(file, architecture):
+    writer = GGUFWriter(file, architecture)
+    writer.add_tensor("output.weight", np.zeros((2, 32), np.float32))
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+
+
 @pytest.mark.parametrize(
     ("init", "said"),
     [
@@ -345,12 +357,35 @@ def test_an_endpoint_is_used_unchanged(capsys, tmp_path):
         ("models/gone.gguf", "no GGUF file 'models/gone.gguf'"),
         ("{folder}/rare", "onnxruntime-genai does not know the architecture RareForCausalLM"),
         ("{folder}/plain", "has no chat template"),
+        ("{folder}/foonet", "foonet is no causal language model"),
+        ("{folder}/cut", "model.safetensors: is no whole safetensors file"),
+        ("{folder}/plain.gguf", "has no chat template"),
+        ("{folder}/rare.gguf", "onnxruntime-genai does not know the architecture MambaForCausalLM"),
+        ("{folder}/odd.GGUF", "can't read a GGUF model of the architecture 'odd'"),
+        ("{folder}/cut.gguf", "is no whole GGUF file"),
+        ("package:shipped", "shipped/model.gguf: is no whole GGUF file"),
     ],
 )
-def test_a_model_that_a_study_cannot_use_is_refused_before_anything_runs(capsys, tmp_path, init, said):
-    for name, architecture in (("rare", "RareForCausalLM"), ("plain", "LlamaForCausalLM")):
+def test_a_model_that_a_study_cannot_use_is_refused_before_anything_runs(capsys, tmp_path, monkeypatch, init, said):
+    for name, kind, architecture in [
+        ("rare", "llama", "RareForCausalLM"),
+        ("plain", "llama", "LlamaForCausalLM"),
+        ("foonet", "foonet", "FooForCausalLM"),
+        ("cut", "llama", "LlamaForCausalLM"),
+    ]:
         (tmp_path / name).mkdir()
-        (tmp_path / name / "config.json").write_text(json.dumps({"architectures": [architecture]}))
+        (tmp_path / name / "config.json").write_text(json.dumps({"model_type": kind, "architectures": [architecture]}))
+    (tmp_path / "cut/chat_template.jinja").write_text("{{ messages }}")
+    (tmp_path / "cut/model.safetensors").write_bytes(save({"a": np.zeros(9)})[:-1])
+    for name, architecture in (("plain.gguf", "llama"), ("rare.gguf", "mamba"), ("odd.GGUF", "odd")):
+        write_gguf(tmp_path / name, architecture)
+    (tmp_path / "cut.gguf").write_bytes((tmp_path / "plain.gguf").read_bytes()[:-1])
+    (tmp_path / "shipped").mkdir()
+    (tmp_path / "shipped/model.gguf").write_bytes((tmp_path / "cut.gguf").read_bytes())
+    (tmp_path / "shipped-1.0.dist-info").mkdir()
+    (tmp_path / "shipped-1.0.dist-info/METADATA").write_text("Metadata-Version: 2.4\nName: shipped\nVersion: 1.0\n")
+    (tmp_path / "shipped-1.0.dist-info/RECORD").write_text("shipped/model.gguf,,\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
     (problem,) = problems(
         capsys,
         tmp_path,

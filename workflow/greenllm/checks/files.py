@@ -6,9 +6,11 @@ from pathlib import Path
 
 from greenllm.checks.refusals import refusals
 from greenllm.config.models import Data, HubData, Model
-from greenllm.data.gguf_model import SUFFIX
+from greenllm.data.gguf_model import is_gguf
+from greenllm.data.model_files import require_whole
 from greenllm.data.model_use import ModelUse, require_usable
 from greenllm.data.packaged_model import find_packaged
+from greenllm.errors import UserError
 from greenllm.model_folder.addresses import is_endpoint, is_packaged, model_problem
 from greenllm.study.models import Config
 from greenllm.study.plan import Plan, python_of
@@ -27,20 +29,30 @@ def file_problems(config: Config) -> list[str]:
 
 
 def use_problems(config: Config) -> list[str]:
-    """Return why a study can't use the models in folders here, each with its key; its recipes are valid.
-
-    A GGUF file is checked when it is collected: reading it takes seconds.
-    """
+    """Return why a study can't use the models on this machine, each with its key; its recipes are valid."""
     plan = Plan(config)
     problems = []
     for name, experiment in config.experiments.items():
-        init = experiment.model.init
-        folder = Path(init).expanduser()
-        if is_local(init) and (folder / "config.json").is_file():
+        init, path = experiment.model.init, _place(experiment.model)
+        if path is not None:
             use = ModelUse(chat=experiment.model.chat, engines=plan.engines_of_source(name))
-            found = refusals(require_usable, init, folder, use)
+            found = refusals(require_usable, init, path, use)
+            if not found and path.is_dir():
+                found = refusals(require_whole, init, path)
             problems += [f"experiments.{name}.model.init: {problem}" for problem in found]
     return problems
+
+
+def _place(model: Model) -> Path | None:
+    """Return where a model is on this machine; None if it is elsewhere, or is missing, which `_model` reports."""
+    if is_packaged(model.init):
+        try:
+            return find_packaged(model.init, model.revision).path
+        except UserError:
+            return None
+    path = Path(model.init).expanduser()
+    there = (path / "config.json").is_file() or (is_gguf(path) and path.is_file())
+    return path if is_local(model.init) and there else None
 
 
 def _environments(config: Config) -> Iterator[str]:
@@ -92,7 +104,7 @@ def _model(model: Model, config: Config) -> Iterator[str]:
         path = Path(init).expanduser()
         if made := _made_around(Path(init), config):
             yield f"init: {init!r} is in {made}"
-        if path.suffix == SUFFIX and not path.is_dir():
+        if is_gguf(path) and not path.is_dir():
             if not path.is_file():
                 yield f"init: no GGUF file {init!r}"
         elif not (path / "config.json").is_file():
@@ -112,7 +124,7 @@ def _made_around(path: Path, config: Config) -> str | None:
 
 def is_local(init: str) -> bool:
     """Return whether `model.init` names a folder or a GGUF file (it exists, or is written as a path), not a hub id."""
-    return init != "scratch" and (init.startswith((".", "/", "~")) or init.endswith(SUFFIX) or Path(init).exists())
+    return init != "scratch" and (init.startswith((".", "/", "~")) or is_gguf(init) or Path(init).exists())
 
 
 def init_problem(model: Model) -> str | None:

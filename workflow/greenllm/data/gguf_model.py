@@ -1,17 +1,14 @@
 """A model in one GGUF file, as llama.cpp runs it: checked, then written as safetensors with dequantised weights."""
 
-from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from greenllm.data.gguf_header import GgufHeader, read_header
 from greenllm.documents.model_source import Quantization
 from greenllm.errors import UserError, reason
 from greenllm.model_folder.inspection import read_config
 from greenllm.model_folder.weights import make_readable
-
-if TYPE_CHECKING:
-    from gguf import GGUFReader
 
 SUFFIX = ".gguf"
 
@@ -24,6 +21,12 @@ class GgufModel:
     architecture: str
     licence: str | None
     quantization: Quantization
+    has_chat_template: bool
+
+
+def is_gguf(path: Path | str) -> bool:
+    """Return whether a file's name is that of a GGUF file."""
+    return Path(path).suffix.lower() == SUFFIX
 
 
 def read_gguf(path: Path) -> GgufModel:
@@ -31,30 +34,36 @@ def read_gguf(path: Path) -> GgufModel:
 
     Raises UserError if it is no GGUF file, was cut off, or is one part of several.
     """
-    from gguf import GGUFReader, LlamaFileType
-
     try:
-        reader = GGUFReader(path)
-        architecture = _value(reader, "general.architecture")
-    # Reading a file that was cut off ends in any of these.
-    except (OSError, ValueError, LookupError, OverflowError, MemoryError):
-        raise UserError(f"{path}: is no whole GGUF file; fetch it again, and compare its size") from None
-    if architecture is None or not reader.tensors:
+        header = read_header(path)
+    except (OSError, ValueError, LookupError, OverflowError) as error:
+        raise UserError(
+            f"{path}: is no whole GGUF file ({reason(error)}); fetch it again, and compare its size"
+        ) from None
+    architecture = header.text("general.architecture")
+    if architecture is None or not header.tensors:
         raise UserError(f"{path}: holds no language model; expected a GGUF file that llama.cpp runs")
-    parts = _value(reader, "split.count") or 1
+    parts = header.number("split.count") or 1
     if parts > 1:
         raise UserError(f"{path}: is one of {parts} parts; make one file of them with `llama-gguf-split --merge`")
-    tensors = Counter(tensor.tensor_type.name for tensor in reader.tensors)
-    try:
-        stored = LlamaFileType(_value(reader, "general.file_type")).name.split("_", 1)[1]  # MOSTLY_Q4_1, ALL_F32
-    except ValueError:  # an optional key
-        stored = tensors.most_common(1)[0][0]
     return GgufModel(
         path=path,
-        architecture=str(architecture),
-        licence=_value(reader, "general.license"),
-        quantization=Quantization(format=stored, tensors=dict(tensors)),
+        architecture=architecture,
+        licence=header.text("general.license"),
+        quantization=Quantization(format=_format(header), tensors=dict(header.tensors)),
+        has_chat_template=bool(header.text("tokenizer.chat_template")),
     )
+
+
+def _format(header: GgufHeader) -> str:
+    """Return how most weights are stored, such as Q4_1."""
+    from gguf import LlamaFileType
+
+    try:
+        named = LlamaFileType(header.number("general.file_type")).name  # MOSTLY_Q4_1, ALL_F32, GUESSED
+    except ValueError:  # an optional key
+        named = ""
+    return named.partition("_")[2] or max(header.tensors, key=header.tensors.__getitem__)
 
 
 def write_outline(model: GgufModel, folder: Path) -> None:
@@ -107,8 +116,3 @@ def write_weights(model: GgufModel, folder: Path) -> None:
     fresh.tie_weights()
     fresh.save_pretrained(folder)
     make_readable(folder)
-
-
-def _value(reader: "GGUFReader", key: str) -> Any:
-    field = reader.get_field(key)
-    return None if field is None else field.contents()

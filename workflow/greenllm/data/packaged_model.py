@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 
-from greenllm.data.gguf_model import SUFFIX
+from greenllm.data.gguf_model import SUFFIX, is_gguf
 from greenllm.errors import UserError, listed
 from greenllm.model_folder.addresses import PACKAGE
 
@@ -59,7 +59,7 @@ def _models(package: metadata.Distribution) -> list[Path]:
     there = [file for file in files if file.is_file()]
     safetensors = {file.parent for file in there if file.suffix == ".safetensors"}
     folders = [file.parent for file in there if file.name == "config.json" and file.parent in safetensors]
-    return sorted([*(file for file in there if file.suffix == SUFFIX), *folders])
+    return sorted([*(file for file in there if is_gguf(file)), *folders])
 
 
 def _licence(package: metadata.Distribution) -> str | None:

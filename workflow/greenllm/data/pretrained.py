@@ -5,17 +5,26 @@ Weights are read from safetensors or GGUF, never from pickled files.
 
 import shutil
 from dataclasses import dataclass
-from fnmatch import fnmatch
 from pathlib import Path
 
 from greenllm.config.models import Model
 from greenllm.data import hub
-from greenllm.data.gguf_model import SUFFIX, read_gguf, write_outline, write_weights
+from greenllm.data.gguf_model import is_gguf, read_gguf, write_outline, write_weights
+from greenllm.data.model_files import (
+    LEFT_OUT,
+    PATTERNS,
+    SOURCE,
+    WEIGHTS,
+    names_in,
+    require_model,
+    require_whole,
+    wanted,
+)
 from greenllm.data.model_use import ModelUse, require_usable
 from greenllm.data.packaged_model import find_packaged
 from greenllm.documents.model_source import ModelSource, SourceFile
 from greenllm.errors import UserError
-from greenllm.files import read_json, replacing_folder, require_replaceable, sha256_of
+from greenllm.files import replacing_folder, require_replaceable, sha256_of
 from greenllm.model_folder.addresses import address_problem, is_packaged, model_problem, with_version
 from greenllm.model_folder.endpoint import Endpoint, served_names
 from greenllm.model_folder.inspection import manifest_of
@@ -23,12 +32,6 @@ from greenllm.model_folder.manifest import FILE, Manifest
 from greenllm.paths import expanded
 
 STAGE = "collect-model"
-SOURCE = "source.json"
-# Weights, settings and tokenizer. Python files stay out: code that comes with a model is never run.
-WEIGHTS = "*.safetensors"
-PATTERNS = (WEIGHTS, "*.json", "*.jinja", "*.model", "merges.txt", "vocab.txt")
-# Weights once more in another layout.
-LEFT_OUT = ("*/*", "consolidated*.safetensors")
 
 
 @dataclass(frozen=True)
@@ -56,9 +59,9 @@ def collect_model(init: str, revision: str | None, out: Path, use: ModelUse) -> 
         if found.path.is_dir():
             names, licence, quantization = _copy(init, found.path, copy, use), found.licence, None
         else:
+            require_usable(init, found.path, use)
             gguf = read_gguf(found.path)
             write_outline(gguf, copy)
-            require_usable(init, copy, use)
             write_weights(gguf, copy)
             names = sorted(path.name for path in copy.iterdir())
             licence, quantization = found.licence or gguf.licence, gguf.quantization
@@ -74,9 +77,9 @@ def _find(init: str, named: Path, revision: str | None, use: ModelUse) -> _Found
     if is_packaged(init):
         packaged = find_packaged(init, revision)
         return _Found(packaged.path, packaged.version, packaged.licence)
-    if named.is_dir() or (named.is_file() and named.suffix == SUFFIX):
+    if named.is_dir() or (named.is_file() and is_gguf(named)):
         return _Found(named)
-    if init.endswith(SUFFIX):
+    if is_gguf(init):
         raise UserError(f"{init}: no such GGUF file")
     if problem := model_problem(init):
         raise UserError(f"model.init: {problem}")
@@ -87,9 +90,9 @@ def _find(init: str, named: Path, revision: str | None, use: ModelUse) -> _Found
 
 def _copy(init: str, folder: Path, copy: Path, use: ModelUse) -> list[str]:
     """Copy a model's files from a folder; return their names."""
-    names = sorted(path.name for path in folder.iterdir() if path.is_file() and _wanted(path.name))
-    _check(init, folder, names)
+    require_whole(init, folder)
     require_usable(init, folder, use)
+    names = names_in(folder)
     for name in names:
         shutil.copyfile(folder / name, copy / name)
     return names
@@ -122,12 +125,6 @@ def note_endpoint(model: Model, out: Path) -> None:
         Manifest(engine="openai-endpoint", precision=None, name=name, endpoint=endpoint).write(folder)
 
 
-def _wanted(name: str) -> bool:
-    if name == SOURCE:  # ours, if we made the folder
-        return False
-    return any(fnmatch(name, pattern) for pattern in PATTERNS) and not any(fnmatch(name, other) for other in LEFT_OUT)
-
-
 def _download(id: str, revision: str | None, use: ModelUse) -> _Found:
     """Return a model from the hub: first its small files, then, if these can be used, its weights."""
     from huggingface_hub import HfApi, snapshot_download
@@ -138,9 +135,9 @@ def _download(id: str, revision: str | None, use: ModelUse) -> _Found:
         try:
             info = HfApi().model_info(id, revision=revision, timeout=20)
             names = [file.rfilename for file in info.siblings or []]
-            if not any(map(_wanted, names)) and (gguf := [name for name in names if name.endswith(SUFFIX)]):
+            if not any(map(wanted, names)) and (gguf := list(filter(is_gguf, names))):
                 raise UserError(f"{id}: holds GGUF files; download one, such as {gguf[0]}, and name its path")
-            _check(id, None, [name for name in names if _wanted(name)])
+            require_model(id, list(filter(wanted, names)))
             revision = info.sha or revision
             licence = hub.licence(info.card_data)
         except OfflineModeIsEnabled:
@@ -151,21 +148,3 @@ def _download(id: str, revision: str | None, use: ModelUse) -> _Found:
             require_usable(id, Path(place), use)
         place = snapshot_download(id, revision=revision, allow_patterns=list(PATTERNS), ignore_patterns=list(LEFT_OUT))
         return _Found(Path(place), revision, licence)
-
-
-def _check(init: str, folder: Path | None, names: list[str]) -> None:
-    """Raise UserError if the files are not a model; in a folder, the shards that an index names are checked, too."""
-    if "config.json" not in names:
-        if folder is not None and (gguf := sorted(folder.glob(f"*{SUFFIX}"))):
-            raise UserError(f"{init}: no config.json; to use a GGUF file in it, name that: {gguf[0]}")
-        raise UserError(f"{init}: no config.json; expected a folder as transformers' save_pretrained writes it")
-    if not any(name.endswith(".safetensors") for name in names):
-        raise UserError(
-            f"{init}: no *.safetensors; pickled weights (*.bin, *.pt) are never loaded, since they can run code: "
-            "save the model again with save_pretrained"
-        )
-    index = "model.safetensors.index.json"
-    if folder is not None and index in names:
-        shards = set(read_json(folder / index, "fetch the model again").get("weight_map", {}).values())
-        if missing := sorted(shards - set(names)):
-            raise UserError(f"{init}: {index} names {missing[0]}, which is not there; fetch the model again")
