@@ -171,12 +171,12 @@ def data_of(tasks: Path, *names: str, **keys: object) -> str:
     return json.dumps({"source": "harness", "tasks": list(names), "include_path": str(tasks), **keys})
 
 
-def prepare(folder: Path, model: Path, data: str) -> int:
+def prepare(folder: Path, model: Path, data: str, *more: str) -> int:
     collect = ["collect", *TASK, "--settings", data, "--out", str(folder / "collected")]
     if (status := main(collect)) != 0:
         return status
     preprocess = ["preprocess", *TASK, "--settings", "{}", "--model", str(model)]
-    return main([*preprocess, "--data", str(folder / "collected"), "--out", str(folder / "data")])
+    return main([*preprocess, "--data", str(folder / "collected"), "--out", str(folder / "data"), *more])
 
 
 def evaluate(folder: Path, model: Path, **settings: object) -> int:
@@ -230,6 +230,17 @@ def test_a_part_of_the_examples_and_a_metric_of_ones_own(tmp_path: Path, fp32: P
     assert len(lines) == 6
     assert all(line["score"] == line["metrics"]["acc_norm"] for line in lines)
     assert report["harness"]["own_choice"]["acc_norm"] == pytest.approx(report["metrics"]["score"]["value"])
+
+
+def test_solved_examples_beyond_the_context_are_cut(
+    tmp_path: Path, fp32: Path, tasks: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    data = data_of(tasks, "own_choice", limit=4, num_fewshot=10)
+    assert prepare(tmp_path, fp32, data, "--context", "model") == 0
+    assert "4 of 4 contexts leave no room" in capfd.readouterr().err
+    assert evaluate(tmp_path, fp32) == 0
+    _, lines = read(tmp_path)
+    assert all(line["prompt"].endswith("Answer:") and line["prompt_tokens"] < CONTEXT for line in lines)
 
 
 @pytest.mark.parametrize(

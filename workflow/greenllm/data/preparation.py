@@ -2,6 +2,7 @@
 
 import itertools
 import json
+import sys
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from functools import partial
@@ -99,6 +100,8 @@ def prepare(
         row |= row.pop("rendered")  # leaks and duplicates are found without the template's text
     with replacing_folder(out, STAGE) as folder:
         tokenizer = _tokenizer(model, splits["train"], settings.tokenizer, folder / "tokenizer")
+        if task.by_harness and chat is None and context is not None:
+            _keep_ends(splits["test"], tokenizer, context, data)
         lengths = {name: RowLengths.of(rows, tokenizer) for name, rows in splits.items()}
         long = None
         if context is not None:
@@ -163,6 +166,22 @@ def _split(
         validation_rows_dropped_for_train=leaked_validation,
     )
     return {"train": train, "validation": validation, "test": _shuffled(test, settings.seed)}, leaks
+
+
+def _keep_ends(rows: Sequence[Row], tokenizer: Tokenizer, context: int, data: Path) -> None:
+    """Cut prompts that leave no room for an answer to their last half context, as the harness cuts its own requests."""
+    cut = 0
+    for row in rows:
+        spans = tokenizer.encode(row["prompt"]).offsets
+        if len(spans) >= context:
+            row["prompt"] = row["prompt"][spans[-(context // 2)][0] :]
+            cut += 1
+    if cut:
+        print(
+            f"{data}: {cut:,} of {len(rows):,} contexts leave no room for an answer in the model's context of "
+            f"{context} tokens; the load sends their ends, of {context // 2} tokens",
+            file=sys.stderr,
+        )
 
 
 def _require_rows(splits: Mapping[str, Sequence[Row]], needed: Sequence[str], message: str) -> None:
