@@ -1,4 +1,4 @@
-"""What `model.init` names: an OpenAI endpoint's address, a package, or what only looks like one."""
+"""What `model.init` names: an OpenAI endpoint's address, a package, or what resembles one but is none."""
 
 import ipaddress
 import re

@@ -110,7 +110,7 @@ class Request(Asked):
     """Absent or 0: greedy decoding."""
     top_p: Annotated[Annotated[float, Field(ge=0, le=1)] | None, _number(0, 1)] = None
     seed: StrictInt | None = None
-    """The same seed gives the same answer. Without it the server draws one."""
+    """With the same seed the answer is the same. Without it the server draws one."""
     n: Annotated[Annotated[int, Field(ge=1, le=MOST_CHOICES)] | None, _number(1, MOST_CHOICES, whole=True)] = None
     """Number of answers to each prompt. They are sampled with the seeds `seed`, `seed` + 1 and so on."""
     stop: Annotated[str | list[str] | None, AfterValidator(_stops)] = None
