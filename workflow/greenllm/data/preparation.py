@@ -7,7 +7,7 @@ from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from tokenizers import Tokenizer
@@ -26,6 +26,7 @@ from greenllm.documents.harness import FILE as HARNESS
 from greenllm.documents.harness import HarnessSelection
 from greenllm.documents.preparation import (
     Leaks,
+    LongRows,
     PreparationReport,
     PreparedTokenizer,
     RowCounts,
@@ -71,15 +72,7 @@ def prepare(
     `settings` refuse that, or conversations have no chat template.
     """
     require_replaceable(out, STAGE, [data, model])
-    if context is None and settings.long_rows != "cut":
-        raise UserError(
-            f"preprocess.long_rows: {settings.long_rows} needs the model's context, which is unknown; expected cut, or "
-            "--context TOKENS"
-        )
-    if task.conversations and chat is None:
-        raise UserError(
-            f"the task {task.name} needs a model's chat template; add --chat and --model (model.chat: true)"
-        )
+    _require_what_rows_need(task, settings, chat, context)
     card = DataCard.read(data / "card.json", "expected a folder that `greenllm collect` wrote")
     files = {file.part: file.file for file in card.files}
     bad = list(card.bad_rows)
@@ -102,17 +95,9 @@ def prepare(
         tokenizer = _tokenizer(model, splits["train"], settings.tokenizer, folder / "tokenizer")
         if task.by_harness and chat is None and context is not None:
             _keep_ends(splits["test"], tokenizer, context, data)
-        lengths = {name: RowLengths.of(rows, tokenizer) for name, rows in splits.items()}
-        long = None
-        if context is not None:
-            found = beyond_context(lengths, context)
-            long = report_long_rows(splits, lengths, found, context, settings.long_rows, str(data))
-            if settings.long_rows == "drop":
-                splits, lengths = _dropped(splits, lengths, found)
-                _require_rows(
-                    splits, needed, f"{data}: no rows are left for {{}} that fit the context of {context} tokens"
-                )
-            _require_room(splits["test"][:evaluated_rows], lengths["test"], context, data)
+        splits, lengths, long = _within_context(
+            splits, tokenizer, context, settings.long_rows, needed, evaluated_rows, data
+        )
         for name, rows in splits.items():
             write_table(folder / f"{name}.parquet", _columns(rows, task, chat), rows)
         if task.by_harness:
@@ -141,6 +126,45 @@ def prepare(
         )
         report.write(folder / "report.json")
     return report
+
+
+def _require_what_rows_need(
+    task: Task, settings: Preprocessing, chat: "PromptTemplate | None", context: int | None
+) -> None:
+    if context is None and settings.long_rows != "cut":
+        raise UserError(
+            f"preprocess.long_rows: {settings.long_rows} needs the model's context, which is unknown; expected cut, or "
+            "--context TOKENS"
+        )
+    if task.conversations and chat is None:
+        raise UserError(
+            f"the task {task.name} needs a model's chat template; add --chat and --model (model.chat: true)"
+        )
+
+
+def _within_context(
+    splits: dict[str, list[Row]],
+    tokenizer: Tokenizer,
+    context: int | None,
+    long_rows: Literal["cut", "drop", "refuse"],
+    needed: Sequence[str],
+    evaluated_rows: int | None,
+    data: Path,
+) -> tuple[dict[str, list[Row]], dict[str, RowLengths], LongRows | None]:
+    """Return the splits, their lengths, and which rows are longer than the context (None: it is unknown).
+
+    Raises UserError if such rows are refused, or a prompt of the evaluated rows leaves no room for an answer.
+    """
+    lengths = {name: RowLengths.of(rows, tokenizer) for name, rows in splits.items()}
+    if context is None:
+        return splits, lengths, None
+    found = beyond_context(lengths, context)
+    long = report_long_rows(splits, lengths, found, context, long_rows, str(data))
+    if long_rows == "drop":
+        splits, lengths = _dropped(splits, lengths, found)
+        _require_rows(splits, needed, f"{data}: no rows are left for {{}} that fit the context of {context} tokens")
+    _require_room(splits["test"][:evaluated_rows], lengths["test"], context, data)
+    return splits, lengths, long
 
 
 def _split(
