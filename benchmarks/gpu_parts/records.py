@@ -1,4 +1,4 @@
-"""What the parts of `benchmarks/gpu.py` are told, and the records that they write: one JSON object a line."""
+"""The settings of the parts of `benchmarks/gpu.py`, and the records that they write: one JSON object a line."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,7 +12,7 @@ class Record(BaseModel):
 
 
 class Settings(Record):
-    """What a part is told. In a rehearsal it computes on the CPU, with a tiny network in short windows."""
+    """The settings of a part. In a rehearsal it computes on the CPU, with a tiny network in short windows."""
 
     out: Path
     rehearse: bool

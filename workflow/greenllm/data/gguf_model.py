@@ -6,6 +6,7 @@ from typing import Any
 
 from greenllm.data.gguf_header import GgufHeader, read_header
 from greenllm.documents.model_source import Quantization
+from greenllm.engines.architectures import causal_architecture
 from greenllm.errors import UserError, reason
 from greenllm.model_folder.inspection import read_config
 from greenllm.model_folder.weights import make_readable
@@ -72,7 +73,6 @@ def write_outline(model: GgufModel, folder: Path) -> None:
     Raises UserError if transformers can't read the architecture or the tokenizer from GGUF.
     """
     from transformers import AutoConfig, AutoTokenizer
-    from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
 
     place: dict[str, Any] = {"gguf_file": model.path.name, "local_files_only": True}
     try:
@@ -83,7 +83,7 @@ def write_outline(model: GgufModel, folder: Path) -> None:
             f"{model.path}: transformers can't read a GGUF model of the architecture {model.architecture!r} "
             f"({reason(error)}); use the model that the file was made from (a folder or hub id)"
         ) from None
-    config.architectures = [MODEL_FOR_CAUSAL_LM_MAPPING_NAMES.get(config.model_type, config.model_type)]
+    config.architectures = [causal_architecture(config.model_type) or config.model_type]
     if hasattr(config, "quantization_config"):  # transformers would look for the GGUF file
         del config.quantization_config
     config.save_pretrained(folder)

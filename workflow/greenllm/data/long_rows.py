@@ -11,7 +11,7 @@ from greenllm.documents.preparation import LongRows
 from greenllm.errors import UserError
 
 Splits = Mapping[str, Sequence[Mapping[str, Any]]]
-Decision = Literal["cut", "drop", "refuse"]
+CutDropOrRefuse = Literal["cut", "drop", "refuse"]
 NAMED = 1000  # rows that the report lists
 SPLITS = {"train": "train on", "validation": "validate on", "test": "test on"}
 SAID = {
@@ -42,7 +42,7 @@ def report_long_rows(
     lengths: Mapping[str, RowLengths],
     long: Mapping[str, Sequence[int]],
     context: int,
-    decision: Decision,
+    decision: CutDropOrRefuse,
     data: str,
 ) -> LongRows:
     """Return the report of the rows that are too long, and print a line for each split that has some.

@@ -7,7 +7,7 @@ from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from tokenizers import Tokenizer
@@ -15,7 +15,7 @@ from tokenizers import Tokenizer
 from greenllm.config.models import Preprocessing, TokenizerSettings
 from greenllm.data.cleaning import clean, normalised
 from greenllm.data.leakage import leaking
-from greenllm.data.long_rows import beyond_context, report_long_rows
+from greenllm.data.long_rows import CutDropOrRefuse, beyond_context, report_long_rows
 from greenllm.data.prompt_lengths import require_shorter
 from greenllm.data.row_lengths import RowLengths
 from greenllm.data.splitting import hold_out
@@ -146,7 +146,7 @@ def _within_context(
     splits: dict[str, list[Row]],
     tokenizer: Tokenizer,
     context: int | None,
-    long_rows: Literal["cut", "drop", "refuse"],
+    long_rows: CutDropOrRefuse,
     needed: Sequence[str],
     evaluated_rows: int | None,
     data: Path,

@@ -26,7 +26,10 @@ def unknown_task(names: Sequence[str], include_path: Path | None) -> str | None:
 
     Reads the index of the task files alone, in a second or two, and no data. Raises UserError without the package.
     """
-    manager = _manager(names, include_path)
+    return _unknown(_manager(names, include_path), names)
+
+
+def _unknown(manager: Any, names: Sequence[str]) -> str | None:
     known: list[str] = manager.all_tasks
     return next(
         (f"tasks: lm_eval has no task {quoted(name)}{nearest(name, known)}" for name in names if name not in known),
@@ -40,7 +43,7 @@ def load_tasks(names: Sequence[str], num_fewshot: int | None, include_path: Path
     Raises UserError if the package is missing, a task does not exist, or its data can't be had.
     """
     manager = _manager(names, include_path)
-    if problem := unknown_task(names, include_path):
+    if problem := _unknown(manager, names):
         raise UserError(f"data.{problem}")
     tasks: dict[str, Any] = {}
     remote = not all(_has_local_data(manager.task_index[name]) for name in names)

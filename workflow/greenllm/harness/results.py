@@ -63,11 +63,12 @@ def evaluate_tasks(
         chosen[name].append(number)
     for numbers_of_task in chosen.values():
         numbers_of_task.sort()
-    check_tasks({name: tasks[name] for name in chosen}, selection.metric)
+    asked = {name: tasks[name] for name in chosen}
+    check_tasks(asked, selection.metric)
     adapter = EngineModel(engine, model, batch=batch)
     found: Any = evaluate(
         adapter,
-        {"tasks": {name: tasks[name] for name in chosen}, "groups": {}},
+        {"tasks": asked, "groups": {}},
         samples=dict(chosen),
         bootstrap_iters=0,
         system_instruction=selection.system,
