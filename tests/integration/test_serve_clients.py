@@ -56,7 +56,8 @@ def test_llm_prompts_a_model_of_its_extra_models(url: str, answer: str, tmp_path
         (["-m", "plain", "-o", "max_tokens", "8", PROMPTS[0]], answer),
     ):
         command = [sys.executable, "-m", "llm", "prompt", *options]
-        done = subprocess.run(command, capture_output=True, text=True, env=environment)
+        # It reads standard input as well, and fails where that is closed.
+        done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, env=environment)
         assert done.stdout.strip() == said.strip(), done.stderr
 
 
