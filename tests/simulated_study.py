@@ -29,6 +29,7 @@ from greenllm.documents.measurement import (
     ThreadChoice,
     Throughput,
 )
+from greenllm.documents.prediction import Prediction
 from greenllm.documents.preparation import PreparationReport, RowCounts
 from greenllm.documents.training import TrainingReport
 from greenllm.files import write_json
@@ -259,7 +260,7 @@ class Simulation:
                 | {"completion": reference, "prediction": reference if right else INTENTS[own.randrange(3)] + "?"}
                 | {"tokens": 4, "prompt_tokens": 14, "finish_reason": "stop"}
             )
-        metrics = scores_with_intervals(task, rows, 200, seed)
+        metrics = scores_with_intervals(task, [Prediction(**row) for row in rows], 200, seed)
         folder = f"evaluations/{experiment}/{recipe}"
         work = {"samples": examples, "tokens": 4 * examples}
         self.job("evaluate", 8, 1.8, work=work, experiment=experiment, recipe=recipe, seed=seed)

@@ -7,12 +7,14 @@ import statistics
 import pyarrow
 import pyarrow.parquet
 import pytest
+from predicted import predicted
 from prepared_data import rows, train_command, write_prepared
 
 from greenllm.cli import main
 from greenllm.comparison.quality import paired_difference
 from greenllm.config.models import Evaluation
 from greenllm.documents.evaluation import EvaluationReport
+from greenllm.documents.prediction import Prediction, read_predictions
 from greenllm.evaluation.evaluate import evaluate as evaluate_model
 from greenllm.tasks import TASKS
 from greenllm.tasks.bootstrap import scores_with_intervals
@@ -82,7 +84,7 @@ def test_python_gets_what_the_command_writes(folder, tmp_path):
     assert evaluate(folder, tmp_path) == 0
     metrics, predictions = read(tmp_path)
     assert evaluated.report.model_dump() == {key: value for key, value in metrics.items() if key != "schema"}
-    assert evaluated.predictions == predictions
+    assert [line.model_dump() for line in evaluated.predictions] == predictions
     report = EvaluationReport.read(tmp_path / "metrics.json")
     assert report.metrics["accuracy"].value == metrics["metrics"]["accuracy"]["value"]
 
@@ -199,11 +201,12 @@ def test_sampled_answers_are_the_same_in_each_run_and_count_by_row(folder, tmp_p
     accuracy = metrics["metrics"]["accuracy"]
     assert accuracy["value"] == pytest.approx(statistics.mean(map(statistics.mean, by_row.values())))
     # Draws that are all alike say no more than one answer to each row: the interval is as wide.
-    once = [{"id": str(row), "draw": 0, "completion": "a", "prediction": "ab"[row % 2]} for row in range(20)]
-    thrice = [{**line, "draw": draw} for line in once for draw in range(3)]
+    once = [predicted("a", "ab"[row % 2], id=str(row), draw=0) for row in range(20)]
+    thrice = [line.model_copy(update={"draw": draw}) for line in once for draw in range(3)]
     task = TASKS["customer-service"]
     alike, alone = (scores_with_intervals(task, lines, 200, 0)["accuracy"] for lines in (thrice, once))
     assert alike == pytest.approx(alone)
-    same = paired_difference(task, "accuracy", [predictions], [predictions])
+    written = read_predictions(tmp_path / "first" / "predictions.jsonl", Prediction)
+    same = paired_difference(task, "accuracy", [written], [written])
     assert same is not None
     assert (same.value, same.p_value) == (0, 1)

@@ -4,12 +4,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from predicted import predicted
 from simulated_study import GPU, GPU_GAIN, MODELLED, PARAMETERS, UNKNOWN, Simulation, config
 
 from greenllm.account.account import account
 from greenllm.attribution import attribute
 from greenllm.cli import main
 from greenllm.documents.evaluation import EvaluationReport
+from greenllm.documents.prediction import TextPrediction, write_predictions
 from greenllm.errors import UserError
 from greenllm.study.results import read_study
 from greenllm.tasks import TASKS
@@ -309,9 +311,9 @@ def test_of_bits_per_byte_fewer_are_better(tmp_path: Path) -> None:
         study.train("support", recipe, 1)
         study.compress("support", recipe, 1)
         answers = [
-            {"id": str(row), "nats": bits * math.log(2) * 100 * (1 + row % 7 / 100)}
-            | {"scored_bytes": 100, "scored_tokens": 25}
+            predicted("", "", TextPrediction, id=str(row), nats=nats, scored_bytes=100, scored_tokens=25)
             for row in range(200)
+            for nats in [bits * math.log(2) * 100 * (1 + row % 7 / 100)]
         ]
         report = EvaluationReport(
             task=task.name,
@@ -327,7 +329,7 @@ def test_of_bits_per_byte_fewer_are_better(tmp_path: Path) -> None:
         )
         report.write(tmp_path / f"evaluations/support/{recipe}/seed-1.json")
         path = tmp_path / f"evaluations/support/{recipe}/seed-1.predictions.jsonl"
-        path.write_text("".join(json.dumps(answer) + "\n" for answer in answers))
+        write_predictions(path, answers)
     study.measure("support", 1, {recipe: seconds for recipe, (_, seconds) in recipes.items()})
     experiment = decided(study)
     assert {recipe: row["qualifies"] for recipe, row in rows(experiment).items()} == {

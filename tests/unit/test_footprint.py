@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from predicted import predicted
 from simulated_study import MODELLED, UNKNOWN, Simulation, config, whole_study
 
 from greenllm.account.account import account
@@ -17,6 +18,7 @@ from greenllm.attribution import attribute
 from greenllm.comparison.quality import paired_difference, quality
 from greenllm.comparison.quantity import verdict, widened
 from greenllm.config.models import Site
+from greenllm.documents.prediction import Prediction
 from greenllm.errors import UserError
 from greenllm.estimate import Interval
 from greenllm.footprint.carbon import carbon_g, grid_factor
@@ -222,8 +224,8 @@ def test_the_verdict_depends_on_the_interval(low: float, high: float, expected: 
     assert verdict(None) == "unknown"
 
 
-def answers(right: list[bool]) -> list[dict[str, Any]]:
-    return [{"id": str(i), "completion": "yes", "prediction": "yes" if ok else "no"} for i, ok in enumerate(right)]
+def answers(right: list[bool]) -> list[Prediction]:
+    return [predicted("yes", "yes" if ok else "no", id=str(i)) for i, ok in enumerate(right)]
 
 
 def test_pairing_resolves_what_two_intervals_would_not() -> None:

@@ -3,6 +3,7 @@
 import re
 
 import pytest
+from predicted import predicted
 
 from greenllm.config.models import EmbeddedData, GraphData
 from greenllm.errors import UserError
@@ -132,5 +133,5 @@ def test_a_graph_that_is_too_small_is_refused():
     ],
 )
 def test_answers_are_compared_by_their_members_and_their_words(right, given, exact, f1):
-    scores = TASK.score([{"completion": right, "prediction": given}])
+    scores = TASK.score([predicted(right, given)])
     assert (scores["exact_match"], scores["f1"]) == pytest.approx((exact, f1))

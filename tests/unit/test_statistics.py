@@ -11,13 +11,15 @@ from typing import Any
 
 import numpy as np
 import pytest
+from predicted import predicted
 
 from greenllm.comparison.quality import paired_difference
 from greenllm.comparison.quantity import Quantity
 from greenllm.comparison.spread import Repeated
 from greenllm.config.models import EmbeddedData
+from greenllm.documents.prediction import Prediction
 from greenllm.estimate import Estimate, Interval, Parameter, total
-from greenllm.tasks.task import Answer, Sums, Task, mean_of
+from greenllm.tasks.task import Sums, Task, exactly_right, mean_of
 
 EXPERIMENTS, ROUNDS, SEEDS = 1000, 10, 5
 ENERGY_J = 0.3  # of a request
@@ -100,13 +102,13 @@ def test_where_seeds_move_both_recipes_alike_pairs_are_compared() -> None:
 
 
 class Right(Task):
-    """A task in which each answer says whether it is right."""
+    """A task with one metric."""
 
     def rows(self, settings: EmbeddedData) -> Iterator[dict[str, str]]:
         raise NotImplementedError
 
-    def sums(self, answers: Sequence[Answer]) -> dict[str, Sums]:
-        return {"accuracy": mean_of(np.array([answer["right"] for answer in answers], dtype=float))}
+    def sums(self, answers: Sequence[Prediction]) -> dict[str, Sums]:
+        return {"accuracy": mean_of(exactly_right(answers))}
 
 
 @pytest.mark.parametrize(("seeds", "examples", "between"), [(1, 200, 0.0), (SEEDS, 150, 0.0), (SEEDS, 150, 0.04)])
@@ -118,13 +120,14 @@ def test_difference_in_quality(seeds: int, examples: int, between: float) -> Non
     """
     random = np.random.default_rng(11)
     task, found, p_values = Right(), [], []
+    rows = [[predicted("yes", given, id=str(row)) for given in ("no", "yes")] for row in range(examples)]
     for _ in range(EXPERIMENTS):
         who, shape = random.random(examples), (2, seeds, examples)
         alike, apart = random.random((2, 1, examples)), random.random(shape)
         difficulty = np.where(who < 0.7, random.random(examples), np.where(who < 0.9, alike, apart))
         strength = 0.85 + between * random.standard_normal((2, seeds, 1))
         baseline, recipe = (
-            [[{"id": number, "right": right} for number, right in enumerate(model)] for model in of_recipe]
+            [[row[right] for row, right in zip(rows, model, strict=True)] for model in of_recipe]
             for of_recipe in (difficulty < strength).tolist()
         )
         difference = paired_difference(task, "accuracy", baseline, recipe)

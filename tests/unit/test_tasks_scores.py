@@ -7,30 +7,34 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from predicted import predicted
 from sacrebleu.metrics import CHRF
 from sklearn.metrics import accuracy_score, f1_score
 
+from greenllm.documents.prediction import ChoicePrediction, HarnessPrediction, Prediction, TextPrediction
+from greenllm.estimate import Interval
 from greenllm.tasks import TASKS
 from greenllm.tasks.bootstrap import scores_with_intervals
 
 TEXTS = st.sampled_from(["card_lost", "pin_change", "order_status", "2024年5月3日", "3 mai 2024", "", "nonsense"])
 
 
-def answers(references, predictions):
-    return [
-        {
-            "completion": a,
-            "prediction": b,
-            "nats": 1.0 + len(b),
-            "scored_tokens": 2 + len(a),
-            "scored_bytes": 2 + len(a.encode()),
-            "choices": [f"not {a}", a],
-            "choice_nats": [2.0, 1.0 if a == b else 3.0],
+def answers(references, predictions, kind=Prediction):
+    scores = {
+        Prediction: lambda a, b: {},
+        TextPrediction: lambda a, b: scored_text(1.0 + len(b), 2 + len(a), 2 + len(a.encode())),
+        ChoicePrediction: lambda a, b: {"choices": [f"not {a}", a], "choice_nats": [2.0, 1.0 if a == b else 3.0]},
+        HarnessPrediction: lambda a, b: {
             "score": float(len(b)),
+            "chance": 0.0,
             "metrics": {"acc": float(a == b), **({"f1": 0.5} if a == b else {})},
-        }
-        for a, b in zip(references, predictions, strict=True)
-    ]
+        },
+    }
+    return [predicted(a, b, kind, **scores[kind](a, b)) for a, b in zip(references, predictions, strict=True)]
+
+
+def scored_text(nats, tokens, length):
+    return {"nats": nats, "scored_tokens": tokens, "scored_bytes": length}
 
 
 PAIRS = st.lists(st.tuples(TEXTS.filter(bool), TEXTS), min_size=1, max_size=30)
@@ -51,25 +55,29 @@ def test_translation_is_scored_by_sacrebleu():
 
 def test_language_modelling_counts_each_byte_and_each_token_alike():
     likely = [
-        {"nats": 8 * math.log(2), "scored_tokens": 3, "scored_bytes": 12},
-        {"nats": 4 * math.log(2), "scored_tokens": 1, "scored_bytes": 4},
+        predicted("", "", TextPrediction, **scored_text(8 * math.log(2), 3, 12)),
+        predicted("", "", TextPrediction, **scored_text(4 * math.log(2), 1, 4)),
     ]
     assert TASKS["language-modelling"].score(likely) == pytest.approx({"bits_per_byte": 12 / 16, "perplexity": 2**3})
 
 
 def test_a_choice_is_right_by_its_likelihood_or_by_that_per_byte():
-    choices = {"completion": "Euro", "choices": ["Dollar", "Euro", "Mexican Peso"]}
+    choices = ["Dollar", "Euro", "Mexican Peso"]
     task = TASKS["multiple-choice"]
-    scored = [choices | {"choice_nats": nats} for nats in ([5, 4, 6], [3, 4, 9], [9, 2, 3])]
+    scored = [
+        predicted("Euro", "", ChoicePrediction, choices=choices, choice_nats=nats)
+        for nats in ([5, 4, 6], [3, 4, 9], [9, 2, 3])
+    ]
+    of_two = predicted("yes", "", ChoicePrediction, choices=["yes", "no"], choice_nats=[1, 2])
     assert task.score(scored) == pytest.approx({"accuracy": 2 / 3, "accuracy_by_length": 0})
-    assert task.chance([*scored, {"choices": ["yes", "no"]}]) == pytest.approx((1 + 1 / 2) / 4)
+    assert task.chance([*scored, of_two]) == pytest.approx((1 + 1 / 2) / 4)
 
 
 def test_chance_is_what_is_reached_without_the_input():
     given = answers(["a", "b", "b", "c"], ["a", "b", "b", "c"])
     assert TASKS["customer-service"].chance(given) == 0.5
     assert TASKS["question-answering"].chance(given) == 0.5
-    uniform = [{"nats": 5 * 8 * math.log(2), "scored_tokens": 5, "scored_bytes": 5}]
+    uniform = [predicted("", "", TextPrediction, **scored_text(5 * 8 * math.log(2), 5, 5))]
     scored = TASKS["language-modelling"].score(uniform)["bits_per_byte"]
     assert TASKS["language-modelling"].chance(uniform) == pytest.approx(scored)
 
@@ -78,9 +86,9 @@ def test_chance_is_what_is_reached_without_the_input():
 @given(pairs=PAIRS, seed=st.integers(0, 10))
 def test_sums_over_a_resample_give_its_score(pairs, seed):
     picked = np.random.default_rng(seed).integers(0, len(pairs), len(pairs))
-    given = answers(*zip(*pairs, strict=True))
-    sampled = [given[index] for index in picked]
     for task in TASKS.values():
+        given = answers(*zip(*pairs, strict=True), task.prediction_type)
+        sampled = [given[index] for index in picked]
         expected = task.score(sampled)
         for name, metric in task.sums(given).items():
             got = metric.score(metric.per_example[picked].sum(axis=0, keepdims=True))
@@ -100,9 +108,9 @@ def test_the_interval_is_that_of_a_plain_bootstrap():
     }
     for name, values in plain.items():
         low, high = np.quantile(values, [0.025, 0.975])
-        assert found[name]["low"] == pytest.approx(low, abs=0.006)
-        assert found[name]["high"] == pytest.approx(high, abs=0.006)
-        assert found[name]["low"] < found[name]["value"] < found[name]["high"]
+        assert found[name].low == pytest.approx(low, abs=0.006)
+        assert found[name].high == pytest.approx(high, abs=0.006)
+        assert found[name].low < found[name].value < found[name].high
 
 
 @pytest.mark.parametrize("right", [True, False])
@@ -110,10 +118,10 @@ def test_the_interval_has_a_width_even_if_all_answers_are_right_or_wrong(right):
     given = answers(["a"] * 100, ["a" if right else "b"] * 100)
     found = scores_with_intervals(TASKS["customer-service"], given, samples=1000, seed=1)["accuracy"]
     if not right:
-        found = {"value": 1 - found["value"], "low": 1 - found["high"], "high": 1 - found["low"]}
-    assert found["value"] == 1
-    assert 0.99 < found["high"] <= 1
-    assert 0.94 < found["low"] < 0.98
+        found = Interval(1 - found.value, 1 - found.high, 1 - found.low)
+    assert found.value == 1
+    assert 0.99 < found.high <= 1
+    assert 0.94 < found.low < 0.98
 
 
 def test_a_seed_fixes_the_interval_and_examples_are_needed():

@@ -1,6 +1,7 @@
 """SQuAD's metrics, and answers that are extracted from generated texts."""
 
 import pytest
+from predicted import predicted
 
 from greenllm.config.models import Evaluation, Extraction
 from greenllm.config.read import ConfigError, validate
@@ -24,7 +25,7 @@ from greenllm.tasks import TASKS
     ],
 )
 def test_case_punctuation_articles_and_white_space_do_not_count(right, given, exact, f1, contains):
-    scores = TASKS["question-answering"].score([{"completion": right, "prediction": given}])
+    scores = TASKS["question-answering"].score([predicted(right, given)])
     found = [scores[name] for name in ("squad_exact_match", "squad_f1", "contains")]
     assert found == pytest.approx([exact, f1, contains])
 

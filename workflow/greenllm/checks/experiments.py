@@ -13,7 +13,6 @@ from greenllm.config.models import (
     Evaluation,
     Experiment,
     GraphData,
-    HarnessData,
     Model,
 )
 from greenllm.config.read import nearest
@@ -68,7 +67,7 @@ def _task(experiment: Experiment, decision: Decision) -> Iterator[str]:
         yield f"task: {experiment.task!r} is not one of the choices{nearest(experiment.task, sorted(TASKS))}"
     if isinstance(data, GraphData) and task is not None and not isinstance(task, AsksGraphs):
         yield f"data.source: graph is only for the tasks {graph_tasks()}"
-    if task is not None and isinstance(data, HarnessData) != task.by_harness:
+    if task is not None and not task.reads(data):
         yield "data.source: harness is for the task harness alone, which has no other source"
     elif isinstance(data, EmbeddedData) and task is not None:
         yield from refusals(task.check, data)
@@ -103,7 +102,7 @@ def _model(model: Model) -> Iterator[str]:
 def _conversations(experiment: Experiment) -> Iterator[str]:
     """Yield why the model can't hold the task's conversations."""
     task, model = TASKS.get(experiment.task), experiment.model
-    if task is None or not task.conversations or init_problem(model):
+    if task is None or not task.has_conversations or init_problem(model):
         return
     if is_endpoint(model.init):
         yield f"init: the task {task.name} asks with several turns, which endpoints don't get; expected a model"

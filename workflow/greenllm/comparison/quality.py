@@ -6,7 +6,7 @@ share.
 """
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any
@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
+from greenllm.documents.prediction import Prediction
 from greenllm.estimate import Interval
 from greenllm.tasks import Task
 from greenllm.tasks.bootstrap import CHUNK, resamples, with_imagined
@@ -22,7 +23,7 @@ from greenllm.tasks.draws import by_row
 from greenllm.tasks.task import Sums
 
 SAMPLES = 2000  # bootstrap samples, and permutations, for each figure
-Answers = Sequence[Mapping[str, Any]]  # the lines of a predictions file
+Answers = Sequence[Prediction]
 
 
 @dataclass(frozen=True)
@@ -73,8 +74,7 @@ def paired_difference(
 ) -> Uncertain | None:
     """Return the metric of `recipe` minus that of `baseline`, each the mean over the same seeds.
 
-    Each side holds the lines of a predictions file for each seed ({id, completion, prediction}); only examples that all
-    have answered count. A bootstrap sample draws the same examples for both sides, so that examples that both get wrong
+    Each side holds the predictions of each seed; only examples that all have answered count. A bootstrap sample draws the same examples for both sides, so that examples that both get wrong
     do not widen the interval (Efron and Tibshirani 1993). None without common examples.
 
     The p-value (two-sided) is that of a paired permutation test, in which the two answers to an example are swapped.
@@ -92,12 +92,12 @@ def paired_difference(
     return replace(found, p_value=_permutation_p(*sums) if seeds == 1 else _t_p(found))
 
 
-def _common(predictions: Sequence[Answers]) -> list[list[Mapping[str, Any]]] | None:
+def _common(predictions: Sequence[Answers]) -> list[list[Prediction]] | None:
     """Return the answers to the examples that all predictions have, in one order, all draws of an example."""
-    tables: list[dict[str, list[Mapping[str, Any]]]] = [{} for _ in predictions]
+    tables: list[dict[str, list[Prediction]]] = [{} for _ in predictions]
     for table, rows in zip(tables, predictions, strict=True):
         for row in rows:
-            table.setdefault(str(row["id"]), []).append(row)
+            table.setdefault(row.id, []).append(row)
     examples = sorted(set.intersection(*(set(table) for table in tables))) if tables else []
     return [[row for example in examples for row in table[example]] for table in tables] if examples else None
 

@@ -5,7 +5,7 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any, Literal, TypeVar
+from typing import Literal, TypeVar
 
 from greenllm.comparison.break_even import break_even
 from greenllm.comparison.model import ModelFacts
@@ -28,6 +28,7 @@ from greenllm.comparison.served import Serving
 from greenllm.comparison.spread import Repeated
 from greenllm.comparison.token_energy import TokenEnergyUnknown, token_energy
 from greenllm.documents.evaluation import HandedOver, ModelQuality
+from greenllm.documents.prediction import Prediction
 from greenllm.estimate import Estimate, Interval, total
 from greenllm.study.results import Key, Study
 from greenllm.tasks import TASKS, Task
@@ -199,11 +200,11 @@ class Comparison:
             found[recipe] = paired_difference(self.task, self.task.primary, *sides)
         return found
 
-    def _answers(self, recipe: str) -> list[list[dict[str, Any]]]:
+    def _answers(self, recipe: str) -> list[list[Prediction]]:
         return [self._predictions[recipe, seed] for seed in self.models[self.baseline]]
 
     @cached_property
-    def _predictions(self) -> dict[tuple[str, int], list[dict[str, Any]]]:
+    def _predictions(self) -> dict[tuple[str, int], list[Prediction]]:
         return {
             (recipe, seed): self.study.predictions((self.experiment, recipe, seed)) if model.quality else []
             for recipe in self.recipes

@@ -7,7 +7,7 @@ from typing import Any
 
 from tqdm import tqdm
 
-from greenllm.config.models import Data, Mapped
+from greenllm.config.models import Data, HarnessData, Mapped
 from greenllm.data.raw_rows import OPTIONAL
 from greenllm.data.sources import HarnessTasks, Part, open_source
 from greenllm.data.tables import write_table
@@ -79,7 +79,7 @@ def _kept(rows: Iterable[dict[str, Any] | BadRow], bad: list[BadRow]) -> Iterato
 def _columns(task: Task, settings: Data) -> tuple[str, ...]:
     if isinstance(settings, Mapped):
         return ("row", *task.columns, *(name for name in OPTIONAL if name in settings.columns))
-    return ("row", *task.columns, "group", *(("subset",) if task.subsets or task.by_harness else ()))
+    return ("row", *task.columns, "group", *(("subset",) if task.subsets or isinstance(settings, HarnessData) else ()))
 
 
 def _unusable(part: Part, bad: list[BadRow], task: Task) -> str:

@@ -87,21 +87,21 @@ def prepare(
     near = settings.near_duplicate if card.near_duplicates else None
     unique, duplicates = _without_duplicates(usable.get("train", []))
     splits, leaks = _split(unique, usable.get("test"), task, settings, near)
-    needed = _parts(data) if task.by_harness else ["train", "test"]
+    selection = _harness_selection(card, data)
+    needed = _parts(data) if selection else ["train", "test"]
     _require_rows(splits, needed, f"{data}: no rows are left for {{}} after cleaning")
     for row in itertools.chain(*splits.values()):
         row |= row.pop("rendered")  # leaks and duplicates are found without the template's text
     with replacing_folder(out, STAGE) as folder:
         tokenizer = _tokenizer(model, splits["train"], settings.tokenizer, folder / "tokenizer")
-        if task.by_harness and chat is None and context is not None:
+        if selection and chat is None and context is not None:
             _keep_ends(splits["test"], tokenizer, context, data)
         splits, lengths, long = _within_context(
             splits, tokenizer, context, settings.long_rows, needed, evaluated_rows, data
         )
         for name, rows in splits.items():
             write_table(folder / f"{name}.parquet", _columns(rows, task, chat), rows)
-        if task.by_harness:
-            selection = HarnessSelection.read(data / HARNESS, "expected a folder that `greenllm collect` wrote")
+        if selection:
             selection.extended(chat=chat is not None, system=system).write(folder / HARNESS)
         elif replies := task.replies if card.source == "embedded" else _replies(usable["train"], files["train"]):
             write_json(folder / "replies.json", {"hand_over": task.hand_over, "replies": replies})
@@ -128,6 +128,13 @@ def prepare(
     return report
 
 
+def _harness_selection(card: DataCard, data: Path) -> HarnessSelection | None:
+    """Return which tasks of the harness the data are; None if they are of another source."""
+    if card.source != "harness":
+        return None
+    return HarnessSelection.read(data / HARNESS, "expected a folder that `greenllm collect` wrote")
+
+
 def _require_what_rows_need(
     task: Task, settings: Preprocessing, chat: "PromptTemplate | None", context: int | None
 ) -> None:
@@ -136,7 +143,7 @@ def _require_what_rows_need(
             f"preprocess.long_rows: {settings.long_rows} needs the model's context, which is unknown; expected cut, or "
             "--context TOKENS"
         )
-    if task.conversations and chat is None:
+    if task.has_conversations and chat is None:
         raise UserError(
             f"the task {task.name} needs a model's chat template; add --chat and --model (model.chat: true)"
         )
@@ -247,9 +254,9 @@ def _rendered(row: Row, chat: "PromptTemplate") -> Row:
 
 def _columns(rows: Sequence[Row], task: Task, chat: "PromptTemplate | None") -> tuple[str, ...]:
     subset = ("subset",) if any("subset" in row for row in rows) else ()
-    choices = ("choices",) if task.chooses else ()
+    choices = ("choices",) if task.has_choices else ()
     ids = () if chat is None else ("prompt_ids",)
-    return (*COLUMNS, *subset, *choices, *ids, *(("ids", "turns") if task.conversations else ()))
+    return (*COLUMNS, *subset, *choices, *ids, *(("ids", "turns") if task.has_conversations else ()))
 
 
 def _tokenizer(model: Path | None, train: Sequence[Row], settings: TokenizerSettings, folder: Path) -> Tokenizer:
@@ -283,18 +290,9 @@ def _usable(
     for row in rows:
         try:
             texts = task.cleaned(row, partial(clean, counts=changes))
-        except ValueError as error:
-            bad.append(BadRow(file, row["row"], str(error)))
-            continue
-        empty = [name for name, text in texts.items() if not text]
-        if empty and not task.by_harness:  # some of the harness's tasks have no right answer as text
-            reason = f"the {' and the '.join(empty)} {'is' if len(empty) == 1 else 'are'} empty"
-            bad.append(BadRow(file, row["row"], reason))
-            continue
-        try:
             written = {"prompt": task.prompt(texts), "completion": task.completion(texts)}
-            choices = {"choices": json.dumps(task.choices(texts), ensure_ascii=False)} if task.chooses else {}
-            conversation = {"messages": texts["messages"]} if task.conversations else {}
+            choices = {"choices": json.dumps(task.choices(texts), ensure_ascii=False)} if task.has_choices else {}
+            conversation = {"messages": texts["messages"]} if task.has_conversations else {}
             rendered = {} if chat is None else _rendered({**written, **conversation}, chat)
         except (ValueError, PromptError) as error:
             bad.append(BadRow(file, row["row"], str(error)))

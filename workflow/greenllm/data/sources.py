@@ -116,7 +116,7 @@ class HarnessTasks:
     def __init__(self, task: Task, settings: HarnessData, base: Path) -> None:
         from greenllm.harness.loading import load_tasks, require_harness
 
-        if not task.by_harness:
+        if not task.reads(settings):
             raise UserError(f"data.source: harness is only for the task harness, not for {task.name}")
         require_harness()
         from greenllm.harness.metrics import check_tasks
@@ -264,7 +264,7 @@ def _linking(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
 
 def _file_part(name: str, file: str, path: Path, task: Task, settings: Mapped) -> Part:
     how = (settings.format, settings.encoding)
-    names = formats.column_names(path, file, *how, settings.separator) if task.conversations else []
+    names = formats.column_names(path, file, *how, settings.separator) if task.has_conversations else []
     columns, form = _read_columns(task, settings, names, file)
     table = formats.read(path, file, *how, columns, settings.separator)
     facts = {"sha256": sha256_of(path), "bytes": path.stat().st_size, **table.facts}
@@ -279,7 +279,7 @@ def _read_columns(
     `names` are those of the file's columns.
     """
     columns = _columns(task, settings)
-    if not task.conversations:
+    if not task.has_conversations:
         return columns, None
     form = form_of(names, {str(ours): theirs for ours, theirs in settings.columns.items()}, file, settings.encoding)
     return {**form.columns, **{ours: theirs for ours, theirs in columns.items() if ours in OPTIONAL}}, form

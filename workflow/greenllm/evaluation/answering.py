@@ -8,11 +8,12 @@ from typing import TypeVar
 from tqdm import tqdm
 
 from greenllm.data.prompt_lengths import require_shorter
+from greenllm.documents.prediction import Example
 from greenllm.engines import Completion, ContinuationLikelihood, Engine, Likelihood, PromptError, ScoresTexts
 from greenllm.engines.decoding_choice import Decoding
 from greenllm.engines.finite import require_finite
 from greenllm.errors import UserError
-from greenllm.evaluation.examples import Example
+from greenllm.evaluation.examples import engine_prompt
 from greenllm.model_folder.manifest import FILE, read_manifest
 
 Item = TypeVar("Item")
@@ -33,7 +34,7 @@ def answer(
     Each is decoded as its own one of `decodings` says.
     Raises UserError if a prompt leaves no room for an answer in the model's context.
     """
-    prompts = [example.engine_prompt for example in examples]
+    prompts = [engine_prompt(example) for example in examples]
     lengths = [engine.count_tokens(prompt) for prompt in prompts]
     require_shorter(lengths, [example.id for example in examples], engine.context, str(source))
     with tqdm(total=len(prompts), unit="row", mininterval=5) as progress:
@@ -85,7 +86,7 @@ def choice_likelihoods(
         for start in range(0, len(pairs), batch):
             some = pairs[start : start + batch]
             try:
-                found += engine.loglikelihoods([(example.engine_prompt, choice) for example, choice in some])
+                found += engine.loglikelihoods([(engine_prompt(example), choice) for example, choice in some])
             except PromptError:
                 _require_scorable(engine, some, source)
                 raise
@@ -121,7 +122,7 @@ def _require_scorable(engine: ScoresTexts, pairs: Sequence[tuple[Example, str]],
     """Raise UserError, which names the row, for the first choice that the engine can't score."""
     for example, choice in pairs:
         try:
-            engine.loglikelihoods([(example.engine_prompt, choice)])
+            engine.loglikelihoods([(engine_prompt(example), choice)])
         except PromptError as error:
             raise UserError(f"{source}: row {example.id}: {error}") from None
 

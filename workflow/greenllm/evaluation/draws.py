@@ -1,11 +1,10 @@
 """Sampled answers: each example is asked several times, each time with a seed of its own."""
 
 from collections.abc import Sequence
-from dataclasses import replace
 
 from greenllm.config.models import Sampling
+from greenllm.documents.prediction import AnswerSampling, Example
 from greenllm.engines.decoding_choice import GREEDY, Decoding
-from greenllm.evaluation.examples import Example
 
 
 def drawn(examples: Sequence[Example], sampling: Sampling | None) -> tuple[list[Example], list[Decoding]]:
@@ -22,6 +21,6 @@ def drawn(examples: Sequence[Example], sampling: Sampling | None) -> tuple[list[
         for draw in range(sampling.draws):
             seed = sampling.seed + number * sampling.draws + draw
             decodings.append(Decoding(temperature=sampling.temperature, top_p=sampling.top_p, seed=seed))
-            how = {"temperature": sampling.temperature, "top_p": sampling.top_p, "seed": seed}
-            asked.append(replace(example, columns={**example.columns, "draw": draw, "sampling": how}))
+            how = AnswerSampling(temperature=sampling.temperature, top_p=sampling.top_p, seed=seed)
+            asked.append(example.extended(draw=draw, sampling=how))
     return asked, decodings

@@ -1,22 +1,21 @@
 """Evaluates a model: answers, scores and operations."""
 
 import os
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from greenllm.config.models import Evaluation, Extraction
 from greenllm.device_choice import DeviceChoice
 from greenllm.documents.evaluation import EvaluationReport, SampledAnswers
+from greenllm.documents.prediction import Example, Prediction, Score
 from greenllm.engines import Completion, Engine, load_engine
 from greenllm.evaluation.answering import answer, flops_of
 from greenllm.evaluation.draws import drawn
-from greenllm.evaluation.examples import Example, read_examples
+from greenllm.evaluation.examples import read_examples
 from greenllm.evaluation.extraction import described, extracted
-from greenllm.evaluation.scores import scores_of
+from greenllm.evaluation.scores import ExamplesToScore, Scores, scores_of
 from greenllm.meter.threads import usable_threads
-from greenllm.tasks.answer_quality import quality_of
+from greenllm.tasks.answer_quality import AnswerQuality, quality_of
 from greenllm.tasks.task import Task
 
 
@@ -25,7 +24,7 @@ class Evaluated:
     """The result of an evaluation, and the predictions that it is computed from."""
 
     report: EvaluationReport
-    predictions: list[dict[str, Any]]
+    predictions: list[Prediction]
     flops: float | None
     """Operations of all answers and scored texts; None if unknown."""
 
@@ -43,25 +42,33 @@ def evaluate(
     os.environ["OMP_NUM_THREADS"] = str(threads)  # the libraries read it once, when they are imported
     engine = load_engine(model, threads=threads, device=device)
     asked, decodings = drawn(examples, settings.sampling)
-    scores = scores_of(task, engine, asked, model, data, settings)
+    scores = scores_of(ExamplesToScore(asked, engine, model, data, settings.batch), task.prediction_type)
     limits = {"batch": settings.batch, "max_tokens": settings.max_tokens}
     completions = answer(engine, asked, decodings, **limits, source=data / "test.parquet")
     predictions = [
-        {**_prediction(example, completion, settings.extract), **line}
-        for example, completion, line in zip(asked, completions, scores.lines, strict=True)
+        _prediction(task, example, completion, score, settings.extract)
+        for example, completion, score in zip(asked, completions, scores.of_examples, strict=True)
     ]
     quality = quality_of(task, predictions, settings.threshold, settings.bootstrap, seed)
-    result = _result(engine, task, settings, seed, len(examples), completions, {**quality, **scores.report})
+    result = _result(engine, task, settings, seed, len(examples), completions, quality, scores)
     return Evaluated(result, predictions, flops_of(model, completions, scores.passes))
 
 
-def _prediction(example: Example, completion: Completion, steps: Extraction | None) -> dict[str, Any]:
+def _prediction(
+    task: Task, example: Example, completion: Completion, score: Score, steps: Extraction | None
+) -> Prediction:
     """Return an answer as in the predictions: with extraction, `prediction` is the answer in the text `generated`."""
-    answered = asdict(completion)
-    answered.pop("scored")
-    text = answered.pop("text")
+    text = completion.text
     found = {"prediction": text} if steps is None else {"prediction": extracted(text, steps) or "", "generated": text}
-    return {**example.columns, **found, **answered}
+    return task.prediction_type(
+        **example.model_dump(),
+        **found,
+        tokens=completion.tokens,
+        prompt_tokens=completion.prompt_tokens,
+        finish_reason=completion.finish_reason,
+        confidence=completion.confidence,
+        **score.model_dump(),
+    )
 
 
 def _result(
@@ -71,7 +78,8 @@ def _result(
     seed: int,
     examples: int,
     completions: list[Completion],
-    quality: Mapping[str, Any],
+    quality: AnswerQuality,
+    scores: Scores,
 ) -> EvaluationReport:
     finish = [completion.finish_reason for completion in completions]
     steps = settings.extract
@@ -83,7 +91,11 @@ def _result(
         examples=examples,
         seed=seed,
         primary=task.primary,
-        **quality,
+        metrics=quality.metrics,
+        subsets=quality.subsets,
+        hand_over=quality.hand_over,
+        chance=quality.chance,
+        **({"harness": scores.harness} if scores.harness else {}),
         bootstrap=settings.bootstrap,
         tokens=sum(completion.tokens for completion in completions),
         prompt_tokens=sum(completion.prompt_tokens for completion in completions),

@@ -1,35 +1,14 @@
 """The examples of the test split, and the prompts and texts that an engine gets."""
 
 import json
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
+from greenllm.documents.prediction import Example
 from greenllm.engines import Prompt
 from greenllm.errors import UserError
 from greenllm.model_folder.manifest import read_manifest
 from greenllm.tokens import read_tokenizer, vocabulary
-
-
-@dataclass(frozen=True)
-class Example:
-    """A row of the test split."""
-
-    id: str
-    prompt: str
-    completion: str
-    prompt_ids: list[int] | None
-    """Token ids of the prompt, if a chat template made it."""
-    choices: list[str] | None
-    """The answers to choose from, if the task has some."""
-    columns: Mapping[str, Any]
-    """The row as it is in the predictions: these columns, and its `subset` if it has one."""
-
-    @property
-    def engine_prompt(self) -> str:
-        """The prompt for an engine, with its token ids if it has any."""
-        return self.prompt if self.prompt_ids is None else Prompt(self.prompt, self.prompt_ids)
 
 
 def read_examples(data: Path, model: Path, most: int | None) -> list[Example]:
@@ -55,11 +34,12 @@ def read_examples(data: Path, model: Path, most: int | None) -> list[Example]:
             f"{data}: its prompts are in the chat template of a model with another tokenizer than {model} has; "
             f"preprocess the data with `--chat --model {model}`"
         )
-    rows = [row | {"choices": json.loads(row["choices"])} if "choices" in row else row for row in rows]
-    return [
-        Example(row["id"], row["prompt"], row["completion"], row.get("prompt_ids"), row.get("choices"), row)
-        for row in rows
-    ]
+    return [Example(**row | ({"choices": json.loads(row["choices"])} if "choices" in row else {})) for row in rows]
+
+
+def engine_prompt(example: Example) -> str:
+    """Return an example's prompt for an engine, with its token ids if it has any."""
+    return example.prompt if example.prompt_ids is None else Prompt(example.prompt, example.prompt_ids)
 
 
 def whole_texts(examples: Sequence[Example], data: Path) -> list[str]:

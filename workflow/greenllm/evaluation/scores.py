@@ -1,52 +1,83 @@
-"""How a task scores examples beside the model's own answers: by texts, by choices, or by lm-evaluation-harness."""
+"""What a task scores beside the model's own answers: texts, choices, or documents of lm-evaluation-harness."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
-from greenllm.config.models import Evaluation
 from greenllm.documents.harness import FILE as HARNESS
 from greenllm.documents.harness import HarnessSelection
+from greenllm.documents.prediction import (
+    ChoicePrediction,
+    ChoiceScore,
+    Example,
+    HarnessPrediction,
+    Prediction,
+    Score,
+    TextPrediction,
+    TextScore,
+)
 from greenllm.engines import Engine
 from greenllm.evaluation.answering import choice_likelihoods, likelihoods
-from greenllm.evaluation.examples import Example, whole_texts
-from greenllm.tasks.task import Task
+from greenllm.evaluation.examples import whole_texts
+
+
+@dataclass(frozen=True)
+class ExamplesToScore:
+    """Examples of the prepared folder `data`, for the model in the folder `model` on its engine."""
+
+    examples: Sequence[Example]
+    engine: Engine
+    model: Path
+    data: Path
+    batch: int
+
+    @property
+    def source(self) -> Path:
+        """The file that the examples are from, for messages."""
+        return self.data / "test.parquet"
 
 
 @dataclass(frozen=True)
 class Scores:
-    """What the predictions say of each example, and how many tokens the engine read for it."""
+    """The score of each example, and what the engine did for it."""
 
-    lines: Sequence[Mapping[str, Any]]
+    of_examples: Sequence[Score]
     passes: Sequence[int] = ()
-    """Tokens of each pass, for the operations."""
-    report: Mapping[str, Any] = field(default_factory=dict)
-    """Further keys of the evaluation."""
+    """Tokens that the engine read in each pass, for the operations."""
+    harness: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    """Task → metric → value as lm-evaluation-harness computes it over all examples."""
 
 
-def scores_of(
-    task: Task, engine: Engine, examples: Sequence[Example], model: Path, data: Path, settings: Evaluation
-) -> Scores:
-    """Return the scores that the task asks for; empty lines where quality is that of the answers.
+def scores_of(asked: ExamplesToScore, kind: type[Prediction]) -> Scores:
+    """Return the scores that predictions of this kind have.
 
     Raises UserError if the engine can't compute them, or the harness can't run its tasks.
     """
-    if task.scores_texts:
-        texts, source = whole_texts(examples, data), data / "test.parquet"
-        scored = likelihoods(engine, examples, texts, batch=settings.batch, source=source)
-        lines = [{"nats": one.nats, "scored_tokens": one.tokens, "scored_bytes": one.bytes} for one in scored]
-        return Scores(lines, [one.tokens for one in scored])
-    if task.chooses:
-        chosen = choice_likelihoods(engine, examples, batch=settings.batch, source=data / "test.parquet")
-        passes = [choice.context_tokens + choice.tokens - 1 for choices in chosen for choice in choices]
-        return Scores([{"choice_nats": [choice.nats for choice in choices]} for choices in chosen], passes)
-    if task.by_harness:
-        return _by_harness(engine, examples, model, data, settings.batch)
-    return Scores([{} for _ in examples])
+    return SCORES[kind](asked)
 
 
-def _by_harness(engine: Engine, examples: Sequence[Example], model: Path, data: Path, batch: int) -> Scores:
+def _of_answers(asked: ExamplesToScore) -> Scores:
+    return Scores([Score() for _ in asked.examples])
+
+
+def _of_texts(asked: ExamplesToScore) -> Scores:
+    texts = whole_texts(asked.examples, asked.data)
+    scored = likelihoods(asked.engine, asked.examples, texts, batch=asked.batch, source=asked.source)
+    return Scores(
+        [TextScore(nats=one.nats, scored_tokens=one.tokens, scored_bytes=one.bytes) for one in scored],
+        [one.tokens for one in scored],
+    )
+
+
+def _of_choices(asked: ExamplesToScore) -> Scores:
+    scored = choice_likelihoods(asked.engine, asked.examples, batch=asked.batch, source=asked.source)
+    return Scores(
+        [ChoiceScore(choice_nats=[choice.nats for choice in choices]) for choices in scored],
+        [choice.context_tokens + choice.tokens - 1 for choices in scored for choice in choices],
+    )
+
+
+def _by_harness(asked: ExamplesToScore) -> Scores:
     import pyarrow.parquet
 
     from greenllm.harness.loading import require_harness
@@ -55,9 +86,17 @@ def _by_harness(engine: Engine, examples: Sequence[Example], model: Path, data: 
     require_harness()
     from greenllm.harness.results import evaluate_tasks
 
-    selection = HarnessSelection.read(data / HARNESS, "expected a folder that `greenllm preprocess` wrote")
-    rows = pyarrow.parquet.read_table(data / "test.parquet", columns=["id", "group"]).to_pylist()
+    selection = HarnessSelection.read(asked.data / HARNESS, "expected a folder that `greenllm preprocess` wrote")
+    rows = pyarrow.parquet.read_table(asked.source, columns=["id", "group"]).to_pylist()
     groups = {row["id"]: row["group"] for row in rows}
-    places = [place_of(groups[example.id]) for example in examples]
-    found = evaluate_tasks(engine, model, selection, places, batch=batch)
-    return Scores([asdict(one) for one in found.documents], found.passes, {"harness": found.tasks})
+    places = [place_of(groups[example.id]) for example in asked.examples]
+    found = evaluate_tasks(asked.engine, asked.model, selection, places, batch=asked.batch)
+    return Scores(found.documents, found.passes, found.tasks)
+
+
+SCORES: Mapping[type[Prediction], Callable[[ExamplesToScore], Scores]] = {
+    Prediction: _of_answers,
+    TextPrediction: _of_texts,
+    ChoicePrediction: _of_choices,
+    HarnessPrediction: _by_harness,
+}

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from greenllm.documents.harness import HarnessSelection
+from greenllm.documents.prediction import HarnessScore
 from greenllm.engines import Engine
 from greenllm.errors import UserError
 from greenllm.harness.engine_model import EngineModel
@@ -24,20 +25,10 @@ from greenllm.harness.metrics import (
 
 
 @dataclass(frozen=True)
-class DocumentResult:
-    """One document's metrics; `score` is the one that recipes are compared by, higher is better."""
-
-    score: float
-    chance: float
-    """The score of a model that ignores its input: of one that draws a choice, 8 bits per byte, or 0."""
-    metrics: Mapping[str, float]
-
-
-@dataclass(frozen=True)
 class HarnessResult:
     """The results by task and document, in the order of the places asked for."""
 
-    documents: Sequence[DocumentResult]
+    documents: Sequence[HarnessScore]
     tasks: Mapping[str, Mapping[str, float]]
     """Task → metric → value over its documents, as lm_eval computes it."""
     passes: Sequence[int]
@@ -75,7 +66,7 @@ def evaluate_tasks(
         apply_chat_template=selection.chat,
         fewshot_as_multiturn=selection.chat,
     )
-    documents: dict[tuple[str, int], DocumentResult] = {}
+    documents: dict[tuple[str, int], HarnessScore] = {}
     primaries: dict[str, str] = {}
     for name in chosen:
         by_number = {
@@ -86,7 +77,7 @@ def evaluate_tasks(
         chance = _chance(tasks[name], primaries[name])
         sign = 1 if higher_is_better(tasks[name], primaries[name]) else -1
         documents |= {
-            (name, number): DocumentResult(sign * known[primaries[name]], chance, known)
+            (name, number): HarnessScore(score=sign * known[primaries[name]], chance=chance, metrics=known)
             for number, known in by_number.items()
         }
     require_one_metric(primaries)

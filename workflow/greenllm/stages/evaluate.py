@@ -1,12 +1,12 @@
 """`greenllm evaluate`: measure a model's quality on the test split, on the engine that will serve it."""
 
 import argparse
-import json
 from pathlib import Path
 
 from greenllm.config.models import Evaluation
 from greenllm.config.read import read_settings
 from greenllm.device_choice import DEVICE_CHOICES
+from greenllm.documents.prediction import write_predictions
 from greenllm.evaluation.evaluate import evaluate
 from greenllm.files import replacing, require_separate
 from greenllm.tasks import TASKS
@@ -40,8 +40,8 @@ def run(arguments: argparse.Namespace) -> int:
         threads=arguments.threads,
         device=arguments.device,
     )
-    with replacing(arguments.predictions) as beside, beside.open("w", encoding="utf-8") as file:
-        file.writelines(json.dumps(line, ensure_ascii=False) + "\n" for line in evaluated.predictions)
+    with replacing(arguments.predictions) as beside:
+        write_predictions(beside, evaluated.predictions)
     report = evaluated.report
     report.write(arguments.out)
     flops = {} if evaluated.flops is None else {"flops": evaluated.flops}

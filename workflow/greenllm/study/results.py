@@ -1,6 +1,5 @@
 """The files that a study has written so far: evaluations, measurements, models, trainings, cards."""
 
-import json
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -10,6 +9,7 @@ from typing import Any, TypeVar
 from greenllm.documents.card import DataCard
 from greenllm.documents.evaluation import EvaluationReport
 from greenllm.documents.measurement import ServerMeasurement, SideBySide
+from greenllm.documents.prediction import Prediction, read_predictions
 from greenllm.documents.preparation import PreparationReport
 from greenllm.documents.training import TrainingReport
 from greenllm.errors import UserError
@@ -18,6 +18,7 @@ from greenllm.model_folder.manifest import Manifest, read_manifest
 from greenllm.study import layout
 from greenllm.study.models import Config
 from greenllm.study.plan import Plan
+from greenllm.tasks import TASKS
 
 Key = tuple[str, str, int]  # experiment, recipe, seed
 Of = TypeVar("Of")
@@ -52,21 +53,11 @@ class Study:
         experiment, recipe, seed = key
         return layout.located(pattern, self.results, experiment=experiment, recipe=recipe, seed=seed)
 
-    def predictions(self, key: Key) -> list[dict[str, Any]]:
+    def predictions(self, key: Key) -> list[Prediction]:
         """Return the predictions of one evaluation, in test order; empty where there are none."""
-        path = self.path(layout.PREDICTIONS, key)
-        if not path.is_file():
-            return []
-        rows = []
-        with path.open(encoding="utf-8", newline="\n") as file:  # an answer may hold other line separators
-            for number, line in enumerate(file, start=1):
-                try:
-                    rows.append(json.loads(line))
-                except json.JSONDecodeError as error:
-                    raise UserError(
-                        f"{path}: row {number}: expected one JSON object per line: {error}; run evaluate again"
-                    ) from None
-        return rows
+        path, (experiment, _, _) = self.path(layout.PREDICTIONS, key), key
+        kind = TASKS[self.config.experiments[experiment].task].prediction_type
+        return read_predictions(path, kind) if path.is_file() else []
 
 
 def _read_manifest(file: Path) -> Manifest:

@@ -2,6 +2,7 @@
 
 import importlib
 import pkgutil
+from typing import Any
 
 from greenllm.errors import listed
 from greenllm.tasks.task import AsksGraphs, Task
@@ -9,7 +10,7 @@ from greenllm.tasks.task import AsksGraphs, Task
 for _module in pkgutil.iter_modules(__path__):
     importlib.import_module(f"{__name__}.{_module.name}")
 
-TASKS: dict[str, Task] = {task.name: task() for task in Task.__subclasses__()}
+TASKS: dict[str, Task[Any]] = {task.name: task() for task in Task.__subclasses__()}
 
 
 def graph_tasks() -> str:

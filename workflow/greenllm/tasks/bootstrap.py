@@ -1,13 +1,15 @@
 """Percentile bootstrap intervals of a task's metrics (Efron and Tibshirani, An Introduction to the Bootstrap, 13.3)."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from greenllm.documents.prediction import Prediction
+from greenllm.estimate import Interval
 from greenllm.tasks.draws import by_row
-from greenllm.tasks.task import Answer, Sums, Task
+from greenllm.tasks.task import Sums, Task
 
 CHUNK = 100  # bootstrap samples whose weights are held in memory at once
 
@@ -23,32 +25,27 @@ def resamples(examples: int, samples: int, seed: int) -> Iterator[NDArray[np.flo
         yield random.multinomial(examples, np.full(examples, 1 / examples), size=size).astype(np.float64)
 
 
-def scores_with_intervals(
-    task: Task, answers: Sequence[Answer], samples: int, seed: int
-) -> dict[str, dict[str, float]]:
-    """Return `{metric: {value, low, high}}`, low and high bounding 95 % of `samples` bootstrap samples.
+def scores_with_intervals(task: Task, answers: Sequence[Prediction], samples: int, seed: int) -> dict[str, Interval]:
+    """Return each metric, its bounds enclosing 95 % of `samples` bootstrap samples.
 
     Raises ValueError without answers.
     """
     if not answers:
         raise ValueError("no answers; expected at least one")
-    bounds = intervals(by_row(task.sums(answers), answers), samples, seed)
-    return {name: {"value": value, **bounds[name]} for name, value in task.score(answers).items()}
+    sums = by_row(task.sums(answers), answers)
+    return {name: Interval(value, *bounds_of(sums[name], samples, seed)) for name, value in task.score(answers).items()}
 
 
-def intervals(sums: Mapping[str, Sums], samples: int, seed: int) -> dict[str, dict[str, float]]:
-    """Return `{metric: {low, high}}`, which bound 95 % of `samples` bootstrap samples.
+def bounds_of(metric: Sums, samples: int, seed: int) -> tuple[float, float]:
+    """Return the bounds, low and high, that enclose 95 % of `samples` bootstrap samples of a metric.
 
-    Each metric is a function of sums over the examples, so a sample's score needs only these sums, weighted by how
-    often each example was drawn.
+    A metric is a function of sums over the examples, so a sample's score needs only these sums, weighted by how often
+    each example was drawn.
     """
-    bounds = {}
-    for name, metric in sums.items():
-        (examples,), share = with_imagined([metric.per_example], [1])
-        scores = [metric.score(share * (counts @ examples)) for counts in resamples(len(examples), samples, seed)]
-        low, high = np.quantile(np.concatenate(scores), [0.025, 0.975])
-        bounds[name] = {"low": float(low), "high": float(high)}
-    return bounds
+    (examples,), share = with_imagined([metric.per_example], [1])
+    scores = [metric.score(share * (counts @ examples)) for counts in resamples(len(examples), samples, seed)]
+    low, high = np.quantile(np.concatenate(scores), [0.025, 0.975])
+    return float(low), float(high)
 
 
 def with_imagined(examples: Sequence[NDArray[Any]], right: Sequence[int]) -> tuple[list[NDArray[Any]], float]:

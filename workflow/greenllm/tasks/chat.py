@@ -26,7 +26,6 @@ class Chat(Task):
     }
     columns = ("messages",)
     compares = ("prompt", "completion")
-    conversations = True
     origin = DataOrigin(
         generator="grammar of bank and shop customers' messages and their replies, part of GreenLLM",
         licence="Apache-2.0",

@@ -7,9 +7,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from greenllm.config.models import EmbeddedData
+from greenllm.documents.prediction import Prediction
 from greenllm.tasks.customer_messages import messages
 from greenllm.tasks.customer_replies import HAND_OVER, REPLIES
-from greenllm.tasks.task import Answer, DataOrigin, Sums, Task, mean_of, one_line
+from greenllm.tasks.task import DataOrigin, Sums, Task, mean_of, one_line
 
 
 class CustomerService(Task):
@@ -33,7 +34,7 @@ class CustomerService(Task):
         """Make `settings.rows` messages, the intents equally likely."""
         return messages(settings.rows, settings.seed)
 
-    def score(self, answers: Sequence[Answer]) -> dict[str, float]:
+    def score(self, answers: Sequence[Prediction]) -> dict[str, float]:
         """Return accuracy and macro-F1 over the intents that the references have (an unknown answer is wrong)."""
         from sklearn.metrics import accuracy_score, f1_score
 
@@ -43,7 +44,7 @@ class CustomerService(Task):
             "macro_f1": float(f1_score(true, predicted, labels=np.unique(true), average="macro", zero_division=0)),
         }
 
-    def sums(self, answers: Sequence[Answer]) -> dict[str, Sums]:
+    def sums(self, answers: Sequence[Prediction]) -> dict[str, Sums]:
         """Return hits, and for each intent how often it is true, predicted, and both."""
         true, predicted = _ranks(answers)
         intents = np.unique(true)
@@ -62,12 +63,13 @@ class CustomerService(Task):
         }
 
 
-def _ranks(answers: Sequence[Answer]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+def _ranks(answers: Sequence[Prediction]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Return the true and the predicted intents, each as its rank among all of them in sorted order.
 
     An array of the texts themselves would use the longest text's memory for each.
     """
-    true, predicted = ([one_line(answer[key]).casefold() for answer in answers] for key in ("completion", "prediction"))
+    true = [one_line(answer.completion).casefold() for answer in answers]
+    predicted = [one_line(answer.prediction).casefold() for answer in answers]
     rank = {intent: number for number, intent in enumerate(sorted({*true, *predicted}))}
     of_true, of_predicted = (np.array([rank[intent] for intent in intents]) for intents in (true, predicted))
     return of_true, of_predicted

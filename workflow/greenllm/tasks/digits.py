@@ -9,7 +9,8 @@ from typing import ClassVar
 import numpy as np
 
 from greenllm.config.models import EmbeddedData
-from greenllm.tasks.task import Answer, DataOrigin, Sums, Task, exactly_right, mean_of
+from greenllm.documents.prediction import Prediction
+from greenllm.tasks.task import DataOrigin, Sums, Task, exactly_right, mean_of
 
 
 class Digits(Task):
@@ -33,10 +34,10 @@ class Digits(Task):
             prompt = " ".join(str(int(value)) for value in images[index])
             yield {"prompt": prompt, "completion": str(digits[index]), "group": str(index)}
 
-    def score(self, answers: Sequence[Answer]) -> dict[str, float]:
+    def score(self, answers: Sequence[Prediction]) -> dict[str, float]:
         """Return the share of right digits."""
         return {"accuracy": float(exactly_right(answers).mean())}
 
-    def sums(self, answers: Sequence[Answer]) -> dict[str, Sums]:
+    def sums(self, answers: Sequence[Prediction]) -> dict[str, Sums]:
         """Return hits."""
         return {"accuracy": mean_of(exactly_right(answers))}

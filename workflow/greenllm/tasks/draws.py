@@ -5,19 +5,20 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from greenllm.tasks.task import Answer, Sums
+from greenllm.documents.prediction import Prediction
+from greenllm.tasks.task import Sums
 
 
-def by_row(sums: Mapping[str, Sums], answers: Sequence[Answer]) -> Mapping[str, Sums]:
+def by_row(sums: Mapping[str, Sums], answers: Sequence[Prediction]) -> Mapping[str, Sums]:
     """Return each metric's sums with one line per row: the mean over the row's draws.
 
     Draws of one row are alike, so only rows are drawn at random by a bootstrap, and swapped by a paired test. Answers
     without `draw` are each a row of its own.
     """
-    if not any(answer.get("draw") for answer in answers):  # the first draw is 0
+    if not any(answer.draw for answer in answers):  # the first draw is 0
         return sums
-    rows = {row: place for place, row in enumerate(dict.fromkeys(str(answer["id"]) for answer in answers))}
-    places = np.array([rows[str(answer["id"])] for answer in answers])
+    rows = {row: place for place, row in enumerate(dict.fromkeys(answer.id for answer in answers))}
+    places = np.array([rows[answer.id] for answer in answers])
     draws = len(answers) / len(rows)
     return {name: _averaged(metric, places, draws) for name, metric in sums.items()}
 

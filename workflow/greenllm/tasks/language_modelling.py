@@ -18,7 +18,8 @@ from typing import ClassVar
 import numpy as np
 
 from greenllm.config.models import EmbeddedData
-from greenllm.tasks.task import Answer, DataOrigin, Sums, Task
+from greenllm.documents.prediction import TextPrediction
+from greenllm.tasks.task import DataOrigin, Sums, Task
 
 PASSAGE = 400  # characters of a passage, about 110 tokens of a small vocabulary, which fit a small model's context
 BEGINNING = 80  # characters of the prompt, which a model continues
@@ -26,7 +27,7 @@ BEGINNING = 80  # characters of the prompt, which a model continues
 LEFT_OUT = {"antigravity", "distutils", "idlelib", "lib2to3", "this", "turtledemo"}
 
 
-class LanguageModelling(Task):
+class LanguageModelling(Task[TextPrediction]):
     """A passage of text: its beginning is the prompt, its rest the completion.
 
     Quality is the likelihood of the whole passage on the engine that will serve the model: of every token except the
@@ -43,7 +44,7 @@ class LanguageModelling(Task):
         "comparable between models of one tokenizer alone)",
     }
     higher_is_better = False
-    scores_texts = True
+    prediction_type = TextPrediction
     columns = ("text",)
     compares = ("prompt", "completion")
     subsets: ClassVar = {
@@ -76,25 +77,24 @@ class LanguageModelling(Task):
         """Return the rest: prompt and completion together are the passage, with its line breaks."""
         return row["text"][_end_of_beginning(row["text"]) :]
 
-    def score(self, answers: Sequence[Answer]) -> dict[str, float]:
+    def score(self, answers: Sequence[TextPrediction]) -> dict[str, float]:
         """Return bits per byte and perplexity over all passages."""
-        nats, tokens, length = (sum(answer[key] for answer in answers) for key in SCORED)
+        nats = sum(answer.nats for answer in answers)
+        tokens = sum(answer.scored_tokens for answer in answers)
+        length = sum(answer.scored_bytes for answer in answers)
         return {"bits_per_byte": nats / length / math.log(2), "perplexity": math.exp(nats / tokens)}
 
-    def chance(self, answers: Sequence[Answer]) -> float:
+    def chance(self, answers: Sequence[TextPrediction]) -> float:
         """Return the bits per byte of a model to which all bytes are equally probable: log2 of their 256 values."""
         return 8.0
 
-    def sums(self, answers: Sequence[Answer]) -> dict[str, Sums]:
+    def sums(self, answers: Sequence[TextPrediction]) -> dict[str, Sums]:
         """Return nats, tokens and bytes of each passage."""
-        scored = np.array([[answer[key] for key in SCORED] for answer in answers], dtype=np.float64)
+        scored = np.array([[one.nats, one.scored_tokens, one.scored_bytes] for one in answers], dtype=np.float64)
         return {
             "bits_per_byte": Sums(scored, lambda sums: sums[:, 0] / sums[:, 2] / math.log(2)),
             "perplexity": Sums(scored, lambda sums: np.exp(sums[:, 0] / sums[:, 1])),
         }
-
-
-SCORED = ("nats", "scored_tokens", "scored_bytes")  # keys of the predictions
 
 
 def passages(text: str, longest: int, separators: Sequence[str] = ("\n\n", "\n", " ")) -> Iterator[str]:

@@ -9,15 +9,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from greenllm.config.models import EmbeddedData, GraphData
+from greenllm.documents.prediction import ChoicePrediction
 from greenllm.errors import quoted
 from greenllm.graph.holding_out import OUTSIDE
 from greenllm.graph.questions import CHOICES
 from greenllm.graph.triples import Graph
 from greenllm.tasks.question_answering import QuestionAnswering
-from greenllm.tasks.task import Answer, Sums, Task, mean_of, one_line
+from greenllm.tasks.task import Sums, Task, mean_of, one_line
 
 
-class MultipleChoice(Task):
+class MultipleChoice(Task[ChoicePrediction]):
     """A prompt and its choices; the model's choice is the one that it finds the likeliest after the prompt.
 
     The likelihoods are those of the engine that will serve the model (`ScoresTexts.loglikelihoods`). Of equally likely
@@ -31,7 +32,7 @@ class MultipleChoice(Task):
         "accuracy": "share of prompts whose right choice is the likeliest (0 to 1, higher is better)",
         "accuracy_by_length": "the same, with the log-likelihood divided by the choice's UTF-8 bytes",
     }
-    chooses = True
+    prediction_type = ChoicePrediction
     columns = ("prompt", "choices", "answer")
     subsets: ClassVar = {  # without `outside the graph`: its right answer is no choice
         kind: meaning for kind, meaning in QuestionAnswering.subsets.items() if kind != OUTSIDE
@@ -83,22 +84,22 @@ class MultipleChoice(Task):
             raise ValueError(f"the choices are {quoted(row['choices'])}; expected two or more different texts")
         return choices
 
-    def score(self, answers: Sequence[Answer]) -> dict[str, float]:
+    def score(self, answers: Sequence[ChoicePrediction]) -> dict[str, float]:
         """Return the shares of right choices."""
         return {name: float(right.mean()) for name, right in _right(answers).items()}
 
-    def chance(self, answers: Sequence[Answer]) -> float:
+    def chance(self, answers: Sequence[ChoicePrediction]) -> float:
         """Return the accuracy of a choice at random: the mean of 1 over the number of choices."""
-        return float(np.mean([1 / len(answer["choices"]) for answer in answers]))
+        return float(np.mean([1 / len(answer.choices) for answer in answers]))
 
-    def sums(self, answers: Sequence[Answer]) -> dict[str, Sums]:
+    def sums(self, answers: Sequence[ChoicePrediction]) -> dict[str, Sums]:
         """Return hits."""
         return {name: mean_of(right) for name, right in _right(answers).items()}
 
 
-def _right(answers: Sequence[Answer]) -> dict[str, NDArray[np.float64]]:
+def _right(answers: Sequence[ChoicePrediction]) -> dict[str, NDArray[np.float64]]:
     """Return 1 for each right choice, else 0: by likelihood, and by likelihood per byte."""
-    lines = [(a["choices"].index(a["completion"]), np.array(a["choice_nats"]), a["choices"]) for a in answers]
+    lines = [(a.choices.index(a.completion), np.array(a.choice_nats), a.choices) for a in answers]
     return {
         "accuracy": np.array([nats.argmin() == right for right, nats, _ in lines], dtype=np.float64),
         "accuracy_by_length": np.array(

@@ -11,6 +11,7 @@ from babel.core import get_cldr_version
 from numpy.typing import NDArray
 
 from greenllm.config.models import EmbeddedData, GraphData
+from greenllm.documents.prediction import Prediction
 from greenllm.errors import UserError
 from greenllm.graph import holding_out, questions
 from greenllm.graph.cldr import city_names, cldr_graph
@@ -19,7 +20,7 @@ from greenllm.graph.phrasings import phrasings_of
 from greenllm.graph.triples import Graph
 from greenllm.graph.words import WORD
 from greenllm.tasks import squad
-from greenllm.tasks.task import Answer, DataOrigin, Sums, Task, mean_of
+from greenllm.tasks.task import DataOrigin, Sums, Task, mean_of
 
 
 class QuestionAnswering(Task):
@@ -68,17 +69,17 @@ class QuestionAnswering(Task):
             graph, phrasings, unknown, settings.languages, rows=settings.rows, seed=settings.seed, choices=choices
         )
 
-    def score(self, answers: Sequence[Answer]) -> dict[str, float]:
+    def score(self, answers: Sequence[Prediction]) -> dict[str, float]:
         """Return exact match and F1 for answers that may be lists, and SQuAD's own metrics."""
         return {name: float(values.mean()) for name, values in _scores(answers).items()}
 
-    def sums(self, answers: Sequence[Answer]) -> dict[str, Sums]:
+    def sums(self, answers: Sequence[Prediction]) -> dict[str, Sums]:
         """Return the scores of each answer."""
         return {name: mean_of(values) for name, values in _scores(answers).items()}
 
 
-def _scores(answers: Sequence[Answer]) -> dict[str, NDArray[np.float64]]:
-    pairs = [(answer["completion"], answer["prediction"]) for answer in answers]
+def _scores(answers: Sequence[Prediction]) -> dict[str, NDArray[np.float64]]:
+    pairs = [(answer.completion, answer.prediction) for answer in answers]
     return {
         "exact_match": np.array([_members(right) == _members(given) for right, given in pairs], dtype=np.float64),
         "f1": np.array([squad.word_f1(_words(right), _words(given)) for right, given in pairs]),

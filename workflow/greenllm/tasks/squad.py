@@ -8,11 +8,11 @@ import re
 import string
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from greenllm.documents.prediction import Prediction
 from greenllm.graph.words import WORD
 
 METRICS: Mapping[str, str] = {
@@ -31,9 +31,9 @@ def squad_normalised(text: str) -> str:
     return " ".join(_ARTICLE.sub(" ", text.lower().translate(_PUNCTUATION)).split())
 
 
-def squad_scores(answers: Sequence[Mapping[str, Any]]) -> dict[str, NDArray[np.float64]]:
+def squad_scores(answers: Sequence[Prediction]) -> dict[str, NDArray[np.float64]]:
     """Return each metric of `METRICS` for each answer (`completion` is the reference), between 0 and 1."""
-    pairs = [(squad_normalised(answer["completion"]), squad_normalised(answer["prediction"])) for answer in answers]
+    pairs = [(squad_normalised(answer.completion), squad_normalised(answer.prediction)) for answer in answers]
     return {
         "squad_exact_match": np.array([right == given for right, given in pairs], dtype=np.float64),
         "squad_f1": np.array([word_f1(right.split(), given.split()) for right, given in pairs], dtype=np.float64),

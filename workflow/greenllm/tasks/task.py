@@ -5,12 +5,14 @@ from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, Protocol, runtime_checkable
+from typing import Any, ClassVar, Generic, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
+from typing_extensions import TypeVar
 
-from greenllm.config.models import Decision, EmbeddedData, Evaluation, GraphData
+from greenllm.config.models import Data, Decision, EmbeddedData, Evaluation, GraphData, HarnessData
+from greenllm.documents.prediction import Prediction
 from greenllm.errors import UserError
 from greenllm.graph.triples import Graph
 from greenllm.tasks import squad
@@ -27,8 +29,7 @@ RANGES: Mapping[str, tuple[float, float]] = {
     "bits_per_byte": (0, math.inf),
 }
 
-# A line of evaluate's predictions: `completion` is the right answer, `prediction` the model's; see results/README.md.
-Answer = Mapping[str, Any]
+Answer = TypeVar("Answer", bound=Prediction, default=Prediction)
 
 
 @dataclass(frozen=True)
@@ -50,11 +51,12 @@ class Sums:
     score: Callable[[NDArray[np.float64]], NDArray[np.float64]]  # sums (samples, k) → scores (samples,)
 
 
-class Task(ABC):
+class Task(ABC, Generic[Answer]):
     """One application: text in, text out.
 
     A file in this folder that defines a subclass adds the task of that name. By default, prompt and completion
-    are the columns of those names, and an answer is right if it equals the completion.
+    are the columns of those names, and an answer is right if it equals the completion. A task of which quality is
+    something else than that of the answers names its type of prediction, by which evaluation chooses what to compute.
     """
 
     name: ClassVar[str]
@@ -73,14 +75,7 @@ class Task(ABC):
     # The chat reply for each completion (intent) of the embedded data, and the reply when a person takes over.
     replies: ClassVar[Mapping[str, str]] = {}
     hand_over: ClassVar[str] = "A person will answer you."
-    # Whether rows are conversations (`messages`), which the model's chat template renders whole.
-    conversations: ClassVar[bool] = False
-    # Whether quality is the likelihood of the texts, not of answers: predictions then have `nats`.
-    scores_texts: ClassVar[bool] = False
-    # Whether quality is the likelihood of given choices: rows then have `choices`, and predictions `choice_nats`.
-    chooses: ClassVar[bool] = False
-    # Whether lm-evaluation-harness asks and scores: predictions then have `score`, `chance` and `metrics`.
-    by_harness: ClassVar[bool] = False
+    prediction_type: ClassVar[type[Prediction]] = Prediction  # what its quality is computed from
 
     @abstractmethod
     def rows(self, settings: EmbeddedData) -> Iterator[dict[str, str]]:
@@ -90,13 +85,27 @@ class Task(ABC):
         `split` (`train` or `test`) if the task itself holds rows out.
         """
 
-    def check(self, settings: EmbeddedData) -> None:  # noqa: B027
+    def check(self, settings: EmbeddedData) -> None:
         """Raise UserError, which names the key, if no rows can be made from these settings."""
+
+    def reads(self, data: Data) -> bool:
+        """Return whether rows of such a source can be the task's."""
+        return not isinstance(data, HarnessData)
+
+    @property
+    def has_conversations(self) -> bool:
+        """Whether rows are conversations, which the model's chat template renders whole."""
+        return "messages" in self.columns
+
+    @property
+    def has_choices(self) -> bool:
+        """Whether rows have answers to choose from."""
+        return "choices" in self.columns
 
     @property
     def scores_answers(self) -> bool:
         """Whether quality is that of generated answers; else extraction and sampling don't apply."""
-        return not (self.scores_texts or self.chooses or self.by_harness)
+        return self.prediction_type is Prediction
 
     def check_evaluation(self, evaluation: Evaluation) -> None:
         """Raise UserError, which names the keys, if the task has no use for keys of `evaluate`."""
@@ -123,7 +132,10 @@ class Task(ABC):
 
     def cleaned(self, row: Mapping[str, str], clean: Callable[[str], str]) -> dict[str, str]:
         """Return the row's `columns`, each text cleaned; raise ValueError, with the reason, if it is unusable then."""
-        return {name: clean(row[name]) for name in self.columns}
+        texts = {name: clean(row[name]) for name in self.columns}
+        if empty := [name for name, text in texts.items() if not text]:
+            raise ValueError(f"the {' and the '.join(empty)} {'is' if len(empty) == 1 else 'are'} empty")
+        return texts
 
     def subject(self, texts: Mapping[str, str]) -> str:
         """Return the text by which cleaned rows without a group are held out together: rows of equal words."""
@@ -150,15 +162,15 @@ class Task(ABC):
 
     def chance(self, answers: Sequence[Answer]) -> float:
         """Return the primary metric of a model that ignores its input: the commonest completion is its every answer."""
-        ((commonest, _),) = Counter(answer["completion"] for answer in answers).most_common(1)
-        return self.score([{**answer, "prediction": commonest} for answer in answers])[self.primary]
+        ((commonest, _),) = Counter(answer.completion for answer in answers).most_common(1)
+        return self.score([answer.model_copy(update={"prediction": commonest}) for answer in answers])[self.primary]
 
     def sums(self, answers: Sequence[Answer]) -> dict[str, Sums]:
         """Return each metric as a sum over the answers, equal to `score` on any resample of them."""
         return {name: mean_of(values) for name, values in _scores(answers).items()}
 
 
-def _scores(answers: Sequence[Answer]) -> dict[str, NDArray[np.float64]]:
+def _scores(answers: Sequence[Prediction]) -> dict[str, NDArray[np.float64]]:
     return {"exact_match": exactly_right(answers), **squad.squad_scores(answers)}
 
 
@@ -171,9 +183,9 @@ class AsksGraphs(Protocol):
         ...
 
 
-def exactly_right(answers: Sequence[Answer]) -> NDArray[np.float64]:
+def exactly_right(answers: Sequence[Prediction]) -> NDArray[np.float64]:
     """Return 1 for each answer that equals its completion except for white space, else 0."""
-    return np.array([one_line(a["completion"]) == one_line(a["prediction"]) for a in answers], dtype=np.float64)
+    return np.array([one_line(a.completion) == one_line(a.prediction) for a in answers], dtype=np.float64)
 
 
 def mean_of(per_answer: NDArray[np.float64]) -> Sums:

@@ -22,8 +22,9 @@ from babel.numbers import format_compact_decimal, format_currency, format_decima
 from babel.units import format_unit
 
 from greenllm.config.models import EmbeddedData
+from greenllm.documents.prediction import Prediction
 from greenllm.errors import UserError
-from greenllm.tasks.task import Answer, DataOrigin, Sums, Task, exactly_right, mean_of
+from greenllm.tasks.task import DataOrigin, Sums, Task, exactly_right, mean_of
 
 CURRENCIES = ("USD", "EUR", "CNY", "JPY", "GBP", "CHF")
 UNITS = ("length-kilometer", "length-meter", "mass-kilogram", "volume-liter", "duration-hour", "duration-day")
@@ -122,19 +123,19 @@ class Translation(Task):
         for code in settings.languages:
             _locale(code)
 
-    def score(self, answers: Sequence[Answer]) -> dict[str, float]:
+    def score(self, answers: Sequence[Prediction]) -> dict[str, float]:
         """Return the share of exact matches and sacrebleu's corpus chrF."""
         from sacrebleu.metrics import CHRF
 
         chrf = float(CHRF().corpus_score(*_texts(answers)).score)
         return {"exact_match": float(exactly_right(answers).mean()), "chrf": chrf}
 
-    def sums(self, answers: Sequence[Answer]) -> dict[str, Sums]:
+    def sums(self, answers: Sequence[Prediction]) -> dict[str, Sums]:
         """Return exact matches, and chrF's n-gram counts of each answer."""
         from sacrebleu.metrics import CHRF
 
         chrf = CHRF()
-        counts = [_ngram_counts(answer["prediction"], answer["completion"]) for answer in answers]
+        counts = [_ngram_counts(answer.prediction, answer.completion) for answer in answers]
         return {
             "exact_match": mean_of(exactly_right(answers)),
             "chrf": Sums(
@@ -153,9 +154,9 @@ def _ngram_counts(prediction: str, completion: str) -> tuple[int, ...]:
     return tuple(counts)
 
 
-def _texts(answers: Sequence[Answer]) -> tuple[list[str], list[list[str]]]:
+def _texts(answers: Sequence[Prediction]) -> tuple[list[str], list[list[str]]]:
     """Return the predictions and the one set of references in sacrebleu's form."""
-    return [answer["prediction"] for answer in answers], [[answer["completion"] for answer in answers]]
+    return [answer.prediction for answer in answers], [[answer.completion for answer in answers]]
 
 
 def _locale(code: str) -> Locale:

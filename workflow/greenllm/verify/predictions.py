@@ -1,7 +1,5 @@
 """Each evaluation's scores follow from its predictions."""
 
-import json
-
 from greenllm.documents.verification import CheckOutcome
 from greenllm.errors import UserError
 from greenllm.evaluation.extraction import described, extracted
@@ -39,22 +37,21 @@ def _compare(check: Check, evidence: Evidence, key: Key) -> None:
         check.find(evidence.name_of(study.path(layout.PREDICTIONS, key)), "is missing or empty", report.examples, 0)
         return
     settings = study.plan.evaluation(key[0])
-    complete = [{"confidence": None, **row} for row in rows]
-    quality = quality_of(TASKS[report.task], complete, settings.threshold, report.bootstrap, report.seed)
-    finish = [row.get("finish_reason") for row in rows]
-    steps, generated = settings.extract, [str(row.get("generated")) for row in rows]
-    expected = quality | {
+    quality = quality_of(TASKS[report.task], rows, settings.threshold, report.bootstrap, report.seed)
+    finish = [row.finish_reason for row in rows]
+    steps, generated = settings.extract, [str(row.generated) for row in rows]
+    again = vars(quality) | {
         "examples": len(rows) if settings.sampling is None else len(rows) // settings.sampling.draws,
-        "tokens": sum(row.get("tokens") or 0 for row in rows),
-        "prompt_tokens": sum(row.get("prompt_tokens") or 0 for row in rows),
+        "tokens": sum(row.tokens for row in rows),
+        "prompt_tokens": sum(row.prompt_tokens for row in rows),
         "finish": {name: finish.count(name) for name in ("stop", "length")},
-        "extraction": None if steps is None else described(steps, generated).model_dump(),
+        "extraction": None if steps is None else described(steps, generated),
     }
-    found = report.model_dump()
-    given = {name: value for name, value in expected.items() if found.get(name) not in (None, {})}
-    check.count(values(given))
-    for one in differences(json.loads(json.dumps(given)), {name: found[name] for name in given}):
+    found, expected = report.model_dump(), report.model_copy(update=again).model_dump()
+    given = [name for name in again if found.get(name) not in (None, {})]
+    check.count(values({name: expected[name] for name in given}))
+    for one in differences({name: expected[name] for name in given}, {name: found[name] for name in given}):
         check.find(f"{place}: {one.place}", one.what, one.expected, one.found)
     for row, text in zip(rows, generated, strict=True):
-        if steps is not None and (answer := extracted(text, steps) or "") != row["prediction"]:
-            check.find(f"{place}: row {row['id']}", "isn't the answer in the generated text", answer, row["prediction"])
+        if steps is not None and (answer := extracted(text, steps) or "") != row.prediction:
+            check.find(f"{place}: row {row.id}", "isn't the answer in the generated text", answer, row.prediction)
