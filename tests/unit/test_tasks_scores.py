@@ -87,7 +87,8 @@ def test_chance_is_what_is_reached_without_the_input():
 def test_sums_over_a_resample_give_its_score(pairs, seed):
     picked = np.random.default_rng(seed).integers(0, len(pairs), len(pairs))
     for task in TASKS.values():
-        given = answers(*zip(*pairs, strict=True), task.prediction_type)
+        right, predictions = zip(*pairs, strict=True)
+        given = answers(right, predictions, task.prediction_type)
         sampled = [given[index] for index in picked]
         expected = task.score(sampled)
         for name, metric in task.sums(given).items():

@@ -74,8 +74,9 @@ def paired_difference(
 ) -> Uncertain | None:
     """Return the metric of `recipe` minus that of `baseline`, each the mean over the same seeds.
 
-    Each side holds the predictions of each seed; only examples that all have answered count. A bootstrap sample draws the same examples for both sides, so that examples that both get wrong
-    do not widen the interval (Efron and Tibshirani 1993). None without common examples.
+    Each side holds the predictions of each seed; only examples that all have answered count. A bootstrap sample draws
+    the same examples for both sides, so that examples that both get wrong do not widen the interval (Efron and
+    Tibshirani 1993). None without common examples.
 
     The p-value (two-sided) is that of a paired permutation test, in which the two answers to an example are swapped.
     For a metric that is a mean of right and wrong it is McNemar's exact test, except that permutations are random.
