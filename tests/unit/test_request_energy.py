@@ -114,6 +114,17 @@ def test_an_answer_has_a_provisional_energy_by_the_latest_power_until_its_interv
     assert one.is_settled
 
 
+def test_a_provisional_answer_has_no_more_than_the_idle_energy_so_far() -> None:
+    sharing, early, late = EnergySharing(), RequestEnergy(1, 1), RequestEnergy(1, 1)
+    sharing.begin_batch(0.9)
+    sharing.end_batch(1.0, [early])
+    sharing.add(growth(0, 1, 20.0))  # 2 J of it are the first request's
+    assert sharing.idle_of([early]) == pytest.approx(18.0)
+    sharing.begin_batch(1.0)
+    sharing.end_batch(1.5, [late])  # 10 J, in an interval that is not over
+    assert sharing.idle_of([late]) == pytest.approx(18.0 * 10 / (2 + 10))
+
+
 def test_a_batch_that_ended_while_an_interval_was_being_added_is_not_counted_twice() -> None:
     sharing, request = EnergySharing(), RequestEnergy(1, 1)
     sharing.add(growth(0, 1, 20.0))

@@ -80,11 +80,8 @@ class EnergySampling:
         return self.described(answers) if answers and kept_s >= time.monotonic() - KEPT_S else None
 
     def described(self, answers: Sequence[RequestEnergy]) -> dict[str, Any]:
-        """Return the energy (J) of a request's answers, its bounds and quality, and its part of the idle energy.
-
-        The idle energy so far is split in proportion to the energies of the requests so far.
-        """
-        found, requests_J = energy_of(answers), self._sharing.requests_J
+        """Return the energy (J) of a request's answers, its bounds and quality, and its part of the idle energy."""
+        found = energy_of(answers)
         described = {
             "quality": "unknown",
             "provisional": not all([one.is_settled for one in answers]),
@@ -97,7 +94,7 @@ class EnergySampling:
             "value_J": round(value_J, 6),
             "low_J": round(low_J, 6),
             "high_J": round(high_J, 6),
-            "idle_J": round(value_J * self._sharing.idle_J / requests_J, 6) if requests_J > 0 else None,
+            "idle_J": None if (idle_J := self._sharing.idle_of(answers)) is None else round(idle_J, 6),
             **described,
             "quality": "modelled" if "modelled" in [one.quality for one in answers] else "measured",
         }

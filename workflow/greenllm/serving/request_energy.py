@@ -176,6 +176,17 @@ class EnergySharing:
             self._unshared.clear()
             return True
 
+    def idle_of(self, answers: Sequence[RequestEnergy]) -> float | None:
+        """Return a request's part (J) of the idle energy so far, in proportion to the energies of requests so far.
+
+        The request's own open part counts among these, so the part is never more than the whole. None: unknown.
+        """
+        found = energy_of(answers)
+        if found is None:
+            return None
+        requests_J = self.requests_J + sum(one.open_J.value for one in answers if one.open_J is not None)
+        return found.value * self.idle_J / requests_J if requests_J > 0 else None
+
     def find_costs(self) -> None:
         """Find anew what tokens cost, if enough intervals have passed since the last time."""
         with self._lock:
