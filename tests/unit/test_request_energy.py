@@ -19,6 +19,7 @@ from prometheus_client import CollectorRegistry
 from greenllm.engines import Completion
 from greenllm.estimate import Interval
 from greenllm.meter.own_energy import EnergyGrowth
+from greenllm.serving import energy_sampling
 from greenllm.serving.energy_sampling import STOPPED, EnergySampling
 from greenllm.serving.metrics import EnergyMetrics
 from greenllm.serving.request_energy import EnergySharing, RequestEnergy, SharedInterval
@@ -191,6 +192,18 @@ def test_a_failure_is_reported_once_and_requests_go_on_without_their_energy(
     said = capsys.readouterr().err
     assert said.count("greenllm serve: counting energy failed; it is unknown from now on") == 1
     assert said.count("ValueError: a counter cannot go back") == 1
+
+
+def test_the_oldest_answers_make_room_for_new_ones(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(energy_sampling, "MOST_KEPT", 2)
+    sampling = EnergySampling(1, 0, EnergyMetrics(CollectorRegistry()))
+    for name in ("one", "two", "three"):
+        sampling.keep(name, [RequestEnergy(1, 1)])
+    assert [sampling.of(name) is not None for name in ("one", "two", "three")] == [False, True, True]
+    monkeypatch.setattr(energy_sampling, "KEPT_S", 0.0)
+    time.sleep(0.01)
+    assert sampling.of("three") is None
+    sampling.close()
 
 
 def intervals(count: int, prompt: tuple[int, int], generated: tuple[int, int], idle: bool) -> list[IntervalWork]:

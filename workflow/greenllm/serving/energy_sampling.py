@@ -4,6 +4,7 @@ import sys
 import threading
 import time
 import traceback
+from collections import OrderedDict
 from collections.abc import Sequence
 from typing import Any, Protocol
 
@@ -34,7 +35,8 @@ class EnergySampling:
         """Take the first sample. Raises UserError where $GREENLLM_METER_INTERVAL_S is bad."""
         self._energy = OwnEnergy(threads, gpus)
         self._sharing = EnergySharing(metrics.count)
-        self._kept: dict[str, tuple[float, Sequence[RequestEnergy]]] = {}
+        # Its first entry is found at once; a dict searches all the places of those that were removed before it.
+        self._kept: OrderedDict[str, tuple[float, Sequence[RequestEnergy]]] = OrderedDict()
         self._ending = threading.Event()
         self._energy.begin()
         self._thread = threading.Thread(target=self._watch, name="energy", daemon=True)
@@ -72,7 +74,7 @@ class EnergySampling:
         now_s = time.monotonic()
         self._kept[request_id] = now_s, answers
         while len(self._kept) > MOST_KEPT or next(iter(self._kept.values()))[0] < now_s - KEPT_S:
-            del self._kept[next(iter(self._kept))]
+            self._kept.popitem(last=False)
 
     def of(self, request_id: str) -> dict[str, Any] | None:
         """Return a request's energy as JSON; None where it is not kept, or not any more."""

@@ -227,10 +227,11 @@ class EnergySharing:
         inside = [(batch, part) for batch in self._batches if (part := batch.part_in(growth.begin_s, growth.end_s)) > 0]
         seconds = [(batch.end_s - batch.begin_s) * part for batch, part in inside]
         busy_s = sum(seconds)
-        prompt, generated = (
-            sum(part * sum(getattr(one, kind) for one in batch.requests) for batch, part in inside)
-            for kind in ("prompt_tokens", "generated_tokens")
-        )
+        prompt = generated = 0.0
+        for batch, part in inside:
+            for request in batch.requests:
+                prompt += part * request.prompt_tokens
+                generated += part * request.generated_tokens
         energy_J = growth.energy_J.value if growth.energy_J is not None else 0.0
         work = IntervalWork(span_s, max(0.0, span_s - busy_s), prompt, generated, energy_J)
         idle = costs.idle_part(work) if inside else 1.0
