@@ -162,6 +162,15 @@ def test_what_another_device_saved_is_a_figure_apart(tmp_path):
     assert found(tmp_path, attempts).device_saving is None
 
 
+def test_a_plan_that_cost_more_is_not_said_to_save(tmp_path):
+    saved = found(tmp_path, [*training((2, 3), (5, 6)), ran("r", (6, 6.5), rule="report")])
+    assert " were saved; " in outcome_text(saved)[0]
+    lost = saved.model_copy(update={"saving": -41.0, "cost": 141.0, "cost_at_once": 100.0})
+    (said, *_) = outcome_text(lost)
+    assert "had they started at once, which is 41.0 gCO2e (41 %) more; " in said.replace("\u202f", " ")
+    assert "saved" not in said
+
+
 def test_a_paused_training_is_expected_to_take_all_its_parts(tmp_path):
     (run,) = earlier_runs(attribute_attempts(training((2, 3), (5, 6))).jobs)
     assert (run.name, run.duration_s) == ("train a", 2 * HOUR_S)

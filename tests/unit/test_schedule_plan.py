@@ -344,6 +344,8 @@ def test_a_saving_that_is_less_than_its_interval_keeps_its_digits(tmp_path):
     assert re.search(r"saves 11.2 gCO2e \(0 to 400\) \(60.9 %\)", plain(plan_text(unsure)))
     sure = one.model_copy(update={"saving": Interval(112.3, 90.0, 130.0)})
     assert "saves 112 gCO2e (90–130)" in plain(plan_text(sure))
+    dearer = one.model_copy(update={"saving": Interval(-112.3, -130.0, -90.0), "cost_at_once": 1123.0})
+    assert "as planned: 112 gCO2e (90–130) more (10 %)." in plain(plan_text(dearer))
 
 
 def plain(text: str) -> str:

@@ -15,11 +15,17 @@ MOST_NAMED = 5  # jobs of a sentence
 def plan_text(plan: SchedulePlan) -> str:
     """Return a plan's summary for the terminal."""
     later = sum(job.runs[0].start != job.at_once.start for job in plan.jobs)
-    share = f" ({percent(plan.saving.value / plan.cost_at_once)})" if plan.cost_at_once > 0 else ""
+    share = f" ({percent(abs(plan.saving.value) / plan.cost_at_once)})" if plan.cost_at_once > 0 else ""
+    loss = Interval(-plan.saving.value, -plan.saving.high, -plan.saving.low)
+    change = (
+        f"saves {_saving(plan.saving, plan.unit)}{share}"
+        if plan.saving.value >= 0
+        else f"{_saving(loss, plan.unit)} more{share}"
+    )
     lines = [
         f"{len(plan.jobs)} jobs from {plan.begin} to {plan.deadline} at the latest; {later} start later than at once.",
         f"Expected: {quantity(plan.cost_at_once, plan.unit)} at once, {quantity(plan.cost, plan.unit)} as planned: "
-        f"saves {_saving(plan.saving, plan.unit)}{share}.",
+        f"{change}.",
     ]
     if plan.starts_at_once:
         lines.append("No schedule was found that costs less, so jobs start as they would without a plan.")
@@ -57,14 +63,24 @@ def _named(places: Sequence[str]) -> str:
 
 def outcome_text(found: ScheduleOutcome) -> list[str]:
     """Return what a plan saved, for the page."""
-    share = percent(found.saving / found.cost_at_once) if found.cost_at_once > 0 else "–"
+    share = percent(abs(found.saving) / found.cost_at_once) if found.cost_at_once > 0 else "–"
+    happened = (
+        noted(
+            "{count} jobs ran by a plan for {objective}: {cost} instead of {at_once} had they started at once, so "
+            "{change} ({share}) were saved; the expected saving was {expected}."
+        )
+        if found.saving >= 0
+        else noted(
+            "{count} jobs ran by a plan for {objective}: {cost} instead of {at_once} had they started at once, which "
+            "is {change} ({share}) more; the expected saving was {expected}."
+        )
+    )
     lines = [
         text(
-            "{count} jobs ran by a plan for {objective}: {cost} instead of {at_once} had they started at once, so "
-            "{saving} ({share}) were saved; expected were {expected}.",
+            happened,
             count=len(found.jobs), objective=text(OBJECTIVES[found.objective]), cost=quantity(found.cost, found.unit),
-            at_once=quantity(found.cost_at_once, found.unit), saving=quantity(found.saving, found.unit), share=share,
-            expected=_saving(found.expected_saving, found.unit),
+            at_once=quantity(found.cost_at_once, found.unit), change=quantity(abs(found.saving), found.unit),
+            share=share, expected=_saving(found.expected_saving, found.unit),
         ),
         text(
             "With perfect knowledge of the signal, run times and energies {best} could have been saved; the regret is "
@@ -79,7 +95,7 @@ def outcome_text(found: ScheduleOutcome) -> list[str]:
         moved = [job for job in found.jobs if job.device_saving is not None]
         lines.append(
             text(
-                "{count} jobs ran on another device than without the plan, which saved {saving} on top, by earlier "
+                "{count} jobs ran on another device than without the plan, a further saving of {saving} by earlier "
                 "runs on that device: {jobs}. Weights differ between devices, and training energies of recipes on "
                 "different devices are not compared.",
                 count=len(moved),
