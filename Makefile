@@ -6,13 +6,18 @@ INSTALLED := .venv/installed
 # Cores that this process may use, not those of the whole machine.
 CORES ?= $(shell nproc)
 
-.PHONY: run test test-slurm quick check docs install gpu vllm harness tensorflow config
+.PHONY: run test test-unit test-integration test-slurm quick check docs install gpu vllm harness tensorflow config
 
 run: $(INSTALLED)
 	$(BIN)/snakemake --cores $(CORES)
 
-test: $(INSTALLED)
-	$(BIN)/pytest
+test: test-unit test-integration
+
+test-unit: $(INSTALLED)
+	$(BIN)/pytest tests/unit
+
+test-integration: $(INSTALLED)
+	$(BIN)/pytest tests/integration
 
 # On a real SLURM cluster of two nodes on this machine: needs root and Debian's slurm-wlm and munge, else it is skipped.
 test-slurm: $(INSTALLED)

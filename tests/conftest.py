@@ -6,6 +6,9 @@ from collections.abc import Generator
 
 import pytest
 
+# Read once, when numpy and torch are imported. What runs beside the tests would fight with more threads for the cores.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 # Things that only some machines have. A skip whose reason contains a word of $GREENLLM_REQUIRE (`compiler`, `root`, …)
 # becomes a failure: this machine must have it.
 REQUIRED = os.environ.get("GREENLLM_REQUIRE", "").split()
@@ -18,8 +21,12 @@ for number, handler in ((signal.SIGINT, signal.default_int_handler), (signal.SIG
 
 
 @pytest.fixture(autouse=True, scope="session")
-def environment_of_the_run() -> dict[str, str]:
-    """The environment at the start of the run, recorded before all other fixtures of the session."""
+def environment_of_the_run(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """The environment of the run, recorded before all other fixtures of the session.
+
+    Its leases are its own: no test waits for other jobs on this host, such as tests that run beside these.
+    """
+    os.environ["GREENLLM_LOCKS"] = str(tmp_path_factory.mktemp("locks"))
     return dict(os.environ)
 
 

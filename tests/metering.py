@@ -16,7 +16,7 @@ BURN = "import time\nend = time.process_time() + {seconds}\nwhile time.process_t
 
 def meter(*arguments: object, env: Mapping[str, str], **more: Any) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [*GREENLLM, "meter", *map(str, arguments)], env=env, capture_output=True, text=True, timeout=60, **more
+        [*GREENLLM, "meter", *map(str, arguments)], env=env, capture_output=True, text=True, timeout=120, **more
     )
 
 

@@ -20,7 +20,7 @@ from cluster.node import Node, SimulatedCounters, simulated_gpus
 PROGRAMS = ("munged", "slurmctld", "slurmd", "sbatch", "ip", "unshare", "cc")
 SEARCH_PATH = f"{os.environ.get('PATH', os.defpath)}:/usr/sbin:/sbin"
 CGROUPS = (Path("/sys/fs/cgroup"), Path("/sys/fs/cgroup/unified"))  # where version 2 is mounted
-UP_S, END_S = 30.0, 3.0  # longest wait for the cluster, and for a daemon that was asked to end
+UP_S, END_S = 120.0, 3.0  # longest wait for the cluster, and for a daemon that was asked to end
 REFRESH_S = 0.02  # between two values of the simulated counters
 READY = ("idle", "mixed", "allocated")
 

@@ -177,7 +177,7 @@ def test_a_process_outside_the_tree_burns_in_a_real_group(tmp_path, env, box, cl
     daemon = subprocess.Popen(["sh", "-c", f'read go < {bell}; "$@"; echo > {bell}', "sh", *in_box(box, 0.6)])
     option = ["--cgroup", str(box)] if claimed else []
     done = meter(*option, "--", "sh", "-c", f"echo > {bell}; read done < {bell}", env=env)
-    daemon.wait(timeout=30)
+    daemon.wait(timeout=60)
     assert (done.returncode, done.stderr) == (0, "")
     assert low_s < the_ledger(tmp_path)[-1]["cpu_s"] < high_s
 

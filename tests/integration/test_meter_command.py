@@ -77,7 +77,7 @@ def test_a_reader_sees_the_end_when_the_command_closes_its_output(env):
     running = start("--", "sh", "-c", "echo out; exec >&-; read line", env=env)
     assert running.stdout.read() == "out\n"  # although the command and the meter still run
     assert running.poll() is None
-    running.communicate("line\n", timeout=30)
+    running.communicate("line\n", timeout=60)
     assert running.returncode == 0
 
 
@@ -90,7 +90,7 @@ def test_each_signal_arrives_once(env, to_group, nested):
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGTERM, signal.SIGUSR1):
         (os.killpg if to_group else os.kill)(running.pid, number)
         _wait_until_handled(running.pid, number)
-    out, _ = running.communicate("", timeout=30)
+    out, _ = running.communicate("", timeout=60)
     assert out.split() == ["SIGINT", "SIGTERM", "SIGTERM", "SIGUSR1"]
     assert running.returncode == 0
 
@@ -132,7 +132,7 @@ def test_a_job_that_ends_with_an_error_after_sigterm_was_killed(tmp_path, env):
     running = start("--out", tmp_path / "log.json", "--", "sh", "-c", "echo ready; sleep 60", env=env)
     assert running.stdout.readline() == "ready\n"
     running.terminate()
-    running.communicate(timeout=30)
+    running.communicate(timeout=60)
     assert running.returncode == 128 + signal.SIGTERM
     assert json.loads((tmp_path / "log.json").read_text())["status"] == "killed"
 
@@ -277,7 +277,7 @@ def test_jobs_side_by_side_share_out_what_the_counters_counted(tmp_path, env):
     short_s, long_s = known(short.cpu_s), known(long.cpu_s)
     assert short_s > 0.7
     assert long_s > 1.4
-    assert long_s - short_s == pytest.approx(0.7, abs=0.2)  # the start of the interpreters cancels out
+    assert long_s - short_s == pytest.approx(0.7, abs=0.35)  # the start of the interpreters cancels out
     assert not long.partial
     assert known(long.energy).value < 0.5 * (200 * seconds)  # the platform is not in the sum
 
@@ -333,7 +333,7 @@ signal.pause()
     assert running.stdout.readline() == "burnt\n"
     wait_for_lines(tmp_path, 5)
     assert the_ledger(tmp_path)[-1][4] - before_s > 0.5
-    running.communicate("\n", timeout=30)
+    running.communicate("\n", timeout=60)
     assert running.returncode == 128 + signal.SIGTERM
 
 
@@ -343,7 +343,7 @@ def test_what_left_the_session_is_still_the_jobs_and_gets_its_signals(tmp_path, 
     assert running.stdout.readline() == "ready\n"
     running.terminate()
     subprocess.run(["sleep", "0.3"], check=True)
-    out, _ = running.communicate("", timeout=30)
+    out, _ = running.communicate("", timeout=60)
     assert out == "SIGTERM\n"
     assert the_ledger(tmp_path)[-1]["cpu_s"] > 0.25
 
@@ -381,9 +381,9 @@ def test_jobs_wait_for_processors_in_the_order_they_came(tmp_path, env):
         waiting.append(start("--threads", 64, "--", "sh", "-c", f"echo {name} >> {order}", env=env))
         assert f"waiting for {len(os.sched_getaffinity(0))} of" in waiting[-1].stderr.readline()
     assert not order.exists()
-    first.communicate("line\n", timeout=30)
+    first.communicate("line\n", timeout=60)
     for one in waiting:
-        one.communicate(timeout=30)
+        one.communicate(timeout=60)
     assert order.read_text().split() == ["second", "third"]
 
 
@@ -545,7 +545,7 @@ def test_root_only_rapl_names_the_command_and_locks_are_shared_among_users(tmp_p
     )
     assert refused.returncode == 2
     assert "not free" in refused.stderr
-    holding.communicate("line\n", timeout=30)
+    holding.communicate("line\n", timeout=60)
 
 
 @pytest.mark.parametrize(

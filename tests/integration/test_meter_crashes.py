@@ -20,7 +20,7 @@ def test_a_killed_meter_leaves_a_ledger_that_counts_and_a_lease_that_holds(tmp_p
     assert running.stdout.readline() == "ready\n"
     wait_for_lines(tmp_path, 10)
     running.kill()
-    running.wait(timeout=10)
+    running.wait(timeout=60)
     refused = meter("--exclusive", "--wait", "0.2", "--", "true", env=environment)
     assert refused.returncode == 2
     assert "not free after" in refused.stderr
@@ -40,7 +40,7 @@ def test_when_meter_and_job_are_killed_what_the_ledger_holds_counts_and_the_leas
     assert running.stdout.readline() == "ready\n"
     path = wait_for_lines(tmp_path, 10)
     os.killpg(running.pid, signal.SIGKILL)
-    running.wait(timeout=10)
+    running.wait(timeout=60)
     with path.open("ab") as file:
         file.write(b"[123.4,5")  # what a power loss leaves of a line
     (job,) = attribute(tmp_path / "ledger").jobs

@@ -158,7 +158,7 @@ def test_gpus_are_leased_within_what_is_visible_and_one_job_has_each(tmp_path, e
     third = start("--gpus", 1, "--", *show, env=visible)
     assert "waiting for 1 of 2 GPUs" in third.stderr.readline()
     for one in (first, second, third):
-        one.communicate("line\n", timeout=30)
+        one.communicate("line\n", timeout=60)
         assert one.returncode == 0
     refused = meter("--gpus", 3, "--", "true", env=visible)
     assert refused.returncode == 2

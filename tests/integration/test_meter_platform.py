@@ -178,7 +178,7 @@ def test_signals_to_the_jobs_group_do_not_reach_the_command(tmp_path, env):
     )
     until(runs.exists)
     os.killpg(running.pid, signal.SIGINT)
-    running.wait(timeout=30)
+    running.wait(timeout=60)
     assert platform(json.loads((tmp_path / "log.json").read_text()))["energy_J"]["value"] > 0
 
 

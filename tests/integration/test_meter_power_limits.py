@@ -48,7 +48,7 @@ def gpus(tmp_path: Path, env: dict[str, str]) -> dict[str, str]:
 def kill(running: Piped) -> None:
     """Kill the meter alone."""
     running.kill()
-    running.wait(timeout=10)
+    running.wait(timeout=60)
 
 
 def test_the_limit_is_in_force_for_the_job_alone_and_recorded_in_its_ledger(tmp_path, gpus):
@@ -106,7 +106,7 @@ def kill_a_job_that_set_300_W(gpus: dict[str, str]) -> None:
     )
     assert running.stdout.readline() == "ready\n"
     os.killpg(running.pid, signal.SIGKILL)
-    running.wait(timeout=10)
+    running.wait(timeout=60)
 
 
 def test_a_limit_after_that_of_a_killed_job_restores_the_one_before_both(gpus):
@@ -125,9 +125,9 @@ def test_jobs_with_other_limits_wait_for_the_lease_of_their_gpu(gpus):
     second = start("--gpus", 1, "--power-limit", 400, "--", *show, env=one_gpu)
     assert "waiting for 1 of 1 GPU" in second.stderr.readline()
     assert limits(gpus) == [300, 700]
-    first.communicate("end\n", timeout=30)
+    first.communicate("end\n", timeout=60)
     assert second.stdout.readline() == "400 700\n"
-    second.communicate("end\n", timeout=30)
+    second.communicate("end\n", timeout=60)
     assert (first.returncode, second.returncode) == (0, 0)
     assert limits(gpus) == [700, 700]
 
@@ -249,7 +249,7 @@ def test_restored_in_runs_that_end_at_random_by_term_or_kill(tmp_path, gpus):
         running = start("--gpus", 2, "--power-limit", 300, "--", "sleep", "60", env=environment, process_group=0)
         time.sleep(chance.uniform(0, 0.6))  # at any point of its start, or later
         os.killpg(running.pid, by)
-        running.communicate(timeout=30)
+        running.communicate(timeout=60)
         if by == signal.SIGKILL:
             assert meter("--", "true", env=gpus).returncode == 0
         assert limits(gpus) == [700, 700], (number, by)

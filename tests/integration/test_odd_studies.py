@@ -71,7 +71,7 @@ def test_home_is_meant_by_a_tilde_in_each_key(folder, tmp_path):
     (folder / "it's {my} $data.csv").rename(home / "data/rows.csv")
     settings = study(results="~/results", data_folder="~/data")
     settings["experiments"]["a"]["data"]["train"] = "rows.csv"
-    environment = {"HOME": str(home), "PATH": "/usr/bin:/bin"}
+    environment = {"HOME": str(home), "PATH": "/usr/bin:/bin", "GREENLLM_LOCKS": str(tmp_path / "locks")}
     done = snakemake(folder, settings, "--until", "collect", env=environment)
     assert done.returncode == 0, done.stdout + done.stderr
     assert (home / "results/data/a/collected/card.json").is_file()

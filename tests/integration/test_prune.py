@@ -89,7 +89,7 @@ def test_whole_layers(trained, data, tmp_path):
 
 def test_several_processes_recover_one_model(trained, data, tmp_path):
     """The training settings alone set the processes: `recover` may be left out."""
-    prune(trained, data, tmp_path, "structured: 0.5", processes=2, more=["--threads", "2"])
+    prune(trained, data, tmp_path, "structured: 0.5", processes=2, epochs=0.2, more=["--threads", "2"])
     report = json.loads((tmp_path / "model" / "training.json").read_text())
     assert (report["world_size"], report["wrapper"]) == (2, "DistributedDataParallel")
 

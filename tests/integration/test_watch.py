@@ -147,7 +147,7 @@ def test_a_job_without_earlier_ones_leaves_nothing_known(tmp_path, env):
 def test_a_job_whose_meter_was_killed_does_not_run(tmp_path, env):
     running = begin(1, tmp_path, env)
     running.kill()
-    running.wait(timeout=10)
+    running.wait(timeout=60)
     frame = watched(tmp_path)
     assert not frame["running"]
     assert frame["runs"][0]["jobs"] | {"total": 0} == {
@@ -230,7 +230,7 @@ def test_a_terminal_shows_one_screen_and_then_the_next(tmp_path, env):
     while text.count(b"\x1b[H\x1b[J") < 3:
         text += os.read(ours, 4096)
     watching.send_signal(signal.SIGINT)
-    assert watching.wait(timeout=30) == 130
+    assert watching.wait(timeout=60) == 130
     os.close(ours)
     running.communicate("")
     frame = text.decode().split("\x1b[H\x1b[J")[1]

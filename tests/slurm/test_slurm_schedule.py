@@ -13,7 +13,7 @@ from cluster.workflow import ROOT, Workflow
 from compressed_signal import CompressedSignal, read, rfc3339, two_experiments, unix
 
 GREENLLM = Path(sys.executable).with_name("greenllm")
-LOW_S = (40.0, 85.0)  # after the call of `greenllm plan`, which a busy machine delays
+LOW_S = (60.0, 105.0)  # after the call of `greenllm plan`, which a busy machine delays
 HANDOVER_S = 15
 TARGET = ("--until", "preprocess")
 # Both nodes at once, and beside the planned start an option that the profile asks for.
@@ -38,7 +38,7 @@ class Done:
 def done(cluster: SlurmCluster, tmp_path_factory: pytest.TempPathFactory) -> Done:
     """Two experiments whose data are collected on this host and prepared on both nodes, by a plan."""
     workflow = Workflow(cluster, tmp_path_factory.mktemp("schedule"))
-    study = two_experiments(workflow.folder, max_delay="60s")
+    study = two_experiments(workflow.folder, max_delay="80s")
     signal = CompressedSignal(time.time(), *LOW_S)
     signal.write(workflow.folder / "signal.csv")
     place = ("--snakefile", f"{ROOT}/Snakefile", "--directory", f"{workflow.folder}")
