@@ -107,7 +107,8 @@ def test_the_graph_of_the_last_token_answers_as_the_graph_of_all_tokens(quantize
     prompts = [texts[-1], texts[0], texts[-1] + texts[0]]  # of several lengths: padded together
     answers = earlier.generate(prompts, 4, confidence=True)
     assert engine.generate(prompts, 4, confidence=True) == answers
-    assert isinstance(engine, ScoresTokens) and isinstance(earlier, ScoresTokens)
+    assert isinstance(engine, ScoresTokens)
+    assert isinstance(earlier, ScoresTokens)
     assert engine.score(texts) == earlier.score(texts)
     assert engine.generate(prompts, 4, confidence=True) == answers
 
