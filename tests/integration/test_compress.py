@@ -1,6 +1,7 @@
 """`greenllm compress`: a small trained model, quantised by ONNX Runtime GenAI's model builder."""
 
 import json
+import shutil
 
 import pytest
 from prepared_data import rows, train_command, write_prepared
@@ -8,7 +9,7 @@ from tiny_models import compress
 from transformers import LlamaConfig, LlamaForCausalLM
 
 from greenllm.cli import main
-from greenllm.engines import load_engine
+from greenllm.engines import ScoresTokens, load_engine
 from greenllm.model_folder.manifest import read_manifest
 
 RECIPE = '{"from": "baseline", "quantize": "int8"}'
@@ -91,6 +92,25 @@ def test_the_same_model_gives_the_same_bytes(trained, quantized, tmp_path):
     assert {file.name: file.read_bytes() for file in out.iterdir()} == {
         file.name: file.read_bytes() for file in quantized.iterdir()
     }
+
+
+def test_the_graph_of_the_last_token_answers_as_the_graph_of_all_tokens(quantized, tmp_path):
+    import onnx
+
+    graph = onnx.load(quantized / "last_token.onnx", load_external_data=False).graph
+    assert graph.output[0].type.tensor_type.shape.dim[1].dim_value == 1
+    alone = tmp_path / "alone"  # as a folder of an earlier version
+    shutil.copytree(quantized, alone)
+    (alone / "last_token.onnx").unlink()
+    engine, earlier = (load_engine(folder, threads=1, device="cpu") for folder in (quantized, alone))
+    texts = sorted({row["prompt"] for row in rows("test", 30)}, key=len)
+    prompts = [texts[-1], texts[0], texts[-1] + texts[0]]  # of several lengths: padded together
+    answers = earlier.generate(prompts, 4, confidence=True)
+    assert engine.generate(prompts, 4, confidence=True) == answers
+    assert isinstance(engine, ScoresTokens)
+    assert isinstance(earlier, ScoresTokens)
+    assert engine.score(texts) == earlier.score(texts)
+    assert engine.generate(prompts, 4, confidence=True) == answers
 
 
 def test_the_model_names_the_builders_version_not_a_commit_of_the_surrounding_repository(quantized):

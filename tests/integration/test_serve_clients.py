@@ -107,7 +107,7 @@ def tasks(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "generated.yaml").write_text(
         f"task: tiny_generated\noutput_type: generate_until\n{common}"
         'doc_to_target: "{{choices[right]}}"\nmetric_list: [{metric: exact_match}]\n'
-        "generation_kwargs: {until: ['?', 'Q:'], max_gen_toks: 8}\n"
+        "generation_kwargs: {until: ['?', 'Q:', 'A:', '</s>', '@@', '##'], max_gen_toks: 8}\n"
     )
     return folder
 

@@ -244,6 +244,9 @@ def test_a_folder_without_ledgers_is_told_in_a_line_that_names_the_right_one(tmp
     assert f"{ledgers}: no ledgers in it" in empty.stderr
     assert attribute(ledgers).jobs == []
     write(ledgers, START, *SAMPLES, ENDED)
+    run_file = ledgers.parent / "runs" / "run.jsonl"  # has a ledger's place in the results folder, and is none
+    run_file.parent.mkdir()
+    run_file.write_text("{}\n")
     for folder in (ledgers / "node", ledgers.parent):
         wrong = attributed(folder)
         assert (wrong.returncode, wrong.stdout, wrong.stderr.count("\n")) == (2, "", 1)

@@ -19,6 +19,7 @@ from prometheus_client import CollectorRegistry
 from greenllm.engines import Completion
 from greenllm.estimate import Interval
 from greenllm.meter.own_energy import EnergyGrowth
+from greenllm.serving import energy_sampling
 from greenllm.serving.energy_sampling import STOPPED, EnergySampling
 from greenllm.serving.metrics import EnergyMetrics
 from greenllm.serving.request_energy import EnergySharing, RequestEnergy, SharedInterval
@@ -114,6 +115,17 @@ def test_an_answer_has_a_provisional_energy_by_the_latest_power_until_its_interv
     assert one.is_settled
 
 
+def test_a_provisional_answer_has_no_more_than_the_idle_energy_so_far() -> None:
+    sharing, early, late = EnergySharing(), RequestEnergy(1, 1), RequestEnergy(1, 1)
+    sharing.begin_batch(0.9)
+    sharing.end_batch(1.0, [early])
+    sharing.add(growth(0, 1, 20.0))  # 2 J of it are the first request's
+    assert sharing.idle_of([early]) == pytest.approx(18.0)
+    sharing.begin_batch(1.0)
+    sharing.end_batch(1.5, [late])  # 10 J, in an interval that is not over
+    assert sharing.idle_of([late]) == pytest.approx(18.0 * 10 / (2 + 10))
+
+
 def test_a_batch_that_ended_while_an_interval_was_being_added_is_not_counted_twice() -> None:
     sharing, request = EnergySharing(), RequestEnergy(1, 1)
     sharing.add(growth(0, 1, 20.0))
@@ -180,6 +192,18 @@ def test_a_failure_is_reported_once_and_requests_go_on_without_their_energy(
     said = capsys.readouterr().err
     assert said.count("greenllm serve: counting energy failed; it is unknown from now on") == 1
     assert said.count("ValueError: a counter cannot go back") == 1
+
+
+def test_the_oldest_answers_make_room_for_new_ones(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(energy_sampling, "MOST_KEPT", 2)
+    sampling = EnergySampling(1, 0, EnergyMetrics(CollectorRegistry()))
+    for name in ("one", "two", "three"):
+        sampling.keep(name, [RequestEnergy(1, 1)])
+    assert [sampling.of(name) is not None for name in ("one", "two", "three")] == [False, True, True]
+    monkeypatch.setattr(energy_sampling, "KEPT_S", 0.0)
+    time.sleep(0.01)
+    assert sampling.of("three") is None
+    sampling.close()
 
 
 def intervals(count: int, prompt: tuple[int, int], generated: tuple[int, int], idle: bool) -> list[IntervalWork]:

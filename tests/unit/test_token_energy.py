@@ -25,6 +25,7 @@ from greenllm.comparison.token_energy import (
 from greenllm.documents.measurement import MeasuredRound
 from greenllm.estimate import Estimate, Parameter
 from greenllm.files import write_json
+from greenllm.model_folder.manifest import Manifest
 from greenllm.report.tables.comparison import comparison
 from greenllm.study.results import read_study
 
@@ -164,6 +165,14 @@ def test_the_account_has_it_and_recommend_says_what_requests_would_take(
     decided = json.loads(capsys.readouterr().out)["support"]["requests_of_this_length"]
     assert decided["int8"]["extrapolates"] is True
     assert decided["baseline"]["energy_J"]["value"] > 3 * decided["int8"]["energy_J"]["value"]
+
+    bundle = study.results / "deployments/support/int8/seed-1/bundle"
+    bundle.mkdir(parents=True, exist_ok=True)
+    Manifest(context=64).write(bundle)
+    assert main(["recommend", str(study.results), *requests[:5], "60"]) == 0
+    said = capsys.readouterr().out
+    assert "int8: 10,000 requests of 50 tokens in and 60 out: unknown, the model's context is 64 tokens" in said
+    assert "baseline: 10,000 requests of 50 tokens in and 60 out take" in said
 
 
 def test_requests_of_one_length_say_why_it_is_unknown(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

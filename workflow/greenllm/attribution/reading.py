@@ -64,6 +64,8 @@ def starts_by_boot(folder: Path) -> dict[str | None, dict[Path, StartRecord | No
 
 def check_folder(folder: Path) -> None:
     """Raise UserError where a folder is no ledger folder, or holds no ledgers."""
+    if any(folder.glob("ledger/*/*.jsonl")):  # beside it are the run files, which have a ledger's ending
+        raise UserError(f"{folder}: no ledgers in it, but in a folder below: name {folder / 'ledger'}")
     if _paths(folder):
         return
     if any(folder.glob("*.jsonl")):

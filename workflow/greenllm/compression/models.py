@@ -69,5 +69,5 @@ def report(folder: Path, parent: Path, *, recipe: str, **details: Any) -> None:
 
 
 def _bytes(folder: Path) -> int:
-    """Return the size of a model's weights on disk (with ONNX: of the graph, too)."""
+    """Return the size of a model's weights on disk (with ONNX: of the graphs, too)."""
     return sum(file.stat().st_size for end in ("*.safetensors", "*.onnx*") for file in folder.glob(end))

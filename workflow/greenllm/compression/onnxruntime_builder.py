@@ -7,6 +7,7 @@ import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
+from greenllm.compression.last_token import write_last_token_graph
 from greenllm.errors import UserError
 from greenllm.model_folder.manifest import Precision
 
@@ -17,7 +18,7 @@ def build(model: Path, out: Path, *, precision: Precision, options: Mapping[str,
     `options` are the builder's extra options, such as algo_config and block_size. For int8 and int4 the default is
     symmetric, round to nearest, one scale for each block of 32 weights; activations are quantised to int8 on the fly
     (the builder's default for the CPU: MatMulNBits with accuracy level 4). fp32 quantises nothing. Nothing is
-    downloaded.
+    downloaded. A graph of the last token's logits is added, with which the engine answers.
 
     Raises `UserError` if the builder does not know the model's architecture, or fails.
     """
@@ -37,6 +38,7 @@ def build(model: Path, out: Path, *, precision: Precision, options: Mapping[str,
         # The builder's progress goes straight to our standard error.
         done = subprocess.run(command, env=environment, text=True, stdout=2, stderr=subprocess.PIPE, check=False)
     if done.returncode == 0:
+        write_last_token_graph(out)
         return
     last = (done.stderr.strip().splitlines() or ["no message"])[-1]
     if last.startswith("NotImplementedError"):

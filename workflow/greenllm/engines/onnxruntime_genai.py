@@ -18,6 +18,7 @@ from greenllm.engines.scored_prompts import scored_prompts
 from greenllm.engines.scoring import likelihoods
 from greenllm.engines.text import Text, token_ids
 from greenllm.errors import UserError
+from greenllm.model_folder.graphs import ALL_TOKENS, LAST_TOKEN
 from greenllm.model_folder.manifest import Manifest
 from greenllm.tokens import read_settings_file
 
@@ -33,7 +34,11 @@ LENGTH_STEP = 128
 
 
 class OnnxRuntimeGenAI:
-    """A model folder written by `onnxruntime_genai.models.builder`, run on the CPU."""
+    """A model folder written by `onnxruntime_genai.models.builder`, run on the CPU.
+
+    It answers with the graph of the last token's logits, if the folder has one. The first text to score loads the graph
+    of all logits in its place, which answers from then on, too: with the same tokens, but more slowly.
+    """
 
     name = "onnxruntime-genai"
     gpus = 0
@@ -51,6 +56,7 @@ class OnnxRuntimeGenAI:
         self.text = Text(folder)
         self._end = token_ids(settings.get("eos_token_id"))
         onnxruntime_genai.disable_telemetry_events()
+        self._graph = LAST_TOKEN if (folder / LAST_TOKEN).is_file() else None  # None: the only one
         self._last: tuple[tuple[int, int], onnxruntime_genai.Generator] | None = None
         self._model: onnxruntime_genai.Model | None = None
         self.use_threads(threads)
@@ -72,7 +78,8 @@ class OnnxRuntimeGenAI:
         self.unload()  # first, so that the model is never in memory twice
         # Idle threads sleep: spinning takes up to twice the processor time for the same answers.
         session = {"intra_op_num_threads": self._threads, "session.intra_op.allow_spinning": "0"}
-        overlay = {"model": {"pad_token_id": PADDING, "decoder": {"session_options": session}}}
+        decoder = {"session_options": session} | ({"filename": self._graph} if self._graph else {})
+        overlay = {"model": {"pad_token_id": PADDING, "decoder": decoder}}
         try:
             config = onnxruntime_genai.Config(str(self._folder))
             config.overlay(json.dumps(overlay))
@@ -159,8 +166,7 @@ class OnnxRuntimeGenAI:
 
     def _logits(self, row: list[int]) -> NDArray[np.float32]:
         """Return the logits after each token of a row, of shape (tokens, vocabulary)."""
-        generator = self._reading(_padded([row]), max_length=len(row))
-        logits: NDArray[np.float32] = generator.get_output("logits")[0].astype(np.float32, copy=False)
+        logits: NDArray[np.float32] = self._read_all(_padded([row]))[0]
         return logits
 
     def _nats(self, rows: list[list[int]]) -> list[float]:
@@ -186,10 +192,16 @@ class OnnxRuntimeGenAI:
     def _all_logits(self, rows: list[list[int]]) -> tuple[NDArray[np.float32], NDArray[np.int32]]:
         """Return the logits that predict each token but the first, and the padded rows of token ids."""
         padded = _padded(rows)
-        # The logits of all positions, unlike get_logits, which returns those of each row's last.
-        read = np.ascontiguousarray(padded[:, :-1])
-        logits = self._reading(read, max_length=read.shape[1]).get_output("logits")
-        return logits.astype(np.float32, copy=False), padded
+        return self._read_all(np.ascontiguousarray(padded[:, :-1])), padded
+
+    def _read_all(self, padded: NDArray[np.int32]) -> NDArray[np.float32]:
+        """Return the logits after all tokens of padded rows, of shape (rows, tokens, vocabulary)."""
+        if self._graph == LAST_TOKEN:
+            self._graph = ALL_TOKENS
+            self.load()
+        # Unlike get_logits, which returns those of each row's last token.
+        logits = self._reading(padded, max_length=padded.shape[1]).get_output("logits")
+        return np.asarray(logits, dtype=np.float32)
 
 
 def _only(tokens: Sequence[int], shape: tuple[int, ...]) -> NDArray[np.float32]:

@@ -10,7 +10,6 @@ from greenllm.footprint.draws import Array, Drawn
 
 J_PER_kWh = 3.6e6
 HOURS_PER_YEAR = 8760.0
-SECONDS_PER_YEAR = 3600 * HOURS_PER_YEAR
 
 Number = TypeVar("Number", float, Array, Drawn)
 

@@ -30,11 +30,6 @@ class SignalFile:
     series: RecordedSeries
     weight: float
 
-    @property
-    def is_carbon(self) -> bool:
-        """Whether it is carbon intensity; otherwise a price."""
-        return self.series.unit == CARBON_UNIT
-
     def known_until(self, begin_s: float) -> float:
         """Return until when there are values from a time on without a gap (Unix time, s)."""
         until = begin_s

@@ -4,6 +4,7 @@ import sys
 import threading
 import time
 import traceback
+from collections import OrderedDict
 from collections.abc import Sequence
 from typing import Any, Protocol
 
@@ -34,7 +35,8 @@ class EnergySampling:
         """Take the first sample. Raises UserError where $GREENLLM_METER_INTERVAL_S is bad."""
         self._energy = OwnEnergy(threads, gpus)
         self._sharing = EnergySharing(metrics.count)
-        self._kept: dict[str, tuple[float, Sequence[RequestEnergy]]] = {}
+        # Its first entry is found at once; a dict searches all the places of those that were removed before it.
+        self._kept: OrderedDict[str, tuple[float, Sequence[RequestEnergy]]] = OrderedDict()
         self._ending = threading.Event()
         self._energy.begin()
         self._thread = threading.Thread(target=self._watch, name="energy", daemon=True)
@@ -72,7 +74,7 @@ class EnergySampling:
         now_s = time.monotonic()
         self._kept[request_id] = now_s, answers
         while len(self._kept) > MOST_KEPT or next(iter(self._kept.values()))[0] < now_s - KEPT_S:
-            del self._kept[next(iter(self._kept))]
+            self._kept.popitem(last=False)
 
     def of(self, request_id: str) -> dict[str, Any] | None:
         """Return a request's energy as JSON; None where it is not kept, or not any more."""
@@ -80,11 +82,8 @@ class EnergySampling:
         return self.described(answers) if answers and kept_s >= time.monotonic() - KEPT_S else None
 
     def described(self, answers: Sequence[RequestEnergy]) -> dict[str, Any]:
-        """Return the energy (J) of a request's answers, its bounds and quality, and its part of the idle energy.
-
-        The idle energy so far is split in proportion to the energies of the requests so far.
-        """
-        found, requests_J = energy_of(answers), self._sharing.requests_J
+        """Return the energy (J) of a request's answers, its bounds and quality, and its part of the idle energy."""
+        found = energy_of(answers)
         described = {
             "quality": "unknown",
             "provisional": not all([one.is_settled for one in answers]),
@@ -97,7 +96,7 @@ class EnergySampling:
             "value_J": round(value_J, 6),
             "low_J": round(low_J, 6),
             "high_J": round(high_J, 6),
-            "idle_J": round(value_J * self._sharing.idle_J / requests_J, 6) if requests_J > 0 else None,
+            "idle_J": None if (idle_J := self._sharing.idle_of(answers)) is None else round(idle_J, 6),
             **described,
             "quality": "modelled" if "modelled" in [one.quality for one in answers] else "measured",
         }

@@ -25,9 +25,8 @@ from pydantic import (
 from greenllm.engines import Prompt
 from greenllm.engines.decoding_choice import Decoding
 
-# The limits of OpenAI's interface.
-MOST_STOPS = 4
-MOST_CHOICES = 128
+MOST_STOPS = 16  # OpenAI's interface allows 4, but tasks of lm-evaluation-harness send more
+MOST_CHOICES = 128  # the limit of OpenAI's interface
 
 
 def _only(*values: object, because: str = "") -> AfterValidator:

@@ -176,6 +176,17 @@ class EnergySharing:
             self._unshared.clear()
             return True
 
+    def idle_of(self, answers: Sequence[RequestEnergy]) -> float | None:
+        """Return a request's part (J) of the idle energy so far, in proportion to the energies of requests so far.
+
+        The request's own open part counts among these, so the part is never more than the whole. None: unknown.
+        """
+        found = energy_of(answers)
+        if found is None:
+            return None
+        requests_J = self.requests_J + sum(one.open_J.value for one in answers if one.open_J is not None)
+        return found.value * self.idle_J / requests_J if requests_J > 0 else None
+
     def find_costs(self) -> None:
         """Find anew what tokens cost, if enough intervals have passed since the last time."""
         with self._lock:
@@ -216,10 +227,11 @@ class EnergySharing:
         inside = [(batch, part) for batch in self._batches if (part := batch.part_in(growth.begin_s, growth.end_s)) > 0]
         seconds = [(batch.end_s - batch.begin_s) * part for batch, part in inside]
         busy_s = sum(seconds)
-        prompt, generated = (
-            sum(part * sum(getattr(one, kind) for one in batch.requests) for batch, part in inside)
-            for kind in ("prompt_tokens", "generated_tokens")
-        )
+        prompt = generated = 0.0
+        for batch, part in inside:
+            for request in batch.requests:
+                prompt += part * request.prompt_tokens
+                generated += part * request.generated_tokens
         energy_J = growth.energy_J.value if growth.energy_J is not None else 0.0
         work = IntervalWork(span_s, max(0.0, span_s - busy_s), prompt, generated, energy_J)
         idle = costs.idle_part(work) if inside else 1.0

@@ -46,7 +46,7 @@ def run(arguments: argparse.Namespace) -> int:
                 name: {
                     **experiments[name].recommendation.model_dump(),
                     "sentence": found[name].sentence,
-                    **_requests_json(arguments, experiments[name]),
+                    **_requests_json(arguments, name, experiments[name]),
                 }
                 for name in chosen
             }
@@ -57,7 +57,7 @@ def run(arguments: argparse.Namespace) -> int:
         unsteady = None if experiments[name].comparison.steady else one.twin
         said = (one.sentence, one.nothing_to_compare, unsteady, one.note)
         print(f"{name}: {' '.join(part for part in said if part)}")
-        for line in _requests_lines(arguments, experiments[name]):
+        for line in _requests_lines(arguments, name, experiments[name]):
             print(f"  {line}")
     return 0
 
@@ -76,12 +76,15 @@ def _check_lengths(arguments: argparse.Namespace) -> None:
             raise UserError(f"{option} {value}: expected at least 1")
 
 
-def _requests(arguments: argparse.Namespace, row: "RecipeRow") -> "tuple[Interval | None, str | None]":
+def _requests(arguments: argparse.Namespace, experiment: str, row: "RecipeRow") -> "tuple[Interval | None, str | None]":
     """Return what the requests that are asked for would take of a recipe (J), or None and why that is unknown."""
     from greenllm.comparison.token_energy import TokenEnergyUnknown, energy_of_requests
 
     if row.token_energy is None:
         return None, row.token_energy_reason or row.reason
+    context, tokens = _context(arguments.results, experiment, row), arguments.tokens_in + arguments.tokens_out
+    if context is not None and tokens > context:
+        return None, f"the model's context is {context} tokens"
     try:
         lengths = arguments.requests, arguments.tokens_in, arguments.tokens_out
         return energy_of_requests(row.token_energy, *lengths), None
@@ -89,14 +92,26 @@ def _requests(arguments: argparse.Namespace, row: "RecipeRow") -> "tuple[Interva
         return None, str(unknown)
 
 
-def _requests_json(arguments: argparse.Namespace, experiment: "ExperimentAccount") -> dict[str, Any]:
+def _context(results: Path, experiment: str, row: "RecipeRow") -> int | None:
+    """Return the number of tokens that a recipe's model can read and write; None if that is not known here."""
+    from greenllm.model_folder.manifest import FILE, read_manifest
+    from greenllm.study import layout
+
+    for seed in row.seeds_measured:
+        bundle = layout.located(layout.BUNDLE, results, experiment=experiment, recipe=row.recipe, seed=seed)
+        if (bundle / FILE).is_file():
+            return read_manifest(bundle).context
+    return None
+
+
+def _requests_json(arguments: argparse.Namespace, name: str, experiment: "ExperimentAccount") -> dict[str, Any]:
     from greenllm.comparison.token_energy import extrapolates
 
     if arguments.tokens_in is None:
         return {}
     found = {}
     for row in experiment.comparison.recipes:
-        (energy_J, reason), by_token = _requests(arguments, row), row.token_energy
+        (energy_J, reason), by_token = _requests(arguments, name, row), row.token_energy
         found[row.recipe] = {
             "energy_J": None if energy_J is None else energy_J.to_json(),
             "extrapolates": by_token and bool(extrapolates(by_token, arguments.tokens_in, arguments.tokens_out)),
@@ -105,7 +120,7 @@ def _requests_json(arguments: argparse.Namespace, experiment: "ExperimentAccount
     return {"requests_of_this_length": found}
 
 
-def _requests_lines(arguments: argparse.Namespace, experiment: "ExperimentAccount") -> Iterator[str]:
+def _requests_lines(arguments: argparse.Namespace, name: str, experiment: "ExperimentAccount") -> Iterator[str]:
     """Yield a line for each recipe: what the requests that are asked for would take."""
     from greenllm.comparison.token_energy import extrapolates
     from greenllm.report.numbers import quantity
@@ -114,7 +129,7 @@ def _requests_lines(arguments: argparse.Namespace, experiment: "ExperimentAccoun
         return
     asked = f"{arguments.requests:,} requests of {arguments.tokens_in} tokens in and {arguments.tokens_out} out"
     for row in experiment.comparison.recipes:
-        energy_J, reason = _requests(arguments, row)
+        energy_J, reason = _requests(arguments, name, row)
         if energy_J is None or row.token_energy is None:
             yield f"{row.recipe}: {asked}: unknown, {reason or 'it was not measured'}"
             continue
