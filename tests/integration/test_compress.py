@@ -9,7 +9,7 @@ from tiny_models import compress
 from transformers import LlamaConfig, LlamaForCausalLM
 
 from greenllm.cli import main
-from greenllm.engines import ScoresTokens, load_engine
+from greenllm.engines import ScoresTexts, load_engine
 from greenllm.model_folder.manifest import read_manifest
 
 RECIPE = '{"from": "baseline", "quantize": "int8"}'
@@ -107,8 +107,8 @@ def test_the_graph_of_the_last_token_answers_as_the_graph_of_all_tokens(quantize
     prompts = [texts[-1], texts[0], texts[-1] + texts[0]]  # of several lengths: padded together
     answers = earlier.generate(prompts, 4, confidence=True)
     assert engine.generate(prompts, 4, confidence=True) == answers
-    assert isinstance(engine, ScoresTokens)
-    assert isinstance(earlier, ScoresTokens)
+    assert isinstance(engine, ScoresTexts)
+    assert isinstance(earlier, ScoresTexts)
     assert engine.score(texts) == earlier.score(texts)
     assert engine.generate(prompts, 4, confidence=True) == answers
 

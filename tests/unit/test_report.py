@@ -12,6 +12,7 @@ from matplotlib.colors import to_rgb
 from simulated_study import UNKNOWN, Simulation, config, whole_study
 
 from greenllm.account.document import Account
+from greenllm.account.results_folder import read_results_folder
 from greenllm.cli import main
 from greenllm.config.read import validate
 from greenllm.estimate import Interval, PartialInterval
@@ -187,6 +188,8 @@ def test_a_thousand_requests_are_said_in_energy_carbon_and_what_is_unknown(repor
     assert "no footprint of this account was made" in page
     assert "One phone charge answers" in page
     assert "US EPA" in page, "what is known has its source"
+    chance = read_results_folder(report.parent).account().experiments["support"].comparison.chance
+    assert f"a model that ignores its input: {chance:.2g}" in page
 
 
 def test_the_paper_kit_has_the_methods_and_every_source(report: Path) -> None:

@@ -105,6 +105,7 @@ def _experiment(name: str, study: Study, comparison: Comparison) -> ExperimentAc
             starts=max((one.planned.starts for one in measured), default=None),
             rounds=max((one.planned.rounds for one in measured), default=None),
             steady=comparison.twin is None or comparison.twin.steady,
+            chance=comparison.chance,
             recipes=rows,
         ),
         recommendation=advice,

@@ -33,16 +33,15 @@ def at_chance(comparison: Comparison) -> str | None:
     """
     evaluated = [found for recipe in comparison.recipes if (found := comparison.quality_of(recipe))]
     higher, metric = comparison.task.higher_is_better, comparison.task.primary.replace("_", " ")
-    if not evaluated or any(
-        quality.low > comparison.chance if higher else quality.high < comparison.chance for quality in evaluated
-    ):
+    chance = comparison.chance
+    if chance is None or any(quality.low > chance if higher else quality.high < chance for quality in evaluated):
         return None
     least, most = comparison.task.range
     remedy = "train the models longer or on more data, or evaluate on more examples"
     if all(quality.value == (least if higher else most) for quality in evaluated):
         return f"the {metric} of each recipe is {evaluated[0].value:g}, the worst that it can be; {remedy}"
-    known = f"{comparison.chance:.3g}"
-    return f"no recipe is shown to have a better {metric} than a model that ignores its input ({known}); {remedy}"
+    known = f"{metric} than a model that ignores its input ({chance:.3g})"
+    return f"no recipe is shown to have a better {known}; {remedy}"
 
 
 def undecidable(comparison: Comparison, decision: Decision) -> str | None:

@@ -183,11 +183,10 @@ class Comparison:
         }
 
     @cached_property
-    def chance(self) -> float:
-        """The primary metric of a model that ignores its input; its worst value where nothing was predicted."""
+    def chance(self) -> float | None:
+        """The primary metric of a model that ignores its input; None where nothing was predicted."""
         answers = next((found for recipe in self.recipes for found in self._answers(recipe) if found), None)
-        least, most = self.task.range
-        return self.task.chance(answers) if answers else least if self.task.higher_is_better else most
+        return self.task.chance(answers) if answers else None
 
     @cached_property
     def differences(self) -> dict[str, Uncertain | None]:

@@ -192,7 +192,8 @@ class ComparedRecipes(AccountPart):
 
     `twin` is the control of the comparison, None where it is turned off. `starts`: how often each server was started
     with each seed; `rounds`: how many rounds it had after a start. `steady`: whether verdicts hold, since the same
-    model did not differ from itself.
+    model did not differ from itself. `chance`: the primary metric of a model that ignores its input, None where nothing
+    was predicted.
     """
 
     baseline: str
@@ -202,6 +203,7 @@ class ComparedRecipes(AccountPart):
     starts: int | None = None
     rounds: int | None = None
     steady: bool = True
+    chance: Number | None = None
 
 
 class _ServerEnergy(AccountPart):

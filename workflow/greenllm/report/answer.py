@@ -70,7 +70,7 @@ def _answer(experiment: ExperimentAccount, found: Finding, tables: Mapping[str, 
         _heading(chosen, baseline),
         saving,
         words,
-        [*_quality(found, chosen or baseline, baseline, tables), *_sure(experiment)],
+        [*_quality(found, chosen or baseline, experiment, tables), *_sure(experiment)],
         [row.recipe for row in compared],
         _thousand(found.experiment, compared, tables["thousand-requests"]),
         said(PHONE, (chosen or baseline).energy_per_request_J),
@@ -115,16 +115,18 @@ def _saving(
     return Shown(ratio, bounds, "comparison", place, "times_less"), words
 
 
-def _quality(found: Finding, row: RecipeRow, baseline: RecipeRow, tables: Mapping[str, Table]) -> list[Fact]:
+def _quality(found: Finding, row: RecipeRow, experiment: ExperimentAccount, tables: Mapping[str, Table]) -> list[Fact]:
     if row.quality is None:
         return [Fact(text("Quality"), [], text("unknown (not evaluated)"))]
     place = _place(tables["comparison"], found.experiment, row.recipe)
     number = Shown(value_text(row.quality), bounds_text(row.quality), "comparison", place, "quality")
-    note = ""
-    if row is not baseline and row.quality_difference and baseline.quality:
+    notes = []
+    if row.quality_difference:
         value, bounds = change(row.quality_difference)
-        note = text("against the baseline: {value} ({bounds})", value=value, bounds=bounds)
-    return [Fact(metric_name(row.quality.metric), [number], note)]
+        notes.append(text("against the baseline: {value} ({bounds})", value=value, bounds=bounds))
+    if (chance := experiment.comparison.chance) is not None:
+        notes.append(text("a model that ignores its input: {chance}", chance=f"{chance:.2g}"))
+    return [Fact(metric_name(row.quality.metric), [number], " · ".join(notes))]
 
 
 def _sure(experiment: ExperimentAccount) -> list[Fact]:
