@@ -1,5 +1,6 @@
 """Tasks of lm-evaluation-harness on our engines: equal to its own `hf` model on the same weights."""
 
+import hashlib
 import json
 import logging
 import re
@@ -177,6 +178,14 @@ def prepare(folder: Path, model: Path, data: str, *more: str) -> int:
         return status
     preprocess = ["preprocess", *TASK, "--settings", "{}", "--model", str(model)]
     return main([*preprocess, "--data", str(folder / "collected"), "--out", str(folder / "data"), *more])
+
+
+def test_the_card_has_the_hashes_of_the_users_task_files(tasks: Path, tmp_path: Path) -> None:
+    assert main(["collect", *TASK, "--settings", data_of(tasks, "own_choice"), "--out", str(tmp_path / "out")]) == 0
+    named = json.loads((tmp_path / "out/card.json").read_text())["task_files"]
+    assert "own_choice.yaml" in named
+    for name, found in named.items():
+        assert found == hashlib.sha256((tasks / name).read_bytes()).hexdigest()
 
 
 def evaluate(folder: Path, model: Path, **settings: object) -> int:

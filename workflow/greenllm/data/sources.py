@@ -134,6 +134,8 @@ class HarnessTasks:
             "near_duplicates": task.origin.near_duplicates,
             "settings": settings.model_dump(),
         }
+        if folder is not None:
+            self.card["task_files"] = _task_files(folder)
         self.selection = HarnessSelection(
             tasks=settings.tasks,
             num_fewshot=settings.num_fewshot,
@@ -146,6 +148,12 @@ class HarnessTasks:
         from greenllm.harness.questions import questions
 
         return _made_parts("harness", questions(self._tasks, self._settings.limit))
+
+
+def _task_files(folder: Path) -> dict[str, str]:
+    """Return the SHA-256 of each file that may define a task, by its path in the folder."""
+    found = sorted(path for ending in ("yaml", "yml", "py") for path in folder.rglob(f"*.{ending}") if path.is_file())
+    return {path.relative_to(folder).as_posix(): sha256_of(path) for path in found}
 
 
 class Files:

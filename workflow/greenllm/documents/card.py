@@ -34,7 +34,10 @@ class CardFile(WrittenPart):
 
 
 class DataCard(Document):
-    """The origin of a data set, its licence, and what was read of it."""
+    """The origin of a data set, its licence, and what was read of it.
+
+    `task_files`: the SHA-256 of each of the user's own files for the harness, by its path in their folder.
+    """
 
     stage: ClassVar[str] = "collect"
     schema_name: ClassVar[str] = "greenllm/card/1"
@@ -46,6 +49,7 @@ class DataCard(Document):
     revision: str | None = None
     near_duplicates: bool = True
     settings: dict[str, Any] | None = None
+    task_files: dict[str, str] = Field(default_factory=dict)
     columns: list[str] = Field(default_factory=list)
     files: list[CardFile]
     rows: int
