@@ -178,7 +178,8 @@ def test_a_server_that_cannot_start_is_reported_with_the_end_of_its_log(
 ) -> None:
     model = tmp_path / "model"
     shutil.copytree(int8, model)
-    (model / "model.onnx").write_bytes(b"no model")
+    for graph in model.glob("*.onnx"):
+        graph.write_bytes(b"no model")
     done = deploy(model, ["x"] * len(PROMPTS))
     assert done.returncode == 2
     last = done.stderr.splitlines()[-1]
