@@ -23,7 +23,7 @@ def run(settings: Settings, journal: Journal) -> None:
     (card, *_) = visible(nvml.find()[0], os.environ.get("CUDA_VISIBLE_DEVICES"))
     multiply = _multiplier(settings)
     multiply()
-    length_s = 1.0 if settings.rehearse else 2 * settings.window_s
+    length_s = 3.0 if settings.rehearse else 2 * settings.window_s
     for load, on_s, off_s in (
         ("steady", length_s, 0.0),
         ("0.65 s on, 0.65 s off", 0.65, 0.65),

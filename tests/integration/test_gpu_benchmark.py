@@ -42,8 +42,7 @@ def rehearsal(tmp_path_factory: pytest.TempPathFactory, with_card: dict[str, str
     """The folder of a rehearsal."""
     out = tmp_path_factory.mktemp("rehearsal") / "out"
     done = benchmark(with_card, "--rehearse", "--out", out)
-    met = all(abs(one["meter_J"] / one["counter_J"] - 1) <= 0.01 for one in records(out, "agreement"))
-    assert done.returncode == (0 if met else 1), done.stdout + done.stderr
+    assert done.returncode == 0, done.stdout + done.stderr
     assert done.stdout.strip() == (out / "gpu.md").read_text().strip()
     return out
 
@@ -53,10 +52,9 @@ def test_the_meter_agrees_with_the_cards_counter_and_readings_of_its_power_do_no
     assert len(agreements) == 4
     for one in agreements:
         assert one["method"] == "nvml-energy-counter"
-        # On a busy machine readings are late: by one renewal of the counter in windows of 1.6 s.
-        assert one["meter_J"] == pytest.approx(one["counter_J"], rel=0.07)
+        assert one["meter_J"] == pytest.approx(one["counter_J"], rel=0.01)
         assert one["meter_low_J"] < one["counter_J"] < one["meter_high_J"]
-        assert one["counter_renewed_s"] == pytest.approx(0.1, abs=0.05)
+        assert one["counter_renewed_s"] == pytest.approx(0.1, abs=0.02)
         assert None not in (one["mean_power_J"], one["instant_power_J"], one["corrected_J"])
 
 

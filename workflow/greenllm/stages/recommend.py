@@ -1,7 +1,8 @@
 """`greenllm recommend`: decide which recipe to deploy, from an existing results folder; no job runs."""
 
 import argparse
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -40,15 +41,16 @@ def run(arguments: argparse.Namespace) -> int:
     experiments = read_results_folder(arguments.results, asked).account().experiments
     chosen = _chosen(arguments, list(experiments))
     found = {finding.experiment: finding for finding in findings(experiments)}
+    requests = {name: _requests(arguments, name, experiments[name]) for name in chosen}
     if arguments.json:
         print_json(
             {
                 name: {
                     **experiments[name].recommendation.model_dump(),
                     "sentence": found[name].sentence,
-                    **_requests_json(arguments, name, experiments[name]),
+                    **({"requests_of_this_length": {one.recipe: one.to_json() for one in asked}} if asked else {}),
                 }
-                for name in chosen
+                for name, asked in requests.items()
             }
         )
         return 0
@@ -57,7 +59,7 @@ def run(arguments: argparse.Namespace) -> int:
         unsteady = None if experiments[name].comparison.steady else one.twin
         said = (one.sentence, one.nothing_to_compare, unsteady, one.note)
         print(f"{name}: {' '.join(part for part in said if part)}")
-        for line in _requests_lines(arguments, name, experiments[name]):
+        for line in _requests_lines(arguments, requests[name]):
             print(f"  {line}")
     return 0
 
@@ -76,20 +78,49 @@ def _check_lengths(arguments: argparse.Namespace) -> None:
             raise UserError(f"{option} {value}: expected at least 1")
 
 
-def _requests(arguments: argparse.Namespace, experiment: str, row: "RecipeRow") -> "tuple[Interval | None, str | None]":
-    """Return what the requests that are asked for would take of a recipe (J), or None and why that is unknown."""
-    from greenllm.comparison.token_energy import TokenEnergyUnknown, energy_of_requests
+@dataclass(frozen=True)
+class RequestsEnergy:
+    """What the requests that are asked for would take of a recipe (J); None with the reason where that is unknown.
+
+    `beyond` are the measured lengths, in words, outside which they are; None where the energy per token is unknown.
+    """
+
+    recipe: str
+    energy_J: "Interval | None"
+    beyond: Sequence[str] | None
+    reason: str | None
+
+    def to_json(self) -> dict[str, Any]:
+        """Return what is printed of it beside the recipe's name."""
+        return {
+            "energy_J": None if self.energy_J is None else self.energy_J.to_json(),
+            "extrapolates": None if self.beyond is None else bool(self.beyond),
+            "reason": self.reason,
+        }
+
+
+def _requests(arguments: argparse.Namespace, name: str, experiment: "ExperimentAccount") -> list[RequestsEnergy]:
+    """Return what the requests that are asked for would take of each recipe; nothing if none are asked for."""
+    if arguments.tokens_in is None:
+        return []
+    return [_requests_of(arguments, name, row) for row in experiment.comparison.recipes]
+
+
+def _requests_of(arguments: argparse.Namespace, experiment: str, row: "RecipeRow") -> RequestsEnergy:
+    from greenllm.comparison.token_energy import TokenEnergyUnknown, energy_of_requests, extrapolates
 
     if row.token_energy is None:
-        return None, row.token_energy_reason or row.reason
-    context, tokens = _context(arguments.results, experiment, row), arguments.tokens_in + arguments.tokens_out
-    if context is not None and tokens > context:
-        return None, f"the model's context is {context} tokens"
+        return RequestsEnergy(row.recipe, None, None, row.token_energy_reason or row.reason)
+    lengths = arguments.tokens_in, arguments.tokens_out
+    beyond = extrapolates(row.token_energy, *lengths)
+    context = _context(arguments.results, experiment, row)
+    if context is not None and sum(lengths) > context:
+        return RequestsEnergy(row.recipe, None, beyond, f"the model's context is {context} tokens")
     try:
-        lengths = arguments.requests, arguments.tokens_in, arguments.tokens_out
-        return energy_of_requests(row.token_energy, *lengths), None
+        found = energy_of_requests(row.token_energy, arguments.requests, *lengths)
     except TokenEnergyUnknown as unknown:
-        return None, str(unknown)
+        return RequestsEnergy(row.recipe, None, beyond, str(unknown))
+    return RequestsEnergy(row.recipe, found, beyond, None)
 
 
 def _context(results: Path, experiment: str, row: "RecipeRow") -> int | None:
@@ -104,38 +135,17 @@ def _context(results: Path, experiment: str, row: "RecipeRow") -> int | None:
     return None
 
 
-def _requests_json(arguments: argparse.Namespace, name: str, experiment: "ExperimentAccount") -> dict[str, Any]:
-    from greenllm.comparison.token_energy import extrapolates
-
-    if arguments.tokens_in is None:
-        return {}
-    found = {}
-    for row in experiment.comparison.recipes:
-        (energy_J, reason), by_token = _requests(arguments, name, row), row.token_energy
-        found[row.recipe] = {
-            "energy_J": None if energy_J is None else energy_J.to_json(),
-            "extrapolates": by_token and bool(extrapolates(by_token, arguments.tokens_in, arguments.tokens_out)),
-            "reason": reason,
-        }
-    return {"requests_of_this_length": found}
-
-
-def _requests_lines(arguments: argparse.Namespace, name: str, experiment: "ExperimentAccount") -> Iterator[str]:
+def _requests_lines(arguments: argparse.Namespace, found: Sequence[RequestsEnergy]) -> Iterator[str]:
     """Yield a line for each recipe: what the requests that are asked for would take."""
-    from greenllm.comparison.token_energy import extrapolates
     from greenllm.report.numbers import quantity
 
-    if arguments.tokens_in is None:
-        return
     asked = f"{arguments.requests:,} requests of {arguments.tokens_in} tokens in and {arguments.tokens_out} out"
-    for row in experiment.comparison.recipes:
-        energy_J, reason = _requests(arguments, name, row)
-        if energy_J is None or row.token_energy is None:
-            yield f"{row.recipe}: {asked}: unknown, {reason or 'it was not measured'}"
+    for one in found:
+        if one.energy_J is None:
+            yield f"{one.recipe}: {asked}: unknown, {one.reason or 'it was not measured'}"
             continue
-        beyond = extrapolates(row.token_energy, arguments.tokens_in, arguments.tokens_out)
-        caution = f"; extrapolated, since {' and '.join(beyond)} were measured" if beyond else ""
-        yield f"{row.recipe}: {asked} take {quantity(energy_J, 'J', ' to ')}{caution}"
+        caution = f"; extrapolated, since {' and '.join(one.beyond)} were measured" if one.beyond else ""
+        yield f"{one.recipe}: {asked} take {quantity(one.energy_J, 'J', ' to ')}{caution}"
 
 
 def _chosen(arguments: argparse.Namespace, known: list[str]) -> list[str]:
