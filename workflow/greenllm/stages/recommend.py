@@ -1,7 +1,7 @@
 """`greenllm recommend`: decide which recipe to deploy, from an existing results folder; no job runs."""
 
 import argparse
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from greenllm.comparison.rows import RecipeRow
     from greenllm.estimate import Interval
 
-ASKED = ("quality", "worse_by", "confidence", "requests")  # options that are keys of the section `decision`
+DECISION = ("quality", "worse_by", "confidence", "requests")  # options that are keys of the section `decision`
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -36,21 +36,21 @@ def run(arguments: argparse.Namespace) -> int:
     from greenllm.printing import print_json
     from greenllm.report.findings import findings
 
-    _check_lengths(arguments)
-    asked = {key: value for key in ASKED if (value := getattr(arguments, key)) is not None}
-    experiments = read_results_folder(arguments.results, asked).account().experiments
+    asked = _asked(arguments)
+    decision = {key: value for key in DECISION if (value := getattr(arguments, key)) is not None}
+    experiments = read_results_folder(arguments.results, decision).account().experiments
     chosen = _chosen(arguments, list(experiments))
     found = {finding.experiment: finding for finding in findings(experiments)}
-    requests = {name: _requests(arguments, name, experiments[name]) for name in chosen}
+    energies = {name: _energies(arguments.results, asked, name, experiments[name]) for name in chosen}
     if arguments.json:
         print_json(
             {
                 name: {
                     **experiments[name].recommendation.model_dump(),
                     "sentence": found[name].sentence,
-                    **({"requests_of_this_length": {one.recipe: one.to_json() for one in asked}} if asked else {}),
+                    **({"requests_of_this_length": {one.recipe: one.to_json() for one in each}} if each else {}),
                 }
-                for name, asked in requests.items()
+                for name, each in energies.items()
             }
         )
         return 0
@@ -59,23 +59,33 @@ def run(arguments: argparse.Namespace) -> int:
         unsteady = None if experiments[name].comparison.steady else one.twin
         said = (one.sentence, one.nothing_to_compare, unsteady, one.note)
         print(f"{name}: {' '.join(part for part in said if part)}")
-        for line in _requests_lines(arguments, requests[name]):
-            print(f"  {line}")
+        for energy in energies[name]:
+            print(f"  {energy.line()}")
     return 0
 
 
-def _check_lengths(arguments: argparse.Namespace) -> None:
-    """Raise UserError if one of the lengths, or the number of requests, is missing or not positive."""
+@dataclass(frozen=True)
+class AskedRequests:
+    """So many requests of one length: input and output tokens of each."""
+
+    requests: int
+    tokens_in: int
+    tokens_out: int
+
+
+def _asked(arguments: argparse.Namespace) -> AskedRequests | None:
+    """Return the requests that are asked for, if any. Raises UserError if an option is missing or not positive."""
     from greenllm.errors import UserError
 
     lengths = {"--tokens-in": arguments.tokens_in, "--tokens-out": arguments.tokens_out}
     if all(tokens is None for tokens in lengths.values()):
-        return
+        return None
     for option, value in {**lengths, "--requests": arguments.requests}.items():
         if value is None:
             raise UserError(f"{option}: missing; expected --requests N --tokens-in N --tokens-out N together")
         if value < 1:
             raise UserError(f"{option} {value}: expected at least 1")
+    return AskedRequests(arguments.requests, arguments.tokens_in, arguments.tokens_out)
 
 
 @dataclass(frozen=True)
@@ -85,6 +95,7 @@ class RequestsEnergy:
     `beyond` are the measured lengths, in words, outside which they are; None where the energy per token is unknown.
     """
 
+    asked: AskedRequests
     recipe: str
     energy_J: "Interval | None"
     beyond: Sequence[str] | None
@@ -98,29 +109,42 @@ class RequestsEnergy:
             "reason": self.reason,
         }
 
+    def line(self) -> str:
+        """Return it as a sentence."""
+        from greenllm.report.numbers import quantity
 
-def _requests(arguments: argparse.Namespace, name: str, experiment: "ExperimentAccount") -> list[RequestsEnergy]:
+        asked = self.asked
+        requests = f"{asked.requests:,} requests of {asked.tokens_in} tokens in and {asked.tokens_out} out"
+        if self.energy_J is None:
+            return f"{self.recipe}: {requests}: unknown, {self.reason or 'it was not measured'}"
+        caution = f"; extrapolated, since {' and '.join(self.beyond)} were measured" if self.beyond else ""
+        return f"{self.recipe}: {requests} take {quantity(self.energy_J, 'J', ' to ')}{caution}"
+
+
+def _energies(
+    results: Path, asked: AskedRequests | None, experiment: str, account: "ExperimentAccount"
+) -> list[RequestsEnergy]:
     """Return what the requests that are asked for would take of each recipe; nothing if none are asked for."""
-    if arguments.tokens_in is None:
+    if asked is None:
         return []
-    return [_requests_of(arguments, name, row) for row in experiment.comparison.recipes]
+    return [_energy(results, asked, experiment, row) for row in account.comparison.recipes]
 
 
-def _requests_of(arguments: argparse.Namespace, experiment: str, row: "RecipeRow") -> RequestsEnergy:
+def _energy(results: Path, asked: AskedRequests, experiment: str, row: "RecipeRow") -> RequestsEnergy:
     from greenllm.comparison.token_energy import TokenEnergyUnknown, energy_of_requests, extrapolates
 
     if row.token_energy is None:
-        return RequestsEnergy(row.recipe, None, None, row.token_energy_reason or row.reason)
-    lengths = arguments.tokens_in, arguments.tokens_out
+        return RequestsEnergy(asked, row.recipe, None, None, row.token_energy_reason or row.reason)
+    lengths = asked.tokens_in, asked.tokens_out
     beyond = extrapolates(row.token_energy, *lengths)
-    context = _context(arguments.results, experiment, row)
+    context = _context(results, experiment, row)
     if context is not None and sum(lengths) > context:
-        return RequestsEnergy(row.recipe, None, beyond, f"the model's context is {context} tokens")
+        return RequestsEnergy(asked, row.recipe, None, beyond, f"the model's context is {context} tokens")
     try:
-        found = energy_of_requests(row.token_energy, arguments.requests, *lengths)
+        found = energy_of_requests(row.token_energy, asked.requests, *lengths)
     except TokenEnergyUnknown as unknown:
-        return RequestsEnergy(row.recipe, None, beyond, str(unknown))
-    return RequestsEnergy(row.recipe, found, beyond, None)
+        return RequestsEnergy(asked, row.recipe, None, beyond, str(unknown))
+    return RequestsEnergy(asked, row.recipe, found, beyond, None)
 
 
 def _context(results: Path, experiment: str, row: "RecipeRow") -> int | None:
@@ -133,19 +157,6 @@ def _context(results: Path, experiment: str, row: "RecipeRow") -> int | None:
         if (bundle / FILE).is_file():
             return read_manifest(bundle).context
     return None
-
-
-def _requests_lines(arguments: argparse.Namespace, found: Sequence[RequestsEnergy]) -> Iterator[str]:
-    """Yield a line for each recipe: what the requests that are asked for would take."""
-    from greenllm.report.numbers import quantity
-
-    asked = f"{arguments.requests:,} requests of {arguments.tokens_in} tokens in and {arguments.tokens_out} out"
-    for one in found:
-        if one.energy_J is None:
-            yield f"{one.recipe}: {asked}: unknown, {one.reason or 'it was not measured'}"
-            continue
-        caution = f"; extrapolated, since {' and '.join(one.beyond)} were measured" if one.beyond else ""
-        yield f"{one.recipe}: {asked} take {quantity(one.energy_J, 'J', ' to ')}{caution}"
 
 
 def _chosen(arguments: argparse.Namespace, known: list[str]) -> list[str]:
