@@ -111,10 +111,10 @@ class RequestsEnergy:
 
     def line(self) -> str:
         """Return it as a sentence."""
-        from greenllm.report.numbers import quantity
+        from greenllm.report.numbers import plain, quantity
 
         asked = self.asked
-        requests = f"{asked.requests:,} requests of {asked.tokens_in} tokens in and {asked.tokens_out} out"
+        requests = f"{plain(asked.requests, 0)} requests of {asked.tokens_in} tokens in and {asked.tokens_out} out"
         if self.energy_J is None:
             return f"{self.recipe}: {requests}: unknown, {self.reason or 'it was not measured'}"
         caution = f"; extrapolated, since {' and '.join(self.beyond)} were measured" if self.beyond else ""
