@@ -217,12 +217,13 @@ sys.exit(status)
 """
 
 
-@pytest.mark.parametrize("group", ["same", "long"])
-def test_one_long_row_takes_memory_in_proportion(tmp_path, group):
+@pytest.mark.parametrize(("group", "blanks"), [("same", True), ("long", True), ("same", False)])
+def test_one_long_row_takes_memory_in_proportion(tmp_path, group, blanks):
     chance = random.Random(1)
     words = ["".join(chance.choices(string.ascii_letters, k=6)) for _ in range(3000)]
     rows = [{"text": f"{' '.join(chance.choices(words, k=8))} {n}", "group": f"g{n}"} for n in range(10_000)]
-    long = " ".join(chance.choices(words, k=150_000))[:1_000_000]
+    long = " ".join(chance.choices(words, k=150_000)) if blanks else "".join(chance.choices(words, k=170_000))
+    long = long[:1_000_000]
     rows.append({"text": long, "group": long if group == "long" else "g0"})
     jsonl(tmp_path / "a.jsonl", rows)
     data = {"source": "file", "train": "a.jsonl", "columns": {"group": "group"}}

@@ -11,7 +11,7 @@ from tokenizers import Tokenizer
 
 from greenllm.data.pieces import pieces
 
-ENCODED = 200_000  # characters held as tokens at once
+ENCODED = 100_000  # characters held as tokens at once
 
 
 @dataclass(frozen=True)

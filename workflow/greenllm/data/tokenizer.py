@@ -8,6 +8,7 @@ from pathlib import Path
 from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
 
 from greenllm.config.models import TokenizerSettings
+from greenllm.data.long_words import with_part_of_long_words
 from greenllm.data.pieces import pieces
 from greenllm.errors import UserError
 from greenllm.tokens import FILE, SETTINGS, read_tokenizer, spelling_special_tokens
@@ -27,6 +28,7 @@ TOKENIZER_FILES = (
 def train_tokenizer(texts: Iterable[str], settings: TokenizerSettings) -> Tokenizer:
     """Train a tokenizer; a line break is always a separate token, so a prompt's end never merges with its text.
 
+    BPE is trained on a part of very long words (greenllm.data.long_words).
     Raises UserError if the vocabulary is too small for BPE to spell any text.
     """
     match settings.kind:
@@ -57,7 +59,7 @@ def _bpe(texts: Iterable[str], vocabulary: int, lowercase: bool) -> Tokenizer:
         initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
         show_progress=False,
     )
-    tokenizer.train_from_iterator((piece for text in texts for piece in pieces(text)), trainer)
+    tokenizer.train_from_iterator((piece for text in with_part_of_long_words(texts) for piece in pieces(text)), trainer)
     return tokenizer
 
 
