@@ -485,6 +485,10 @@ def test_what_cannot_be_answered_is_refused_with_the_reason(
         ({"messages": [{"role": "user", "content": "a"}], "logprobs": 2}, "logprobs"),
         ({"messages": [{"role": "user", "content": "a"}], "logprobs": True, "top_logprobs": 21}, "0 to 20"),
         ({"messages": [{"role": "user", "content": "a"}], "max_tokens": 0}, "max_tokens"),
+        (
+            {"messages": [{"role": "user", "content": "a"}], "max_tokens": 5, "max_completion_tokens": 7},
+            "max_completion_tokens: is 7, and max_tokens is 5: expected one of them",
+        ),
         ({"messages": [{"role": "user", "content": "a"}], "tools": [{"type": "function"}]}, "tools"),
     ],
 )

@@ -12,6 +12,7 @@ from greenllm.load.rounds import Answered, Order
 from greenllm.load.summary import sum_known
 from greenllm.model_folder.addresses import address_problem, with_version
 from greenllm.model_folder.endpoint import Endpoint
+from greenllm.option_ranges import number
 from greenllm.work import write_work
 
 
@@ -34,11 +35,16 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add("--requests", type=int, default=1000, help=help)
     add("--concurrency", type=int, default=1, help="concurrent requests, without --rate (default: 1)")
     help = "arrivals per second (Poisson), whether earlier requests are answered or not; latency counts from arrival"
-    add("--rate", type=float, help=help)
+    add("--rate", type=number(1e-6, 1e6, "arrivals per second"), help=help)
     add("--seed", type=int, default=0, help="seed of the arrival times (default: 0)")
     add("--warmup", type=int, default=20, help="requests before, not counted (default: 20)")
     add("--max-tokens", type=int, help="most tokens of an answer (default: the server's limit)")
-    add("--timeout", type=float, default=120, help="seconds to wait for an answer (default: 120)")
+    add(
+        "--timeout",
+        type=number(0.001, 86_400, "seconds"),
+        default=120,
+        help="seconds to wait for an answer (default: 120)",
+    )
     help = (
         "send the rounds that standard input orders, one per line: JSON with requests, start, least_s, concurrency, "
         "rate_per_s; a line on standard output with the window and the answers follows each"
@@ -53,8 +59,6 @@ def run(arguments: argparse.Namespace) -> int:
         value = getattr(arguments, option)
         if value is not None and value < least:
             raise UserError(f"--{option.replace('_', '-')} {value}: expected at least {least}")
-    if arguments.rate is not None and arguments.rate <= 0:
-        raise UserError(f"--rate {arguments.rate}: expected more than 0 arrivals per second")
     if arguments.out is None and not arguments.orders:
         raise UserError("--out: is missing; expected the JSON file to write")
     if problem := address_problem(arguments.url):

@@ -18,6 +18,7 @@ from greenllm.meter.sensors import Sensor
 from greenllm.meter.sensors.external import JOULES, WATTS
 from greenllm.meter.sensors.nvml import Gpu
 from greenllm.meter.sensors.reading import KEY
+from greenllm.option_ranges import number
 from greenllm.printing import print_json
 
 # The command of a meter outside the host may be slow (s).
@@ -38,7 +39,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="print it as JSON (power in watts)")
     parser.add_argument(
         "--seconds",
-        type=float,
+        type=number(0.05, 60, "seconds"),
         default=LONG_ENOUGH_S,
         metavar="S",
         help="how long to watch the sensors, in seconds (default %(default)g)",
@@ -47,7 +48,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Print what can be measured."""
-    found = probe(max(0.05, min(60.0, arguments.seconds)))
+    found = probe(arguments.seconds)
     if arguments.json:
         print_json(found)
     else:

@@ -282,6 +282,13 @@ class ChatRequest(Request):
     function_call: Annotated[Any, _only("none", "auto")] = None
     parallel_tool_calls: StrictBool | None = None
 
+    @field_validator("max_completion_tokens")
+    @classmethod
+    def _one_limit(cls, value: int | None, info: ValidationInfo) -> int | None:
+        if None not in (value, info.data.get("max_tokens")) and value != info.data["max_tokens"]:
+            raise ValueError(f"is {value}, and max_tokens is {info.data['max_tokens']}: expected one of them")
+        return value
+
     @field_validator("top_logprobs")
     @classmethod
     def _with_logprobs(cls, value: int | None, info: ValidationInfo) -> int | None:

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from greenllm.checks.study import check_config
 from greenllm.config.read import read_yaml
+from greenllm.option_ranges import whole_number
 from greenllm.study.generate import default_yaml, schema
 
 
@@ -16,7 +17,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
     check.add_argument(
         "--data-folder", help="folder that relative data paths start from, instead of the file's own key"
     )
-    check.add_argument("--gpus", type=int, help="GPUs that the run may use at once (as in --resources gpu=N)")
+    check.add_argument(
+        "--gpus", type=whole_number(0), help="GPUs that the run may use at once (as in --resources gpu=N)"
+    )
     actions.add_parser("default", help="print the documented default configuration (config/config.yaml)")
     actions.add_parser("schema", help="print the JSON schema of a configuration (config/schema.json)")
 

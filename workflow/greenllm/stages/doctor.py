@@ -3,6 +3,8 @@
 import argparse
 from pathlib import Path
 
+from greenllm.option_ranges import whole_number
+
 PROFILE, CONFIG = Path("profiles/slurm"), Path("config/config.yaml")
 MOST_NODES = 16
 
@@ -16,7 +18,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "--configfile", type=Path, default=CONFIG, metavar="FILE", help="the study (default: %(default)s)"
     )
     parser.add_argument(
-        "--nodes", type=int, default=MOST_NODES, metavar="N",
+        "--nodes", type=whole_number(1), default=MOST_NODES, metavar="N",
         help="run the check of a node on at most N nodes (default: %(default)s)",
     )  # fmt: skip
     parser.add_argument(
@@ -38,7 +40,7 @@ def run(arguments: argparse.Namespace) -> int:
     if not arguments.folder.is_dir():
         raise ConfigError([f"--folder {arguments.folder}: no such folder; expected where the workflow will run"])
     require_writable(arguments.folder)
-    found = diagnose(profile, study, arguments.folder.absolute(), max(1, arguments.nodes))
+    found = diagnose(profile, study, arguments.folder.absolute(), arguments.nodes)
     for fact in found.facts:
         print(fact)
     if found.faults:

@@ -1,8 +1,9 @@
 """`greenllm watch`: a running workflow, from any machine that sees its results folder."""
 
 import argparse
-import math
 from pathlib import Path
+
+from greenllm.option_ranges import number
 
 CLEAR = "\x1b[H\x1b[J"  # ECMA-48: cursor to the first cell, erase what follows
 
@@ -16,19 +17,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("results", type=Path, metavar="RESULTS", help="results folder, with its ledger/ and runs/")
     parser.add_argument("--once", action="store_true", help="print one frame and end")
     parser.add_argument("--json", action="store_true", help="print frames as JSON (J, W, s), one a line without --once")
-    parser.add_argument(
-        "--every", type=_seconds, default=2.0, metavar="S", help="seconds between two frames (default: 2)"
-    )
-
-
-def _seconds(text: str) -> float:
-    try:
-        seconds = float(text)
-    except ValueError:
-        seconds = math.nan
-    if not 0.1 <= seconds <= 3600:
-        raise argparse.ArgumentTypeError(f"{text!r}: expected seconds between 0.1 and 3600")
-    return seconds
+    every = number(0.1, 3600, "seconds")
+    parser.add_argument("--every", type=every, default=2.0, metavar="S", help="seconds between two frames (default: 2)")
 
 
 def run(arguments: argparse.Namespace) -> int:
