@@ -464,6 +464,15 @@ def test_one_recipe_that_is_better_than_chance_is_compared(tmp_path: Path) -> No
     assert (advice["recipe"], advice["at_chance"]) == ("int8", None)
 
 
+def test_a_recipe_that_is_not_better_than_chance_is_not_recommended(tmp_path: Path) -> None:
+    qualities = {"baseline": 0.4, "int8": 0.12, "long": 0.35}
+    decision = {"quality": None, "worse_by": 0.35}
+    study = study_of(tmp_path, {"baseline": 20, "int8": 5, "long": 10}, qualities, decision=decision)
+    experiment = decided(study)
+    assert rows(experiment)["int8"]["qualifies"] == "yes"
+    assert (experiment["recommendation"]["recipe"], experiment["recommendation"]["at_chance"]) == ("long", None)
+
+
 def test_without_the_baselines_quality_the_others_cannot_be_compared_with_it(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
