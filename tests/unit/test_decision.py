@@ -91,6 +91,39 @@ def test_a_recipe_that_costs_more_is_named_a_loss_and_never_pays_back(tmp_path: 
     assert advice["times_less"] is None
 
 
+def test_a_small_saving_may_pay_back_much_later(tmp_path: Path) -> None:
+    recipes = rows(decided(study_of(tmp_path, {"baseline": 20, "long": 19.5})))
+    baseline, long = recipes["baseline"], recipes["long"]
+    assert long["verdict"] == "saves"
+    extra_J = long["cost_to_produce_J"]["value"] - baseline["cost_to_produce_J"]["value"]
+    least_J, most_J = (
+        baseline["energy_per_request_J"]["value"] * (1 - 1 / long["times_less"][bound]) for bound in ("low", "high")
+    )
+    requests = long["break_even_requests"]
+    assert requests["high"] > extra_J / least_J > 1.5 * requests["value"]
+    assert requests["low"] < extra_J / most_J < requests["value"]
+
+
+def test_what_costs_more_for_each_request_but_less_to_make_has_nothing_to_pay_back(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    study = Simulation(tmp_path, config(["baseline", "long"], decision={"requests": 1000}))
+    study.prepare("support")
+    for recipe, seconds in (("baseline", 200), ("long", 20)):
+        study.train("support", recipe, 1, seconds)
+        study.evaluate("support", recipe, 1, 0.9, 1200)
+    study.measure("support", 1, {"baseline": 20, "long": 24})
+    results = accounted(study)
+    long = rows(decided(study))["long"]
+    assert (long["verdict"], long["break_even_requests"]) == ("loss", None)
+    assert decided(study)["recommendation"]["losses"] == []
+    capsys.readouterr()
+    assert main(["recommend", str(results)]) == 0
+    said = capsys.readouterr().out
+    assert said.startswith("support: deploy long.")
+    assert "never" not in said
+
+
 def test_what_cost_about_as_much_to_make_may_have_cost_more(tmp_path: Path) -> None:
     def found(name: str, training_s: list[float]) -> dict[str, float]:
         study = Simulation(tmp_path / name, config(["baseline", "long"], [1, 2, 3]))

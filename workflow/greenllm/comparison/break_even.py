@@ -3,7 +3,7 @@
 import math
 from collections.abc import Mapping
 
-from greenllm.comparison.quantity import Quantity, widened
+from greenllm.comparison.quantity import Quantity
 from greenllm.comparison.rows import BreakEven
 from greenllm.estimate import Estimate, Interval, ratio, total
 from greenllm.statistics import halfwidth
@@ -14,34 +14,46 @@ Produced = Mapping[int, Estimate]  # seed → what its model cost to produce, in
 def break_even(request: Quantity, produce: Mapping[str, Produced], baseline: str, recipe: str) -> BreakEven | None:
     """Return the number of requests after which `recipe` has saved its extra cost against `baseline`.
 
-    It is the extra energy to produce over the energy saved per request, both in J, over the seeds that have both.
-    Errors of shared parameters cancel; the spreads of both differences add. Returns "never" if a request takes more
-    energy than with the baseline, None if energies are unknown or it is not resolvable whether the recipe saves.
+    With b, the baseline's energy per request, and r, how many times less the recipe takes, it is (extra cost / b) /
+    (1 - 1/r), over the seeds that have both. Where r may be nearly 1, so is the number without bound: the bounds of
+    1 - 1/r follow from those of r. Errors of parameters that extra cost and b share cancel. The deviations of the two
+    factors, as logarithms, add in quadrature.
+
+    Returns "never" if a request takes more energy than with the baseline and the model took more to make, too. None if
+    energies are unknown, if it is not resolvable whether the recipe saves, or if it takes more and may have taken less
+    to make: then it is ahead at first.
     """
-    found = request.verdict(baseline, recipe)
-    if found == "loss":
-        return "never"
     tables = [table for name in (baseline, recipe) for table in (request.recipes[name], produce[name])]
     seeds = sorted(set.intersection(*(set(table) for table in tables)))
-    if found != "saves" or not seeds:
+    found, times_less = request.verdict(baseline, recipe), request.times_less(baseline, recipe)
+    if not seeds or times_less is None or found not in ("loss", "saves"):
         return None
-    before, after = ([request.recipes[name][seed].estimate for seed in seeds] for name in (baseline, recipe))
+    extra = _extra_requests(request, produce, baseline, recipe, seeds)
+    if found == "loss":
+        return "never" if extra.low > 0 else None
+    saved, least, most = (1 - 1 / bound for bound in (times_less.value, times_less.low, times_less.high))
+    if extra.value <= 0:  # the upper bound of its extra cost may still be positive
+        return Interval(0.0, 0.0, max(0.0, extra.high) / least)
+    value = extra.value / saved
+    fewer = math.hypot(_logarithm(extra.value, extra.low), math.log(most / saved))
+    more = math.hypot(_logarithm(extra.high, extra.value), math.log(saved / least))
+    return Interval(value, value * math.exp(-fewer), value * math.exp(more)) if math.isfinite(more) else None
+
+
+def _extra_requests(
+    request: Quantity, produce: Mapping[str, Produced], baseline: str, recipe: str, seeds: list[int]
+) -> Interval:
+    """Return the extra cost in requests to the baseline, with the sensors' error and the spreads of both."""
     extras = [produce[recipe][seed] + produce[baseline][seed].scaled(-1) for seed in seeds]
-    extra, saving = total(extras), total(before) + total(after).scaled(-1)
+    before = total(request.recipes[baseline][seed].estimate for seed in seeds)
+    value, low, high = ratio(total(extras), before)
     # From a single seed, the spread between seeds is unknown.
-    spread_J = halfwidth([one.value for one in extras]) if len(extras) > 1 else 0.0
-    if extra.value <= 0:
-        # The upper bound of its extra cost may still be positive.
-        most = extra.value + math.hypot(extra.high - extra.value, len(seeds) * spread_J)
-        if most > 0 and saving.low <= 0:
-            return None
-        return Interval(0.0, 0.0, most / saving.low if most > 0 else 0.0)
-    requests = ratio(extra, saving)
-    if saving.low <= 0 or not math.isfinite(requests.high):
-        return None
-    found_ratio = request.log_ratio(baseline, recipe)
-    spread = found_ratio.spread if found_ratio else None
-    # The relative error of the saving is at most that of the ratio, times the baseline's energy over the saving.
-    of_saving = spread.half * total(before).value / saving.value if spread else 0.0
-    of_extra = spread_J * len(seeds) / extra.value
-    return widened(requests._replace(low=max(0.0, requests.low)), math.hypot(of_saving, of_extra))
+    of_extra = len(seeds) * halfwidth([one.value for one in extras]) / before.value if len(extras) > 1 else 0.0
+    spread = request.spreads[baseline]
+    of_request = abs(value) * math.expm1(spread.half) if spread else 0.0
+    below, above = (math.hypot(bound - value, of_extra, of_request) for bound in (low, high))
+    return Interval(value, value - below, value + above)
+
+
+def _logarithm(greater: float, smaller: float) -> float:
+    return math.log(greater / smaller) if smaller > 0 else math.inf

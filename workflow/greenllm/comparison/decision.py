@@ -151,7 +151,8 @@ def _advice(comparison: Comparison, decision: Decision, rows: Sequence[RecipeRow
         losses=[
             row.recipe
             for row in rows
-            if row.verdict == "loss" or (not row.is_baseline and _in_all(comparison, row.recipe) == "loss")
+            if row.recipe != chosen
+            and (row.verdict == "loss" or (not row.is_baseline and _in_all(comparison, row.recipe) == "loss"))
         ],
     )
 
