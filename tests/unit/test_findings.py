@@ -231,11 +231,20 @@ def test_without_evaluations_nothing_is_recommended() -> None:
     assert "no recipe was evaluated" in said(*rows, recipe=None)["sentence"]
 
 
-def test_a_model_that_answers_nothing_right_is_not_deployed() -> None:
-    none = scored(0.0, 0.0, 0.0)
-    found = said(*(recipe(name, quality=none) for name in ("baseline", "int4")))
-    assert found["sentence"] == "deploy none of these yet: int4, the most frugal, answers no example correctly."
-    assert found["recipe"] is None
+def test_a_score_below_0_is_a_score() -> None:
+    """The harness turns the sign of what is better when lower, such as bits per byte."""
+    bits = scored(-1.2, -1.3, -1.1)
+    found = said(*(recipe(name, quality=bits) for name in ("baseline", "int4")))
+    assert found["sentence"].startswith("deploy int4.")
+    assert found["recipe"] == "int4"
+
+
+def test_a_recipe_that_may_be_no_better_than_chance_says_so() -> None:
+    poor = recipe("int8", quality=scored(0.24, 0.18, 0.3), qualifies="yes")
+    found = said(BASELINE, poor, recipe="baseline", compared={"chance": 0.19})
+    assert found["sentence"].startswith("deploy baseline: no other recipe is shown to be good enough.")
+    (other,) = found["others"]
+    assert "but is not shown to be better than a model that ignores its input: accuracy 0.24" in other
 
 
 def test_a_cheap_making_can_decide_where_a_request_saves_nothing() -> None:

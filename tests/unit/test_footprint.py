@@ -183,6 +183,9 @@ def test_shared_parameters_cancel_in_the_ratio(study: dict[str, Any]) -> None:
 
 def test_a_recipe_that_costs_more_is_a_loss(tmp_path: Path) -> None:
     study = Simulation(tmp_path, config())
+    study.prepare("support")
+    study.train("support", "baseline", 1, 60)
+    study.compress("support", "int8", 1)
     study.measure("support", 1, {"baseline": 10, "int8": 14})
     found = row(accounted(study), "support", "int8")
     assert found["verdict"] == "loss"
@@ -255,6 +258,14 @@ def test_errors_that_no_example_shows_are_within_the_bounds(count: int) -> None:
     assert 1.5 / count < 1 - alone.low(0.95) < 4.5 / count
 
 
+def test_answers_that_are_right_in_part_and_agree_differ_by_more_than_nothing() -> None:
+    same = [predicted("a b c d", "a b c d" if index % 3 else "a b c", id=str(index)) for index in range(30)]
+    found = paired_difference(TASKS["chat"], "squad_f1", [same], [same])
+    assert found is not None
+    assert found.value == 0
+    assert 1.5 / 30 < -found.low(0.95) < 4.5 / 30
+
+
 def test_answers_may_hold_any_line_separator(study: dict[str, Any], tmp_path: Path) -> None:
     other = whole_study(tmp_path)
     for path in tmp_path.rglob("*.predictions.jsonl"):
@@ -314,6 +325,25 @@ def test_half_an_energy_is_not_compared(tmp_path: Path) -> None:
     assert row(found, "dates", "int8")["verdict"] == "unknown"
     assert row(found, "dates", "int8")["energy_per_request_J"] is None
     assert "cpu: energy_uj" in row(found, "dates", "int8")["reason"]
+
+
+def test_a_model_whose_trainings_processor_is_unknown_has_no_energy_in_all(tmp_path: Path) -> None:
+    study = Simulation(tmp_path, config(["baseline", "long"], decision={"requests": 1000}))
+    study.prepare("support")
+    for recipe, sensors in (("baseline", MODELLED), ("long", [UNKNOWN, MODELLED[1]])):
+        study.sensors = list(sensors)
+        study.train("support", recipe, 1)
+        study.sensors = list(MODELLED)
+        study.evaluate("support", recipe, 1, 0.9)
+    study.measure("support", 1, {"baseline": 20, "long": 10})
+    found = accounted(study)
+    assert row(found, "support", "baseline")["total_energy_per_request_J"] is not None
+    assert row(found, "support", "long")["total_energy_per_request_J"] is None
+    assert row(found, "support", "long")["break_even_requests"] is None
+    (missing,) = model(found, "support", "long")["cost_to_produce"]["missing"]
+    assert missing.startswith("train long: cpu: energy_uj")
+    trained = [one for one in found["efficiency"] if one["stage"] == "train"]
+    assert [one["J_per_sample"] is None for one in trained] == [False, True]
 
 
 def test_a_model_that_replaces_an_unreadable_sensor_leaves_no_gap(tmp_path: Path) -> None:

@@ -387,6 +387,35 @@ def test_scores_of_sci_for_ai_have_the_units_of_the_specification(with_gpu: Path
     assert scores["int8", "provider", "training token"].units == 2.4e6  # of the baseline that it is made from
 
 
+def test_the_score_of_a_parameter_does_not_grow_with_the_seeds(tmp_path: Path) -> None:
+    units = {}
+    for seeds in ([1], [1, 2, 3]):
+        study = Simulation(tmp_path / str(len(seeds)), config(["baseline"], seeds))
+        study.prepare("support")
+        for seed in seeds:
+            study.train("support", "baseline", seed)
+        scores = made(accounted(study), tmp_path / f"out{len(seeds)}")["scores"]
+        (units[len(seeds)],) = (one["units"] for one in scores if one["unit"] == "billion parameter")
+    assert units[3] == pytest.approx(3 * units[1])
+
+
+def test_a_model_with_an_unknown_training_has_no_footprint(tmp_path: Path) -> None:
+    study = Simulation(tmp_path / "results", config(["baseline", "long"], decision={"requests": 1000}))
+    study.prepare("support")
+    for recipe in ("baseline", "long"):
+        before = set(study.results.rglob("*.jsonl"))
+        study.train("support", recipe, 1)
+        study.evaluate("support", recipe, 1, 0.9)
+        if recipe == "long":
+            for path in {*study.results.rglob("ledger/**/*.jsonl")} - before:
+                path.unlink()
+    study.measure("support", 1, {"baseline": 20, "long": 10})
+    found = made(accounted(study), tmp_path)
+    assert [one["recipe"] for one in found["production"] if one["experiment"] == "support"] == ["baseline"]
+    (decision,) = (one for one in found["decisions"] if one["experiment"] == "support")
+    assert decision["repayments"] == [] or all(one["requests"] is None for one in decision["repayments"])
+
+
 def test_carbon_follows_the_hours_of_a_series(with_gpu: Path) -> None:
     account = Account.read(with_gpu / "account" / "account.json")
     starts = sorted(datetime.datetime.fromisoformat(row.started) for row in account.jobs)

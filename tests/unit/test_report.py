@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import pandas as pd
 import pytest
 from matplotlib.colors import to_rgb
-from simulated_study import UNKNOWN, Simulation, config, whole_study
+from simulated_study import MODELLED, UNKNOWN, Simulation, config, whole_study
 
 from greenllm.account.document import Account
 from greenllm.account.results_folder import read_results_folder
@@ -251,6 +251,15 @@ def test_partial_results_still_make_a_page(tmp_path: Path) -> None:
     assert "energy_uj can only be read by root" in page.text
     assert "nothing can be recommended yet" in page.text
     assert "Wastedunknown" in page.text
+
+
+def test_an_unknown_component_of_one_job_is_named_beside_what_is_known_of_others(tmp_path: Path) -> None:
+    study = Simulation(tmp_path, config())
+    study.prepare("support")
+    study.sensors = [UNKNOWN, MODELLED[1]]
+    study.train("support", "baseline", 1)
+    page = Reader((make(tmp_path, study, drawn=False) / "index.html").read_text())
+    assert "CPU unknown in 1 of 3 attempts" in page.text
 
 
 def served(results: Path, seconds: dict[str, float], **measured: Any) -> str:

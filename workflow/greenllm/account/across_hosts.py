@@ -64,7 +64,7 @@ class HardwareRow(BaseModel):
     """A quantity of one recipe in each folder, in the folders' order.
 
     `energy_J` is None where unknown, with the `reason`. `times_less` says how many times less it is than in the first
-    folder. What was `measured_once` in each leaves out the spread between runs.
+    folder. What was `measured_once` in one of them leaves out its spread between runs.
     """
 
     experiment: str
@@ -164,7 +164,7 @@ def _rows(results: Sequence[ResultsFolder], experiment: str, recipe: str) -> Ite
             reason=[None if known else why for known, why in zip(quantity.recipes.values(), reasons, strict=True)],
             times_less=[None, *ratios[1:]],
             verdict=["first", *(verdict(ratio) for ratio in ratios[1:])],
-            measured_once=all(spread is None for spread in quantity.spreads.values()),
+            measured_once=any(known and quantity.spreads[place] is None for place, known in quantity.recipes.items()),
         )
 
 

@@ -12,6 +12,7 @@ from functools import cached_property
 
 from greenllm.account.document import Account, JobRow
 from greenllm.attribution.stored import StoredAttribution, StoredHost, StoredJob
+from greenllm.comparison.production_cost import ELSEWHERE
 from greenllm.comparison.rows import ModelRow, RecipeRow, ServedModel
 from greenllm.errors import UserError
 from greenllm.estimate import UNSEEN, UNSEEN_SOURCE, Estimate, Interval, Parameter, total_known
@@ -108,6 +109,8 @@ class Consumed:
         made = []
         for model in self.models[experiment, recipe]:
             ids = [one for step in model.cost_to_produce.steps for one in step.ids]
+            if set(model.cost_to_produce.missing) - {ELSEWHERE}:
+                return None
             if ids:
                 made.append(together([self._consumption[one] for one in ids]))
         return together(made).scaled(1 / len(made)) if made else None

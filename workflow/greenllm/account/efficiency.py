@@ -69,7 +69,8 @@ def _row(attempt: JobAttempt, scope: str, energy: Estimate | None, units: Mappin
     known = [part for one in attempt.on_all_hosts for part in known_of(one.components)]
     unknown = [reason for one in attempt.on_all_hosts for reason in one.unknown]
     unused = any(one.unused for one in attempt.on_all_hosts)
-    indices = {name: None if unused else efficiency_index(energy_J, amount) for name, amount in units.items()}
+    comparable_J = None if attempt.incomparable else energy_J
+    indices = {name: efficiency_index(comparable_J, amount) for name, amount in units.items()}
     return EfficiencyRow(
         experiment=attempt.experiment or "none",
         recipe=attempt.recipe,

@@ -4,6 +4,7 @@ Ratios of recipes are drawn from their own intervals: recipes that were measured
 ratio is known by cause, each cause is drawn: two recipes on the same engine share its factor.
 """
 
+import math
 from collections.abc import Callable, Sequence
 
 import numpy as np
@@ -233,14 +234,15 @@ def _repaid(extra: Drawn | None, saved: Drawn | None) -> BreakEven | None:
     if extra is None or saved is None:
         return None
     positive = float(np.mean(saved.draws > 0))
-    if positive < 0.025:
-        return "never"
+    if positive < 0.025:  # what took less to make has nothing to repay
+        return "never" if np.quantile(extra.draws, 0.025) > 0 else None
     if positive < 0.975 or saved.value[0] <= 0:
         return None
-    draws = np.maximum(0.0, extra.draws) / np.where(saved.draws > 0, saved.draws, np.nan)
-    low, high = (float(bound) for bound in np.nanquantile(draws, [0.025, 0.975]))
+    with np.errstate(divide="ignore"):
+        draws = np.where(saved.draws > 0, np.maximum(0.0, extra.draws) / saved.draws, np.inf)
+    low, high = (float(bound) for bound in np.quantile(draws, [0.025, 0.975], method="inverted_cdf"))
     value = max(0.0, float(extra.value[0])) / float(saved.value[0])
-    return Interval(value, min(low, value), max(high, value))
+    return Interval(value, min(low, value), max(high, value)) if math.isfinite(high) else None
 
 
 def _interval(found: Drawn | None) -> PartialInterval | None:

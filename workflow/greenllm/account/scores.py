@@ -79,11 +79,10 @@ def _provider_scores(
     rows = [(row, own) for row, own in consumed.of_recipes(name, [None, *chain]) if row.rule not in SERVING]
     made = together([own for _, own in rows])
     trained = [row for row, _ in rows if row.rule == "train" and row.standing == "current"]
-    parameters = [one.parameters for one in models if one.parameters]
     units = {
         "training tokens": sum(float(row.work.get("tokens") or 0) for row in trained),
         "FLOPs": sum(float(row.work.get("flops") or 0) for row in trained),
-        "billion parameters": sum(parameters) / len(parameters) / 1e9 if parameters else 0.0,
+        "billion parameters": sum(float(one.parameters or 0) for one in models) / 1e9,
     }
     found = next(model.consequences([made]))
     for unit, amount in units.items():

@@ -14,10 +14,11 @@ Produced = Mapping[int, Estimate]  # seed → what its model cost to produce, in
 def break_even(request: Quantity, produce: Mapping[str, Produced], baseline: str, recipe: str) -> BreakEven | None:
     """Return the number of requests after which `recipe` has saved its extra cost against `baseline`.
 
-    With b, the baseline's energy per request, and r, how many times less the recipe takes, it is (extra cost / b) /
-    (1 - 1/r), over the seeds that have both. Where r may be nearly 1, so is the number without bound: the bounds of
-    1 - 1/r follow from those of r. Errors of parameters that extra cost and b share cancel. The deviations of the two
-    factors, as logarithms, add in quadrature.
+    It is the extra cost over the energy saved by a request, both in J, over the seeds that have both. With b, the
+    baseline's energy per request, and r, how many times less the recipe takes, that is (extra cost / b) / (1 - 1/r).
+    The relative bounds of 1 - 1/r follow from those of r: where r may be nearly 1, the number has hardly a bound.
+    Errors of parameters that extra cost and b share cancel. The deviations of the two factors, as logarithms, add in
+    quadrature.
 
     Returns "never" if a request takes more energy than with the baseline and the model took more to make, too. None if
     energies are unknown, if it is not resolvable whether the recipe saves, or if it takes more and may have taken less
@@ -31,13 +32,18 @@ def break_even(request: Quantity, produce: Mapping[str, Produced], baseline: str
     extra = _extra_requests(request, produce, baseline, recipe, seeds)
     if found == "loss":
         return "never" if extra.low > 0 else None
-    saved, least, most = (1 - 1 / bound for bound in (times_less.value, times_less.low, times_less.high))
+    share, least, most = (1 - 1 / bound for bound in (times_less.value, times_less.low, times_less.high))
     if extra.value <= 0:  # the upper bound of its extra cost may still be positive
         return Interval(0.0, 0.0, max(0.0, extra.high) / least)
-    value = extra.value / saved
-    fewer = math.hypot(_logarithm(extra.value, extra.low), math.log(most / saved))
-    more = math.hypot(_logarithm(extra.high, extra.value), math.log(saved / least))
-    return Interval(value, value * math.exp(-fewer), value * math.exp(more)) if math.isfinite(more) else None
+    before_J, after_J = (
+        total(request.recipes[name][seed].estimate for seed in seeds).value for name in (baseline, recipe)
+    )
+    if before_J <= after_J:  # the starts' ratios save, and their sum does not
+        return None
+    value = extra.value * before_J / (before_J - after_J)
+    fewer = math.hypot(_logarithm(extra.value, extra.low), math.log(most / share))
+    more = math.hypot(_logarithm(extra.high, extra.value), math.log(share / least))
+    return Interval(value, value * math.exp(-fewer), value * math.exp(more))
 
 
 def _extra_requests(

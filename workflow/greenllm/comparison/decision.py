@@ -4,7 +4,7 @@ import math
 from collections.abc import Sequence
 
 from greenllm.comparison.recipes import Comparison
-from greenllm.comparison.rows import Advice, Qualifies, Quality, RecipeRow, Verdict
+from greenllm.comparison.rows import Advice, Qualifies, RecipeRow, Verdict, better_than_chance
 from greenllm.config.models import Decision
 from greenllm.errors import listed
 
@@ -35,7 +35,7 @@ def at_chance(comparison: Comparison) -> str | None:
     evaluated = [found for recipe in comparison.recipes if (found := comparison.quality_of(recipe))]
     higher, metric = comparison.task.higher_is_better, comparison.task.primary.replace("_", " ")
     chance = comparison.chance
-    if chance is None or any(_better_than_chance(comparison, quality) for quality in evaluated):
+    if chance is None or any(better_than_chance(quality, chance, higher=higher) for quality in evaluated):
         return None
     least, most = comparison.task.range
     remedy = "train the models longer or on more data, or evaluate on more examples"
@@ -43,14 +43,6 @@ def at_chance(comparison: Comparison) -> str | None:
         return f"the {metric} of each recipe is {evaluated[0].value:g}, the worst that it can be; {remedy}"
     known = f"{metric} than a model that ignores its input ({chance:.3g})"
     return f"no recipe is shown to have a better {known}; {remedy}"
-
-
-def _better_than_chance(comparison: Comparison, quality: Quality | None) -> bool:
-    """Whether the 95 % interval of a quality excludes that of a model that ignores its input, if that is known."""
-    if quality is None or comparison.chance is None:
-        return quality is not None
-    higher = comparison.task.higher_is_better
-    return quality.low > comparison.chance if higher else quality.high < comparison.chance
 
 
 def undecidable(comparison: Comparison, decision: Decision) -> str | None:
@@ -161,7 +153,8 @@ def _choice(comparison: Comparison, rows: Sequence[RecipeRow]) -> tuple[str | No
     """Return the recipe to deploy, or why there is none."""
     if comparison.twin is not None and not comparison.twin.steady:
         return None, "the host was not steady: the same model, deployed twice, differs from itself"
-    good = [row for row in rows if row.qualifies == "yes" and _better_than_chance(comparison, row.quality)]
+    chance, higher = comparison.chance, comparison.task.higher_is_better
+    good = [row for row in rows if row.qualifies == "yes" and better_than_chance(row.quality, chance, higher=higher)]
     if not good:
         return None, _why_none(comparison, rows)
     energy_J = {row.recipe: energy.value for row in good if (energy := row.total_energy_per_request_J)}

@@ -58,10 +58,8 @@ def production_cost(key: Key, study: Study, tried: Mapping[ChainJob, Sequence[Jo
         energy = total_known(part.energy for part in parts)
         if energy is None:
             missing.append(f"{name}: {'; '.join(last.unknown) or 'no energy known'}")
-        elif unused := [
-            attempt.incomparable or "" for attempt in chosen if any(part.unused for part in attempt.on_all_hosts)
-        ]:
-            missing.append(f"{name}: {'; '.join(unused)}")
+        elif incomparable := [reason for attempt in chosen if (reason := attempt.incomparable)]:
+            missing.append(f"{name}: {'; '.join(incomparable)}")
         energies.append(energy)
         ids = [part.id for part in parts]
         starts = [part.attempt.start for part in parts]

@@ -26,6 +26,16 @@ class Quality(AccountPart):
     examples: Number
 
 
+def better_than_chance(quality: Quality | None, chance: float | None, *, higher: bool) -> bool:
+    """Whether the 95 % interval of a quality excludes that of a model that ignores its input, where that is known.
+
+    `higher`: whether higher is better. False where the quality is unknown.
+    """
+    if quality is None or chance is None:
+        return quality is not None
+    return quality.low > chance if higher else quality.high < chance
+
+
 class Difference(AccountPart):
     """A recipe's primary metric minus the baseline's, with its 95 % interval; `resolved`: 0 is outside it."""
 

@@ -269,12 +269,12 @@ def _of_mean(spreads: Sequence[Spread]) -> Spread:
 
 
 def independent(first: Spread | None, second: Spread | None) -> Spread | None:
-    """Return the spread of the ratio of two means that were measured at different times; None where one is unknown.
+    """Return the spread of the ratio of two means that were measured at different times; None where both are unknown.
 
-    The degrees of freedom are those of Welch and Satterthwaite.
+    Where one is unknown, it is the other's. The degrees of freedom are those of Welch and Satterthwaite.
     """
     if first is None or second is None:
-        return None
+        return first or second
     error = math.hypot(first.error, second.error)
     if first.pooled and second.pooled:  # the same variance
         freedom = first.freedom

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from greenllm.account.document import ExperimentAccount
-from greenllm.comparison.rows import Advice, Difference, Quality, RecipeRow, Verdict
+from greenllm.comparison.rows import Advice, Difference, Quality, RecipeRow, Verdict, better_than_chance
 from greenllm.estimate import Interval
 from greenllm.report.causes import measured_text, parts_text, role, twin_text, why_open
 from greenllm.report.language import listed, noted, text
@@ -62,15 +62,10 @@ def _finding(name: str, experiment: ExperimentAccount) -> Finding:
         said = text("This study can't compare the recipes of {experiment}: {why}.", experiment=name, why=why)
         return Finding(name, None, "unknown", text("nothing can be recommended."), [], note, twin, said)
     steady = experiment.comparison.steady
-    others = [said for row in rows if row is not chosen and (said := _other(row, baseline, chosen, advice, steady))]
+    others = [said for row in rows if row is not chosen and (said := _other(row, baseline, chosen, experiment))]
     if chosen is None:
         return Finding(name, None, "unknown", _nothing(rows, advice, needed, experiment), others, note, twin)
-    if _useless(chosen, experiment):
-        sentence = text(
-            "deploy none of these yet: {recipe}, the most frugal, answers no example correctly.", recipe=chosen.recipe
-        )
-        return Finding(name, None, "unknown", sentence, others, note, twin)
-    sentence = _keep(baseline, rows) if chosen is baseline else _deploy(chosen, baseline, advice, steady)
+    sentence = _keep(baseline, rows, experiment) if chosen is baseline else _deploy(chosen, baseline, advice, steady)
     return Finding(name, chosen.recipe, chosen.verdict, sentence, others, note, twin)
 
 
@@ -173,11 +168,13 @@ def paid_back(row: RecipeRow, advice: Advice) -> str:
     return text(paid, requests=value, low=low, high=high)
 
 
-def _keep(baseline: RecipeRow, rows: Sequence[RecipeRow]) -> str:
+def _keep(baseline: RecipeRow, rows: Sequence[RecipeRow], experiment: ExperimentAccount) -> str:
     values = {"recipe": baseline.recipe, "takes": _takes(baseline)}
     if len(rows) == 1:
         return text("deploy {recipe}, the only recipe. {takes}.", **values)
-    if any(row.qualifies == "yes" for row in rows if row is not baseline):
+    chance, higher = experiment.comparison.chance, experiment.higher_is_better
+    others = [row for row in rows if row is not baseline and row.qualifies == "yes"]
+    if any(better_than_chance(row.quality, chance, higher=higher) for row in others):
         return text(
             "deploy {recipe}: no other recipe that is good enough is shown to take less energy. {takes}.", **values
         )
@@ -222,16 +219,13 @@ def _nothing(rows: Sequence[RecipeRow], advice: Advice, needed: str, experiment:
     return text("nothing can be recommended yet: {why}.", why=reason)
 
 
-def _useless(row: RecipeRow, experiment: ExperimentAccount) -> bool:
-    return experiment.higher_is_better and row.quality is not None and row.quality.value <= 0
-
-
 # --- the other recipes ---
 
 
-def _other(row: RecipeRow, baseline: RecipeRow, chosen: RecipeRow | None, advice: Advice, steady: bool) -> str:
+def _other(row: RecipeRow, baseline: RecipeRow, chosen: RecipeRow | None, experiment: ExperimentAccount) -> str:
     """Return why another recipe was not chosen; empty if the table's numbers show it."""
     name, factor = row.recipe, row.times_less
+    advice, steady = experiment.recommendation, experiment.comparison.steady
     if row is baseline:
         if row.qualifies != "no" or not chosen:
             return ""
@@ -258,14 +252,16 @@ def _other(row: RecipeRow, baseline: RecipeRow, chosen: RecipeRow | None, advice
     elif row.verdict == "not resolvable":
         said = text("{recipe} shows no saving that can be resolved: it takes {more}", recipe=name, more=more)
     else:
-        said = _saves(row, factor, baseline, chosen)
+        said = _saves(row, factor, baseline, chosen, experiment)
     parts = parts_text(row.parts)
     if said and parts:
         return text("{said}; times less by cause: {parts}.", said=said, parts=parts)
     return text("{said}.", said=said) if said else ""
 
 
-def _saves(row: RecipeRow, factor: Interval, baseline: RecipeRow, chosen: RecipeRow | None) -> str:
+def _saves(
+    row: RecipeRow, factor: Interval, baseline: RecipeRow, chosen: RecipeRow | None, experiment: ExperimentAccount
+) -> str:
     """Return why a recipe that saves energy was not chosen; empty if another one takes clearly less."""
     ratio, bounds = times(factor)
     values = {"recipe": row.recipe, "less": text("{times} times less ({bounds})", times=ratio, bounds=bounds)}
@@ -278,6 +274,11 @@ def _saves(row: RecipeRow, factor: Interval, baseline: RecipeRow, chosen: Recipe
     if row.qualifies == "not resolvable":
         return text(
             "{recipe} takes {less}, but whether it is good enough is not resolvable: {quality}",
+            quality=_quality(row), **values,
+        )  # fmt: skip
+    if not better_than_chance(row.quality, experiment.comparison.chance, higher=experiment.higher_is_better):
+        return text(
+            "{recipe} takes {less}, but is not shown to be better than a model that ignores its input: {quality}",
             quality=_quality(row), **values,
         )  # fmt: skip
     if chosen is baseline:

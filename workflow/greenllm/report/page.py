@@ -2,6 +2,7 @@
 
 import importlib.resources
 import json
+from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -21,7 +22,7 @@ from greenllm.report.derivation import Origin, factors
 from greenllm.report.equivalence import sources
 from greenllm.report.findings import findings
 from greenllm.report.grid_notes import impact_notes
-from greenllm.report.language import ENGLISH, Language, current, language, listed, plural, speaking, text
+from greenllm.report.language import ENGLISH, Language, current, language, listed, noted, plural, speaking, text
 from greenllm.report.names import day
 from greenllm.report.numbers import THIN, bounds_text, percent, prefix_for, quantity, value_text
 from greenllm.report.schedule_text import outcome_text
@@ -240,17 +241,12 @@ def _known(account: Account) -> tuple[str, str]:
     """Return how much of the energy was measured: a headline and a line of detail."""
     energies = {"measured": 0.0, "modelled": 0.0}
     components: dict[str, set[str]] = {"measured": set(), "modelled": set()}
-    unknown: set[str] = set()
     for row in account.methods:
-        if row.component == "platform":
-            continue
-        if row.energy_J is None:
-            unknown.add(row.component.upper())
-        else:
+        if row.component != "platform" and row.energy_J is not None:
             energies[row.quality] += row.energy_J
             components[row.quality].add(row.component.upper())
     total = sum(energies.values())
-    unknown -= {name for names in components.values() for name in names}
+    unknown = Counter(name for row in account.jobs for name in {reason.partition(":")[0] for reason in row.unknown})
     if not total:
         return text("unknown"), text("no component of any host could be measured or modelled")
     share = energies["measured"] / total
@@ -258,4 +254,12 @@ def _known(account: Account) -> tuple[str, str]:
     if share in (0, 1):
         headline = text("measured") if share else text("modelled")
     detail = [f"{listed(sorted(names))} {text(quality)}" for quality, names in components.items() if names]
-    return headline, "; ".join(detail + ([f"{listed(sorted(unknown))} {text('unknown')}"] if unknown else []))
+    for name, attempts in sorted(unknown.items()):
+        everywhere = attempts == len(account.jobs)
+        of = (
+            noted("{component} unknown")
+            if everywhere
+            else noted("{component} unknown in {count} of {attempts} attempts")
+        )
+        detail.append(text(of, component=name.upper(), count=attempts, attempts=len(account.jobs)))
+    return headline, "; ".join(detail)

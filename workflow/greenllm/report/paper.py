@@ -49,8 +49,7 @@ def _methods(account: Account, found: Sequence[Finding]) -> Iterator[str]:
     yield "\n".join(_sensors(account))
     yield text(
         "Energy was attributed to jobs by the policy “{policy}”. Recipes were measured side by side, in blocks in "
-        "which each server answered one round of requests in random order, and each server was started several times; "
-        "all intervals are 95 %.",
+        "which each server answered one round of requests in random order; all intervals are 95 %.",
         policy=text(account.policy),
     )
     for one in found:

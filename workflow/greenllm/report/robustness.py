@@ -162,10 +162,12 @@ def together(decision: DecisionOverFactors) -> str:
     if decision.everywhere is None:
         return ""
     if decision.everywhere:
-        return text("It holds at all bounds of grid, PUE, embodied carbon and load at once.")
+        return text("It holds at all bounds of the factors at once.")
     if decision.combinations is None:
         return text("It does not hold at all bounds of the factors at once.")
-    return text(
-        "It holds at {share} of random combinations of grid carbon, PUE and embodied carbon.",
-        share=percent(decision.combinations),
+    holds = (
+        noted("It holds at {share} of random combinations of grid carbon, PUE and embodied carbon.")
+        if decision.embodied
+        else noted("It holds at {share} of random combinations of grid carbon and PUE.")
     )
+    return text(holds, share=percent(decision.combinations))

@@ -45,7 +45,7 @@ def run(arguments: argparse.Namespace) -> int:
             if reason is not None:
                 print(f"\n{row.experiment} {row.recipe}: {row.quantity} in {name} is unknown ({reason})")
     if any(row.measured_once for row in found.rows):
-        print("\n* measured once on each: the interval is the sensors' alone and leaves out how far runs differ")
+        print("\n* measured once on at least one of them: the interval leaves out how far runs there differ")
     return 0
 
 

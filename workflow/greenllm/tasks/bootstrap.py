@@ -51,12 +51,12 @@ def bounds_of(metric: Sums, samples: int, seed: int) -> tuple[float, float]:
 def with_imagined(examples: Sequence[NDArray[Any]], right: Sequence[int]) -> tuple[list[NDArray[Any]], float]:
     """Return each metric's examples to draw from, shape (examples, k), and the factor that scales a sample's sums.
 
-    If examples are right or wrong, two imagined ones are added: one that has the value `right` (1 right, 0 wrong) for
+    If each example counts from 0 (wrong) to 1 (right), two imagined ones are added: one that has the value `right` for
     each metric, and its opposite. Without them, a test set on which all answers are right, or on which two models
     agree, would have an interval of zero width (after Agresti and Min 2005, Statistics in Medicine 24, 729-740, who
     add half an example to each kind of pair).
     """
-    if not all(own.shape[1] == 1 and np.isin(own, (0, 1)).all() for own in examples):
+    if not all(own.shape[1] == 1 and (own >= 0).all() and (own <= 1).all() for own in examples):
         return list(examples), 1.0
     more = [np.vstack([own, [[one], [1 - one]]]) for own, one in zip(examples, right, strict=True)]
     return more, len(examples[0]) / len(more[0])
