@@ -13,6 +13,8 @@ import pytest
 from deploying import GREENLLM
 from prepared_data import write_prepared
 
+from greenllm.engines import load_engine
+
 STAND_IN = Path(__file__).parents[1] / "openai_stand_in.py"
 KEY = "a-key-that-nobody-may-read"
 CHAT = {"chat": True, "system": "One word:", "key_variable": "OWN_KEY"}
@@ -198,6 +200,18 @@ def test_load_reports_what_is_not_an_address(greenllm, tmp_path, url, expected):
     assert said.startswith("greenllm load: error: --url: ")
     assert expected in said
     assert KEY not in done.stderr
+
+
+def test_who_streams_gets_the_whole_text(greenllm, endpoint, tmp_path):
+    collected = collect(greenllm, tmp_path / "model", endpoint)
+    assert collected.returncode == 0, collected.stderr
+    pieces = ["", ""]
+
+    def add(index: int, piece: object) -> None:
+        pieces[index] += str(piece)
+
+    answers = load_engine(tmp_path / "model", threads=1).generate(["say one", "say two"], 4, on_token=add)
+    assert pieces == ["ONE", "TWO"] == [answer.text for answer in answers]
 
 
 def test_an_address_may_be_in_capitals(greenllm, endpoint, tmp_path):

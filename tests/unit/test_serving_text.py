@@ -44,6 +44,26 @@ def test_an_answer_cut_inside_a_character_is_shown_to_its_end(tmp_path: Path) ->
     assert shown + answer.rest() == answer.text == "a\ufffd"
 
 
+def test_bytes_that_are_no_character_do_not_undo_shown_text(tmp_path: Path) -> None:
+    """Where a tokenizer falls back to bytes, as Llama 2's does, its decoder reads a run of bytes as a whole."""
+    names = ["<s>", "</s>", *(f"<0x{byte:02X}>" for byte in range(256)), "a", "▁a"]
+    tokenizer = Tokenizer(models.BPE({name: number for number, name in enumerate(names)}, [], byte_fallback=True))
+    tokenizer.decoder = decoders.Sequence([decoders.Replace("▁", " "), decoders.ByteFallback(), decoders.Fuse()])
+    tokenizer.add_special_tokens(["<s>", "</s>"])
+    tokenizer.save(str(tmp_path / "tokenizer.json"))
+    (tmp_path / "tokenizer_config.json").write_text(json.dumps({"eos_token": "</s>"}))
+    text = Text(tmp_path)
+    for tokens, expected in (
+        (["a", "<0x0A>", "<0xF0>", "a"], "a\n\N{REPLACEMENT CHARACTER}a"),
+        (["<0x0A>", "<0xF0>", "▁a", "<0xC3>", "<0xA9>"], "\n\N{REPLACEMENT CHARACTER} aé"),
+        (["<0x0A>", "<0xF0>"], "\n\N{REPLACEMENT CHARACTER}"),
+        (["<0xC3>", "<0xA9>", "<0xC3>", "<0xA9>"], "éé"),
+    ):
+        answer = Detokenizer(text)
+        pieces = [answer.add(names.index(token)) for token in tokens]
+        assert "".join(pieces) + answer.rest() == expected == answer.text
+
+
 def test_special_tokens_are_not_text(tmp_path: Path) -> None:
     tokenizer = write_tokenizer(tmp_path)
     answer = Detokenizer(Text(tmp_path))

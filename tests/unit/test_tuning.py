@@ -62,9 +62,10 @@ def test_every_setting_of_a_small_space_is_probed_and_the_least_is_found():
     assert found.within
 
 
-def test_of_settings_none_of_which_is_fast_enough_the_fastest_is_found():
+@pytest.mark.parametrize("batches", [[1, 2], [1, 2, 3, 4, 5]])
+def test_of_settings_none_of_which_is_fast_enough_the_fastest_is_found(batches):
     found = search(
-        Space([1, 2], [1, 2]), lambda one: Cost(1.0 * one.threads, 1.0 / one.threads), probes=12, bound_s=0.1
+        Space(batches, [1, 2]), lambda one: Cost(1.0 * one.threads, 1.0 / one.threads), probes=12, bound_s=0.1
     )
     assert (found.best.threads, found.within) == (2, False)
 

@@ -72,7 +72,8 @@ class ClassifierEngine:
         for index, (length, row) in enumerate(zip(lengths, logits, strict=True)):
             decoding = decodings[index] if decodings else GREEDY
             digit = TokenChoice(decoding, end=()).choose(row)
-            text = StopStrings(decoding.stop).add(str(digit))
+            stop = StopStrings(decoding.stop)
+            text = stop.add(str(digit)) + stop.rest()
             if on_token is not None:
                 on_token(index, text)
             sure = float(np.exp(row[digit] - row.max()) / np.exp(row - row.max()).sum()) if confidence else None

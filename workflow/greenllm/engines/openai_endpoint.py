@@ -57,8 +57,15 @@ class OpenAIEndpoint:
         Raises UserError if the endpoint can't be reached or refuses a prompt.
         """
         limits = [max_tokens] * len(prompts) if isinstance(max_tokens, int) else max_tokens
+        answers = []
         with ThreadPoolExecutor(max(1, len(prompts))) as threads:
-            return list(threads.map(self._ask, prompts, limits, decodings or [GREEDY] * len(prompts)))
+            for index, answer in enumerate(
+                threads.map(self._ask, prompts, limits, decodings or [GREEDY] * len(prompts))
+            ):
+                if on_token is not None:
+                    on_token(index, answer.text)
+                answers.append(answer)
+        return answers
 
     def _ask(self, prompt: str, max_tokens: int, decoding: Decoding) -> Completion:
         endpoint = self._endpoint

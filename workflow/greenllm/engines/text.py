@@ -114,13 +114,23 @@ class Detokenizer:
         self._text = text
         self._shown = ""
         self._stream = DecodeStream(skip_special_tokens=False)
+        self._pending: list[int] = []  # what the stream has read since the text that was shown last
 
     def add(self, token: int) -> str:
         """Add a token; return the text that it completes, "" inside a character of several tokens."""
         self.ids.append(token)
         if token in self._text.special:
             return ""
-        piece = self._stream.step(self._text.tokenizer, token) or ""
+        self._pending.append(token)
+        try:
+            piece = self._stream.step(self._text.tokenizer, token)
+        except Exception:  # the only class that `tokenizers` raises: bytes that are no character undid shown text
+            self._stream = DecodeStream(skip_special_tokens=False)
+            pieces = [self._stream.step(self._text.tokenizer, one) for one in self._pending]
+            piece = "".join(one for one in pieces if one) or None
+        if not piece:
+            return ""
+        self._pending = []
         self._shown += piece
         return piece
 
@@ -131,13 +141,15 @@ class Detokenizer:
 
     def rest(self) -> str:
         """Return the text that no token completed, as in an answer that was cut inside a character."""
-        whole = self.text
-        return whole[len(self._shown) :] if whole.startswith(self._shown) else ""
+        whole = self._text.decode(self.ids)
+        if whole.startswith(self._shown):
+            return whole[len(self._shown) :]
+        return self._text.decode(self._pending)  # bytes that are no character would undo shown text
 
     @property
     def text(self) -> str:
-        """The answer so far."""
-        return self._text.decode(self.ids)
+        """The answer so far: the pieces and the rest."""
+        return self._shown + self.rest()
 
 
 def token_ids(value: object) -> frozenset[int]:

@@ -108,7 +108,7 @@ class Request(Asked):
     ] = None
     """Absent or 0: greedy decoding."""
     top_p: Annotated[Annotated[float, Field(ge=0, le=1)] | None, _number(0, 1)] = None
-    seed: StrictInt | None = None
+    seed: Annotated[int, Field(strict=True, ge=-(2**63), lt=2**63)] | None = None
     """With the same seed the answer is the same. Without it the server draws one."""
     n: Annotated[Annotated[int, Field(ge=1, le=MOST_CHOICES)] | None, _number(1, MOST_CHOICES, whole=True)] = None
     """Number of answers to each prompt. They are sampled with the seeds `seed`, `seed` + 1 and so on."""

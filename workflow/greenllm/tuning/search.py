@@ -105,9 +105,10 @@ def search(
     most = min(probes, len(settings) + REPEATS * (MOST - 1))
     costs, done = _Costs(), list[Probe]()
     while len(done) < most:
+        probed = len({one.setting for one in done})
         if len(done) < len(first):
             setting = first[len(done)]
-        elif costs.known and len(done) >= new and (costs.within(longest_s) or new == len(settings)):
+        elif costs.known and (probed == len(settings) or (len(done) >= new and costs.within(longest_s))):
             setting = _again(costs, longest_s)
         else:
             setting = _improving(space, done, costs, longest_s, seed)
