@@ -170,6 +170,8 @@ def test_a_pair_is_a_conversation_of_one_turn(tmp_path, model, file, rows, first
 
 GOOD = [openai(said) for said in ROWS[:3]]
 CALL = {"role": "assistant", "content": None, "tool_calls": [{"id": "1", "function": {"name": "f"}}]}
+UNLEARNED = {"role": "assistant", "content": "a", "weight": 0}
+TEXTLESS = {"role": "user", "content": [{"type": "text", "text": None}]}
 IMAGE = {"role": "user", "content": [{"type": "image_url", "image_url": {"url": "a.png"}}]}
 
 
@@ -181,6 +183,9 @@ IMAGE = {"role": "user", "content": [{"type": "image_url", "image_url": {"url": 
         (openai(ROWS[3][1:]), "the first message is the assistant's"),
         ({"messages": [*openai(ROWS[3][:1])["messages"], CALL]}, "message 2 calls a tool"),
         ({"messages": [IMAGE, *openai(ROWS[3])["messages"]]}, "message 1 has a part of type 'image_url'"),
+        ({"messages": [TEXTLESS, *openai(ROWS[3])["messages"]]}, "message 1 has a part whose text is no text"),
+        ({"messages": [*openai(ROWS[3][:1])["messages"], UNLEARNED]}, "message 2 has a weight"),
+        (openai(ROWS[3]) | {"tools": [{"type": "function"}]}, "it offers tools"),
         (openai([("narrator", "a"), *ROWS[3]]), "message 1 has the role 'narrator'; expected human, gpt, system"),
         (openai([("user", " "), ("assistant", "b")]), "message 1 is empty"),
         ({"messages": []}, "not a list of messages"),

@@ -55,6 +55,7 @@ metric_list: [{metric: exact_match}]
 """
 SAMPLED = GENERATED.replace("12}", "12, do_sample: true, temperature: 1.0}") + "repeats: 3\n"
 BEAMS = GENERATED.replace("12}", "12, num_beams: 4}")
+COLD = GENERATED.replace("12}", "12, do_sample: true, temperature: -1}")
 TASK = ["--task", "harness"]
 COMPARED = ("own_choice", "own_rolling", "own_generated")
 KINDS = {
@@ -65,6 +66,7 @@ KINDS = {
     "own_last_word": LAST_WORD,
     "own_sampled": SAMPLED,
     "own_beams": BEAMS,
+    "own_cold": COLD,
 }
 DOCUMENTS = 20
 
@@ -261,6 +263,7 @@ def test_solved_examples_beyond_the_context_are_cut(
         ({"tasks": ["own_choice"], "metric": "f1"}, "data.metric: f1: own_choice has no such metric"),
         ({"tasks": ["own_last_word"], "metric": "perplexity"}, "expected one of acc"),
         ({"tasks": ["own_beams"]}, "data.tasks: own_beams: generation_kwargs: num_beams: the engines do not have it"),
+        ({"tasks": ["own_cold"]}, "own_cold: generation_kwargs: do_sample with temperature -1 and top_p 1; expected"),
         (
             {"tasks": ["own_choice", "own_rolling"]},
             "data.metric: the tasks' first metrics differ (acc of own_choice, bits_per_byte of own_rolling)",

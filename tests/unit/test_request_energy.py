@@ -5,7 +5,7 @@ import math
 import random
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -134,6 +134,26 @@ def test_a_batch_that_ended_while_an_interval_was_being_added_is_not_counted_twi
     sharing.add(growth(1, 2, 20.0))
     assert known(request.energy_J).value == pytest.approx(12.0)
     assert not request.is_settled
+
+
+def test_an_answer_of_which_a_part_was_modelled_is_modelled() -> None:
+    sharing, request = EnergySharing(), RequestEnergy(1, 1)
+    sharing.begin_batch(0.5)
+    sharing.add(replace(growth(0, 1, 20.0), quality="modelled"))
+    sharing.add(growth(1, 2, 20.0))
+    sharing.end_batch(2.5, [request])
+    assert request.quality == "modelled"
+    sharing.add(growth(2, 3, 20.0))
+    assert (request.quality, request.is_settled) == ("modelled", True)
+
+
+def test_no_power_is_taken_from_before_an_interval_that_is_unknown() -> None:
+    sharing, request = EnergySharing(), RequestEnergy(1, 1)
+    sharing.add(growth(0, 1, 20.0))
+    sharing.add(growth(1, 2, None))
+    sharing.begin_batch(2.1)
+    sharing.end_batch(2.5, [request])
+    assert (request.energy_J, request.quality, request.reason) == (None, "unknown", "cpu: closed")
 
 
 @pytest.mark.parametrize("energies_J", [[None], [None, 20.0], [20.0, None], [None, 20.0, 20.0]])

@@ -64,9 +64,15 @@ def window(start_s: float, end_s: float, wall_s: float | None = None) -> Measure
 
 
 def measured(
-    job: MeasurementJob, tmp_path: Path, energies_J: Sequence[float | None], failed: int = 0, **answer: Any
+    job: MeasurementJob,
+    tmp_path: Path,
+    energies_J: Sequence[float | None],
+    failed: int = 0,
+    starts: Sequence[int] | None = None,
+    **answer: Any,
 ) -> ServerMeasurement:
     """Return the first server, with 100 requests in each round of a second, `failed` of which failed."""
+    starts = starts or [0] * len(energies_J)
     ledger = tmp_path / "ledger/node/job.jsonl"
     ledger.parent.mkdir(parents=True, exist_ok=True)
     ledger.write_text(json.dumps(start_record(Host(), "job") | {"pid": 1}) + "\n")
@@ -76,7 +82,7 @@ def measured(
     answers += [Answered("0", error="HTTP 500") for _ in range(failed)]
     for own in measurement.measured.values():
         own.rounds[1] = [
-            PlacedRound(0, block, "job.a", Round(window(block * 2.0, block * 2.0 + 1), answers))
+            PlacedRound(starts[block], block, "job.a", Round(window(block * 2.0, block * 2.0 + 1), answers))
             for block in range(len(energies_J))
         ]
 
@@ -108,6 +114,12 @@ def test_the_sensors_uncertainty_and_the_spread_between_rounds_add_in_quadrature
     assert (point.requests, point.completion_tokens, point.prompt_tokens) == (400, 800, 1200)
     assert point.throughput.requests_per_s == pytest.approx(100)
     assert point.throughput.tokens_per_s == pytest.approx(200)
+
+
+def test_with_several_starts_the_spread_is_that_between_them(job: MeasurementJob, tmp_path: Path) -> None:
+    per = point_of(measured(job, tmp_path, [90.0, 92.0, 108.0, 110.0], starts=[0, 0, 1, 1])).energy_per_request_J
+    assert per is not None
+    assert per.high - per.value == pytest.approx(math.hypot(0.1, halfwidth([0.91, 1.09])))
 
 
 def test_no_energy_is_below_zero(job: MeasurementJob, tmp_path: Path) -> None:

@@ -775,6 +775,12 @@ def test_a_chat_gets_the_scripted_reply_or_a_person_where_the_model_is_not_sure(
     assert finish_reason == "stop"
 
 
+@pytest.mark.parametrize("more", [{"n": 2}, {"stop": "a"}, {"logprobs": True}, {"ignore_eos": True}])
+def test_what_a_scripted_reply_does_not_have_is_refused(serve: Callable[..., Server], more: dict[str, object]) -> None:
+    message = refusal(serve(replies=REPLIES).chat("card lost", **more), 422)
+    assert message.startswith(f"{next(iter(more))}: chats get scripted replies here")
+
+
 def test_replies_leave_completions_as_they_are_and_a_server_without_them_its_chats(
     serve: Callable[..., Server],
 ) -> None:

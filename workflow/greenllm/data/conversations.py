@@ -40,6 +40,8 @@ class ConversationForm:
                     f"no {self.columns[ours]!r} as in the file's first row (it has {listed(list(row)) or 'nothing'}); "
                     "expected one form of conversations in a file"
                 )
+        if any(row.get(key) for key in ("tools", "functions")):
+            raise ValueError(f"it offers tools; {NO_TOOLS}")
         if any(row.get(key) for key in IMAGE_KEYS):
             raise ValueError(f"it has an image; {NO_IMAGES}")
         found = [*self._system(row), *self._turns(row)]
@@ -88,7 +90,11 @@ class ConversationForm:
                 kind = part.get("type") if isinstance(part, Mapping) else type(part).__name__
                 if kind != "text":
                     raise ValueError(f"message {number} has a part of type {quoted(str(kind))}; {NO_IMAGES}")
-            content = "".join(str(part.get("text", "")) for part in content)
+                if not isinstance(part.get("text"), str):
+                    raise ValueError(f"message {number} has a part whose text is no text")
+            content = "".join(part["text"] for part in content)
+        if message.get("weight", 1) not in (1, None):  # of OpenAI's form: 0 is not to be learned
+            raise ValueError(f"message {number} has a weight; expected none: all turns of the assistant are learned")
         return ROLES[role], text_of(content, f"the content of message {number}", self.encoding)
 
 

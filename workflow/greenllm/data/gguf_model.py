@@ -64,7 +64,9 @@ def _format(header: GgufHeader) -> str:
         named = LlamaFileType(header.number("general.file_type")).name  # MOSTLY_Q4_1, ALL_F32, GUESSED
     except ValueError:  # an optional key
         named = ""
-    return named.partition("_")[2] or max(header.tensors, key=header.tensors.__getitem__)
+    # Norms and biases, which are many and small, stay floats.
+    quantised = [name for name in header.tensors if name not in ("F32", "F16", "BF16")]
+    return named.partition("_")[2] or max(quantised or header.tensors, key=header.tensors.__getitem__)
 
 
 def write_outline(model: GgufModel, folder: Path) -> None:

@@ -13,7 +13,7 @@ _BLANK_FREE = re.compile(rf"(?<!\S)\S{{{LONG}}}")
 _WORD = re.compile(
     rf"(?<![^\W\d_])[^\W\d_]{{{LONG},}}"  # letters
     rf"|(?<!\d)\d{{{LONG},}}"
-    rf"|(?<![^\w\s])[^\w\s]{{{LONG},}}"  # signs
+    rf"|(?<![^\w\s]|_)(?:[^\w\s]|_){{{LONG},}}"  # signs
 )
 
 

@@ -76,6 +76,7 @@ class OpenAIEndpoint:
             top_p=decoding.top_p,
             seed=decoding.seed,
             stop=decoding.stop,
+            ignore_end=decoding.ignore_end,
         )
         try:
             response = self._client.post(endpoint.url + endpoint.path, json=body)

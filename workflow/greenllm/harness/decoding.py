@@ -19,7 +19,7 @@ def decoding_of(options: dict[str, Any], end: str | None) -> tuple[Decoding, int
         given: dict[str, Any] = dict(normalize_gen_kwargs(options, MOST_GENERATED))
         limit, sampled = int(given.pop("max_gen_toks")), bool(given.pop("do_sample", False))
         stop = tuple(filter(None, handle_stop_sequences(given.pop("until", None), eos=end)))
-        temperature, top_p = float(given.pop("temperature", 0.0)), float(given.pop("top_p", 1.0))
+        temperature, top_p = float(given.pop("temperature", 1.0)), float(given.pop("top_p", 1.0))
     except (TypeError, ValueError) as error:
         raise UserError(f"generation_kwargs: {reason(error)}") from None
     if unknown := [name for name, value in given.items() if value is not None]:
@@ -27,6 +27,13 @@ def decoding_of(options: dict[str, Any], end: str | None) -> tuple[Decoding, int
             f"generation_kwargs: {', '.join(unknown)}: the engines do not have it; expected until, max_gen_toks, "
             "do_sample, temperature, top_p"
         )
+    if limit < 1 or not all(isinstance(one, str) for one in stop):
+        raise UserError("generation_kwargs: expected max_gen_toks of at least 1, and texts in until")
     if not sampled:
         return Decoding(stop=stop), limit
-    return Decoding(temperature=temperature or 1.0, top_p=top_p, stop=stop), limit
+    if not 0 < temperature <= 2 or not 0 < top_p <= 1:
+        raise UserError(
+            f"generation_kwargs: do_sample with temperature {temperature:g} and top_p {top_p:g}; expected a "
+            "temperature above 0 and up to 2, and a top_p above 0 and up to 1"
+        )
+    return Decoding(temperature=temperature, top_p=top_p, stop=stop), limit

@@ -127,7 +127,7 @@ def _point(
     """Return the figures at one concurrency; `energies` are those of its rounds."""
     figures, by_round = summary_of([one.sent for one in placed]), [summary_of([one.sent]) for one in placed]
     known = [energy for energy in energies if energy is not None]
-    energy = total(known) if len(known) == len(placed) else None
+    energy, starts = total(known) if len(known) == len(placed) else None, [one.start for one in placed]
     return LoadPoint(
         concurrency=concurrency,
         rate_per_s=rate_per_s,
@@ -148,8 +148,8 @@ def _point(
         ],
         **asdict(figures),
         energy_J=interval_of(energy),
-        energy_per_request_J=energy_per_unit(energies, [own.answered for own in by_round]),
-        energy_per_token_J=energy_per_unit(energies, [own.completion_tokens for own in by_round]),
+        energy_per_request_J=energy_per_unit(energies, [own.answered for own in by_round], starts),
+        energy_per_token_J=energy_per_unit(energies, [own.completion_tokens for own in by_round], starts),
     )
 
 

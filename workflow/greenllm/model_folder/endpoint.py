@@ -68,6 +68,7 @@ class Endpoint(BaseModel):
         top_p: float = 1,
         seed: int | None = None,
         stop: Sequence[str] = (),
+        ignore_end: bool = False,
     ) -> dict[str, Any]:
         """Return the body of a request; `max_tokens` None leaves the limit to the server.
 
@@ -78,6 +79,8 @@ class Endpoint(BaseModel):
             body |= {"top_p": top_p, "seed": seed}
         if stop:
             body["stop"] = list(stop)
+        if ignore_end:
+            body["ignore_eos"] = True  # not in OpenAI's interface: a server that does not have it refuses it
         if self.served_name is not None:
             body["model"] = self.served_name
         if self.chat:

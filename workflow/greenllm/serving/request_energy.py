@@ -38,9 +38,16 @@ class RequestEnergy:
     counted_J: Interval | None = ZERO
     open_J: Interval | None = ZERO
     is_settled: bool = False
-    quality: str = "unknown"
+    counted_quality: str | None = None
+    open_quality: str | None = None
     counted_reason: str | None = None
     open_reason: str | None = None
+
+    @property
+    def quality(self) -> str:
+        """How the energy was found: "modelled" if a part of it was, else "measured"; "unknown" if nothing is known."""
+        found = {self.counted_quality, self.open_quality} - {None}
+        return next((one for one in ("modelled", "measured") if one in found), "unknown")
 
     @property
     def reason(self) -> str | None:
@@ -61,11 +68,12 @@ class RequestEnergy:
             self.counted_J = None
             return
         self.counted_J = _sum(self.counted_J, _scaled(growth.energy_J, part))
-        self.quality = growth.quality if self.quality != "modelled" else self.quality
+        if self.counted_quality != "modelled":
+            self.counted_quality = growth.quality
 
     def settle(self) -> None:
         """The last interval of it is over."""
-        self.open_J, self.open_reason, self.is_settled = ZERO, None, True
+        self.open_J, self.open_quality, self.open_reason, self.is_settled = ZERO, None, None, True
 
     def lose(self, reason: str) -> None:
         """Its energy will not be known."""
@@ -198,15 +206,15 @@ class EnergySharing:
 
     def _extrapolate(self, batch: AnsweredBatch) -> None:
         """Estimate the energy of a batch since the last interval's end, by that interval's power."""
-        if self._last is None or self._power_W is None:
+        if self._last is None or self._last.energy_J is None or self._power_W is None:
             for request in batch.requests:
-                request.open_J, request.quality = None, "unknown"
+                request.open_J, request.open_quality = None, None
                 request.open_reason = self._last.reason if self._last else "the first sampling interval is not over"
             return
         open_s = max(0.0, batch.end_s - max(batch.begin_s, self._last.end_s))
         for request, part in zip(batch.requests, batch.parts(self.costs), strict=True):
             request.open_J = _scaled(self._power_W, open_s * part)
-            request.quality, request.open_reason = self._last.quality, self._last.reason
+            request.open_quality, request.open_reason = self._last.quality, self._last.reason
 
     def _share(self) -> None:
         """Share the intervals in which no batch is running still."""

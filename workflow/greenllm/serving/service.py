@@ -220,7 +220,13 @@ class Service:
         The intent is decoded greedily, whatever the client's temperature: a reply does not depend on chance. The
         client's limit is meant for the reply; it must not cut the intent.
         """
-        for field, asked in (("n", (request.n or 1) > 1), ("stop", request.stop), ("logprobs", request.logprobs)):
+        unscripted = {
+            "n": (request.n or 1) > 1,
+            "stop": request.stop,
+            "logprobs": request.logprobs,
+            "ignore_eos": request.ignore_eos,
+        }
+        for field, asked in unscripted.items():
             if asked:
                 raise Refused(
                     422, f"{field}: chats get scripted replies here, which have none; leave it out", param=field
