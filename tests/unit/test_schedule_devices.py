@@ -89,6 +89,12 @@ def test_the_saving_has_the_errors_of_both_energies() -> None:
     assert found.saving.high == pytest.approx(11_000 + math.hypot(0.5 * 20_000, 0.2 * 9_000))
 
 
+def test_a_device_that_alone_exceeds_the_power_budget_is_not_chosen() -> None:
+    earlier = [ran("one", FAST, 60, 20_000), ran("one", LEAN, 60, 15_000), ran("one", CPU, 1200, 16_000)]
+    budget = Policy(objective="energy", max_delay="1h", power_budget_W=200)
+    assert only(planned([job("one")], earlier, policy=budget, power_W=200.0)).device == CPU
+
+
 def test_only_the_devices_asked_for_are_chosen_from() -> None:
     assert devices(planned([job("one")], THREE, [CPU])) == {"one": CPU}
     assert devices(planned([job("one")], THREE, [FAST])) == {"one": None}

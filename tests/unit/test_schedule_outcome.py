@@ -22,7 +22,7 @@ from greenllm.scheduling.document import ScheduleOutcome, SchedulePlan, SharedLi
 from greenllm.scheduling.expectations import Expected, earlier_runs
 from greenllm.scheduling.forecast import signal_of
 from greenllm.scheduling.outcome import outcome
-from greenllm.scheduling.planner import Planned, plan
+from greenllm.scheduling.planner import RESUME_S, Planned, plan
 from greenllm.scheduling.workflow_jobs import WorkflowJob
 
 HOUR_S = 3600.0
@@ -32,6 +32,11 @@ CARBON = [500, 400, 100, 300, 300, 50, 200, 200, 200]
 HOST = Host(cpus=4, counters={"package-0": lambda t: 1e8 * np.asarray(t)}, busy_s=lambda t: 4 * np.asarray(t))
 
 
+RESUME_h = RESUME_S / HOUR_S
+# The training at once, and the report: it would not have paused, so both would have ended RESUME_S earlier.
+AT_ONCE_g = 0.1 * (500 + 400 * (1 - RESUME_h)) + 0.1 * (400 * RESUME_h + 100 * (0.5 - RESUME_h))
+
+
 def policy(folder: Path, carbon: Sequence[float], key: str = "signal") -> Policy:
     path = folder / f"{key}.csv"
     rows = [f"{(BEGIN + timedelta(hours=hour)).isoformat()},{value}" for hour, value in enumerate(carbon)]
@@ -39,7 +44,7 @@ def policy(folder: Path, carbon: Sequence[float], key: str = "signal") -> Policy
     return Policy(objective="carbon", max_age=None, max_delay="330min", **{key: str(path)})
 
 
-def made(folder: Path) -> SchedulePlan:
+def made(folder: Path, carbon: Sequence[float] = CARBON) -> SchedulePlan:
     """Return a plan of a training of two hours that may pause, a report of half an hour, and a job that never runs."""
     hour = Interval(HOUR_S, HOUR_S, HOUR_S)
     energy = Interval(3.6e5, 3.6e5, 3.6e5)
@@ -55,7 +60,7 @@ def made(folder: Path) -> SchedulePlan:
         WorkflowJob("train", {"recipe": "a"}, 4, 0, None, ()),
         WorkflowJob("report", {}, 4, 0, None, ("train a",)),
     ]
-    chosen = policy(folder, CARBON)
+    chosen = policy(folder, carbon)
     signal = signal_of(chosen)
     assert signal is not None
     found = plan(Planned(jobs, expected, {"train a": 2}), chosen, signal, SharedLimits(cores=4.0), CLOCK_s)
@@ -99,17 +104,34 @@ def test_the_saving_is_energy_times_signal_against_the_same_jobs_at_once(tmp_pat
     attempts = [*training((2, 3), (5, 6)), ran("r", (6, 6.5), rule="report")]
     one = found(tmp_path, attempts)
     assert one.cost == pytest.approx(0.1 * 100 + 0.1 * 50 + 0.05 * 200)
-    assert one.cost_at_once == pytest.approx(0.1 * 500 + 0.1 * 400 + 0.05 * 100)
+    assert one.cost_at_once == pytest.approx(AT_ONCE_g)
     assert one.saving == one.cost_at_once - one.cost == one.best_saving
     assert (one.regret, one.late_s, one.not_run, one.recorded) == (0, 0, [], False)
     assert [len(job.runs) for job in one.jobs] == [2, 1]
+
+
+def test_pauses_cost_what_resuming_takes(tmp_path):
+    one = found(tmp_path, training((2, 3), (5, 6)), [300] * 9)
+    assert one.cost == pytest.approx(0.2 * 300)
+    assert one.saving == pytest.approx(-0.1 * RESUME_h * 300)
+
+
+def test_a_plan_counts_what_resuming_takes(tmp_path):
+    train, report = made(tmp_path).jobs
+    assert train.cost + report.cost == pytest.approx(made(tmp_path).cost)
+    resuming_s = RESUME_S * (len(train.runs) - 1)
+    spans = [datetime.fromisoformat(run.end) - datetime.fromisoformat(run.start) for run in train.runs]
+    assert sum(span.total_seconds() for span in spans) == pytest.approx(2 * HOUR_S + resuming_s)
+    flat = made(tmp_path, [300] * 9)
+    assert [len(job.runs) for job in flat.jobs] == [1, 1]
+    assert train.cost > 0.1 * (100 + 50)  # both best hours are full: resuming is beyond them
 
 
 def test_the_regret_is_what_the_signal_as_it_turned_out_would_have_saved_beyond_that(tmp_path):
     attempts = [*training((2, 3), (5, 6)), ran("r", (6, 6.5), rule="report")]
     one = found(tmp_path, attempts, [*CARBON[:7], 10, 200])
     assert one.recorded
-    assert one.saving == pytest.approx(95 - 25)
+    assert one.saving == pytest.approx(AT_ONCE_g - 25)
     # The report in the eighth hour; the solver's pause costs 15 s of 100 W at 300 g/kWh more than the real one did.
     assert one.regret == pytest.approx(0.05 * (200 - 10) - 15 / 3600 * 0.1 * 300, rel=0.05)
 
@@ -118,7 +140,7 @@ def test_the_signal_needs_to_cover_no_more_than_the_runs(tmp_path):
     """The plan's deadline is 8 h after its begin; the jobs are done after 6.5 h."""
     attempts = [*training((2, 3), (5, 6)), ran("r", (6, 6.5), rule="report")]
     one = found(tmp_path, attempts, CARBON[:7])
-    assert one.saving == pytest.approx(95 - 25)
+    assert one.saving == pytest.approx(AT_ONCE_g - 25)
     assert one.best_saving == one.saving
     with pytest.raises(UserError, match=r"recorded.csv: covers .* in policy.recorded with the values until then, and"):
         found(tmp_path, attempts, CARBON[:6])
@@ -153,9 +175,10 @@ def test_what_another_device_saved_is_a_figure_apart(tmp_path):
     moved = train.model_copy(update={"device": "cpu", "device_at_once": "Card", "energy_at_once_J": other_J})
     moved_plan = made(tmp_path).model_copy(update={"jobs": [moved, report]})
     one = outcome(moved_plan, attribute_attempts(attempts).jobs, signal, recorded=False)
-    # 7.2e5 J were measured; at once the signal is 450 g/kWh.
+    # 7.2e5 J were measured; at once the signal is nearly 450 g/kWh.
+    rate = (500 + 400 * (1 - RESUME_h)) / (2 - RESUME_h)
     assert one.device_saving is not None
-    assert list(one.device_saving) == pytest.approx([90, 60, 110])
+    assert list(one.device_saving) == pytest.approx([each * rate / 450 for each in (90, 60, 110)])
     assert [(job.device, job.device_at_once) for job in one.jobs] == [("cpu", "Card"), (None, None)]
     assert (one.saving, one.cost) == (found(tmp_path, attempts).saving, found(tmp_path, attempts).cost)
     assert any("1 jobs ran on another device" in line and "train a (cpu, Card)" in line for line in outcome_text(one))

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
+from typing import NamedTuple
 
 from greenllm.attribution.jobs import JobEnergy
 from greenllm.errors import UserError
@@ -21,24 +22,47 @@ from greenllm.study import layout
 from greenllm.study.models import Config
 
 
+class _Attempt(NamedTuple):
+    """An attempt at a job: when it ran, and its energy (J). `after_pause`: it resumed a training that had paused."""
+
+    run: ActivityRun
+    energy_J: float
+    after_pause: bool
+
+    @property
+    def duration(self) -> int:
+        return self.run.end - self.run.start
+
+
 @dataclass(frozen=True)
 class _Ran:
     """A planned job that ran: its attempts with their energies (J); times in ms from the plan's begin."""
 
     plan: JobPlan
-    attempts: Sequence[tuple[ActivityRun, float]]
+    attempts: Sequence[_Attempt]
     device: str | None
 
     @property
     def energy_J(self) -> float:
-        return sum(energy_J for _, energy_J in self.attempts)
+        return sum(one.energy_J for one in self.attempts)
 
     @property
     def duration(self) -> int:
-        return sum(run.end - run.start for run, _ in self.attempts)
+        return sum(one.duration for one in self.attempts)
+
+    @property
+    def at_once(self) -> tuple[float, int]:
+        """What it would have taken without pauses: energy (J) and time (ms), without those of resuming after each."""
+        energy_J, duration = self.energy_J, self.duration
+        for one in self.attempts:
+            if one.after_pause and one.duration:
+                resuming = min(round(RESUME_S * MS), one.duration)
+                energy_J -= one.energy_J * resuming / one.duration
+                duration -= resuming
+        return energy_J, duration
 
     def cost(self, course: Course) -> float:
-        return sum(energy_cost(energy_J, [run], course) for run, energy_J in self.attempts)
+        return sum(energy_cost(one.energy_J, [one.run], course) for one in self.attempts)
 
     def device_saving(self, rate: float) -> Interval | None:
         """Return what the choice of the device saved at a cost of a joule, by earlier runs on the other device.
@@ -53,10 +77,11 @@ class _Ran:
 
     def activity(self, known: set[str]) -> Activity:
         """Return the job as it ran, after those of the jobs before it that ran, too."""
+        energy_J, duration = self.at_once
         return Activity(
             self.plan.name,
-            self.duration,
-            power_W=self.energy_J / self.duration * MS if self.duration else 0.0,
+            duration,
+            power_W=energy_J / duration * MS if duration else 0.0,
             after=tuple(name for name in self.plan.after if name in known),
             uses=self.plan.uses,
             pieces=self.plan.pieces,
@@ -91,9 +116,9 @@ def outcome(plan: SchedulePlan, jobs: Iterable[JobEnergy], signal: Signal, *, re
     ran, running = _ran(plan, jobs, begin_s)
     if not ran:
         raise UserError("none of the planned jobs has run since the plan was made")
-    ended = max(run.end for one in ran.values() for run, _ in one.attempts)
+    ended = max(each.run.end for one in ran.values() for each in one.attempts)
     deadline = round((_unix(plan.deadline) - begin_s) * MS)
-    earliest = min(0, *(run.start for one in ran.values() for run, _ in one.attempts))
+    earliest = min(0, *(each.run.start for one in ran.values() for each in one.attempts))
     activities = [one.activity(set(ran)) for one in ran.values()]
     limits = {name: limit for name, limit in plan.limits.resources().items() if name != POWER}
     plain = at_once(activities, limits)
@@ -103,17 +128,17 @@ def outcome(plan: SchedulePlan, jobs: Iterable[JobEnergy], signal: Signal, *, re
     course = _shifted(signal.course(begin_s + earliest / MS, begin_s + horizon / MS, RAN), earliest)
     rows = []
     for name, one in ran.items():
-        first = stretch(one.attempts[0][0], begin_s)
+        first = stretch(one.attempts[0].run, begin_s)
         rows.append(
             ScheduledJob(
                 name=name,
                 planned=one.plan.runs[0].start,
-                runs=[stretch(run, begin_s) for run, _ in one.attempts],
+                runs=[stretch(each.run, begin_s) for each in one.attempts],
                 at_once=stretch(plain[name][0], begin_s),
                 delay_s=_unix(first.start) - _unix(one.plan.runs[0].start),
                 energy_J=one.energy_J,
                 cost=one.cost(course),
-                cost_at_once=energy_cost(one.energy_J, plain[name], course),
+                cost_at_once=energy_cost(one.at_once[0], plain[name], course),
                 device=one.device if one.plan.device else None,
                 device_at_once=one.plan.device_at_once,
                 device_saving=one.device_saving(mean_rate(plain[name], course)),
@@ -144,7 +169,8 @@ def outcome(plan: SchedulePlan, jobs: Iterable[JobEnergy], signal: Signal, *, re
 
 def _ran(plan: SchedulePlan, jobs: Iterable[JobEnergy], begin_s: float) -> tuple[Mapping[str, _Ran], set[str]]:
     """Return the planned jobs that ran since the plan was made, in the plan's order, and the names of those running."""
-    attempts: dict[str, list[tuple[ActivityRun, float]]] = {}
+    attempts: dict[str, list[_Attempt]] = {}
+    paused: set[str] = set()
     devices: dict[str, str | None] = {}
     running: set[str] = set()
     for job in jobs:
@@ -159,7 +185,8 @@ def _ran(plan: SchedulePlan, jobs: Iterable[JobEnergy], begin_s: float) -> tuple
         start, end = (round((_unix(time) - begin_s) * MS) for time in (job.started, job.ended))
         device = device_of(job.attempt.start.gpus)
         devices[name] = device if devices.setdefault(name, device) == device else None
-        attempts.setdefault(name, []).append((ActivityRun(start, end), energy.value))
+        attempts.setdefault(name, []).append(_Attempt(ActivityRun(start, end), energy.value, name in paused))
+        (paused.add if job.status == "paused" else paused.discard)(name)
     return {
         job.name: _Ran(job, attempts[job.name], devices[job.name]) for job in plan.jobs if job.name in attempts
     }, running

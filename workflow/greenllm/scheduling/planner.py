@@ -140,8 +140,13 @@ def plan(planned: Planned, policy: Policy, signal: Signal, limits: SharedLimits,
 
 
 def _with_devices(planned: Planned, course: Course, deadline: int, limits: Mapping[str, float]) -> Planned:
-    """Return the jobs with the device of each that may run on several."""
-    modes = {name: own.modes for name, own in planned.choices.items() if len(own.modes) > 1}
+    """Return the jobs with the device of each that may run on several; one that alone exceeds the power is left out."""
+    most_W = limits.get(POWER, math.inf)
+    modes = {
+        name: [mode for mode in own.modes if mode.expected.power_W <= most_W] or own.modes
+        for name, own in planned.choices.items()
+        if len(own.modes) > 1
+    }
 
     def judge(chosen: Mapping[str, Mode]) -> tuple[float, int]:
         problem = Problem(replace(planned, chosen=chosen).activities(cautious=False), course, deadline, limits)
@@ -208,9 +213,11 @@ def _written(
         expected, before = planned.takes(job.name), planned.without_choice(job.name)
         choices, mode = planned.choices.get(job.name, Choices()), planned.chosen.get(job.name)
         own = runs[job.name]
-        lasting = lasting_as(own, math.ceil((expected.duration_s.value + RESUME_S * (len(own) - 1)) * MS))
+        resuming_s = RESUME_S * (len(own) - 1)
+        lasting = lasting_as(own, math.ceil((expected.duration_s.value + resuming_s) * MS))
         once = lasting_as(plain[job.name], math.ceil(before.duration_s.value * MS))
-        moved.append((Moved(expected, lasting), Moved(before, once)))
+        as_planned, as_before = Moved(expected, lasting, expected.power_W * resuming_s), Moved(before, once)
+        moved.append((as_planned, as_before))
         rows.append(
             JobPlan(
                 name=job.name,
@@ -239,8 +246,8 @@ def _written(
                 ],
                 stays=choices.reason,
                 pieces=planned.pieces.get(job.name, 1),
-                cost=energy_cost(expected.energy_J.value, lasting, course),
-                cost_at_once=energy_cost(before.energy_J.value, once, course),
+                cost=as_planned.costs(course)[0],
+                cost_at_once=as_before.costs(course)[0],
             )
         )
     bounds = signal.bounds(begin_s, latest_s)
@@ -265,16 +272,23 @@ def _written(
 
 @dataclass(frozen=True)
 class Moved:
-    """A job's runs, and what it takes in them."""
+    """A job's runs, what it takes in them, and what resuming after pauses takes (J, at its expected power)."""
 
     expected: Expected
     runs: Sequence[ActivityRun]
+    resuming_J: float = 0.0
+
+    @property
+    def energy_J(self) -> float:
+        """The expected energy, with that of resuming."""
+        return self.expected.energy_J.value + self.resuming_J
 
     def costs(self, course: Course) -> tuple[float, float, float]:
         """Return the cost of the energy, of its lower and of its upper bound."""
-        rate = mean_rate(self.runs, course)
-        energy_J = self.expected.energy_J
-        return energy_J.value * rate, energy_J.low * rate, energy_J.high * rate
+        value, low, high = (
+            energy_cost(joules + self.resuming_J, self.runs, course) for joules in self.expected.energy_J
+        )
+        return value, low, high
 
 
 def _saving(moved: Iterable[tuple[Moved, Moved]], course: Course, bounds: tuple[Course, Course] | None) -> Interval:
@@ -299,7 +313,7 @@ def _saving(moved: Iterable[tuple[Moved, Moved]], course: Course, bounds: tuple[
         if bounds is not None and (planned.expected != plain.expected or list(planned.runs) != list(plain.runs)):
             signal_half += math.hypot(
                 *(
-                    one.expected.energy_J.value * (mean_rate(one.runs, bounds[1]) - mean_rate(one.runs, bounds[0])) / 2
+                    one.energy_J * (mean_rate(one.runs, bounds[1]) - mean_rate(one.runs, bounds[0])) / 2
                     for one in (planned, plain)
                 )
             )

