@@ -19,7 +19,7 @@ from greenllm.estimate import Interval
 from greenllm.report.page import write_report
 from greenllm.report.schedule_text import outcome_text
 from greenllm.scheduling.document import ScheduleOutcome, SchedulePlan, SharedLimits
-from greenllm.scheduling.expectations import Expected, earlier_runs
+from greenllm.scheduling.expectations import EarlierRun, Expected, earlier_runs, of_runs
 from greenllm.scheduling.forecast import signal_of
 from greenllm.scheduling.outcome import outcome
 from greenllm.scheduling.planner import RESUME_S, Planned, plan
@@ -155,6 +155,25 @@ def test_failed_attempts_count_and_jobs_that_did_not_run_are_named(tmp_path):
     assert one.cost == pytest.approx(0.1 * 400 + 0.05 * 200)
     assert one.cost_at_once == pytest.approx(0.1 * 500 + 0.05 * 400)
     assert one.late_s == pytest.approx(0.5 * HOUR_S)
+
+
+def test_a_job_of_unknown_energy_ran(tmp_path):
+    blind = Host(boot_id="blind", sensors=[])
+    times = np.linspace(6 * HOUR_S, 8.5 * HOUR_S, 61)
+    report = attempt(blind, "r", times, lambda t: np.asarray(t), "succeeded", reserved=4, rule="report")
+    one = found(tmp_path, [*training((2, 3), (5, 6)), report])
+    assert (one.not_run, one.unknown) == ([], ["report"])
+    assert one.cost == pytest.approx(0.1 * 100 + 0.1 * 50)
+    assert one.late_s == pytest.approx(0.5 * HOUR_S)
+    assert any("energy of 1 planned jobs is unknown" in line for line in outcome_text(one))
+    with pytest.raises(UserError, match="the energy of all planned jobs that ran since the plan was made is unknown"):
+        found(tmp_path, [report])
+
+
+def test_the_sensors_error_is_in_what_is_expected():
+    runs = [EarlierRun("train", "train a", 60.0, 100.0, errors_J=(40.0, 60.0))] * 3
+    energy_J = of_runs(runs, "3 earlier runs").energy_J
+    assert list(energy_J) == pytest.approx([100, 60, 160])
 
 
 def test_what_ran_before_the_plan_was_made_is_not_counted(tmp_path):

@@ -109,4 +109,8 @@ def outcome_text(found: ScheduleOutcome) -> list[str]:
         lines.append(text("The last job ended {late} after the deadline.", late=quantity(found.late_s, "s")))
     if found.not_run:
         lines.append(text("{count} planned jobs did not run.", count=len(found.not_run)))
+    if found.unknown:
+        lines.append(
+            text("The energy of {count} planned jobs is unknown; the costs are without them.", count=len(found.unknown))
+        )
     return lines

@@ -169,4 +169,5 @@ def _count(runs: Sequence[EarlierRun]) -> str:
 
 
 def _scaled(run: EarlierRun, factor: float) -> EarlierRun:
-    return replace(run, duration_s=run.duration_s * factor, energy_J=run.energy_J * factor)
+    errors_J = run.errors_J[0] * factor, run.errors_J[1] * factor
+    return replace(run, duration_s=run.duration_s * factor, energy_J=run.energy_J * factor, errors_J=errors_J)

@@ -181,6 +181,7 @@ class ScheduleOutcome(DocumentPart):
     late_s: float
     jobs: list[ScheduledJob]
     not_run: list[str]
+    unknown: list[str] = Field(default_factory=list)  # ran, and their energy, or a part of it, is unknown: not in costs
     cost: float
     cost_at_once: float
     saving: float

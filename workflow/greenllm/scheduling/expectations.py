@@ -40,7 +40,7 @@ class EarlierRun:
     """A job that was done: its run time (s) and its energy (J), meters inside it and pauses at checkpoints included.
 
     `host` and `device` are where it ran: `cpu` or its GPUs' model (None: not on one device); `work` is what it did, by
-    unit.
+    unit. `errors_J` are the distances of the sensors' 95 % bounds below and above the energy, which all runs share.
     """
 
     rule: str
@@ -51,6 +51,7 @@ class EarlierRun:
     host: str = ""
     device: str | None = None
     work: Mapping[str, float] = field(default_factory=dict)
+    errors_J: tuple[float, float] = (0.0, 0.0)
 
     @property
     def experiment_and_recipe(self) -> tuple[str | None, str | None]:
@@ -81,6 +82,7 @@ def earlier_runs(jobs: Iterable[JobEnergy]) -> list[EarlierRun]:
             job.host,
             device_of(job.attempt.start.gpus),
             {unit: float(amount) for unit, amount in job.work.items() if isinstance(amount, int | float)},
+            (energy.value - energy.low, energy.high - energy.value),
         )
         if job.status not in ("paused", "succeeded"):
             continue
@@ -102,6 +104,7 @@ def _joined(paused: EarlierRun, rest: EarlierRun) -> EarlierRun:
         energy_J=paused.energy_J + rest.energy_J,
         device=rest.device if (paused.host, paused.device) == (rest.host, rest.device) else None,
         work={unit: paused.work.get(unit, 0.0) + rest.work.get(unit, 0.0) for unit in units},
+        errors_J=(paused.errors_J[0] + rest.errors_J[0], paused.errors_J[1] + rest.errors_J[1]),
     )
 
 
@@ -125,7 +128,15 @@ def expected(jobs: Sequence[WorkflowJob], earlier: Sequence[EarlierRun]) -> dict
 
 def of_runs(runs: Sequence[EarlierRun], source: str) -> Expected:
     """Return what the next run of a job is expected to take, by earlier ones."""
-    return Expected(_prediction([run.duration_s for run in runs]), _prediction([run.energy_J for run in runs]), source)
+    duration, energy = _prediction([run.duration_s for run in runs]), _prediction([run.energy_J for run in runs])
+    return Expected(duration, _with_sensors(energy, runs), source)
+
+
+def _with_sensors(energy: Interval, runs: Sequence[EarlierRun]) -> Interval:
+    """Widen an energy by the sensors' mean errors, which are independent of the spread between runs."""
+    below, above = (statistics.fmean(errors) for errors in zip(*(run.errors_J for run in runs), strict=True))
+    low = max(0.0, energy.value - math.hypot(energy.value - energy.low, below))
+    return Interval(energy.value, low, energy.value + math.hypot(energy.high - energy.value, above))
 
 
 def _of_alike(runs: Sequence[EarlierRun]) -> Expected:
@@ -137,9 +148,8 @@ def _of_alike(runs: Sequence[EarlierRun]) -> Expected:
             around.value, min(around.low, min(values) * LEAST_SHARE), max(around.high, max(values) * MOST_SHARE)
         )
 
-    return Expected(
-        of([run.duration_s for run in runs]), of([run.energy_J for run in runs]), f"{len(runs)} others of the rule"
-    )
+    energy = _with_sensors(of([run.energy_J for run in runs]), runs)
+    return Expected(of([run.duration_s for run in runs]), energy, f"{len(runs)} others of the rule")
 
 
 def _prediction(values: Sequence[float]) -> Interval:

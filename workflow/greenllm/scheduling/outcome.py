@@ -1,7 +1,7 @@
 """What a plan saved: the ledgers' energies times the signal, against the same jobs started at once."""
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -113,10 +113,12 @@ def outcome(plan: SchedulePlan, jobs: Iterable[JobEnergy], signal: Signal, *, re
     or would have run at once.
     """
     begin_s = _unix(plan.begin)
-    ran, running = _ran(plan, jobs, begin_s)
+    ran, running, unknown = _ran(plan, jobs, begin_s)
+    if not ran and unknown:
+        raise UserError("the energy of all planned jobs that ran since the plan was made is unknown")
     if not ran:
         raise UserError("none of the planned jobs has run since the plan was made")
-    ended = max(each.run.end for one in ran.values() for each in one.attempts)
+    ended = max(*(each.run.end for one in ran.values() for each in one.attempts), *unknown.values())
     deadline = round((_unix(plan.deadline) - begin_s) * MS)
     earliest = min(0, *(each.run.start for one in ran.values() for each in one.attempts))
     activities = [one.activity(set(ran)) for one in ran.values()]
@@ -156,7 +158,8 @@ def outcome(plan: SchedulePlan, jobs: Iterable[JobEnergy], signal: Signal, *, re
         ended=stretch(ActivityRun(0, ended), begin_s).end,
         late_s=max(0.0, (ended - deadline) / MS),
         jobs=rows,
-        not_run=_not_run(plan, set(ran), running),
+        not_run=_not_run(plan, ran.keys() | unknown.keys(), running),
+        unknown=list(unknown),
         cost=cost,
         cost_at_once=cost_at_once,
         saving=saving,
@@ -167,8 +170,14 @@ def outcome(plan: SchedulePlan, jobs: Iterable[JobEnergy], signal: Signal, *, re
     )
 
 
-def _ran(plan: SchedulePlan, jobs: Iterable[JobEnergy], begin_s: float) -> tuple[Mapping[str, _Ran], set[str]]:
-    """Return the planned jobs that ran since the plan was made, in the plan's order, and the names of those running."""
+def _ran(
+    plan: SchedulePlan, jobs: Iterable[JobEnergy], begin_s: float
+) -> tuple[Mapping[str, _Ran], set[str], Mapping[str, int]]:
+    """Return the planned jobs that ran since the plan was made, in the plan's order, and the names of those running.
+
+    Those of which an attempt's energy is unknown are apart, by name with their ends.
+    """
+    unknown: dict[str, int] = {}
     attempts: dict[str, list[_Attempt]] = {}
     paused: set[str] = set()
     devices: dict[str, str | None] = {}
@@ -180,16 +189,23 @@ def _ran(plan: SchedulePlan, jobs: Iterable[JobEnergy], begin_s: float) -> tuple
         if job.status == "running":
             running.add(name)
         energy = job.energy_with_children
-        if job.ended is None or energy is None:
+        if job.ended is None:
             continue
         start, end = (round((_unix(time) - begin_s) * MS) for time in (job.started, job.ended))
+        if energy is None:
+            unknown[name] = end
+            continue
         device = device_of(job.attempt.start.gpus)
         devices[name] = device if devices.setdefault(name, device) == device else None
         attempts.setdefault(name, []).append(_Attempt(ActivityRun(start, end), energy.value, name in paused))
         (paused.add if job.status == "paused" else paused.discard)(name)
-    return {
-        job.name: _Ran(job, attempts[job.name], devices[job.name]) for job in plan.jobs if job.name in attempts
-    }, running
+    names = [job.name for job in plan.jobs]
+    ran = {
+        job.name: _Ran(job, attempts[job.name], devices[job.name])
+        for job in plan.jobs
+        if job.name in attempts and job.name not in unknown
+    }
+    return ran, running, {name: unknown[name] for name in names if name in unknown}
 
 
 def _together(savings: Sequence[Interval]) -> Interval | None:
@@ -197,7 +213,7 @@ def _together(savings: Sequence[Interval]) -> Interval | None:
     return Interval(*map(sum, zip(*savings, strict=True))) if savings else None
 
 
-def _not_run(plan: SchedulePlan, ran: set[str], running: set[str]) -> list[str]:
+def _not_run(plan: SchedulePlan, ran: Set[str], running: set[str]) -> list[str]:
     """Return the jobs that did not run; those behind one that runs now, such as the account, are still to come."""
     to_come = set(running)
     for job in plan.jobs:  # each behind those that it needs

@@ -135,7 +135,7 @@ def plan(planned: Planned, policy: Policy, signal: Signal, limits: SharedLimits,
     without = Problem(unchosen.activities(cautious=False), course, deadline, shared)
     dearer = best.cost - best.cost_at_once > ROUNDING * abs(best.cost_at_once)
     if dearer and makespan(plain) <= deadline and without.keeps_limits(plain):
-        return write(unchosen, runs=plain).model_copy(update={"starts_at_once": True})
+        return write(unchosen, runs=plain).model_copy(update={"starts_at_once": True, "cautious": False})
     return best
 
 

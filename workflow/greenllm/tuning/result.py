@@ -54,7 +54,8 @@ def fragment(best: Setting, unit: str) -> dict[str, Any]:
 
 def _within(found: Found, bound_s: float | None) -> str:
     if bound_s is None:
-        return "the least energy that was probed"
+        repeated = sum(probe.setting == found.best for probe in found.probes) > 1
+        return "the least energy of the settings probed more than once" if repeated else "the least energy probed"
     if found.within:
         return f"the least energy within {bound_s:g} s"
     return f"the fastest, since none is within {bound_s:g} s"

@@ -14,7 +14,7 @@ from greenllm.errors import UserError
 from greenllm.estimate import Estimate, Interval, PartialInterval
 from greenllm.ledger.energy_log import SUMMED
 from greenllm.ledger.run_file import PlannedJob, WorkflowRun, read_runs
-from greenllm.meter.host import boot_id
+from greenllm.meter.host import boot_id, host_name
 from greenllm.study import layout
 from greenllm.timestamps import rfc3339
 from greenllm.watch.attempts import LedgerFolder, WatchedAttempt, summed
@@ -66,7 +66,7 @@ class WatchedRun:
     ended_s: float | None
     goes_on: bool
     jobs: Mapping[JobState, int | None]
-    energy: Interval
+    energy: Interval | None
     unknown: int
     open: Sequence[OpenAttempt]
     energy_left: Remaining | None
@@ -80,13 +80,14 @@ class WatchedRun:
 
     def to_json(self, now_s: float) -> dict[str, Any]:
         """Return the run for other programs."""
+        energy_J = dict.fromkeys(Interval._fields) if self.energy is None else self.energy.to_json()
         return {
             "run_id": self.run_id,
             "started": rfc3339(self.started_s),
             "ended": None if self.ended_s is None else rfc3339(self.ended_s),
             "goes_on": self.goes_on,
             "jobs": {**self.jobs, "total": self.total},
-            "energy_J": {**self.energy.to_json(), "unknown_attempts": self.unknown},
+            "energy_J": {**energy_J, "unknown_attempts": self.unknown},
             "left": {
                 "energy_J": None if self.energy_left is None else self.energy_left.to_json(),
                 "time_s": None if self.time_left is None else self.time_left.to_json(),
@@ -214,7 +215,7 @@ def _run(
         ended_s=None if goes_on else _ended_s(run, attempts),
         goes_on=goes_on,
         jobs=counts,
-        energy=summed(known),
+        energy=None if attempts and not known else summed(known),
         unknown=len(attempts) - len(known),
         open=sorted((one for one in unended if one.attempt.state != "lost"), key=lambda one: one.attempt.start.id),
         energy_left=None if left is None else earlier.energy([(job, spent_J.get(job, 0.0)) for job in left]),
@@ -242,7 +243,7 @@ def _goes_on(run: WorkflowRun | None, attempts: Sequence[WatchedAttempt]) -> boo
         return True
     if run is None or run.ended_s is not None:
         return False
-    return run.locked or run.boot_id != boot_id()
+    return run.locked or (run.boot_id != boot_id() and run.host != host_name())  # this host has been started again
 
 
 def _started_s(run: WorkflowRun | None, attempts: Sequence[WatchedAttempt]) -> float:

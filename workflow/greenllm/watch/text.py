@@ -40,7 +40,8 @@ def _run(run: WatchedRun, now_s: float) -> Iterator[str]:
         f", of {sum(known.values())}" if len(known) == len(run.jobs) else ", waiting unknown"
     )
     unknown = f", and {run.unknown} attempt(s) of unknown energy" if run.unknown else ""
-    yield f"  so far   {quantity(run.energy, 'J')} (provisional){unknown}"
+    energy = "unknown energy" if run.energy is None else quantity(run.energy, "J")
+    yield f"  so far   {energy} (provisional){unknown}"
     if run.goes_on:
         yield f"  left     {_expected(run.energy_left, 'J')}; {_expected(run.time_left, 's')}"
 

@@ -108,6 +108,8 @@ def number_of(text: str | float | None, where: str) -> float | None:
         return None
     try:
         value = float(text)
+    except OverflowError:
+        raise UserError(f"{where}: too large a number; correct it, or leave it empty") from None
     except (TypeError, ValueError):
         raise UserError(f"{where}: {quoted(str(text))} is no number; correct it, or leave it empty") from None
     if value != value or value in (float("inf"), float("-inf")) or isinstance(text, bool):
