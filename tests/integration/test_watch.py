@@ -5,6 +5,7 @@ import os
 import pty
 import signal
 import subprocess
+import sys
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -21,6 +22,13 @@ from greenllm.cli import main
 from greenllm.ledger.run_file import PlannedJob, RunFile, read_runs
 from greenllm.meter.host import boot_id, host_name
 
+BEGIN_AND_DIE = """
+import os, sys
+from pathlib import Path
+from greenllm.ledger.run_file import PlannedJob, RunFile
+run = RunFile(Path(sys.argv[1]), "now", sys.argv[2], "an earlier boot", [PlannedJob.of("train", {"seed": 1})])
+os._exit(1)
+"""
 READY = ["sh", "-c", "echo ready; read line"]  # until its stdin, ours, ends
 
 
@@ -142,6 +150,15 @@ def test_a_job_without_earlier_ones_leaves_nothing_known(tmp_path, env):
     assert shown["left"]["energy_J"] == {"value": None, "low": None, "high": None, "unknown": {"train": 1}}
     assert shown["jobs"]["waiting"] == 1
     run.end(succeeded=True)
+
+
+@pytest.mark.parametrize(("host", "goes_on"), [(host_name(), False), ("another", True)])
+def test_a_run_from_before_this_host_was_started_again_does_not_go_on(tmp_path, env, host, goes_on):
+    (tmp_path / "ledger").mkdir()
+    command = [sys.executable, "-c", BEGIN_AND_DIE, str(tmp_path / "runs"), host]
+    assert subprocess.run(command, env=env).returncode == 1
+    (shown,) = watched(tmp_path)["runs"]
+    assert shown["goes_on"] is goes_on
 
 
 def test_a_job_whose_meter_was_killed_does_not_run(tmp_path, env):

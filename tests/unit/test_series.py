@@ -207,6 +207,15 @@ def test_a_longer_gap_is_unknown(tmp_path: Path) -> None:
     assert series.mean_between(at("2026-02-01T00:00Z"), at("2026-02-01T01:00Z")) == (None, 0)
 
 
+def test_steps_may_become_shorter_within_a_file(tmp_path: Path) -> None:
+    hours = [f"2025-09-30T{hour:02}:00Z,100" for hour in range(24) if hour != 15]
+    quarters = [f"2025-10-01T{hour:02}:{minute:02}Z,200" for hour in range(24) for minute in (0, 15, 30, 45)]
+    series = plain(tmp_path, *hours, *quarters)
+    assert series.bridged == 1
+    assert series.mean_between(at("2025-09-30T10:00Z"), at("2025-09-30T16:00Z")) == pytest.approx((100, 1))
+    assert series.mean_between(at("2025-09-30T23:00Z"), at("2025-10-01T01:00Z")) == pytest.approx((150, 1))
+
+
 def test_months_of_different_lengths_leave_no_gap(tmp_path: Path) -> None:
     series = plain(tmp_path, *(f"2026-{month:02}-01T00:00Z,{month}" for month in range(1, 13)))
     assert series.bridged == 0

@@ -129,7 +129,7 @@ class SchedulePlan(DocumentPart):
     cost_at_once: float
     saving: Interval
     signal_bounds: bool  # whether the interval contains the uncertainty of the signal
-    gap: float  # how much cheaper a schedule might at most be, where the solver knows (share of the cost at once)
+    gap: float  # how much cheaper another schedule might at most be (share of the cost of the one that was found)
 
     @property
     def starts(self) -> dict[str, float]:

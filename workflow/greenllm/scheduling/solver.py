@@ -39,8 +39,9 @@ class Solution:
 
     @property
     def gap(self) -> float:
-        """By which share of its cost another schedule on these candidates may be cheaper; at most 1."""
-        return min(1.0, max(0.0, (self.cost - self.bound) / self.cost)) if self.cost > 0 else 0.0
+        """By which share of its cost (of its size, where prices are negative) another one may be cheaper; at most 1."""
+        cheaper = max(0.0, self.cost - self.bound)
+        return min(1.0, cheaper / abs(self.cost)) if self.cost else float(cheaper > 0)
 
 
 def cheapest(problem: Problem, *, time_limit_s: float = TIME_LIMIT_S) -> Solution:

@@ -26,6 +26,7 @@ WINDOW_S = 10.0
 
 JobState = Literal["running", "silent", "waiting", "failed", "done"]
 JOB_STATES: tuple[JobState, ...] = ("running", "silent", "waiting", "failed", "done")
+LEFT: tuple[JobState, ...] = ("running", "silent", "waiting")  # what these jobs will take is still to come
 
 
 @dataclass(frozen=True)
@@ -203,10 +204,14 @@ def _run(
     jobs = [one for one in attempts if one.start.parent is None]
     states = _states(jobs, run)
     goes_on = _goes_on(run, attempts)
-    left = [job for job, state in states.items() if state in ("running", "waiting")] if run and goes_on else None
+    left = [job for job, state in states.items() if state in LEFT] if run and goes_on else None
     now = {one.attempt.job: one for one in unended if one.attempt.start.parent is None}
     spent_J = {job: sum(e.energy.value for e in unended if e.energy and _is_inside(e, one)) for job, one in now.items()}
     spent_s = {job: one.attempt.duration_s for job, one in now.items()}
+    for stretch in (one for one in jobs if one.state == "paused"):
+        inside = [one.energy.value for one in attempts if one.energy and one.id.partition(".")[0] == stretch.id]
+        spent_J[stretch.job] = spent_J.get(stretch.job, 0.0) + sum(inside)
+        spent_s[stretch.job] = spent_s.get(stretch.job, 0.0) + stretch.duration_s
     number = Counter(states.values())
     counts = {state: None if run is None and state == "waiting" else number[state] for state in JOB_STATES}
     return WatchedRun(

@@ -3,7 +3,7 @@
 import itertools
 import re
 import statistics
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -14,6 +14,8 @@ from greenllm.footprint.factor_kinds import KINDS
 from greenllm.footprint.series.recorded import RecordedSeries
 
 CARBON_UNIT = KINDS["grid carbon"].unit
+# So many equal distances in a row are the length of a step, and not rows that are missing.
+IN_A_ROW = 12
 # Spellings of units, without blanks and in lower case: the unit that the series has, and by what values are multiplied.
 _CARBON = {"gco2e/kwh": 1.0, "gco2eq/kwh": 1.0, "gco2/kwh": 1.0, "g/kwh": 1.0, "kgco2e/mwh": 1.0, "kgco2/mwh": 1.0,
            "kgco2eq/mwh": 1.0, "kg/mwh": 1.0, "kgco2e/kwh": 1e3, "kgco2eq/kwh": 1e3, "kgco2/kwh": 1e3, "kg/kwh": 1e3,
@@ -124,8 +126,9 @@ def series_of(
 
     Steps are put in order of time. A single missing step is bridged by the mean of its neighbours and counted; longer
     gaps stay unknown. A step ends where the file says, else the usual length after its start, and where the next one
-    begins at the latest. Raises UserError, one line that names the file and the row, for a step that is there twice
-    with different values, for an implausible value, and for less than two values.
+    begins at the latest. The usual length may change within a file, as that of prices did from hours to quarters.
+    Raises UserError, one line that names the file and the row, for a step that is there twice with different values,
+    for an implausible value, and for less than two values.
     """
     unit, times = unit_of(unit, str(path))
     in_order = sorted((_scaled(step, times) for step in steps), key=lambda step: step.start)
@@ -141,7 +144,7 @@ def series_of(
     known = [step for step in once if step.value is not None]
     if len(known) < 2:
         raise UserError(f"{path}: expected at least 2 values, got {len(known)}")
-    whole, bridged = _bridged(known, _usual_length(once))
+    whole, bridged = _bridged(known, _usual_lengths(once))
     bounds = all(step.low is not None and step.high is not None for step in whole)
     return RecordedSeries(
         times=[step.start for step in whole],
@@ -203,20 +206,31 @@ def _shown(unix_s: float) -> str:
     return datetime.fromtimestamp(unix_s, UTC).isoformat().replace("+00:00", "Z")
 
 
-def _usual_length(steps: Sequence[TimeStep]) -> float:
-    """Return the usual length of a step in s: that of the file, else the most frequent distance between two."""
+def _usual_lengths(steps: Sequence[TimeStep]) -> dict[float, float]:
+    """Return the usual length of a step (s) from each start on.
+
+    It is that of the file where steps have ends, else the distance that many steps in a row have, else the most
+    frequent distance between two.
+    """
     given = [step.end - step.start for step in steps if step.end is not None]
-    if given:
-        return statistics.mode(given)
-    return statistics.mode(b.start - a.start for a, b in itertools.pairwise(steps))
+    distances = [b.start - a.start for a, b in itertools.pairwise(steps)]
+    usual = [statistics.mode(given or distances)] * len(steps)
+    if not given:
+        place = 0
+        for distance, alike in itertools.groupby(distances):
+            count = len(list(alike))
+            if count >= IN_A_ROW:
+                usual[place:] = [distance] * (len(steps) - place)
+            place += count
+    return {step.start: length_s for step, length_s in zip(steps, usual, strict=True)}
 
 
-def _bridged(known: Sequence[TimeStep], length_s: float) -> tuple[list[TimeStep], int]:
+def _bridged(known: Sequence[TimeStep], lengths_s: Mapping[float, float]) -> tuple[list[TimeStep], int]:
     """Return the steps with their ends, single missing ones filled in, and how many these are."""
     whole: list[TimeStep] = []
     bridged = 0
     for step, following in zip(known, [*known[1:], None], strict=True):
-        next_start = float("inf") if following is None else following.start
+        next_start, length_s = float("inf") if following is None else following.start, lengths_s[step.start]
         end = min(step.end if step.end is not None else step.start + length_s, next_start)
         if step.end is None and next_start - end < length_s / 2:  # months are not of one length
             end = next_start
