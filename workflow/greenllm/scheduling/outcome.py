@@ -118,7 +118,7 @@ def outcome(plan: SchedulePlan, jobs: Iterable[JobEnergy], signal: Signal, *, re
         raise UserError("the energy of all planned jobs that ran since the plan was made is unknown")
     if not ran:
         raise UserError("none of the planned jobs has run since the plan was made")
-    ended = max(*(each.run.end for one in ran.values() for each in one.attempts), *unknown.values())
+    ended = max([*(each.run.end for one in ran.values() for each in one.attempts), *unknown.values()])
     deadline = round((_unix(plan.deadline) - begin_s) * MS)
     earliest = min(0, *(each.run.start for one in ran.values() for each in one.attempts))
     activities = [one.activity(set(ran)) for one in ran.values()]
