@@ -69,9 +69,9 @@ def test_the_saving_is_the_ledgers_energy_times_the_signal(folder):
     found = read(folder / "results/account/schedule.json")
     begin_s = unix(read(folder / "results/plan/plan.json")["begin"])
     saving = CompressedSignal(begin_s, *LOW_S).saving(folder / "results/account")
-    assert found["saving"] > 0
-    assert found["saving"] == pytest.approx(saving, rel=1e-3)
-    assert found["best_saving"] == pytest.approx(found["saving"] + found["regret"])
+    assert found["saving"]["value"] > 0
+    assert found["saving"]["value"] == pytest.approx(saving, rel=1e-3)
+    assert found["best_saving"] == pytest.approx(found["saving"]["value"] + found["regret"])
     assert found["regret"] >= 0
     assert found["late_s"] == 0
 
@@ -86,7 +86,7 @@ def test_verify_computes_the_saving_again(folder):
 
     assert "schedule.json: jobs" not in said()
     found = json.loads(content)
-    found["jobs"][0]["cost"] *= 1.001
+    found["jobs"][0]["cost"]["value"] *= 1.001
     path.write_text(json.dumps(found))
-    assert f"account/schedule.json: jobs[{found['jobs'][0]['name']}].cost: differs" in said()
+    assert f"account/schedule.json: jobs[{found['jobs'][0]['name']}].cost.value: differs" in said()
     path.write_text(content)

@@ -59,6 +59,9 @@ def test_a_training_is_tuned(tmp_path, env, data):
     assert done.returncode == 0, done.stderr
     energy_J = {row["batch"]: float(row["energy_per_sample_J"]) for row in probes(out)}
     assert energy_J["32"] < energy_J["2"]
+    for row in probes(out):
+        low_J, high_J = (float(row[f"energy_per_sample_J_{bound}"]) for bound in ("low", "high"))
+        assert low_J < float(row["energy_per_sample_J"]) < high_J
     tuned = yaml.safe_load((out / "tuned.yaml").read_text())
     assert tuned == {"train": {"batch": 32, "precision": "fp32"}, "resources": {"train": {"threads": 1}}}
 

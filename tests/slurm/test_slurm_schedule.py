@@ -87,8 +87,8 @@ def test_jobs_start_within_15_seconds_of_the_plan_on_both_nodes(done):
 
 def test_the_saving_is_the_ledgers_energy_times_the_signal(done):
     found = read(done.results / "account/schedule.json")
-    assert found["saving"] > 0
-    assert found["saving"] == pytest.approx(done.signal.saving(done.results / "account"), rel=1e-3)
+    assert found["saving"]["value"] > 0
+    assert found["saving"]["value"] == pytest.approx(done.signal.saving(done.results / "account"), rel=1e-3)
     assert found["late_s"] == 0
 
 

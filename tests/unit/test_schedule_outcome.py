@@ -1,5 +1,6 @@
 """What a plan saved, by ledgers whose energies are known; and the page that shows it."""
 
+import math
 import re
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
@@ -103,17 +104,34 @@ def test_a_training_that_may_pause_is_planned_into_the_two_best_hours(tmp_path):
 def test_the_saving_is_energy_times_signal_against_the_same_jobs_at_once(tmp_path):
     attempts = [*training((2, 3), (5, 6)), ran("r", (6, 6.5), rule="report")]
     one = found(tmp_path, attempts)
-    assert one.cost == pytest.approx(0.1 * 100 + 0.1 * 50 + 0.05 * 200)
-    assert one.cost_at_once == pytest.approx(AT_ONCE_g)
-    assert one.saving == one.cost_at_once - one.cost == one.best_saving
+    assert one.cost.value == pytest.approx(0.1 * 100 + 0.1 * 50 + 0.05 * 200)
+    assert one.cost_at_once.value == pytest.approx(AT_ONCE_g)
+    assert one.saving.value == pytest.approx(one.cost_at_once.value - one.cost.value)
+    assert one.saving.value == one.best_saving
     assert (one.regret, one.late_s, one.not_run, one.recorded) == (0, 0, [], False)
     assert [len(job.runs) for job in one.jobs] == [2, 1]
 
 
+def test_costs_and_saving_have_the_bounds_of_the_energies_whose_shared_error_is_counted_once(tmp_path):
+    """All jobs are metered by one sensor, so the saving is as uncertain in proportion as each energy."""
+    one = found(tmp_path, [*training((2, 3), (5, 6)), ran("r", (6, 6.5), rule="report")])
+    energy_J = one.jobs[0].energy_J
+    shares = [bound / energy_J.value for bound in energy_J]
+    assert shares[1] < 1 < shares[2]
+    for figure in (one.cost, one.cost_at_once, one.saving, one.jobs[1].cost, one.jobs[1].cost_at_once):
+        assert list(figure) == pytest.approx([figure.value * share for share in shares], rel=1e-3)
+
+
+def test_one_job_in_one_attempt_has_an_outcome(tmp_path):
+    one = found(tmp_path, training((2, 4)))
+    assert one.cost.value == pytest.approx(0.1 * (100 + 300))
+    assert one.not_run == ["report"]
+
+
 def test_pauses_cost_what_resuming_takes(tmp_path):
     one = found(tmp_path, training((2, 3), (5, 6)), [300] * 9)
-    assert one.cost == pytest.approx(0.2 * 300)
-    assert one.saving == pytest.approx(-0.1 * RESUME_h * 300)
+    assert one.cost.value == pytest.approx(0.2 * 300)
+    assert one.saving.value == pytest.approx(-0.1 * RESUME_h * 300)
 
 
 def test_a_plan_counts_what_resuming_takes(tmp_path):
@@ -131,7 +149,7 @@ def test_the_regret_is_what_the_signal_as_it_turned_out_would_have_saved_beyond_
     attempts = [*training((2, 3), (5, 6)), ran("r", (6, 6.5), rule="report")]
     one = found(tmp_path, attempts, [*CARBON[:7], 10, 200])
     assert one.recorded
-    assert one.saving == pytest.approx(AT_ONCE_g - 25)
+    assert one.saving.value == pytest.approx(AT_ONCE_g - 25)
     # The report in the eighth hour; the solver's pause costs 15 s of 100 W at 300 g/kWh more than the real one did.
     assert one.regret == pytest.approx(0.05 * (200 - 10) - 15 / 3600 * 0.1 * 300, rel=0.05)
 
@@ -140,8 +158,8 @@ def test_the_signal_needs_to_cover_no_more_than_the_runs(tmp_path):
     """The plan's deadline is 8 h after its begin; the jobs are done after 6.5 h."""
     attempts = [*training((2, 3), (5, 6)), ran("r", (6, 6.5), rule="report")]
     one = found(tmp_path, attempts, CARBON[:7])
-    assert one.saving == pytest.approx(AT_ONCE_g - 25)
-    assert one.best_saving == one.saving
+    assert one.saving.value == pytest.approx(AT_ONCE_g - 25)
+    assert one.best_saving == one.saving.value
     with pytest.raises(UserError, match=r"recorded.csv: covers .* in policy.recorded with the values until then, and"):
         found(tmp_path, attempts, CARBON[:6])
     with pytest.raises(UserError, match=r"signal.csv: covers .* in policy.recorded with the values until then, and"):
@@ -152,8 +170,8 @@ def test_failed_attempts_count_and_jobs_that_did_not_run_are_named(tmp_path):
     failed = ran("f", (1, 2), "failed", rule="train", wildcards={"recipe": "a"})
     one = found(tmp_path, [failed, *training((8, 8.5))])
     assert one.not_run == ["report"]
-    assert one.cost == pytest.approx(0.1 * 400 + 0.05 * 200)
-    assert one.cost_at_once == pytest.approx(0.1 * 500 + 0.05 * 400)
+    assert one.cost.value == pytest.approx(0.1 * 400 + 0.05 * 200)
+    assert one.cost_at_once.value == pytest.approx(0.1 * 500 + 0.05 * 400)
     assert one.late_s == pytest.approx(0.5 * HOUR_S)
 
 
@@ -163,7 +181,7 @@ def test_a_job_of_unknown_energy_ran(tmp_path):
     report = attempt(blind, "r", times, lambda t: np.asarray(t), "succeeded", reserved=4, rule="report")
     one = found(tmp_path, [*training((2, 3), (5, 6)), report])
     assert (one.not_run, one.unknown) == ([], ["report"])
-    assert one.cost == pytest.approx(0.1 * 100 + 0.1 * 50)
+    assert one.cost.value == pytest.approx(0.1 * 100 + 0.1 * 50)
     assert one.late_s == pytest.approx(0.5 * HOUR_S)
     assert any("energy of 1 planned jobs is unknown" in line for line in outcome_text(one))
     with pytest.raises(UserError, match="the energy of all planned jobs that ran since the plan was made is unknown"):
@@ -197,7 +215,11 @@ def test_what_another_device_saved_is_a_figure_apart(tmp_path):
     # 7.2e5 J were measured; at once the signal is nearly 450 g/kWh.
     rate = (500 + 400 * (1 - RESUME_h)) / (2 - RESUME_h)
     assert one.device_saving is not None
-    assert list(one.device_saving) == pytest.approx([each * rate / 450 for each in (90, 60, 110)])
+    own_J = next(job.energy_J for job in one.jobs if job.name == "train a")
+    below_J = math.hypot(2.4e5, own_J.high - own_J.value)
+    above_J = math.hypot(1.6e5, own_J.value - own_J.low)
+    expected = [(7.2e5 + change_J) * rate / 3.6e6 for change_J in (0, -below_J, above_J)]
+    assert list(one.device_saving) == pytest.approx(expected)
     assert [(job.device, job.device_at_once) for job in one.jobs] == [("cpu", "Card"), (None, None)]
     assert (one.saving, one.cost) == (found(tmp_path, attempts).saving, found(tmp_path, attempts).cost)
     assert any("1 jobs ran on another device" in line and "train a (cpu, Card)" in line for line in outcome_text(one))
@@ -207,9 +229,10 @@ def test_what_another_device_saved_is_a_figure_apart(tmp_path):
 def test_a_plan_that_cost_more_is_not_said_to_save(tmp_path):
     saved = found(tmp_path, [*training((2, 3), (5, 6)), ran("r", (6, 6.5), rule="report")])
     assert " were saved; " in outcome_text(saved)[0]
-    lost = saved.model_copy(update={"saving": -41.0, "cost": 141.0, "cost_at_once": 100.0})
+    figures = {"saving": (-41, -43, -39), "cost": (141, 134, 148), "cost_at_once": (100, 95, 105)}
+    lost = saved.model_copy(update={name: Interval(*three) for name, three in figures.items()})
     (said, *_) = outcome_text(lost)
-    assert "had they started at once, which is 41.0 gCO2e (41 %) more; " in said.replace("\u202f", " ")
+    assert "had they started at once, which is 41.0 gCO2e (39.0–43.0) (41 %) more; " in said.replace("\u202f", " ")
     assert "saved" not in said
 
 

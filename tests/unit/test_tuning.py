@@ -8,6 +8,7 @@ from response_surfaces import FAMILIAR, SPACE, UNSEEN
 from surface_searches import PROBES, searched
 
 from greenllm.errors import UserError
+from greenllm.estimate import Estimate, Parameter
 from greenllm.tuning.result import write_fragment, write_probes
 from greenllm.tuning.search import Cost, Found, Probe, ProbeFailedError, search
 from greenllm.tuning.space import Setting, Space
@@ -94,18 +95,23 @@ def test_the_front_has_what_no_other_setting_beats_in_both():
 def test_the_result_is_a_fragment_of_the_configuration_and_a_row_for_each_probe(tmp_path):
     best = Setting(batch=8, threads=2, precision="bf16", power_limit_W=250.0)
     found = Found(
-        [Probe(best, Cost(1.0, 0.5)), Probe(Setting(16, 2, "bf16", 250.0), None, "out of memory")], best, True, [best]
+        [Probe(best, Cost(1.0, 0.5, (0.9, 1.2))), Probe(Setting(16, 2, "bf16", 250.0), None, "out of memory")],
+        best,
+        True,
+        [best],
     )
-    write_fragment(tmp_path / "tuned.yaml", found, "sample", 0.7, None)
+    spent = Estimate({"gain": 40.0}, {"gain": Parameter(1.0, 0.5, 1.5, "J/J", "")})
+    write_fragment(tmp_path / "tuned.yaml", found, "sample", 0.7, spent)
     text = (tmp_path / "tuned.yaml").read_text()
     assert yaml.safe_load(text) == {
         "train": {"batch": 8, "precision": "bf16"},
         "resources": {"train": {"threads": 2, "power_limit_W": 250.0}},
     }
-    assert "the least energy within 0.7 s" in text
+    assert "1 J (0.9 to 1.2) and 0.5 s per sample, the least energy within 0.7 s" in text
+    assert "2 probes, 40 J (20 to 60) in all." in text
     write_probes(tmp_path / "probes.csv", found, "sample")
     first, second = (tmp_path / "probes.csv").read_text().splitlines()[1:]
-    assert first == "1,8,2,bf16,250.0,1,0.5,1,1,"
+    assert first == "1,8,2,bf16,250.0,1,0.9,1.2,0.5,1,1,"
     assert second.endswith("out of memory")
 
 

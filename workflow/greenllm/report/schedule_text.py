@@ -16,11 +16,10 @@ def plan_text(plan: SchedulePlan) -> str:
     """Return a plan's summary for the terminal."""
     later = sum(job.runs[0].start != job.at_once.start for job in plan.jobs)
     share = f" ({percent(abs(plan.saving.value) / plan.cost_at_once)})" if plan.cost_at_once > 0 else ""
-    loss = Interval(-plan.saving.value, -plan.saving.high, -plan.saving.low)
     change = (
         f"saves {_saving(plan.saving, plan.unit)}{share}"
         if plan.saving.value >= 0
-        else f"{_saving(loss, plan.unit)} more{share}"
+        else f"{_saving(_reversed(plan.saving), plan.unit)} more{share}"
     )
     lines = [
         f"{len(plan.jobs)} jobs from {plan.begin} to {plan.deadline} at the latest; {later} start later than at once.",
@@ -48,6 +47,10 @@ def plan_text(plan: SchedulePlan) -> str:
     return "\n".join(lines)
 
 
+def _reversed(saving: Interval) -> Interval:
+    return Interval(-saving.value, -saving.high, -saving.low)
+
+
 def _saving(saving: Interval, unit: str) -> str:
     """Return a saving with its interval. Where that is wider than the saving, it has three digits, as costs have."""
     if saving.high - saving.low <= abs(saving.value):
@@ -63,13 +66,15 @@ def _named(places: Sequence[str]) -> str:
 
 def outcome_text(found: ScheduleOutcome) -> list[str]:
     """Return what a plan saved, for the page."""
-    share = percent(abs(found.saving) / found.cost_at_once) if found.cost_at_once > 0 else "–"
+    cost, at_once, saving = found.cost.value, found.cost_at_once.value, found.saving
+    share = percent(abs(saving.value) / at_once) if at_once > 0 else "–"
+    more = saving if saving.value >= 0 else _reversed(saving)
     happened = (
         noted(
             "{count} jobs ran by a plan for {objective}: {cost} instead of {at_once} had they started at once, so "
             "{change} ({share}) were saved; the expected saving was {expected}."
         )
-        if found.saving >= 0
+        if saving.value >= 0
         else noted(
             "{count} jobs ran by a plan for {objective}: {cost} instead of {at_once} had they started at once, which "
             "is {change} ({share}) more; the expected saving was {expected}."
@@ -78,8 +83,8 @@ def outcome_text(found: ScheduleOutcome) -> list[str]:
     lines = [
         text(
             happened,
-            count=len(found.jobs), objective=text(OBJECTIVES[found.objective]), cost=quantity(found.cost, found.unit),
-            at_once=quantity(found.cost_at_once, found.unit), change=quantity(abs(found.saving), found.unit),
+            count=len(found.jobs), objective=text(OBJECTIVES[found.objective]), cost=quantity(cost, found.unit),
+            at_once=quantity(at_once, found.unit), change=_saving(more, found.unit),
             share=share, expected=_saving(found.expected_saving, found.unit),
         ),
         text(
@@ -88,7 +93,8 @@ def outcome_text(found: ScheduleOutcome) -> list[str]:
             best=quantity(found.best_saving, found.unit), regret=quantity(found.regret, found.unit),
         ),
         text(
-            "These are the ledgers' energies times the signal while each job ran; without cooling and distribution."
+            "These are the ledgers' energies, whose error is the interval, times the signal while each job ran; "
+            "without cooling and distribution."
         ),
     ]  # fmt: skip
     if found.device_saving is not None:

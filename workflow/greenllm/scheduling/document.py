@@ -156,9 +156,9 @@ class ScheduledJob(DocumentPart):
     runs: list[TimeSpan]
     at_once: TimeSpan
     delay_s: float  # of its first start, behind the plan
-    energy_J: float
-    cost: float
-    cost_at_once: float
+    energy_J: Interval
+    cost: Interval
+    cost_at_once: Interval
     device: str | None = None  # where it ran; None: on several, or none was chosen
     device_at_once: str | None = None  # where it would have run without the plan
     device_saving: Interval | None = None  # None: it ran where it would have run anyway
@@ -166,6 +166,9 @@ class ScheduledJob(DocumentPart):
 
 class ScheduleOutcome(DocumentPart):
     """What a plan saved: the ledgers' energies times the signal, compared with the same jobs started at once.
+
+    The intervals are those of the energies, whose shared errors cancel in the saving; the signal has none. The best
+    saving and the regret are of the best estimates.
 
     `device_saving` comes on top: jobs that ran on another device are compared with what they take on the other one by
     earlier runs, at once. It is no measurement of these jobs; None where no job was moved.
@@ -182,9 +185,9 @@ class ScheduleOutcome(DocumentPart):
     jobs: list[ScheduledJob]
     not_run: list[str]
     unknown: list[str] = Field(default_factory=list)  # ran, and their energy, or a part of it, is unknown: not in costs
-    cost: float
-    cost_at_once: float
-    saving: float
+    cost: Interval
+    cost_at_once: Interval
+    saving: Interval
     expected_saving: Interval
     device_saving: Interval | None = None
     best_saving: float  # with perfect knowledge of signal, run times and energies

@@ -9,12 +9,12 @@ from typing import NamedTuple
 
 from greenllm.attribution.jobs import JobEnergy
 from greenllm.errors import UserError
-from greenllm.estimate import Interval
+from greenllm.estimate import Estimate, Interval, total
 from greenllm.ledger.records import device_of
 from greenllm.scheduling.at_once import at_once, makespan
 from greenllm.scheduling.document import POWER, JobPlan, ScheduledJob, ScheduleOutcome, SchedulePlan
 from greenllm.scheduling.forecast import RAN, Signal, signal_of
-from greenllm.scheduling.planner import RESUME_S, energy_cost, mean_rate, sources, stretch
+from greenllm.scheduling.planner import RESUME_S, mean_rate, sources, stretch
 from greenllm.scheduling.problem import MS, Activity, ActivityRun, Course, Problem
 from greenllm.scheduling.solver import cheapest
 from greenllm.scheduling.workflow_jobs import name_of
@@ -23,10 +23,10 @@ from greenllm.study.models import Config
 
 
 class _Attempt(NamedTuple):
-    """An attempt at a job: when it ran, and its energy (J). `after_pause`: it resumed a training that had paused."""
+    """An attempt at a job: when it ran, and its energy. `after_pause`: it resumed a training that had paused."""
 
     run: ActivityRun
-    energy_J: float
+    energy: Estimate
     after_pause: bool
 
     @property
@@ -36,33 +36,34 @@ class _Attempt(NamedTuple):
 
 @dataclass(frozen=True)
 class _Ran:
-    """A planned job that ran: its attempts with their energies (J); times in ms from the plan's begin."""
+    """A planned job that ran: its attempts with their energies; times in ms from the plan's begin."""
 
     plan: JobPlan
     attempts: Sequence[_Attempt]
     device: str | None
 
     @property
-    def energy_J(self) -> float:
-        return sum(one.energy_J for one in self.attempts)
+    def energy(self) -> Estimate:
+        return total(one.energy for one in self.attempts)
 
     @property
     def duration(self) -> int:
         return sum(one.duration for one in self.attempts)
 
     @property
-    def at_once(self) -> tuple[float, int]:
-        """What it would have taken without pauses: energy (J) and time (ms), without those of resuming after each."""
-        energy_J, duration = self.energy_J, self.duration
+    def at_once(self) -> tuple[Estimate, int]:
+        """What it would have taken without pauses: energy and time (ms), without those of resuming after each."""
+        energy, duration = self.energy, self.duration
         for one in self.attempts:
             if one.after_pause and one.duration:
                 resuming = min(round(RESUME_S * MS), one.duration)
-                energy_J -= one.energy_J * resuming / one.duration
+                energy += one.energy.scaled(-resuming / one.duration)
                 duration -= resuming
-        return energy_J, duration
+        return energy, duration
 
-    def cost(self, course: Course) -> float:
-        return sum(energy_cost(one.energy_J, [one.run], course) for one in self.attempts)
+    def cost(self, course: Course) -> Estimate:
+        """Return what it cost, in the signal's unit."""
+        return total(one.energy.scaled(mean_rate([one.run], course)) for one in self.attempts)
 
     def device_saving(self, rate: float) -> Interval | None:
         """Return what the choice of the device saved at a cost of a joule, by earlier runs on the other device.
@@ -72,16 +73,20 @@ class _Ran:
         other_J = self.plan.energy_at_once_J
         if other_J is None or self.device in (None, self.plan.device_at_once):
             return None
-        savings = [(joules - self.energy_J) * rate for joules in other_J]
+        own_J = self.energy
+        saving_J = other_J.value - own_J.value
+        less_J = math.hypot(other_J.value - other_J.low, own_J.high - own_J.value)
+        more_J = math.hypot(other_J.high - other_J.value, own_J.value - own_J.low)
+        savings = [joules * rate for joules in (saving_J, saving_J - less_J, saving_J + more_J)]
         return Interval(savings[0], min(savings), max(savings))
 
     def activity(self, known: set[str]) -> Activity:
         """Return the job as it ran, after those of the jobs before it that ran, too."""
-        energy_J, duration = self.at_once
+        energy, duration = self.at_once
         return Activity(
             self.plan.name,
             duration,
-            power_W=energy_J / duration * MS if duration else 0.0,
+            power_W=energy.value / duration * MS if duration else 0.0,
             after=tuple(name for name in self.plan.after if name in known),
             uses=self.plan.uses,
             pieces=self.plan.pieces,
@@ -128,9 +133,11 @@ def outcome(plan: SchedulePlan, jobs: Iterable[JobEnergy], signal: Signal, *, re
     known_s = signal.known_until(begin_s + earliest / MS)
     horizon = max(needed, math.floor(min(deadline, (known_s - begin_s) * MS)))
     course = _shifted(signal.course(begin_s + earliest / MS, begin_s + horizon / MS, RAN), earliest)
-    rows = []
+    costs, costs_at_once, rows = [], [], []
     for name, one in ran.items():
         first = stretch(one.attempts[0].run, begin_s)
+        costs.append(one.cost(course))
+        costs_at_once.append(one.at_once[0].scaled(mean_rate(plain[name], course)))
         rows.append(
             ScheduledJob(
                 name=name,
@@ -138,17 +145,17 @@ def outcome(plan: SchedulePlan, jobs: Iterable[JobEnergy], signal: Signal, *, re
                 runs=[stretch(each.run, begin_s) for each in one.attempts],
                 at_once=stretch(plain[name][0], begin_s),
                 delay_s=_unix(first.start) - _unix(one.plan.runs[0].start),
-                energy_J=one.energy_J,
-                cost=one.cost(course),
-                cost_at_once=energy_cost(one.at_once[0], plain[name], course),
+                energy_J=one.energy.interval(),
+                cost=costs[-1].interval(),
+                cost_at_once=costs_at_once[-1].interval(),
                 device=one.device if one.plan.device else None,
                 device_at_once=one.plan.device_at_once,
                 device_saving=one.device_saving(mean_rate(plain[name], course)),
             )
         )
-    cost, cost_at_once = sum(row.cost for row in rows), sum(row.cost_at_once for row in rows)
-    saving = cost_at_once - cost
-    best = max(cost_at_once - cheapest(Problem(activities, course, horizon, limits)).cost, saving)
+    cost, cost_at_once = total(costs), total(costs_at_once)
+    saving = cost_at_once + cost.scaled(-1)
+    best = max(cost_at_once.value - cheapest(Problem(activities, course, horizon, limits)).cost, saving.value)
     return ScheduleOutcome(
         objective=plan.objective,
         unit=plan.unit,
@@ -160,13 +167,13 @@ def outcome(plan: SchedulePlan, jobs: Iterable[JobEnergy], signal: Signal, *, re
         jobs=rows,
         not_run=_not_run(plan, ran.keys() | unknown.keys(), running),
         unknown=list(unknown),
-        cost=cost,
-        cost_at_once=cost_at_once,
-        saving=saving,
+        cost=cost.interval(),
+        cost_at_once=cost_at_once.interval(),
+        saving=saving.interval(),
         expected_saving=plan.saving,
         device_saving=_together([row.device_saving for row in rows if row.device_saving is not None]),
         best_saving=best,
-        regret=best - saving,
+        regret=best - saving.value,
     )
 
 
@@ -197,7 +204,7 @@ def _ran(
             continue
         device = device_of(job.attempt.start.gpus)
         devices[name] = device if devices.setdefault(name, device) == device else None
-        attempts.setdefault(name, []).append(_Attempt(ActivityRun(start, end), energy.value, name in paused))
+        attempts.setdefault(name, []).append(_Attempt(ActivityRun(start, end), energy, name in paused))
         (paused.add if job.status == "paused" else paused.discard)(name)
     names = [job.name for job in plan.jobs]
     ran = {

@@ -167,7 +167,8 @@ class Prober:
         (energy,) = self.around.turns([turn])
         if energy is None or energy.value <= 0:
             raise UserError("the energy of the probes is unknown; `greenllm probe` says what can be measured here")
-        cost = Cost(energy.value / window.units, window.time_s)
+        bounds_J = (energy.low / window.units, energy.high / window.units)
+        cost = Cost(energy.value / window.units, window.time_s, bounds_J)
         self.report(f"{setting}: {cost.energy_J:.4g} J and {cost.time_s:.3g} s per {self.workload.unit}")
         return cost
 

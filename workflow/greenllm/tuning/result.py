@@ -10,7 +10,7 @@ import yaml
 
 from greenllm.estimate import Estimate
 from greenllm.files import replacing
-from greenllm.tuning.search import Found
+from greenllm.tuning.search import Cost, Found
 from greenllm.tuning.space import KNOBS, Setting
 
 # The section of the configuration with a workload's batch and precision, and the stage whose resources it uses.
@@ -26,15 +26,24 @@ def write_fragment(path: Path, found: Found, unit: str, bound_s: float | None, s
     cost = known[found.best]
     dearest = max(known, key=lambda one: known[one].energy_J)
     lines = [
-        f"{found.best}: {cost.energy_J:.4g} J and {cost.time_s:.3g} s per {unit}, {_within(found, bound_s)}.",
-        f"The most of {len(known)} settings: {known[dearest].energy_J:.4g} J per {unit} ({dearest}).",
-        f"{len(found.probes)} probes" + ("." if spent is None else f", {spent.value:.4g} J in all."),
+        f"{found.best}: {_energy(cost)} and {cost.time_s:.3g} s per {unit}, {_within(found, bound_s)}.",
+        f"The most of {len(known)} settings: {_energy(known[dearest])} per {unit} ({dearest}).",
+        f"{len(found.probes)} probes" + ("." if spent is None else f", {_joules(*spent.interval())} in all."),
+        "In brackets: 95 % bounds by the sensors' errors. Most of these are the same for all settings.",
     ]
     if unit == "sample" and len({setting.batch for setting in known}) > 1:
         lines.append("Another batch trains another model: compare its quality, and adapt learning_rate.")
     text = "".join(f"# {line}\n" for line in lines) + yaml.safe_dump(fragment(found.best, unit), sort_keys=False)
     with replacing(path) as beside:
         beside.write_text(text, encoding="utf-8")
+
+
+def _energy(cost: Cost) -> str:
+    return _joules(cost.energy_J, *(cost.bounds_J or ()))
+
+
+def _joules(energy_J: float, *bounds_J: float) -> str:
+    return f"{energy_J:.4g} J" + (" ({:.4g} to {:.4g})".format(*bounds_J) if bounds_J else "")
 
 
 def fragment(best: Setting, unit: str) -> dict[str, Any]:
@@ -62,17 +71,22 @@ def _within(found: Found, bound_s: float | None) -> str:
 
 
 def write_probes(path: Path, found: Found, unit: str) -> None:
-    """Write every probe, in order: its setting, energy (J) and time (s) of a unit, or why it failed.
+    """Write every probe, in order: its setting, energy (J) with 95 % bounds and time (s) of a unit, or why it failed.
 
     `front` marks the settings than which none has both less energy and less time; `best` the one that was chosen.
     """
     text = io.StringIO(newline="")
-    head = ["probe", *KNOBS, f"energy_per_{unit}_J", f"time_per_{unit}_s", "front", "best", "failure"]
+    energy = [f"energy_per_{unit}_J{bound}" for bound in ("", "_low", "_high")]
+    head = ["probe", *KNOBS, *energy, f"time_per_{unit}_s", "front", "best", "failure"]
     rows = csv.writer(text, lineterminator="\n")
     rows.writerow(head)
     for number, probe in enumerate(found.probes, start=1):
         setting: Mapping[str, Any] = vars(probe.setting)
-        cost = ("", "") if probe.cost is None else (f"{probe.cost.energy_J:.6g}", f"{probe.cost.time_s:.6g}")
+        cost = ["", "", "", ""]
+        if probe.cost is not None:
+            bounds_J = probe.cost.bounds_J or (None, None)
+            figures = (probe.cost.energy_J, *bounds_J, probe.cost.time_s)
+            cost = ["" if figure is None else f"{figure:.6g}" for figure in figures]
         marks = (int(probe.setting in found.front), int(probe.setting == found.best))
         knobs = ["" if setting[knob] is None else setting[knob] for knob in KNOBS]
         rows.writerow([number, *knobs, *cost, *marks, probe.failure or ""])

@@ -29,10 +29,14 @@ class ProbeFailedError(Exception):
 
 @dataclass(frozen=True)
 class Cost:
-    """What a probe measured of one unit of work, a sample or a request: energy (J) and time (s)."""
+    """What a probe measured of one unit of work, a sample or a request: energy (J) and time (s).
+
+    `bounds_J` are the 95 % bounds of the energy by the sensors' errors, most of which all probes share.
+    """
 
     energy_J: float
     time_s: float
+    bounds_J: tuple[float, float] | None = None
 
 
 @dataclass(frozen=True)
@@ -128,7 +132,13 @@ def search(
 
 
 def _median(costs: Sequence[Cost]) -> Cost:
-    return Cost(median(one.energy_J for one in costs), median(one.time_s for one in costs))
+    bounds_J = [one.bounds_J for one in costs if one.bounds_J is not None]
+    low_J, high_J = ([bounds[side] for bounds in bounds_J] for side in (0, 1))
+    return Cost(
+        median(one.energy_J for one in costs),
+        median(one.time_s for one in costs),
+        (median(low_J), median(high_J)) if bounds_J else None,
+    )
 
 
 def _spread(space: Space, number: int, seed: int) -> list[Setting]:
