@@ -3,6 +3,7 @@
 import math
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -247,6 +248,18 @@ def test_what_a_training_took_before_a_pause_is_kept_over_a_failure(tmp_path):
     first, last = training((2, 3), (5, 6))
     (run,) = earlier_runs(attribute_attempts([first, failed, last]).jobs)
     assert (run.duration_s, run.energy_J) == (2 * HOUR_S, pytest.approx(7.2e5))
+
+
+def test_what_a_killed_training_took_up_to_a_checkpoint_is_in_what_it_is_expected_to_take(tmp_path):
+    """A training reports its work at each checkpoint; an attempt that reports none begins anew."""
+    killed = ran("k", (2, 3), "killed", rule="train", wildcards={"recipe": "a"})
+    assert killed.end is not None
+    with_checkpoint = replace(killed, end=replace(killed.end, work={"samples": 100.0}))
+    (last,) = training((5, 6))
+    (run,) = earlier_runs(attribute_attempts([with_checkpoint, last]).jobs)
+    assert (run.duration_s, run.energy_J) == (2 * HOUR_S, pytest.approx(7.2e5))
+    (run,) = earlier_runs(attribute_attempts([killed, last]).jobs)
+    assert (run.duration_s, run.energy_J) == (HOUR_S, pytest.approx(3.6e5))
 
 
 def test_the_page_says_what_was_saved(tmp_path):

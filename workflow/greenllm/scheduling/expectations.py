@@ -63,7 +63,8 @@ def earlier_runs(jobs: Iterable[JobEnergy]) -> list[EarlierRun]:
     """Return the jobs that succeeded and whose energy is known.
 
     What a job took before its pauses is added to its end, also where an attempt failed between: the next one goes on
-    from the checkpoint.
+    from the checkpoint. So is a failed attempt that reported work, since a training does so at each checkpoint; what it
+    took after its last checkpoint is done twice, and is in the sum. An attempt whose meter was killed reports none.
     """
     before: dict[str, EarlierRun] = {}
     found = []
@@ -84,27 +85,27 @@ def earlier_runs(jobs: Iterable[JobEnergy]) -> list[EarlierRun]:
             {unit: float(amount) for unit, amount in job.work.items() if isinstance(amount, int | float)},
             (energy.value - energy.low, energy.high - energy.value),
         )
-        if job.status not in ("paused", "succeeded"):
+        if job.status not in ("paused", "succeeded") and not any(run.work.values()):
             continue
-        if (paused := before.pop(run.name, None)) is not None:
-            run = _joined(paused, run)
-        if job.status == "paused":
-            before[run.name] = run
-        else:
+        if (unfinished := before.pop(run.name, None)) is not None:
+            run = _joined(unfinished, run)
+        if job.status == "succeeded":
             found.append(run)
+        else:
+            before[run.name] = run
     return found
 
 
-def _joined(paused: EarlierRun, rest: EarlierRun) -> EarlierRun:
-    """Return a run before a pause and the one after it as one."""
-    units = paused.work.keys() | rest.work.keys()
+def _joined(first: EarlierRun, rest: EarlierRun) -> EarlierRun:
+    """Return a run up to a checkpoint and the one that went on from there as one."""
+    units = first.work.keys() | rest.work.keys()
     return replace(
         rest,
-        duration_s=paused.duration_s + rest.duration_s,
-        energy_J=paused.energy_J + rest.energy_J,
-        device=rest.device if (paused.host, paused.device) == (rest.host, rest.device) else None,
-        work={unit: paused.work.get(unit, 0.0) + rest.work.get(unit, 0.0) for unit in units},
-        errors_J=(paused.errors_J[0] + rest.errors_J[0], paused.errors_J[1] + rest.errors_J[1]),
+        duration_s=first.duration_s + rest.duration_s,
+        energy_J=first.energy_J + rest.energy_J,
+        device=rest.device if (first.host, first.device) == (rest.host, rest.device) else None,
+        work={unit: first.work.get(unit, 0.0) + rest.work.get(unit, 0.0) for unit in units},
+        errors_J=(first.errors_J[0] + rest.errors_J[0], first.errors_J[1] + rest.errors_J[1]),
     )
 
 
