@@ -132,6 +132,17 @@ def test_what_is_left_follows_from_earlier_jobs_with_an_interval(tmp_path, env):
     run.end(succeeded=True)
 
 
+def test_a_training_that_failed_after_a_checkpoint_counts_with_the_attempt_that_went_on_from_it(tmp_path, env):
+    before, log = env | {"GREENLLM_RUN_ID": "before"}, tmp_path / "failed.json"
+    at_checkpoint = 'import json, os; json.dump({"samples": 10}, open(os.environ["GREENLLM_WORK"], "w"))\n'
+    script = at_checkpoint + BURN.format(seconds=0.3) + "raise SystemExit(1)"
+    assert meter(*train(1), "--out", log, "--", "python", "-c", script, env=before).returncode == 1
+    took_J = json.loads(log.read_text())["energy_J"]["value"] + burn(1, before)
+    run = begun(tmp_path, [("train", {"experiment": "e", "seed": 2})])
+    assert watched(tmp_path)["runs"][0]["left"]["energy_J"]["value"] == pytest.approx(took_J)
+    run.end(succeeded=True)
+
+
 def test_what_no_earlier_job_says_stays_unknown(tmp_path, env):
     burn(1, env | {"GREENLLM_RUN_ID": "before"})
     run = begun(tmp_path, [("train", {"experiment": "e", "seed": 2}), ("measure", {"experiment": "e"})])

@@ -36,7 +36,8 @@ class WatchedAttempt:
 
     `state`: `silent` if no sample was written for long (its host may have died), `lost` if its meter has died on this
     host. `energy` is the attempt's own, without meters inside it: provisional if it has ended, None if it is unknown or
-    if the attempt has not ended. `seen_s` is the Unix time of its last record.
+    if the attempt has not ended. `seen_s` is the Unix time of its last record. `worked` says that it has ended and
+    reported work, as a training does at each checkpoint.
     """
 
     start: StartRecord
@@ -44,6 +45,7 @@ class WatchedAttempt:
     seen_s: float
     energy: Interval | None
     duration_s: float
+    worked: bool = False
 
     @property
     def id(self) -> str:
@@ -110,7 +112,7 @@ def _ended(path: Path) -> WatchedAttempt | None:
         return None
     duration_s = end.duration_s or 0.0
     seen_s = end.wall_s or (start.wall_s or 0.0) + duration_s
-    return WatchedAttempt(start, end.status, seen_s, _energy(end), duration_s)
+    return WatchedAttempt(start, end.status, seen_s, _energy(end), duration_s, any(end.work.values()))
 
 
 def _unended(attempt: Attempt, here: str) -> WatchedAttempt:

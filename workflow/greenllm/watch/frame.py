@@ -176,13 +176,13 @@ class ResultsWatch:
 
 
 def _spent(attempts: Sequence[WatchedAttempt]) -> Iterable[EarlierJob]:
-    """Yield what each job took that ended well, with the meters inside it and with its work before pauses."""
+    """Yield what each job took that ended well, with the meters inside it and its work before pauses and failures."""
     inside: dict[str, list[Interval | None]] = {}
     for one in attempts:
         inside.setdefault(one.id.partition(".")[0], []).append(one.energy)
     before: dict[PlannedJob, list[WatchedAttempt]] = {}
     for one in sorted(attempts, key=lambda one: one.start.wall_s or 0.0):
-        if one.start.parent is not None or one.state not in ("paused", "succeeded"):
+        if one.start.parent is not None or not (one.worked or one.state in ("paused", "succeeded")):
             continue
         stretches = before.setdefault(one.job, [])
         stretches.append(one)
@@ -208,7 +208,7 @@ def _run(
     now = {one.attempt.job: one for one in unended if one.attempt.start.parent is None}
     spent_J = {job: sum(e.energy.value for e in unended if e.energy and _is_inside(e, one)) for job, one in now.items()}
     spent_s = {job: one.attempt.duration_s for job, one in now.items()}
-    for stretch in (one for one in jobs if one.state == "paused"):
+    for stretch in (one for one in jobs if one.state == "paused" or (one.worked and one.state != "succeeded")):
         inside = [one.energy.value for one in attempts if one.energy and one.id.partition(".")[0] == stretch.id]
         spent_J[stretch.job] = spent_J.get(stretch.job, 0.0) + sum(inside)
         spent_s[stretch.job] = spent_s.get(stretch.job, 0.0) + stretch.duration_s
