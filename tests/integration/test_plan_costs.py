@@ -39,6 +39,33 @@ def test_a_plan_costs_no_more_than_starting_at_once(tmp_path, lowest_h, kept):
         assert all(job["runs"] == [job["at_once"]] for job in plan["jobs"])
 
 
+def test_a_plan_says_which_jobs_have_other_settings_than_in_their_earlier_runs(tmp_path):
+    now = datetime.now(UTC)
+    rows = [f"{(now + timedelta(hours=hour)).isoformat()},300" for hour in range(-2, 48)]
+    (tmp_path / "signal.csv").write_text("\n".join(["time,value (gCO2e/kWh)", *rows]))
+    study = two_experiments(tmp_path, deadline=(now + timedelta(hours=20)).isoformat())
+    place = ("--snakefile", ROOT / "Snakefile", "--directory", tmp_path, "--until", "preprocess")
+
+    def run(*words: object) -> str:
+        done = subprocess.run(list(map(str, words)), cwd=tmp_path, capture_output=True, text=True, timeout=300)
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    def sources() -> dict[str, str]:
+        plan = json.loads((tmp_path / "results/plan/plan.json").read_text())
+        return {job["name"]: job["source"] for job in plan["jobs"]}
+
+    run(GREENLLM.with_name("snakemake"), "--configfile", study, "--cores", 2, *place)
+    content = json.loads(study.read_text())
+    content["experiments"]["dates"]["data"]["rows"] = 400
+    study.write_text(json.dumps(content))
+    said = run(GREENLLM, "plan", "--configfile", study, "--", *place)
+    assert sources() == {f"{rule} dates": "1 earlier run, with other settings" for rule in ("collect", "preprocess")}
+    assert "2 jobs, or jobs before them, have other settings than in their earlier runs" in said
+    run(GREENLLM, "plan", "--configfile", study, "--", *place, "--forcerun", "collect")
+    assert sources()["collect support"] == "1 earlier run"
+
+
 def test_the_account_needs_the_recorded_signal_for_the_runs_alone(tmp_path):
     """One job runs right after the plan; what was recorded ends an hour later, long before the deadline."""
     now = datetime.now(UTC)

@@ -5,6 +5,7 @@ import os
 import re
 import time
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -215,6 +216,21 @@ def test_expected_energy_is_that_of_earlier_runs_of_the_job_then_of_its_rule_the
     assert model.source.startswith("model")
     assert 0 < model.duration_s.low < model.duration_s.value < model.duration_s.high == 600.0
     assert 0 < model.energy_J.low < model.energy_J.value < model.energy_J.high
+
+
+def test_earlier_runs_with_the_settings_of_the_last_one_count_and_a_change_since_widens_the_bounds():
+    earlier = [
+        EarlierRun("train", "train a", 900.0, 9000.0, settings=["train", "{epochs: 9}"]),
+        EarlierRun("train", "train a", 100.0, 1000.0, settings=["train", "{epochs: 1}"]),
+        EarlierRun("train", "train a", 100.0, 1000.0, settings=["train", "{epochs: 1}"]),
+    ]
+    job = WorkflowJob("train", {"name": "a"}, 1, 0, 10, ())
+    (same,), (changed,) = (expected([one], earlier).values() for one in (job, replace(job, changed=True)))
+    assert same.energy_J == (1000, 1000, 1000)
+    assert same.source == "2 earlier runs"
+    assert changed.energy_J.value == 1000
+    assert changed.energy_J.low <= 800 < 1500 <= changed.energy_J.high
+    assert changed.source == "2 earlier runs, with other settings"
 
 
 def study(folder: Path, **section: object) -> Path:

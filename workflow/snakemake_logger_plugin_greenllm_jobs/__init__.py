@@ -9,6 +9,9 @@ from snakemake_interface_logger_plugins.common import LogEvent
 
 from snakemake_logger_plugin_greenllm import LogHandler as ConsoleHandler
 
+# Reasons to run a job again, in Snakemake's words, for which it takes something else than it did before.
+CHANGES = ("Params have changed", "Set of input files has changed")
+
 
 class LogHandler(ConsoleHandler):
     """Write a line for each job that would run."""
@@ -25,6 +28,7 @@ class LogHandler(ConsoleHandler):
                 "resources": {name: value for name, value in resources if isinstance(value, int | float)},
                 "input": list(found["input"]),
                 "output": list(found["output"]),
+                "changed": any(change in found["reason"] for change in CHANGES),
             }
             print(json.dumps(line), flush=True)
         elif record.levelno >= logging.WARNING:

@@ -7,6 +7,7 @@ from greenllm.estimate import Interval
 from greenllm.report.language import noted, text
 from greenllm.report.numbers import bounds_text, percent, prefix_for, quantity, with_bounds
 from greenllm.scheduling.document import ScheduleOutcome, SchedulePlan
+from greenllm.scheduling.expectations import OTHER
 
 OBJECTIVES = {"carbon": noted("carbon"), "price": noted("price"), "both": noted("both"), "energy": noted("energy")}
 MOST_NAMED = 5  # jobs of a sentence
@@ -36,6 +37,11 @@ def plan_text(plan: SchedulePlan) -> str:
         lines.append("The deadline leaves no room for jobs that take longer than expected.")
     if guessed := sum(job.source.startswith("model") for job in plan.jobs):
         lines.append(f"{guessed} jobs have no earlier run: their energy and run time are rough guesses of a model.")
+    if changed := sum(job.source.endswith(OTHER) for job in plan.jobs):
+        lines.append(
+            f"{changed} jobs, or jobs before them, have other settings than in their earlier runs: their energy and "
+            "run time may be beyond their bounds."
+        )
     if moved := [job for job in plan.jobs if job.moved]:
         places = [f"{job.name} on {job.device} instead of {job.device_at_once}" for job in moved]
         lines.append(

@@ -19,6 +19,8 @@ LEAST_SHARE, MOST_SHARE = 0.8, 1.5
 # Without any earlier run: parts of the longest run time that the configuration allows.
 MODEL_SHARES = (0.1, 0.01, 1.0)
 MODEL_RUNTIME_MIN = 60.0
+# In the source of an expectation: the job, or one before it, ran with other settings than it has now.
+OTHER = "with other settings"
 
 
 @dataclass(frozen=True)
@@ -41,6 +43,7 @@ class EarlierRun:
 
     `host` and `device` are where it ran: `cpu` or its GPUs' model (None: not on one device); `work` is what it did, by
     unit. `errors_J` are the distances of the sensors' 95 % bounds below and above the energy, which all runs share.
+    `settings` are the words of its command that are no paths.
     """
 
     rule: str
@@ -52,6 +55,7 @@ class EarlierRun:
     device: str | None = None
     work: Mapping[str, float] = field(default_factory=dict)
     errors_J: tuple[float, float] = (0.0, 0.0)
+    settings: Sequence[str] = ()
 
     @property
     def experiment_and_recipe(self) -> tuple[str | None, str | None]:
@@ -84,6 +88,7 @@ def earlier_runs(jobs: Iterable[JobEnergy]) -> list[EarlierRun]:
             device_of(job.attempt.start.gpus),
             {unit: float(amount) for unit, amount in job.work.items() if isinstance(amount, int | float)},
             (energy.value - energy.low, energy.high - energy.value),
+            [word for word in job.attempt.start.command or () if "/" not in word or word.startswith("{")],
         )
         if job.status not in ("paused", "succeeded") and not any(run.work.values()):
             continue
@@ -110,7 +115,10 @@ def _joined(first: EarlierRun, rest: EarlierRun) -> EarlierRun:
 
 
 def expected(jobs: Sequence[WorkflowJob], earlier: Sequence[EarlierRun]) -> dict[str, Expected]:
-    """Return what each job is expected to take, by the job's name."""
+    """Return what each job is expected to take, by the job's name.
+
+    Of its own earlier runs, those count whose command had the settings of the last one.
+    """
     by_name: dict[str, list[EarlierRun]] = {}
     by_rule: dict[str, list[EarlierRun]] = {}
     for run in earlier:
@@ -118,10 +126,12 @@ def expected(jobs: Sequence[WorkflowJob], earlier: Sequence[EarlierRun]) -> dict
         by_rule.setdefault(run.rule, []).append(run)
     found = {}
     for job in jobs:
-        if own := by_name.get(job.name):
-            found[job.name] = of_runs(own, f"{len(own)} earlier run{'s' * (len(own) > 1)}")
+        if ran := by_name.get(job.name):
+            own = [run for run in ran if run.settings == ran[-1].settings]
+            source = f"{len(own)} earlier run{'s' * (len(own) > 1)}"
+            found[job.name] = _of_alike(own, f"{source}, {OTHER}") if job.changed else of_runs(own, source)
         elif alike := by_rule.get(job.rule):
-            found[job.name] = _of_alike(alike)
+            found[job.name] = _of_alike(alike, f"{len(alike)} others of the rule")
         else:
             found[job.name] = _of_model(job)
     return found
@@ -140,8 +150,8 @@ def _with_sensors(energy: Interval, runs: Sequence[EarlierRun]) -> Interval:
     return Interval(energy.value, low, energy.value + math.hypot(energy.high - energy.value, above))
 
 
-def _of_alike(runs: Sequence[EarlierRun]) -> Expected:
-    """Return what other jobs of the rule took, with the least and the most of them as bounds at least."""
+def _of_alike(runs: Sequence[EarlierRun], source: str) -> Expected:
+    """Return what jobs took that are like this one, with the least and the most of them as bounds at least."""
 
     def of(values: Sequence[float]) -> Interval:
         around = _prediction(values)
@@ -150,7 +160,7 @@ def _of_alike(runs: Sequence[EarlierRun]) -> Expected:
         )
 
     energy = _with_sensors(of([run.energy_J for run in runs]), runs)
-    return Expected(of([run.duration_s for run in runs]), energy, f"{len(runs)} others of the rule")
+    return Expected(of([run.duration_s for run in runs]), energy, source)
 
 
 def _prediction(values: Sequence[float]) -> Interval:

@@ -4,7 +4,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from greenllm.errors import UserError, shortened
 
@@ -14,7 +14,10 @@ REFUSED = 2  # exit status of our Snakefile for a mistake of the user, one line 
 
 @dataclass(frozen=True)
 class WorkflowJob:
-    """A job that would run, what it reserves on each of its nodes, and the names of the jobs directly before it."""
+    """A job that would run, what it reserves on each of its nodes, and the names of the jobs directly before it.
+
+    `changed`: its settings, or those of a job before it, are not those that it was run with.
+    """
 
     rule: str
     wildcards: Mapping[str, str]
@@ -23,6 +26,7 @@ class WorkflowJob:
     runtime_min: float | None
     after: tuple[str, ...]
     nodes: int = 1
+    changed: bool = False
 
     @property
     def name(self) -> str:
@@ -55,7 +59,7 @@ def jobs_of(lines: Sequence[str]) -> list[WorkflowJob]:
     found = [json.loads(line) for line in lines if line.startswith("{")]
     found = [job for job in found if job["output"]]  # the others, such as the target, only name files
     makers = {path: name_of(job["rule"], job["wildcards"]) for job in found for path in job["output"]}
-    jobs = {}
+    jobs: dict[str, WorkflowJob] = {}
     for job in found:
         after = dict.fromkeys(makers[path] for path in job["input"] if path in makers)
         resources = job["resources"]
@@ -67,9 +71,16 @@ def jobs_of(lines: Sequence[str]) -> list[WorkflowJob]:
             runtime_min=resources.get("runtime"),
             after=tuple(after),
             nodes=int(resources.get("nodes", 1)),
+            changed=job["changed"],
         )
         jobs[made.name] = made
-    return list(_in_order(jobs))
+    changed: set[str] = set()
+    in_order = []
+    for made in _in_order(jobs):
+        if made.changed or changed.intersection(made.after):
+            changed.add(made.name)
+        in_order.append(replace(made, changed=made.name in changed))
+    return in_order
 
 
 def _in_order(jobs: Mapping[str, WorkflowJob]) -> Iterator[WorkflowJob]:
