@@ -98,7 +98,8 @@ class LengthBuckets:
     """Batches of rows of similar length, in an order that depends on seed and epoch alone.
 
     Each epoch shuffles the rows, sorts runs of 50 batches by length and shuffles the batches. So there is little
-    padding, and each epoch has different batches. A training that resumes within an epoch gets the same batches.
+    padding, and each epoch has different batches. A training that resumes within an epoch gets the same batches; one
+    that has `ended` gets none.
     """
 
     def __init__(self, lengths: Sequence[int], batch: int, seed: int) -> None:
@@ -106,6 +107,7 @@ class LengthBuckets:
         self.batch_size = batch
         self.seed = seed
         self.epoch = 0
+        self.ended = False
 
     def set_epoch(self, epoch: int) -> None:
         """Set the epoch of the next batches; the training loop calls this."""
@@ -115,7 +117,7 @@ class LengthBuckets:
         return -(-len(self.lengths) // self.batch_size)
 
     def __iter__(self) -> Iterator[list[int]]:
-        return iter(self.of_epoch(self.epoch))
+        return iter(() if self.ended else self.of_epoch(self.epoch))
 
     def of_epoch(self, epoch: int) -> list[list[int]]:
         """Return the row numbers of each batch of an epoch."""

@@ -24,6 +24,7 @@ from greenllm.training.fingerprint import fingerprint_of
 from greenllm.training.method import Method
 from greenllm.training.model_sizes import Decoder
 from greenllm.training.parallel import rank_of
+from greenllm.training.patience import stopped_at
 from greenllm.training.pausing import Pausing, planned_pause
 from greenllm.training.planned_batches import PlannedBatches, Work
 from greenllm.training.report import count, report_of
@@ -89,6 +90,8 @@ def train(
         LengthBuckets(lengths, settings.batch, seed), settings.epochs, _training_flops(network.config, method)
     )
     resume, first = _newest_checkpoint(run, fingerprint_of(settings, run, data, model, parent, method), planned)
+    # The attempt before this one may have been killed after its last step.
+    planned.buckets.ended = first >= planned.steps or (resume is not None and stopped_at(resume, settings.patience))
     pausing = Pausing(planned_pause())
     stopping = EnergyStopping(settings, checkpoint_folder, run.rank)
     trainer = make_trainer(

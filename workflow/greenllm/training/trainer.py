@@ -12,7 +12,7 @@ from accelerate.data_loader import prepare_data_loader  # type: ignore[import-un
 from torch.nn.parallel import DistributedDataParallel
 from torch.utils.data import DataLoader
 from tqdm import tqdm
-from transformers import EarlyStoppingCallback, ProgressCallback, TrainerCallback, TrainingArguments
+from transformers import ProgressCallback, TrainerCallback, TrainingArguments
 from transformers import Trainer as HuggingFaceTrainer
 from transformers.trainer_utils import EvalLoopOutput
 
@@ -22,6 +22,7 @@ from greenllm.training import checkpoints
 from greenllm.training.batches import Collator, LengthBuckets, Row
 from greenllm.training.method import Criterion, cross_entropy, labels_alone
 from greenllm.training.parallel import ALONE, Rank
+from greenllm.training.patience import Patience
 from greenllm.training.planned_batches import PlannedBatches
 
 # transformers' names of schedules. One-cycle is PyTorch's own, set in `Trainer.create_scheduler`.
@@ -269,5 +270,5 @@ def make_trainer(
         callbacks=[Checkpointing(done, run.rank), *callbacks],
     )
     if settings.patience:
-        trainer.add_callback(EarlyStoppingCallback(settings.patience))
+        trainer.add_callback(Patience(settings.patience))
     return trainer
