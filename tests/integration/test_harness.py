@@ -55,6 +55,7 @@ metric_list: [{metric: exact_match}]
 """
 SAMPLED = GENERATED.replace("12}", "12, do_sample: true, temperature: 1.0}") + "repeats: 3\n"
 BEAMS = GENERATED.replace("12}", "12, num_beams: 4}")
+LOWER = GENERATED.replace("{metric: exact_match}", "{metric: exact_match, higher_is_better: false}")
 COLD = GENERATED.replace("12}", "12, do_sample: true, temperature: -1}")
 TASK = ["--task", "harness"]
 COMPARED = ("own_choice", "own_rolling", "own_generated")
@@ -67,6 +68,7 @@ KINDS = {
     "own_sampled": SAMPLED,
     "own_beams": BEAMS,
     "own_cold": COLD,
+    "own_lower": LOWER,
 }
 DOCUMENTS = 20
 
@@ -208,10 +210,11 @@ def read(folder: Path) -> tuple[dict[str, Any], list[dict[str, Any]]]:
         (("own_sentences",), "acc", {"own_sentences": 1 / 2}),
         (("own_rolling",), "bits_per_byte", {"own_rolling": -8}),
         (("own_generated",), "exact_match", {"own_generated": 0}),
+        (("own_lower",), "exact_match", {"own_lower": None}),
     ],
 )
 def test_an_experiment_has_the_harness_figures_and_each_example(
-    tmp_path: Path, fp32: Path, tasks: Path, names: tuple[str, ...], primary: str, chance: dict[str, float]
+    tmp_path: Path, fp32: Path, tasks: Path, names: tuple[str, ...], primary: str, chance: dict[str, float | None]
 ) -> None:
     assert prepare(tmp_path, fp32, data_of(tasks, *names, num_fewshot=0)) == 0
     assert evaluate(tmp_path, fp32) == 0
@@ -222,7 +225,7 @@ def test_an_experiment_has_the_harness_figures_and_each_example(
         of_task = [line for line in lines if line["subset"] == name]
         assert all(line["chance"] == pytest.approx(chance[name]) for line in of_task)
         assert all("perplexity" not in line["metrics"] for line in of_task)  # of one document it is log p
-        sign = -1 if primary == "bits_per_byte" else 1
+        sign = -1 if name in ("own_rolling", "own_lower") else 1
         assert all(line["score"] == sign * line["metrics"][primary] for line in of_task)
         if primary != "bits_per_byte":
             found = sum(line["metrics"][primary] for line in of_task) / DOCUMENTS

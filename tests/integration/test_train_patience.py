@@ -45,7 +45,8 @@ def killed_after_its_last_step(command, steps):
     process = start(command)
     last, said = f"checkpoint of step {steps} written", ""
     while last not in said:
-        assert (more := process.stderr.readline()), said
+        more = process.stderr.readline()
+        assert more, said
         said += more
     process.kill()
     process.wait()

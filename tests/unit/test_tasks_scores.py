@@ -14,6 +14,7 @@ from sklearn.metrics import accuracy_score, f1_score
 from greenllm.documents.prediction import ChoicePrediction, HarnessPrediction, Prediction, TextPrediction
 from greenllm.estimate import Interval
 from greenllm.tasks import TASKS
+from greenllm.tasks.answer_quality import quality_of
 from greenllm.tasks.bootstrap import scores_with_intervals
 
 TEXTS = st.sampled_from(["card_lost", "pin_change", "order_status", "2024年5月3日", "3 mai 2024", "", "nonsense"])
@@ -73,6 +74,31 @@ def test_a_choice_is_right_by_its_likelihood_or_by_that_per_byte():
     assert task.chance([*scored, of_two]) == pytest.approx((1 + 1 / 2) / 4)
 
 
+def test_passages_of_one_token_have_no_score_and_do_no_harm_among_others():
+    task = TASKS["language-modelling"]
+    long, short = (predicted("", "", TextPrediction, **scored_text(*one)) for one in ((5.0, 3, 9), (0.0, 0, 0)))
+    assert task.score([short]) == {}
+    assert scores_with_intervals(task, [short, short], samples=100, seed=1) == {}
+    found = scores_with_intervals(task, [long, short, short], samples=100, seed=1)["bits_per_byte"]
+    assert found == pytest.approx([5 / 9 / math.log(2)] * 3)
+
+
+def test_an_empty_answer_is_wrong_even_if_the_right_one_is_an_article():
+    given = answers(["A", "A", "The cat", ""], ["", "a.", "cat", ""])
+    for name in ("question-answering", "chat"):
+        metric = TASKS[name].primary
+        right = [TASKS[name].score([one])[metric] for one in given]
+        assert right == [0, 1, 1, 1], name
+        assert TASKS[name].score(given[:1])["contains"] == 0
+
+
+def test_a_harness_tasks_own_metric_called_score_is_not_taken_for_the_one_that_recipes_are_compared_by():
+    lower_is_better = {"score": -0.7, "chance": None, "metrics": {"score": 0.7}}
+    given = [predicted("a", "b", HarnessPrediction, **lower_is_better)] * 2
+    assert TASKS["harness"].score(given) == {"score": -0.7}
+    assert TASKS["harness"].chance(given) is None
+
+
 def test_chance_is_what_is_reached_without_the_input():
     given = answers(["a", "b", "b", "c"], ["a", "b", "b", "c"])
     assert TASKS["customer-service"].chance(given) == 0.5
@@ -117,12 +143,15 @@ def test_the_interval_is_that_of_a_plain_bootstrap():
 @pytest.mark.parametrize("right", [True, False])
 def test_the_interval_has_a_width_even_if_all_answers_are_right_or_wrong(right):
     given = answers(["a"] * 100, ["a" if right else "b"] * 100)
-    found = scores_with_intervals(TASKS["customer-service"], given, samples=1000, seed=1)["accuracy"]
-    if not right:
-        found = Interval(1 - found.value, 1 - found.high, 1 - found.low)
-    assert found.value == 1
-    assert 0.99 < found.high <= 1
-    assert 0.94 < found.low < 0.98
+    of_intents = scores_with_intervals(TASKS["customer-service"], given, samples=1000, seed=1)
+    of_translations = scores_with_intervals(TASKS["translation"], given, samples=1000, seed=1)
+    chrf = Interval(*(bound / 100 for bound in of_translations["chrf"]))
+    for found in (of_intents["accuracy"], of_intents["macro_f1"], of_translations["exact_match"], chrf):
+        if not right:
+            found = Interval(1 - found.value, 1 - found.high, 1 - found.low)
+        assert found.value == pytest.approx(1)
+        assert 0.99 < found.high <= 1 + 1e-9
+        assert 0.94 < found.low < 0.98
 
 
 def test_a_seed_fixes_the_interval_and_examples_are_needed():
@@ -148,3 +177,17 @@ def test_one_long_answer_takes_memory_in_proportion():
     assert found["macro_f1"] == pytest.approx((2 / 3 + 0 + 1) / 3) == resampled
     assert found["accuracy"] == 1001 / 2001
     assert peak < 30e6
+
+
+def test_rows_that_keep_different_numbers_of_draws_have_bounds_within_the_metrics_range():
+    """Answers of little confidence are handed over: here all four draws of ten rows are kept, and one of ten others."""
+    kept = [(row, draw, row < 10 or draw == 0) for row in range(20) for draw in range(4)]
+    given = [
+        predicted("yes", "yes", id=str(row), draw=draw, confidence=0.9 if sure else 0.1) for row, draw, sure in kept
+    ]
+    found = quality_of(TASKS["customer-service"], given, 0.5, 1000, 1).hand_over
+    assert found is not None
+    assert found.examples == 50
+    assert found.metrics["accuracy"].value == 1
+    assert 0.7 < found.metrics["accuracy"].low < 1 == pytest.approx(found.metrics["accuracy"].high, abs=0.01)
+    assert found.metrics["accuracy"].high <= 1

@@ -115,7 +115,7 @@ def _bootstrapped(sums: Sequence[Sums], imagined: Sequence[int]) -> tuple[NDArra
     """
     count = len(sums[0].per_example)
     values = [one.score(np.ones((1, count)) @ one.per_example)[0] for one in sums]
-    examples, share = with_imagined([one.per_example for one in sums], imagined)
+    examples, share = with_imagined(sums, imagined)
     chunks = [
         [one.score(share * (drawn @ own)) for one, own in zip(sums, examples, strict=True)]
         for drawn in _chunks(_draws(len(examples[0])))

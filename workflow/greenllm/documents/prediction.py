@@ -76,11 +76,11 @@ class HarnessScore(Score):
     """One document's metrics as lm-evaluation-harness computes them.
 
     `score` is the one that recipes are compared by, higher is better. `chance` is that of a model that ignores its
-    input: of one that draws a choice, -8 (bits per byte), or 0.
+    input: of one that draws a choice, -8 (bits per byte), or 0; None where it is unknown.
     """
 
     score: Number
-    chance: Number
+    chance: Number | None
     metrics: dict[str, Number]
 
 

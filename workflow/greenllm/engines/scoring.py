@@ -73,6 +73,12 @@ def _windows(index: int, ids: list[int], context: int) -> Iterator[ContextWindow
         yield ContextWindow(index, ids[start : start + context])
 
 
+def window_lengths(scored_tokens: int, context: int) -> list[int]:
+    """Return the number of tokens that are read to score each window of a text: all of it but its last token."""
+    whole, rest = divmod(scored_tokens, context - 1)
+    return [context - 1] * whole + [rest] * (rest > 0)
+
+
 def batches(rows: Sequence[AnyRow], vocabulary: int, most: int) -> Iterator[Sequence[AnyRow]]:
     """Divide rows, longest first, into batches of at most `most` rows whose logits fit in memory."""
     start = 0

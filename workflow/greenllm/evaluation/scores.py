@@ -17,6 +17,8 @@ from greenllm.documents.prediction import (
     TextScore,
 )
 from greenllm.engines import Engine
+from greenllm.engines.scoring import window_lengths
+from greenllm.errors import UserError
 from greenllm.evaluation.answering import choice_likelihoods, likelihoods
 from greenllm.evaluation.examples import whole_texts
 
@@ -63,9 +65,11 @@ def _of_answers(asked: ExamplesToScore) -> Scores:
 def _of_texts(asked: ExamplesToScore) -> Scores:
     texts = whole_texts(asked.examples, asked.data)
     scored = likelihoods(asked.engine, asked.examples, texts, batch=asked.batch, source=asked.source)
+    if not any(one.bytes for one in scored):
+        raise UserError(f"{asked.source}: no text has a token that is scored; expected texts of two tokens or more")
     return Scores(
         [TextScore(nats=one.nats, scored_tokens=one.tokens, scored_bytes=one.bytes) for one in scored],
-        [one.tokens for one in scored],
+        [length for one in scored for length in window_lengths(one.tokens, asked.engine.context)],
     )
 
 

@@ -74,8 +74,8 @@ def evaluate_tasks(
             for number, metrics in _metrics_by_document(found["samples"][name]).items()
         }
         primaries[name] = primary_metric(name, _common(list(by_number.values())), selection.metric)
-        chance = _chance(tasks[name], primaries[name])
         sign = 1 if higher_is_better(tasks[name], primaries[name]) else -1
+        chance = _chance(tasks[name], primaries[name], higher_is_better=sign > 0)
         documents |= {
             (name, number): HarnessScore(score=sign * known[primaries[name]], chance=chance, metrics=known)
             for number, known in by_number.items()
@@ -97,10 +97,15 @@ def _common(documents: Sequence[Mapping[str, float]]) -> list[str]:
     return [metric for metric in documents[0] if all(metric in known for known in documents)]
 
 
-def _chance(task: Any, metric: str) -> float:
-    """Return what a model that ignores its input reaches: the mean of 1 over the number of choices; 0 if free."""
+def _chance(task: Any, metric: str, *, higher_is_better: bool) -> float | None:
+    """Return what a model that ignores its input reaches: the mean of 1 over the number of choices; 0 if free.
+
+    None if it is unknown: a metric for which lower is better has no worst value in general.
+    """
     if metric == BITS_PER_BYTE:
         return -8.0
+    if not higher_is_better:
+        return None
     if task.OUTPUT_TYPE != "multiple_choice" or not metric.startswith("acc"):
         return 0.0
     # Requests are no measure of it: some metrics also ask for each choice without its question.

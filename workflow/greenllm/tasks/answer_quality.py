@@ -25,7 +25,7 @@ class AnswerQuality:
     metrics: Mapping[str, Interval]
     subsets: Mapping[str, SubsetQuality]
     hand_over: HandedOver | None
-    chance: float
+    chance: float | None
 
 
 def quality_of(task: Task, answers: Sequence[Prediction], threshold: float, samples: int, seed: int) -> AnswerQuality:

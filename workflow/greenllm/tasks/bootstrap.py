@@ -40,23 +40,44 @@ def bounds_of(metric: Sums, samples: int, seed: int) -> tuple[float, float]:
     """Return the bounds, low and high, that enclose 95 % of `samples` bootstrap samples of a metric.
 
     A metric is a function of sums over the examples, so a sample's score needs only these sums, weighted by how often
-    each example was drawn.
+    each example was drawn. A sample without a score (NaN) says nothing.
     """
-    (examples,), share = with_imagined([metric.per_example], [1])
-    scores = [metric.score(share * (counts @ examples)) for counts in resamples(len(examples), samples, seed)]
-    low, high = np.quantile(np.concatenate(scores), [0.025, 0.975])
+    rows = len(metric.per_example)
+    answers = np.ones(rows) if metric.answers is None else metric.answers
+    (examples,), _ = with_imagined([metric], [1])
+    answers = np.append(answers, np.ones(len(examples) - rows))
+    # A score expects as many answers as there are.
+    scores = [
+        metric.score((counts @ examples) * (rows / (counts @ answers))[:, None])
+        for counts in resamples(len(examples), samples, seed)
+    ]
+    low, high = np.nanquantile(np.concatenate(scores), [0.025, 0.975])
     return float(low), float(high)
 
 
-def with_imagined(examples: Sequence[NDArray[Any]], right: Sequence[int]) -> tuple[list[NDArray[Any]], float]:
+def with_imagined(metrics: Sequence[Sums], right: Sequence[int]) -> tuple[list[NDArray[Any]], float]:
     """Return each metric's examples to draw from, shape (examples, k), and the factor that scales a sample's sums.
 
-    If each example counts from 0 (wrong) to 1 (right), two imagined ones are added: one that has the value `right` for
+    If all metrics have a right and a wrong example, two imagined ones are added: one that has the value `right` for
     each metric, and its opposite. Without them, a test set on which all answers are right, or on which two models
     agree, would have an interval of zero width (after Agresti and Min 2005, Statistics in Medicine 24, 729-740, who
     add half an example to each kind of pair).
     """
-    if not all(own.shape[1] == 1 and (own >= 0).all() and (own <= 1).all() for own in examples):
-        return list(examples), 1.0
-    more = [np.vstack([own, [[one], [1 - one]]]) for own, one in zip(examples, right, strict=True)]
-    return more, len(examples[0]) / len(more[0])
+    wrong_and_right = [_wrong_and_right(metric) for metric in metrics]
+    more = [
+        np.vstack([metric.per_example, both[[one, 1 - one]]])
+        for metric, both, one in zip(metrics, wrong_and_right, right, strict=True)
+        if both is not None
+    ]
+    if len(more) < len(metrics):
+        return [metric.per_example for metric in metrics], 1.0
+    return more, len(metrics[0].per_example) / len(more[0])
+
+
+def _wrong_and_right(metric: Sums) -> NDArray[np.float64] | None:
+    """Return the sums of a wrong and of a right example, shape (2, k): 0 and 1 if the examples count from 0 to 1."""
+    if metric.wrong_and_right is not None:
+        return metric.wrong_and_right
+    own, most = metric.per_example, 1.0 if metric.answers is None else metric.answers
+    counts = own.shape[1] == 1 and (own >= 0).all() and (own[:, 0] <= most).all()
+    return np.array([[0.0], [1.0]]) if counts else None

@@ -54,9 +54,10 @@ class Harness(Task[HarnessPrediction]):
         """Return the mean of each metric that all these examples have."""
         return {name: float(np.mean(values)) for name, values in _values(answers).items()}
 
-    def chance(self, answers: Sequence[HarnessPrediction]) -> float:
-        """Return the mean of the examples' chance levels."""
-        return float(np.mean([answer.chance for answer in answers]))
+    def chance(self, answers: Sequence[HarnessPrediction]) -> float | None:
+        """Return the mean of the examples' chance levels; None if one is unknown."""
+        levels = [answer.chance for answer in answers if answer.chance is not None]
+        return float(np.mean(levels)) if len(levels) == len(answers) else None
 
     def sums(self, answers: Sequence[HarnessPrediction]) -> dict[str, Sums]:
         """Return the metrics of each example."""
@@ -66,4 +67,4 @@ class Harness(Task[HarnessPrediction]):
 def _values(answers: Sequence[HarnessPrediction]) -> dict[str, list[float]]:
     common = [name for name in answers[0].metrics if all(name in answer.metrics for answer in answers)]
     by_metric = {name: [answer.metrics[name] for answer in answers] for name in common}
-    return {"score": [answer.score for answer in answers], **by_metric}
+    return {**by_metric, "score": [answer.score for answer in answers]}  # a task's own metric may be called so, too

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import ClassVar
 
 import numpy as np
+from numpy.typing import NDArray
 
 from greenllm.config.models import EmbeddedData
 from greenllm.documents.prediction import TextPrediction
@@ -78,10 +79,12 @@ class LanguageModelling(Task[TextPrediction]):
         return row["text"][_end_of_beginning(row["text"]) :]
 
     def score(self, answers: Sequence[TextPrediction]) -> dict[str, float]:
-        """Return bits per byte and perplexity over all passages."""
+        """Return bits per byte and perplexity over all passages; nothing if they have no token that is scored."""
         nats = sum(answer.nats for answer in answers)
         tokens = sum(answer.scored_tokens for answer in answers)
         length = sum(answer.scored_bytes for answer in answers)
+        if not length:
+            return {}
         return {"bits_per_byte": nats / length / math.log(2), "perplexity": math.exp(nats / tokens)}
 
     def chance(self, answers: Sequence[TextPrediction]) -> float:
@@ -92,9 +95,14 @@ class LanguageModelling(Task[TextPrediction]):
         """Return nats, tokens and bytes of each passage."""
         scored = np.array([[one.nats, one.scored_tokens, one.scored_bytes] for one in answers], dtype=np.float64)
         return {
-            "bits_per_byte": Sums(scored, lambda sums: sums[:, 0] / sums[:, 2] / math.log(2)),
-            "perplexity": Sums(scored, lambda sums: np.exp(sums[:, 0] / sums[:, 1])),
+            "bits_per_byte": Sums(scored, lambda sums: _quotient(sums[:, 0], sums[:, 2]) / math.log(2)),
+            "perplexity": Sums(scored, lambda sums: np.exp(_quotient(sums[:, 0], sums[:, 1]))),
         }
+
+
+def _quotient(nats: NDArray[np.float64], amount: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return nats per token or byte; NaN for a sample of passages of one token each, of which none is scored."""
+    return np.divide(nats, amount, out=np.full_like(nats, np.nan), where=amount > 0)
 
 
 def passages(text: str, longest: int, separators: Sequence[str] = ("\n\n", "\n", " ")) -> Iterator[str]:

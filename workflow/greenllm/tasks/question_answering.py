@@ -88,8 +88,12 @@ def _scores(answers: Sequence[Prediction]) -> dict[str, NDArray[np.float64]]:
 
 
 def _words(text: str) -> list[str]:
-    """Return the words without case, punctuation and English articles; in unspaced scripts, the characters."""
-    return [word for word in WORD.findall(text.casefold()) if word not in ("a", "an", "the")]
+    """Return the words without case, punctuation and English articles; in unspaced scripts, the characters.
+
+    Articles stay where there is no other word.
+    """
+    words = WORD.findall(text.casefold())
+    return [word for word in words if word not in ("a", "an", "the")] or words
 
 
 def _members(text: str) -> Counter[str]:

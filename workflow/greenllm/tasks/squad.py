@@ -27,8 +27,12 @@ _ARTICLE = re.compile(r"\b(?:a|an|the)\b")
 
 
 def squad_normalised(text: str) -> str:
-    """Return `text` in lower case without ASCII punctuation and English articles, one blank between words."""
-    return " ".join(_ARTICLE.sub(" ", text.lower().translate(_PUNCTUATION)).split())
+    """Return `text` in lower case without ASCII punctuation and English articles, one blank between words.
+
+    Other than in SQuAD's own script, articles stay where nothing else would: an answer may be the letter A.
+    """
+    text = text.lower().translate(_PUNCTUATION)
+    return " ".join(_ARTICLE.sub(" ", text).split() or text.split())
 
 
 def squad_scores(answers: Sequence[Prediction]) -> dict[str, NDArray[np.float64]]:

@@ -45,10 +45,16 @@ class DataOrigin:
 
 @dataclass(frozen=True)
 class Sums:
-    """A metric as a function of a sum over the examples: a bootstrap sample then needs only a weighted sum."""
+    """A metric as a function of a sum over the examples: a bootstrap sample then needs only a weighted sum.
+
+    Where examples have different numbers of answers, `answers` is each one's number, as a share of their mean.
+    `wrong_and_right` has the sums of a typical example that is wrong, and of the same one if it is right.
+    """
 
     per_example: NDArray[Any]  # shape (examples, k)
     score: Callable[[NDArray[np.float64]], NDArray[np.float64]]  # sums (samples, k) → scores (samples,)
+    answers: NDArray[np.float64] | None = None  # shape (examples,)
+    wrong_and_right: NDArray[np.float64] | None = None  # shape (2, k)
 
 
 class Task(ABC, Generic[Answer]):
@@ -160,8 +166,11 @@ class Task(ABC, Generic[Answer]):
         """Return each metric over all answers."""
         return {name: float(values.mean()) for name, values in _scores(answers).items()}
 
-    def chance(self, answers: Sequence[Answer]) -> float:
-        """Return the primary metric of a model that ignores its input: the commonest completion is its every answer."""
+    def chance(self, answers: Sequence[Answer]) -> float | None:
+        """Return the primary metric of a model that ignores its input: the commonest completion is its every answer.
+
+        None if it is unknown.
+        """
         ((commonest, _),) = Counter(answer.completion for answer in answers).most_common(1)
         return self.score([answer.model_copy(update={"prediction": commonest}) for answer in answers])[self.primary]
 

@@ -136,11 +136,15 @@ class Translation(Task):
 
         chrf = CHRF()
         counts = [_ngram_counts(answer.prediction, answer.completion) for answer in answers]
+        of_references = np.array([_ngram_counts(answer.completion, answer.completion) for answer in answers])
+        right = of_references.mean(axis=0)
+        wrong = np.where(np.arange(len(right)) % 3 == 2, 0.0, right)  # of each order: hypothesis, reference, both
         return {
             "exact_match": mean_of(exactly_right(answers)),
             "chrf": Sums(
                 np.array(counts, dtype=np.float64),
                 lambda sums: np.array([chrf._compute_score_from_stats(list(row)).score for row in sums]),
+                wrong_and_right=np.vstack([wrong, right]),
             ),
         }
 
