@@ -218,6 +218,46 @@ def test_a_file_without_one_form_is_refused(tmp_path, capsys, rows, data, reason
     assert reason in capsys.readouterr().err
 
 
+def kept(folder):
+    """Return the conversations of a.* in a folder, as collected."""
+    return [json.loads(one) for one in pq.read_table(folder / "collected/train.parquet")["messages"].to_pylist()]
+
+
+def test_a_weight_of_one_is_no_reason_to_leave_a_conversation_out(tmp_path):
+    said = openai(ROWS[0])["messages"]
+    weighted = {"messages": [*said[:-1], {**said[-1], "weight": 1}]}
+    (tmp_path / "a.jsonl").write_text(jsonl([weighted, {"messages": said}]))
+    assert collect(tmp_path, "a.jsonl") == 0
+    first, second = kept(tmp_path)
+    assert first == second
+
+
+@pytest.mark.parametrize("beside", [{"tools": [{"type": "function"}]}, {"images": ["a.png"]}, {"image": b"png"}])
+def test_a_parquet_row_that_offers_tools_or_has_an_image_is_left_out(tmp_path, capsys, beside):
+    empty = dict.fromkeys(beside)
+    rows = [openai(ROWS[0]) | empty, openai(ROWS[1]) | beside, openai(ROWS[2]) | empty]
+    pq.write_table(pyarrow.Table.from_pylist(rows), tmp_path / "a.parquet")
+    assert collect(tmp_path, "a.parquet") == 0
+    assert "a.parquet: row 2: it" in capsys.readouterr().err
+    assert kept(tmp_path) == [openai(ROWS[0])["messages"], openai(ROWS[2])["messages"]]
+
+
+def test_an_optional_column_that_is_named_may_be_missing_in_the_first_row_but_not_in_all(tmp_path, capsys):
+    rows = [{"q": "Translate", "output": "x"}, {"q": "Sum up", "ctx": "a long text", "output": "y"}]
+    (tmp_path / "a.jsonl").write_text(jsonl(rows))
+    assert collect(tmp_path, "a.jsonl", columns={"instruction": "q", "input": "ctx"}) == 0
+    assert [turns[0]["content"] for turns in kept(tmp_path)] == ["Translate", "Sum up\n\na long text"]
+    capsys.readouterr()
+    assert collect(tmp_path, "a.jsonl", columns={"instruction": "q", "input": "contxt"}) == 2
+    assert "a.jsonl: no row has 'contxt', named in data.columns for input" in capsys.readouterr().err
+
+
+def test_a_table_may_declare_its_separator(tmp_path):
+    (tmp_path / "a.csv").write_text("sep=;\ninstruction;output\nx, y;z\n")
+    assert collect(tmp_path, "a.csv") == 0
+    assert [turn["content"] for turn in kept(tmp_path)[0]] == ["x, y", "z"]
+
+
 def test_nearly_equal_conversations_are_compared_whole(tmp_path, model):
     long = " ".join(f"{thing} {colour}" for thing in THINGS for colour in COLOURS)
     tested = openai([("user", "what do you have"), ("assistant", long)])

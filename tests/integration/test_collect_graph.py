@@ -49,6 +49,26 @@ def test_a_graph_becomes_questions_in_splits_with_subsets(tmp_path, greenllm):
     assert not any(report["leaks"]["train_rows_dropped_for_test"].values())
 
 
+def test_no_question_has_its_answer_in_the_facts_of_a_namesake_and_not_in_the_graph_as_the_right_one(
+    tmp_path, greenllm
+):
+    """Each name belongs to two towns. Of some, the graph lacks the mayor, since a part of it is held out."""
+    label = "<http://www.w3.org/2000/01/rdf-schema#label>"
+    lines = [f'<http://x/s{state}> {label} "State {state}"@en .' for state in range(7)]
+    for town in range(200):
+        lines += [
+            f'<http://x/e{town}> {label} "Springfield {town // 2}"@en .',
+            f"<http://x/e{town}> <http://x/mayor> <http://x/m{town}> .",
+            f'<http://x/m{town}> {label} "Mayor {town}"@en .',
+            f"<http://x/e{town}> <http://x/state> <http://x/s{town % 7}> .",
+        ]
+    (tmp_path / "towns.nt").write_text("\n".join(lines) + "\n")
+    assert greenllm.collect({"source": "graph", "file": "towns.nt", "languages": ["en"], "rows": 2000}) == (0, "")
+    unanswered = [row["prompt"] for row in rows(tmp_path) if row["completion"] == "not in the graph"]
+    assert len(unanswered) > 50
+    assert not [prompt for prompt in unanswered if "mayor=" in prompt and "mayor of" in prompt]
+
+
 def rows(tmp_path):
     return [
         row

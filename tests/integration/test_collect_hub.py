@@ -142,6 +142,7 @@ def test_class_labels_are_read_as_their_names(greenllm, tmp_path):
     ]
     card = json.loads((tmp_path / "out" / "card.json").read_text())
     assert (card["licence"], card["revision"], card["id"]) == ("cc-by-4.0", COMMIT, "own/labelled")
+    assert card["bytes"] == (tmp_path / "out" / "train.parquet").stat().st_size  # not that of all of its splits
 
 
 def test_missing_values_on_the_hub_are_missing_here(greenllm, tmp_path):

@@ -167,7 +167,7 @@ class Preprocessing(Strict):
     )
     most_bad_rows: Share = Field(0.01, description="Stop if more than this share of the rows is unusable.")
     near_duplicate: Share = Field(
-        0.9, description="Drop training rows at least this similar (Jaccard, word or character 3-grams) to a test row."
+        0.9, description="Drop training rows at least this similar (Jaccard, character 3-grams) to a test row."
     )
     seed: int = Field(0, ge=0, description="Seed of the split.")
     long_rows: Literal["cut", "drop", "refuse"] = Field(

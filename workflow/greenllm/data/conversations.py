@@ -19,18 +19,24 @@ ROLES: Mapping[str, Role] = {
 }
 TOOL_ROLES = ("tool", "function", "function_call", "observation")
 TOOL_KEYS = ("tool_calls", "function_call")
-IMAGE_KEYS = ("image", "images")
+TOOL_COLUMNS = ("tools", "functions")
+IMAGE_COLUMNS = ("image", "images")
 NO_TOOLS = "tools are not supported: leave such conversations out"
 NO_IMAGES = "only text is supported: leave such conversations out"
 
 
 @dataclass(frozen=True)
 class ConversationForm:
-    """The form of a file's conversations; `columns` are ours → the file's."""
+    """The form of a file's conversations; `columns` are ours → the file's.
 
+    `named` are those beside the needed ones that `data.columns` names: at least one row must have each.
+    """
+
+    file: str
     needed: tuple[str, ...]
     columns: Mapping[str, str]
     encoding: str
+    named: tuple[str, ...]
 
     def messages(self, row: Mapping[str, Any]) -> list[Message]:
         """Return a row's messages; raise ValueError with the reason if they are no conversation to learn from."""
@@ -40,9 +46,9 @@ class ConversationForm:
                     f"no {self.columns[ours]!r} as in the file's first row (it has {listed(list(row)) or 'nothing'}); "
                     "expected one form of conversations in a file"
                 )
-        if any(row.get(key) for key in ("tools", "functions")):
+        if any(row.get(key) for key in TOOL_COLUMNS):
             raise ValueError(f"it offers tools; {NO_TOOLS}")
-        if any(row.get(key) for key in IMAGE_KEYS):
+        if any(row.get(key) for key in IMAGE_COLUMNS):
             raise ValueError(f"it has an image; {NO_IMAGES}")
         found = [*self._system(row), *self._turns(row)]
         _require_answered(found)
@@ -93,7 +99,8 @@ class ConversationForm:
                 if not isinstance(part.get("text"), str):
                     raise ValueError(f"message {number} has a part whose text is no text")
             content = "".join(part["text"] for part in content)
-        if message.get("weight", 1) not in (1, None):  # of OpenAI's form: 0 is not to be learned
+        weight = message.get("weight")  # of OpenAI's form: 0 is not to be learned; read from JSON it is a text
+        if weight is not None and str(weight) not in ("1", "1.0"):
             raise ValueError(f"message {number} has a weight; expected none: all turns of the assistant are learned")
         return ROLES[role], text_of(content, f"the content of message {number}", self.encoding)
 
@@ -116,22 +123,29 @@ def form_of(names: Sequence[str], given: Mapping[str, str], file: str, encoding:
             f"{file}: conversations in several forms: {forms}; name the column of one, as in "
             f"data.columns: {{{found[0][0]}: {found[0][0]}}}"
         )
+    named = tuple(ours for ours in BESIDE if ours in given)
     columns = {ours: given.get(ours, ours) for ours in (*found[0], *BESIDE)}
-    return ConversationForm(
-        found[0], {ours: theirs for ours, theirs in columns.items() if ours in found[0] or theirs in names}, encoding
-    )
+    read = {ours: theirs for ours, theirs in columns.items() if ours in (*found[0], *named) or theirs in names}
+    return ConversationForm(file, found[0], read, encoding, named)
 
 
 def as_messages(raws: Iterable[Raw], form: ConversationForm) -> Iterator[Raw]:
-    """Yield each row with its conversation as JSON text in `messages`, or with the reason why it is unusable."""
+    """Yield each row with its conversation as JSON text in `messages`, or with the reason why it is unusable.
+
+    Raises UserError if no row at all has a column that `data.columns` names.
+    """
+    unseen = {ours: form.columns[ours] for ours in form.named}
     for raw in raws:
         if raw.problem is not None:
             yield raw
             continue
+        unseen = {ours: theirs for ours, theirs in unseen.items() if theirs not in raw.values}
         try:
             yield Raw(raw.row, {**raw.values, "messages": as_json(form.messages(raw.values))})
         except ValueError as error:
             yield Raw(raw.row, raw.values, str(error))
+    for ours, theirs in unseen.items():
+        raise UserError(f"{form.file}: no row has {theirs!r}, named in data.columns for {ours}; correct or remove it")
 
 
 def _require_answered(messages: Sequence[Message]) -> None:

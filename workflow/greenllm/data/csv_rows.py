@@ -98,6 +98,8 @@ def _declared(file: TextFile) -> str | None:
 
 def _header(file: TextFile, separator: str) -> list[str]:
     with file.opened(newline="") as lines:
+        if _declared(file):
+            next(lines)
         try:
             return next((cells for cells in csv.reader(lines, delimiter=separator, strict=True) if cells), [])
         except csv.Error:

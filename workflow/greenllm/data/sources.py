@@ -10,7 +10,7 @@ from greenllm import __version__
 from greenllm.config.models import EmbeddedData, FileData, GraphData, HarnessData, HubData, Mapped, UrlData
 from greenllm.data import formats, hub
 from greenllm.data.arrow_rows import rows_of
-from greenllm.data.conversations import ConversationForm, as_messages, form_of
+from greenllm.data.conversations import IMAGE_COLUMNS, TOOL_COLUMNS, ConversationForm, as_messages, form_of
 from greenllm.data.download import download
 from greenllm.data.raw_rows import OPTIONAL, Raw, check_columns, mapped
 from greenllm.documents.card import BadRow
@@ -221,8 +221,7 @@ class Hub:
                 data = self._load(split)
                 columns, form = _read_columns(self._task, self._settings, data.column_names, file)
                 check_columns(file, data.column_names, columns)
-                rows = _mapped(_hub_rows(data, columns), file, columns, "utf-8", form)
-                yield Part(name, file, rows, {"bytes": data.info.size_in_bytes})
+                yield Part(name, file, _mapped(_hub_rows(data, columns), file, columns, "utf-8", form))
 
     def _load(self, split: str) -> Any:
         import datasets
@@ -290,7 +289,8 @@ def _read_columns(
     if not task.has_conversations:
         return columns, None
     form = form_of(names, {str(ours): theirs for ours, theirs in settings.columns.items()}, file, settings.encoding)
-    return {**form.columns, **{ours: theirs for ours, theirs in columns.items() if ours in OPTIONAL}}, form
+    refused = {name: name for name in (*TOOL_COLUMNS, *IMAGE_COLUMNS) if name in names}
+    return {**form.columns, **refused, **{ours: theirs for ours, theirs in columns.items() if ours in OPTIONAL}}, form
 
 
 def _mapped(

@@ -9,6 +9,7 @@ Some questions can't be answered from the graph: they ask about a name that it l
 
 import json
 import random
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 
 from greenllm.errors import UserError
@@ -29,6 +30,7 @@ from greenllm.graph.holding_out import (
 from greenllm.graph.linking import Linker
 from greenllm.graph.phrasings import Phrasings
 from greenllm.graph.triples import Graph, Path
+from greenllm.graph.words import words
 
 NOT_IN_GRAPH = "not in the graph"
 CHOICES = 4  # of a question with choices; fewer if the graph has fewer answers of that relation
@@ -93,8 +95,11 @@ def questions(
         path = rng.choice(list(pool))
         topic, language = rng.choice(pool[path]), rng.randrange(len(languages))
         phrasing = rng.choice((tested if subset == PHRASINGS else trained)[path, languages[language]])
-        row = writers[split].row(topic, path, phrasing, language) | {"split": split, "subset": subset}
         repeats += 1
+        written = writers[split].row(topic, path, phrasing, language)
+        if written is None:
+            continue
+        row = written | {"split": split, "subset": subset}
         offered: list[str] = []
         if choices is not None:
             offered = answers[split].beside(topic, path, language, choices, rng)
@@ -112,12 +117,17 @@ class _Writer:
         self.graph, self._languages = graph, languages
         self._linker = Linker(graph)
 
-    def row(self, topic: Topic, path: Path, phrasing: str, language: int) -> Row:
-        """Return the prompt (the linked entity's facts and the question), the right answer, and how linking went."""
+    def row(self, topic: Topic, path: Path, phrasing: str, language: int) -> Row | None:
+        """Return the prompt (the linked entity's facts and the question), the right answer, and how linking went.
+
+        None if the graph has no answer but has one about another entity of that name, which the prompt would show.
+        """
         question = phrasing.format(entity=topic.names[language])
         link, code = self._linker.link(question), self._languages[language]
         facts = facts_text(self.graph, link.entity, question, code) if link else ""
         answer = topic.reach(self.graph, path) or ()
+        if not answer and link and link.ambiguous and self.graph.reach(link.entity, path):
+            return None
         return {
             "prompt": f"{facts} {question}".strip(),
             "completion": joined([self.graph.label(node, code) for node in answer]) or NOT_IN_GRAPH,
@@ -128,11 +138,25 @@ class _Writer:
 
 
 def leave_out(graph: Graph, languages: Sequence[str], seed: int) -> tuple[Graph, list[tuple[str, ...]]]:
-    """Return the graph without some entities, and their names, for questions that the graph then can't answer."""
+    """Return the graph without some entities, and their names, for questions that the graph then can't answer.
+
+    No other entity has one of these names, since the graph could answer a question about that one.
+    """
     rng = random.Random(seed)
-    left_out = draw_entities(graph, topics_of(graph, languages, rng), LEFT_OUT, rng)
+    bearers = Counter(name for entity in graph.entities for name in _names(graph, entity))
+    topics = [
+        topic
+        for topic in topics_of(graph, languages, rng)
+        if topic.entity and all(bearers[name] == 1 for name in _names(graph, topic.entity))
+    ]
+    left_out = draw_entities(graph, topics, LEFT_OUT, rng)
     names = [tuple(graph.label(entity, language) for language in languages) for entity in left_out]
     return graph.without(left_out), names
+
+
+def _names(graph: Graph, entity: str) -> set[tuple[str, ...]]:
+    """Return an entity's names in all languages, as questions are linked by them."""
+    return {words(label) for label in graph.all_labels(entity)}
 
 
 def _draw_subset(split: str, pools: Mapping[str, Sequence[Pool]], rng: random.Random) -> str:
