@@ -573,3 +573,15 @@ def test_a_component_that_cannot_be_read_is_null_with_its_reason():
     assert job["partial"]
     assert job["components"][0]["energy_J"] is None
     assert job["components"][0]["reason"] == "permission denied"
+
+
+def test_a_card_that_two_meters_read_in_two_ways_is_counted_once():
+    """A meter chooses the method at its start, and the driver may not answer then as it did before."""
+    counters = {"GPU-a": lambda t: 1e5 * np.asarray(t)}
+    one, other = (Host(sensors=[gpu("GPU-a") | {"method": name}], counters=counters) for name in ("nvml", "other"))
+    holder = attempt(one, "holder", range(11), lambda t: 0 * t, gpus=["GPU-a"], reserved=0)
+    beside = attempt(other, "beside", np.arange(2, 9, 0.5), lambda t: 0 * t, reserved=0)
+    result = attribute_attempts([holder, beside])
+    assert job_J(result, "holder") == JOULES(1000)
+    totals = result.device_totals(result.hosts[0])
+    assert sum(one.counted_J for one in totals) == JOULES(1000)

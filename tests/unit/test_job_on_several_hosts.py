@@ -8,7 +8,11 @@ import pytest
 from simulated_study import Simulation, config
 
 from greenllm.account.account import account
+from greenllm.account.consumed import Consumed
+from greenllm.account.document import Account
 from greenllm.attribution import attribute
+from greenllm.attribution.stored import StoredAttribution
+from greenllm.footprint.equipment import equipment_of
 from greenllm.study.results import read_study
 
 NAMES: dict[str, Any] = {"experiment": "support", "recipe": "baseline", "seed": 1}
@@ -17,8 +21,8 @@ NAMES: dict[str, Any] = {"experiment": "support", "recipe": "baseline", "seed": 
 @pytest.fixture
 def found(tmp_path: Path) -> dict[str, Any]:
     """The account of a study whose training lost its second host, and then succeeded on both."""
-    study = Simulation(tmp_path, config())
-    second = Simulation(tmp_path, study.config, host="node2")
+    study = Simulation(tmp_path, config(), memory_B=64e9)
+    second = Simulation(tmp_path, study.config, host="node2", memory_B=64e9)
     study.prepare("support")
     began_s = study.now_s
     lost = study.job("train", 20, 1.9, status="killed", **NAMES)
@@ -56,3 +60,17 @@ def test_the_cost_of_the_model_includes_both_hosts_and_no_lost_attempt(found: di
 def test_both_parts_of_the_lost_attempt_are_waste(found: dict[str, Any]) -> None:
     wasted = {(job["host"], job["standing"]) for job in found["jobs"] if job["standing"] in ("killed", "lost")}
     assert wasted == {("node1", "killed"), ("node2", "lost")}
+
+
+def test_the_equipment_of_both_hosts_was_reserved(found: dict[str, Any], tmp_path: Path) -> None:
+    stored = StoredAttribution.model_validate(json.loads(json.dumps(attribute(tmp_path / "ledger").to_json())))
+    for host in stored.hosts:  # whose one processor has counters of a die and of memory, too
+        names = (("cpu", "package-0"), ("cpu", "package-0-die-1"), ("dram", "package-0-dram"))
+        like = host.devices[0]
+        host.devices.extend(like.model_copy(update={"component": kind, "device": name}) for kind, name in names)
+    consumed = Consumed(Account.model_validate(found), stored, equipment_of({}, [], 2026))
+    trained = [(row, one) for row, one in consumed.jobs if row.rule == "train" and row.standing == "current"]
+    assert {row.host for row, _ in trained} == {"node1", "node2"}
+    for row, one in trained:
+        duration_s = next(job.duration_s or 0.0 for job in stored.jobs if job.id == row.id)
+        assert one.reserved == pytest.approx({"processor": duration_s, "server": duration_s, "memory": 64 * duration_s})

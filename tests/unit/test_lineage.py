@@ -1,5 +1,6 @@
 """Two totals: the energy spent, waste included; and the cost of each artefact, with each ancestor once."""
 
+import dataclasses
 import json
 import os
 import shutil
@@ -420,3 +421,13 @@ def test_a_server_of_a_recipe_that_was_left_out_since_belongs_to_the_earlier_mea
     assert {one.id: one.standing for one in attempts(found)} == {
         "m0": "earlier", "m0.int8": "earlier", "m0.int4": "earlier", "m1": "current", "m1.int8": "current",
     }  # fmt: skip
+
+
+def test_a_maker_whose_hosts_clock_is_ahead_is_in_doubt_and_its_cost_is_not_dropped():
+    elsewhere = dataclasses.replace(BUSY, boot_id="another")
+    reader = job("train", 1, 3, host=elsewhere, inputs={"rows": "r1"}, outputs={"model": "m1"}, clock_s=CLOCK_s - 5)
+    model = artefacts([chain()[0], reader])["model"]
+    assert (model["sources"], model["energy_J"]) == ([], None)
+    assert model["unknown"] == [
+        "train: input rows: as collect left it, which began later by the clock of its host; set the hosts' clocks"
+    ]

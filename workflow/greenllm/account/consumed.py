@@ -5,6 +5,7 @@ Everything comes from account.json and attribution.json: no ledger is read.
 
 import datetime
 import math
+import re
 from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -21,7 +22,8 @@ from greenllm.footprint.embodied import B_PER_GB, Machine, Reservation, Reserved
 from greenllm.footprint.grid_course import GridCourse, relative_to_year
 from greenllm.footprint.site_factors import Equipment
 
-PACKAGE = "package-"  # the name of a processor's package, as RAPL has it
+# The name of a processor's package, as RAPL has it; "package-0-die-1" is a part of one, "package-0-dram" its memory.
+PACKAGE = re.compile(r"package-(\d+)")
 
 
 @dataclass(frozen=True)
@@ -169,12 +171,17 @@ class Consumed:
 
     @cached_property
     def _amounts(self) -> dict[str, tuple[Reserved | None, list[str]]]:
-        """What each job reserved for itself alone: a meter inside another has its part of what that one reserved."""
+        """What each job reserved for itself alone: a meter inside another has its part of what that one reserved.
+
+        A meter inside it on another host has what was reserved there.
+        """
         whole = {job.id: self._reserved(job) for job in self.attribution.jobs}
         inside: dict[str, dict[str, float]] = defaultdict(lambda: defaultdict(float))
         for job in self.attribution.jobs:
-            for name, amount in (whole[job.id][0] or {}).items():
-                inside[job.parent or ""][name] += amount
+            around = self._by_id.get(job.parent or "")
+            if around is not None and around.boot_id == job.boot_id:
+                for name, amount in (whole[job.id][0] or {}).items():
+                    inside[around.id][name] += amount
         return {
             one: (
                 None
@@ -205,7 +212,8 @@ class Consumed:
 
     def _machine(self, boot_id: str) -> Machine:
         host = self._hosts[boot_id]
-        packages = {one.device for one in host.devices if one.device.startswith(PACKAGE)}
+        cpus = (PACKAGE.match(one.device) for one in host.devices if one.component == "cpu")
+        packages = {found[1] for found in cpus if found}
         memory_GB = None if host.memory_B is None else host.memory_B / B_PER_GB
         return Machine(host.cpus, max(1, len(packages)), memory_GB)
 

@@ -185,11 +185,15 @@ def _agreement(one: Device, other: Device) -> tuple[int, int]:
 
 
 def watched(devices: Sequence[Device], present: Sequence[Attempt]) -> list[Device]:
-    """Return the devices that the attempts present can read; without models of components that are measured."""
+    """Return the devices that the attempts present can read, each by one method; no models of what is measured."""
     readable = {s.identity for a in present for s in a.sensors if s.terms}
     there = [device for device in devices if device.identity in readable]
     measured = {device.component for device in there if device.measured}
-    return [device for device in there if device.measured or device.component not in measured]
+    found: dict[tuple[str, str], Device] = {}
+    for device in sorted(there, key=lambda one: one.sensor.gauge is not None):  # a counter misses nothing
+        if device.measured or device.component not in measured:
+            found.setdefault(device.identity[:2], device)
+    return [device for device in there if found.get(device.identity[:2]) is device]
 
 
 def energies_of(devices: Sequence[Device]) -> Energies:

@@ -11,6 +11,7 @@ from greenllm.attribution.attempt import Attempt
 from greenllm.attribution.nesting import parent_among
 from greenllm.meter.fingerprints import same, same_but_for_time
 
+CLOCKS_s = 300.0  # clocks of two hosts may differ by this much
 Moment = tuple[float, float]  # wall clock that never goes back within a boot, CLOCK_MONOTONIC (both in s)
 
 
@@ -185,6 +186,9 @@ class Lineage:
         for part in self._below.get(path, ()):
             if makers := self._makers_before(reader, part):
                 return f"holds {part}, which {makers[-1].id} made; a folder's fingerprint does not cover single files"
+        for maker in self._makers_by_other_clocks(reader, path):
+            if same(self._left(maker, path), fingerprint):
+                return f"as {maker.id} left it, which began later by the clock of its host; set the hosts' clocks"
         return None
 
     def _makers_before(self, reader: Attempt, path: str) -> list[Attempt]:
@@ -199,6 +203,17 @@ class Lineage:
             for maker in self._made.get(path, ())
             if self._order(maker) < self._order(reader)
             and (maker.boot_id != reader.boot_id or self._ended[maker.id][1] <= began[1])
+        ]
+
+    def _makers_by_other_clocks(self, reader: Attempt, path: str) -> list[Attempt]:
+        """Return the attempts that may have begun before a reader although their host's clock says otherwise."""
+        began_s = self._began[reader.id][0]
+        return [
+            maker
+            for maker in self._made.get(path, ())
+            if maker.boot_id != reader.boot_id
+            and self._order(maker) >= self._order(reader)
+            and self._began[maker.id][0] - began_s <= CLOCKS_s
         ]
 
 

@@ -107,13 +107,21 @@ class RunningJob:
         ]
 
     def energy_of(self, attempts: Iterable[str]) -> Estimate:
-        """Return the energy (J) of earlier attempts, by id. Raises UnknownEnergyError where one has no ledger."""
+        """Return the energy (J) of earlier attempts, by id.
+
+        Raises UnknownEnergyError where one has no ledger, or its energy is unknown.
+        """
         wanted = list(attempts)
         jobs = {job.id: job for job in attribute(self._ledgers).jobs} if wanted else {}
         if lost := [attempt for attempt in wanted if attempt not in jobs]:
             raise UnknownEnergyError(f"an earlier attempt at this job has no ledger in {self._ledgers}: {lost[0]}")
-        known = [jobs[attempt].energy_with_children for attempt in wanted]
-        return total(energy for energy in known if energy is not None)
+        known = []
+        for attempt in wanted:
+            energy = jobs[attempt].energy_with_children
+            if energy is None:
+                raise UnknownEnergyError(f"that of an earlier attempt at this job is: {attempt}")
+            known.append(energy)
+        return total(known)
 
     def _attribution(self) -> Attribution:
         recent = []

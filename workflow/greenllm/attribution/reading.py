@@ -153,4 +153,4 @@ def _status(start: StartRecord, end: EndRecord | None, locked: bool, here: str, 
         return "lost"
     heartbeat_s = max(start.wall_s or 0.0, float(wall_s[-1]) if len(wall_s) else 0.0)
     fresh_s = max(30.0, 5 * start.interval_s)
-    return "running" if 0 <= time.time() - heartbeat_s <= fresh_s else "lost"
+    return "running" if abs(time.time() - heartbeat_s) <= fresh_s else "lost"  # its clock may be ahead
