@@ -12,6 +12,7 @@ from narrowing import known
 from greenllm.attribution import Attempt, Attribution, Parameter, attribute_attempts, ratio
 from greenllm.attribution.command import as_tables
 from greenllm.attribution.result import DeviceTotals
+from greenllm.footprint.standing import attempts as known_standing
 
 JOULES = pytest.approx
 
@@ -585,3 +586,28 @@ def test_a_card_that_two_meters_read_in_two_ways_is_counted_once():
     assert job_J(result, "holder") == JOULES(1000)
     totals = result.device_totals(result.hosts[0])
     assert sum(one.counted_J for one in totals) == JOULES(1000)
+
+
+def test_an_energy_that_is_known_for_a_part_of_the_time_is_said_to_be_and_is_not_compared():
+    """The card's counter is reset in a gap of the readings, so what it counted there is unknown."""
+    host = Host(cpus=1, busy_s=lambda t: 1.0 * t, sensors=[gpu("GPU-a"), CPU_MODEL], counters={"GPU-a": lambda t: t})
+    job = attempt(host, "job", [0, 9, 10], lambda t: 1.0 * t, gpus=["GPU-a"], rule="train")
+    job.columns["gpu/GPU-a.raw"] = np.array([5e9, 1e5, 2e5])
+    result = attribute_attempts([job])
+    (unknown,) = result.job("job").unknown
+    assert unknown.startswith("gpu: its energy is known for 10 % of the time alone (")
+    assert known_standing(result.jobs)[0].incomparable == unknown
+    assert result.energy_between("job", 2, 8) is None
+    assert known(result.energy_between("job", 9.2, 9.8)).value > 0
+
+
+def test_the_host_is_never_busier_than_its_processors_can_be():
+    """Of two containers of one kernel, each sees a /proc/stat of its own: one is 5,000 s ahead."""
+    ahead = Host(cpus=4, busy_s=lambda t: 5000 + 2.0 * t, sensors=[CPU_MODEL])
+    one = attempt(dataclasses.replace(ahead, busy_s=lambda t: 2.0 * t), "one", range(11), lambda t: 1.0 * t)
+    alone = job_J(attribute_attempts([one]), "one")
+    other = attempt(ahead, "other", range(5, 16), lambda t: 1.0 * t)
+    assert job_J(attribute_attempts([one, other]), "one") == pytest.approx(alone, rel=0.02)
+    wrong = attempt(ahead, "wrong", range(11), lambda t: 1.0 * t)
+    wrong.columns["busy_s"][5] = 1e5
+    assert job_J(attribute_attempts([wrong]), "wrong") < 1.1 * alone

@@ -11,6 +11,9 @@ from greenllm.attribution.sharing import stretches, within
 from greenllm.ledger.file import BUSY
 from greenllm.meter.host import LEAST_BUSY, said_too_little
 
+# A kernel adds a tick (10 ms at most) when it ends, and meters read it at moments of their own.
+TICKS_S = 0.05
+
 
 def host_busy(attempts: Sequence[Attempt], cpus: int) -> Series:
     """Return the busy time (CPU seconds) of a host of `cpus` processors; `unknown`: the kernel counts too little.
@@ -19,7 +22,7 @@ def host_busy(attempts: Sequence[Attempt], cpus: int) -> Series:
     that of all jobs together, at most `cpus` times the duration. The choice is made for each stretch of time with the
     same jobs: within one, either clock may be ahead for a while.
     """
-    kernel = merge_busy(attempts)
+    kernel = _at_most(merge_busy(attempts), cpus)
     cpu = {a.id: a.series("cpu_s") for a in attempts}
     by_id = {a.id: a for a in attempts}
     spans: list[tuple[Array, Array]] = []  # where the jobs' clocks count more: edges, and the growth between them
@@ -41,6 +44,18 @@ def host_busy(attempts: Sequence[Attempt], cpus: int) -> Series:
     if not spans:
         return kernel
     return _replaced(kernel, spans, unknown)
+
+
+def _at_most(kernel: Series, cpus: int) -> Series:
+    """Return the series without growth that the processors cannot have.
+
+    Such growth is a wrong reading, or the counter of another container. TICKS_S more is allowed in each step, since the
+    kernel counts in ticks.
+    """
+    if not len(kernel.times):
+        return kernel
+    steps = np.minimum((np.diff(kernel.times) + TICKS_S) * cpus, np.diff(kernel.values))
+    return Series(kernel.times, kernel.values[0] + np.concatenate([[0.0], np.cumsum(steps)]), kernel.unknown)
 
 
 def _replaced(kernel: Series, spans: Sequence[tuple[Array, Array]], unknown: list[Unknown]) -> Series:

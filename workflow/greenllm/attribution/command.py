@@ -11,7 +11,7 @@ from tabulate import tabulate
 from greenllm.attribution.artefacts import Artefact
 from greenllm.attribution.from_ledgers import POLICIES, attribute
 from greenllm.attribution.hosts import Gap
-from greenllm.attribution.jobs import JobEnergy
+from greenllm.attribution.jobs import LEAST_COVERAGE, JobEnergy
 from greenllm.attribution.reading import check_folder
 from greenllm.attribution.result import Attribution
 from greenllm.attribution.spending import Spending
@@ -19,7 +19,6 @@ from greenllm.estimate import Estimate
 from greenllm.printing import print_json
 
 ROWS = 20  # of a table, without --all
-LOW_COVERAGE = 0.95  # a job's row shows a coverage below this
 NAME_WIDTH = 40  # of a path or a run's id, so that a table fits 100 columns
 
 
@@ -206,7 +205,7 @@ def _artefact_row(made: Sequence[Artefact]) -> list[str]:
 def _job_row(job: JobEnergy) -> list[str | None]:
     energy: Estimate | None = job.energy
     remarks = ["partial"] if job.partial else []
-    if job.coverage < LOW_COVERAGE:
+    if job.coverage < LEAST_COVERAGE:
         remarks.append(f"{100 * job.coverage:.0f} % of its time")
     if job.unused:
         remarks.append(f"never used {', '.join(job.unused)}")

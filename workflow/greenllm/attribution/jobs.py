@@ -1,7 +1,7 @@
 """One attempt's energy, by component."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -14,6 +14,9 @@ from greenllm.ledger.file import memory_column
 from greenllm.ledger.records import SensorRecord
 from greenllm.meter.usage import MemoryUse
 from greenllm.timestamps import rfc3339
+
+# Where the energy of a smaller share of a time is known, the rest is more than the error of sensors.
+LEAST_COVERAGE = 0.95
 
 
 @dataclass(frozen=True)
@@ -125,13 +128,21 @@ class JobEnergy:
 
     @property
     def unknown(self) -> list[str]:
-        """Which components have no energy, with the reason; not where another method replaced an unreadable sensor."""
+        """Which components have no energy, or only for a part of the time, with the reason.
+
+        Not where another method replaced an unreadable sensor.
+        """
         parts = [c for c in self.components if c.component in SUMMED]
         known = {c.component for c in parts if c.energy is not None}
         return [
             f"{c.component}: {c.reason}"
             for c in parts
             if c.energy is None and (c.component == "gpu" or c.component not in known)
+        ] + [
+            f"{component}: its energy is known for {100 * share:.0f} % of the time alone"
+            + "".join(f" ({c.reason})" for c in parts if c.component == component and c.coverage < 1 and c.reason)
+            for component, share in self._covered.items()
+            if share < LEAST_COVERAGE
         ]
 
     @property
@@ -141,19 +152,16 @@ class JobEnergy:
 
     @property
     def coverage(self) -> float:
-        """Smallest share of the attempt's time covered by any component that has an energy.
+        """Smallest share of the attempt's time covered by any component that has an energy."""
+        return min(self._covered.values(), default=1.0)
 
-        At any time a component's energy comes either from its sensors or from the model, so their shares add up.
-        """
-        least: dict[tuple[str, str], float] = {}
-        for part in self.components:
-            if part.component in SUMMED and part.energy is not None:
-                kind = part.component, part.quality
-                least[kind] = min(least.get(kind, 1.0), part.coverage)
-        whole: dict[str, float] = {}
-        for (component, _), coverage in least.items():
-            whole[component] = whole.get(component, 0.0) + coverage
-        return min(whole.values(), default=1.0)
+    @property
+    def _covered(self) -> dict[str, float]:
+        return covered(
+            (part.component, part.quality, part.coverage)
+            for part in self.components
+            if part.component in SUMMED and part.energy is not None
+        )
 
     @property
     def cpu_s(self) -> float | None:
@@ -203,6 +211,20 @@ class JobEnergy:
             "components": [component.to_json() for component in self.components],
             "work": self.work,
         }
+
+
+def covered(devices: Iterable[tuple[str, str, float]]) -> dict[str, float]:
+    """Return the share of a time in which each component's energy is known, by component, quality and share of devices.
+
+    At any time a component's energy comes either from its sensors or from the model, so their shares add up.
+    """
+    least: dict[tuple[str, str], float] = {}
+    for component, quality, share in devices:
+        least[component, quality] = min(least.get((component, quality), 1.0), share)
+    whole: dict[str, float] = {}
+    for (component, _), share in least.items():
+        whole[component] = whole.get(component, 0.0) + share
+    return whole
 
 
 def components_of(

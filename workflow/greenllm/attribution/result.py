@@ -12,7 +12,7 @@ from greenllm.attribution.artefacts import Artefact, artefacts_of
 from greenllm.attribution.attempt import Array
 from greenllm.attribution.devices import Device
 from greenllm.attribution.hosts import Gap, HostEnergy
-from greenllm.attribution.jobs import JobEnergy
+from greenllm.attribution.jobs import LEAST_COVERAGE, JobEnergy, covered
 from greenllm.attribution.lineage import Lineage
 from greenllm.attribution.sharing import TermKey
 from greenllm.attribution.spending import Spending, spending_by
@@ -97,12 +97,15 @@ class Attribution:
     ) -> Estimate | None:
         """Return a job's own energy (of these components) in a window of CLOCK_MONOTONIC seconds of its boot.
 
-        Linear between the job's samples. None where the job was not sampled within the window, or has no energy.
+        Linear between the job's samples. None where the job was not sampled within the window, or where the energy of
+        a component is unknown in a part of it.
         Raises KeyError for an unknown id.
         """
         job = self._by_id[job_id]
         times, course = job.attempt.times, self._course(job)
         if len(times) < 2 or not course or end_s <= times[0] or start_s >= times[-1]:
+            return None
+        if self._known_share(job, start_s, end_s, components) < LEAST_COVERAGE:
             return None
         terms: dict[str, float] = {}
         for key, energy in course.items():
@@ -124,6 +127,18 @@ class Attribution:
                 *(unseen(window, name, half_J) for name, half_J in open_J.items() if half_J),
             ]
         )
+
+    def _known_share(self, job: JobEnergy, start_s: float, end_s: float, components: Sequence[str]) -> float:
+        """Return the least share of a window in which the job was sampled, and a component's energy is known."""
+        course, (first_s, *_, last_s) = self._course(job), job.attempt.times
+        within = max(start_s, first_s), min(end_s, last_s)
+        shares = covered(
+            (device.component, device.sensor.quality, device.known_s(*within) / (end_s - start_s))
+            for device in self._host(job).devices
+            if device.component in components
+            and any(device.key(one.parameter) in course for one in device.sensor.terms)
+        )
+        return min(shares.values(), default=1.0)
 
     def counted_between(self, boot_id: str, component: str, start_s: float, end_s: float) -> float:
         """Return what the devices of a component counted in a window of CLOCK_MONOTONIC seconds of a boot, in J.
