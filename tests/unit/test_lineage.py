@@ -15,6 +15,7 @@ from narrowing import known
 
 from greenllm.attribution import Attempt, attribute_attempts
 from greenllm.attribution.command import as_tables
+from greenllm.footprint.impact import spent_by
 from greenllm.footprint.standing import attempts
 
 HOUR_s = 3600.0
@@ -431,3 +432,12 @@ def test_a_maker_whose_hosts_clock_is_ahead_is_in_doubt_and_its_cost_is_not_drop
     assert model["unknown"] == [
         "train: input rows: as collect left it, which began later by the clock of its host; set the hosts' clocks"
     ]
+
+
+def test_sums_say_of_how_many_attempts_the_energy_is_unknown():
+    blind = dataclasses.replace(BLIND, boot_id="another")
+    found = attempts(attribute_attempts([job("seen", 0, 10), job("unseen", 0, 10, host=blind)]).jobs)
+    total = spent_by(found, None, None).total
+    assert (total.attempts, total.unknown) == (2, 1)
+    assert total.energy_J is not None
+    assert total.energy_J.value == pytest.approx(100)

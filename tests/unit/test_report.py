@@ -108,6 +108,17 @@ def test_page_is_whole_and_self_contained(report: Path) -> None:
     assert "<客服>" in page.text, "text from the data card is escaped, and shown unchanged"
 
 
+def test_the_total_says_of_how_many_attempts_the_energy_is_unknown(report: Path, tmp_path: Path) -> None:
+    known = Reader((report / "index.html").read_text()).text
+    assert "of them, or a part of it, is unknown" not in known
+    assert "at least: the energy of" not in known
+    account = Account.read(report.parent / "account/account.json")
+    total = account.spent.total.model_copy(update={"unknown": 2})
+    account = account.model_copy(update={"spent": account.spent.model_copy(update={"total": total})})
+    write_report(account, tmp_path)
+    assert "at least: the energy of 2 attempts, or a part of it, is unknown" in (tmp_path / "index.html").read_text()
+
+
 def test_summary_names_the_ledgers_it_is_computed_from(report: Path) -> None:
     summary = json.loads((report / "summary.json").read_text())
     ledgers = list((report.parent / "ledger").glob("*/*.jsonl"))

@@ -34,6 +34,11 @@ def _energy(chosen: Iterable[JobAttempt]) -> Estimate | None:
     return total_known(attempt.energy for attempt in chosen)
 
 
+def _unknown(chosen: Iterable[JobAttempt]) -> int:
+    """Return the number of attempts whose energy, or a part of it, is unknown."""
+    return sum(attempt.energy is None or bool(attempt.unknown) for attempt in chosen)
+
+
 def _waste_J(chosen: Iterable[JobAttempt]) -> Interval | None:
     """Return the energy wasted: zero if nothing was wasted, None if something was but no part of it was measured."""
     wasted = [attempt for attempt in chosen if attempt.standing in WASTE]
@@ -46,7 +51,7 @@ def spent_by(found: Sequence[JobAttempt], factor: GridFactor | None, pue: float 
     def spent(chosen: Iterable[JobAttempt]) -> Spent:
         chosen = list(chosen)
         impact = impact_of(_energy(chosen), factor, pue)
-        return Spent(attempts=len(chosen), **dict(impact), waste_J=_waste_J(chosen))
+        return Spent(attempts=len(chosen), unknown=_unknown(chosen), **dict(impact), waste_J=_waste_J(chosen))
 
     return StudySpent(
         total=spent(found),
@@ -86,6 +91,7 @@ def impact_rows(found: Sequence[JobAttempt], factor: GridFactor | None, pue: flo
             recipe=recipe,
             stage=stage,
             attempts=len(chosen),
+            unknown=_unknown(chosen),
             energy_J=energy,
             waste_J=_waste_J(chosen),
             energy_kWh=None if energy is None else Interval(*(joules / J_PER_kWh for joules in energy)),

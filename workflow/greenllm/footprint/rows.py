@@ -28,9 +28,13 @@ class Impact(AccountPart):
 
 
 class Spent(AccountPart):
-    """What some attempts spent together; `waste_J` is the part of it that was wasted."""
+    """What some attempts spent together; `waste_J` is the part of it that was wasted.
+
+    They spent at least that where the energy of some of them, or a part of it, is unknown; `unknown` is their number.
+    """
 
     attempts: int
+    unknown: int
     energy_J: Interval | None
     carbon_g: PartialInterval | None
     carbon_site_g: PartialInterval | None
@@ -75,6 +79,7 @@ class ImpactRow(AccountPart):
     recipe: str
     stage: str
     attempts: int
+    unknown: int
     energy_J: Interval | None
     waste_J: Interval | None
     energy_kWh: Interval | None

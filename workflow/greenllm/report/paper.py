@@ -46,6 +46,12 @@ def _methods(account: Account, found: Sequence[Finding]) -> Iterator[str]:
             energy=quantity(total.energy_J, "J"),
             waste=_nothing_or(total.waste_J),
         )  # fmt: skip
+        if total.unknown:
+            yield plural(
+                "The energy of {count} attempt, or a part of it, is unknown and not in these sums.",
+                "The energy of {count} attempts, or a part of it, is unknown and not in these sums.",
+                total.unknown,
+            )
     yield "\n".join(_sensors(account))
     yield text(
         "Energy was attributed to jobs by the policy “{policy}”. Recipes were measured side by side, in blocks in "

@@ -64,7 +64,10 @@ def run(arguments: argparse.Namespace) -> int:
     write_json(arguments.out / "account.json", found.to_json())
     _write_schedule(config, results, attribution, arguments.out)
     total = found.spent.total
-    print(f"{total.attempts} attempts spent {quantity(total.energy_J, 'J')}", file=sys.stderr)
+    known = quantity(total.energy_J, "J")
+    if total.unknown:
+        known = f"at least {known}: the energy of {total.unknown} of them, or a part of it, is unknown"
+    print(f"{total.attempts} attempts spent {known}", file=sys.stderr)
     return 0
 
 

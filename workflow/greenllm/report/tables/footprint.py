@@ -57,6 +57,7 @@ def footprint_table(account: Account, footprint: Footprint) -> Table:
         Column("recipe", "Recipe", field="spent.recipe"),
         Column("stage", "Stage", field="spent.stage", words=True),
         Column("attempts", "Attempts", None, "number", field="spent.attempts"),
+        Column("unknown", "Attempts of unknown energy", None, "number", field="spent.unknown", on_page=False),
         Column("energy_J", "Energy", "J", "interval", UNKNOWN, field="spent.energy_J", factors=MEASURED,
                formula=noted("sum of energy_J of the attempts")),
         Column("waste_J", "Wasted", "J", "interval", UNKNOWN, field="spent.waste_J", factors=MEASURED,

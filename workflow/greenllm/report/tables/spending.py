@@ -101,6 +101,7 @@ def spent(account: Account) -> Table:
             Column("started", "Started (UTC)"),
             Column("ended", "Ended (UTC)"),
             _ATTEMPTS,
+            Column("unknown", "Attempts of unknown energy", None, "number", on_page=False),
             _ENERGY,
             _WASTE,
             Column("carbon_g", "Carbon", "g CO₂e", "interval", UNKNOWN, formula=_CARBON, factors=("grid", *_MEASURED)),
