@@ -298,6 +298,32 @@ def test_equipment_of_the_users_own_comes_first() -> None:
     assert values["NVIDIA L4"] == (181, 4)
 
 
+@pytest.mark.parametrize(
+    ("kind", "device"),
+    [("gpu", "NVIDIA A100-SXM4-80GB"), ("gpu", "Tesla V100-SXM2-32GB"), ("processor", "Intel Xeon E5-2690")],
+)
+def test_a_device_may_be_named_as_its_driver_says_it(kind: Any, device: str) -> None:
+    hardware = {device: OwnEquipment(kind=kind, embodied_kg=50, life_years=4, source="our supplier")}
+    found = {one.name: one for one in equipment_of(hardware, [device] if kind == "gpu" else [], 2026)}[device]
+    assert found.embodied is not None
+    assert found.life is not None
+    assert (found.embodied.value, found.life.value) == (50, 4)
+
+
+def test_of_the_users_names_the_closest_one_counts() -> None:
+    hardware = {
+        "NVIDIA A100": OwnEquipment(embodied_kg=500, life_years=4, source="our supplier"),
+        "NVIDIA A100 80GB": OwnEquipment(embodied_kg=501, source="our supplier"),
+        "NVIDIA": OwnEquipment(kind="processor", embodied_kg=50, source="our supplier"),
+    }
+    devices = ["NVIDIA A100-SXM4-80GB", "NVIDIA A100-PCIE-40GB", "NVIDIA L4"]
+    found = {one.name: one for one in equipment_of(hardware, devices, 2026)}
+    embodied_kg = {name: one.embodied.value for name, one in found.items() if one.embodied is not None}
+    life_years = {name: one.life.value for name, one in found.items() if one.life is not None}
+    assert [embodied_kg[name] for name in devices] == [501, 500, 181]
+    assert [life_years[name] for name in devices[:2]] == [4, 4]
+
+
 def test_kilograms_and_grams_of_equipment_are_questioned() -> None:
     with pytest.raises(UserError, match=r"hardware\.memory\.embodied_kg: .* not plausible"):
         equipment_of({"memory": OwnEquipment(embodied_kg=300, source="a shop")}, [], 2026)
