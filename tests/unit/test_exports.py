@@ -23,6 +23,7 @@ from rocrate.rocrate import ROCrate
 from simulated_study import GPU, GPU_GAIN, MODELLED, PARAMETERS, UNKNOWN, Simulation, config, whole_study
 
 from greenllm.account.document import Account
+from greenllm.account.footprint_document import Footprint
 from greenllm.cli import main
 from greenllm.estimate import PartialInterval
 from greenllm.exports.consequences import Coefficient, Consequences, consequences
@@ -44,7 +45,7 @@ def accounted(study: Simulation) -> Path:
 def small_study(results: Path, sensors: list[dict[str, Any]], parameters: dict[str, Any], **sections: Any) -> Path:
     """Make a study of one experiment on a host with these sensors; every job that may use its GPU does."""
     settings = config(**sections)
-    study = Simulation(results, settings, sensors, parameters, uses_gpu=lambda rule, recipe: True)
+    study = Simulation(results, settings, sensors, parameters, memory_B=8e9, uses_gpu=lambda rule, recipe: True)
     study.prepare("support")
     study.train("support", "baseline", 1)
     study.evaluate("support", "baseline", 1, 0.9)
@@ -326,7 +327,8 @@ def test_with_embodied_carbon_a_report_is_an_sci_and_its_parts_sum(results: Path
     consumer, provider = found
     assert consumer["breakdown"]["embodied"]["value"] == pytest.approx(0.1)
     assert model.parameters is not None
-    jobs = {"collect": 1, "preprocess": 1, "train baseline": 0, "compress int8": 1, "evaluate int8": 1}
+    stages = ("collect", "preprocess", "compress int8", "evaluate int8", "evaluate baseline")
+    jobs = {**dict.fromkeys(stages, 1), "train baseline": 0}
     jobs["train baseline"] = sum(
         job.rule == "train" and job.experiment == "support" and job.seed == 1 for job in account.jobs
     )
@@ -583,6 +585,75 @@ def test_carbon_follows_the_footprint_of_another_site(tmp_path: Path, capsys: py
     other = small_study(tmp_path / "other", [UNKNOWN], {})
     assert main(["export", str(other), "--to", "eu-ai-act", "--footprint", str(footprint)]) == 2
     assert "is of another account" in capsys.readouterr().err
+
+
+def footprint_beside(folder: Path, *options: str) -> Footprint:
+    """Make the footprint of a study's account, as the workflow does."""
+    out = folder / "account/footprint.json"
+    assert main(["footprint", str(folder), "--draws", "500", "--out", str(out), *options]) == 0
+    return Footprint.read(out)
+
+
+def test_carbon_is_that_of_the_footprint_with_idle_energy_and_the_same_in_all_forms(tmp_path: Path) -> None:
+    folder = small_study(tmp_path / "study", MODELLED, PARAMETERS)
+    footprint, account = footprint_beside(folder), account_of(folder)
+    grams = {job.id: job.carbon_g.value for job in footprint.jobs if job.carbon_g}
+    total = footprint.total
+    assert total.carbon_g is not None
+    assert total.idle_J is not None
+    assert total.idle_J.value > 0
+    assert main(["export", str(folder), "--to", "all"]) == 0
+
+    rows = pd.read_csv(folder / "exports/codecarbon/emissions.csv")
+    assert rows.emissions.sum() * 1000 == pytest.approx(total.carbon_g.value)
+    training = next(job for job in account.jobs if job.rule == "train")
+    found = activities(folder, "support-baseline-seed-1")["training"]
+    assert found["co2CostEquivalent"]["value"] * 1e6 == pytest.approx(grams[training.id])
+    said = {one["name"]: one["value"] for one in found["properties"]}
+    assert "with its share of the hosts' idle energy" in said["greenllm:carbon:boundary"]
+    crate = ROCrate(str(folder / "exports/ro-crate"))
+    usages = crate.dereference(f"#job-{training.id}")["resourceUsage"]
+    carbon = next(one for one in usages if one["name"] == "carbon")
+    assert float(carbon["value"]) == pytest.approx(grams[training.id])
+    model = next(one for one in account.models if one.recipe == "int8")
+    card = ModelCard.load(folder / "exports/model-card/support-int8-seed-1/README.md")
+    once_g = math.fsum(grams[one] for step in model.cost_to_produce.steps for one in step.ids)
+    assert card.data.to_dict()["co2_eq_emissions"]["emissions"] == pytest.approx(once_g, rel=1e-5)
+
+
+def test_a_provider_score_is_that_of_the_footprint(tmp_path: Path) -> None:
+    folder = small_study(tmp_path / "study", MODELLED, PARAMETERS)
+    scores = {
+        one.recipe: one
+        for one in footprint_beside(folder).scores
+        if (one.experiment, one.score, one.unit) == ("support", "provider", "billion parameter")
+    }
+    assert set(scores) == {"baseline", "int8"}
+    assert main(["export", str(folder), "--to", "sci"]) == 0
+    for report in reports(folder):
+        if report["name"].startswith("SCI for AI, provider"):
+            score = scores.pop(report["application"]["name"].split("-")[1])
+            assert score.value_g is not None
+            assert score.operational_g is not None
+            assert report["score"]["value"] == pytest.approx(score.value_g.value)
+            assert report["breakdown"]["operational"]["value"] == pytest.approx(score.operational_g.value)
+            assert "with its share of the hosts' idle energy" in report["boundary"]
+            factors = {one["name"]: one["value"] for one in report["coefficients"]}
+            for part in report["components"]:
+                site_kWh = part["energy_kWh"] * factors["PUE"]
+                operational_g = site_kWh * factors["I: carbon intensity of electricity"]
+                count = report["functionalUnit"]["count"]
+                assert part["operational"]["value"] == pytest.approx(operational_g / count), "O is E times I"
+    assert not scores
+
+
+def test_without_a_footprint_carbon_says_that_idle_energy_is_left_out(results: Path) -> None:
+    provider = next(one for one in reports(results) if one["name"].startswith("provider"))
+    assert "without the hosts' idle energy" in provider["boundary"]
+    assert any("idle energy is left out" in line for line in provider["assumptions"])
+    training = activities(results, "support-baseline-seed-1")["training"]
+    said = {one["name"]: one["value"] for one in training["properties"]}
+    assert "without the hosts' idle energy" in said["greenllm:carbon:boundary"]
 
 
 def test_without_any_energy_each_form_says_why_and_none_has_a_zero(

@@ -6,7 +6,7 @@ section of the hub's template. A bundle is made before its energy is known, so i
 
 from pathlib import Path
 
-from greenllm.account.document import Account
+from greenllm.account.document import Account, JobRow
 from greenllm.comparison.rows import ModelRow
 from greenllm.estimate import Interval, PartialInterval
 from greenllm.exports.consequences import Consequences, consequences
@@ -62,11 +62,12 @@ def _impact(account: Account, model: ModelRow, site: Consequences) -> Environmen
     """Return the impact of making the model (every attempt of it and its ancestors), and of a request to it."""
     making = [stage for stage in stages_of(account, model) if stage.name not in CHECKED]
     cost = model.cost_to_produce.energy_J
-    carbon = site.carbon_g(cost)
+    once = Stage("making", model.recipe, _once(account, model))
+    carbon, boundary = None if cost is None else site.carbon_g(once), site.boundary(once)
     hardware = _hardware(making)
     place = site.grid.place if site.grid else None
     bounds = "" if carbon is None or carbon.low is None else f", 95 % interval {carbon.low:.3g} to {carbon.high:.3g} g"
-    source = f"GreenLLM {version_of(account)}: joules {_how_known(making)}{bounds}; {site.boundary}"
+    source = f"GreenLLM {version_of(account)}: joules {_how_known(making)}{bounds}; {boundary}"
     hours = [stage.duration_s for stage in making]
     serving = serving_of(account, model)
     request = serving.served.energy_per_request_J if serving else None
@@ -80,7 +81,7 @@ def _impact(account: Account, model: ModelRow, site: Consequences) -> Environmen
             "Carbon Emitted (making)": _carbon(carbon),
             "Energy of 1,000 requests": _energy(request and Interval(*(1000 * joules for joules in request))),
             "How it is known": f"{_how_known(making)}; {'; '.join(dict.fromkeys(stage.method for stage in making))}",
-            "Boundary": site.boundary,
+            "Boundary": boundary,
             "Grid factor": _grid(site.grid),
         }
     )
@@ -92,6 +93,12 @@ def _impact(account: Account, model: ModelRow, site: Consequences) -> Environmen
         hardware_used=hardware,
     )
     return EnvironmentalImpact(metadata, rows)
+
+
+def _once(account: Account, model: ModelRow) -> tuple[JobRow, ...]:
+    """Return the attempts that producing the model once took."""
+    ids = [one for step in model.cost_to_produce.steps for one in step.ids]
+    return tuple(account.jobs_by_id[one] for one in ids)
 
 
 def _training_type(account: Account, model: ModelRow, making: list[Stage]) -> str | None:

@@ -2,7 +2,7 @@
 
 import datetime
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -199,9 +199,18 @@ def stages_of(account: Account, model: ModelRow) -> list[Stage]:
 
     Attempts that still run are left out. A stage that several models share is in the stages of each.
     """
+    return _stages(account, model, [model.recipe])
+
+
+def provided(account: Account, model: ModelRow) -> list[Stage]:
+    """Return the stages that count for providing a model: as `stages_of`, and those that checked its ancestors."""
+    return _stages(account, model, model.chain)
+
+
+def _stages(account: Account, model: ModelRow, checked: Sequence[str]) -> list[Stage]:
     wanted: list[tuple[str, str | None]] = [(name, None) for name in SHARED]
     wanted += [(name, recipe) for recipe in model.chain for name in MADE]
-    wanted += [(name, model.recipe) for name in CHECKED]
+    wanted += [(name, recipe) for recipe in checked for name in CHECKED]
     stages = []
     for name, recipe in wanted:
         jobs = _ended(account, model, name, recipe)
