@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterable, Mapping
+from pathlib import Path
 from typing import get_args
 
 from greenllm.config.models import EquipmentKind, OwnEquipment
@@ -17,18 +18,20 @@ EQUIPMENT_KINDS: tuple[EquipmentKind, ...] = get_args(EquipmentKind)
 DISK = "SSD"  # of a disk whose kind is not known
 
 
-def equipment_of(hardware: Mapping[str, OwnEquipment], gpus: Iterable[str], year: int) -> list[Equipment]:
+def equipment_of(
+    hardware: Mapping[str, OwnEquipment], gpus: Iterable[str], year: int, own_tables: tuple[Path, ...] = ()
+) -> list[Equipment]:
     """Return the equipment of hosts: each model of GPU in `gpus` (as NVML names them), then the other kinds.
 
     Embodied carbon of memory and disks is in kgCO2e for each GB, of all else in kgCO2e for each device. A server is
-    what remains without its processors, memory, disks and GPUs. Raises UserError for a value of the user's that is
-    not plausible or has no source.
+    what remains without its processors, memory, disks and GPUs. What `hardware` does not say is that of the user's
+    own tables, else of ours. Raises UserError for a value of the user's that is not plausible or has no source.
     """
     own = {name: _own_factors(name, given) for name, given in hardware.items()}
     for name, given in hardware.items():
         if name in EQUIPMENT_KINDS and given.kind not in (None, name):
             raise UserError(f"config: hardware.{name}.kind: {name!r} is a kind itself; remove the key")
-    known = tables()
+    known = tables(own_tables)
     named: list[tuple[EquipmentKind, str]] = [("gpu", name) for name in sorted(set(gpus))]
     named += [(given.kind or "gpu", name) for name, given in hardware.items() if name not in EQUIPMENT_KINDS]
     found: dict[tuple[EquipmentKind, str], Equipment] = {}
@@ -72,9 +75,9 @@ def _models(names: Iterable[str], device: str) -> list[str]:
 
 
 def _model(known: FactorTables, name: str, device: str) -> str:
-    """Return the model in the tables that is closest to a device; else that of an unknown device."""
+    """Return the closest name of a device in the user's tables, else in ours; else that of an unknown device."""
     default = DISK if name == "embodied disk" else UNKNOWN
-    return next(iter(_models(known.places(name), device)), default)
+    return next((model for places in known.places_by_layer(name) for model in _models(places, device)), default)
 
 
 def _own_factors(name: str, given: OwnEquipment) -> tuple[Factor | None, Factor | None]:
