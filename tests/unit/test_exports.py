@@ -20,7 +20,18 @@ from cyclonedx.schema import SchemaVersion
 from cyclonedx.validation.json import JsonStrictValidator
 from huggingface_hub import ModelCard
 from rocrate.rocrate import ROCrate
-from simulated_study import GPU, GPU_GAIN, MODELLED, PARAMETERS, UNKNOWN, Simulation, config, whole_study
+from simulated_study import (
+    GPU,
+    GPU_GAIN,
+    MODELLED,
+    PARAMETERS,
+    RAPL,
+    RAPL_GAIN,
+    UNKNOWN,
+    Simulation,
+    config,
+    whole_study,
+)
 
 from greenllm.account.document import Account
 from greenllm.account.footprint_document import Footprint
@@ -284,6 +295,21 @@ def require_checklist(report: dict[str, Any]) -> None:
     assert report["boundary"]
     assert report["functionalUnit"]["rationale"]
     assert report["measured"]["from"] < report["measured"]["until"]
+
+
+def test_the_energy_of_a_score_is_measured_only_if_all_of_it_is(results: Path) -> None:
+    qualities = {part.quality for job in account_of(results).jobs for part in job.components if part.energy_J}
+    expected = "measured" if qualities == {"measured"} else "modeled"
+    for report in reports(results):
+        assert {part["methodologies"]["E"] for part in report["components"]} == {expected}
+        assert report["methodologies"]["E"] == expected
+        assert report["methodologies"]["M"] is None
+
+
+def test_the_energy_of_a_host_whose_sensors_all_count_is_measured(tmp_path: Path) -> None:
+    folder = small_study(tmp_path, [RAPL], RAPL_GAIN)
+    assert main(["export", str(folder), "--to", "sci"]) == 0
+    assert {report["methodologies"]["E"] for report in reports(folder)} == {"measured"}
 
 
 def test_each_sci_report_meets_the_checklist(exported: Path) -> None:

@@ -19,7 +19,6 @@ from greenllm.footprint.carbon import J_PER_kWh
 
 # Tasks that are billed by the token; the others are answered by requests.
 BY_TOKEN = ("language-modelling",)
-METHODOLOGIES = {"E": "measured", "I": "sourced", "O": "modeled", "M": "modeled", "R": "measured"}
 WITHOUT_M = "operational carbon only: not an SCI, since the embodied carbon (M) is unknown"
 
 
@@ -96,7 +95,10 @@ def _report(
         "boundary": _boundary(score, stages, site),
         "manifest": "account.json",
         "coefficients": [known(**vars(one)) for one in _coefficients(account, site)],
-        "methodologies": METHODOLOGIES if complete else {**METHODOLOGIES, "M": None},
+        "methodologies": {
+            "E": _methodology(stages), "I": "sourced", "O": "modeled", "M": "modeled" if complete else None,
+            "R": "measured",
+        },
         "assumptions": _assumptions(stages, model, site),
         "components": parts,
     }  # fmt: skip
@@ -108,6 +110,11 @@ def _boundary(score: str, stages: Sequence[Stage], site: Consequences) -> str:
         return f"serving under load; {energy}"
     names = ", ".join(dict.fromkeys(stage.name for stage in stages))
     return f"{names}; {energy}; every attempt counts, failed ones included"
+
+
+def _methodology(stages: Sequence[Stage]) -> str:
+    """Return how the energy was found: a part that is modelled makes it modelled."""
+    return "measured" if all(stage.quality == "measured" for stage in stages) else "modeled"
 
 
 def _component(stage: Stage, model: ModelRow, unit: FunctionalUnit, site: Consequences, score: str) -> Json:
@@ -130,7 +137,7 @@ def _component(stage: Stage, model: ModelRow, unit: FunctionalUnit, site: Conseq
         "score": _written(total(part for part in (operational, embodied) if part is not None)),
         "energy_kWh": energy_J and energy_J.value / J_PER_kWh,
         "description": stage.method,
-        "methodologies": {"E": "measured" if stage.quality == "measured" else "modeled", "I": "sourced"},
+        "methodologies": {"E": _methodology([stage]), "I": "sourced"},
     }
 
 
