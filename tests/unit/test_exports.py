@@ -447,6 +447,27 @@ def test_the_form_separates_the_accelerators_energy(with_gpu: Path) -> None:
     assert "GPU days" in found["Training time (hardware days)"]["value"]
 
 
+def test_parts_of_a_training_on_other_hosts_run_at_the_same_time(tmp_path: Path) -> None:
+    study = Simulation(tmp_path, config())
+    second = Simulation(tmp_path, study.config, host="node2")
+    names: dict[str, Any] = {"experiment": "support", "recipe": "baseline", "seed": 1}
+    study.prepare("support")
+    began_s = study.now_s
+    study.train("support", "baseline", 1)
+    trained = max(path.stem for path in tmp_path.glob("ledger/node1/*.jsonl"))
+    second.job("train-node", 50, 1.5, parent=trained, at_s=began_s + 2, **names)
+    study.evaluate("support", "baseline", 1, 0.9)
+    folder = accounted(study)
+    assert main(["export", str(folder), "--to", "all"]) == 0
+    found = items(folder, "support-baseline-seed-1")
+    assert number(found["Training time (wall clock days)"]) == pytest.approx(60 / 86400, rel=0.05)
+    assert "Attempts counted: 1 " in str(found["Training time (wall clock days)"]["note"])
+    assert number(found["Training time (hardware days)"]) == pytest.approx(110 / 86400, rel=0.05)
+    training = activities(folder, "support-baseline-seed-1")["training"]
+    assert {"name": "greenllm:attempts", "value": "1"} in training["properties"]
+    assert boamps(folder)["support-baseline-seed-1-train"]["measures"][0]["measurementDuration"] == pytest.approx(60)
+
+
 # AI Energy Score.
 
 

@@ -147,7 +147,7 @@ def _datasets(account: Account, model: ModelRow, stage: Stage) -> Iterator[Json]
 
 def _described(stage: Stage) -> str | None:
     """Return what the other fields have no place for."""
-    said = [f"{len(stage.jobs)} attempts, failed ones included" if len(stage.jobs) > 1 else ""]
+    said = [f"{len(stage.attempts)} attempts, failed ones included" if len(stage.attempts) > 1 else ""]
     said += [f"unknown: {reason}" for reason in stage.unknown]
     return "; ".join(filter(None, said)) or None
 

@@ -135,7 +135,7 @@ def _consumption(activity: str, stage: Stage, site: Consequences) -> Json:
     facts = {
         "stage": stage.name,
         "recipe": stage.recipe,
-        "attempts": len(stage.jobs),
+        "attempts": len(stage.attempts),
         "how known": stage.quality,
         "method": stage.method,
         "requests answered": answered,

@@ -84,8 +84,8 @@ def _items(account: Account, model: ModelRow, training: Sequence[Stage], site: C
 
 def _training_time(training: Sequence[Stage]) -> Iterator[Item]:
     days = _wall_clock_days(training)
+    absent = f"{ABSENT}: an attempt has no end in its ledger"
     if days is None:
-        absent = f"{ABSENT}: an attempt has no end in its ledger"
         yield Item(COMPUTATION, "Training time (range)", absent, ("NCA",))
         yield Item(COMPUTATION, "Training time (wall clock days)", absent, ("AIO",))
         yield Item(COMPUTATION, "Training time (hardware days)", absent, ("AIO",))
@@ -95,7 +95,8 @@ def _training_time(training: Sequence[Stage]) -> Iterator[Item]:
     yield Item(COMPUTATION, "Training time (range)", within, ("NCA",))
     yield Item(COMPUTATION, "Training time (wall clock days)", _scientific(days, "days"), ("AIO",), _attempts(training))
     hardware, kind = _hardware_days(training)
-    yield Item(COMPUTATION, "Training time (hardware days)", _scientific(hardware, f"{kind} days"), ("AIO",))
+    value = absent if hardware is None else _scientific(hardware, f"{kind} days")
+    yield Item(COMPUTATION, "Training time (hardware days)", value, ("AIO",))
 
 
 def _computation(account: Account, model: ModelRow, training: Sequence[Stage]) -> Iterator[Item]:
@@ -180,18 +181,22 @@ def _wall_clock_days(training: Sequence[Stage]) -> float | None:
     return None if None in lasted_s else math.fsum(seconds for seconds in lasted_s if seconds is not None) / DAY_s
 
 
-def _hardware_days(training: Sequence[Stage]) -> tuple[float, str]:
-    """Return the GPU days of the training; the host days where no GPU was used."""
+def _hardware_days(training: Sequence[Stage]) -> tuple[float | None, str]:
+    """Return the GPU days of the training, or None if unknown; the host days where no GPU was used."""
     jobs = [job for stage in training for job in stage.jobs]
     gpus = {job.id: len({part.device for part in job.components if part.component == "gpu"}) for job in jobs}
     kind = "GPU" if any(gpus.values()) else "host"
-    amounts = [(duration_s(job) or 0.0) * (gpus[job.id] if kind == "GPU" else 1) for job in jobs]
+    amounts: list[float] = []
+    for job in jobs:
+        if (lasted_s := duration_s(job)) is None:
+            return None, kind
+        amounts.append(lasted_s * (gpus[job.id] if kind == "GPU" else 1))
     return math.fsum(amounts) / DAY_s, kind
 
 
 def _attempts(training: Sequence[Stage]) -> str:
-    count = sum(len(stage.jobs) for stage in training)
-    failed = sum(job.status != "succeeded" for stage in training for job in stage.jobs)
+    count = sum(len(stage.attempts) for stage in training)
+    failed = sum(job.status != "succeeded" for stage in training for job in stage.attempts)
     stages = ", ".join(dict.fromkeys(f"{stage.name} {stage.recipe}" for stage in training))
     return f"Attempts counted: {count} ({stages}), of which unsuccessful: {failed}"
 

@@ -68,7 +68,10 @@ def starts_from(account: Account, experiment: str) -> str | None:
 
 @dataclass(frozen=True)
 class Stage:
-    """The attempts at one stage of a model's life, failed ones included; `recipe` is the one whose job it is."""
+    """The attempts at one stage of a model's life, failed ones included; `recipe` is the one whose job it is.
+
+    `jobs` has an attempt's parts on further hosts as well.
+    """
 
     name: str
     recipe: str | None
@@ -127,10 +130,16 @@ class Stage:
         """The start of the first attempt (RFC 3339)."""
         return min(job.started for job in self.jobs)
 
+    @cached_property
+    def attempts(self) -> tuple[JobRow, ...]:
+        """The attempts without their parts on further hosts, which ran at the same time."""
+        ids = {job.id for job in self.jobs}
+        return tuple(job for job in self.jobs if job.parent not in ids)
+
     @property
     def duration_s(self) -> float | None:
-        """How long all attempts took together; None if that is unknown of one."""
-        each = [duration_s(job) for job in self.jobs]
+        """How long all attempts took together by the wall clock; None if that is unknown of one."""
+        each = [duration_s(job) for job in self.attempts]
         return None if None in each else math.fsum(seconds for seconds in each if seconds is not None)
 
     def work(self, name: str) -> float | None:
