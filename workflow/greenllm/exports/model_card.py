@@ -65,7 +65,8 @@ def _impact(account: Account, model: ModelRow, site: Consequences) -> Environmen
     once = Stage("making", model.recipe, _once(account, model))
     carbon, boundary = None if cost is None else site.carbon_g(once), site.boundary(once)
     hardware = _hardware(making)
-    place = site.grid.place if site.grid else None
+    # "Germany (DEU)": the mean of the world and the user's own factor say no place.
+    place = site.grid.place if site.grid and "(" in site.grid.place else None
     bounds = "" if carbon is None or carbon.low is None else f", 95 % interval {carbon.low:.3g} to {carbon.high:.3g} g"
     source = f"GreenLLM {version_of(account)}: joules {_how_known(making)}{bounds}; {boundary}"
     hours = [stage.duration_s for stage in making]

@@ -184,7 +184,7 @@ def _own(site: Site, name: str, key: str, source_key: str, place: str | None, ye
     require_plausible(name, value, f"config: site.{key}")
     return Factor(
         name=name,
-        place=place or "own factor",
+        place="own factor" if place in (None, WORLD) else place,
         value=value,
         low=value,  # as with the command, a number without bounds is taken as exact
         high=value,
@@ -216,7 +216,7 @@ def _price(site: Site, place: str | None) -> Factor | None:
     require_currency(site.currency, "config: site.currency")
     return Factor(
         name="price",
-        place=place or "own price",
+        place="own price" if place in (None, WORLD) else place,
         value=site.price_per_kWh,
         low=site.price_per_kWh,
         high=site.price_per_kWh,
