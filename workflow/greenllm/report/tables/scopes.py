@@ -216,9 +216,10 @@ def scores(account: Account, footprint: Footprint | None) -> Table:
 def _score_origin(ledgers: Ledgers, score: Score) -> Origin:
     if score.score == "consumer":
         return ledgers.requests(score.experiment, score.recipe)
+    chain = ledgers.chain(score.experiment, score.recipe)
     return ledgers.where(
         score.experiment,
-        lambda job: job.recipe in (None, score.recipe) and job.rule not in SERVING,
+        lambda job: (job.recipe is None or job.recipe in chain) and job.rule not in SERVING,
         FOOTPRINT_FILES,
         text("attempts of experiment {experiment}: shared, of {recipe}, and of the models that it is made from",
              experiment=score.experiment, recipe=score.recipe),
