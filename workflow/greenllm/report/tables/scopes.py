@@ -335,6 +335,11 @@ def widening(_: Account, footprint: Footprint | None) -> Table:
             ),
         ],
         rows,
-        [text("Of a lognormal quantity these are the shares of the width that would go if the constant were known.")],
+        [
+            text(
+                "If a constant of share s were known, a lognormal quantity's interval would be √(1 − s) times as wide, "
+                "in logarithms."
+            )
+        ],
         lambda row: Origin(FOOTPRINT_FILES),
     )  # fmt: skip
