@@ -4,6 +4,7 @@ import csv
 import json
 import math
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -218,6 +219,17 @@ def test_boamps_quality_follows_from_the_interval(tmp_path: Path) -> None:
         assert boamps(folder)["support-baseline-seed-1-train"].get("quality") == quality
 
 
+def test_a_serving_is_rounds_of_starts_not_attempts(results: Path) -> None:
+    served = [job for job in account_of(results).jobs if job.rule == "serve" and job.standing == "current"]
+    starts = len([job for job in served if (job.experiment, job.recipe, job.seed) == ("support", "baseline", 1)])
+    task = boamps(results)["support-baseline-seed-1-serve"]["task"]
+    assert task["taskDescription"].startswith(f"measured rounds alone; starts of the server: {starts}")
+    properties = activities(results, "support-baseline-seed-1")["inference"]["properties"]
+    found = {one["name"]: one["value"] for one in properties}
+    assert found["greenllm:starts of the server"] == str(starts)
+    assert "greenllm:attempts" not in found
+
+
 # Hugging Face.
 
 
@@ -241,6 +253,22 @@ def test_a_model_card_has_the_emissions_of_making_the_model(results: Path) -> No
     assert emissions["emissions"] == pytest.approx(expected.value, rel=1e-5)
     assert emissions["training_type"] == "pre-training"
     assert "Environmental Impact" in card.text
+
+
+def test_a_model_card_has_the_hours_of_making_the_model_once(tmp_path: Path) -> None:
+    study = Simulation(tmp_path, config())
+    study.prepare("support")
+    study.job("train", 3600, 1.9, status="failed", experiment="support", recipe="baseline", seed=1)
+    study.train("support", "baseline", 1, 7200)
+    study.evaluate("support", "baseline", 1, 0.9)
+    folder = accounted(study)
+    assert main(["export", str(folder), "--to", "model-card", "--to", "eu-ai-act", "--out", str(tmp_path / "x")]) == 0
+    (hours,) = re.findall(
+        r"Hours used\W+([0-9.]+)", (tmp_path / "x/model-card/support-baseline-seed-1/README.md").read_text()
+    )
+    assert float(hours) == pytest.approx(2, abs=0.01)
+    form = read(tmp_path / "x/eu-ai-act/support-baseline-seed-1.json")["items"]
+    assert any("Attempts counted: 2 " in (item["note"] or "") for item in form), "where all attempts count"
 
 
 # CodeCarbon.
@@ -466,6 +494,20 @@ def test_parts_of_a_training_on_other_hosts_run_at_the_same_time(tmp_path: Path)
     training = activities(folder, "support-baseline-seed-1")["training"]
     assert {"name": "greenllm:attempts", "value": "1"} in training["properties"]
     assert boamps(folder)["support-baseline-seed-1-train"]["measures"][0]["measurementDuration"] == pytest.approx(60)
+
+
+def test_unknown_tokens_are_not_counted_as_none(tmp_path: Path) -> None:
+    folder = small_study(tmp_path, MODELLED, PARAMETERS)
+    path = folder / "account/account.json"
+    account = read(path)
+    for model in account["models"]:
+        if model["serving"]:
+            model["serving"]["prompt_tokens"] = None
+    path.write_text(json.dumps(account))
+    assert main(["export", str(folder), "--to", "eu-ai-act"]) == 0
+    found = items(folder, "support-baseline-seed-1")
+    for name in (ITEMS[5], ITEMS[6]):
+        assert found[name]["value"].startswith("N/A: ")
 
 
 # AI Energy Score.

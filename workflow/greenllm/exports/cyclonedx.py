@@ -131,14 +131,15 @@ def _consumption(activity: str, stage: Stage, site: Consequences) -> Json:
     cost = stage.energy_J and {"value": kWh(stage.energy_J).value, "unit": "kWh"}
     carbon = site.carbon_g(stage)
     grid = "unknown" if site.grid is None else f"{site.grid.place}, {site.grid.year or 'year unknown'}"
-    answered = stage.served.answered if isinstance(stage, Serving) else None
+    serving = stage if isinstance(stage, Serving) else None
     facts = {
         "stage": stage.name,
         "recipe": stage.recipe,
-        "attempts": len(stage.attempts),
+        "attempts": None if serving else len(stage.attempts),
+        "starts of the server": serving and serving.starts,
         "how known": stage.quality,
         "method": stage.method,
-        "requests answered": answered,
+        "requests answered": serving and serving.served.answered,
     }
     return known(
         activity=activity,

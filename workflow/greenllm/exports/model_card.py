@@ -4,14 +4,15 @@ Fields: https://huggingface.co/docs/hub/model-cards-co2 (emissions in g CO2e, of
 section of the hub's template. A bundle is made before its energy is known, so its own card has neither.
 """
 
+from collections.abc import Iterator
 from pathlib import Path
 
-from greenllm.account.document import Account, JobRow
+from greenllm.account.document import Account
 from greenllm.comparison.rows import ModelRow
 from greenllm.estimate import Interval, PartialInterval
 from greenllm.exports.consequences import Consequences, consequences
 from greenllm.exports.form import DoesNotApplyError, Exported, Files, Form, known
-from greenllm.exports.stages import CHECKED, Stage, kWh, model_name, serving_of, stages_of, starts_from, version_of
+from greenllm.exports.stages import Stage, kWh, model_name, serving_of, starts_from, version_of
 from greenllm.files import read_json
 from greenllm.footprint.carbon import GridFactor
 from greenllm.model_folder.manifest import FILE as MANIFEST
@@ -59,10 +60,10 @@ def _manifest(bundle: Path, model: ModelRow) -> Manifest:
 
 
 def _impact(account: Account, model: ModelRow, site: Consequences) -> EnvironmentalImpact:
-    """Return the impact of making the model (every attempt of it and its ancestors), and of a request to it."""
-    making = [stage for stage in stages_of(account, model) if stage.name not in CHECKED]
+    """Return the impact of making the model and its ancestors once, and of a request to it."""
+    making = list(_making(account, model))
     cost = model.cost_to_produce.energy_J
-    once = Stage("making", model.recipe, _once(account, model))
+    once = Stage("making", model.recipe, tuple(job for stage in making for job in stage.jobs))
     carbon, boundary = None if cost is None else site.carbon_g(once), site.boundary(once)
     hardware = _hardware(making)
     # "Germany (DEU)": the mean of the world and the user's own factor say no place.
@@ -96,10 +97,10 @@ def _impact(account: Account, model: ModelRow, site: Consequences) -> Environmen
     return EnvironmentalImpact(metadata, rows)
 
 
-def _once(account: Account, model: ModelRow) -> tuple[JobRow, ...]:
-    """Return the attempts that producing the model once took."""
-    ids = [one for step in model.cost_to_produce.steps for one in step.ids]
-    return tuple(account.jobs_by_id[one] for one in ids)
+def _making(account: Account, model: ModelRow) -> Iterator[Stage]:
+    """Yield the stages of producing the model once, each with the attempts that it took."""
+    for step in model.cost_to_produce.steps:
+        yield Stage(step.rule, step.recipe, tuple(account.jobs_by_id[one] for one in step.ids))
 
 
 def _training_type(account: Account, model: ModelRow, making: list[Stage]) -> str | None:

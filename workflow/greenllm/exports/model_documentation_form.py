@@ -159,17 +159,19 @@ def _inference(account: Account, model: ModelRow) -> Iterator[Item]:
     name = "Benchmarked amount of computation used for inference"
     method = "Measurement methodology (computation used for inference)"
     serving = serving_of(account, model)
-    if serving is None or model.flops_per_token is None or serving.served.completion_tokens is None:
+    read, generated = (
+        (serving.served.prompt_tokens, serving.served.completion_tokens) if serving is not None else (None, None)
+    )
+    if serving is None or model.flops_per_token is None or read is None or generated is None:
         reason = "it was not served under a meter" if serving is None else "its operations or tokens were not counted"
         yield Item(ENERGY, name, f"{ABSENT}: {reason}", BOTH)
         yield Item(ENERGY, method, f"{ABSENT}: {reason}", ("AIO",))
         return
     served = serving.served
-    prompts, generated = served.prompt_tokens or 0, served.completion_tokens or 0
-    yield Item(ENERGY, name, _scientific(model.flops_per_token * (prompts + generated), "FLOP"), BOTH)
+    yield Item(ENERGY, name, _scientific(model.flops_per_token * (read + generated), "FLOP"), BOTH)
     devices = ", ".join(dict.fromkeys(f"{part.component} {part.device}" for part in serving.parts))
     text = (
-        f"Answering {served.answered:,} requests, reading {prompts:,} tokens and generating {generated:,}, "
+        f"Answering {served.answered:,} requests, reading {read:,} tokens and generating {generated:,}, "
         f"on {devices}; "
         f"{_scientific(model.flops_per_token, 'FLOP')} for each token, attention's growth with length left out."
     )

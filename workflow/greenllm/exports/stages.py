@@ -158,6 +158,11 @@ class Serving(Stage):
     served: ServedModel
     around: tuple[JobRow, ...]
 
+    @property
+    def starts(self) -> int:
+        """How often the server was started for these rounds."""
+        return sum(job.standing == "current" for job in self.jobs)
+
     @cached_property
     def energy_J(self) -> Interval | None:
         """The energy of the rounds at the concurrency that is compared."""
