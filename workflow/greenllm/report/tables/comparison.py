@@ -82,7 +82,7 @@ def comparison(account: Account) -> Table:
             Column("metric", "Metric"),
             Column(
                 "quality", "Quality", "1", "interval", UNKNOWN,
-                formula=noted("mean of the metric over examples and seeds; interval: bootstrap over the examples"),
+                formula=noted("the metric over all examples, mean over seeds; interval: bootstrap over the examples"),
             ),
             Column(
                 "energy_per_request_J", "Per request", "J", "interval", UNKNOWN, factors=measured,

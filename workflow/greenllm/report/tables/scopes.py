@@ -47,6 +47,7 @@ class ScopeRow:
 
 def _scopes(account: Account, footprint: Footprint) -> list[ScopeRow]:
     total, site = footprint.total, footprint.site
+    embodied = "" if total.embodied_g else "; ".join(dict.fromkeys(total.unknown)) or text("embodied carbon is unknown")
     accelerators = any(part.component == "gpu" for job in account.jobs for part in job.components)
     return [
         ScopeRow(
@@ -72,15 +73,13 @@ def _scopes(account: Account, footprint: Footprint) -> list[ScopeRow]:
             marginal_g=total.marginal_carbon_g,
             water_L=total.water_L,
             cost=total.cost,
-            why=why_unknown(site, "pue", "market_carbon", "wue", "grid_water", "price"),
+            why=why_unknown(site, "grid_carbon", "pue", "market_carbon", "wue", "grid_water", "price"),
         ),
         ScopeRow(
             counted=text("with the making of the equipment (embodied)"),
             known=("carbon_g",),
             carbon_g=total.total_g,
-            why=""
-            if total.embodied_g
-            else "; ".join(dict.fromkeys(total.unknown)) or text("embodied carbon is unknown"),
+            why="; ".join(filter(None, (why_unknown(site, "grid_carbon", "pue"), embodied))),
         ),
     ]
 
