@@ -105,6 +105,9 @@ def main() -> int:
     parser.add_argument("--max-tokens", type=int, default=12, help="largest number of tokens of an answer")
     parser.add_argument("--concurrency", type=int, nargs="+", default=[1, 8], help="requests in flight")
     arguments = parser.parse_args()
+    for name in ("starts", "pairs", "requests"):
+        if getattr(arguments, name) < 1:
+            parser.error(f"--{name} {getattr(arguments, name)}: expected at least 1")
     measured: dict[int, list[list[list[tuple[float, float]]]]] = {many: [] for many in arguments.concurrency}
     with tempfile.TemporaryDirectory() as name:
         bundle = arguments.bundle

@@ -88,8 +88,11 @@ async def measure(pairs: int) -> tuple[float, list[float], float]:
 def main() -> int:
     """Measure, print, and compare with the target."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--pairs", type=int, default=600)
-    off_us, more_us, thread_us = asyncio.run(measure(parser.parse_args().pairs))
+    parser.add_argument("--pairs", type=int, default=600, help=f"pairs of blocks, at least {BATCHES} (default: 600)")
+    pairs = parser.parse_args().pairs
+    if pairs < BATCHES:
+        parser.error(f"--pairs {pairs}: expected at least {BATCHES}, one for each batch of the interval")
+    off_us, more_us, thread_us = asyncio.run(measure(pairs))
     batches = [mean(more_us[place::BATCHES]) for place in range(BATCHES)]
     cost_us, half_us = mean(batches), halfwidth(batches)
     print(

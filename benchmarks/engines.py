@@ -26,7 +26,7 @@ import signal
 import statistics
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
@@ -104,14 +104,19 @@ class Start:
 
 @dataclass(frozen=True)
 class Row:
-    """A measured engine: its threads, its starts, and the text of each answer by prompt."""
+    """A measured engine: its threads, its starts, and the text of each answer by prompt.
+
+    `tokens` is the mean of an answer, None where the server did not count those of one; `quality` says how the energy
+    was found.
+    """
 
     engine: str
     threads: int
     starts: Sequence[Start]
-    tokens: float
+    tokens: float | None
     texts: Mapping[str, str]
     failure: str | None = None
+    quality: str | None = None
 
     @cached_property
     def cpu_s(self) -> float:
@@ -296,7 +301,7 @@ def _measured(
     try:
         measurement.measure(lambda measurement: measurement.planned)
     except UserError as error:
-        return [Row(one.recipe, threads[one.name].threads, [], 0, {}, str(error)) for one in contenders]
+        return [Row(one.recipe, threads[one.name].threads, [], None, {}, str(error)) for one in contenders]
     attempts = {attempt.id: attempt for attempt in read_attempts(arguments.out / "ledger")[0]}
     return [_row(measurement, one, around, attempts, arguments.max_tokens) for one in contenders]
 
@@ -312,7 +317,7 @@ def _row(
     rounds = measured.rounds.get(1, [])
     answers = [answer for one in rounds for answer in one.sent.answered]
     if measured.failure is not None or not answers:
-        return Row(contender.recipe, measured.threads.threads, [], 0, {}, measured.failure or "no answers")
+        return Row(contender.recipe, measured.threads.threads, [], None, {}, measured.failure or "no answers")
     energies = round_energies(measured, rounds, around.turns)
     cpu_s = per_unit((one.start, _cpu_s(one, attempts), len(one.sent.answered)) for one in rounds)
     energy_J = {}
@@ -320,9 +325,11 @@ def _row(
         spent = [(one.start, energy.value if energy else 0.0) for one, energy in zip(rounds, energies, strict=True)]
         energy_J = per_unit((*pair, len(one.sent.answered)) for pair, one in zip(spent, rounds, strict=True))
     starts = [Start(energy_J.get(start), spent_s) for start, spent_s in cpu_s.items()]
-    tokens = statistics.mean(_tokens(answer, max_tokens) for answer in answers)
     texts = {answer.id: answer.text for answer in answers}
-    return Row(contender.recipe, measured.threads.threads, starts, tokens, texts)
+    quality = _quality(attempts[str(one.serve_id)] for one in rounds)
+    return Row(
+        contender.recipe, measured.threads.threads, starts, mean_tokens(answers, max_tokens), texts, quality=quality
+    )
 
 
 def _cpu_s(one: PlacedRound, attempts: Mapping[str, Attempt]) -> float:
@@ -332,26 +339,39 @@ def _cpu_s(one: PlacedRound, attempts: Mapping[str, Attempt]) -> float:
     return float(used_s[1] - used_s[0])
 
 
-def _tokens(answer: Answered, max_tokens: int) -> int:
-    """Return an answer's tokens. llama.cpp's server does not count those of a stream; one without a limit has all."""
-    if answer.tokens is not None:
-        return answer.tokens
-    return max_tokens if answer.finish_reason == "length" else 0
+def _quality(attempts: Iterable[Attempt]) -> str | None:
+    """Return how the energy of servers on processors was found; None if no sensor could be read."""
+    sensors = [sensor for attempt in attempts for sensor in attempt.sensors if sensor.component in ("cpu", "dram")]
+    found = {sensor.quality for sensor in sensors if sensor.terms}
+    return "partly modelled" if len(found) > 1 else next(iter(found), None)
+
+
+def mean_tokens(answers: Sequence[Answered], max_tokens: int) -> float | None:
+    """Return the mean of the tokens of answers, None if those of one are unknown.
+
+    llama.cpp's server does not count those of a stream; an answer that its limit has ended has as many as that.
+    """
+    counted = [
+        max_tokens if answer.tokens is None and answer.finish_reason == "length" else answer.tokens
+        for answer in answers
+    ]
+    known = [tokens for tokens in counted if tokens is not None]
+    return statistics.mean(known) if known and len(known) == len(counted) else None
 
 
 def _report(rows: Sequence[Row], missing: Mapping[str, str], out: Path) -> int:
     """Print the tables, write them and all starts, and return the exit status."""
     by_name = {row.engine: row for row in rows}
     theirs, reference = by_name.get(THEIRS), by_name.get(REFERENCE)
-    headers = ["server", "threads", "tokens an answer", "CPU s an answer", "J an answer (modelled)"]
+    headers = ["server", "threads", "tokens an answer", "CPU s an answer", "J an answer"]
     headers += [f"CPU s: times less than {THEIRS}", "J: times less", f"answers as {REFERENCE}"]
     table = [
         [
             row.engine,
             row.threads,
-            f"{row.tokens:.1f}",
+            "unknown" if row.tokens is None else f"{row.tokens:.1f}",
             f"{row.cpu_s:.3f}",
-            "unknown" if row.energy_J is None else f"{row.energy_J:.2f}",
+            "unknown" if row.energy_J is None else f"{row.energy_J:.2f} ({row.quality})",
             _shown(row, theirs, "cpu_s"),
             _shown(row, theirs, "energy_J"),
             _same(row, reference),

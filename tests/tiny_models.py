@@ -46,6 +46,30 @@ def make_fp32(folder: Path, *, size: "Size | str" = "tiny") -> Path:
     return folder
 
 
+def make_gpt2(folder: Path) -> Path:
+    """Write the transformers folder of a GPT-2, which has learned a fixed number of positions."""
+    import torch
+    from transformers import GPT2Config, GPT2LMHeadModel
+
+    from greenllm.config.models import TokenizerSettings
+    from greenllm.data.tokenizer import save_tokenizer, train_tokenizer
+    from greenllm.model_folder.manifest import Manifest
+
+    tokenizer = train_tokenizer(TEXTS * 3, TokenizerSettings(vocabulary=600))
+    config = GPT2Config(
+        vocab_size=tokenizer.get_vocab_size(), n_positions=CONTEXT, n_embd=32, n_layer=2, n_head=2, eos_token_id=1,
+        bos_token_id=1,
+    )  # fmt: skip
+    torch.manual_seed(0)
+    model = GPT2LMHeadModel(config)
+    with torch.no_grad():
+        model.get_input_embeddings().weight[:3] = 0  # as of `make_fp32`
+    model.save_pretrained(folder)
+    save_tokenizer(tokenizer, folder)
+    Manifest(engine="transformers", precision="fp32", context=CONTEXT).write(folder)
+    return folder
+
+
 def make_int8(fp32: Path, folder: Path) -> Path:
     """Write the onnxruntime-genai folder of a model, as `greenllm compress` does."""
     return compress(fp32, folder, "quantize: int8")

@@ -13,6 +13,8 @@ import pytest
 from hardware.simulated import clean_environment
 from tiny_models import make_fp32
 
+from greenllm.load.rounds import Answered
+
 BENCHMARK = Path(__file__).parents[2] / "benchmarks/engines.py"
 STAND_IN = Path(__file__).parents[1] / "openai_stand_in.py"
 SHORT = ["--threads", "1", "--starts", "2", "--rounds", "2", "--requests", "2", "--words", "4", "--max-tokens", "4"]
@@ -46,6 +48,8 @@ def test_servers_are_compared_and_one_that_takes_less_than_ours_is_named(tmp_pat
         assert len(row["starts"]) == 2
         assert all(start["energy_J"] > 0 and start["cpu_s"] >= 0 for start in row["starts"])
         assert row["texts"]
+        assert row["quality"] in ("measured", "modelled", "partly modelled")
+        assert f"({row['quality']})" in done.stdout
     assert all(start["cpu_s"] > 0 for start in rows["ONNX Runtime int8"]["starts"])
 
 
@@ -83,6 +87,12 @@ def test_threads_are_chosen_by_energy_only_where_that_of_all_is_known(
     one = engines.Row("ours", 1, [engines.Start(0.5, 3.0)], 16.0, {})
     two = engines.Row("ours", 2, [engines.Start(energy_J, 1.0)], 16.0, {})
     assert engines.cheapest([one, two]).threads == threads
+
+
+def test_tokens_that_a_server_does_not_count_are_unknown(engines: ModuleType) -> None:
+    counted, limited = Answered("1", tokens=3), Answered("2", finish_reason="length")
+    assert engines.mean_tokens([counted, limited], 5) == 4
+    assert engines.mean_tokens([counted, Answered("3", finish_reason="stop")], 5) is None
 
 
 def test_a_file_that_is_not_there_is_refused_in_one_line(tmp_path: Path) -> None:

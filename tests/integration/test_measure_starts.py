@@ -91,6 +91,25 @@ def test_the_spread_in_the_first_stage_determines_how_often_servers_are_started(
     assert (expected > FIRST) is (narrow < 2)  # the endpoints differ enough for a second stage
 
 
+def test_a_start_takes_the_time_of_its_rounds_at_all_concurrencies(endpoints: None, tmp_path: Path) -> None:
+    most_s = 1.0
+    options: dict[str, Any] = {"starts": FIRST, "rounds": FIRST, "requests": FIRST, "concurrency": [1, 2]}
+    done = measure(tmp_path, list(WAITS_s), narrow=0.0001, most_s=most_s, **options)
+    assert done.returncode == 0, done.stderr
+    found = json.loads((tmp_path / "measurement.json").read_text())
+    windows = [
+        one["window"]
+        for server in found["servers"]
+        for point in server["points"]
+        for one in point["rounds"]
+        if one["start"] < FIRST
+    ]
+    assert len(windows) == 2 * 2 * FIRST
+    lasted_s = sum(one["monotonic_end_s"] - one["monotonic_start_s"] for one in windows)
+    assert found["planned"]["starts"] == int(most_s / (lasted_s / 2 / FIRST))
+    assert "no more fit into deploy.most_s" in found["planned"]["reason"]
+
+
 def test_without_a_ratio_the_first_stage_is_all(bundles: Bundles, tmp_path: Path) -> None:
     bundles(["only"])
     found = measured(tmp_path, ["only"], starts=2, rounds=2, requests=2, narrow=0.01)

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tiny_models import CONTEXT, PROMPTS
+from tiny_models import CONTEXT, PROMPTS, make_gpt2
 from tokenizers import Tokenizer
 
 from greenllm.engines import Engine, Likelihood, Prompt, PromptError, PromptTooLong, ScoresTexts, load_engine
@@ -183,6 +183,15 @@ def test_an_answer_ends_with_the_context_also_beside_a_longer_prompt(engine: Eng
             assert answer.tokens == min(asked, CONTEXT - answer.prompt_tokens)
             # After some dozens of tokens, rounding may change an answer, because the weights are noise.
             assert answer.text[:20] == engine.generate([prompt], asked)[0].text[:20]
+
+
+def test_an_answer_that_ends_with_the_context_leaves_a_longer_one_of_learned_positions(tmp_path: Path) -> None:
+    engine = load_engine(make_gpt2(tmp_path), threads=1, device="cpu")
+    ids = [10 + index for index in range(CONTEXT)]
+    prompts = [Prompt("long", ids[: CONTEXT - 4]), Prompt("short", ids[:4])]
+    alone = [engine.generate([prompt], 50)[0] for prompt in prompts]
+    assert [answer.tokens for answer in alone] == [4, 50]
+    assert [answer.tokens for answer in engine.generate(prompts, 50)] == [4, 50]
 
 
 def test_the_pieces_while_generating_join_to_the_answer(engine: Engine) -> None:

@@ -1,6 +1,8 @@
-"""The verdict of `benchmarks/answer_energy.py`."""
+"""`benchmarks/answer_energy.py` and `answer_energy_alone.py`: the verdict, and what they refuse."""
 
 import importlib.util
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -28,3 +30,11 @@ def test_a_target_is_met_or_missed_by_the_whole_interval(
     benchmark = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(benchmark)
     assert benchmark.verdict_of(cost_percent, half_percent) == verdict
+
+
+@pytest.mark.parametrize(("name", "pairs", "least"), [("answer_energy", 0, 1), ("answer_energy_alone", 5, 10)])
+def test_too_few_pairs_are_refused_in_one_line(name: str, pairs: int, least: int) -> None:
+    command = [sys.executable, str(BENCHMARK.with_name(f"{name}.py")), "--pairs", str(pairs)]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 2
+    assert f"--pairs {pairs}: expected at least {least}" in done.stderr.splitlines()[-1]

@@ -4,6 +4,7 @@ import csv
 import json
 import math
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -20,9 +21,21 @@ from cyclonedx.schema import SchemaVersion
 from cyclonedx.validation.json import JsonStrictValidator
 from huggingface_hub import ModelCard
 from rocrate.rocrate import ROCrate
-from simulated_study import GPU, GPU_GAIN, MODELLED, PARAMETERS, UNKNOWN, Simulation, config, whole_study
+from simulated_study import (
+    GPU,
+    GPU_GAIN,
+    MODELLED,
+    PARAMETERS,
+    RAPL,
+    RAPL_GAIN,
+    UNKNOWN,
+    Simulation,
+    config,
+    whole_study,
+)
 
 from greenllm.account.document import Account
+from greenllm.account.footprint_document import Footprint
 from greenllm.cli import main
 from greenllm.estimate import PartialInterval
 from greenllm.exports.consequences import Coefficient, Consequences, consequences
@@ -44,7 +57,7 @@ def accounted(study: Simulation) -> Path:
 def small_study(results: Path, sensors: list[dict[str, Any]], parameters: dict[str, Any], **sections: Any) -> Path:
     """Make a study of one experiment on a host with these sensors; every job that may use its GPU does."""
     settings = config(**sections)
-    study = Simulation(results, settings, sensors, parameters, uses_gpu=lambda rule, recipe: True)
+    study = Simulation(results, settings, sensors, parameters, memory_B=8e9, uses_gpu=lambda rule, recipe: True)
     study.prepare("support")
     study.train("support", "baseline", 1)
     study.evaluate("support", "baseline", 1, 0.9)
@@ -206,6 +219,17 @@ def test_boamps_quality_follows_from_the_interval(tmp_path: Path) -> None:
         assert boamps(folder)["support-baseline-seed-1-train"].get("quality") == quality
 
 
+def test_a_serving_is_rounds_of_starts_not_attempts(results: Path) -> None:
+    served = [job for job in account_of(results).jobs if job.rule == "serve" and job.standing == "current"]
+    starts = len([job for job in served if (job.experiment, job.recipe, job.seed) == ("support", "baseline", 1)])
+    task = boamps(results)["support-baseline-seed-1-serve"]["task"]
+    assert task["taskDescription"].startswith(f"measured rounds alone; starts of the server: {starts}")
+    properties = activities(results, "support-baseline-seed-1")["inference"]["properties"]
+    found = {one["name"]: one["value"] for one in properties}
+    assert found["greenllm:starts of the server"] == str(starts)
+    assert "greenllm:attempts" not in found
+
+
 # Hugging Face.
 
 
@@ -229,6 +253,22 @@ def test_a_model_card_has_the_emissions_of_making_the_model(results: Path) -> No
     assert emissions["emissions"] == pytest.approx(expected.value, rel=1e-5)
     assert emissions["training_type"] == "pre-training"
     assert "Environmental Impact" in card.text
+
+
+def test_a_model_card_has_the_hours_of_making_the_model_once(tmp_path: Path) -> None:
+    study = Simulation(tmp_path, config())
+    study.prepare("support")
+    study.job("train", 3600, 1.9, status="failed", experiment="support", recipe="baseline", seed=1)
+    study.train("support", "baseline", 1, 7200)
+    study.evaluate("support", "baseline", 1, 0.9)
+    folder = accounted(study)
+    assert main(["export", str(folder), "--to", "model-card", "--to", "eu-ai-act", "--out", str(tmp_path / "x")]) == 0
+    (hours,) = re.findall(
+        r"Hours used\W+([0-9.]+)", (tmp_path / "x/model-card/support-baseline-seed-1/README.md").read_text()
+    )
+    assert float(hours) == pytest.approx(2, abs=0.01)
+    form = read(tmp_path / "x/eu-ai-act/support-baseline-seed-1.json")["items"]
+    assert any("Attempts counted: 2 " in (item["note"] or "") for item in form), "where all attempts count"
 
 
 # CodeCarbon.
@@ -285,6 +325,21 @@ def require_checklist(report: dict[str, Any]) -> None:
     assert report["measured"]["from"] < report["measured"]["until"]
 
 
+def test_the_energy_of_a_score_is_measured_only_if_all_of_it_is(results: Path) -> None:
+    qualities = {part.quality for job in account_of(results).jobs for part in job.components if part.energy_J}
+    expected = "measured" if qualities == {"measured"} else "modeled"
+    for report in reports(results):
+        assert {part["methodologies"]["E"] for part in report["components"]} == {expected}
+        assert report["methodologies"]["E"] == expected
+        assert report["methodologies"]["M"] is None
+
+
+def test_the_energy_of_a_host_whose_sensors_all_count_is_measured(tmp_path: Path) -> None:
+    folder = small_study(tmp_path, [RAPL], RAPL_GAIN)
+    assert main(["export", str(folder), "--to", "sci"]) == 0
+    assert {report["methodologies"]["E"] for report in reports(folder)} == {"measured"}
+
+
 def test_each_sci_report_meets_the_checklist(exported: Path) -> None:
     account = account_of(exported)
     names = [report["name"] for report in reports(exported)]
@@ -326,7 +381,8 @@ def test_with_embodied_carbon_a_report_is_an_sci_and_its_parts_sum(results: Path
     consumer, provider = found
     assert consumer["breakdown"]["embodied"]["value"] == pytest.approx(0.1)
     assert model.parameters is not None
-    jobs = {"collect": 1, "preprocess": 1, "train baseline": 0, "compress int8": 1, "evaluate int8": 1}
+    stages = ("collect", "preprocess", "compress int8", "evaluate int8", "evaluate baseline")
+    jobs = {**dict.fromkeys(stages, 1), "train baseline": 0}
     jobs["train baseline"] = sum(
         job.rule == "train" and job.experiment == "support" and job.seed == 1 for job in account.jobs
     )
@@ -417,6 +473,41 @@ def test_the_form_separates_the_accelerators_energy(with_gpu: Path) -> None:
     hosts = next(item for name, item in found.items() if name.startswith("Amount of energy used for training (hosts"))
     assert hosts["note"] == "estimated", "its processor is modelled"
     assert "GPU days" in found["Training time (hardware days)"]["value"]
+
+
+def test_parts_of_a_training_on_other_hosts_run_at_the_same_time(tmp_path: Path) -> None:
+    study = Simulation(tmp_path, config())
+    second = Simulation(tmp_path, study.config, host="node2")
+    names: dict[str, Any] = {"experiment": "support", "recipe": "baseline", "seed": 1}
+    study.prepare("support")
+    began_s = study.now_s
+    study.train("support", "baseline", 1)
+    trained = max(path.stem for path in tmp_path.glob("ledger/node1/*.jsonl"))
+    second.job("train-node", 50, 1.5, parent=trained, at_s=began_s + 2, **names)
+    study.evaluate("support", "baseline", 1, 0.9)
+    folder = accounted(study)
+    assert main(["export", str(folder), "--to", "all"]) == 0
+    found = items(folder, "support-baseline-seed-1")
+    assert number(found["Training time (wall clock days)"]) == pytest.approx(60 / 86400, rel=0.05)
+    assert "Attempts counted: 1 " in str(found["Training time (wall clock days)"]["note"])
+    assert number(found["Training time (hardware days)"]) == pytest.approx(110 / 86400, rel=0.05)
+    training = activities(folder, "support-baseline-seed-1")["training"]
+    assert {"name": "greenllm:attempts", "value": "1"} in training["properties"]
+    assert boamps(folder)["support-baseline-seed-1-train"]["measures"][0]["measurementDuration"] == pytest.approx(60)
+
+
+def test_unknown_tokens_are_not_counted_as_none(tmp_path: Path) -> None:
+    folder = small_study(tmp_path, MODELLED, PARAMETERS)
+    path = folder / "account/account.json"
+    account = read(path)
+    for model in account["models"]:
+        if model["serving"]:
+            model["serving"]["prompt_tokens"] = None
+    path.write_text(json.dumps(account))
+    assert main(["export", str(folder), "--to", "eu-ai-act"]) == 0
+    found = items(folder, "support-baseline-seed-1")
+    for name in (ITEMS[5], ITEMS[6]):
+        assert found[name]["value"].startswith("N/A: ")
 
 
 # AI Energy Score.
@@ -583,6 +674,75 @@ def test_carbon_follows_the_footprint_of_another_site(tmp_path: Path, capsys: py
     other = small_study(tmp_path / "other", [UNKNOWN], {})
     assert main(["export", str(other), "--to", "eu-ai-act", "--footprint", str(footprint)]) == 2
     assert "is of another account" in capsys.readouterr().err
+
+
+def footprint_beside(folder: Path, *options: str) -> Footprint:
+    """Make the footprint of a study's account, as the workflow does."""
+    out = folder / "account/footprint.json"
+    assert main(["footprint", str(folder), "--draws", "500", "--out", str(out), *options]) == 0
+    return Footprint.read(out)
+
+
+def test_carbon_is_that_of_the_footprint_with_idle_energy_and_the_same_in_all_forms(tmp_path: Path) -> None:
+    folder = small_study(tmp_path / "study", MODELLED, PARAMETERS)
+    footprint, account = footprint_beside(folder), account_of(folder)
+    grams = {job.id: job.carbon_g.value for job in footprint.jobs if job.carbon_g}
+    total = footprint.total
+    assert total.carbon_g is not None
+    assert total.idle_J is not None
+    assert total.idle_J.value > 0
+    assert main(["export", str(folder), "--to", "all"]) == 0
+
+    rows = pd.read_csv(folder / "exports/codecarbon/emissions.csv")
+    assert rows.emissions.sum() * 1000 == pytest.approx(total.carbon_g.value)
+    training = next(job for job in account.jobs if job.rule == "train")
+    found = activities(folder, "support-baseline-seed-1")["training"]
+    assert found["co2CostEquivalent"]["value"] * 1e6 == pytest.approx(grams[training.id])
+    said = {one["name"]: one["value"] for one in found["properties"]}
+    assert "with its share of the hosts' idle energy" in said["greenllm:carbon:boundary"]
+    crate = ROCrate(str(folder / "exports/ro-crate"))
+    usages = crate.dereference(f"#job-{training.id}")["resourceUsage"]
+    carbon = next(one for one in usages if one["name"] == "carbon")
+    assert float(carbon["value"]) == pytest.approx(grams[training.id])
+    model = next(one for one in account.models if one.recipe == "int8")
+    card = ModelCard.load(folder / "exports/model-card/support-int8-seed-1/README.md")
+    once_g = math.fsum(grams[one] for step in model.cost_to_produce.steps for one in step.ids)
+    assert card.data.to_dict()["co2_eq_emissions"]["emissions"] == pytest.approx(once_g, rel=1e-5)
+
+
+def test_a_provider_score_is_that_of_the_footprint(tmp_path: Path) -> None:
+    folder = small_study(tmp_path / "study", MODELLED, PARAMETERS)
+    scores = {
+        one.recipe: one
+        for one in footprint_beside(folder).scores
+        if (one.experiment, one.score, one.unit) == ("support", "provider", "billion parameter")
+    }
+    assert set(scores) == {"baseline", "int8"}
+    assert main(["export", str(folder), "--to", "sci"]) == 0
+    for report in reports(folder):
+        if report["name"].startswith("SCI for AI, provider"):
+            score = scores.pop(report["application"]["name"].split("-")[1])
+            assert score.value_g is not None
+            assert score.operational_g is not None
+            assert report["score"]["value"] == pytest.approx(score.value_g.value)
+            assert report["breakdown"]["operational"]["value"] == pytest.approx(score.operational_g.value)
+            assert "with its share of the hosts' idle energy" in report["boundary"]
+            factors = {one["name"]: one["value"] for one in report["coefficients"]}
+            for part in report["components"]:
+                site_kWh = part["energy_kWh"] * factors["PUE"]
+                operational_g = site_kWh * factors["I: carbon intensity of electricity"]
+                count = report["functionalUnit"]["count"]
+                assert part["operational"]["value"] == pytest.approx(operational_g / count), "O is E times I"
+    assert not scores
+
+
+def test_without_a_footprint_carbon_says_that_idle_energy_is_left_out(results: Path) -> None:
+    provider = next(one for one in reports(results) if one["name"].startswith("provider"))
+    assert "without the hosts' idle energy" in provider["boundary"]
+    assert any("idle energy is left out" in line for line in provider["assumptions"])
+    training = activities(results, "support-baseline-seed-1")["training"]
+    said = {one["name"]: one["value"] for one in training["properties"]}
+    assert "without the hosts' idle energy" in said["greenllm:carbon:boundary"]
 
 
 def test_without_any_energy_each_form_says_why_and_none_has_a_zero(

@@ -298,6 +298,58 @@ def test_equipment_of_the_users_own_comes_first() -> None:
     assert values["NVIDIA L4"] == (181, 4)
 
 
+@pytest.mark.parametrize(
+    ("kind", "device"),
+    [("gpu", "NVIDIA A100-SXM4-80GB"), ("gpu", "Tesla V100-SXM2-32GB"), ("processor", "Intel Xeon E5-2690")],
+)
+def test_a_device_may_be_named_as_its_driver_says_it(kind: Any, device: str) -> None:
+    hardware = {device: OwnEquipment(kind=kind, embodied_kg=50, life_years=4, source="our supplier")}
+    found = {one.name: one for one in equipment_of(hardware, [device] if kind == "gpu" else [], 2026)}[device]
+    assert found.embodied is not None
+    assert found.life is not None
+    assert (found.embodied.value, found.life.value) == (50, 4)
+
+
+def test_of_the_users_names_the_closest_one_counts() -> None:
+    hardware = {
+        "NVIDIA A100": OwnEquipment(embodied_kg=500, life_years=4, source="our supplier"),
+        "NVIDIA A100 80GB": OwnEquipment(embodied_kg=501, source="our supplier"),
+        "NVIDIA": OwnEquipment(kind="processor", embodied_kg=50, source="our supplier"),
+    }
+    devices = ["NVIDIA A100-SXM4-80GB", "NVIDIA A100-PCIE-40GB", "NVIDIA L4"]
+    found = {one.name: one for one in equipment_of(hardware, devices, 2026)}
+    embodied_kg = {name: one.embodied.value for name, one in found.items() if one.embodied is not None}
+    life_years = {name: one.life.value for name, one in found.items() if one.life is not None}
+    assert [embodied_kg[name] for name in devices] == [501, 500, 181]
+    assert [life_years[name] for name in devices[:2]] == [4, 4]
+
+
+def test_equipment_and_contracts_of_own_tables_come_first(tmp_path: Path) -> None:
+    kg = {"unit": "kgCO2e", "low": "", "high": ""}
+    path = table(
+        tmp_path / "own.csv",
+        {**kg, "name": "embodied gpu", "place": "A100", "value": "999"},
+        {**kg, "name": "embodied gpu", "place": "unknown", "value": "333"},
+        {**kg, "name": "embodied server", "place": "unknown", "value": "888"},
+        {**kg, "name": "life of server", "place": "unknown", "value": "8", "unit": "years"},
+        {"name": "market carbon", "place": "DEU", "value": "5", "low": "4", "high": "6"},
+    )
+    found = {
+        one.name: one
+        for one in equipment_of({}, ["NVIDIA A100-SXM4-80GB", "NVIDIA H100 PCIe", "Some Other Card"], 2026, (path,))
+    }
+    embodied_kg = {name: one.embodied.value for name, one in found.items() if one.embodied is not None}
+    assert embodied_kg["NVIDIA A100-SXM4-80GB"] == 999
+    assert embodied_kg["NVIDIA H100 PCIe"] == 273
+    assert embodied_kg["Some Other Card"] == 333
+    assert embodied_kg["server"] == 888
+    assert found["server"].life is not None
+    assert found["server"].life.value == 8
+    market = site_factors_of(Site(country="DEU", factor_tables=[str(path)]), 2026).market_carbon
+    assert market is not None
+    assert market.value == 5
+
+
 def test_kilograms_and_grams_of_equipment_are_questioned() -> None:
     with pytest.raises(UserError, match=r"hardware\.memory\.embodied_kg: .* not plausible"):
         equipment_of({"memory": OwnEquipment(embodied_kg=300, source="a shop")}, [], 2026)

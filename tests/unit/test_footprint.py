@@ -22,6 +22,7 @@ from greenllm.documents.prediction import Prediction
 from greenllm.errors import UserError
 from greenllm.estimate import Interval
 from greenllm.footprint.carbon import carbon_g, grid_factor
+from greenllm.footprint.factor_tables import COLUMNS
 from greenllm.footprint.grid_carbon import grid_carbon
 from greenllm.footprint.power_over_time import PowerCourse, series
 from greenllm.study.results import read_study
@@ -465,6 +466,23 @@ def test_an_own_factor_needs_its_source() -> None:
     assert (factor.value, factor.year, factor.outdated) == (30.0, 2025, False)
     with pytest.raises(UserError, match="carbon_source belong together"):
         grid_factor(Site(carbon_g_per_kWh=30.0), 2026)
+
+
+def test_an_own_factor_is_not_that_of_the_world(tmp_path: Path) -> None:
+    own: dict[str, Any] = {"carbon_g_per_kWh": 400, "carbon_source": "our supplier", "carbon_year": 2026}
+    study = Simulation(tmp_path, config(site=own))
+    study.prepare("support")
+    grid = accounted(study)["grid"]
+    assert (grid["place"], grid["year"], grid["years"]) == ("own factor", 2026, [2026, 2026])
+    factor = grid_factor(Site(country="DEU", **own), 2026)
+    assert factor is not None
+    assert (factor.place, factor.years) == ("Germany (DEU)", (2026, 2026))
+    row = ["grid carbon", "WORLD", "400", "300", "500", "ours", "gCO2e/kWh", "2025", "ours", "", "2026-11-29", ""]
+    path = tmp_path / "own.csv"
+    path.write_text(",".join(COLUMNS) + "\n" + ",".join(row) + "\n")
+    factor = grid_factor(Site(factor_tables=[str(path)]), 2026)
+    assert factor is not None
+    assert (factor.place, factor.years) == ("WORLD", (2025, 2025))
 
 
 def test_a_factor_of_zero_is_an_unknown() -> None:

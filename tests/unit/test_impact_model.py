@@ -13,6 +13,7 @@ from greenllm.footprint.draws import Draws, distributed
 from greenllm.footprint.embodied import Machine, Reservation
 from greenllm.footprint.factor import Factor
 from greenllm.footprint.site_factors import Equipment, SiteFactors
+from greenllm.footprint.widening import widening
 
 kWh = 3.6e6
 PARAMETERS = {
@@ -212,6 +213,20 @@ def test_a_distribution_in_the_wrong_order_is_refused() -> None:
 def reservation(**changes: Any) -> Reservation:
     given = {"cpus": 8.0, "memory_GB": 16.0, "gpus": ["H100", "H100"], "duration_s": 10.0, **changes}
     return Reservation(machine=Machine(cpus=32, packages=2, memory_GB=256.0), **given)
+
+
+def test_a_known_constant_narrows_an_interval_as_the_page_says() -> None:
+    """The page: by a constant of share s, an interval becomes the root of (1 - s) times as wide, in logarithms."""
+    draws = Draws()
+    ones = {name: distributed(draws.normal(name), 1, 1 / by, by) for name, by in (("first", 2), ("second", 3))}
+    product = ones["first"] * ones["second"]
+    for name, share in widening(product, ones, draws):
+        if name in ones:
+            width, left = (
+                float(np.diff(np.quantile(np.log(one), (0.025, 0.975)))[0]) for one in (product, product / ones[name])
+            )
+            assert left / width == pytest.approx((1 - share) ** 0.5, rel=0.02)
+    assert {name for name, _ in widening(product, ones, draws)} >= ones.keys()
 
 
 def test_reserved_hardware_counts_by_time_and_share() -> None:

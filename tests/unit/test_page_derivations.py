@@ -194,17 +194,32 @@ def a_day_J(one: Derivation) -> float:
 
 def score_g(one: Derivation) -> float:
     experiment, recipe, score, unit = one.row[:4]
-    if (score, unit) != ("consumer", "request"):
-        rows = one.read("account/footprint.json")["scores"]
-        found = next(
-            row for row in rows
-            if (row["experiment"], row["recipe"], row["score"], row["unit"]) == (experiment, recipe, score, unit)
-        )  # fmt: skip
+    rows = one.read("account/footprint.json")["scores"]
+    found = next(
+        row for row in rows
+        if (row["experiment"], row["recipe"], row["score"], row["unit"]) == (experiment, recipe, score, unit)
+    )  # fmt: skip
+    if score == "provider":
+        return (carbon_g(one, spent_J(one) + idle_J(one)) + embodied_of_attempts_g(one)) / float(found["units"])
+    if unit != "request":
         return float(found["operational_g"]["value"] + found["embodied_g"]["value"])
     return carbon_g(one, request_J(one, recipe)) + request_embodied_g(one, recipe)
 
 
+def extra_J(one: Derivation) -> float:
+    """What making the recipe's model takes more, by the attempts that are named."""
+    energies = {job["id"]: job["energy_J"]["value"] for job in one.attempts}
+    baseline = one.account["experiments"][one.row[0]]["comparison"]["baseline"]
+    made_J = {
+        model["recipe"]: sum(energies[one] for step in model["cost_to_produce"]["steps"] for one in step["ids"])
+        for model in one.account["models"]
+        if model["experiment"] == one.row[0] and model["recipe"] in (baseline, one.row[1])
+    }
+    return float(made_J[one.row[1]] - made_J[baseline])
+
+
 def saved_J(one: Derivation) -> float:
+    assert {job["recipe"] for job in one.attempts} >= {"baseline", one.row[1]}
     baseline = one.account["experiments"][one.row[0]]["comparison"]["baseline"]
     return request_J(one, baseline) - request_J(one, one.row[1])
 
@@ -241,6 +256,8 @@ RECOMPUTED: dict[tuple[str, str], Callable[[Derivation], float]] = {
     ("scores", "value_g"): score_g,
     ("requests-a-day", "energy_J"): a_day_J,
     ("requests-a-day", "cost"): lambda one: cost(one, a_day_J(one)),
+    ("repaid", "extra_energy"): extra_J,
+    ("repaid", "requests_energy"): lambda one: extra_J(one) / saved_J(one),
     ("repaid", "saved_energy"): saved_J,
     ("repaid", "saved_money"): lambda one: cost(one, saved_J(one)),
     ("indicators", "value"): lambda one: INDICATORS[one.row[0]](one),
@@ -304,3 +321,12 @@ def test_twenty_numbers_of_the_page_are_what_their_derivations_say(results: Path
         one = derivation(results, page, address, row_of(cells, address))
         assert one.formula
         assert RECOMPUTED[name, column](one) == pytest.approx(known[address], rel=1e-6), address
+
+
+def test_each_score_is_that_of_the_attempts_that_its_derivation_names(results: Path, page: str) -> None:
+    cells = Cells(page)
+    scores = {address: value for address, value in cells.values.items() if re.fullmatch(r"scores/.*/value_g", address)}
+    assert {row_of(cells, address)[1] for address in scores} == {"baseline", "int8"}
+    for address, value in scores.items():
+        one = derivation(results, page, address, row_of(cells, address))
+        assert score_g(one) == pytest.approx(value, rel=1e-6), one.row

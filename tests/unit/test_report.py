@@ -12,6 +12,7 @@ from matplotlib.colors import to_rgb
 from simulated_study import MODELLED, UNKNOWN, Simulation, config, whole_study
 
 from greenllm.account.document import Account
+from greenllm.account.footprint_document import Footprint
 from greenllm.account.results_folder import read_results_folder
 from greenllm.cli import main
 from greenllm.config.read import validate
@@ -26,6 +27,7 @@ from greenllm.report.tables.causes import causes
 from greenllm.report.tables.comparison import comparison
 from greenllm.report.tables.quality import hand_over, subsets
 from greenllm.report.tables.recommendation import recommendation
+from greenllm.report.tables.scopes import ScopeRow, scopes
 from greenllm.report.tables.sizes import sizes
 from greenllm.report.tables.threads import threads
 from greenllm.study.models import Config
@@ -201,6 +203,20 @@ def test_a_thousand_requests_are_said_in_energy_carbon_and_what_is_unknown(repor
     assert "US EPA" in page, "what is known has its source"
     chance = read_results_folder(report.parent).account().experiments["support"].comparison.chance
     assert f"a model that ignores its input: {chance:.2g}" in page
+
+
+def test_a_scope_without_carbon_says_why(tmp_path: Path) -> None:
+    study = Simulation(tmp_path, config(site={"country": None}), memory_B=8e9)
+    study.prepare("support")
+    settings, footprint = study.config.model_dump_json(by_alias=True), tmp_path / "footprint.json"
+    assert main(["account", "--config", settings, "--results", str(tmp_path), "--out", str(tmp_path / "account")]) == 0
+    assert main(["footprint", str(tmp_path), "--draws", "500", "--out", str(footprint)]) == 0
+    found = Footprint.read(footprint)
+    assert found.total.embodied_g is not None
+    rows = scopes(Account.read(tmp_path / "account/account.json"), found).rows
+    unknown = [row.why for row in rows if isinstance(row, ScopeRow) and "carbon_g" in row.known and not row.carbon_g]
+    assert len(unknown) == 3
+    assert all("site.country" in why for why in unknown)
 
 
 def test_the_paper_kit_has_the_methods_and_every_source(report: Path) -> None:

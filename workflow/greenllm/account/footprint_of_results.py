@@ -23,6 +23,7 @@ from greenllm.footprint.given import KINDS, given_factor
 from greenllm.footprint.series import RecordedSeries
 from greenllm.footprint.site_factors import (
     SiteFactors,
+    own_tables_of,
     recorded_carbon_of,
     require_currency,
     site_factors_of,
@@ -50,7 +51,7 @@ def footprint_of_results(folder: Path, options: FootprintOptions) -> tuple[Accou
     year = options.year or own_year or YEAR
     own = site_of(account)
     site, projection = _site(options, own, year, own_year)
-    equipment = equipment_of(_hardware_of(account), attribution.gpus, year)
+    equipment = equipment_of(_hardware_of(account), attribution.gpus, year, own_tables_of(own))
     course = recorded_carbon_of(own) if options.country is None and "carbon" not in options.given else None
     shift = _shift(options.start, account, course)
     if shift:

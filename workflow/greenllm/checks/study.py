@@ -12,7 +12,7 @@ from greenllm.checks.recovery import readable_study
 from greenllm.checks.refusals import refusals
 from greenllm.config.read import ConfigError, validate
 from greenllm.footprint.equipment import equipment_of
-from greenllm.footprint.site_factors import recorded_carbon_of, site_factors_of
+from greenllm.footprint.site_factors import own_tables_of, recorded_carbon_of, site_factors_of
 from greenllm.study.models import Config
 
 
@@ -49,10 +49,10 @@ def _site(config: Config) -> list[str]:
     year = date.today().year
     problems = [
         *refusals(site_factors_of, site, year),
-        *refusals(equipment_of, config.hardware, (), year),
+        *refusals(equipment_of, config.hardware, (), year, own_tables_of(site)),
         *refusals(recorded_carbon_of, site),
     ]
-    return [problem.removeprefix("config: ") for problem in problems]
+    return [problem.removeprefix("config: ") for problem in dict.fromkeys(problems)]  # both read the tables
 
 
 def _gpus(config: Config, limit: int | None) -> list[str]:

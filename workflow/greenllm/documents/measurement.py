@@ -74,7 +74,7 @@ class _Mean(DocumentPart):
 
 
 class Latency(Percentiles, _Mean):
-    """The time from sending a request to its last byte, in s."""
+    """The time from sending a request (with a rate, from its arrival) to its last byte, in s."""
 
 
 class Throughput(DocumentPart):

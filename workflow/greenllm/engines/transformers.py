@@ -147,7 +147,8 @@ class Transformers:
             batch.add(range(len(rows)), ids[:, 0].tolist(), probabilities, read)
             if not batch.going:
                 return batch.completions()
-            positions = positions[:, -1:] + 1
+            # A row that has ended goes on in the batch, maybe past the last position that the model has learned.
+            positions = (positions[:, -1:] + 1).clamp(max=self.context - 1)
             length += 1
 
     def score(self, texts: Sequence[str]) -> list[Likelihood]:

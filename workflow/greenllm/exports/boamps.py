@@ -16,6 +16,7 @@ from greenllm.exports.consequences import Consequences, consequences
 from greenllm.exports.form import DoesNotApplyError, Exported, Files, Form, Json, known
 from greenllm.exports.stages import (
     MADE,
+    Serving,
     Stage,
     half_width,
     life_of,
@@ -147,7 +148,10 @@ def _datasets(account: Account, model: ModelRow, stage: Stage) -> Iterator[Json]
 
 def _described(stage: Stage) -> str | None:
     """Return what the other fields have no place for."""
-    said = [f"{len(stage.jobs)} attempts, failed ones included" if len(stage.jobs) > 1 else ""]
+    if isinstance(stage, Serving):
+        said = [f"measured rounds alone; starts of the server: {stage.starts}"]
+    else:
+        said = [f"{len(stage.attempts)} attempts, failed ones included" if len(stage.attempts) > 1 else ""]
     said += [f"unknown: {reason}" for reason in stage.unknown]
     return "; ".join(filter(None, said)) or None
 

@@ -2,7 +2,8 @@
 
 Columns: codecarbon 3.3.2, output_methods/emissions_data.py: energies in kWh, emissions in kg CO2e, rates in kg/s,
 powers in W, all times PUE where one is given. An unknown value is an empty cell. An attempt's row does not include the
-attempts inside it, such as the servers of a measurement, so all rows add up to what the study spent.
+attempts inside it, such as the servers of a measurement, so all rows add up to what the study spent. Emissions are
+those of the footprint, with the attempt's share of its host's idle energy, which the columns of energy do not have.
 """
 
 import csv
@@ -46,7 +47,7 @@ def _row(account: Account, job: JobRow, site: Consequences) -> Mapping[str, obje
     scale = 1.0 if site.pue is None else site.pue.value
     lasted_s = duration_s(job)
     energies_J = {name: stage.component_J(component) for name, component in COMPONENTS.items()}
-    carbon = site.carbon_g(job.energy_J)
+    carbon = site.carbon_g(stage)
     kg = None if carbon is None else carbon.value / g_PER_kg
     joules = {name: energy and energy.value * scale for name, energy in energies_J.items()}
     gpus = sorted({part.device for part in stage.parts if part.component == "gpu"})

@@ -127,18 +127,19 @@ def _energy_consumptions(account: Account, model: ModelRow, site: Consequences) 
 
 
 def _consumption(activity: str, stage: Stage, site: Consequences) -> Json:
-    """Return an energy consumption; its energy is that of the IT equipment, its carbon that within `boundary`."""
+    """Return an energy consumption; its energy is that of the IT equipment, its carbon that within its boundary."""
     cost = stage.energy_J and {"value": kWh(stage.energy_J).value, "unit": "kWh"}
-    carbon = site.carbon_g(stage.energy_J)
+    carbon = site.carbon_g(stage)
     grid = "unknown" if site.grid is None else f"{site.grid.place}, {site.grid.year or 'year unknown'}"
-    answered = stage.served.answered if isinstance(stage, Serving) else None
+    serving = stage if isinstance(stage, Serving) else None
     facts = {
         "stage": stage.name,
         "recipe": stage.recipe,
-        "attempts": len(stage.jobs),
+        "attempts": None if serving else len(stage.attempts),
+        "starts of the server": serving and serving.starts,
         "how known": stage.quality,
         "method": stage.method,
-        "requests answered": answered,
+        "requests answered": serving and serving.served.answered,
     }
     return known(
         activity=activity,
@@ -157,7 +158,7 @@ def _consumption(activity: str, stage: Stage, site: Consequences) -> Json:
             *_energy_properties("energy", stage.energy_J),
             *_energy_properties("energy:accelerators", stage.accelerator_J),
             *_energy_properties("energy:wasted", stage.wasted_J),
-            *_carbon_properties(carbon, site),
+            *_carbon_properties(carbon, stage, site),
             *(_property("unknown", reason) for reason in stage.unknown),
         ],
     )
@@ -167,12 +168,12 @@ def _energy_properties(name: str, energy_J: Interval | None) -> list[Json]:
     return [] if energy_J is None else _interval(name, kWh(energy_J), "kWh")
 
 
-def _carbon_properties(carbon: PartialInterval | None, site: Consequences) -> list[Json]:
+def _carbon_properties(carbon: PartialInterval | None, stage: Stage, site: Consequences) -> list[Json]:
     if carbon is None or site.grid is None:
         return []
     return [
         *_interval("carbon", carbon, "gCO2e"),
-        _property("carbon:boundary", site.boundary),
+        _property("carbon:boundary", site.boundary(stage)),
         _property("carbon:method", site.grid.method),
         _property("carbon:factor", f"{site.grid.value:g} {site.grid.unit}; {site.grid.source}"),
     ]

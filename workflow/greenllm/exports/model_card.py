@@ -4,6 +4,7 @@ Fields: https://huggingface.co/docs/hub/model-cards-co2 (emissions in g CO2e, of
 section of the hub's template. A bundle is made before its energy is known, so its own card has neither.
 """
 
+from collections.abc import Iterator
 from pathlib import Path
 
 from greenllm.account.document import Account
@@ -11,7 +12,7 @@ from greenllm.comparison.rows import ModelRow
 from greenllm.estimate import Interval, PartialInterval
 from greenllm.exports.consequences import Consequences, consequences
 from greenllm.exports.form import DoesNotApplyError, Exported, Files, Form, known
-from greenllm.exports.stages import CHECKED, Stage, kWh, model_name, serving_of, stages_of, starts_from, version_of
+from greenllm.exports.stages import Stage, kWh, model_name, serving_of, starts_from, version_of
 from greenllm.files import read_json
 from greenllm.footprint.carbon import GridFactor
 from greenllm.model_folder.manifest import FILE as MANIFEST
@@ -59,14 +60,16 @@ def _manifest(bundle: Path, model: ModelRow) -> Manifest:
 
 
 def _impact(account: Account, model: ModelRow, site: Consequences) -> EnvironmentalImpact:
-    """Return the impact of making the model (every attempt of it and its ancestors), and of a request to it."""
-    making = [stage for stage in stages_of(account, model) if stage.name not in CHECKED]
+    """Return the impact of making the model and its ancestors once, and of a request to it."""
+    making = list(_making(account, model))
     cost = model.cost_to_produce.energy_J
-    carbon = site.carbon_g(cost)
+    once = Stage("making", model.recipe, tuple(job for stage in making for job in stage.jobs))
+    carbon, boundary = None if cost is None else site.carbon_g(once), site.boundary(once)
     hardware = _hardware(making)
-    place = site.grid.place if site.grid else None
+    # "Germany (DEU)": the mean of the world and the user's own factor say no place.
+    place = site.grid.place if site.grid and "(" in site.grid.place else None
     bounds = "" if carbon is None or carbon.low is None else f", 95 % interval {carbon.low:.3g} to {carbon.high:.3g} g"
-    source = f"GreenLLM {version_of(account)}: joules {_how_known(making)}{bounds}; {site.boundary}"
+    source = f"GreenLLM {version_of(account)}: joules {_how_known(making)}{bounds}; {boundary}"
     hours = [stage.duration_s for stage in making]
     serving = serving_of(account, model)
     request = serving.served.energy_per_request_J if serving else None
@@ -80,7 +83,7 @@ def _impact(account: Account, model: ModelRow, site: Consequences) -> Environmen
             "Carbon Emitted (making)": _carbon(carbon),
             "Energy of 1,000 requests": _energy(request and Interval(*(1000 * joules for joules in request))),
             "How it is known": f"{_how_known(making)}; {'; '.join(dict.fromkeys(stage.method for stage in making))}",
-            "Boundary": site.boundary,
+            "Boundary": boundary,
             "Grid factor": _grid(site.grid),
         }
     )
@@ -92,6 +95,12 @@ def _impact(account: Account, model: ModelRow, site: Consequences) -> Environmen
         hardware_used=hardware,
     )
     return EnvironmentalImpact(metadata, rows)
+
+
+def _making(account: Account, model: ModelRow) -> Iterator[Stage]:
+    """Yield the stages of producing the model once, each with the attempts that it took."""
+    for step in model.cost_to_produce.steps:
+        yield Stage(step.rule, step.recipe, tuple(account.jobs_by_id[one] for one in step.ids))
 
 
 def _training_type(account: Account, model: ModelRow, making: list[Stage]) -> str | None:

@@ -84,8 +84,8 @@ def _items(account: Account, model: ModelRow, training: Sequence[Stage], site: C
 
 def _training_time(training: Sequence[Stage]) -> Iterator[Item]:
     days = _wall_clock_days(training)
+    absent = f"{ABSENT}: an attempt has no end in its ledger"
     if days is None:
-        absent = f"{ABSENT}: an attempt has no end in its ledger"
         yield Item(COMPUTATION, "Training time (range)", absent, ("NCA",))
         yield Item(COMPUTATION, "Training time (wall clock days)", absent, ("AIO",))
         yield Item(COMPUTATION, "Training time (hardware days)", absent, ("AIO",))
@@ -95,7 +95,8 @@ def _training_time(training: Sequence[Stage]) -> Iterator[Item]:
     yield Item(COMPUTATION, "Training time (range)", within, ("NCA",))
     yield Item(COMPUTATION, "Training time (wall clock days)", _scientific(days, "days"), ("AIO",), _attempts(training))
     hardware, kind = _hardware_days(training)
-    yield Item(COMPUTATION, "Training time (hardware days)", _scientific(hardware, f"{kind} days"), ("AIO",))
+    value = absent if hardware is None else _scientific(hardware, f"{kind} days")
+    yield Item(COMPUTATION, "Training time (hardware days)", value, ("AIO",))
 
 
 def _computation(account: Account, model: ModelRow, training: Sequence[Stage]) -> Iterator[Item]:
@@ -158,17 +159,19 @@ def _inference(account: Account, model: ModelRow) -> Iterator[Item]:
     name = "Benchmarked amount of computation used for inference"
     method = "Measurement methodology (computation used for inference)"
     serving = serving_of(account, model)
-    if serving is None or model.flops_per_token is None or serving.served.completion_tokens is None:
+    read, generated = (
+        (serving.served.prompt_tokens, serving.served.completion_tokens) if serving is not None else (None, None)
+    )
+    if serving is None or model.flops_per_token is None or read is None or generated is None:
         reason = "it was not served under a meter" if serving is None else "its operations or tokens were not counted"
         yield Item(ENERGY, name, f"{ABSENT}: {reason}", BOTH)
         yield Item(ENERGY, method, f"{ABSENT}: {reason}", ("AIO",))
         return
     served = serving.served
-    prompts, generated = served.prompt_tokens or 0, served.completion_tokens or 0
-    yield Item(ENERGY, name, _scientific(model.flops_per_token * (prompts + generated), "FLOP"), BOTH)
+    yield Item(ENERGY, name, _scientific(model.flops_per_token * (read + generated), "FLOP"), BOTH)
     devices = ", ".join(dict.fromkeys(f"{part.component} {part.device}" for part in serving.parts))
     text = (
-        f"Answering {served.answered:,} requests, reading {prompts:,} tokens and generating {generated:,}, "
+        f"Answering {served.answered:,} requests, reading {read:,} tokens and generating {generated:,}, "
         f"on {devices}; "
         f"{_scientific(model.flops_per_token, 'FLOP')} for each token, attention's growth with length left out."
     )
@@ -180,18 +183,22 @@ def _wall_clock_days(training: Sequence[Stage]) -> float | None:
     return None if None in lasted_s else math.fsum(seconds for seconds in lasted_s if seconds is not None) / DAY_s
 
 
-def _hardware_days(training: Sequence[Stage]) -> tuple[float, str]:
-    """Return the GPU days of the training; the host days where no GPU was used."""
+def _hardware_days(training: Sequence[Stage]) -> tuple[float | None, str]:
+    """Return the GPU days of the training, or None if unknown; the host days where no GPU was used."""
     jobs = [job for stage in training for job in stage.jobs]
     gpus = {job.id: len({part.device for part in job.components if part.component == "gpu"}) for job in jobs}
     kind = "GPU" if any(gpus.values()) else "host"
-    amounts = [(duration_s(job) or 0.0) * (gpus[job.id] if kind == "GPU" else 1) for job in jobs]
+    amounts: list[float] = []
+    for job in jobs:
+        if (lasted_s := duration_s(job)) is None:
+            return None, kind
+        amounts.append(lasted_s * (gpus[job.id] if kind == "GPU" else 1))
     return math.fsum(amounts) / DAY_s, kind
 
 
 def _attempts(training: Sequence[Stage]) -> str:
-    count = sum(len(stage.jobs) for stage in training)
-    failed = sum(job.status != "succeeded" for stage in training for job in stage.jobs)
+    count = sum(len(stage.attempts) for stage in training)
+    failed = sum(job.status != "succeeded" for stage in training for job in stage.attempts)
     stages = ", ".join(dict.fromkeys(f"{stage.name} {stage.recipe}" for stage in training))
     return f"Attempts counted: {count} ({stages}), of which unsuccessful: {failed}"
 

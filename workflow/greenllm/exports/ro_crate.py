@@ -189,14 +189,14 @@ def _action(job: JobRow, ledger: str | None, site: Consequences) -> Iterator[Jso
     """Yield an attempt: the step's execution, the tool's, and what it used; its result in the crate is its ledger."""
     status = f"http://schema.org/{STATUS.get(job.status, 'FailedActionStatus')}"
     stage = Stage(job.rule, job.recipe, (job,))
-    carbon = site.carbon_g(job.energy_J)
+    carbon = site.carbon_g(stage)
     yield {"@id": f"#control-{job.id}", "@type": "ControlAction", "instrument": _ref(f"{SNAKEFILE}#{job.rule}"),
            "object": _ref(f"#job-{job.id}"), "actionStatus": status}  # fmt: skip
     usages = []
     if job.energy_J is not None:
         usages.append(_usage(f"#job-{job.id}-energy", "energy", *job.energy_J, f"{stage.quality}; {stage.method}"))
     if carbon is not None:
-        usages.append(_usage(f"#job-{job.id}-carbon", "carbon", *carbon, site.boundary))
+        usages.append(_usage(f"#job-{job.id}-carbon", "carbon", *carbon, site.boundary(stage)))
     yield known(
         **{"@id": f"#job-{job.id}", "@type": "CreateAction"},
         name=" ".join(

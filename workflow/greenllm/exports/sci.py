@@ -6,21 +6,19 @@ A sum without M, the embodied carbon, is not an SCI and is not called one: its n
 """
 
 import json
-import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from greenllm.account.document import Account
 from greenllm.comparison.rows import ModelRow
 from greenllm.estimate import PartialInterval
-from greenllm.exports.consequences import Coefficient, Consequences, consequences
+from greenllm.exports.consequences import Coefficient, Consequences, consequences, total
 from greenllm.exports.form import DoesNotApplyError, Exported, Files, Form, Json, known
-from greenllm.exports.stages import Serving, Stage, model_name, serving_of, stages_of, version_of
+from greenllm.exports.stages import Serving, Stage, model_name, provided, serving_of, version_of
 from greenllm.footprint.carbon import J_PER_kWh
 
 # Tasks that are billed by the token; the others are answered by requests.
 BY_TOKEN = ("language-modelling",)
-METHODOLOGIES = {"E": "measured", "I": "sourced", "O": "modeled", "M": "modeled", "R": "measured"}
 WITHOUT_M = "operational carbon only: not an SCI, since the embodied carbon (M) is unknown"
 
 
@@ -54,7 +52,7 @@ def sci_reports(account: Account, model: ModelRow, site: Consequences) -> Iterat
         unit = _unit_of_answers(account, model, serving)
         if unit.count:
             yield _report(account, model, "consumer", [serving], unit, site)
-    stages = [stage for stage in stages_of(account, model) if stage.energy_J is not None]
+    stages = [stage for stage in provided(account, model) if stage.energy_J is not None]
     if model.parameters and stages:
         rationale = (
             "known for every recipe, also for one that trains nothing and so has no training tokens or operations; "
@@ -94,36 +92,52 @@ def _report(
         },
         "organisation": {"name": None, "accountable": None, "contact": None},
         "measured": {"from": min(stage.started for stage in stages), "until": account.until},
-        "boundary": f"{', '.join(stage.name for stage in stages)}; energy: {site.boundary}; every attempt counts, "
-        "failed ones included" if score == "provider" else f"serving under load; energy: {site.boundary}",
+        "boundary": _boundary(score, stages, site),
         "manifest": "account.json",
         "coefficients": [known(**vars(one)) for one in _coefficients(account, site)],
-        "methodologies": METHODOLOGIES if complete else {**METHODOLOGIES, "M": None},
+        "methodologies": {
+            "E": _methodology(stages), "I": "sourced", "O": "modeled", "M": "modeled" if complete else None,
+            "R": "measured",
+        },
         "assumptions": _assumptions(stages, model, site),
         "components": parts,
     }  # fmt: skip
 
 
+def _boundary(score: str, stages: Sequence[Stage], site: Consequences) -> str:
+    energy = f"energy: {site.boundary(stages[0])}"
+    if score == "consumer":
+        return f"serving under load; {energy}"
+    names = ", ".join(dict.fromkeys(stage.name for stage in stages))
+    return f"{names}; {energy}; every attempt counts, failed ones included"
+
+
+def _methodology(stages: Sequence[Stage]) -> str:
+    """Return how the energy was found: a part that is modelled makes it modelled."""
+    return "measured" if all(stage.quality == "measured" for stage in stages) else "modeled"
+
+
 def _component(stage: Stage, model: ModelRow, unit: FunctionalUnit, site: Consequences, score: str) -> Json:
     """Return a stage's part of a score: O and M per R, and how its energy was found."""
-    operational = _per(site.carbon_g(stage.energy_J), unit.count)
+    operational = _per(site.carbon_g(stage), unit.count)
     if score == "consumer":
         embodied = site.embodied_per_request_g.get((model.experiment, model.recipe))
         embodied = embodied if unit.name == "request" else None
     else:
         shares = [site.embodied_g.get(job.id) for job in stage.jobs]
-        whole = None if None in shares else _total([share for share in shares if share is not None])
+        whole = None if None in shares else total(share for share in shares if share is not None)
         embodied = _per(whole, unit.count)
+    energy_J = site.energy_J(stage)
     return {
         "name": " ".join(filter(None, (stage.name, stage.recipe))),
         "method": "eim",
         "functionalUnit": unit.name,
         "operational": _written(operational),
         "embodied": _written(embodied),
-        "score": _written(_total([part for part in (operational, embodied) if part is not None])),
-        "energy_kWh": stage.energy_J and stage.energy_J.value / J_PER_kWh,
+        "score": _written(total(part for part in (operational, embodied) if part is not None)),
+        "energy_kWh": energy_J and energy_J.value / J_PER_kWh,
         "description": stage.method,
-        "methodologies": {"E": "measured" if stage.quality == "measured" else "modeled", "I": "sourced"},
+        "methodologies": {"E": _methodology([stage]), "I": "sourced"},
     }
 
 
@@ -146,6 +160,8 @@ def _assumptions(stages: Sequence[Stage], model: ModelRow, site: Consequences) -
     said = (
         [] if site.pue is not None else ["the energy of the site beyond its IT equipment is left out: no PUE is given"]
     )
+    if site.operational_g is None and not isinstance(stages[0], Serving):
+        said.append("the hosts' idle energy is left out: the account has no footprint, which divides it")
     said += [f"{stage.name}: {reason}" for stage in stages for reason in stage.unknown]
     said += model.cost_to_produce.missing
     return [*dict.fromkeys(said), "errors of parts of a sum are taken as shared: bounds are added"]
@@ -158,24 +174,12 @@ def _per(carbon: PartialInterval | None, count: float) -> PartialInterval | None
     return PartialInterval(carbon.value / count, low, high)
 
 
-def _total(parts: Sequence[PartialInterval]) -> PartialInterval | None:
-    """Return the sum; a bound is None if that of any part is."""
-    if not parts:
-        return None
-    low, high = ([part[bound] for part in parts] for bound in (1, 2))
-    return PartialInterval(
-        math.fsum(part.value for part in parts),
-        None if None in low else math.fsum(grams for grams in low if grams is not None),
-        None if None in high else math.fsum(grams for grams in high if grams is not None),
-    )
-
-
 def _written(carbon: PartialInterval | None) -> Json | None:
     return carbon and carbon.to_json()
 
 
 def _summed(parts: Sequence[Json | None]) -> Json | None:
-    return _written(_total([PartialInterval(**part) for part in parts if part is not None]))
+    return _written(total(PartialInterval(**part) for part in parts if part is not None))
 
 
 def _markdown(report: Json) -> Iterator[str]:

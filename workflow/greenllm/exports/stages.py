@@ -2,7 +2,7 @@
 
 import datetime
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -68,7 +68,10 @@ def starts_from(account: Account, experiment: str) -> str | None:
 
 @dataclass(frozen=True)
 class Stage:
-    """The attempts at one stage of a model's life, failed ones included; `recipe` is the one whose job it is."""
+    """The attempts at one stage of a model's life, failed ones included; `recipe` is the one whose job it is.
+
+    `jobs` has an attempt's parts on further hosts as well.
+    """
 
     name: str
     recipe: str | None
@@ -127,10 +130,16 @@ class Stage:
         """The start of the first attempt (RFC 3339)."""
         return min(job.started for job in self.jobs)
 
+    @cached_property
+    def attempts(self) -> tuple[JobRow, ...]:
+        """The attempts without their parts on further hosts, which ran at the same time."""
+        ids = {job.id for job in self.jobs}
+        return tuple(job for job in self.jobs if job.parent not in ids)
+
     @property
     def duration_s(self) -> float | None:
-        """How long all attempts took together; None if that is unknown of one."""
-        each = [duration_s(job) for job in self.jobs]
+        """How long all attempts took together by the wall clock; None if that is unknown of one."""
+        each = [duration_s(job) for job in self.attempts]
         return None if None in each else math.fsum(seconds for seconds in each if seconds is not None)
 
     def work(self, name: str) -> float | None:
@@ -148,6 +157,11 @@ class Serving(Stage):
 
     served: ServedModel
     around: tuple[JobRow, ...]
+
+    @property
+    def starts(self) -> int:
+        """How often the server was started for these rounds."""
+        return sum(job.standing == "current" for job in self.jobs)
 
     @cached_property
     def energy_J(self) -> Interval | None:
@@ -199,9 +213,18 @@ def stages_of(account: Account, model: ModelRow) -> list[Stage]:
 
     Attempts that still run are left out. A stage that several models share is in the stages of each.
     """
+    return _stages(account, model, [model.recipe])
+
+
+def provided(account: Account, model: ModelRow) -> list[Stage]:
+    """Return the stages that count for providing a model: as `stages_of`, and those that checked its ancestors."""
+    return _stages(account, model, model.chain)
+
+
+def _stages(account: Account, model: ModelRow, checked: Sequence[str]) -> list[Stage]:
     wanted: list[tuple[str, str | None]] = [(name, None) for name in SHARED]
     wanted += [(name, recipe) for recipe in model.chain for name in MADE]
-    wanted += [(name, model.recipe) for name in CHECKED]
+    wanted += [(name, recipe) for recipe in checked for name in CHECKED]
     stages = []
     for name, recipe in wanted:
         jobs = _ended(account, model, name, recipe)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from greenllm.config.models import Site
 from greenllm.estimate import Interval, PartialInterval
 from greenllm.footprint.factor import Factor
-from greenllm.footprint.grid_carbon import WORLD, years_of_the_world
+from greenllm.footprint.grid_carbon import WORLD
 from greenllm.footprint.site_factors import site_factors_of
 
 J_PER_kWh = 3.6e6
@@ -52,13 +52,13 @@ def stated(factor: Factor, place: str, year: int) -> GridFactor:
     """Return a grid factor of a place as it is stated to readers: its years, and whether it is outdated by `year`."""
     one_year = None if factor.year is None else (factor.year, factor.year)
     return GridFactor(
-        place=factor.place if factor.place == WORLD else place,
+        place=factor.place if WORLD in (factor.place, place) else place,  # a user's own is not the world's
         value=factor.value,
         low=factor.low,
         high=factor.high,
         interval=factor.interval,
         year=factor.year,
-        years=years_of_the_world(year) if factor.place == WORLD and factor.low is not None else one_year,
+        years=factor.years or one_year,
         source=factor.source,
         licence=factor.licence,
         outdated=factor.outdated(year),

@@ -25,6 +25,7 @@ class Factor:
     licence: str | None = None
     retrieved: str | None = None  # date (ISO 8601)
     note: str | None = None
+    years: tuple[int, int] | None = None  # of a mean over territories: the oldest and the newest of their years
 
     def outdated(self, year: int) -> bool:
         """Whether it is too old for results of a year; one without a year can't be shown to be recent."""

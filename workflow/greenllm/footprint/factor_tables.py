@@ -143,7 +143,11 @@ class FactorTables:
 
     def places(self, name: str) -> list[str]:
         """Return the places that have a factor of a kind."""
-        return sorted({place for layer in self._layers for kind, place in layer if kind == name})
+        return sorted(set().union(*self.places_by_layer(name)))
+
+    def places_by_layer(self, name: str) -> list[list[str]]:
+        """Return the places that have a factor of a kind in each layer."""
+        return [sorted(place for kind, place in layer if kind == name) for layer in self._layers]
 
 
 def newest(factors: Sequence[Factor], year: int) -> Factor | None:

@@ -48,6 +48,7 @@ def _mean_of_the_world(year: int) -> Factor:
     found = world_factors(year)
     weighted = [(factor.value, weight) for factor, weight in found]
     generated_TWh = sum(weight for _, weight in weighted)
+    years = [factor.year for factor, weight in found if factor.year is not None and weight > 0]
     first = max(found, key=lambda pair: pair[1])[0]
     return Factor(
         name=GRID_CARBON,
@@ -63,10 +64,5 @@ def _mean_of_the_world(year: int) -> Factor:
         licence=first.licence,
         retrieved=first.retrieved,
         note=first.note,
+        years=(min(years), max(years)),
     )
-
-
-def years_of_the_world(year: int) -> tuple[int, int]:
-    """Return the oldest and the newest year of the territories that generate electricity."""
-    years = [factor.year for factor, weight in world_factors(year) if factor.year is not None and weight > 0]
-    return min(years), max(years)

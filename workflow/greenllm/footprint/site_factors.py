@@ -48,7 +48,7 @@ def site_factors_of(site: Site, year: int) -> SiteFactors:
     Raises UserError for an unknown country, region or provider, and for a value of the user's that is not plausible or
     has no source.
     """
-    own = tuple(Path(path) for path in site.factor_tables)
+    own = own_tables_of(site)
     country = _country(site, own)
     region = _region(site, country)
     if region is not None:
@@ -67,7 +67,8 @@ def site_factors_of(site: Site, year: int) -> SiteFactors:
         place=shown_place(place, own) if place else "own factors",
         grid_carbon=carbon or (grid_carbon(place, year, own) if place else None),
         grid_carbon_marginal=known("grid carbon, marginal", place, country),
-        market_carbon=_own(site, "market carbon", "market_carbon_g_per_kWh", "market_carbon_source", place),
+        market_carbon=_own(site, "market carbon", "market_carbon_g_per_kWh", "market_carbon_source", place)
+        or known("market carbon", place, country),
         grid_water=known("grid water", *water_places),
         pue=_own(site, "PUE", "pue", "pue_source", provider) or known("PUE", provider, UNKNOWN),
         wue=_own(site, "WUE", "wue_L_per_kWh", "wue_source", provider) or known("WUE", provider, UNKNOWN),
@@ -77,6 +78,11 @@ def site_factors_of(site: Site, year: int) -> SiteFactors:
         heat_carbon=known("heat carbon", place, country, UNKNOWN),
         price=_price(site, place),
     )
+
+
+def own_tables_of(site: Site) -> tuple[Path, ...]:
+    """Return the user's own tables of factors, those that come first first."""
+    return tuple(Path(path) for path in site.factor_tables)
 
 
 def recorded_carbon_of(site: Site) -> RecordedSeries | None:
@@ -178,7 +184,7 @@ def _own(site: Site, name: str, key: str, source_key: str, place: str | None, ye
     require_plausible(name, value, f"config: site.{key}")
     return Factor(
         name=name,
-        place=place or "own factor",
+        place="own factor" if place in (None, WORLD) else place,
         value=value,
         low=value,  # as with the command, a number without bounds is taken as exact
         high=value,
@@ -210,7 +216,7 @@ def _price(site: Site, place: str | None) -> Factor | None:
     require_currency(site.currency, "config: site.currency")
     return Factor(
         name="price",
-        place=place or "own price",
+        place="own price" if place in (None, WORLD) else place,
         value=site.price_per_kWh,
         low=site.price_per_kWh,
         high=site.price_per_kWh,

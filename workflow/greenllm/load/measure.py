@@ -64,14 +64,16 @@ def _planned(measurement: SideBySideMeasurement) -> PlannedStarts:
     if len(alive) < 2:
         reason = "the first stage alone: there is no ratio, whose spread deploy.narrow needs"
         return planned.model_copy(update={"reason": reason})
-    stages = []
+    # A start sends the rounds of all concurrencies.
+    rounds = [
+        round_ for one in alive for concurrency in measurement.concurrencies for round_ in one.rounds[concurrency]
+    ]
+    lasting_s = sum(one.sent.window.duration_s for one in rounds) / len(alive) / planned.first
+    most = max(planned.first, int(most_s / lasting_s) if lasting_s else 0)
+    needed = planned.first
     for concurrency in measurement.concurrencies:
-        rounds = [round_ for one in alive for round_ in one.rounds[concurrency]]
-        lasting_s = sum(one.sent.window.duration_s for one in rounds) / len(alive) / planned.first
-        most = max(planned.first, int(most_s / lasting_s) if lasting_s else 0)
         logs = [_per_start(one, one.rounds[concurrency], measurement.around) for one in alive]
-        stages.append((needed_starts(np.log(np.array(logs)), narrow, most), most))
-    needed, most = max(stages)
+        needed = max(needed, needed_starts(np.log(np.array(logs)), narrow, most))
     limit = f", and no more fit into deploy.most_s {most_s:g}" if needed == most else ""
     reason = f"from the spread in the first {planned.first} starts (deploy.narrow {narrow:g}{limit})"
     return planned.model_copy(update={"starts": needed, "reason": reason})

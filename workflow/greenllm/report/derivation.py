@@ -29,6 +29,11 @@ class Origin:
     more: int = 0
     chosen: str = ""
 
+    def with_all_of(self, other: "Origin") -> "Origin":
+        """Return the origin of what is computed from what both name."""
+        chosen = "; ".join(filter(None, (self.chosen, other.chosen)))
+        return Origin([*dict.fromkeys([*self.files, *other.files])], self.more + other.more, chosen)
+
 
 class Ledgers:
     """The ledgers of an account's attempts."""
@@ -37,6 +42,12 @@ class Ledgers:
         self.jobs = account.jobs
         self._seeds = {name: one.comparison.seeds for name, one in account.experiments.items()}
         self._paths = {ledger.id: f"ledger/{ledger.path}" for ledger in account.ledgers}
+        self._made: dict[tuple[str, str], list[str]] = defaultdict(list)
+        self._chains: dict[tuple[str, str], set[str]] = defaultdict(set)
+        for model in account.models:
+            key = model.experiment, model.recipe
+            self._made[key] += [one for step in model.cost_to_produce.steps for one in step.ids]
+            self._chains[key] |= {*model.chain}
         self._by_experiment: dict[str | None, list[JobRow]] = defaultdict(list)
         for job in self.jobs:
             self._by_experiment[job.experiment].append(job)
@@ -60,9 +71,17 @@ class Ledgers:
         """Return the origin of a row that is computed from all attempts of the study."""
         return self.where("all", lambda job: True, others, text("all attempts of the study"))
 
-    def requests(self, experiment: str, recipe: str) -> Origin:
-        """Return the origin of what the footprint says of requests to a recipe's servers, those of all seeds."""
-        return self.served(experiment, self._seeds[experiment], recipe, others=FOOTPRINT_FILES)
+    def made(self, experiment: str, *recipes: str, others: Sequence[str] = ()) -> Origin:
+        """Return the origin of what it took to make recipes' models once, their ancestors included."""
+        return self.of(dict.fromkeys(one for recipe in recipes for one in self._made[experiment, recipe]), others)
+
+    def chain(self, experiment: str, *recipes: str) -> set[str]:
+        """Return recipes and those that their models are made from."""
+        return {*recipes}.union(*(self._chains[experiment, recipe] for recipe in recipes))
+
+    def requests(self, experiment: str, *recipes: str) -> Origin:
+        """Return the origin of what the footprint says of requests to recipes' servers, those of all seeds."""
+        return self.served(experiment, self._seeds[experiment], *recipes, others=FOOTPRINT_FILES)
 
     def served(self, experiment: str, seeds: Iterable[int], *recipes: str, others: Sequence[str] = ()) -> Origin:
         """Return the origin of what recipes' servers took: their ledgers, and the results of measuring them.

@@ -1,4 +1,4 @@
-"""Where each counted joule went: the jobs, what they wasted, other processes, and idle time that no job reserved."""
+"""Where each counted joule went: the jobs, other processes, and idle time that no job reserved."""
 
 from functools import partial
 

@@ -1,6 +1,5 @@
 """The recipes side by side: quality, energy, speed and cost to produce."""
 
-from collections import defaultdict
 from collections.abc import Iterator, Sequence
 
 from greenllm.account.document import Account
@@ -71,7 +70,7 @@ def comparison(account: Account) -> Table:
     """One row a recipe: quality, energy, speed and cost to produce."""
     rows = recipes(account, ComparisonRow)
     notes = dict.fromkeys(spread_text(row.energy_spread) for row in rows if row.energy_spread)
-    ledgers, made = Ledgers(account), _made(account)
+    ledgers = Ledgers(account)
     measured = ("sensors", "policy")
     return Table(
         "comparison",
@@ -83,7 +82,7 @@ def comparison(account: Account) -> Table:
             Column("metric", "Metric"),
             Column(
                 "quality", "Quality", "1", "interval", UNKNOWN,
-                formula=noted("mean of the metric over examples and seeds; interval: bootstrap over the examples"),
+                formula=noted("the metric over all examples, mean over seeds; interval: bootstrap over the examples"),
             ),
             Column(
                 "energy_per_request_J", "Per request", "J", "interval", UNKNOWN, factors=measured,
@@ -152,7 +151,7 @@ def comparison(account: Account) -> Table:
             "times_less": lambda row: ledgers.served(
                 row.experiment, row.seeds_measured, row.within.comparison.baseline, row.recipe
             ),
-            "cost_to_produce_J": lambda row: ledgers.of(made[row.experiment, row.recipe]),
+            "cost_to_produce_J": lambda row: ledgers.made(row.experiment, row.recipe),
         },
     )  # fmt: skip
 
@@ -174,11 +173,3 @@ def _by_token(rows: Sequence[ComparisonRow]) -> Iterator[str]:
             recipe=listed(list(dict.fromkeys(named))),
             reason=text(reason),
         )
-
-
-def _made(account: Account) -> dict[tuple[str, str], list[str]]:
-    """Return the attempts that made the models of each experiment and recipe."""
-    found: dict[tuple[str, str], list[str]] = defaultdict(list)
-    for model in account.models:
-        found[model.experiment, model.recipe] += [one for step in model.cost_to_produce.steps for one in step.ids]
-    return found

@@ -133,6 +133,14 @@ def repaid(account: Account, footprint: Footprint | None) -> Table:
             RepaidRow(decision.experiment, recipe, found["energy"], found["carbon"], found["cost"])
             for recipe, found in by_recipe.items()
         ]
+
+    def saved_by(row: RepaidRow) -> Origin:
+        return ledgers.requests(row.experiment, row.recipe, account.experiments[row.experiment].comparison.baseline)
+
+    def extra_by(row: RepaidRow) -> Origin:
+        baseline = account.experiments[row.experiment].comparison.baseline
+        return ledgers.made(row.experiment, row.recipe, baseline, others=FOOTPRINT_FILES)
+
     money = currency_of(footprint)
     extra, saved = noted("to make the recipe's model − to make the baseline's"), noted("the baseline's − the recipe's")
     even = noted("what making it takes more / what a request saves")
@@ -159,8 +167,11 @@ def repaid(account: Account, footprint: Footprint | None) -> Table:
         columns,
         rows,
         [text("Carbon is with embodied carbon, where it is known.")],
-        lambda row: ledgers.requests(row.experiment, row.recipe),
-    )
+        saved_by,
+        {f"extra_{field}": extra_by for field in ("energy", "carbon", "money")}
+        | {f"requests_{field}": lambda row: extra_by(row).with_all_of(saved_by(row)) for field in
+           ("energy", "carbon", "money")},
+    )  # fmt: skip
 
 
 @dataclass(frozen=True)

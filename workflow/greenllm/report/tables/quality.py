@@ -15,7 +15,7 @@ from greenllm.report.tables.shared import MODEL, RECIPE, ComparedRow, inside, re
 _METRIC = Column("metric", "Metric")
 _VALUE = Column(
     "value", "Value", "1", "interval",
-    formula=noted("mean of the metric over the test examples; interval: bootstrap over the examples"),
+    formula=noted("the metric over the row's test examples; interval: bootstrap over the examples"),
 )  # fmt: skip
 
 

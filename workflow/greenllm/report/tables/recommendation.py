@@ -18,6 +18,17 @@ class RecommendationRow(ComparedRow):
         return "loss" if self.recipe in self.within.recommendation.losses else None
 
 
+def _origin(ledgers: Ledgers, row: RecommendationRow) -> Origin:
+    chain = ledgers.chain(row.experiment, row.recipe, row.within.comparison.baseline)
+    return ledgers.where(
+        row.experiment,
+        lambda job: job.recipe is None or job.recipe in chain,
+        [f"measurements/{row.experiment}/seed-{seed}.json" for seed in row.seeds_measured],
+        text("attempts of experiment {experiment}: shared, of {recipe}, of the baseline, and of the models that these "
+             "are made from", experiment=row.experiment, recipe=row.recipe),
+    )  # fmt: skip
+
+
 def recommendation(account: Account) -> Table:
     """One row a recipe: whether it is good enough, its total energy, and when the energy to make it is paid back."""
     ledgers = Ledgers(account)
@@ -60,12 +71,7 @@ def recommendation(account: Account) -> Table:
             "after which the extra energy to make it has been saved; never where it saves none."
             )
         ],
-        lambda row: ledgers.where(
-            row.experiment, lambda job: job.recipe in (None, row.recipe, row.within.comparison.baseline),
-            [f"measurements/{row.experiment}/seed-{seed}.json" for seed in row.seeds_measured],
-            text("attempts of experiment {experiment}: shared, of {recipe}, and of the baseline",
-                 experiment=row.experiment, recipe=row.recipe),
-        ),
+        lambda row: _origin(ledgers, row),
         {
             "quality_difference": lambda row: Origin(
                 evaluations(row.within, row.experiment, row.within.comparison.baseline, row.recipe)

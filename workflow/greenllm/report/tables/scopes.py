@@ -47,6 +47,7 @@ class ScopeRow:
 
 def _scopes(account: Account, footprint: Footprint) -> list[ScopeRow]:
     total, site = footprint.total, footprint.site
+    embodied = "" if total.embodied_g else "; ".join(dict.fromkeys(total.unknown)) or text("embodied carbon is unknown")
     accelerators = any(part.component == "gpu" for job in account.jobs for part in job.components)
     return [
         ScopeRow(
@@ -72,15 +73,13 @@ def _scopes(account: Account, footprint: Footprint) -> list[ScopeRow]:
             marginal_g=total.marginal_carbon_g,
             water_L=total.water_L,
             cost=total.cost,
-            why=why_unknown(site, "pue", "market_carbon", "wue", "grid_water", "price"),
+            why=why_unknown(site, "grid_carbon", "pue", "market_carbon", "wue", "grid_water", "price"),
         ),
         ScopeRow(
             counted=text("with the making of the equipment (embodied)"),
             known=("carbon_g",),
             carbon_g=total.total_g,
-            why=""
-            if total.embodied_g
-            else "; ".join(dict.fromkeys(total.unknown)) or text("embodied carbon is unknown"),
+            why="; ".join(filter(None, (why_unknown(site, "grid_carbon", "pue"), embodied))),
         ),
     ]
 
@@ -216,9 +215,10 @@ def scores(account: Account, footprint: Footprint | None) -> Table:
 def _score_origin(ledgers: Ledgers, score: Score) -> Origin:
     if score.score == "consumer":
         return ledgers.requests(score.experiment, score.recipe)
+    chain = ledgers.chain(score.experiment, score.recipe)
     return ledgers.where(
         score.experiment,
-        lambda job: job.recipe in (None, score.recipe) and job.rule not in SERVING,
+        lambda job: (job.recipe is None or job.recipe in chain) and job.rule not in SERVING,
         FOOTPRINT_FILES,
         text("attempts of experiment {experiment}: shared, of {recipe}, and of the models that it is made from",
              experiment=score.experiment, recipe=score.recipe),
@@ -334,6 +334,11 @@ def widening(_: Account, footprint: Footprint | None) -> Table:
             ),
         ],
         rows,
-        [text("Of a lognormal quantity these are the shares of the width that would go if the constant were known.")],
+        [
+            text(
+                "If a constant of share s were known, a lognormal quantity's interval would be √(1 − s) times as wide, "
+                "in logarithms."
+            )
+        ],
         lambda row: Origin(FOOTPRINT_FILES),
     )  # fmt: skip
