@@ -55,6 +55,16 @@ def test_nothing_is_found_in_an_honest_run(results: Path, capsys: pytest.Capture
     )
 
 
+def test_files_beside_the_report_are_named(results: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    _, honest = verified(results, capsys)
+    assert not [line for check in honest["checks"] for line in check["skipped"] if "does not make" in line]
+    (results / "report/tables/cheap.csv").write_text("recipe\n")
+    status, answer = verified(results, capsys)
+    assert status == 0
+    (line,) = [line for check in answer["checks"] for line in check["skipped"] if "does not make" in line]
+    assert line == "1 files in report/ that the report does not make: tables/cheap.csv"
+
+
 def test_nothing_is_found_in_a_report_in_chinese_with_factors_of_the_users_own(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

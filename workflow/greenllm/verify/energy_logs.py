@@ -8,7 +8,7 @@ from typing import Any
 
 from greenllm.attribution import Attempt
 from greenllm.documents.verification import CheckOutcome
-from greenllm.estimate import Estimate, Parameter
+from greenllm.estimate import UNSEEN, UNSEEN_PARAMETER, Estimate, Parameter
 from greenllm.ledger.energy_log import SCHEMA, SUMMED
 from greenllm.meter.other_hosts import components_elsewhere
 from greenllm.verify.check import Check
@@ -70,7 +70,10 @@ def _compare_log(
     expected |= {"job": start["job"], "gpus": start["gpus"]}
     elsewhere = components_elsewhere(evidence.ledgers_inside.get(attempt.id, ()), attempt.start)
     expected["components"] = [*end["components"], *(part.to_json() for part in elsewhere)]
-    expected |= _energy(expected["components"], log.get("parameters", {}), attempt)
+    parameters = {name: UNSEEN_PARAMETER.to_json() for name in log.get("parameters", {}) if name.startswith(UNSEEN)}
+    parameters |= {name: parameter.to_json() for name, parameter in attempt.start.parameters.items()}
+    others = {name: one for name, one in log.get("parameters", {}).items() if name not in parameters}
+    expected |= _energy(expected["components"], others, attempt)
     found = {name: log.get(name) for name in expected}
     check.count(values(expected))
     for one in differences(json.loads(json.dumps(expected)), found):
@@ -83,21 +86,22 @@ def _compare_log(
         attempt.path,
         log.get("ledger"),
     )
-    stated = {name: parameter.to_json() for name, parameter in attempt.start.parameters.items()}
     for name, parameter in log.get("parameters", {}).items():
-        if name in stated:
-            for one in differences(stated[name], parameter):
+        if name in parameters:
+            for one in differences(parameters[name], parameter):
                 check.find(f"{place}: parameters.{name}.{one.place}", one.what, one.expected, one.found)
 
 
 def _energy(components: list[dict[str, Any]], parameters: dict[str, Any], attempt: Attempt) -> dict[str, Any]:
-    """Return the energy that components and parameters make, as a log has it."""
+    """Return the energy that components make, as a log has it; `parameters` are those that only the log has."""
     known = {**{name: Parameter.from_json(one) for name, one in parameters.items()}, **attempt.start.parameters}
     terms: dict[str, float] = {}
     summed = [part for part in components if part["component"] in SUMMED and part["energy_J"] is not None]
     for part in summed:
         for term in part["terms"]:
             name = term["parameter"]
+            if name.startswith(UNSEEN):
+                known[name] = UNSEEN_PARAMETER
             if name not in known:
                 return {}
             terms[name] = terms.get(name, 0.0) + term["coefficient"]

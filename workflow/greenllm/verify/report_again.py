@@ -7,7 +7,7 @@ from greenllm import __version__
 from greenllm.account.document import Account
 from greenllm.account.footprint_document import Footprint
 from greenllm.documents.verification import CheckOutcome
-from greenllm.errors import UserError
+from greenllm.errors import UserError, shortened
 from greenllm.report.language import speaking
 from greenllm.report.page import language_of, write_report
 from greenllm.report.tables import NAMED
@@ -82,6 +82,14 @@ def _compare_folders(check: Check, evidence: Evidence, made: Path, folder: Path)
             check.find(place, "is missing")
         else:
             compare_content(check, evidence, place, expected.read_bytes(), found.read_bytes(), made_by == __version__)
+    there = {path.relative_to(folder) for path in folder.rglob("*") if path.is_file()}
+    others = [
+        path.as_posix()
+        for path in sorted(there)
+        if not (made / path).is_file() and path.parts[0] != FIGURES and path.stem not in OF_RULES
+    ]
+    if others:
+        check.skip(f"{len(others)} files in report/ that the report does not make: {shortened(', '.join(others))}")
     for table in absent:
         check.skip(f"the table {table}: none has been made")
     if made_by != __version__:
