@@ -76,6 +76,8 @@ def _run_once(options: Options, stretch: PlannedStretch | None, held_s: float) -
     recording.end(outcome)
     signal.signal(SAMPLE_NOW, signal.SIG_IGN)  # one that came too late would end this process instead of its command
     signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+    if outcome.status == "paused":  # otherwise this process ends now
+        recording.slots.leave()
     return outcome
 
 

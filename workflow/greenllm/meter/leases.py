@@ -154,10 +154,14 @@ class Lease:
 
     def release(self) -> None:
         """Drop the locks, for the processes that inherited them, too."""
-        while self._held:
-            descriptor = self._held.pop()
+        for descriptor in self._held:
             fcntl.flock(descriptor, fcntl.LOCK_UN)
-            os.close(descriptor)
+        self.leave()
+
+    def leave(self) -> None:
+        """Leave the locks to the processes that inherited them: they end with the last of these."""
+        while self._held:
+            os.close(self._held.pop())
 
 
 class _Ticket:

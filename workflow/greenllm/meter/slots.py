@@ -51,6 +51,11 @@ class Slots:
         if self.lease is not None:
             self.lease.release()
 
+    def leave(self) -> None:
+        """Leave the lease to the job's processes: it ends with the last of these."""
+        if self.lease is not None:
+            self.lease.leave()
+
 
 def take_slots(
     options: Options, gpus: Sequence[Gpu], job_id: str, environment: Mapping[str, str], nested: bool
