@@ -116,14 +116,16 @@ class _Command:
                     **({} if self._pause_s is None else {PAUSE_VARIABLE: str(self._pause_s)}),
                 },
                 setsigmask=self._mask,
-                setsigdef=[signal.SIGPIPE, signal.SIGXFSZ],  # which Python ignores
+                # Python ignores the first two; this process ignores the last after an earlier stretch.
+                setsigdef=[signal.SIGPIPE, signal.SIGXFSZ, SAMPLE_NOW],
             )
         except OSError as error:
             found = error.errno != errno.ENOENT
             reason = "cannot be executed" if found else "command not found"
             warn(f"error: {command[0]}: {reason} ({error.strerror})")
             return Outcome("failed", NOT_EXECUTABLE if found else NOT_FOUND)
-        let_go_of_standard_streams()
+        if self._pause_s is None:  # after a pause the command gets the streams again
+            let_go_of_standard_streams()
         status, exit_code = self._watch(pid)
         left_running = len(self._tree.processes())
         if left_running:
