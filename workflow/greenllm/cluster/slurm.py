@@ -221,7 +221,10 @@ def nodes_of_job() -> list[str]:
 
     Raises UserError where SLURM does not know the job.
     """
-    named = _asked("squeue", "--noheader", f"--jobs={os.environ['SLURM_JOB_ID']}", "--format=%N").strip()
+    own = os.environ["SLURM_JOB_ID"]
+    rows = _asked("squeue", "--noheader", f"--jobs={own}", "--format=%A|%N").splitlines()
+    # The last task of an array has the array's number: squeue then lists the other tasks, too.
+    named = next((nodes for job, _, nodes in (row.partition("|") for row in rows) if job == own), "").strip()
     names = _asked("scontrol", "show", "hostnames", named).split() if named else []
     here = os.environ.get("SLURMD_NODENAME", os.uname().nodename)
     return sorted(names, key=lambda name: name != here)
@@ -249,6 +252,8 @@ def was_busy(done: subprocess.CompletedProcess[str]) -> bool:
 
 
 def _asked(*command: str) -> str:
+    if shutil.which(command[0]) is None:
+        raise UserError(f"{command[0]}: not on the path; install SLURM's commands here, or load their module first")
     done = _run(*command)
     if done.returncode:
         said = shortened(done.stderr) or f"exit status {done.returncode}"
