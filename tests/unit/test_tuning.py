@@ -1,17 +1,23 @@
 """The search of `greenllm tune` on synthetic surfaces of energy and time, noisy and of several shapes."""
 
 import math
+from pathlib import Path
 
 import pytest
 import yaml
+from narrowing import known
 from response_surfaces import FAMILIAR, SPACE, UNSEEN
 from surface_searches import PROBES, searched
 
+from greenllm.checks.study import check_config
 from greenllm.errors import UserError
 from greenllm.estimate import Estimate, Parameter
+from greenllm.load.thread_choice import without_probe
 from greenllm.tuning.result import write_fragment, write_probes
 from greenllm.tuning.search import Cost, Found, Probe, ProbeFailedError, search
 from greenllm.tuning.space import Setting, Space
+
+ROOT = Path(__file__).parents[2]
 
 
 def test_of_ten_surfaces_that_the_search_was_not_made_for_nine_end_within_5_percent_of_the_optimum():
@@ -113,6 +119,16 @@ def test_the_result_is_a_fragment_of_the_configuration_and_a_row_for_each_probe(
     first, second = (tmp_path / "probes.csv").read_text().splitlines()[1:]
     assert first == "1,8,2,bf16,250.0,1,0.9,1.2,0.5,1,1,"
     assert second.endswith("out of memory")
+
+
+def test_a_study_with_the_fragment_measures_a_server_with_the_threads_that_were_found(tmp_path):
+    best = Setting(batch=8, threads=8)
+    found = Found([Probe(best, Cost(1.0, 0.5))], best, True, [best])
+    write_fragment(tmp_path / "tuned.yaml", found, "request", None, None)
+    study = yaml.safe_load((ROOT / "config/tiny.yaml").read_text())
+    config = check_config(study | yaml.safe_load((tmp_path / "tuned.yaml").read_text()), "study.yaml")
+    choice = known(without_probe(config.deploy, "transformers", config.resources.measure.threads))
+    assert (config.deploy.batch, choice.threads) == (8, 8)
 
 
 def test_a_knob_without_values_or_with_one_twice_is_refused():

@@ -52,13 +52,12 @@ def fragment(best: Setting, unit: str) -> dict[str, Any]:
     values: dict[str, Any] = {"batch": best.batch}
     if best.precision is not None:
         values["precision"] = best.precision
-    needs: dict[str, Any] = {"threads": best.threads}
     if section == "deploy":
         values["threads"] = best.threads
-        needs = {}
+    needs: dict[str, Any] = {"threads": best.threads}  # of a server, too: it gets no more than are reserved
     if best.power_limit_W is not None:
         needs["power_limit_W"] = best.power_limit_W
-    return {section: values} | ({"resources": {stage: needs}} if needs else {})
+    return {section: values, "resources": {stage: needs}}
 
 
 def _within(found: Found, bound_s: float | None) -> str:
