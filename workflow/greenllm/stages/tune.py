@@ -40,7 +40,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add("--max-tokens", type=int, default=64, help="with --bundle: most tokens of an answer (default: 64)")
     add("--requests", type=int, default=16, help="with --bundle: least number of prompts of a probe (default: 16)")
     add("--batch", default="1,2,4,8,16,32", metavar="N,…", help="batch sizes to choose from (default: %(default)s)")
-    add("--threads", type=int, default=1, help="most threads; half as many and so on are probed, too (default: 1)")
+    add("--threads", type=int, default=1, help="most threads; the powers of two below are probed, too (default: 1)")
     add("--precision", default="", metavar="P,…", help="training precisions to choose from: fp32,bf16 (default: auto)")
     add("--power-limit", default="", metavar="W,…", help="power limits of the GPUs to choose from, in watts")
     add("--gpus", type=int, default=0, help="GPUs to lease (default: 0)")
