@@ -48,6 +48,27 @@ def test_a_disturbed_probe_does_not_change_what_is_found():
     assert found.typical(found.best).energy_J == 1.0
 
 
+@pytest.mark.parametrize("bound_s", [None, 1.0])
+def test_one_setting_whose_only_repeat_was_worse_is_not_the_best(bound_s):
+    energies_J = {1: iter([1.0, 5.0]), 2: iter([2.0]), 4: iter([3.0]), 8: iter([4.0])}
+    found = search(
+        Space([1, 2, 4, 8], [1]), lambda one: Cost(next(energies_J[one.batch]), 0.5), probes=5, bound_s=bound_s
+    )
+    assert found.typical(Setting(1, 1)).energy_J == 3.0
+    assert found.best == Setting(2, 1)
+
+
+def test_the_least_energy_is_said_to_be_that_only_where_no_single_probe_had_less(tmp_path):
+    one, two = Setting(1, 1), Setting(2, 1)
+    probes = [Probe(one, Cost(1.0, 0.5)), Probe(two, Cost(2.0, 0.5)), Probe(two, Cost(2.1, 0.5))]
+    for best, said in (
+        (one, "the least energy probed within 1 s."),
+        (two, "the least energy within 1 s of the settings probed more than once."),
+    ):
+        write_fragment(tmp_path / "tuned.yaml", Found(probes, best, True, [one]), "request", 1.0, None)
+        assert said in (tmp_path / "tuned.yaml").read_text()
+
+
 def test_a_bound_of_time_excludes_what_is_too_slow():
     found = searched(FAMILIAR["saturating"], 0.8, 1)
     assert found.excess <= 0.15
@@ -113,7 +134,7 @@ def test_the_result_is_a_fragment_of_the_configuration_and_a_row_for_each_probe(
         "train": {"batch": 8, "precision": "bf16"},
         "resources": {"train": {"threads": 2, "power_limit_W": 250.0}},
     }
-    assert "1 J (0.9 to 1.2) and 0.5 s per sample, the least energy within 0.7 s" in text
+    assert "1 J (0.9 to 1.2) and 0.5 s per sample, the least energy probed within 0.7 s" in text
     assert "2 probes, 40 J (20 to 60) in all." in text
     write_probes(tmp_path / "probes.csv", found, "sample")
     first, second = (tmp_path / "probes.csv").read_text().splitlines()[1:]

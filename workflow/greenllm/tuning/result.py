@@ -26,7 +26,7 @@ def write_fragment(path: Path, found: Found, unit: str, bound_s: float | None, s
     cost = known[found.best]
     dearest = max(known, key=lambda one: known[one].energy_J)
     lines = [
-        f"{found.best}: {_energy(cost)} and {cost.time_s:.3g} s per {unit}, {_within(found, bound_s)}.",
+        f"{found.best}: {_energy(cost)} and {cost.time_s:.3g} s per {unit}, {_within(known, found, bound_s)}.",
         f"The most of {len(known)} settings: {_energy(known[dearest])} per {unit} ({dearest}).",
         f"{len(found.probes)} probes" + ("." if spent is None else f", {_joules(*spent.interval())} in all."),
         "In brackets: 95 % bounds by the sensors' errors. Most of these are the same for all settings.",
@@ -60,13 +60,14 @@ def fragment(best: Setting, unit: str) -> dict[str, Any]:
     return {section: values, "resources": {stage: needs}}
 
 
-def _within(found: Found, bound_s: float | None) -> str:
-    if bound_s is None:
-        repeated = sum(probe.setting == found.best for probe in found.probes) > 1
-        return "the least energy of the settings probed more than once" if repeated else "the least energy probed"
-    if found.within:
-        return f"the least energy within {bound_s:g} s"
-    return f"the fastest, since none is within {bound_s:g} s"
+def _within(costs: Mapping[Setting, Cost], found: Found, bound_s: float | None) -> str:
+    if not found.within:
+        return f"the fastest, since none is within {bound_s:g} s"
+    within = "" if bound_s is None else f" within {bound_s:g} s"
+    allowed = [cost for cost in costs.values() if bound_s is None or cost.time_s <= bound_s]
+    if costs[found.best].energy_J > min(cost.energy_J for cost in allowed):
+        return f"the least energy{within} of the settings probed more than once"
+    return f"the least energy probed{within}"
 
 
 def write_probes(path: Path, found: Found, unit: str) -> None:

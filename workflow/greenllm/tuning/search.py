@@ -126,8 +126,9 @@ def search(
         costs.known[setting].append(cost)
         done.append(Probe(setting, cost))
     allowed = costs.within(longest_s)
+    # The least of single figures is too low. But of one setting that was repeated there is no choice.
     repeated = [one for one in allowed if len(costs.known[one]) > 1]
-    best = (repeated or allowed or costs.fastest())[0]
+    best = ((repeated if len(repeated) > 1 else allowed) or costs.fastest())[0]
     return Found(done, best, bool(allowed), costs.front())
 
 
