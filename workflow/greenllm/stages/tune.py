@@ -17,6 +17,7 @@ from greenllm.files import require_writable
 from greenllm.load.processes import greenllm, run_under_meter
 from greenllm.load.thread_probe import candidates
 from greenllm.meter.threads import usable_threads
+from greenllm.option_ranges import seed
 
 if TYPE_CHECKING:
     from greenllm.tuning.probes import Workload
@@ -48,7 +49,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add("--longest-s", type=float, metavar="S", help="longest mean time of a request, or of a sample (s; default: any)")
     add("--probes", type=int, default=25, help="most probes (default: 25)")
     add("--seconds", type=float, default=1.0, help="length of a probe in seconds (default: 1)")
-    add("--seed", type=int, default=1, help="of the search and the training (default: 1)")
+    add("--seed", type=seed, default=1, help="of the search and the training (default: 1)")
     add("--out", type=Path, required=True, help="folder for tuned.yaml, probes.csv, the figure and the energy logs")
 
 

@@ -175,7 +175,7 @@ def _suggested(space: Space, done: Sequence[Probe], costs: _Costs, longest_s: fl
     }
     within = bool(costs.within(longest_s))
     with _quiet():
-        study = optuna.create_study(sampler=GPSampler(seed=seed + len(done), n_startup_trials=1))
+        study = optuna.create_study(sampler=GPSampler(seed=(seed + len(done)) % 2**32, n_startup_trials=1))
         for one in done if costs.known else ():
             nearest = min(costs.known, key=lambda other: space.steps(other, one.setting))
             cost = one.cost or costs.typical(nearest)
