@@ -2,6 +2,7 @@
 
 import math
 from pathlib import Path
+from random import Random
 
 import pytest
 import yaml
@@ -67,6 +68,38 @@ def test_the_least_energy_is_said_to_be_that_only_where_no_single_probe_had_less
     ):
         write_fragment(tmp_path / "tuned.yaml", Found(probes, best, True, [one]), "request", 1.0, None)
         assert said in (tmp_path / "tuned.yaml").read_text()
+
+
+def fragment_after(tmp_path, energy_J, probes=25):
+    """Return the fragment of a tuning of eight batches; `energy_J` returns what a probe of a batch takes."""
+    batches = [1, 2, 4, 8, 16, 32, 64, 128]
+    found = search(Space(batches, [1]), lambda one: Cost(energy_J(one.batch), 0.5), probes=probes)
+    write_fragment(tmp_path / "tuned.yaml", found, "request", None, None)
+    return found, (tmp_path / "tuned.yaml").read_text()
+
+
+def test_of_settings_that_differ_by_noise_alone_none_is_said_to_take_more(tmp_path):
+    noise = Random(1)
+    _, text = fragment_after(tmp_path, lambda batch: noise.lognormvariate(0.0, 0.2))
+    (line,) = [
+        line for line in text.splitlines() if "Not resolvably more (95 %; probes of one setting differ by" in line
+    ]
+    assert line.endswith("; and 1 more.")  # six are named: all seven others
+    assert "The most of" not in text
+
+
+def test_settings_that_differ_by_more_than_their_noise_are_told_apart(tmp_path):
+    noise = Random(1)
+    found, text = fragment_after(tmp_path, lambda batch: (1 + abs(batch - 8)) * noise.lognormvariate(0.0, 0.02))
+    assert found.best.batch == 8
+    assert "All others take resolvably more" in text
+    assert "The most of 8 settings: 1" in text
+    assert "(batch 128, 1 thread, probed once)" in text
+
+
+def test_without_a_repeat_it_is_unknown_what_takes_resolvably_more(tmp_path):
+    _, text = fragment_after(tmp_path, float, probes=3)
+    assert "No setting was probed twice, so it is unknown whether others take resolvably more." in text
 
 
 def test_a_bound_of_time_excludes_what_is_too_slow():
