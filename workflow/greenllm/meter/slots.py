@@ -89,7 +89,7 @@ def take_slots(
             slots.gpus = [by_name[name] for name in lease.take("gpu", list(by_name), wanted, what, deadline)]
         names = cpu_locks(options.exclusive)
         what = "the whole host" if options.exclusive else f"{count} of {len(names)} processors"
-        lease.take("cpu", names, count, what, deadline)
+        lease.take("cpu", names, len(names) if options.exclusive else count, what, deadline)
         slots.waited_s = lease.waited_s
     except LeaseTimeoutError as error:
         slots.release()
