@@ -33,6 +33,10 @@ class Profile:
             return _pairs([text for name, _, text in (str(item).partition(":") for item in ruled) if name == rule])
         return _pairs(ruled.get(rule)) if isinstance(ruled, Mapping) else {}
 
+    def threads(self, rule: str) -> Any:
+        """Return the number of threads that the profile sets for a rule's jobs; None where it sets none."""
+        return _pairs(self.keys.get("set-threads")).get(rule)
+
 
 def read_profile(folder: Path) -> Profile:
     """Read the file that Snakemake reads of a profile: its folder may have one for each version of Snakemake.
