@@ -612,3 +612,16 @@ def test_no_more_threads_are_leased_than_the_quota_is_worth(tmp_path, env, file,
     assert (start_record["threads"], start_record["reserved_cpus"]) == (1, 1)
     path.write_text("max 100000\n" if file == "cpu.max" else "-1\n")
     assert meter("--threads", 2, "--", "sh", "-c", "echo $OMP_NUM_THREADS", env=environment).stdout == "2\n"
+
+
+def test_a_job_that_is_alone_leases_every_processor_that_others_may_lease(tmp_path, env):
+    """Numbers of processors have gaps where some are offline; others may run on those that this process may not."""
+    online = tmp_path / "sys/devices/system/cpu/online"
+    online.parent.mkdir(parents=True)
+    online.write_text("0-1,6,8-9\n")
+    environment = env | {"GREENLLM_SYSFS": str(tmp_path / "sys")}
+    held = [sys.executable, "-m", "greenllm", "probe", "--json", "--seconds", "0.05"]
+    done = meter("--exclusive", "--", *held, env=environment)
+    locks = {one["name"]: one["held"] for one in json.loads(done.stdout)["locks"]["devices"]}
+    numbers = {*range(os.cpu_count() or 1), *os.sched_getaffinity(0), 0, 1, 6, 8, 9}
+    assert locks == {f"cpu-{number}": True for number in numbers}

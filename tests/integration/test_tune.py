@@ -40,9 +40,8 @@ def test_a_server_is_tuned_and_the_tuning_is_metered(tmp_path, env, fp32):
     energy_J = {row["batch"]: float(row["energy_per_request_J"]) for row in found if row["threads"] == "1"}
     assert energy_J["8"] < energy_J["1"]  # what a batch shares is not computed for each request
     tuned = yaml.safe_load((out / "tuned.yaml").read_text())
-    assert tuned == {
-        "deploy": {"batch": 8, "threads": int(next(row["threads"] for row in found if row["best"] == "1"))}
-    }
+    threads = int(next(row["threads"] for row in found if row["best"] == "1"))
+    assert tuned == {"deploy": {"batch": 8, "threads": threads}, "resources": {"measure": {"threads": threads}}}
     assert {path.suffix for path in out.glob("curve.*")} == {".svg", ".pdf", ".png"}
     jobs = attribute(out / "ledger").jobs
     assert {job.rule for job in jobs} == {"tune"}

@@ -1,5 +1,6 @@
 """`greenllm watch`: a running workflow, seen through its results folder while meters write to it."""
 
+import dataclasses
 import json
 import os
 import pty
@@ -13,7 +14,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hardware.ledgers import Host, attempt, piecewise, write_ledger
+from hardware.ledgers import CPU_MODEL, RAPL, Host, attempt, gpu, piecewise, write_ledger
 from metering import BURN, GREENLLM, meter, start
 from narrowing import Piped, known
 
@@ -203,6 +204,46 @@ def test_on_another_host_a_job_without_fresh_samples_is_silent(age_s, state, tmp
     assert shown["silent_s"] == pytest.approx(max(0.0, age_s), abs=20)
     assert (shown["power_W"] is None) == (state == "silent")
     assert [one["power_W"]["value"] for one in frame["hosts"]] == ([pytest.approx(20)] if state == "running" else [])
+
+
+def power_of(results: Path) -> tuple[Any, Any]:
+    """Return the power of the only host and of the only job that runs there (W)."""
+    frame = watched(results)
+    (host,), (job,) = frame["hosts"], frame["runs"][0]["attempts"]
+    return host["power_W"], job["power_W"]
+
+
+@pytest.mark.parametrize("unread", [slice(None, -3), slice(-7, None)], ids=["until 3 s ago", "for 7 s now"])
+def test_unknown_time_does_not_lower_the_power(unread, tmp_path):
+    host = Host(boot_id="another", busy_s=lambda t: 1.0 * t, counters={"package-0": lambda t: 100e6 * t})  # 100 W
+    one = attempt(host, "far", np.arange(0.0, 101.0), lambda t: t, status="running", clock_s=time.time() - 100)
+    one.columns["cpu/package-0.raw"][unread] = np.nan
+    write_ledger(tmp_path / "ledger", one)
+    host_W, job_W = power_of(tmp_path)
+    assert host_W["value"] == pytest.approx(100)
+    assert job_W is None  # its part is known for a part of the time alone
+
+
+def test_the_power_is_unknown_where_a_device_was_not_read_in_all_the_time(tmp_path):
+    counters = {"package-0": lambda t: 100e6 * t, "GPU-1": lambda t: 50e3 * t}
+    host = Host(boot_id="another", sensors=[RAPL, gpu("GPU-1")], counters=counters)
+    one = attempt(host, "far", np.arange(0.0, 101.0), lambda t: t, status="running", clock_s=time.time() - 100)
+    one.columns["cpu/package-0.raw"][-20:] = np.nan
+    write_ledger(tmp_path / "ledger", one)
+    assert power_of(tmp_path) == (None, None)
+
+
+def test_a_gpu_that_is_read_since_a_moment_ago_counts_with_all_its_power(tmp_path):
+    without = Host(boot_id="another", sensors=[CPU_MODEL], busy_s=lambda t: 1.0 * t)
+    with_gpu = dataclasses.replace(without, sensors=[CPU_MODEL, gpu("GPU-1")], counters={"GPU-1": lambda t: 100e3 * t})
+    jobs = {"long": (without, 0.0, []), "new": (with_gpu, 98.0, ["GPU-1"])}
+    for name, (host, began_s, gpus) in jobs.items():
+        times = np.arange(began_s, 101.0)
+        clock_s = time.time() - 100
+        one = attempt(host, name, times, lambda t: 0.0 * t, status="running", clock_s=clock_s, gpus=gpus)
+        write_ledger(tmp_path / "ledger", one)
+    (shown,) = watched(tmp_path)["hosts"]
+    assert shown["power_W"]["value"] == pytest.approx(4 * 2 + 1 * 5 + 100)  # as modelled; and the GPU
 
 
 def test_a_torn_last_line_does_no_harm(tmp_path, env):

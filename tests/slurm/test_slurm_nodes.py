@@ -162,3 +162,12 @@ def test_a_training_that_fails_on_one_node_and_then_loses_it_resumes_from_its_ch
     assert all(known(one.energy).value > 0 for pair in trainings(found) for one in pair)
     assert found.troubles == []
     assert json.loads((workflow.folder / MODEL / "training.json").read_text())["resumed_from_step"] > reached
+
+
+def test_the_nodes_of_each_task_of_an_array_are_its_own(cluster, tmp_path):
+    asks = f"{sys.executable} -c 'from greenllm.cluster import job_nodes as j; print(*j.launcher_of().names())'"
+    # each task ends when both have asked: until then both are in the queue
+    waits = "touch asked-$SLURM_ARRAY_TASK_ID; until [ -e asked-1 -a -e asked-2 ]; do sleep 0.1; done"
+    job = ["--array=1-2", "--nodes=2", "--ntasks=2", f"--chdir={tmp_path}", "--output=%a"]
+    cluster.run("sbatch", "--wait", *job, "--wrap", f"{asks}; {waits}")
+    assert [(tmp_path / task).read_text() for task in ("1", "2")] == ["node1 node2\n"] * 2

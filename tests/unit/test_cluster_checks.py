@@ -32,6 +32,15 @@ def test_a_profiles_resources_may_be_a_mapping_or_a_list(tmp_path, text):
     assert "mem_mb" not in profile.set_resources("deploy")
 
 
+def test_of_a_folder_the_file_is_read_that_snakemake_reads(tmp_path):
+    for name, executor in {"config.v9+.yaml": "slurm", "config.yaml": "lsf", "config_old.yaml": "kubernetes"}.items():
+        (tmp_path / name).write_text(f"executor: {executor}\n")
+    assert read_profile(tmp_path).executor == "slurm"
+    (tmp_path / "config.v9+.yaml").rename(tmp_path / "config.v1000+.yaml")  # for a later Snakemake
+    assert read_profile(tmp_path).executor == "lsf"
+    assert read_profile(tmp_path / "config_old.yaml").executor == "kubernetes"
+
+
 @pytest.mark.parametrize(
     ("content", "said"),
     [(None, "no profile; expected a folder with config.yaml"), ("- a\n", "expected keys such as executor")],

@@ -32,8 +32,11 @@ class StandIn:
 
     folder: Path
 
-    def has(self, nodes: list[str], partitions: str = "cpu*|up") -> None:
-        """Set the lines of sinfo: nodes as `name|partition|state|processors|memory (MB)|gres`."""
+    def has(self, nodes: list[str], partitions: str = "cpu*|up|infinite") -> None:
+        """Set the lines of sinfo: nodes as `name|partition|state|processors|memory (MB)|gres`.
+
+        Partitions are `name|state|time limit`, with a space between them.
+        """
         (self.folder / "nodes").write_text("".join(f"{line}\n" for line in nodes))
         (self.folder / "partitions").write_text("".join(f"{line}\n" for line in partitions.split()))
 
@@ -88,7 +91,7 @@ def test_nodes_that_take_no_jobs_are_a_fault(cluster, capsys, state):
 
 def test_a_list_of_partitions_is_checked_one_by_one(cluster, capsys):
     nodes = ["node1|cpu*|idle|8|16000|(null)", "node2|gpu|idle|8|16000|gpu:a100:2", "node3|big|idle|8|16000|(null)"]
-    cluster.has(nodes, "cpu*|up gpu|up big|up")
+    cluster.has(nodes, "cpu*|up|infinite gpu|up|1-00:00:00 big|up|infinite")
     cluster.program("srun", 'echo "$@" >> "$folder/srun"; echo "srun: error: nodes are busy" >&2; exit 1\n')
     assert cluster.doctor(**{"default-resources": {"slurm_partition": "gpu, cpu", "slurm_account": "mine"}}) == 0
     assert all(call.split()[1] == "--partition=gpu,cpu" for call in cluster.calls("sbatch"))
@@ -101,7 +104,9 @@ def test_a_list_of_partitions_is_checked_one_by_one(cluster, capsys):
 
 
 def test_a_node_is_checked_in_the_partition_of_a_stage_that_uses_it(cluster):
-    cluster.has(["node1|cpu*|idle|8|16000|(null)", "node2|gpu|idle|8|16000|gpu:a100:2"], "cpu*|up gpu|up")
+    cluster.has(
+        ["node1|cpu*|idle|8|16000|(null)", "node2|gpu|idle|8|16000|gpu:a100:2"], "cpu*|up|infinite gpu|up|infinite"
+    )
     cluster.program("srun", 'echo "$@" >> "$folder/srun"; echo "srun: error: nodes are busy" >&2; exit 1\n')
     on_cpu = {name: {"slurm_partition": "cpu"} for name in ("collect", "preprocess", "deploy")}
     assert cluster.doctor(**{"default-resources": {"slurm_partition": "gpu"}, "set-resources": on_cpu}) == 0
@@ -178,3 +183,72 @@ def test_a_folder_that_takes_no_files(cluster, capsys):
     assert main(["doctor", "--profile", profile, "--configfile", study, "--folder", "/proc"]) == 2
     (line,) = capsys.readouterr().err.splitlines()
     assert "/proc: can't write to /proc" in line
+
+
+GPU_NODE = "node1|cpu*|idle~|8|16000|gpu:a100:2"
+
+
+@pytest.mark.parametrize(
+    ("limit", "runtime", "said"),
+    [
+        ("1-00:00:00", 1440, None),
+        ("1-00:00:00", 1441, "limit of partition cpu, 1440 min"),
+        ("2:30:00", 151, "limit of partition cpu, 150 min"),
+        ("30:00", 31, "limit of partition cpu, 30 min"),
+        ("infinite", 100_000, None),
+    ],
+)
+def test_a_run_time_above_the_partitions_limit_would_wait_for_ever(cluster, capsys, limit, runtime, said):
+    cluster.has([GPU_NODE], f"cpu*|up|{limit}")
+    stages = ("collect", "preprocess", "compress", "evaluate", "deploy", "measure")
+    short = {stage: {"runtime": 20} for stage in stages}
+    assert cluster.doctor(**{"set-resources": {**short, "train": {"runtime": runtime}}}) == (2 if said else 0)
+    errors = capsys.readouterr().err.splitlines()
+    if said:
+        (line,) = errors
+        assert (
+            f"train: its run time of {runtime} min is above the {said}, so its jobs would wait for ever; lower " in line
+        )
+
+
+def test_of_several_partitions_the_longest_limit_counts(cluster, capsys):
+    cluster.has([GPU_NODE, "node1|long|idle~|8|16000|gpu:a100:2"], "cpu*|up|30:00 long|up|infinite")
+    assert cluster.doctor(**{"default-resources": {"slurm_partition": "cpu,long"}}) == 0
+    assert "limit" not in capsys.readouterr().out
+
+
+def test_a_retry_or_a_quality_of_service_with_more_time_than_the_partition_allows_is_told(cluster, capsys):
+    cluster.has([GPU_NODE], "cpu*|up|2:00:00")
+    assert cluster.doctor(retries=2) == 0  # 60 min, then twice and three times as much
+    assert "train: its last retry asks for 180 min, more than the limit of partition cpu, 120 min" in (
+        capsys.readouterr().out
+    )
+    assert cluster.doctor(**{"set-resources": {"train": {"runtime": 300, "qos": "long"}}}) == 0
+    assert "limit of partition cpu, 120 min; whether QOS long allows more is not checked" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("key", ["set-threads", "cpus_per_task"])
+def test_slurm_is_asked_with_the_processors_that_the_profile_sets(cluster, key):
+    cluster.has([GPU_NODE])
+    keys = {"set-threads": {"train": 64}} if key == "set-threads" else {"set-resources": {"train": {key: 64}}}
+    assert cluster.doctor(**keys) == 0
+    assert len([call for call in cluster.calls("sbatch") if "--cpus-per-task=64" in call]) == 1
+
+
+def test_what_is_not_checked_is_told(cluster, capsys):
+    cluster.has([GPU_NODE])
+    assert cluster.doctor() == 0
+    assert "nothing is wrong: the jobs can be submitted" in capsys.readouterr().out
+    train = {"runtime": "5d", "mem_mb": "64GB", "gpu": 1}
+    keys = {"set-resources": {"train": train, "deploy": {"mem": "8GB"}}, "set-threads": ["measure=attempt * 2"]}
+    assert cluster.doctor(**keys) == 0
+    said = capsys.readouterr().out
+    for line in (
+        "train: runtime: 5d: not checked (expected a whole number of minutes), the study's number is instead",
+        "train: mem_mb: 64GB: not checked (expected a whole number of MB)",
+        "deploy: mem: 8GB: not checked (expected mem_mb, a whole number of MB)",
+        "measure: threads: attempt * 2: not checked (expected a whole number)",
+        "nothing is wrong in what was checked",
+    ):
+        assert line in said
+    assert said.count("not checked (") == 4

@@ -17,6 +17,12 @@ from greenllm.cli import main
         (["doctor", "--nodes", "0"], "--nodes: '0': expected a whole number, 1 or more"),
         (["doctor", "--nodes", "two"], "--nodes: 'two': expected a whole number, 1 or more"),
         (["config", "check", "--gpus", "-1"], "--gpus: '-1': expected a whole number, 0 or more"),
+        *(
+            ([command, "--seed", seed], f"--seed: '{seed}': expected a whole number between 0 and 4294967295")
+            for command in ("tune", "train", "evaluate", "measure", "load", "footprint")
+            for seed in ("-1", f"{10**20}")
+        ),
+        (["tune", "--seed", "one"], "--seed: 'one': expected a whole number between 0 and 4294967295"),
     ],
 )
 def test_a_number_outside_the_range_is_refused(

@@ -1,17 +1,24 @@
 """The search of `greenllm tune` on synthetic surfaces of energy and time, noisy and of several shapes."""
 
 import math
+from pathlib import Path
+from random import Random
 
 import pytest
 import yaml
+from narrowing import known
 from response_surfaces import FAMILIAR, SPACE, UNSEEN
 from surface_searches import PROBES, searched
 
+from greenllm.checks.study import check_config
 from greenllm.errors import UserError
 from greenllm.estimate import Estimate, Parameter
+from greenllm.load.thread_choice import without_probe
 from greenllm.tuning.result import write_fragment, write_probes
 from greenllm.tuning.search import Cost, Found, Probe, ProbeFailedError, search
 from greenllm.tuning.space import Setting, Space
+
+ROOT = Path(__file__).parents[2]
 
 
 def test_of_ten_surfaces_that_the_search_was_not_made_for_nine_end_within_5_percent_of_the_optimum():
@@ -40,6 +47,59 @@ def test_a_disturbed_probe_does_not_change_what_is_found():
     assert calls == [4, 4, 4]
     assert found.best.batch == 4
     assert found.typical(found.best).energy_J == 1.0
+
+
+@pytest.mark.parametrize("bound_s", [None, 1.0])
+def test_one_setting_whose_only_repeat_was_worse_is_not_the_best(bound_s):
+    energies_J = {1: iter([1.0, 5.0]), 2: iter([2.0]), 4: iter([3.0]), 8: iter([4.0])}
+    found = search(
+        Space([1, 2, 4, 8], [1]), lambda one: Cost(next(energies_J[one.batch]), 0.5), probes=5, bound_s=bound_s
+    )
+    assert found.typical(Setting(1, 1)).energy_J == 3.0
+    assert found.best == Setting(2, 1)
+
+
+def test_the_least_energy_is_said_to_be_that_only_where_no_single_probe_had_less(tmp_path):
+    one, two = Setting(1, 1), Setting(2, 1)
+    probes = [Probe(one, Cost(1.0, 0.5)), Probe(two, Cost(2.0, 0.5)), Probe(two, Cost(2.1, 0.5))]
+    for best, said in (
+        (one, "the least energy probed within 1 s."),
+        (two, "the least energy within 1 s of the settings probed more than once."),
+    ):
+        write_fragment(tmp_path / "tuned.yaml", Found(probes, best, True, [one]), "request", 1.0, None)
+        assert said in (tmp_path / "tuned.yaml").read_text()
+
+
+def fragment_after(tmp_path, energy_J, probes=25):
+    """Return the fragment of a tuning of eight batches; `energy_J` returns what a probe of a batch takes."""
+    batches = [1, 2, 4, 8, 16, 32, 64, 128]
+    found = search(Space(batches, [1]), lambda one: Cost(energy_J(one.batch), 0.5), probes=probes)
+    write_fragment(tmp_path / "tuned.yaml", found, "request", None, None)
+    return found, (tmp_path / "tuned.yaml").read_text()
+
+
+def test_of_settings_that_differ_by_noise_alone_none_is_said_to_take_more(tmp_path):
+    noise = Random(1)
+    _, text = fragment_after(tmp_path, lambda batch: noise.lognormvariate(0.0, 0.2))
+    (line,) = [
+        line for line in text.splitlines() if "Not resolvably more (95 %; probes of one setting differ by" in line
+    ]
+    assert line.endswith("; and 1 more.")  # six are named: all seven others
+    assert "The most of" not in text
+
+
+def test_settings_that_differ_by_more_than_their_noise_are_told_apart(tmp_path):
+    noise = Random(1)
+    found, text = fragment_after(tmp_path, lambda batch: (1 + abs(batch - 8)) * noise.lognormvariate(0.0, 0.02))
+    assert found.best.batch == 8
+    assert "All others take resolvably more" in text
+    assert "The most of 8 settings: 1" in text
+    assert "(batch 128, 1 thread, probed once)" in text
+
+
+def test_without_a_repeat_it_is_unknown_what_takes_resolvably_more(tmp_path):
+    _, text = fragment_after(tmp_path, float, probes=3)
+    assert "No setting was probed twice, so it is unknown whether others take resolvably more." in text
 
 
 def test_a_bound_of_time_excludes_what_is_too_slow():
@@ -107,12 +167,22 @@ def test_the_result_is_a_fragment_of_the_configuration_and_a_row_for_each_probe(
         "train": {"batch": 8, "precision": "bf16"},
         "resources": {"train": {"threads": 2, "power_limit_W": 250.0}},
     }
-    assert "1 J (0.9 to 1.2) and 0.5 s per sample, the least energy within 0.7 s" in text
+    assert "1 J (0.9 to 1.2) and 0.5 s per sample, the least energy probed within 0.7 s" in text
     assert "2 probes, 40 J (20 to 60) in all." in text
     write_probes(tmp_path / "probes.csv", found, "sample")
     first, second = (tmp_path / "probes.csv").read_text().splitlines()[1:]
     assert first == "1,8,2,bf16,250.0,1,0.9,1.2,0.5,1,1,"
     assert second.endswith("out of memory")
+
+
+def test_a_study_with_the_fragment_measures_a_server_with_the_threads_that_were_found(tmp_path):
+    best = Setting(batch=8, threads=8)
+    found = Found([Probe(best, Cost(1.0, 0.5))], best, True, [best])
+    write_fragment(tmp_path / "tuned.yaml", found, "request", None, None)
+    study = yaml.safe_load((ROOT / "config/tiny.yaml").read_text())
+    config = check_config(study | yaml.safe_load((tmp_path / "tuned.yaml").read_text()), "study.yaml")
+    choice = known(without_probe(config.deploy, "transformers", config.resources.measure.threads))
+    assert (config.deploy.batch, choice.threads) == (8, 8)
 
 
 def test_a_knob_without_values_or_with_one_twice_is_refused():

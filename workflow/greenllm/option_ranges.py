@@ -4,6 +4,8 @@ import argparse
 import math
 from collections.abc import Callable
 
+LARGEST_SEED = 2**32 - 1  # NumPy's and scikit-learn's bound
+
 
 def whole_number(least: int) -> Callable[[str], int]:
     """Return the type of an option whose value is a whole number from `least`."""
@@ -18,6 +20,17 @@ def whole_number(least: int) -> Callable[[str], int]:
         return value
 
     return read
+
+
+def seed(text: str) -> int:
+    """The type of an option whose value is the seed of a random generator."""
+    try:
+        value = int(text)
+    except ValueError:
+        value = -1
+    if not 0 <= value <= LARGEST_SEED:
+        raise argparse.ArgumentTypeError(f"{text!r}: expected a whole number between 0 and {LARGEST_SEED}")
+    return value
 
 
 def number(least: float, most: float, unit: str) -> Callable[[str], float]:

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import NoReturn
 
 from greenllm.errors import UserError
+from greenllm.option_ranges import seed
 
 GIVEN = {
     "carbon": "carbon of the grid, in gCO2e/kWh (default: that of the place)",
@@ -93,4 +94,4 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         help="project the total to this country, too (repeat; default: site.elsewhere of the configuration)",
     )  # fmt: skip
     parser.add_argument("--draws", type=int, default=DRAWS, metavar="N", help=f"draws of the Monte Carlo ({DRAWS})")
-    parser.add_argument("--seed", type=int, default=SEED, metavar="N", help=f"seed of the Monte Carlo ({SEED})")
+    parser.add_argument("--seed", type=seed, default=SEED, metavar="N", help=f"seed of the Monte Carlo ({SEED})")

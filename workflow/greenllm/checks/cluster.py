@@ -33,13 +33,24 @@ CLOCK_S = 2.0
 BUSY_S, VISIBLE_S = 20.0, 60.0
 NO_FOLDER = 90  # exit status of a node that cannot enter the folder
 NO_PYTHON = 91
+# What a profile may set instead of the study, and the form in which it is checked.
+EXPECTED = {
+    "threads": "a whole number",
+    "cpus_per_task": "a whole number",
+    "mem": "mem_mb, a whole number of MB",
+    "mem_mib": "mem_mb, a whole number of MB",
+    "mem_mb": "a whole number of MB",
+    "runtime": "a whole number of minutes",
+    "gpu": "a whole number",
+}
 
 
 @dataclass
 class Diagnosis:
-    """What was found: `facts` for a person to read, `faults` that would make jobs fail."""
+    """What was found: `facts` for a person to read, what is `unchecked`, `faults` that would make jobs fail."""
 
     facts: list[str] = field(default_factory=list)
+    unchecked: list[str] = field(default_factory=list)
     faults: list[str] = field(default_factory=list)
 
 
@@ -63,6 +74,7 @@ def diagnose(profile: Profile, study: Config, folder: Path, most: int) -> Diagno
         return found
     plan = Plan(study)
     requests = [_request(profile, stage, plan) for stage in STAGES]
+    found.unchecked += [f"{profile.file}: {line}" for request in requests for line in _unchecked(profile, request)]
     try:
         cluster = scheduler.describe()
     except UserError as error:
@@ -72,6 +84,7 @@ def diagnose(profile: Profile, study: Config, folder: Path, most: int) -> Diagno
     found.faults += [f"{profile.file}: {fault}" for fault in dict.fromkeys(scheduler.faults(cluster, requests))]
     if found.faults:
         return found
+    found.facts += scheduler.notes(cluster, requests)
     used = list(cluster.nodes_for(requests).values())
     if away := [f"{node.name} ({node.state})" for node, _ in used if not node.is_usable]:
         found.facts.append(f"nodes that take no jobs: {listed(away)}")
@@ -91,16 +104,30 @@ def _request(profile: Profile, stage: str, plan: Plan) -> ResourceRequest:
     """Return a stage's largest request: the study's needs, where the profile does not set them for the rule."""
     own = profile.set_resources(stage)
     needs: Needs = getattr(plan.config.resources, stage)
+    minutes = whole(own.get("runtime"), needs.runtime_min)
+    # The rules ask for more in each retry; what the profile sets stays as it is.
+    attempts = 1 if "runtime" in own else 1 + whole(profile.keys.get("retries"), 0)
     return ResourceRequest(
         stage=stage,
-        threads=needs.threads,
+        threads=whole(profile.threads(stage), needs.threads),
         memory_MB=whole(own.get("mem_mb"), needs.memory_MB),
-        minutes=whole(own.get("runtime"), needs.runtime_min),
+        minutes=minutes,
+        last_minutes=minutes * attempts,
         gpus=whole(own.get("gpu"), plan.most_gpus(stage)),
         keys=profile.resources(stage),
         nodes=plan.most_nodes(stage),
         settings=profile.keys,
     )
+
+
+def _unchecked(profile: Profile, request: ResourceRequest) -> Iterator[str]:
+    """Yield what the profile sets for a stage in another form than is checked: an expression, a text such as `5d`."""
+    own = profile.set_resources(request.stage)
+    own |= {"threads": profile.threads(request.stage), "cpus_per_task": request.keys.get("cpus_per_task")}
+    for key, expected in EXPECTED.items():
+        value = own.get(key)
+        if value is not None and (key in ("mem", "mem_mib") or not str(value).isdecimal()):
+            yield f"{request.stage}: {key}: {value}: not checked (expected {expected}), the study's number is instead"
 
 
 def _check_nodes(

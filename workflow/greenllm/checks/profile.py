@@ -33,16 +33,25 @@ class Profile:
             return _pairs([text for name, _, text in (str(item).partition(":") for item in ruled) if name == rule])
         return _pairs(ruled.get(rule)) if isinstance(ruled, Mapping) else {}
 
+    def threads(self, rule: str) -> Any:
+        """Return the number of threads that the profile sets for a rule's jobs; None where it sets none."""
+        return _pairs(self.keys.get("set-threads")).get(rule)
+
 
 def read_profile(folder: Path) -> Profile:
-    """Read a profile's folder. Raises ConfigError where it has no such file or the file is no mapping of keys."""
-    named = [folder] if folder.is_file() else sorted(folder.glob("config*.yaml"))
-    if not named:
+    """Read the file that Snakemake reads of a profile: its folder may have one for each version of Snakemake.
+
+    Raises ConfigError where there is no such file, or the file is no mapping of keys.
+    """
+    from snakemake.cli import get_profile_dir  # takes a second to import
+
+    if (found := get_profile_dir(str(folder))) is None:
         raise ConfigError([f"{folder}: no profile; expected a folder with config.yaml, such as profiles/slurm"])
-    keys = read_yaml(named[-1])
+    file: Path = found[1]
+    keys = read_yaml(file)
     if not isinstance(keys, Mapping):
-        raise ConfigError([f"{named[-1]}: expected keys such as executor and default-resources"])
-    return Profile(named[-1], keys)
+        raise ConfigError([f"{file}: expected keys such as executor and default-resources"])
+    return Profile(file, keys)
 
 
 def _pairs(section: Any) -> dict[str, Any]:

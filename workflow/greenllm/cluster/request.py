@@ -10,7 +10,7 @@ class ResourceRequest:
     """The request of a stage's jobs. Memory in MB, run time in minutes; threads, memory and GPUs are of each node.
 
     `keys`: the profile's resources for the stage, by their names in the profile, such as a partition. `settings`: the
-    profile's other keys, such as those of the executor.
+    profile's other keys, such as those of the executor. `last_minutes` is the run time of the last retry.
     """
 
     stage: str
@@ -20,4 +20,5 @@ class ResourceRequest:
     gpus: int
     keys: Mapping[str, Any]
     nodes: int = 1
+    last_minutes: int = 0
     settings: Mapping[str, Any] = field(default_factory=dict)

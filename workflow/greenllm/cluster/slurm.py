@@ -1,5 +1,6 @@
 """What a SLURM cluster has and accepts, asked through SLURM's own commands."""
 
+import math
 import os
 import re
 import shlex
@@ -51,10 +52,18 @@ class ClusterNode:
 
 
 @dataclass(frozen=True)
-class SlurmCluster:
-    """A cluster: its partitions with whether each accepts jobs, the default one first, and its nodes by name."""
+class Partition:
+    """A partition: whether it accepts jobs, and the longest run time that a job there may ask for (minutes)."""
 
-    partitions: Mapping[str, bool]
+    is_up: bool
+    longest_min: float
+
+
+@dataclass(frozen=True)
+class SlurmCluster:
+    """A cluster: its partitions by name, the default one first, and its nodes by name."""
+
+    partitions: Mapping[str, Partition]
     nodes: Mapping[str, ClusterNode]
 
     @property
@@ -108,10 +117,18 @@ def _nodes() -> dict[str, ClusterNode]:
     return found
 
 
-def _partitions() -> dict[str, bool]:
-    rows = [line.split("|") for line in _asked("sinfo", "--noheader", "--format=%P|%a").splitlines()]
+def _partitions() -> dict[str, Partition]:
+    rows = [line.split("|") for line in _asked("sinfo", "--noheader", "--format=%P|%a|%l").splitlines()]
     rows.sort(key=lambda row: not row[0].endswith("*"))
-    return {name.rstrip("*"): state == "up" for name, state in rows}
+    return {name.rstrip("*"): Partition(state == "up", _minutes(limit)) for name, state, limit in rows}
+
+
+def _minutes(limit: str) -> float:
+    """Return a time limit as minutes: `days-hours:minutes:seconds`, without what is zero in front; others are none."""
+    if not (found := re.fullmatch(r"(?:(\d+)-)?(?:(\d+):)?(\d+):(\d+)", limit)):
+        return math.inf  # infinite
+    days, hours, minutes, seconds = (int(one or 0) for one in found.groups())
+    return (days * 24 + hours) * 60 + minutes + seconds / 60
 
 
 def faults(cluster: SlurmCluster, requests: Sequence[ResourceRequest]) -> Iterator[str]:
@@ -125,8 +142,16 @@ def faults(cluster: SlurmCluster, requests: Sequence[ResourceRequest]) -> Iterat
                 yield f"slurm_partition: {name}: the cluster has no such partition{known}"
             continue
         partition = ",".join(partitions)
-        if not any(cluster.partitions[name] for name in partitions):
+        if not any(cluster.partitions[name].is_up for name in partitions):
             yield f"slurm_partition: {partition}: takes no jobs now (`sinfo -s`); take another"
+            continue
+        longest_min = _longest_min(cluster, partitions)
+        if request.minutes > longest_min and not _qos(request):
+            yield (
+                f"{request.stage}: its run time of {request.minutes} min is above the limit of partition {partition}, "
+                f"{longest_min:g} min, so its jobs would wait for ever; lower resources.{request.stage}.runtime_min in "
+                "the study or runtime in the profile, or take another slurm_partition"
+            )
             continue
         nodes = [node for node in cluster.nodes.values() if node.partitions_among(partitions)]
         models = {model for node in nodes for model in node.gpus}
@@ -154,6 +179,36 @@ def faults(cluster: SlurmCluster, requests: Sequence[ResourceRequest]) -> Iterat
             )
 
 
+def notes(cluster: SlurmCluster, requests: Sequence[ResourceRequest]) -> Iterator[str]:
+    """Yield what may keep a job waiting though SLURM accepts it: run times above the limit of a partition."""
+    for request in requests:
+        partitions = cluster.partitions_of(request)
+        longest_min, about = _longest_min(cluster, partitions), f"partition {','.join(partitions)}"
+        if max(request.minutes, request.last_minutes) <= longest_min:
+            continue
+        if qos := _qos(request):
+            yield (
+                f"{request.stage}: its run time, up to {request.last_minutes} min, is above the limit of {about}, "
+                f"{longest_min:g} min; whether QOS {qos} allows more is not checked: otherwise its jobs wait for ever"
+            )
+        elif request.minutes <= longest_min:
+            yield (
+                f"{request.stage}: its last retry asks for {request.last_minutes} min, more than the limit of {about}, "
+                f"{longest_min:g} min, and would wait for ever; lower retries or the run time"
+            )
+
+
+def _longest_min(cluster: SlurmCluster, partitions: Sequence[str]) -> float:
+    """Return the longest run time of those of the partitions that take jobs (minutes): a job may go to any of them."""
+    return max(cluster.partitions[name].longest_min for name in partitions if cluster.partitions[name].is_up)
+
+
+def _qos(request: ResourceRequest) -> str | None:
+    """Return the quality of service that a request names: it may let jobs exceed a partition's time limit."""
+    named = request.settings.get("slurm-qos") or request.keys.get("qos")
+    return str(named) if named else None
+
+
 def _named_partitions(request: ResourceRequest) -> list[str]:
     """Return the partitions that a request names: SLURM takes the one of a list that starts the job first."""
     return [name.strip() for name in str(request.keys.get("slurm_partition") or "").split(",") if name.strip()]
@@ -165,7 +220,7 @@ def _place(request: ResourceRequest, partitions: Sequence[str]) -> list[str]:
     named = {
         "partition": ",".join(partitions),
         "account": keys.get("slurm_account"),
-        "qos": settings.get("slurm-qos") or keys.get("qos"),
+        "qos": _qos(request),
         "reservation": settings.get("slurm-reservation"),
     }
     return [f"--{option}={value}" for option, value in named.items() if value]
@@ -173,7 +228,7 @@ def _place(request: ResourceRequest, partitions: Sequence[str]) -> list[str]:
 
 def _options(request: ResourceRequest) -> list[str]:
     """Return all options of sbatch(1) for a request, as snakemake-executor-plugin-slurm writes them."""
-    options = [*_place(request, _named_partitions(request)), f"--cpus-per-task={request.threads}", *_memory(request)]
+    options = [*_place(request, _named_partitions(request)), _processors(request), *_memory(request)]
     if constraint := request.keys.get("constraint"):
         options.append(f"--constraint={constraint}")
     options += [f"--time={request.minutes}", f"--nodes={request.nodes}", f"--ntasks={request.nodes}"]
@@ -185,6 +240,12 @@ def _options(request: ResourceRequest) -> list[str]:
     if gres := request.keys.get("gres"):
         options.append(f"--gres={gres}")
     return [*options, *shlex.split(str(request.keys.get("slurm_extra") or ""))]
+
+
+def _processors(request: ResourceRequest) -> str:
+    """Return the option for the processors: the profile's number where it sets one."""
+    named = str(request.keys.get("cpus_per_task") or "")
+    return f"--cpus-per-task={named if named.isdecimal() else request.threads}"
 
 
 def _memory(request: ResourceRequest) -> list[str]:
@@ -221,7 +282,10 @@ def nodes_of_job() -> list[str]:
 
     Raises UserError where SLURM does not know the job.
     """
-    named = _asked("squeue", "--noheader", f"--jobs={os.environ['SLURM_JOB_ID']}", "--format=%N").strip()
+    own = os.environ["SLURM_JOB_ID"]
+    rows = _asked("squeue", "--noheader", f"--jobs={own}", "--format=%A|%N").splitlines()
+    # The last task of an array has the array's number: squeue then lists the other tasks, too.
+    named = next((nodes for job, _, nodes in (row.partition("|") for row in rows) if job == own), "").strip()
     names = _asked("scontrol", "show", "hostnames", named).split() if named else []
     here = os.environ.get("SLURMD_NODENAME", os.uname().nodename)
     return sorted(names, key=lambda name: name != here)
@@ -249,6 +313,8 @@ def was_busy(done: subprocess.CompletedProcess[str]) -> bool:
 
 
 def _asked(*command: str) -> str:
+    if shutil.which(command[0]) is None:
+        raise UserError(f"{command[0]}: not on the path; install SLURM's commands here, or load their module first")
     done = _run(*command)
     if done.returncode:
         said = shortened(done.stderr) or f"exit status {done.returncode}"

@@ -14,8 +14,9 @@ from pydantic_core import ErrorDetails
 
 from greenllm.config.yaml_text import load_yaml
 from greenllm.errors import UserError, listed, quoted
+from greenllm.option_ranges import LARGEST_SEED
 
-LARGEST = 2**32 - 1  # largest seed (NumPy's and scikit-learn's bound); larger values of other keys exceed any machine
+LARGEST = LARGEST_SEED  # larger values of other keys exceed any machine
 
 
 class ConfigError(UserError):

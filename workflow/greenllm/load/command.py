@@ -12,7 +12,7 @@ from greenllm.load.rounds import Answered, Order
 from greenllm.load.summary import sum_known
 from greenllm.model_folder.addresses import address_problem, with_version
 from greenllm.model_folder.endpoint import Endpoint
-from greenllm.option_ranges import number
+from greenllm.option_ranges import number, seed
 from greenllm.work import write_work
 
 
@@ -36,7 +36,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add("--concurrency", type=int, default=1, help="concurrent requests, without --rate (default: 1)")
     help = "arrivals per second (Poisson), whether earlier requests are answered or not; latency counts from arrival"
     add("--rate", type=number(1e-6, 1e6, "arrivals per second"), help=help)
-    add("--seed", type=int, default=0, help="seed of the arrival times (default: 0)")
+    add("--seed", type=seed, default=0, help="seed of the arrival times (default: 0)")
     add("--warmup", type=int, default=20, help="requests before, not counted (default: 20)")
     add("--max-tokens", type=int, help="most tokens of an answer (default: the server's limit)")
     add(

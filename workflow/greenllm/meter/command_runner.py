@@ -11,7 +11,7 @@ from greenllm.ledger.records import Status
 from greenllm.meter.cgroups import tree_of
 from greenllm.meter.console import let_go_of_standard_streams, warn
 from greenllm.meter.options import Options, absolute
-from greenllm.meter.planned_start import PAUSE_VARIABLE, PAUSED, PlannedStretch, stretch_now, wait_until
+from greenllm.meter.planned_start import PAUSE_VARIABLE, PAUSED, PlannedStretch, not_passed, wait_until
 from greenllm.meter.process_tree import ProcessTree, become_subreaper
 from greenllm.meter.recording import Outcome, Recording
 from greenllm.meter.signals import ENDING, FORWARDED, SAMPLE_NOW, Sentinel, pass_on
@@ -28,12 +28,15 @@ def run_metered(options: Options) -> int:
     """
     planned = options.planned()
     options = options.placed(planned.device)
+    stretches = planned.stretches
     while True:
-        stretch = stretch_now(planned.stretches)
+        stretches = not_passed(stretches)
+        stretch = stretches[0] if stretches else None
         held_s = 0.0 if stretch is None else wait_until(stretch.start_s)
         outcome = _run_once(options, stretch, held_s)
         if outcome.status != "paused":
             return outcome.exit_code
+        stretches = stretches[1:]  # it may have paused before the stretch's end: the nearest checkpoint came earlier
 
 
 def _run_once(options: Options, stretch: PlannedStretch | None, held_s: float) -> Outcome:
@@ -73,6 +76,8 @@ def _run_once(options: Options, stretch: PlannedStretch | None, held_s: float) -
     recording.end(outcome)
     signal.signal(SAMPLE_NOW, signal.SIG_IGN)  # one that came too late would end this process instead of its command
     signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+    if outcome.status == "paused":  # otherwise this process ends now
+        recording.slots.leave()
     return outcome
 
 
@@ -111,14 +116,16 @@ class _Command:
                     **({} if self._pause_s is None else {PAUSE_VARIABLE: str(self._pause_s)}),
                 },
                 setsigmask=self._mask,
-                setsigdef=[signal.SIGPIPE, signal.SIGXFSZ],  # which Python ignores
+                # Python ignores the first two; this process ignores the last after an earlier stretch.
+                setsigdef=[signal.SIGPIPE, signal.SIGXFSZ, SAMPLE_NOW],
             )
         except OSError as error:
             found = error.errno != errno.ENOENT
             reason = "cannot be executed" if found else "command not found"
             warn(f"error: {command[0]}: {reason} ({error.strerror})")
             return Outcome("failed", NOT_EXECUTABLE if found else NOT_FOUND)
-        let_go_of_standard_streams()
+        if self._pause_s is None:  # after a pause the command gets the streams again
+            let_go_of_standard_streams()
         status, exit_code = self._watch(pid)
         left_running = len(self._tree.processes())
         if left_running:

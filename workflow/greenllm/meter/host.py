@@ -47,6 +47,20 @@ def boot_id() -> str:
     return f"unknown-{host_name()}"
 
 
+def online_processors() -> list[int]:
+    """Return the numbers of the processors that are online (Documentation/admin-guide/cputopology.rst, `online`).
+
+    They are listed as in `0-3,8`. Empty where the kernel does not say. Raises UserError as `sysfs` does.
+    """
+    numbers: list[int] = []
+    path = sysfs() / "devices/system/cpu/online"
+    with contextlib.suppress(OSError, ValueError):
+        for part in path.read_text().strip().split(","):
+            first, _, last = part.partition("-")
+            numbers += range(int(first), int(last or first) + 1)
+    return numbers
+
+
 class BusyTimeError(Exception):
     """The busy time of the processors cannot be read; the message says why."""
 

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from greenllm.meter.console import warn
+from greenllm.meter.host import online_processors
 from greenllm.meter.quota import quota_cpus
 
 FOLDERS = ("/run/lock/greenllm", "/tmp/greenllm-locks")
@@ -154,10 +155,14 @@ class Lease:
 
     def release(self) -> None:
         """Drop the locks, for the processes that inherited them, too."""
-        while self._held:
-            descriptor = self._held.pop()
+        for descriptor in self._held:
             fcntl.flock(descriptor, fcntl.LOCK_UN)
-            os.close(descriptor)
+        self.leave()
+
+    def leave(self) -> None:
+        """Leave the locks to the processes that inherited them: they end with the last of these."""
+        while self._held:
+            os.close(self._held.pop())
 
 
 class _Ticket:
@@ -296,8 +301,15 @@ def usable_cpus() -> list[int]:
 
 
 def cpu_locks(exclusive: bool) -> list[str]:
-    """Return the names of the processor locks that a job may take: the usable ones; `exclusive`: all of the host's."""
-    return [f"cpu-{number}" for number in (range(os.cpu_count() or 1) if exclusive else usable_cpus())]
+    """Return the names of the processor locks that a job may take: the usable ones; `exclusive`: all of the host's.
+
+    The host's are all that any of its jobs may take. Their numbers may have gaps, where some processors are offline;
+    those that a container runs on may be larger than the number of processors that it sees.
+    """
+    if not exclusive:
+        return [f"cpu-{number}" for number in usable_cpus()]
+    numbers = {*range(os.cpu_count() or 1), *os.sched_getaffinity(0), *online_processors()}
+    return [f"cpu-{number}" for number in sorted(numbers)]
 
 
 def _sign(descriptor: int, record: dict[str, Any]) -> None:

@@ -82,10 +82,10 @@ def wait_until(start_s: float) -> float:
     return time.monotonic() - began_s
 
 
-def stretch_now(stretches: Sequence[PlannedStretch]) -> PlannedStretch | None:
-    """Return the first stretch that has not passed: a late job skips those in which it should have paused already."""
+def not_passed(stretches: Sequence[PlannedStretch]) -> list[PlannedStretch]:
+    """Return the stretches that have not passed: a late job skips those in which it should have paused already."""
     now_s = time.time()
-    return next((one for one in stretches if one.pause_s is None or one.pause_s > now_s), None)
+    return [one for one in stretches if one.pause_s is None or one.pause_s > now_s]
 
 
 def _duration(seconds: float) -> str:

@@ -51,6 +51,11 @@ class Slots:
         if self.lease is not None:
             self.lease.release()
 
+    def leave(self) -> None:
+        """Leave the lease to the job's processes: it ends with the last of these."""
+        if self.lease is not None:
+            self.lease.leave()
+
 
 def take_slots(
     options: Options, gpus: Sequence[Gpu], job_id: str, environment: Mapping[str, str], nested: bool
@@ -84,7 +89,7 @@ def take_slots(
             slots.gpus = [by_name[name] for name in lease.take("gpu", list(by_name), wanted, what, deadline)]
         names = cpu_locks(options.exclusive)
         what = "the whole host" if options.exclusive else f"{count} of {len(names)} processors"
-        lease.take("cpu", names, count, what, deadline)
+        lease.take("cpu", names, len(names) if options.exclusive else count, what, deadline)
         slots.waited_s = lease.waited_s
     except LeaseTimeoutError as error:
         slots.release()

@@ -9,6 +9,7 @@ from greenllm.device_choice import DEVICE_CHOICES
 from greenllm.documents.prediction import write_predictions
 from greenllm.evaluation.evaluate import evaluate
 from greenllm.files import replacing, require_separate
+from greenllm.option_ranges import seed
 from greenllm.tasks import TASKS
 from greenllm.work import write_work
 
@@ -20,7 +21,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add("--settings", default="{}", help="evaluation settings: JSON or YAML, or a file of it")
     add("--model", type=Path, required=True, help="model folder")
     add("--data", type=Path, required=True, help="folder that `greenllm preprocess` wrote")
-    add("--seed", type=int, default=1, help="seed of the bootstrap (default: 1)")
+    add("--seed", type=seed, default=1, help="seed of the bootstrap (default: 1)")
     add("--threads", type=int, default=1, help="CPU threads (default: 1)")
     add("--device", choices=DEVICE_CHOICES, default="auto", help="require: fail without a GPU")
     add("--out", type=Path, required=True, help="JSON file of the metrics, with 95 %% intervals")

@@ -18,6 +18,7 @@ from greenllm.load.measurement_job import TWIN, Contender, MeasurementJob
 from greenllm.load.processes import run_under_meter
 from greenllm.meter.threads import usable_threads
 from greenllm.model_folder.manifest import read_manifest
+from greenllm.option_ranges import seed
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -34,7 +35,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add("--on-cpu", action="append", default=[], metavar="RECIPE", help="a recipe that uses no GPU; may be repeated")
     add("--threads", type=int, default=1, help="processors that are reserved: the most threads of a server")
     add("--device", choices=DEVICE_CHOICES, default="auto", help="require: fail without a GPU")
-    add("--seed", type=int, default=1, help="seed of the order in each block (default: 1)")
+    add("--seed", type=seed, default=1, help="seed of the order in each block (default: 1)")
     add("--wildcard", action="append", default=[], metavar="KEY=VALUE", help="a wildcard of this job; may be repeated")
     add("--ready", type=float, default=600, metavar="S", help="longest start of another server (s; default: 600)")
     add("--energy-serve", type=Path, required=True, help="folder for the servers' energy logs (J)")

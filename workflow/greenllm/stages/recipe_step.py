@@ -17,6 +17,7 @@ from greenllm.files import require_replaceable
 from greenllm.key_values import key_values
 from greenllm.meter.planned_start import PAUSED
 from greenllm.meter.threads import usable_threads
+from greenllm.option_ranges import seed
 from greenllm.paths import expanded
 from greenllm.recipes import Job, Step
 from greenllm.study.models import Recipe
@@ -39,7 +40,7 @@ def configure(parser: argparse.ArgumentParser, *, recipe: str | None) -> None:
         "--other", action="append", default=[], metavar="RECIPE=FOLDER", help="another model that the step reads"
     )
     parser.add_argument("--data", type=Path, help="folder that `greenllm preprocess` wrote")
-    parser.add_argument("--seed", type=int, default=1, help="of the initial weights and the order of batches")
+    parser.add_argument("--seed", type=seed, default=1, help="of the initial weights and the order of batches")
     parser.add_argument("--threads", type=int, default=1, help="CPU threads; another number trains other weights")
     parser.add_argument("--device", choices=DEVICE_CHOICES, default="auto", help="require: a GPU or nothing")
     parser.add_argument("--checkpoints", type=Path, help="folder for checkpoints; a killed training resumes from them")

@@ -17,6 +17,7 @@ from greenllm.files import require_writable
 from greenllm.load.processes import greenllm, run_under_meter
 from greenllm.load.thread_probe import candidates
 from greenllm.meter.threads import usable_threads
+from greenllm.option_ranges import seed
 
 if TYPE_CHECKING:
     from greenllm.tuning.probes import Workload
@@ -40,7 +41,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add("--max-tokens", type=int, default=64, help="with --bundle: most tokens of an answer (default: 64)")
     add("--requests", type=int, default=16, help="with --bundle: least number of prompts of a probe (default: 16)")
     add("--batch", default="1,2,4,8,16,32", metavar="N,…", help="batch sizes to choose from (default: %(default)s)")
-    add("--threads", type=int, default=1, help="most threads; half as many and so on are probed, too (default: 1)")
+    add("--threads", type=int, default=1, help="most threads; the powers of two below are probed, too (default: 1)")
     add("--precision", default="", metavar="P,…", help="training precisions to choose from: fp32,bf16 (default: auto)")
     add("--power-limit", default="", metavar="W,…", help="power limits of the GPUs to choose from, in watts")
     add("--gpus", type=int, default=0, help="GPUs to lease (default: 0)")
@@ -48,7 +49,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add("--longest-s", type=float, metavar="S", help="longest mean time of a request, or of a sample (s; default: any)")
     add("--probes", type=int, default=25, help="most probes (default: 25)")
     add("--seconds", type=float, default=1.0, help="length of a probe in seconds (default: 1)")
-    add("--seed", type=int, default=1, help="of the search and the training (default: 1)")
+    add("--seed", type=seed, default=1, help="of the search and the training (default: 1)")
     add("--out", type=Path, required=True, help="folder for tuned.yaml, probes.csv, the figure and the energy logs")
 
 

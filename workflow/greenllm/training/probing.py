@@ -12,6 +12,7 @@ from typing import Any
 from greenllm.config.models import Model, Training
 from greenllm.config.read import read_settings
 from greenllm.device_choice import DEVICE_CHOICES, DeviceChoice
+from greenllm.option_ranges import seed
 from greenllm.orders import read_order
 from greenllm.work import write_work
 
@@ -60,7 +61,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add("--settings", default="{}", help="training settings: JSON or YAML, or a file of it")
     add("--model", default="{}", help="from scratch: size and context (tokens): JSON or YAML, or a file of it")
     add("--from", dest="parent", type=Path, help="folder of the model to start from, instead of --model")
-    add("--seed", type=int, default=1, help="of the initial weights and the order of batches")
+    add("--seed", type=seed, default=1, help="of the initial weights and the order of batches")
     add("--device", choices=DEVICE_CHOICES, default="auto", help="require: a GPU or nothing")
     parser.description = (
         "train a few steps for each line of standard input: a JSON object with batch, threads, precision, least_s (how "

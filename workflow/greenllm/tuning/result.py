@@ -2,7 +2,8 @@
 
 import csv
 import io
-from collections.abc import Mapping
+import math
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +13,11 @@ from greenllm.estimate import Estimate
 from greenllm.files import replacing
 from greenllm.tuning.search import Cost, Found
 from greenllm.tuning.space import KNOBS, Setting
+from greenllm.tuning.spread import Spread
 
 # The section of the configuration with a workload's batch and precision, and the stage whose resources it uses.
 SECTIONS = {"sample": ("train", "train"), "request": ("deploy", "measure")}
+MOST_NAMED = 6  # of the settings that take no more than the best one, as far as can be told
 
 
 def write_fragment(path: Path, found: Found, unit: str, bound_s: float | None, spent: Estimate | None) -> None:
@@ -24,10 +27,9 @@ def write_fragment(path: Path, found: Found, unit: str, bound_s: float | None, s
     """
     known = {probe.setting: found.typical(probe.setting) for probe in found.probes if probe.cost is not None}
     cost = known[found.best]
-    dearest = max(known, key=lambda one: known[one].energy_J)
     lines = [
-        f"{found.best}: {_energy(cost)} and {cost.time_s:.3g} s per {unit}, {_within(found, bound_s)}.",
-        f"The most of {len(known)} settings: {_energy(known[dearest])} per {unit} ({dearest}).",
+        f"{found.best}: {_energy(cost)} and {cost.time_s:.3g} s per {unit}, {_within(known, found, bound_s)}.",
+        *(_beside(known, found, unit, bound_s) if len(known) > 1 else ()),
         f"{len(found.probes)} probes" + ("." if spent is None else f", {_joules(*spent.interval())} in all."),
         "In brackets: 95 % bounds by the sensors' errors. Most of these are the same for all settings.",
     ]
@@ -36,6 +38,29 @@ def write_fragment(path: Path, found: Found, unit: str, bound_s: float | None, s
     text = "".join(f"# {line}\n" for line in lines) + yaml.safe_dump(fragment(found.best, unit), sort_keys=False)
     with replacing(path) as beside:
         beside.write_text(text, encoding="utf-8")
+
+
+def _beside(known: Mapping[Setting, Cost], found: Found, unit: str, bound_s: float | None) -> Iterator[str]:
+    """Yield how the others compare with the best: those that take resolvably more, and the one that takes the most."""
+    spread = Spread.of(found)
+    dearest = max(known, key=lambda one: known[one].energy_J)
+    once = ", probed once" if sum(probe.setting == dearest for probe in found.probes) == 1 else ""
+    most = f"The most of {len(known)} settings: {_energy(known[dearest])} per {unit} ({dearest}{once})."
+    if spread is None:
+        yield "No setting was probed twice, so it is unknown whether others take resolvably more."
+        yield most
+        return
+    others = sorted((one for one in known if one != found.best), key=lambda one: known[one].energy_J)
+    allowed = [one for one in others if bound_s is None or known[one].time_s <= bound_s]
+    alike = [str(one) for one in allowed if not spread.resolves(found, one)]
+    by = f"95 %; probes of one setting differ by {100 * math.expm1(spread.deviation):.2g} %"
+    if alike:
+        more = f"; and {len(alike) - MOST_NAMED} more" if len(alike) > MOST_NAMED else ""
+        yield f"Not resolvably more ({by}): {'; '.join(alike[:MOST_NAMED])}{more}."
+    elif allowed:
+        yield f"All others take resolvably more ({by})."
+    if spread.resolves(found, dearest):
+        yield most
 
 
 def _energy(cost: Cost) -> str:
@@ -52,22 +77,22 @@ def fragment(best: Setting, unit: str) -> dict[str, Any]:
     values: dict[str, Any] = {"batch": best.batch}
     if best.precision is not None:
         values["precision"] = best.precision
-    needs: dict[str, Any] = {"threads": best.threads}
     if section == "deploy":
         values["threads"] = best.threads
-        needs = {}
+    needs: dict[str, Any] = {"threads": best.threads}  # of a server, too: it gets no more than are reserved
     if best.power_limit_W is not None:
         needs["power_limit_W"] = best.power_limit_W
-    return {section: values} | ({"resources": {stage: needs}} if needs else {})
+    return {section: values, "resources": {stage: needs}}
 
 
-def _within(found: Found, bound_s: float | None) -> str:
-    if bound_s is None:
-        repeated = sum(probe.setting == found.best for probe in found.probes) > 1
-        return "the least energy of the settings probed more than once" if repeated else "the least energy probed"
-    if found.within:
-        return f"the least energy within {bound_s:g} s"
-    return f"the fastest, since none is within {bound_s:g} s"
+def _within(costs: Mapping[Setting, Cost], found: Found, bound_s: float | None) -> str:
+    if not found.within:
+        return f"the fastest, since none is within {bound_s:g} s"
+    within = "" if bound_s is None else f" within {bound_s:g} s"
+    allowed = [cost for cost in costs.values() if bound_s is None or cost.time_s <= bound_s]
+    if costs[found.best].energy_J > min(cost.energy_J for cost in allowed):
+        return f"the least energy{within} of the settings probed more than once"
+    return f"the least energy probed{within}"
 
 
 def write_probes(path: Path, found: Found, unit: str) -> None:

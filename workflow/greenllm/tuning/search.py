@@ -126,8 +126,9 @@ def search(
         costs.known[setting].append(cost)
         done.append(Probe(setting, cost))
     allowed = costs.within(longest_s)
+    # The least of single figures is too low. But of one setting that was repeated there is no choice.
     repeated = [one for one in allowed if len(costs.known[one]) > 1]
-    best = (repeated or allowed or costs.fastest())[0]
+    best = ((repeated if len(repeated) > 1 else allowed) or costs.fastest())[0]
     return Found(done, best, bool(allowed), costs.front())
 
 
@@ -174,7 +175,7 @@ def _suggested(space: Space, done: Sequence[Probe], costs: _Costs, longest_s: fl
     }
     within = bool(costs.within(longest_s))
     with _quiet():
-        study = optuna.create_study(sampler=GPSampler(seed=seed + len(done), n_startup_trials=1))
+        study = optuna.create_study(sampler=GPSampler(seed=(seed + len(done)) % 2**32, n_startup_trials=1))
         for one in done if costs.known else ():
             nearest = min(costs.known, key=lambda other: space.steps(other, one.setting))
             cost = one.cost or costs.typical(nearest)

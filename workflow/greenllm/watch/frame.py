@@ -2,7 +2,7 @@
 
 import time
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -11,18 +11,16 @@ from greenllm.attribution.from_ledgers import attribute_attempts
 from greenllm.attribution.hosts import HostEnergy
 from greenllm.attribution.result import Attribution
 from greenllm.errors import UserError
-from greenllm.estimate import Estimate, Interval, PartialInterval
-from greenllm.ledger.energy_log import SUMMED
+from greenllm.estimate import Interval, PartialInterval
 from greenllm.ledger.run_file import PlannedJob, WorkflowRun, read_runs
 from greenllm.meter.host import boot_id, host_name
 from greenllm.study import layout
 from greenllm.timestamps import rfc3339
 from greenllm.watch.attempts import LedgerFolder, WatchedAttempt, summed
 from greenllm.watch.expectation import Earlier, EarlierJob, Remaining
+from greenllm.watch.power import host_power, job_power_W
 
 SCHEMA = "greenllm/watch/1"
-# Power is the mean over this time (s) before a host's last sample.
-WINDOW_S = 10.0
 
 JobState = Literal["running", "silent", "waiting", "failed", "done"]
 JOB_STATES: tuple[JobState, ...] = ("running", "silent", "waiting", "failed", "done")
@@ -168,8 +166,10 @@ class ResultsWatch:
         earlier = Earlier.of(_spent(attempts))
         in_order = sorted(by_run, key=lambda run_id: _started_s(runs.get(run_id), by_run[run_id]))
         going_on = [run_id for run_id in in_order if _goes_on(runs.get(run_id), by_run[run_id])]
+        running = {one.id for one in attempts if one.state == "running"}
         shown = [
-            _run(run_id, runs.get(run_id), by_run[run_id], energies, earlier) for run_id in going_on or in_order[-1:]
+            _run(run_id, runs.get(run_id), by_run[run_id], running, energies, earlier)
+            for run_id in going_on or in_order[-1:]
         ]
         hosts = [_host(host, attempts, energies) for host in energies.hosts]
         return Frame(self.results, time.time(), shown, [host for host in hosts if host.jobs])
@@ -195,10 +195,15 @@ def _spent(attempts: Sequence[WatchedAttempt]) -> Iterable[EarlierJob]:
 
 
 def _run(
-    run_id: str, run: WorkflowRun | None, attempts: Sequence[WatchedAttempt], energies: Attribution, earlier: Earlier
+    run_id: str,
+    run: WorkflowRun | None,
+    attempts: Sequence[WatchedAttempt],
+    running: Collection[str],
+    energies: Attribution,
+    earlier: Earlier,
 ) -> WatchedRun:
-    """Return what one invocation's attempts and its run file say."""
-    unended = [_open(one, energies) for one in attempts if one.state in ("running", "silent", "lost")]
+    """Return what one invocation's attempts and its run file say; `running`: the ids of all attempts that run."""
+    unended = [_open(one, running, energies) for one in attempts if one.state in ("running", "silent", "lost")]
     energy_of = {one.id: one.energy for one in attempts} | {one.attempt.id: one.energy for one in unended}
     known = [energy for energy in energy_of.values() if energy is not None]
     jobs = [one for one in attempts if one.start.parent is None]
@@ -262,18 +267,13 @@ def _ended_s(run: WorkflowRun | None, attempts: Sequence[WatchedAttempt]) -> flo
     return max([*seen, *([run.ended_s] if run and run.ended_s else [])], default=None)
 
 
-def _open(attempt: WatchedAttempt, energies: Attribution) -> OpenAttempt:
+def _open(attempt: WatchedAttempt, running: Collection[str], energies: Attribution) -> OpenAttempt:
     """Return an unended attempt with its own energy and power, as attributed to it so far."""
     try:
         job = energies.job(attempt.id)
     except KeyError:
         return OpenAttempt(attempt, None, None)
-    power_W = None
-    if attempt.state == "running" and len(job.attempt.times) > 1:
-        end_s = job.attempt.last_s
-        start_s = max(job.attempt.first_s, end_s - WINDOW_S)
-        energy = energies.energy_between(attempt.id, start_s, end_s)
-        power_W = None if energy is None else energy.value / (end_s - start_s)
+    power_W = job_power_W(job, running, energies) if attempt.id in running else None
     return OpenAttempt(attempt, None if job.energy is None else job.energy.interval(), power_W)
 
 
@@ -306,22 +306,6 @@ def _at_once(attempts: Sequence[WatchedAttempt]) -> float:
 def _host(host: HostEnergy, attempts: Sequence[WatchedAttempt], energies: Attribution) -> WatchedHost:
     """Return a host's power over the last seconds that its meters sampled."""
     running = [one for one in attempts if one.state == "running" and one.start.boot_id == host.boot_id]
-    ids = {one.id for one in running}
-    ends = [one.last_s for one in host.attempts if one.id in ids and len(one.times) > 1]
-    starts = [one.first_s for one in host.attempts if one.id in ids and len(one.times) > 1]
-    power, qualities = None, []
-    if ends and (end_s := max(ends)) > (start_s := max(min(starts), end_s - WINDOW_S)):
-        names = energies.names.get(host.boot_id, {})
-        terms: dict[str, float] = {}
-        for device in host.devices:
-            if device.component in SUMMED and device.known_s(start_s, end_s) > 0:
-                counted = device.counted(start_s, end_s)
-                for parameter, coefficient in counted.items():
-                    name = names.get(parameter, parameter)
-                    terms[name] = terms.get(name, 0.0) + coefficient
-                if any(counted.values()):
-                    qualities.append(device.sensor.quality)
-        if terms:
-            power = Estimate(terms, energies.parameters).scaled(1 / (end_s - start_s)).interval()
+    power = host_power(host, {one.id for one in running}, energies)
     jobs = sum(one.start.parent is None for one in running)
-    return WatchedHost(host.name, host.boot_id, jobs, power, sorted(set(qualities)))
+    return WatchedHost(host.name, host.boot_id, jobs, power.power_W, power.qualities)
