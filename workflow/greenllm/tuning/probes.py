@@ -22,6 +22,7 @@ from greenllm.tuning.space import Setting
 
 # The exit status of a command that the user called in a wrong way.
 MISTAKEN = 2
+GAP = "its energy is unknown in a part of its time"
 
 
 @dataclass(frozen=True)
@@ -136,6 +137,7 @@ class Prober:
     _kind: tuple[object, ...] = ()
     _attempt: str | None = None
     _started: int = 0
+    _known: bool = False  # whether the energy of a probe was known
 
     def __enter__(self) -> "Prober":
         return self
@@ -166,7 +168,11 @@ class Prober:
         turn = Turn(self._attempt, window.start_s, window.end_s, setting.threads, window.gpus)
         (energy,) = self.around.turns([turn])
         if energy is None or energy.value <= 0:
+            if self._known:  # a gap in the readings
+                self.report(f"{setting}: failed: {GAP}")
+                raise ProbeFailedError(GAP)
             raise UserError("the energy of the probes is unknown; `greenllm probe` says what can be measured here")
+        self._known = True
         bounds_J = (energy.low / window.units, energy.high / window.units)
         cost = Cost(energy.value / window.units, window.time_s, bounds_J)
         self.report(f"{setting}: {cost.energy_J:.4g} J and {cost.time_s:.3g} s per {self.workload.unit}")
