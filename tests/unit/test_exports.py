@@ -42,6 +42,7 @@ from greenllm.exports.consequences import Coefficient, Consequences, consequence
 from greenllm.exports.forms import FORMS
 from greenllm.exports.sci import sci_reports
 from greenllm.stages.export import NAMES
+from greenllm.study.models import Recipe
 
 J_PER_kWh = 3.6e6
 
@@ -734,6 +735,31 @@ def test_a_provider_score_is_that_of_the_footprint(tmp_path: Path) -> None:
                 count = report["functionalUnit"]["count"]
                 assert part["operational"]["value"] == pytest.approx(operational_g / count), "O is E times I"
     assert not scores
+
+
+def test_checks_of_an_unchanged_model_count_for_those_made_from_it_in_the_page_and_in_exports(tmp_path: Path) -> None:
+    given = config(
+        experiments={
+            "support": {
+                "task": "customer-service", "data": {"source": "embedded"}, "model": {"init": "somebody/small-model"},
+                "recipes": ["baseline", "int8"], "seeds": [1],
+            }
+        }
+    )  # fmt: skip
+    recipes = {"baseline": Recipe(), "int8": given.recipes["int8"]}
+    study = Simulation(tmp_path, given.model_copy(update={"recipes": recipes}), memory_B=8e9)
+    study.prepare("support")
+    study.job("collect_model", 3, 0.5, experiment="support")
+    study.evaluate("support", "baseline", 1, 0.9)
+    study.compress("support", "int8", 1)
+    study.evaluate("support", "int8", 1, 0.9)
+    folder = accounted(study)
+    (score,) = (one for one in footprint_beside(folder).scores if (one.recipe, one.score) == ("int8", "provider"))
+    assert score.value_g is not None
+    assert main(["export", str(folder), "--to", "sci"]) == 0
+    (report,) = (one for one in reports(folder) if one["application"]["name"] == "support-int8-seed-1")
+    assert "evaluate baseline" in [part["name"] for part in report["components"]]
+    assert report["score"]["value"] == pytest.approx(score.value_g.value)
 
 
 def test_without_a_footprint_carbon_says_that_idle_energy_is_left_out(results: Path) -> None:

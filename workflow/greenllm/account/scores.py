@@ -74,8 +74,7 @@ def _provider_scores(
 
     Gross: all attempts at its stages, and those that serve all recipes of the experiment, the wasted ones included.
     """
-    chain = {step.recipe for one in models for step in one.cost_to_produce.steps if step.recipe} | {recipe}
-
+    chain = {recipe}.union(*(one.chain for one in models))
     rows = [(row, own) for row, own in consumed.of_recipes(name, [None, *chain]) if row.rule not in SERVING]
     made = together([own for _, own in rows])
     trained = [row for row, _ in rows if row.rule == "train" and row.standing == "current"]
