@@ -20,7 +20,8 @@ from greenllm.tasks import TASKS
         ("a theatre", "theatre", 1, 1, 1),
         ("西非法郎", "答案是西非法郎。", 0, 0, 1),
         ("Paris", "", 0, 0, 0),
-        ("the", "", 1, 1, 1),
+        ("the", "", 0, 0, 0),
+        ("A", "a.", 1, 1, 1),
         ("the", "Paris", 0, 0, 0),
     ],
 )
