@@ -98,7 +98,7 @@ def test_the_first_line_can_be_acted_on() -> None:
         "(900 to 1 700)."
     )
     assert (found["experiment"], found["recipe"], found["verdict"]) == ("support", "int4", "saves")
-    assert found["note"] == "Needed: accuracy of at least 0.890, with 95 % confidence. Expected: 1 000 000 requests."
+    assert found["note"] == "Needed: accuracy of at least 0.890, with 95 % confidence. Expected requests: 1 000 000."
     assert found["others"] == []
 
 
@@ -185,7 +185,12 @@ def test_baseline_is_kept_where_nothing_else_is_good_enough() -> None:
 
 
 def test_baseline_is_kept_where_making_another_costs_what_it_saves() -> None:
-    found = said(BASELINE, recipe("int4"), recipe="baseline", break_even_requests=None)
+    found = said(BASELINE, recipe("int4"), recipe="baseline", break_even_requests=None, requests=1)
+    assert found["sentence"].startswith(
+        "deploy baseline: no other recipe that is good enough is shown to take less energy over the expected requests, "
+        "counting the energy to make it. A request takes 455 mJ"
+    )
+    assert found["note"].endswith("Expected requests: 1.")
     assert found["others"] == [
         "int4 takes 9.1 times less (8.7 to 9.5) per request, but is not shown to save energy when the energy "
         "to make it counts."

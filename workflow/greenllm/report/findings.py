@@ -174,11 +174,18 @@ def _keep(baseline: RecipeRow, rows: Sequence[RecipeRow], experiment: Experiment
         return text("deploy {recipe}, the only recipe. {takes}.", **values)
     chance, higher = experiment.comparison.chance, experiment.higher_is_better
     others = [row for row in rows if row is not baseline and row.qualifies == "yes"]
-    if any(better_than_chance(row.quality, chance, higher=higher) for row in others):
-        return text(
-            "deploy {recipe}: no other recipe that is good enough is shown to take less energy. {takes}.", **values
+    good = [row for row in others if better_than_chance(row.quality, chance, higher=higher)]
+    if not good:
+        return text("deploy {recipe}: no other recipe is shown to be good enough. {takes}.", **values)
+    kept = (
+        noted(
+            "deploy {recipe}: no other recipe that is good enough is shown to take less energy over the expected "
+            "requests, counting the energy to make it. {takes}."
         )
-    return text("deploy {recipe}: no other recipe is shown to be good enough. {takes}.", **values)
+        if any(row.verdict == "saves" for row in good)
+        else noted("deploy {recipe}: no other recipe that is good enough is shown to take less energy. {takes}.")
+    )
+    return text(kept, **values)
 
 
 def _takes(row: RecipeRow) -> str:
@@ -307,7 +314,7 @@ def _needed(experiment: ExperimentAccount) -> str:
 
 
 def _note(advice: Advice, needed: str) -> str:
-    expected = text("Expected: {requests} requests.", requests=about(advice.requests))
+    expected = text("Expected requests: {requests}.", requests=about(advice.requests))
     if not needed:
         return expected
     confidence = percent(advice.confidence)
