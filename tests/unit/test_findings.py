@@ -213,6 +213,16 @@ def test_nothing_is_good_enough() -> None:
     assert found["others"] == ["int4 takes 9.1 times less (8.7 to 9.5) than baseline."]
 
 
+def test_a_recipe_that_was_not_evaluated_is_not_said_to_be_too_bad() -> None:
+    rows = [recipe("baseline", qualifies="no"), recipe("int4", qualifies="not resolvable", quality=None)]
+    found = said(*rows, recipe=None, quality_bound=0.95)
+    assert found["sentence"] == (
+        "nothing can be recommended yet: no recipe that was evaluated reaches accuracy of at least 0.950 (not "
+        "evaluated: int4). The best is baseline with accuracy 0.897 (0.880 to 0.910)."
+    )
+    assert found["others"] == ["int4 takes 9.1 times less (8.7 to 9.5), but was not evaluated."]
+
+
 def test_good_enough_or_not_cannot_be_resolved() -> None:
     found = said(recipe("baseline", qualifies="no"), recipe("int4", qualifies="not resolvable"), recipe=None)
     assert found["sentence"] == (

@@ -203,10 +203,16 @@ def _nothing(rows: Sequence[RecipeRow], advice: Advice, needed: str, experiment:
     open_ = [row for row in evaluated if row.qualifies == "not resolvable"]
     if needed and evaluated and all(row.qualifies == "no" for row in evaluated):
         _, best = (max if experiment.higher_is_better else min)(qualities, key=lambda one: one[0])
-        return text(
-            "deploy none of these: none reaches {needed}. The best is {recipe} with {quality}.",
-            needed=needed, recipe=best.recipe, quality=_quality(best),
-        )  # fmt: skip
+        none = (
+            noted("deploy none of these: none reaches {needed}. The best is {recipe} with {quality}.")
+            if len(evaluated) == len(rows)
+            else noted(
+                "nothing can be recommended yet: no recipe that was evaluated reaches {needed} (not evaluated: "
+                "{missing}). The best is {recipe} with {quality}."
+            )
+        )
+        missing = listed([row.recipe for row in rows if row.quality is None])
+        return text(none, needed=needed, missing=missing, recipe=best.recipe, quality=_quality(best))
     reason = advice.reason
     if advice.undecidable:
         return text("nothing can be recommended: {why}.", why=reason)
@@ -272,10 +278,10 @@ def _saves(
     """Return why a recipe that saves energy was not chosen; empty if another one takes clearly less."""
     ratio, bounds = times(factor)
     values = {"recipe": row.recipe, "less": text("{times} times less ({bounds})", times=ratio, bounds=bounds)}
-    if chosen is None:
-        return text("{recipe} takes {less} than {other}", other=baseline.recipe, **values)
     if row.quality is None:
         return text("{recipe} takes {less}, but was not evaluated", **values)
+    if chosen is None:
+        return text("{recipe} takes {less} than {other}", other=baseline.recipe, **values)
     if row.qualifies == "no":
         return text("{recipe} takes {less}, but is not good enough: {quality}", quality=_quality(row), **values)
     if row.qualifies == "not resolvable":
