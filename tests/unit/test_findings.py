@@ -166,6 +166,22 @@ def test_less_is_better_is_said_of_bits_per_byte() -> None:
     assert found["note"].startswith("Needed: bits per byte of at most 2.25, with 95 % confidence.")
 
 
+@pytest.mark.parametrize(
+    ("bound", "higher", "shown"),
+    [
+        (0.9999, True, "at least 0.9999,"),
+        (0.88749, True, "at least 0.88749,"),
+        (0.897 - 0.01, True, "at least 0.887,"),
+        (0.8872139303 - 0.01, True, "at least 0.878,"),
+        (2.1213203436, False, "at most 2.12,"),
+        (2.1283203436, False, "at most 2.12,"),
+    ],
+)
+def test_a_bound_is_not_shown_as_one_that_is_easier_to_reach(bound: float, higher: bool, shown: str) -> None:
+    found = said(BASELINE, recipe("int4"), higher_is_better=higher, quality_bound=bound)
+    assert shown in found["note"]
+
+
 def test_baseline_is_kept_where_nothing_beats_it() -> None:
     found = said(BASELINE, recipe("sparse", **LOSS), recipe="baseline", break_even_requests=None, losses=["sparse"])
     assert found["sentence"] == (

@@ -18,6 +18,7 @@ from greenllm.report.numbers import (
     bounds_text,
     change,
     inverse,
+    limit_text,
     percent,
     prefix_for,
     quantity,
@@ -316,7 +317,8 @@ def _needed(experiment: ExperimentAccount) -> str:
     asked = (
         noted("{metric} of at least {bound}") if experiment.higher_is_better else noted("{metric} of at most {bound}")
     )
-    return text(asked, metric=metric_name(experiment.primary), bound=value_text(bound))
+    shown = limit_text(bound, is_least=experiment.higher_is_better)
+    return text(asked, metric=metric_name(experiment.primary), bound=shown)
 
 
 def _note(advice: Advice, needed: str) -> str:
