@@ -141,6 +141,10 @@ def test_all_mistakes_are_reported_at_once(capsys, tmp_path):
         ),
         ({"recipes": {"small": {"train": {"processes": 3, "batch": 3}}}}, "3 processes can't share 2 thread(s) evenly"),
         ({"recipes": {"small": {"train": {"processes": 2, "batch": 7}}}}, "recipes.small: in experiments.support: tr"),
+        (
+            {"recipes": {"base": {"train": {"processes": 3}}, "small": {"from": "base", "quantize": "int8"}}},
+            "recipes.base: in experiments.support: train.processes: 3 processes",
+        ),
         ({"site": {"carbon_g_per_kWh": 30}}, "belong together"),
         ({"site": {"country": "Germany"}}, "site.country"),
         ({"site": {"country": "USB"}}, "site.country: 'USB' has no grid factor"),

@@ -111,13 +111,16 @@ def has_start(name: str, recipes: Mapping[str, Recipe]) -> bool:
 
 
 def process_problems(config: Config) -> list[str]:
-    """Return the recipes that can't be trained by as many processes as they ask for, each with its key."""
+    """Return the recipes that can't be trained by as many processes as they ask for, each with its key.
+
+    Those that others only start from or read are trained, too. The recipes are valid otherwise.
+    """
     plan = Plan(config)
     return [
         f"recipes.{recipe}: in experiments.{name}: {problem}"
-        for name, experiment in config.experiments.items()
-        for recipe in experiment.recipes
-        if recipe in config.recipes and (step := config.recipes[recipe].step) and step.trains_by
+        for name in config.experiments
+        for recipe in plan.recipes(name)
+        if (step := config.recipes[recipe].step) and step.trains_by
         for problem in refusals(
             require_divisible, plan.training(name, recipe), getattr(config.resources, step.stage).threads
         )
