@@ -136,6 +136,11 @@ def test_all_mistakes_are_reported_at_once(capsys, tmp_path):
         ({"recipes": {**TRAINED, "small": {"from": "base", "train": {}, "recover": {}}}}, "is only for prune"),
         ({"recipes": {**TRAINED, "small": {"from": "base", "distill": STUDENT}}}, "both from and distill.student"),
         (
+            {"recipes": {**TRAINED, "small": {"from": "base", "classifier": {"framework": "pytorch"}}}},
+            "recipes.small.from: classifier starts from nothing",
+        ),
+        ({"recipes": {"small": {"train": {}, "classifier": {"framework": "pytorch"}}}}, "for classifier alone\n"),
+        (
             {"recipes": {**TRAINED, "teacher": {"from": "base", "quantize": "int8"}, "small": {"distill": STUDENT}}},
             "recipes.small.distill: 'teacher' ends its chain",
         ),
@@ -158,7 +163,7 @@ def test_all_mistakes_are_reported_at_once(capsys, tmp_path):
 def test_a_mistake_is_reported_with_its_key(change, said):
     with pytest.raises(ConfigError) as caught:
         check_config({**STUDY, **change}, "study.yaml", gpu_limit=2)
-    assert said in str(caught.value)
+    assert said in f"{caught.value}\n"
 
 
 @pytest.mark.parametrize(("field", "value"), [("seeds", [1, 2, 1]), ("recipes", ["small", "small"])])
