@@ -327,6 +327,26 @@ def test_an_unmeasured_baseline_leaves_the_saving_unknown() -> None:
     )
 
 
+def test_a_ratio_that_is_unknown_is_not_said_to_have_parts() -> None:
+    mixed = Factor(change="engine and int4", before="baseline", after="int4", times_less=None, verdict="unknown")
+    unmeasured = recipe("int4", times_less=None, verdict="unknown", parts=[mixed])
+    found = said(recipe("baseline", **NO_ENERGY), unmeasured)
+    assert "not separated" not in found["sentence"]
+
+
+def test_more_energy_in_all_is_not_said_as_a_part_of_once_less() -> None:
+    found = said(
+        recipe("baseline", qualifies="no"),
+        recipe("int4", **LOSS),
+        total_times_less=Interval(0.668, 0.66, 0.676),
+        break_even_requests="never",
+    )
+    assert (
+        "; counting the energy to make it, 1.50 times the energy over 1 000 000 requests (1.48 to 1.52)"
+        in found["sentence"]
+    )
+
+
 def test_the_inverse_of_a_ratio_that_may_be_zero_has_no_upper_bound() -> None:
     factor = Interval(0.8, 0.0, 2.0)
     found = said(BASELINE, recipe("int4"), recipe("sparse", times_less=factor, verdict="not resolvable"))

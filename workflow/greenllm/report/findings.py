@@ -82,7 +82,7 @@ def _deploy(row: RecipeRow, baseline: RecipeRow, advice: Advice, steady: bool) -
     named = text("{recipe} ({role})", recipe=row.recipe, role=role(row)) if row.is_control else row.recipe
     paid = paid_back(row, advice)
     values = {"recipe": named, "energy": energy, "paid": text("; {clause}", clause=paid) if paid else ""}
-    if parts := parts_text(row.parts):
+    if row.times_less is not None and (parts := parts_text(row.parts)):
         quality = quality[0].upper() + quality[1:]
         return text("deploy {recipe}. {energy}: {parts}. {quality}{paid}.", parts=parts, quality=quality, **values)
     return text("deploy {recipe}. {energy}, {quality}{paid}.", quality=quality, **values)
@@ -106,10 +106,13 @@ def _energy_against(row: RecipeRow, baseline: RecipeRow, advice: Advice, steady:
         )  # fmt: skip
     in_all = ""
     if total := advice.total_times_less:
-        saved, between = times(total)
+        is_more = total.value < 1
+        ratio, between = times(inverse(total) if is_more else total)
         in_all = text(
-            "; counting the energy to make it, {times} times less over {requests} requests ({bounds})",
-            times=saved, requests=about(advice.requests), bounds=between,
+            noted("; counting the energy to make it, {times} times the energy over {requests} requests ({bounds})")
+            if is_more
+            else noted("; counting the energy to make it, {times} times less over {requests} requests ({bounds})"),
+            times=ratio, requests=about(advice.requests), bounds=between,
         )  # fmt: skip
     if row.verdict == "loss":
         more, between = times(inverse(factor))
