@@ -11,6 +11,7 @@ from training_process import start, wait_for_checkpoint
 from transformers import AutoModelForCausalLM, GPT2Config, GPT2LMHeadModel
 
 from greenllm.cli import main
+from greenllm.compression.importance import calibration_rows
 from greenllm.engines import load_engine
 from greenllm.model_folder.manifest import read_manifest
 from greenllm.training.device import has_bf16
@@ -46,6 +47,13 @@ def right(folder):
 
 def report_of(folder):
     return json.loads((folder / "compression.json").read_text())
+
+
+def test_importance_is_measured_on_rows_from_all_of_the_data(data):
+    whole = calibration_rows(data, 32, 400)
+    chosen = calibration_rows(data, 32, 256)
+    assert (len(whole), len(chosen)) == (400, 256)
+    assert [chosen[part] for part in (0, 64, 128, 192)] == [whole[part] for part in (0, 100, 200, 300)]
 
 
 def test_half_of_each_layer_is_gone_and_the_model_still_answers(trained, pruned):

@@ -476,6 +476,22 @@ def test_what_yaml_reads_as_its_readers_do_is_read(tmp_path):
             },
             "recipes.int4: in experiments.a: quantize.block: 256",
         ),
+        *(
+            (
+                {
+                    "recipes": {"base": {"train": {}}, "small": {"from": "base", **step}},
+                    "experiments.a.recipes": ["small"],
+                },
+                f"recipes.small: in experiments.a: {said}",
+            )
+            for step, said in (
+                ({"prune": {"heads": 0.3}}, "prune.heads: 0.3 of 2 key-value groups of 1 heads"),
+                ({"prune": {"structured": 0.25}}, "prune.heads: 0.25 of 2 key-value groups"),
+                ({"prune": {"layers": 0.9}}, "prune.layers: 0.9 of 4 layers"),
+                ({"prune": {"feed_forward": 0.01}}, "prune.feed_forward: 0.01 of 384 neurons removes nothing"),
+                ({"lora": {"modules": ["q_prj"]}, "train": {}}, "lora.modules: the model has no linear layer 'q_prj'"),
+            )
+        ),
         ({"site": {"country": False}}, "site.country: expected text, but without quotes False is a truth value"),
         ({"experiments.a.model": {"init": "x/y", "revision": 42798}}, "experiments.a.model.revision: expected text"),
         ({"recipes": {10: {"train": {}}}}, "recipes.10: expected text"),
