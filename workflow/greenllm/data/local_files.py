@@ -1,10 +1,11 @@
-"""What a user's own files hold, in short: Snakemake compares it with last time's and collects a changed file again."""
+"""What a user's own files hold, in short: Snakemake compares it with last time's and runs again what reads a change."""
 
 from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 
-from greenllm.config.models import Data, Model
+from greenllm.config.models import Data, Model, Site
+from greenllm.config.policy import Policy
 from greenllm.data.gguf_model import is_gguf
 from greenllm.data.model_files import names_in
 from greenllm.errors import reason
@@ -32,6 +33,19 @@ def model_state(model: Model) -> list[str]:
     if path.is_dir():
         return _states([path / name for name in names_in(path)])
     return _states([path]) if path.is_file() and is_gguf(path) else []
+
+
+def site_state(site: Site) -> list[str]:
+    """Return the state of the files that the footprint reads: the grid's recorded series, and tables of factors."""
+    series = [] if site.series is None else [site.series]
+    return _states([Path(file) for file in (*series, *site.factor_tables)])
+
+
+def signal_state(policy: Policy) -> list[str]:
+    """Return the state of the files by which the account says what a plan saved; empty if no plan is made."""
+    if policy.objective is None:
+        return []
+    return _states([Path(file) for file in policy.recorded or policy.signal])
 
 
 def task_files(folder: Path) -> list[Path]:
