@@ -12,7 +12,9 @@ from tiny_models import CONTEXT, TEXTS, without_finite_weights
 
 from greenllm.checks.study import check_config
 from greenllm.cli import main
+from greenllm.config.models import HarnessData
 from greenllm.config.read import ConfigError
+from greenllm.data.local_files import data_state
 
 HEAD = """
 task: {name}
@@ -190,6 +192,15 @@ def test_the_card_has_the_hashes_of_the_users_task_files(tasks: Path, tmp_path: 
     assert "own_choice.yaml" in named
     for name, found in named.items():
         assert found == hashlib.sha256((tasks / name).read_bytes()).hexdigest()
+
+
+def test_a_changed_task_file_is_another_state_of_the_data(tasks: Path, tmp_path: Path) -> None:
+    data = HarnessData(source="harness", tasks=["own_choice"], include_path=tasks.name)
+    before = data_state(data, tasks.parent)
+    (tasks / "notes.txt").write_text("no task")
+    assert data_state(data, tasks.parent) == before
+    (tasks / "more.yaml").write_text("task: more\n")
+    assert data_state(data, tasks.parent) != before
 
 
 def evaluate(folder: Path, model: Path, **settings: object) -> int:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import yaml
 from tiny_models import make_fp32
+from transformers import AutoModelForCausalLM, Qwen2Config
 
 import greenllm
 from greenllm.engines import load_engine
@@ -41,6 +42,13 @@ def test_a_file_and_a_line_of_configuration_are_a_recipe(tmp_path):
     assert done.returncode == 0, done.stderr
     assert json.loads((tmp_path / "out" / "config.json").read_text())["num_hidden_layers"] == 2
     assert load_engine(tmp_path / "out", threads=1, device="cpu").generate(["x\n"], 4)[0].tokens == 4
+    # Some architectures list a type for each layer, which then has to fit the number of layers.
+    shape = {"hidden_size": 64, "intermediate_size": 96, "num_attention_heads": 4, "num_key_value_heads": 2}
+    qwen = AutoModelForCausalLM.from_config(Qwen2Config(vocab_size=600, num_hidden_layers=3, **shape))
+    qwen.save_pretrained(parent)
+    done = compress(recipe)
+    assert done.returncode == 0, done.stderr
+    assert json.loads((tmp_path / "out" / "config.json").read_text())["num_hidden_layers"] == 1
     done = compress(recipe | {"drop_last": {"layers": 9}})
     assert done.returncode == 2
     assert done.stderr.splitlines()[-1].endswith("drop_last.layers: 9 leaves no layer; expected fewer")

@@ -153,3 +153,31 @@ def test_a_study_longer_than_an_argument_can_be_is_accounted(tmp_path):
     account = json.loads((tmp_path / "results/account/account.json").read_text())
     assert list(account["config"]["recipes"]) == list(recipes)
     assert len(account["models"]) == len(recipes)
+
+
+def test_a_changed_series_of_the_site_is_read_again(tmp_path):
+    series = tmp_path / "grid.csv"
+    hours = "".join(f"2026-11-{day}T{hour:02}:00,400\n" for day in (18, 19) for hour in range(24))
+    series.write_text("time (UTC),value (gCO2e/kWh)\n" + hours)
+    experiment = {"task": "customer-service", "data": {"source": "embedded"}, "recipes": ["base"]}
+    settings = {"experiments": {"a": experiment}, "recipes": {"base": {"train": {}}}, "site": {"series": "grid.csv"}}
+    simulation = Simulation(tmp_path / "results", validate(settings, Config, "test"))
+    simulation.prepare("a")
+    simulation.evaluate("a", "base", 1, 0.9, 50)
+    simulation.measure("a", 1, {"base": 2.0})
+    options = ["--allowed-rules", "account", "impact", "--", "results/report/tables/impact.csv"]
+
+    made = [tmp_path / "results" / file for file in ("account/account.json", "report/tables/impact.csv")]
+
+    def written():
+        done = snakemake(tmp_path, settings, *options)
+        assert done.returncode == 0, done.stdout + done.stderr
+        return [file.stat().st_mtime_ns for file in made]
+
+    account, impact = written()
+    series.touch()
+    assert written() == [account, impact]
+    series.write_text(series.read_text().replace("400", "300"))
+    again = written()
+    assert again[0] == account
+    assert again[1] > impact

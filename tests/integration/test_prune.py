@@ -1,6 +1,7 @@
 """`greenllm compress` with prune and sparsify: what is removed, what stays, and what the model can be used for."""
 
 import json
+import shutil
 
 import pytest
 import torch
@@ -11,6 +12,7 @@ from training_process import start, wait_for_checkpoint
 from transformers import AutoModelForCausalLM, GPT2Config, GPT2LMHeadModel
 
 from greenllm.cli import main
+from greenllm.compression.importance import calibration_rows
 from greenllm.engines import load_engine
 from greenllm.model_folder.manifest import read_manifest
 from greenllm.training.device import has_bf16
@@ -46,6 +48,13 @@ def right(folder):
 
 def report_of(folder):
     return json.loads((folder / "compression.json").read_text())
+
+
+def test_importance_is_measured_on_rows_from_all_of_the_data(data):
+    whole = calibration_rows(data, 32, 400)
+    chosen = calibration_rows(data, 32, 256)
+    assert (len(whole), len(chosen)) == (400, 256)
+    assert [chosen[part] for part in (0, 64, 128, 192)] == [whole[part] for part in (0, 100, 200, 300)]
 
 
 def test_half_of_each_layer_is_gone_and_the_model_still_answers(trained, pruned):
@@ -156,6 +165,20 @@ def test_zeros_change_neither_parameters_nor_bytes(trained, tmp_path):
     nonzero = report["nonzero_parameters"]
     linear = sum(weight.numel() for name, weight in before.named_parameters() if name.endswith("_proj.weight"))
     assert nonzero["before"] - nonzero["after"] == pytest.approx(linear / 2, rel=0.001)
+
+
+@pytest.mark.parametrize("computed", ["bf16", "fp32"])
+def test_zeros_change_neither_how_weights_are_stored_nor_what_they_are_computed_in(trained, tmp_path, computed):
+    parent = shutil.copytree(trained, tmp_path / "parent")
+    AutoModelForCausalLM.from_pretrained(trained, dtype=torch.bfloat16).save_pretrained(parent)
+    read_manifest(trained).model_copy(update={"precision": computed}).write(parent)
+    folder = compress(parent, tmp_path / "sparse", "sparsify: {share: 0.5}")
+    report = report_of(folder)
+    assert report["bytes"]["after"] == pytest.approx(report["bytes"]["before"], rel=0.001)
+    assert read_manifest(folder).precision == computed
+    fp32 = compress(trained, tmp_path / "fp32", "sparsify: {share: 0.5}")
+    zeros = [report_of(one)["nonzero_parameters"]["after"] for one in (fp32, folder)]
+    assert zeros[0] == pytest.approx(zeros[1], rel=0.01)
 
 
 def test_bf16_halves_the_bytes_and_is_computed_in(trained, tmp_path, capfd, monkeypatch):

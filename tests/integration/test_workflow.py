@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from safetensors.numpy import save
+from tiny_models import make_fp32
 
 ROOT = Path(__file__).parents[2]
 SNAKEMAKE = Path(sys.executable).parent / "snakemake"
@@ -74,6 +75,50 @@ def test_a_trained_model_needs_no_training(tmp_path, study):
     assert "collect_model" in rules
     assert "compress" in rules
     assert "train" not in rules
+
+
+def planned(folder: Path, study: dict) -> set[str]:
+    """Return the rules of the jobs that would run."""
+    plan = snakemake(folder, study, "--dry-run", "--quiet", "rules")
+    assert plan.returncode == 0, plan.stdout + plan.stderr
+    return {line.split()[0] for line in (plan.stdout + plan.stderr).splitlines() if len(line.split()) == 2}
+
+
+def test_a_data_file_is_collected_again_if_its_content_has_changed(tmp_path, study):
+    file, older = tmp_path / "rows.csv", tmp_path / "older.csv"
+    rows = "".join(f"question {n} about subject {n * 7919 % 997},label {n % 4}\n" for n in range(400))
+    file.write_text("prompt,completion\n" + rows)
+    older.write_text("prompt,completion\n" + rows.replace("label 0", "label 5"))
+    os.utime(older, (1e9, 1e9))
+    support = study["experiments"]["support"]
+    support["data"] = {"source": "file", "train": "rows.csv"}
+    # A study of another experiment that has no file of the user's.
+    study["experiments"]["made"] = support | {"data": {"source": "embedded", "rows": 100}}
+    run = snakemake(tmp_path, study, "--until", "collect")
+    assert run.returncode == 0, run.stdout + run.stderr
+    assert "collect" not in planned(tmp_path, study)
+    file.touch()
+    assert "collect" not in planned(tmp_path, study), "the rows are the same"
+    older.replace(file)
+    assert "collect" in planned(tmp_path, study), "although the file is older than what was collected"
+    done = snakemake(tmp_path, study, "--until", "collect")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "collect support" in done.stderr
+    assert "collect made" not in done.stderr
+    assert "collect" not in planned(tmp_path, study)
+
+
+def test_a_model_is_collected_again_if_one_of_its_files_has_changed(tmp_path, study):
+    model = make_fp32(tmp_path / "model")
+    study["experiments"]["support"].update(model={"init": str(model)}, recipes=["original"])
+    study["recipes"] = {"original": {}}
+    run = snakemake(tmp_path, study, "--until", "collect_model")
+    assert run.returncode == 0, run.stdout + run.stderr
+    (model / "notes.txt").write_text("not taken\n")
+    assert "collect_model" not in planned(tmp_path, study)
+    settings = json.loads((model / "config.json").read_text())
+    (model / "config.json").write_text(json.dumps(settings | {"rope_theta": 5e5}))
+    assert "collect_model" in planned(tmp_path, study)
 
 
 def test_a_folder_of_results_that_is_read_only_is_refused_before_anything_runs(tmp_path, study):

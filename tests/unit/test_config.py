@@ -136,11 +136,20 @@ def test_all_mistakes_are_reported_at_once(capsys, tmp_path):
         ({"recipes": {**TRAINED, "small": {"from": "base", "train": {}, "recover": {}}}}, "is only for prune"),
         ({"recipes": {**TRAINED, "small": {"from": "base", "distill": STUDENT}}}, "both from and distill.student"),
         (
+            {"recipes": {**TRAINED, "small": {"from": "base", "classifier": {"framework": "pytorch"}}}},
+            "recipes.small.from: classifier starts from nothing",
+        ),
+        ({"recipes": {"small": {"train": {}, "classifier": {"framework": "pytorch"}}}}, "for classifier alone\n"),
+        (
             {"recipes": {**TRAINED, "teacher": {"from": "base", "quantize": "int8"}, "small": {"distill": STUDENT}}},
             "recipes.small.distill: 'teacher' ends its chain",
         ),
         ({"recipes": {"small": {"train": {"processes": 3, "batch": 3}}}}, "3 processes can't share 2 thread(s) evenly"),
         ({"recipes": {"small": {"train": {"processes": 2, "batch": 7}}}}, "recipes.small: in experiments.support: tr"),
+        (
+            {"recipes": {"base": {"train": {"processes": 3}}, "small": {"from": "base", "quantize": "int8"}}},
+            "recipes.base: in experiments.support: train.processes: 3 processes",
+        ),
         ({"site": {"carbon_g_per_kWh": 30}}, "belong together"),
         ({"site": {"country": "Germany"}}, "site.country"),
         ({"site": {"country": "USB"}}, "site.country: 'USB' has no grid factor"),
@@ -154,7 +163,7 @@ def test_all_mistakes_are_reported_at_once(capsys, tmp_path):
 def test_a_mistake_is_reported_with_its_key(change, said):
     with pytest.raises(ConfigError) as caught:
         check_config({**STUDY, **change}, "study.yaml", gpu_limit=2)
-    assert said in str(caught.value)
+    assert said in f"{caught.value}\n"
 
 
 @pytest.mark.parametrize(("field", "value"), [("seeds", [1, 2, 1]), ("recipes", ["small", "small"])])
@@ -466,6 +475,22 @@ def test_what_yaml_reads_as_its_readers_do_is_read(tmp_path):
                 "experiments.a.recipes": ["int4"],
             },
             "recipes.int4: in experiments.a: quantize.block: 256",
+        ),
+        *(
+            (
+                {
+                    "recipes": {"base": {"train": {}}, "small": {"from": "base", **step}},
+                    "experiments.a.recipes": ["small"],
+                },
+                f"recipes.small: in experiments.a: {said}",
+            )
+            for step, said in (
+                ({"prune": {"heads": 0.3}}, "prune.heads: 0.3 of 2 key-value groups of 1 heads"),
+                ({"prune": {"structured": 0.25}}, "prune.heads: 0.25 of 2 key-value groups"),
+                ({"prune": {"layers": 0.9}}, "prune.layers: 0.9 of 4 layers"),
+                ({"prune": {"feed_forward": 0.01}}, "prune.feed_forward: 0.01 of 384 neurons removes nothing"),
+                ({"lora": {"modules": ["q_prj"]}, "train": {}}, "lora.modules: the model has no linear layer 'q_prj'"),
+            )
         ),
         ({"site": {"country": False}}, "site.country: expected text, but without quotes False is a truth value"),
         ({"experiments.a.model": {"init": "x/y", "revision": 42798}}, "experiments.a.model.revision: expected text"),

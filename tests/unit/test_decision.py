@@ -1,5 +1,6 @@
 import json
 import math
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -426,6 +427,21 @@ def test_recommend_refuses_what_cannot_be_asked(
 ) -> None:
     assert main(["recommend", str(results), *options]) == 2
     assert message in capsys.readouterr().err
+
+
+def test_a_quality_may_be_asked_of_one_experiment_that_another_metric_cannot_have(
+    results: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = shutil.copytree(results, tmp_path / "results")
+    stored = json.loads((folder / "account/account.json").read_text())
+    stored["config"]["experiments"]["dates"]["task"] = "language-modelling"  # bits per byte may be above 1
+    (folder / "account/account.json").write_text(json.dumps(stored))
+    assert main(["recommend", str(folder), "--experiment", "dates", "--quality", "1.9"]) == 0
+    assert recommended(folder, capsys, "--quality", "0.92")["quality_bound"] == 0.92
+    assert main(["recommend", str(folder), "--quality", "1.9"]) == 2
+    message = capsys.readouterr().err
+    assert "support.decision.quality: 1.9 can't be reached" in message
+    assert "--experiment NAME" in message
 
 
 def test_recommend_needs_an_account(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -98,7 +98,7 @@ def test_the_first_line_can_be_acted_on() -> None:
         "(900 to 1 700)."
     )
     assert (found["experiment"], found["recipe"], found["verdict"]) == ("support", "int4", "saves")
-    assert found["note"] == "Needed: accuracy of at least 0.890, with 95 % confidence. Expected: 1 000 000 requests."
+    assert found["note"] == "Needed: accuracy of at least 0.890, with 95 % confidence. Expected requests: 1 000 000."
     assert found["others"] == []
 
 
@@ -166,6 +166,22 @@ def test_less_is_better_is_said_of_bits_per_byte() -> None:
     assert found["note"].startswith("Needed: bits per byte of at most 2.25, with 95 % confidence.")
 
 
+@pytest.mark.parametrize(
+    ("bound", "higher", "shown"),
+    [
+        (0.9999, True, "at least 0.9999,"),
+        (0.88749, True, "at least 0.88749,"),
+        (0.897 - 0.01, True, "at least 0.887,"),
+        (0.8872139303 - 0.01, True, "at least 0.878,"),
+        (2.1213203436, False, "at most 2.12,"),
+        (2.1283203436, False, "at most 2.12,"),
+    ],
+)
+def test_a_bound_is_not_shown_as_one_that_is_easier_to_reach(bound: float, higher: bool, shown: str) -> None:
+    found = said(BASELINE, recipe("int4"), higher_is_better=higher, quality_bound=bound)
+    assert shown in found["note"]
+
+
 def test_baseline_is_kept_where_nothing_beats_it() -> None:
     found = said(BASELINE, recipe("sparse", **LOSS), recipe="baseline", break_even_requests=None, losses=["sparse"])
     assert found["sentence"] == (
@@ -185,7 +201,12 @@ def test_baseline_is_kept_where_nothing_else_is_good_enough() -> None:
 
 
 def test_baseline_is_kept_where_making_another_costs_what_it_saves() -> None:
-    found = said(BASELINE, recipe("int4"), recipe="baseline", break_even_requests=None)
+    found = said(BASELINE, recipe("int4"), recipe="baseline", break_even_requests=None, requests=1)
+    assert found["sentence"].startswith(
+        "deploy baseline: no other recipe that is good enough is shown to take less energy over the expected requests, "
+        "counting the energy to make it. A request takes 455 mJ"
+    )
+    assert found["note"].endswith("Expected requests: 1.")
     assert found["others"] == [
         "int4 takes 9.1 times less (8.7 to 9.5) per request, but is not shown to save energy when the energy "
         "to make it counts."
@@ -206,6 +227,16 @@ def test_nothing_is_good_enough() -> None:
     )
     assert (found["recipe"], found["verdict"]) == (None, "unknown")
     assert found["others"] == ["int4 takes 9.1 times less (8.7 to 9.5) than baseline."]
+
+
+def test_a_recipe_that_was_not_evaluated_is_not_said_to_be_too_bad() -> None:
+    rows = [recipe("baseline", qualifies="no"), recipe("int4", qualifies="not resolvable", quality=None)]
+    found = said(*rows, recipe=None, quality_bound=0.95)
+    assert found["sentence"] == (
+        "nothing can be recommended yet: no recipe that was evaluated reaches accuracy of at least 0.950 (not "
+        "evaluated: int4). The best is baseline with accuracy 0.897 (0.880 to 0.910)."
+    )
+    assert found["others"] == ["int4 takes 9.1 times less (8.7 to 9.5), but was not evaluated."]
 
 
 def test_good_enough_or_not_cannot_be_resolved() -> None:
@@ -293,6 +324,26 @@ def test_an_unmeasured_baseline_leaves_the_saving_unknown() -> None:
     assert found["sentence"].startswith(
         "deploy int4. A request takes 50 mJ (35 to 65, modelled); the energy it takes with baseline is unknown "
         "(no sensor can be read), accuracy 0.897"
+    )
+
+
+def test_a_ratio_that_is_unknown_is_not_said_to_have_parts() -> None:
+    mixed = Factor(change="engine and int4", before="baseline", after="int4", times_less=None, verdict="unknown")
+    unmeasured = recipe("int4", times_less=None, verdict="unknown", parts=[mixed])
+    found = said(recipe("baseline", **NO_ENERGY), unmeasured)
+    assert "not separated" not in found["sentence"]
+
+
+def test_more_energy_in_all_is_not_said_as_a_part_of_once_less() -> None:
+    found = said(
+        recipe("baseline", qualifies="no"),
+        recipe("int4", **LOSS),
+        total_times_less=Interval(0.668, 0.66, 0.676),
+        break_even_requests="never",
+    )
+    assert (
+        "; counting the energy to make it, 1.50 times the energy over 1 000 000 requests (1.48 to 1.52)"
+        in found["sentence"]
     )
 
 

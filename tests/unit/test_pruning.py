@@ -11,6 +11,9 @@ from greenllm.compression.cutting import choose, cut
 from greenllm.compression.importance import measure
 from greenllm.compression.llama_like import decoder_of
 from greenllm.errors import UserError
+from greenllm.training.adapted_layers import FROM_SCRATCH
+from greenllm.training.adapter import adapt
+from greenllm.training.model_sizes import SIZES, llama_config
 
 ROWS = [[1, 5, 9, 3, 7], [2, 8, 4], [11, 6, 13, 2, 9, 15, 3]]
 SHAPE = {
@@ -52,6 +55,16 @@ def silence(whole, groups=(), neurons=(), layers=()):
         if index in layers:
             layer.self_attn.o_proj.weight.zero_()
             layer.mlp.down_proj.weight.zero_()
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_what_a_study_is_checked_with_is_what_a_model_from_scratch_has(size):
+    config = llama_config(size, vocabulary=20, context=32, pad_id=0, eos_id=1)
+    found = decoder_of(AutoModelForCausalLM.from_config(config), Path("model"))
+    assert found.shape == SIZES[size].shape
+    with pytest.raises(UserError) as refused:
+        adapt(found.network, rank=1, alpha=1, dropout=0, modules=["query"])
+    assert str(refused.value).endswith("; it has " + ", ".join(FROM_SCRATCH))
 
 
 @pytest.mark.parametrize("architecture", ["llama", "qwen2", "qwen3", "mistral", "gemma", "gemma2", "gemma3_text"])

@@ -219,6 +219,22 @@ def test_a_scope_without_carbon_says_why(tmp_path: Path) -> None:
     assert all("site.country" in why for why in unknown)
 
 
+def test_a_known_energy_is_shown_beside_an_unknown_one_with_its_reason(tmp_path: Path) -> None:
+    study = Simulation(tmp_path, config(decision={"quality": 0.8, "worse_by": None}))
+    study.prepare("support")
+    study.train("support", "baseline", 1)
+    study.compress("support", "int8", 1)
+    for recipe, accuracy in (("baseline", 0.5), ("int8", 0.95)):
+        study.evaluate("support", recipe, 1, accuracy, 400)
+    study.measure("support", 1, {"baseline": 20, "int8": 5}, failed={"baseline": "the server ended early"})
+    page = (make(tmp_path, study, drawn=False) / "index.html").read_text()
+    (row,) = re.findall(r'<th scope="row">Energy</th>(.*?)</tr>', page)[:1]
+    unknown, known = re.findall(r"<td>(.*?)</td>", row)
+    assert "the server ended early" in unknown
+    assert "thousand-requests" in known
+    assert "unknown" not in known
+
+
 def test_the_paper_kit_has_the_methods_and_every_source(report: Path) -> None:
     methods = (report / "paper/methods.md").read_text()
     assert "cpu-model" in methods

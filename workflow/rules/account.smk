@@ -25,6 +25,7 @@ rule account:
         study=lambda wildcards: settings(STUDY),  # a function, since Snakemake fills in braces of a text
         digest=lambda wildcards: hashlib.sha256(settings(STUDY).encode()).hexdigest(),
         folder=lambda wildcards, output: Path(output.account).parent,
+        files=signal_files,  # in no command, as in collect.smk
     message:
         "account for every joule"
     shell:
@@ -117,6 +118,7 @@ rule impact:
         **needs(),
     params:
         results=lambda wildcards: STUDY.results,  # a function, since Snakemake fills in braces of a text
+        files=site_files,  # in no command, as in collect.smk
     message:
         "table: environmental impact"
     shell:

@@ -1,6 +1,8 @@
 # collect: a data set with its card, from `experiments.<name>.data`; a trained model, from `experiments.<name>.model`.
 # Both run on the host that started the workflow, not through a cluster's scheduler: only they need a network, and
 # compute nodes often have none. HF_TOKEN and HF_HOME come from the caller's environment.
+# No command has the params `files`: they make Snakemake collect a file of the user's again after a change. Inputs would
+# do so after a mere copy, which is newer, and not where an older file takes its place.
 
 
 rule collect:
@@ -21,6 +23,7 @@ rule collect:
         task=task,
         settings=lambda wildcards: settings(PLAN.experiment(wildcards.experiment).data),
         base=lambda wildcards: STUDY.data_folder if PLAN.experiment(wildcards.experiment).data.files else ".",
+        files=data_files,
     message:
         "collect {wildcards.experiment}"
     shell:
@@ -52,6 +55,7 @@ rule collect_model:
             PLAN.experiment(wildcards.experiment).model, include=PLAN.source_keys(wildcards.experiment)
         ),
         engines=engine_options,
+        files=model_files,
     message:
         "collect the model of {wildcards.experiment}"
     shell:

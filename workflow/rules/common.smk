@@ -18,6 +18,7 @@ from greenllm.checks.study import check_config
 from greenllm.cluster.submission import over_several_nodes, refusal
 from greenllm.config.read import ConfigError, read_yaml
 from greenllm.config.section import NAME_PATTERN
+from greenllm.data.local_files import data_state, model_state, signal_state, site_state
 from greenllm.errors import UserError
 from greenllm.files import require_writable
 from greenllm.ledger.run_file import PlannedJob, RunFile
@@ -248,6 +249,10 @@ def made_by(stage):
     return f"(?!(?:{'|'.join(others)})(?![A-Za-z0-9_-])){NAME_PATTERN}" if others else NAME_PATTERN
 
 
+# A param that Snakemake does not keep, unlike None: with it a job is run again for no other reason than without.
+NOT_RECORDED = ...
+
+
 def settings(section, **chosen):
     """Return a section of the study as JSON text, as stages take it on their command line.
 
@@ -255,6 +260,26 @@ def settings(section, **chosen):
     another key does not run it again.
     """
     return section.model_dump_json(by_alias=True, **chosen)
+
+
+def data_files(wildcards):
+    """Return what the experiment's local data files hold, in short; NOT_RECORDED if it has none."""
+    return data_state(PLAN.experiment(wildcards.experiment).data, Path(STUDY.data_folder)) or NOT_RECORDED
+
+
+def model_files(wildcards):
+    """Return what the files of the experiment's local model hold, in short; NOT_RECORDED if it has none."""
+    return model_state(PLAN.experiment(wildcards.experiment).model) or NOT_RECORDED
+
+
+def site_files(wildcards):
+    """Return what the site's series and tables of factors hold, in short; NOT_RECORDED if it has none."""
+    return site_state(STUDY.site) or NOT_RECORDED
+
+
+def signal_files(wildcards):
+    """Return what the files hold, in short, by which a plan's saving is computed; NOT_RECORDED without a plan."""
+    return signal_state(STUDY.policy) or NOT_RECORDED
 
 
 def task(wildcards):

@@ -45,8 +45,13 @@ class ResultsFolder:
         return account(self.study, self.attribution, self.packages)
 
 
-def read_results_folder(folder: Path, decision: Mapping[str, Any] | None = None) -> ResultsFolder:
-    """Read a results folder with the configuration in its account; `decision` has settings that replace its own.
+def read_results_folder(
+    folder: Path, decision: Mapping[str, Any] | None = None, experiment: str | None = None
+) -> ResultsFolder:
+    """Read a results folder with the configuration in its account.
+
+    `decision` has settings that replace its own: those of `experiment` alone if it is given, since what can be asked of
+    one metric may be nonsense of another.
 
     Raises UserError if there is no account, if a file that it was computed from is missing or can't be read, or if no
     recipe can have the required quality.
@@ -57,16 +62,18 @@ def read_results_folder(folder: Path, decision: Mapping[str, Any] | None = None)
     found = Account.read(path, REMEDY)
     validate(dict(decision or {}), Override[Decision], "decision")
     values = dict(found.config)
+    asked = [name for name in values["experiments"] if experiment in (None, name)]
     values["experiments"] = {
-        name: {**experiment, "decision": {**experiment.get("decision", {}), **(decision or {})}}
-        for name, experiment in values["experiments"].items()
+        name: {**member, "decision": {**member.get("decision", {}), **((decision or {}) if name in asked else {})}}
+        for name, member in values["experiments"].items()
     }
     config = validate(values, Config, str(path))
-    for name, experiment in config.experiments.items():
+    for name in asked:
         try:
-            TASKS[experiment.task].check_decision(Plan(config).decision(name))
+            TASKS[config.experiments[name].task].check_decision(Plan(config).decision(name))
         except UserError as error:
-            raise UserError(f"{folder}: experiments.{name}.decision.{error}") from None
+            remedy = f"; --experiment NAME asks one of {len(asked)} alone" if decision and len(asked) > 1 else ""
+            raise UserError(f"{folder}: experiments.{name}.decision.{error}{remedy}") from None
     return ResultsFolder(
         folder,
         read_study(config, folder),

@@ -42,15 +42,16 @@ def _keys(recipe: Recipe) -> Iterator[str]:
     if len(keys) > 1:
         yield f": {' and '.join(keys)} in one recipe; write a recipe for each, with `from`"
     if step is not None and recipe.train is not None and step.trains_by != "train":
-        yield (
-            f": both train and {step.key}; write a recipe for {step.key} alone, with `from`"
-            if step.trains_by is None
-            else f": both train and {step.key}; the settings of the training after it belong under recover"
-        )
+        remedy = f"write a recipe for {step.key} alone" + (", with `from`" if step.takes_parent else "")
+        if step.trains_by is not None:
+            remedy = "the settings of the training after it belong under recover"
+        yield f": both train and {step.key}; {remedy}"
     if recipe.recover is not None and (step is None or step.trains_by != "recover"):
         yield ".recover: is only for prune; training settings belong under train"
     if recipe.parent is not None and step is None:
         yield ": does nothing to its parent; expected train or another step"
+    if recipe.parent is not None and step is not None and not step.takes_parent:
+        yield f".from: {step.key} starts from nothing, so the parent would be made in vain; leave `from` out"
     if isinstance(step, Distill) and step.student is not None and recipe.parent is not None:
         yield ": both from and distill.student; leave out the one that the student does not start from"
 
@@ -111,13 +112,16 @@ def has_start(name: str, recipes: Mapping[str, Recipe]) -> bool:
 
 
 def process_problems(config: Config) -> list[str]:
-    """Return the recipes that can't be trained by as many processes as they ask for, each with its key."""
+    """Return the recipes that can't be trained by as many processes as they ask for, each with its key.
+
+    Those that others only start from or read are trained, too. The recipes are valid otherwise.
+    """
     plan = Plan(config)
     return [
         f"recipes.{recipe}: in experiments.{name}: {problem}"
-        for name, experiment in config.experiments.items()
-        for recipe in experiment.recipes
-        if recipe in config.recipes and (step := config.recipes[recipe].step) and step.trains_by
+        for name in config.experiments
+        for recipe in plan.recipes(name)
+        if (step := config.recipes[recipe].step) and step.trains_by
         for problem in refusals(
             require_divisible, plan.training(name, recipe), getattr(config.resources, step.stage).threads
         )

@@ -30,9 +30,9 @@ def check_config(values: Mapping[str, Any], source: str, gpu_limit: int | None =
     except ConfigError as error:
         problems, config = error.problems, readable_study(values)
     recipes, experiments = recipe_problems(config), experiment_problems(config)
-    found = [*recipes, *experiments, *process_problems(config), *file_problems(config), *_site(config)]
+    found = [*recipes, *experiments, *file_problems(config), *_site(config)]
     if not recipes and not experiments:  # a chain of recipes may be endless otherwise
-        found += [*step_problems(config), *use_problems(config), *harness_problems(config)]
+        found += [*process_problems(config), *step_problems(config), *use_problems(config), *harness_problems(config)]
     found += _gpus(config, gpu_limit)
     problems = [*problems, *(f"{source}: {problem}" for problem in found)]
     if problems:

@@ -9,13 +9,10 @@ import torch
 from transformers import AutoModelForCausalLM
 
 from greenllm.compression.importance import Importance
-from greenllm.compression.llama_like import LlamaLike, Shape
+from greenllm.compression.llama_like import LlamaLike
+from greenllm.compression.shares import Shape, remaining
 from greenllm.errors import UserError
 
-# Feed-forward widths stay multiples of this block, which kernels and quantisers process at once.
-NEURONS = 32
-# Tolerance of a share given to three digits: 0.333 means one of three.
-HALF_A_THOUSANDTH = 5e-4
 # Keys of model configurations with one entry per layer.
 PER_LAYER = ("layer_types", "no_rope_layers", "mlp_layer_types")
 
@@ -34,12 +31,10 @@ def choose(importance: Importance, shape: Shape, *, heads: float, feed_forward: 
 
     Raises `UserError` if a share is not a whole number of key-value groups or layers.
     """
-    deep = shape.layers - _whole(layers, shape.layers, "layers", "layers")
-    broad = shape.groups - _whole(heads, shape.groups, "heads", f"key-value groups of {shape.heads_per_group} heads")
-    wide = shape.feed_forward - _neurons(feed_forward, shape.feed_forward)
+    left = remaining(shape, heads=heads, feed_forward=feed_forward, layers=layers)
     return [
-        Kept(layer, _best(importance.groups[layer], broad), _best(importance.neurons[layer], wide))
-        for layer in _best(importance.layers, deep)
+        Kept(layer, _best(importance.groups[layer], left.groups), _best(importance.neurons[layer], left.neurons))
+        for layer in _best(importance.layers, left.layers)
     ]
 
 
@@ -74,30 +69,6 @@ def cut(decoder: LlamaLike, kept: Sequence[Kept]) -> Any:
         ) from None
     smaller.generation_config = copy.deepcopy(decoder.network.generation_config)
     return smaller.eval()
-
-
-def _whole(share: float, count: int, key: str, what: str) -> int:
-    """Return the number of parts in a share of `count`; raise `UserError` if that is not a whole number."""
-    part = round(share * count)
-    if share == 0 or (abs(part / count - share) < HALF_A_THOUSANDTH and 0 < part < count):
-        return part
-    possible = ", ".join(f"{part / count:.3g}" for part in range(1, count))
-    raise UserError(
-        f"prune.{key}: {share:g} of {count} {what} is no whole number of them; "
-        + (f"expected a share such as {possible}" if possible else "none can be removed; leave it out")
-    )
-
-
-def _neurons(share: float, count: int) -> int:
-    """Return how many of `count` neurons to remove; a multiple of `NEURONS` is kept a multiple."""
-    step = NEURONS if count % NEURONS == 0 else 1
-    removed = round(share * count / step) * step
-    if share and not 0 < removed < count:
-        raise UserError(
-            f"prune.feed_forward: {share:g} of {count} neurons removes {'nothing' if not removed else 'everything'}, "
-            f"in steps of {step}; expected a share from {step / count:.2g} to {1 - step / count:.2g}"
-        )
-    return removed
 
 
 def _best(importance: torch.Tensor, count: int) -> list[int]:

@@ -2,12 +2,15 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch.nn import functional
 
 from greenllm.compression.llama_like import LlamaLike
+from greenllm.tokens import read_tokenizer
+from greenllm.training.batches import read_rows
 
 FORMULAS = {
     # Wanda's score of a weight, |w|·‖x‖, its squares summed over the weights of one neuron.
@@ -92,3 +95,13 @@ class _LayerSums:
         cosine = functional.cosine_similarity(before, after, dim=-1)
         self.cosines += float(cosine.sum())
         self.tokens += cosine.numel()
+
+
+def calibration_rows(data: Path, context: int, most: int) -> list[list[int]]:
+    """Return the inputs (token ids) of at most `most` training rows, spread evenly over the data."""
+    tokenizer = read_tokenizer(data / "tokenizer")
+    # The last token of a row, the end token, is only a target, so any id will do.
+    inputs = [row.ids[:-1] for row in read_rows(data / "train.parquet", tokenizer, eos_id=0, context=context).rows]
+    whole = [ids for ids in inputs if ids]
+    count = min(most, len(whole))
+    return [whole[index * len(whole) // count] for index in range(count)]

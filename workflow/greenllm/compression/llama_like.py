@@ -6,22 +6,11 @@ from typing import Any
 
 from torch import nn
 
+from greenllm.compression.shares import Shape
 from greenllm.errors import UserError
 
 ATTENTION = ("q_proj", "k_proj", "v_proj", "o_proj")
 FEED_FORWARD = ("gate_proj", "up_proj", "down_proj")
-
-
-@dataclass(frozen=True)
-class Shape:
-    """The sizes of a decoder's layers, which are all equal."""
-
-    layers: int
-    groups: int
-    """Key-value heads; each is kept or removed together with the `heads_per_group` query heads that it serves."""
-    heads_per_group: int
-    head_width: int
-    feed_forward: int
 
 
 @dataclass(frozen=True)

@@ -38,8 +38,11 @@ def require_whole_blocks(folder: Path, block: int) -> None:
             )
 
 
-def load(folder: Path, dtype: "torch.dtype | None" = None) -> Any:
-    """Load the model in a folder with weights as `dtype` (None: fp32); raise `UserError` if they are quantised."""
+def load(folder: Path, dtype: "torch.dtype | Literal['auto'] | None" = None) -> Any:
+    """Load the model in a folder with weights as `dtype` (None: fp32, "auto": as they are stored).
+
+    Raises `UserError` if they are quantised.
+    """
     require_floating_point(folder)
     return load_weights(folder, dtype).eval()
 

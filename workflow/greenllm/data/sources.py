@@ -12,6 +12,7 @@ from greenllm.data import formats, hub
 from greenllm.data.arrow_rows import rows_of
 from greenllm.data.conversations import IMAGE_COLUMNS, TOOL_COLUMNS, ConversationForm, as_messages, form_of
 from greenllm.data.download import download
+from greenllm.data.local_files import task_files
 from greenllm.data.raw_rows import OPTIONAL, Raw, check_columns, mapped
 from greenllm.documents.card import BadRow
 from greenllm.documents.harness import HarnessSelection
@@ -135,7 +136,8 @@ class HarnessTasks:
             "settings": settings.model_dump(),
         }
         if folder is not None:
-            self.card["task_files"] = _task_files(folder)
+            own = task_files(folder)
+            self.card["task_files"] = {file.relative_to(folder).as_posix(): sha256_of(file) for file in own}
         self.selection = HarnessSelection(
             tasks=settings.tasks,
             num_fewshot=settings.num_fewshot,
@@ -148,12 +150,6 @@ class HarnessTasks:
         from greenllm.harness.questions import questions
 
         return _made_parts("harness", questions(self._tasks, self._settings.limit))
-
-
-def _task_files(folder: Path) -> dict[str, str]:
-    """Return the SHA-256 of each file that may define a task, by its path in the folder."""
-    found = sorted(path for ending in ("yaml", "yml", "py") for path in folder.rglob(f"*.{ending}") if path.is_file())
-    return {path.relative_to(folder).as_posix(): sha256_of(path) for path in found}
 
 
 class Files:

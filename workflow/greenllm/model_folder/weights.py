@@ -1,7 +1,7 @@
 """A model folder's weights, as PyTorch computes with them: loaded, and saved as safetensors."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from greenllm.errors import UserError
 from greenllm.model_folder.inspection import read_config
@@ -10,8 +10,8 @@ if TYPE_CHECKING:
     import torch
 
 
-def load_weights(folder: Path, dtype: "torch.dtype | None" = None) -> Any:
-    """Return the transformers model in a folder, its weights as `dtype` (None: fp32).
+def load_weights(folder: Path, dtype: "torch.dtype | Literal['auto'] | None" = None) -> Any:
+    """Return the transformers model in a folder, its weights as `dtype` (None: fp32, "auto": as they are stored).
 
     Raises `UserError` if the folder has no model that can be loaded.
     """

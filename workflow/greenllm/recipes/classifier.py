@@ -22,6 +22,7 @@ class Classifier(Step):
     key: ClassVar[str] = "classifier"
     stage: ClassVar[Literal["train", "compress"]] = "train"
     from_scratch: ClassVar[bool] = True
+    takes_parent: ClassVar[bool] = False
     final: ClassVar[bool] = True
     has_context: ClassVar[bool] = False
 

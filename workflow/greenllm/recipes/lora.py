@@ -1,11 +1,16 @@
 """Recipe step lora: train a low-rank adapter to the parent's frozen weights, and merge it into them."""
 
+from collections.abc import Sequence
 from dataclasses import replace
-from typing import ClassVar, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 from pydantic import Field
 
 from greenllm.recipes.step import Job, Step
+from greenllm.training.adapted_layers import FROM_SCRATCH, require_layers
+
+if TYPE_CHECKING:
+    from greenllm.config.models import Experiment
 
 
 class Lora(Step):
@@ -24,6 +29,11 @@ class Lora(Step):
         min_length=1,
         description="Linear layers to adapt, such as q_proj; null adapts all in attention and feed-forward.",
     )
+
+    def check(self, experiment: "Experiment", before: "Sequence[Step]") -> None:
+        """Raise UserError if a model from scratch has no layer of such a name."""
+        if experiment.model.init == "scratch":  # no step changes the names
+            require_layers(self.modules or (), FROM_SCRATCH)
 
     def make(self, job: Job) -> None:
         """Write the merged model, the adapter in `adapter/`, and the error of merging in training.json."""

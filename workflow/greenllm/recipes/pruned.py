@@ -1,6 +1,7 @@
 """Recipe step prune: heads, feed-forward neurons and layers removed by importance, then trained again."""
 
 import tempfile
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
@@ -9,11 +10,14 @@ from pydantic import Field, model_validator
 from pydantic_core import PydanticCustomError
 
 from greenllm.compression.settings import Removed
+from greenllm.compression.shares import remaining
 from greenllm.recipes.step import Job, Step
+from greenllm.training.model_sizes import SIZES
 
 if TYPE_CHECKING:
     from greenllm.compression.cutting import Kept
-    from greenllm.compression.llama_like import Shape
+    from greenllm.compression.shares import Shape
+    from greenllm.config.models import Experiment
 
 
 class Prune(Step):
@@ -43,6 +47,21 @@ class Prune(Step):
             )
         return self
 
+    @property
+    def shares(self) -> dict[str, float]:
+        """The shares of heads, feed-forward neurons and layers to remove; 0 for what stays whole."""
+        return {
+            "heads": self.heads or self.structured or 0,
+            "feed_forward": self.feed_forward or self.structured or 0,
+            "layers": self.layers or 0,
+        }
+
+    def check(self, experiment: "Experiment", before: "Sequence[Step]") -> None:
+        """Raise UserError if a share of a model from scratch is not a whole number of heads or layers."""
+        # As in Quantize: of another model the shape is not known yet, and `make` checks it.
+        if experiment.model.init == "scratch" and all(step.keeps_widths for step in before):
+            remaining(SIZES[experiment.model.size].shape, **self.shares)
+
     def make(self, job: Job) -> None:
         """Write the pruned model, trained again, with its training.json and compression.json.
 
@@ -50,7 +69,7 @@ class Prune(Step):
         The work reported is that of the training, without the forward passes of the `calibration_rows`.
         """
         from greenllm.compression.cutting import choose, cut
-        from greenllm.compression.importance import FORMULAS, measure
+        from greenllm.compression.importance import FORMULAS, calibration_rows, measure
         from greenllm.compression.llama_like import decoder_of
         from greenllm.compression.models import load, report
         from greenllm.model_folder.inspection import context_of
@@ -64,12 +83,8 @@ class Prune(Step):
         on_gpu = prepare_device(job.device, job.threads)
         be_deterministic(on_gpu)
         decoder = decoder_of(load(parent).to("cuda" if on_gpu else "cpu"), parent)
-        rows = _calibration_rows(data, context_of(decoder.network.config, parent), self.calibration_rows)
-        removed = {
-            "heads": self.heads or self.structured or 0,
-            "feed_forward": self.feed_forward or self.structured or 0,
-            "layers": self.layers or 0,
-        }
+        rows = calibration_rows(data, context_of(decoder.network.config, parent), self.calibration_rows)
+        removed = self.shares
         kept = choose(measure(decoder, rows), decoder.shape, **removed)
         with tempfile.TemporaryDirectory() as place:
             rank = this_rank()
@@ -89,19 +104,6 @@ class Prune(Step):
                 calibration_rows=len(rows),
                 removed=_removed(kept, decoder.shape),
             )
-
-
-def _calibration_rows(data: Path, context: int, most: int) -> list[list[int]]:
-    """Return the inputs (token ids) of at most `most` training rows, spread evenly over the data."""
-    from greenllm.tokens import read_tokenizer
-    from greenllm.training.batches import read_rows
-
-    tokenizer = read_tokenizer(data / "tokenizer")
-    # The last token of a row, the end token, is only a target, so any id will do.
-    inputs = [row.ids[:-1] for row in read_rows(data / "train.parquet", tokenizer, eos_id=0, context=context).rows]
-    whole = [ids for ids in inputs if ids]
-    step = max(1, len(whole) // most)
-    return whole[::step][:most]
 
 
 def _removed(kept: "list[Kept]", shape: "Shape") -> list[dict[str, Any]]:

@@ -11,7 +11,7 @@ from greenllm.recipes.step import Job, Step
 
 
 class Sparsify(Step):
-    """Unstructured pruning, the negative control: parameters, bytes and time stay the same."""
+    """Unstructured pruning, the negative control: parameters, bytes, precision and time stay the same."""
 
     key: ClassVar[str] = "sparsify"
     stage: ClassVar[Literal["train", "compress"]] = "compress"
@@ -23,15 +23,16 @@ class Sparsify(Step):
     def make(self, job: Job) -> None:
         """Write the sparse model; no work is reported, since the model computes nothing here."""
         from greenllm.compression.models import describe, load, report
+        from greenllm.model_folder.manifest import read_manifest
         from greenllm.model_folder.weights import save_weights
 
         parent = job.needed_parent()
-        model = load(parent)
+        model = load(parent, "auto")
         before = _nonzero(model)
         _zero_smallest(model, self.share, parent)
         with job.writing() as folder:
             save_weights(model, folder)
-            describe(folder, parent, engine="transformers", precision="fp32")
+            describe(folder, parent, engine="transformers", precision=read_manifest(parent).precision or "fp32")
             nonzero = {"before": before, "after": _nonzero(model)}
             report(folder, parent, recipe="sparse", share=self.share, nonzero_parameters=nonzero)
 

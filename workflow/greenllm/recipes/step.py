@@ -27,6 +27,8 @@ class Step(Strict):
     trains_by: ClassVar[Literal["train", "recover"] | None] = None
     # Whether it can make a model without a parent.
     from_scratch: ClassVar[bool] = False
+    # Whether it reads the model of a parent. One that does not would be charged for the parent's energy.
+    takes_parent: ClassVar[bool] = True
     # Whether its model has a context that limits prompt and answer.
     has_context: ClassVar[bool] = True
     # Whether its model's layers are as wide as the parent's, or as the experiment's size.

@@ -16,18 +16,22 @@ from greenllm.report.table import Table
 
 @dataclass(frozen=True)
 class Shown:
-    """A number of the first screen: as shown, its interval, and the cell of a table that it is from."""
+    """A number of the first screen: as shown, its interval, and the cell of a table that it is from.
+
+    `why` is the reason where it is unknown.
+    """
 
     value: str
     bounds: str = ""
     table: str = ""
     row: int = 0
     column: str = ""
+    why: str = ""
 
 
 @dataclass(frozen=True)
 class Fact:
-    """A line of a block: its name and its numbers, in words where there is none."""
+    """A line of a block: its name and its numbers. In a `note` what is to be known besides, or why there is none."""
 
     name: str
     numbers: Sequence[Shown]
@@ -152,23 +156,27 @@ def _thousand(experiment: str, compared: Sequence[RecipeRow], table: Table) -> l
         "water_L": text("Water"),
         "cost": text("Money"),
     }
+    reasons = {"energy_J": "energy_reason", "water_L": "water_reason", "cost": "cost_reason"}
     facts = []
     for key, name in names.items():
-        column = columns[key]
+        column, reason = columns[key], reasons.get(key, "carbon_reason")
         values = [column.of(table.rows[place]) for place in places]
-        known = all(value is not None for value in values)
-        if key == "total_g" and not known:
+        whys = [
+            (getattr(table.rows[place], reason) or text("unknown")) if value is None else ""
+            for value, place in zip(values, places, strict=True)
+        ]
+        if key == "total_g" and any(whys):
             continue
-        reason = getattr(
-            table.rows[places[-1]], {"water_L": "water_reason", "cost": "cost_reason"}.get(key, "carbon_reason")
-        )
         scale, unit = prefix_for(values, column.unit or "")
         numbers = [
-            Shown(value_text(value, scale) + (THIN + text(unit) if unit else ""), bounds_text(value, scale), table.name,
-                  place, key)
-            for value, place in zip(values, places, strict=True)
+            Shown(text("unknown"), why=why)
+            if why
+            else Shown(value_text(value, scale) + (THIN + text(unit) if unit else ""), bounds_text(value, scale),
+                       table.name, place, key)
+            for value, place, why in zip(values, places, whys, strict=True)
         ]  # fmt: skip
-        facts.append(Fact(name, numbers, "" if known else reason or text("unknown")))
+        # One reason for all is said once.
+        facts.append(Fact(name, numbers, whys[0] if len(set(whys)) == 1 else ""))
     return facts
 
 

@@ -18,6 +18,7 @@ from greenllm.report.numbers import (
     bounds_text,
     change,
     inverse,
+    limit_text,
     percent,
     prefix_for,
     quantity,
@@ -81,7 +82,7 @@ def _deploy(row: RecipeRow, baseline: RecipeRow, advice: Advice, steady: bool) -
     named = text("{recipe} ({role})", recipe=row.recipe, role=role(row)) if row.is_control else row.recipe
     paid = paid_back(row, advice)
     values = {"recipe": named, "energy": energy, "paid": text("; {clause}", clause=paid) if paid else ""}
-    if parts := parts_text(row.parts):
+    if row.times_less is not None and (parts := parts_text(row.parts)):
         quality = quality[0].upper() + quality[1:]
         return text("deploy {recipe}. {energy}: {parts}. {quality}{paid}.", parts=parts, quality=quality, **values)
     return text("deploy {recipe}. {energy}, {quality}{paid}.", quality=quality, **values)
@@ -105,10 +106,13 @@ def _energy_against(row: RecipeRow, baseline: RecipeRow, advice: Advice, steady:
         )  # fmt: skip
     in_all = ""
     if total := advice.total_times_less:
-        saved, between = times(total)
+        is_more = total.value < 1
+        ratio, between = times(inverse(total) if is_more else total)
         in_all = text(
-            "; counting the energy to make it, {times} times less over {requests} requests ({bounds})",
-            times=saved, requests=about(advice.requests), bounds=between,
+            noted("; counting the energy to make it, {times} times the energy over {requests} requests ({bounds})")
+            if is_more
+            else noted("; counting the energy to make it, {times} times less over {requests} requests ({bounds})"),
+            times=ratio, requests=about(advice.requests), bounds=between,
         )  # fmt: skip
     if row.verdict == "loss":
         more, between = times(inverse(factor))
@@ -174,11 +178,18 @@ def _keep(baseline: RecipeRow, rows: Sequence[RecipeRow], experiment: Experiment
         return text("deploy {recipe}, the only recipe. {takes}.", **values)
     chance, higher = experiment.comparison.chance, experiment.higher_is_better
     others = [row for row in rows if row is not baseline and row.qualifies == "yes"]
-    if any(better_than_chance(row.quality, chance, higher=higher) for row in others):
-        return text(
-            "deploy {recipe}: no other recipe that is good enough is shown to take less energy. {takes}.", **values
+    good = [row for row in others if better_than_chance(row.quality, chance, higher=higher)]
+    if not good:
+        return text("deploy {recipe}: no other recipe is shown to be good enough. {takes}.", **values)
+    kept = (
+        noted(
+            "deploy {recipe}: no other recipe that is good enough is shown to take less energy over the expected "
+            "requests, counting the energy to make it. {takes}."
         )
-    return text("deploy {recipe}: no other recipe is shown to be good enough. {takes}.", **values)
+        if any(row.verdict == "saves" for row in good)
+        else noted("deploy {recipe}: no other recipe that is good enough is shown to take less energy. {takes}.")
+    )
+    return text(kept, **values)
 
 
 def _takes(row: RecipeRow) -> str:
@@ -196,10 +207,16 @@ def _nothing(rows: Sequence[RecipeRow], advice: Advice, needed: str, experiment:
     open_ = [row for row in evaluated if row.qualifies == "not resolvable"]
     if needed and evaluated and all(row.qualifies == "no" for row in evaluated):
         _, best = (max if experiment.higher_is_better else min)(qualities, key=lambda one: one[0])
-        return text(
-            "deploy none of these: none reaches {needed}. The best is {recipe} with {quality}.",
-            needed=needed, recipe=best.recipe, quality=_quality(best),
-        )  # fmt: skip
+        none = (
+            noted("deploy none of these: none reaches {needed}. The best is {recipe} with {quality}.")
+            if len(evaluated) == len(rows)
+            else noted(
+                "nothing can be recommended yet: no recipe that was evaluated reaches {needed} (not evaluated: "
+                "{missing}). The best is {recipe} with {quality}."
+            )
+        )
+        missing = listed([row.recipe for row in rows if row.quality is None])
+        return text(none, needed=needed, missing=missing, recipe=best.recipe, quality=_quality(best))
     reason = advice.reason
     if advice.undecidable:
         return text("nothing can be recommended: {why}.", why=reason)
@@ -265,10 +282,10 @@ def _saves(
     """Return why a recipe that saves energy was not chosen; empty if another one takes clearly less."""
     ratio, bounds = times(factor)
     values = {"recipe": row.recipe, "less": text("{times} times less ({bounds})", times=ratio, bounds=bounds)}
-    if chosen is None:
-        return text("{recipe} takes {less} than {other}", other=baseline.recipe, **values)
     if row.quality is None:
         return text("{recipe} takes {less}, but was not evaluated", **values)
+    if chosen is None:
+        return text("{recipe} takes {less} than {other}", other=baseline.recipe, **values)
     if row.qualifies == "no":
         return text("{recipe} takes {less}, but is not good enough: {quality}", quality=_quality(row), **values)
     if row.qualifies == "not resolvable":
@@ -303,11 +320,12 @@ def _needed(experiment: ExperimentAccount) -> str:
     asked = (
         noted("{metric} of at least {bound}") if experiment.higher_is_better else noted("{metric} of at most {bound}")
     )
-    return text(asked, metric=metric_name(experiment.primary), bound=value_text(bound))
+    shown = limit_text(bound, is_least=experiment.higher_is_better)
+    return text(asked, metric=metric_name(experiment.primary), bound=shown)
 
 
 def _note(advice: Advice, needed: str) -> str:
-    expected = text("Expected: {requests} requests.", requests=about(advice.requests))
+    expected = text("Expected requests: {requests}.", requests=about(advice.requests))
     if not needed:
         return expected
     confidence = percent(advice.confidence)

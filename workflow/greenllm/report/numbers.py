@@ -168,6 +168,20 @@ def value_text(value: Value, scale: float = 1.0, limit: float | None = None) -> 
     return plain(middle / scale, decimals(middle / scale, parts[1], parts[2], limit))
 
 
+def limit_text(limit: float, *, is_least: bool) -> str:
+    """Return a number that others must reach, never rounded to one that is easier to reach.
+
+    One of at most six digits is shown as it was written; the third digit of a longer one is rounded up if it
+    `is_least`, else down.
+    """
+    places = decimals(limit)
+    for more in range(4):
+        if math.isclose(round(limit, places + more), limit, rel_tol=1e-12):
+            return plain(limit, places + more)
+    digits = limit * 10.0**places
+    return plain((math.ceil(digits) if is_least else math.floor(digits)) / 10.0**places, places)
+
+
 def bounds_text(value: Value, scale: float = 1.0, between: str = "–", limit: float | None = None) -> str:
     """Return the interval without its value, such as "0.41–0.63", or "at least 0.41"; empty if there is none."""
     middle, low, high = split(value)

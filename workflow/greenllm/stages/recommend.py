@@ -38,7 +38,7 @@ def run(arguments: argparse.Namespace) -> int:
 
     asked = _asked(arguments)
     decision = {key: value for key in DECISION if (value := getattr(arguments, key)) is not None}
-    experiments = read_results_folder(arguments.results, decision).account().experiments
+    experiments = read_results_folder(arguments.results, decision, arguments.experiment).account().experiments
     chosen = _chosen(arguments, list(experiments))
     found = {finding.experiment: finding for finding in findings(experiments)}
     energies = {name: _energies(arguments.results, asked, name, experiments[name]) for name in chosen}

@@ -10,7 +10,7 @@ from peft import LoraConfig, get_peft_model, get_peft_model_state_dict
 from safetensors.torch import save_file
 from transformers.pytorch_utils import Conv1D
 
-from greenllm.errors import UserError
+from greenllm.training.adapted_layers import require_layers
 
 # Adapter and merged model compute the same product but round in a different order.
 LARGEST_DIFFERENCE = 1e-4
@@ -51,9 +51,7 @@ def adapt(network: Any, *, rank: int, alpha: float, dropout: float, modules: Seq
     Raises UserError if the model has no such layer.
     """
     known = _linear_layers(network)
-    for module in modules or ():
-        if module not in known:
-            raise UserError(f"lora.modules: the model has no linear layer {module!r}; it has {', '.join(known)}")
+    require_layers(modules or (), known)
     settings = LoraConfig(
         task_type="CAUSAL_LM",
         r=rank,
