@@ -10,6 +10,7 @@ from transformers import AutoConfig, AutoModelForCausalLM
 from greenllm.compression.cutting import choose, cut
 from greenllm.compression.importance import measure
 from greenllm.compression.llama_like import decoder_of
+from greenllm.compression.shares import shape_of
 from greenllm.errors import UserError
 from greenllm.training.adapted_layers import FROM_SCRATCH
 from greenllm.training.adapter import adapt
@@ -61,7 +62,7 @@ def silence(whole, groups=(), neurons=(), layers=()):
 def test_what_a_study_is_checked_with_is_what_a_model_from_scratch_has(size):
     config = llama_config(size, vocabulary=20, context=32, pad_id=0, eos_id=1)
     found = decoder_of(AutoModelForCausalLM.from_config(config), Path("model"))
-    assert found.shape == SIZES[size].shape
+    assert found.shape == shape_of(SIZES[size])
     with pytest.raises(UserError) as refused:
         adapt(found.network, rank=1, alpha=1, dropout=0, modules=["query"])
     assert str(refused.value).endswith("; it has " + ", ".join(FROM_SCRATCH))

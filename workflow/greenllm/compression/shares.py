@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from greenllm.errors import UserError
+from greenllm.training.model_sizes import HEAD_WIDTH, Size
 
 # Feed-forward widths stay multiples of this block, which kernels and quantisers process at once.
 NEURONS = 32
@@ -20,6 +21,11 @@ class Shape:
     heads_per_group: int
     head_width: int
     feed_forward: int
+
+
+def shape_of(size: Size) -> Shape:
+    """Return the shape of a model from scratch, each of whose heads has keys and values of its own."""
+    return Shape(size.layers, size.heads, 1, HEAD_WIDTH, size.feed_forward)
 
 
 @dataclass(frozen=True)

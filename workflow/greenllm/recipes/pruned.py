@@ -10,7 +10,7 @@ from pydantic import Field, model_validator
 from pydantic_core import PydanticCustomError
 
 from greenllm.compression.settings import Removed
-from greenllm.compression.shares import remaining
+from greenllm.compression.shares import remaining, shape_of
 from greenllm.recipes.step import Job, Step
 from greenllm.training.model_sizes import SIZES
 
@@ -60,7 +60,7 @@ class Prune(Step):
         """Raise UserError if a share of a model from scratch is not a whole number of heads or layers."""
         # As in Quantize: of another model the shape is not known yet, and `make` checks it.
         if experiment.model.init == "scratch" and all(step.keeps_widths for step in before):
-            remaining(SIZES[experiment.model.size].shape, **self.shares)
+            remaining(shape_of(SIZES[experiment.model.size]), **self.shares)
 
     def make(self, job: Job) -> None:
         """Write the pruned model, trained again, with its training.json and compression.json.

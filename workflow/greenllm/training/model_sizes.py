@@ -3,8 +3,6 @@
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from greenllm.compression.shares import Shape
-
 if TYPE_CHECKING:
     from transformers import LlamaConfig
 
@@ -20,11 +18,6 @@ class Size:
     layers: int
     feed_forward: int
     heads: int
-
-    @property
-    def shape(self) -> Shape:
-        """The sizes of its layers, as pruning reads them of a network: each head has keys and values of its own."""
-        return Shape(self.layers, self.heads, 1, HEAD_WIDTH, self.feed_forward)
 
 
 # With a vocabulary of 3,000 these have 1.2, 4.8 and 20.8 million parameters.
