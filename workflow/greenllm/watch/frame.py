@@ -2,7 +2,7 @@
 
 import time
 from collections import Counter
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -166,10 +166,8 @@ class ResultsWatch:
         earlier = Earlier.of(_spent(attempts))
         in_order = sorted(by_run, key=lambda run_id: _started_s(runs.get(run_id), by_run[run_id]))
         going_on = [run_id for run_id in in_order if _goes_on(runs.get(run_id), by_run[run_id])]
-        running = {one.id for one in attempts if one.state == "running"}
         shown = [
-            _run(run_id, runs.get(run_id), by_run[run_id], running, energies, earlier)
-            for run_id in going_on or in_order[-1:]
+            _run(run_id, runs.get(run_id), by_run[run_id], energies, earlier) for run_id in going_on or in_order[-1:]
         ]
         hosts = [_host(host, attempts, energies) for host in energies.hosts]
         return Frame(self.results, time.time(), shown, [host for host in hosts if host.jobs])
@@ -195,15 +193,10 @@ def _spent(attempts: Sequence[WatchedAttempt]) -> Iterable[EarlierJob]:
 
 
 def _run(
-    run_id: str,
-    run: WorkflowRun | None,
-    attempts: Sequence[WatchedAttempt],
-    running: Collection[str],
-    energies: Attribution,
-    earlier: Earlier,
+    run_id: str, run: WorkflowRun | None, attempts: Sequence[WatchedAttempt], energies: Attribution, earlier: Earlier
 ) -> WatchedRun:
-    """Return what one invocation's attempts and its run file say; `running`: the ids of all attempts that run."""
-    unended = [_open(one, running, energies) for one in attempts if one.state in ("running", "silent", "lost")]
+    """Return what one invocation's attempts and its run file say."""
+    unended = [_open(one, energies) for one in attempts if one.state in ("running", "silent", "lost")]
     energy_of = {one.id: one.energy for one in attempts} | {one.attempt.id: one.energy for one in unended}
     known = [energy for energy in energy_of.values() if energy is not None]
     jobs = [one for one in attempts if one.start.parent is None]
@@ -267,13 +260,13 @@ def _ended_s(run: WorkflowRun | None, attempts: Sequence[WatchedAttempt]) -> flo
     return max([*seen, *([run.ended_s] if run and run.ended_s else [])], default=None)
 
 
-def _open(attempt: WatchedAttempt, running: Collection[str], energies: Attribution) -> OpenAttempt:
+def _open(attempt: WatchedAttempt, energies: Attribution) -> OpenAttempt:
     """Return an unended attempt with its own energy and power, as attributed to it so far."""
     try:
         job = energies.job(attempt.id)
     except KeyError:
         return OpenAttempt(attempt, None, None)
-    power_W = job_power_W(job, running, energies) if attempt.id in running else None
+    power_W = job_power_W(job, energies) if attempt.state == "running" else None
     return OpenAttempt(attempt, None if job.energy is None else job.energy.interval(), power_W)
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Collection, Sequence
 from typing import NamedTuple
 
-from greenllm.attribution.devices import Device, watched
+from greenllm.attribution.devices import watched
 from greenllm.attribution.hosts import HostEnergy
 from greenllm.attribution.jobs import JobEnergy
 from greenllm.attribution.result import Attribution
@@ -12,9 +12,6 @@ from greenllm.ledger.energy_log import SUMMED
 
 # Power is the mean over this time (s) before the last sample.
 WINDOW_S = 10.0
-# A job's power is unknown where a device of it is known for less than this part of the time: a counter that ticks, or
-# is read now and then, is never known to the very edges.
-LEAST_KNOWN = 0.9
 
 
 class HostPower(NamedTuple):
@@ -38,7 +35,9 @@ def host_power(host: HostEnergy, running: Collection[str], energies: Attribution
     names = energies.names.get(host.boot_id, {})
     terms: dict[str, float] = {}
     qualities = set()
-    for device in _read_now(host, running):
+    for device in watched(host.devices, [one for one in host.attempts if one.id in running]):
+        if device.component not in SUMMED:
+            continue
         known_s = device.known_s(start_s, end_s)
         if known_s <= 0:
             return HostPower()
@@ -51,26 +50,11 @@ def host_power(host: HostEnergy, running: Collection[str], energies: Attribution
     return HostPower(Estimate(terms, energies.parameters).interval(), sorted(qualities)) if terms else HostPower()
 
 
-def job_power_W(job: JobEnergy, running: Collection[str], energies: Attribution) -> float | None:
-    """Return a running job's own power (W); None where it is unknown, in part or in all of the time.
-
-    `running`: the ids of the attempts that run.
-    """
+def job_power_W(job: JobEnergy, energies: Attribution) -> float | None:
+    """Return a running job's own power (W); None where it is unknown, in part or in all of the time."""
     if len(job.attempt.times) < 2:
         return None
     end_s = job.attempt.last_s
     start_s = max(job.attempt.first_s, end_s - WINDOW_S)
     energy = energies.energy_between(job.id, start_s, end_s)
-    host = next(one for one in energies.hosts if one.boot_id == job.attempt.boot_id)
-    own = {(one.component, one.device, one.method) for one in job.components}
-    devices = [device for device in _read_now(host, running) if device.identity in own]
-    known_s = min((device.known_s(start_s, end_s) for device in devices), default=0.0)
-    if energy is None or known_s < LEAST_KNOWN * (end_s - start_s):
-        return None
-    return energy.value / (end_s - start_s)
-
-
-def _read_now(host: HostEnergy, running: Collection[str]) -> list[Device]:
-    """Return the devices that running attempts read, as far as they are part of the sum."""
-    devices = watched(host.devices, [one for one in host.attempts if one.id in running])
-    return [device for device in devices if device.component in SUMMED]
+    return None if energy is None else energy.value / (end_s - start_s)
