@@ -7,30 +7,23 @@ from collections.abc import Callable
 LARGEST_SEED = 2**32 - 1  # NumPy's and scikit-learn's bound
 
 
-def whole_number(least: int) -> Callable[[str], int]:
-    """Return the type of an option whose value is a whole number from `least`."""
+def whole_number(least: int, most: int | None = None) -> Callable[[str], int]:
+    """Return the type of an option whose value is a whole number from `least` to `most`, if there is a largest one."""
+    expected = f"a whole number, {least} or more" if most is None else f"a whole number between {least} and {most}"
 
     def read(text: str) -> int:
         try:
             value = int(text)
         except ValueError:
             value = least - 1
-        if value < least:
-            raise argparse.ArgumentTypeError(f"{text!r}: expected a whole number, {least} or more")
+        if value < least or (most is not None and value > most):
+            raise argparse.ArgumentTypeError(f"{text!r}: expected {expected}")
         return value
 
     return read
 
 
-def seed(text: str) -> int:
-    """The type of an option whose value is the seed of a random generator."""
-    try:
-        value = int(text)
-    except ValueError:
-        value = -1
-    if not 0 <= value <= LARGEST_SEED:
-        raise argparse.ArgumentTypeError(f"{text!r}: expected a whole number between 0 and {LARGEST_SEED}")
-    return value
+seed = whole_number(0, LARGEST_SEED)  # of a random generator
 
 
 def number(least: float, most: float, unit: str) -> Callable[[str], float]:
