@@ -25,7 +25,7 @@ def write_fragment(path: Path, found: Found, unit: str, bound_s: float | None, s
 
     `spent` is the energy of the tuning (J), None where it is unknown.
     """
-    known = {probe.setting: found.typical(probe.setting) for probe in found.probes if probe.cost is not None}
+    known = {setting: found.typical(setting) for setting in found.costs}
     cost = known[found.best]
     lines = [
         f"{found.best}: {_energy(cost)} and {cost.time_s:.3g} s per {unit}, {_within(known, found, bound_s)}.",
@@ -44,7 +44,7 @@ def _beside(known: Mapping[Setting, Cost], found: Found, unit: str, bound_s: flo
     """Yield how the others compare with the best: those that take resolvably more, and the one that takes the most."""
     spread = Spread.of(found)
     dearest = max(known, key=lambda one: known[one].energy_J)
-    once = ", probed once" if sum(probe.setting == dearest for probe in found.probes) == 1 else ""
+    once = ", probed once" if len(found.costs[dearest]) == 1 else ""
     most = f"The most of {len(known)} settings: {_energy(known[dearest])} per {unit} ({dearest}{once})."
     if spread is None:
         yield "No setting was probed twice, so it is unknown whether others take resolvably more."

@@ -5,8 +5,9 @@ import math
 import random
 import warnings
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from statistics import median
 
 import optuna
@@ -60,9 +61,18 @@ class Found:
     within: bool
     front: Sequence[Setting]
 
+    @cached_property
+    def costs(self) -> Mapping[Setting, Sequence[Cost]]:
+        """The costs of each setting that ran, in the order in which they were first probed."""
+        costs: dict[Setting, list[Cost]] = {}
+        for probe in self.probes:
+            if probe.cost is not None:
+                costs.setdefault(probe.setting, []).append(probe.cost)
+        return costs
+
     def typical(self, setting: Setting) -> Cost:
         """Return the median of a setting's probes: one that was disturbed counts little."""
-        return _median([one.cost for one in self.probes if one.setting == setting and one.cost is not None])
+        return _median(self.costs[setting])
 
 
 @dataclass

@@ -3,7 +3,7 @@
 import math
 from dataclasses import dataclass
 
-from greenllm.tuning.search import Cost, Found
+from greenllm.tuning.search import Found
 from greenllm.tuning.space import Setting
 
 
@@ -22,7 +22,7 @@ class Spread:
     def of(found: Found) -> "Spread | None":
         """Return the spread of a tuning's probes; None where no setting was probed twice."""
         squares, freedom = 0.0, 0
-        for costs in costs_by_setting(found).values():
+        for costs in found.costs.values():
             logarithms = [math.log(cost.energy_J) for cost in costs]
             mean = math.fsum(logarithms) / len(logarithms)
             squares += math.fsum((one - mean) ** 2 for one in logarithms)
@@ -36,19 +36,9 @@ class Spread:
         """
         from scipy.special import stdtrit
 
-        costs = costs_by_setting(found)
-        variance = sum(_variance_of_median(len(costs[one])) for one in (setting, found.best))
+        variance = sum(_variance_of_median(len(found.costs[one])) for one in (setting, found.best))
         halfwidth = float(stdtrit(self.freedom, 0.975)) * self.deviation * math.sqrt(variance)
         return math.log(found.typical(setting).energy_J / found.typical(found.best).energy_J) > halfwidth
-
-
-def costs_by_setting(found: Found) -> dict[Setting, list[Cost]]:
-    """Return the costs of each setting that ran, in the order in which they were first probed."""
-    costs: dict[Setting, list[Cost]] = {}
-    for probe in found.probes:
-        if probe.cost is not None:
-            costs.setdefault(probe.setting, []).append(probe.cost)
-    return costs
 
 
 def _variance_of_median(number: int) -> float:
