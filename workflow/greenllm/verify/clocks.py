@@ -7,6 +7,7 @@ from itertools import pairwise
 import numpy as np
 
 from greenllm.attribution import Attempt
+from greenllm.attribution.lineage import CLOCKS_s
 from greenllm.documents.verification import CheckOutcome
 from greenllm.verify.check import Check
 from greenllm.verify.evidence import Evidence
@@ -15,7 +16,6 @@ from greenllm.verify.evidence import Evidence
 SLEWED, STEP_s = 1e-3, 1.0
 WRITTEN_s = 0.002  # RFC 3339 times are written to the millisecond
 READ_s = 0.05  # begin and end of the record are read this close to the first and last sample
-AHEAD_s = 300.0  # another host's clock may be ahead of this one's
 
 
 def check_clocks(evidence: Evidence) -> CheckOutcome:
@@ -68,7 +68,7 @@ def _check_records(check: Check, place: str, attempt: Attempt) -> None:
     start, end = attempt.start, attempt.end
     if start.started is not None and start.wall_s is not None:
         _same_time(check, f"{place}: start record", start.started, start.wall_s)
-        check.expect(start.wall_s <= time.time() + AHEAD_s, place, "began in the future", "now", start.started)
+        check.expect(start.wall_s <= time.time() + CLOCKS_s, place, "began in the future", "now", start.started)
     if start.monotonic_s is not None and len(attempt.times):
         off_s = attempt.first_s - start.monotonic_s
         # On a card whose counter ticks, readings of the edge come before the start.

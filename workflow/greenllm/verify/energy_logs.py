@@ -2,6 +2,7 @@
 
 import json
 import os
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -70,10 +71,13 @@ def _compare_log(
     expected |= {"job": start["job"], "gpus": start["gpus"]}
     elsewhere = components_elsewhere(evidence.ledgers_inside.get(attempt.id, ()), attempt.start)
     expected["components"] = [*end["components"], *(part.to_json() for part in elsewhere)]
-    parameters = {name: UNSEEN_PARAMETER.to_json() for name in log.get("parameters", {}) if name.startswith(UNSEEN)}
-    parameters |= {name: parameter.to_json() for name, parameter in attempt.start.parameters.items()}
-    others = {name: one for name, one in log.get("parameters", {}).items() if name not in parameters}
-    expected |= _energy(expected["components"], others, attempt)
+    logged = log.get("parameters", {})
+    used = [term["parameter"] for part in expected["components"] for term in part.get("terms") or ()]
+    # What is known without the log: the ledger's parameters, and those of what readings left open.
+    open_ = {name: UNSEEN_PARAMETER for name in (*logged, *used) if name.startswith(UNSEEN)}
+    stated = {**open_, **attempt.start.parameters}
+    others = {name: Parameter.from_json(one) for name, one in logged.items() if name not in stated}
+    expected |= _energy(expected["components"], others | stated, attempt)
     found = {name: log.get(name) for name in expected}
     check.count(values(expected))
     for one in differences(json.loads(json.dumps(expected)), found):
@@ -86,22 +90,19 @@ def _compare_log(
         attempt.path,
         log.get("ledger"),
     )
-    for name, parameter in log.get("parameters", {}).items():
-        if name in parameters:
-            for one in differences(parameters[name], parameter):
+    for name, parameter in logged.items():
+        if name in stated:
+            for one in differences(stated[name].to_json(), parameter):
                 check.find(f"{place}: parameters.{name}.{one.place}", one.what, one.expected, one.found)
 
 
-def _energy(components: list[dict[str, Any]], parameters: dict[str, Any], attempt: Attempt) -> dict[str, Any]:
-    """Return the energy that components make, as a log has it; `parameters` are those that only the log has."""
-    known = {**{name: Parameter.from_json(one) for name, one in parameters.items()}, **attempt.start.parameters}
+def _energy(components: list[dict[str, Any]], known: Mapping[str, Parameter], attempt: Attempt) -> dict[str, Any]:
+    """Return the energy that components and parameters make, as a log has it."""
     terms: dict[str, float] = {}
     summed = [part for part in components if part["component"] in SUMMED and part["energy_J"] is not None]
     for part in summed:
         for term in part["terms"]:
             name = term["parameter"]
-            if name.startswith(UNSEEN):
-                known[name] = UNSEEN_PARAMETER
             if name not in known:
                 return {}
             terms[name] = terms.get(name, 0.0) + term["coefficient"]
