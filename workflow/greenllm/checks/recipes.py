@@ -51,7 +51,7 @@ def _keys(recipe: Recipe) -> Iterator[str]:
     if recipe.parent is not None and step is None:
         yield ": does nothing to its parent; expected train or another step"
     if recipe.parent is not None and step is not None and not step.takes_parent:
-        yield f".from: {step.key} starts from nothing, so the parent would be made in vain; leave `from` out"
+        yield f".from: {step.key} starts from nothing, so its parent would be made and not used; leave `from` out"
     if isinstance(step, Distill) and step.student is not None and recipe.parent is not None:
         yield ": both from and distill.student; leave out the one that the student does not start from"
 

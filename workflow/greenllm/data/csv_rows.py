@@ -30,8 +30,9 @@ def find_separator(file: TextFile, columns: Mapping[str, str], usual: str) -> st
 
 def header_of(file: TextFile, separator: str | None) -> list[str]:
     """Return the cells of the header; without a separator, by the one that the file declares or that yields most."""
-    found = separator or _declared(file)
-    headers = [_header(file, one) for one in ((found,) if found else SEPARATORS)]
+    declared = _declared(file)
+    found, skipped = separator or declared, 1 if declared else 0
+    headers = [_header(file, one, skipped) for one in ((found,) if found else SEPARATORS)]
     return max(headers, key=len)
 
 
@@ -96,9 +97,10 @@ def _declared(file: TextFile) -> str | None:
     return found[1] if found else None
 
 
-def _header(file: TextFile, separator: str) -> list[str]:
+def _header(file: TextFile, separator: str, skipped: int = 0) -> list[str]:
+    """Return the cells of the first line with any, after the `skipped` ones."""
     with file.opened(newline="") as lines:
-        if _declared(file):
+        for _ in range(skipped):
             next(lines)
         try:
             return next((cells for cells in csv.reader(lines, delimiter=separator, strict=True) if cells), [])

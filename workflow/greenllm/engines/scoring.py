@@ -75,8 +75,7 @@ def _windows(index: int, ids: list[int], context: int) -> Iterator[ContextWindow
 
 def window_lengths(scored_tokens: int, context: int) -> list[int]:
     """Return the number of tokens that are read to score each window of a text: all of it but its last token."""
-    whole, rest = divmod(scored_tokens, context - 1)
-    return [context - 1] * whole + [rest] * (rest > 0)
+    return [min(context - 1, scored_tokens - start) for start in range(0, scored_tokens, context - 1)]
 
 
 def batches(rows: Sequence[AnyRow], vocabulary: int, most: int) -> Iterator[Sequence[AnyRow]]:

@@ -1,12 +1,10 @@
 """Stops a training whose validation loss no longer improves, whichever attempts its validations are from."""
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from transformers import EarlyStoppingCallback, TrainerState
-
-STATE_FILE = "trainer_state.json"
+from transformers.trainer import TRAINER_STATE_NAME
 
 
 class Patience(EarlyStoppingCallback):  # type: ignore[misc]
@@ -15,12 +13,12 @@ class Patience(EarlyStoppingCallback):  # type: ignore[misc]
     def on_train_begin(self, args: Any, state: Any, control: Any, **more: Any) -> None:
         """Count the validations of earlier attempts."""
         super().on_train_begin(args, state, control, **more)
-        self.early_stopping_patience_counter = without_improvement(state.log_history)
+        self.early_stopping_patience_counter = _without_improvement(state)
 
 
-def without_improvement(log_history: Sequence[dict[str, Any]]) -> int:
+def _without_improvement(state: TrainerState) -> int:
     """Return how many validations there were since the one with the lowest loss."""
-    losses = [entry["eval_loss"] for entry in log_history if "eval_loss" in entry]
+    losses = [entry["eval_loss"] for entry in state.log_history if "eval_loss" in entry]
     return len(losses) - 1 - losses.index(min(losses)) if losses else 0
 
 
@@ -28,4 +26,4 @@ def stopped_at(checkpoint: Path, patience: int | None) -> bool:
     """Whether the training stopped at this checkpoint, since its loss had not improved for `patience` validations."""
     if patience is None:
         return False
-    return without_improvement(TrainerState.load_from_json(str(checkpoint / STATE_FILE)).log_history) >= patience
+    return _without_improvement(TrainerState.load_from_json(str(checkpoint / TRAINER_STATE_NAME))) >= patience
