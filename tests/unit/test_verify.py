@@ -55,6 +55,15 @@ def test_nothing_is_found_in_an_honest_run(results: Path, capsys: pytest.Capture
     )
 
 
+def test_what_the_account_has_not_read_of_its_own_job_is_not_unknown(honest: Path) -> None:
+    """It finds its own ledger with one sample: none of its joules is counted yet."""
+    account = json.loads((honest / "account/account.json").read_text())
+    own = next(job for job in account["jobs"] if job["rule"] == "account")
+    assert (own["standing"], own["energy_J"], own["unknown"]) == ("running", None, [])
+    assert account["spent"]["total"]["unknown"] == 0
+    assert "at least: the energy" not in (honest / "report/index.html").read_text()
+
+
 def test_files_beside_the_report_are_named(results: Path, capsys: pytest.CaptureFixture[str]) -> None:
     _, honest = verified(results, capsys)
     assert not [line for check in honest["checks"] for line in check["skipped"] if "does not make" in line]

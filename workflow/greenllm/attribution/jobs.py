@@ -127,11 +127,18 @@ class JobEnergy:
         return any(c.energy is None for c in self.components)
 
     @property
+    def awaits_readings(self) -> bool:
+        """Whether it runs and was not read twice yet: nothing of it is counted so far, so nothing of it is unknown."""
+        return self.status == "running" and len(self.attempt.times) < 2
+
+    @property
     def unknown(self) -> list[str]:
         """Which components have no energy, or only for a part of the time, with the reason.
 
         Not where another method replaced an unreadable sensor.
         """
+        if self.awaits_readings:
+            return []
         parts = [c for c in self.components if c.component in SUMMED]
         known = {c.component for c in parts if c.energy is not None}
         return [
@@ -302,7 +309,8 @@ def _concerns(attempt: Attempt, sensor: SensorRecord, found: Sequence[Component]
 
 def _unread(attempt: Attempt, sensor: SensorRecord) -> Component:
     component, name, method = sensor.identity
-    reason = sensor.reason or _trouble(attempt, sensor) or "ended before it could be sampled twice"
+    unsampled = "not sampled twice yet" if attempt.status == "running" else "ended before it could be sampled twice"
+    reason = sensor.reason or _trouble(attempt, sensor) or unsampled
     return Component(component, attempt.start.host, name, None, reason, method, sensor.quality, None, 0.0)
 
 

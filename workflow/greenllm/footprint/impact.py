@@ -36,7 +36,7 @@ def _energy(chosen: Iterable[JobAttempt]) -> Estimate | None:
 
 def _unknown(chosen: Iterable[JobAttempt]) -> int:
     """Return the number of attempts whose energy, or a part of it, is unknown."""
-    return sum(attempt.energy is None or bool(attempt.unknown) for attempt in chosen)
+    return sum(bool(one.unknown) or (one.energy is None and not one.awaits_readings) for one in chosen)
 
 
 def _waste_J(chosen: Iterable[JobAttempt]) -> Interval | None:

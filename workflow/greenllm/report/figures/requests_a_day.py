@@ -63,7 +63,7 @@ def _panel_of(decision: DecisionOverFactors, measure: str, unit: str, look: dict
     scale, prefixed = prefix_for([value for points in lines.values() for _, value in points], unit)
     title = text(_TITLES[measure], experiment=name) + (f" ({text(prefixed)})" if prefixed else "")
     draw = partial(_draw, lines=lines, scale=scale, decision=decision, look=look)
-    return Panel(title, _words(decision, lines, unit), 1.12, draw, name)
+    return Panel(title, _words(decision, lines, unit), 1.0, draw, name)
 
 
 def _lines(rows: Sequence[RequestsPerDay], measure: str) -> Lines:
